@@ -1,0 +1,1 @@
+"""Asking the cloud: the only place that talks to CPH and IAM."""

@@ -1,0 +1,1 @@
+"""Calling subscribers: the only place that talks to addresses that strangers name."""

@@ -1,0 +1,1 @@
+"""The RQ face: what runs in the background."""
