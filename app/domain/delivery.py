@@ -25,6 +25,10 @@ class Schedule:
     waits: tuple[timedelta, ...]
 
     @property
+    def attempts(self) -> int:
+        return len(self.waits) + 1
+
+    @property
     def life(self) -> timedelta:
         """How long a delivery lives at most, every wait at its longest."""
         return sum(self.waits, timedelta()) * (1 + SPREAD)
@@ -49,8 +53,8 @@ def after(
     """What follows attempt number `attempt` (from 1); `spread` in 0..1 says how much of the lateness to use."""
     if verdict is Verdict.DELIVERED:
         return Next(DeliveryState.DELIVERED)
-    tries_left = attempt <= len(schedule.waits)
-    if verdict is Verdict.GONE or not tries_left or (verdict is Verdict.REFUSED and attempt >= REFUSED_TRIES):
+    last = attempt >= schedule.attempts
+    if verdict is Verdict.GONE or last or (verdict is Verdict.REFUSED and attempt >= REFUSED_TRIES):
         return Next(DeliveryState.DEAD)
     wait = schedule.waits[attempt - 1] * (1 + SPREAD * spread)
     life_left = created + schedule.life - now

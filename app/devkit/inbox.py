@@ -1,0 +1,147 @@
+"""`python -m app.devkit.inbox`: receives callbacks, verifies their signatures, prints and keeps them."""
+
+from datetime import datetime
+from threading import Lock
+from typing import Any
+
+import click
+from flask import Flask, Response, request
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from app.devkit.clock import Clock
+from app.devkit.serving import Address, bind_option, json_answer, new_app, say, serve
+from app.domain.signature import secret_bytes
+
+try:
+    from standardwebhooks import Webhook, WebhookVerificationError
+except ImportError as error:
+    raise SystemExit("The inbox verifies with a library of others: `pip install standardwebhooks`.") from error
+
+TRANSPORT_HEADERS = {"host", "connection", "content-length", "accept", "accept-encoding"}
+
+
+class Secret(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    secret: str
+
+    @field_validator("secret")
+    @classmethod
+    def _is_one(cls, secret: str) -> str:
+        secret_bytes(secret)
+        return secret
+
+
+class Answers(BaseModel):
+    """What the next callbacks are answered; after that 200 again."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: int = Field(ge=200, le=599)
+    times: int = Field(default=1, ge=1)
+    headers: dict[str, str] = {}
+
+
+class Inbox:
+    def __init__(self, secrets: tuple[str, ...] = ()) -> None:
+        self._clock = Clock()
+        self._lock = Lock()
+        self._judges = [Webhook(secret) for secret in secrets]
+        self._answers: list[Answers] = []
+        self._messages: list[dict[str, Any]] = []
+        self._seen: set[str | None] = set()
+
+    def app(self) -> Flask:
+        app = new_app()
+        app.add_url_rule("/_inbox/messages", view_func=self.show_messages)
+        app.add_url_rule("/_inbox/secrets", view_func=self.add_secret, methods=["POST"])
+        app.add_url_rule("/_inbox/answers", view_func=self.add_answers, methods=["POST"])
+        app.add_url_rule("/", "root", view_func=self.receive, methods=["POST"])
+        app.add_url_rule("/<path:_>", "any", view_func=self.receive, methods=["POST"])
+        return app
+
+    def receive(self, _: str = "") -> Response:
+        with self._lock:
+            answer = self._next_answer()
+            message = self._message(answer.status)
+            self._messages.append(message)
+            self._seen.add(message["id"])
+            say(message)
+        return Response("ok", answer.status, answer.headers, mimetype="text/plain")
+
+    def show_messages(self) -> Response:
+        wanted = request.args.get("id")
+        with self._lock:
+            messages = [message for message in self._messages if wanted in (None, message["id"])]
+        return json_answer({"messages": messages})
+
+    def add_secret(self) -> Response:
+        given = Secret.model_validate_json(request.get_data())
+        with self._lock:
+            self._judges.append(Webhook(given.secret))
+        return json_answer({})
+
+    def add_answers(self) -> Response:
+        given = Answers.model_validate_json(request.get_data())
+        with self._lock:
+            self._answers += [given] * given.times
+        return json_answer({})
+
+    def _next_answer(self) -> Answers:
+        return self._answers.pop(0) if self._answers else Answers(status=200)
+
+    def _message(self, answered: int) -> dict[str, Any]:
+        headers = {name.lower(): value for name, value in request.headers if name.lower() not in TRANSPORT_HEADERS}
+        message_id = headers.get("webhook-id")
+        return {
+            "id": message_id,
+            "repeat": message_id is not None and message_id in self._seen,
+            "verified": self._verified(headers, request.get_data()),
+            "answered": answered,
+            "received_at": _to_the_millisecond(self._clock.now()),
+            "method": request.method,
+            "path": request.full_path.removesuffix("?"),
+            "headers": headers,
+            "body": request.get_data().decode(errors="replace"),
+        }
+
+    def _verified(self, headers: dict[str, str], body: bytes) -> bool | None:
+        """None when no secret is known; else whether one of them fits."""
+        if not self._judges:
+            return None
+        return any(_fits(judge, headers, body) for judge in self._judges)
+
+
+def _fits(judge: Webhook, headers: dict[str, str], body: bytes) -> bool:
+    try:
+        judge.verify(body, headers, json_parse=False)
+    except (WebhookVerificationError, ValueError):
+        return False
+    return True
+
+
+def _to_the_millisecond(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _check_secrets(_context: click.Context, _option: click.Parameter, secrets: tuple[str, ...]) -> tuple[str, ...]:
+    for secret in secrets:
+        try:
+            secret_bytes(secret)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from error
+    return secrets
+
+
+@click.command()
+@bind_option
+@click.option(
+    "--secret", "secrets", multiple=True, callback=_check_secrets, help="whsec_…; may be given more than once."
+)
+def main(bind: Address, secrets: tuple[str, ...]) -> None:
+    """Receives callbacks, verifies and prints them."""
+    serve(Inbox(secrets).app(), bind, {})
+
+
+if __name__ == "__main__":
+    main()

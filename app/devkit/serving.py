@@ -1,0 +1,91 @@
+"""What the stand-in and the inbox share: where to listen, one line that says so, serving until told to stop."""
+
+import json
+import signal
+from collections.abc import Mapping
+from contextlib import suppress
+from io import BytesIO
+from typing import Any, NamedTuple
+
+import click
+from flask import Flask, Response
+from pydantic import ValidationError
+from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.test import run_wsgi_app
+
+
+class Address(NamedTuple):
+    host: str
+    port: int
+
+
+def _parse_address(_context: click.Context, _option: click.Parameter, value: str) -> Address:
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdecimal():
+        raise click.BadParameter(f"{value} is not host:port")
+    return Address(host, int(port))
+
+
+bind_option = click.option(
+    "--bind",
+    default="127.0.0.1:0",
+    show_default=True,
+    callback=_parse_address,
+    help="host:port to listen on; port 0 takes a free one.",
+)
+
+
+def say(line: Mapping[str, Any]) -> None:
+    """One JSON line on stdout, at once and in one piece, whatever thread says it."""
+    print(json.dumps(line) + "\n", end="", flush=True)
+
+
+def new_app() -> Flask:
+    """Answers 422 to orders that it does not understand."""
+    app = Flask(__name__)
+    app.register_error_handler(ValidationError, _invalid)
+    return app
+
+
+def _invalid(error: ValidationError) -> Response:
+    return Response(error.json(include_url=False), 422, mimetype="application/json")
+
+
+def json_answer(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Flask's own would sort the fields."""
+    return Response(json.dumps(body), status, headers, mimetype="application/json")
+
+
+def serve(app: Flask, bind: Address, about: Mapping[str, Any]) -> None:
+    """Says the URL and what else there is to know about it, then serves until SIGTERM or SIGINT."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt):
+        server = make_server(bind.host, bind.port, app, threaded=True, request_handler=KeepAliveHandler)
+        say({"url": f"http://{bind.host}:{server.port}", **about})
+        server.serve_forever()
+
+
+class KeepAliveHandler(WSGIRequestHandler):
+    """Keeps connections open, as CPH's gateway does; werkzeug's own handler closes each after one answer."""
+
+    protocol_version = "HTTP/1.1"
+    # Head and body go out as two packets: Nagle's algorithm would hold the second back for 40 ms.
+    disable_nagle_algorithm = True
+
+    def run_wsgi(self) -> None:
+        environ = self.make_environ()
+        # Read whole, so that what the application leaves unread is not taken for the next request.
+        environ["wsgi.input"] = BytesIO(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+        chunks, status, headers = run_wsgi_app(self.server.app, environ)
+        code, _, reason = status.partition(" ")
+        self.send_response(int(code), reason)
+        for name, value in headers:
+            self.send_header(name, value)
+        if "Content-Length" not in headers:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        for chunk in chunks:
+            self.wfile.write(chunk)
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Nothing: both servers tell in their own way what they were asked."""

@@ -1,0 +1,41 @@
+"""`python -m app.devkit.standin`: serves the stand-in, having said where it is and who may call it."""
+
+from dataclasses import asdict
+from datetime import timedelta
+
+import click
+from flask import Flask, Response
+
+from app.devkit.serving import Address, bind_option, new_app, serve
+from app.devkit.standin.cloud import Cloud
+from app.devkit.standin.control import Control
+from app.devkit.standin.cph import CphApi
+from app.devkit.standin.iam import IamApi
+from app.devkit.standin.refusal import Refusal
+
+
+@click.command()
+@bind_option
+@click.option("--token-life-s", type=click.FloatRange(min=0), default=86_400, show_default=True)
+def main(bind: Address, token_life_s: float) -> None:
+    """The CPH and IAM stand-in for trials and tests."""
+    cloud = Cloud.with_tokens_for(timedelta(seconds=token_life_s))
+    token, _ = cloud.tokens.issue(cloud.clock.now())
+    serve(create_app(cloud), bind, {"token": token, **asdict(cloud.account)})
+
+
+def create_app(cloud: Cloud) -> Flask:
+    app = new_app()
+    for face in (CphApi(cloud), IamApi(cloud), Control(cloud)):
+        app.register_blueprint(face.routes())
+    app.register_error_handler(Refusal, Refusal.answer)
+    app.register_error_handler(404, _no_such_api)
+    return app
+
+
+def _no_such_api(_: Exception) -> Response:
+    return Refusal(404, "APIGW.0101", "The API does not exist or has not been published.").answer()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""CPH's two ways to ask about jobs, with its limits and error codes."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from flask import Blueprint, Response, request
+
+from app.devkit.serving import json_answer
+from app.devkit.standin import signature
+from app.devkit.standin.cloud import Cloud
+from app.devkit.standin.faults import spoiled
+from app.devkit.standin.refusal import Refusal, new_id
+
+REQUEST_IDS_AT_ONCE = 20
+JOBS_A_PAGE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class CphApi:
+    cloud: Cloud
+
+    def routes(self) -> Blueprint:
+        routes = Blueprint("cph", __name__, url_prefix="/v1/<project_id>/cloud-phone/jobs")
+        routes.add_url_rule("/<job_id>", view_func=self.show_job)
+        routes.add_url_rule("", view_func=self.list_jobs)
+        return routes
+
+    def show_job(self, project_id: str, job_id: str) -> Response:
+        with self.cloud.calls.one("show_job", job_id):
+            now = self._admit(project_id)
+            fault = self.cloud.faults.take({job_id})
+            return spoiled(fault, lambda: self._job(job_id, now))
+
+    def list_jobs(self, project_id: str) -> Response:
+        with self.cloud.calls.one("list_jobs"):
+            now = self._admit(project_id)
+            request_ids = _request_ids()
+            found = self.cloud.jobs.of_requests(request_ids, now)
+            fault = self.cloud.faults.take({job.script.job_id for jobs in found.values() for job in jobs})
+            return spoiled(fault, lambda: self._page(request_ids, now))
+
+    def _admit(self, project_id: str) -> datetime:
+        """The moment at which the call was let in."""
+        now = self.cloud.clock.now()
+        if token := request.headers.get("X-Auth-Token"):
+            self.cloud.tokens.check(token, now)
+        else:
+            signature.check(request, self.cloud.account, now)
+        if project_id != self.cloud.account.project_id:
+            raise Refusal(403, "CPS.0001", "You do not have permission for this project.")
+        return now
+
+    def _job(self, job_id: str, now: datetime) -> Response:
+        job = self.cloud.jobs.find(job_id, now)
+        if job is None:
+            raise Refusal(404, "CPS.0011", "The job does not exist.")
+        return json_answer(job.show(now))
+
+    def _page(self, request_ids: list[str], now: datetime) -> Response:
+        if not request_ids:
+            raise Refusal(400, "CPS.0049", "The request id is empty.")
+        if len(request_ids) > REQUEST_IDS_AT_ONCE:
+            raise Refusal(400, "CPS.0161", f"More than {REQUEST_IDS_AT_ONCE} request ids.")
+        offset, limit = _paging()
+        found = self.cloud.jobs.of_requests(request_ids, now)
+        # The stricter reading of CPH's description: one request id without jobs spoils the call.
+        if not all(found.values()):
+            raise Refusal(400, "CPS.0050", "No jobs for the request id.")
+        shown = [job.show(now) for jobs in found.values() for job in jobs]
+        for job in shown:
+            del job["request_id"]
+        return json_answer({"request_id": new_id(), "jobs": shown[offset : offset + limit]})
+
+
+def _request_ids() -> list[str]:
+    many = request.args.get("request_ids") or request.args.get("request_id", "")
+    return [request_id for request_id in many.split(",") if request_id]
+
+
+def _paging() -> tuple[int, int]:
+    try:
+        offset = int(request.args.get("offset", 0))
+        limit = int(request.args.get("limit", JOBS_A_PAGE))
+    except ValueError:
+        offset, limit = -1, 0
+    if offset < 0 or not 1 <= limit <= JOBS_A_PAGE:
+        raise Refusal(400, "CPS.0002", "The offset or the limit is out of range.")
+    return offset, limit

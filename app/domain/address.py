@@ -1,0 +1,136 @@
+"""Which addresses callbacks may go to."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+IPAddress = IPv4Address | IPv6Address
+IPNetwork = IPv4Network | IPv6Network
+
+# Where clouds hand out credentials. AWS, GCP, OpenStack, Azure, Huawei; AWS ECS; Oracle; Azure's wire server; Alibaba.
+METADATA = frozenset(
+    ip_address(text)
+    for text in (
+        "169.254.169.254",
+        "169.254.170.2",
+        "192.0.0.192",
+        "168.63.129.16",
+        "100.100.100.200",
+        "fd00:ec2::254",
+        "fd20:ce::254",
+    )
+)
+PRIVATE = tuple(
+    ip_network(text)
+    for text in (
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "fc00::/7",
+        "fe80::/10",
+    )
+)
+# Special by the IANA registry, but global to some of the Python versions that we run on.
+RESERVED = tuple(
+    ip_network(text) for text in ("192.0.0.0/24", "192.88.99.0/24", "224.0.0.0/4", "2001::/23", "3fff::/20")
+)
+GLOBAL_UNICAST = ip_network("2000::/3")
+NAT64 = ip_network("64:ff9b::/96")
+# With an IPv4 address in the last 32 bits: compatible, mapped, NAT64, NAT64 for local use.
+IPV4_AT_THE_END = (ip_network("::/96"), ip_network("::ffff:0:0/96"), NAT64, ip_network("64:ff9b:1::/48"))
+
+
+class Refusal(StrEnum):
+    """Stable: subscribers see them."""
+
+    ADDRESS_LOOPBACK = "address_loopback"
+    ADDRESS_METADATA = "address_metadata"
+    ADDRESS_PRIVATE = "address_private"
+    ADDRESS_RESERVED = "address_reserved"
+    PORT_NOT_ALLOWED = "port_not_allowed"
+    SCHEME_NOT_ALLOWED = "scheme_not_allowed"
+
+
+@dataclass(frozen=True, slots=True)
+class AddressPolicy:
+    """allow_http, allow_ports: for public addresses.
+
+    allow_networks: networks that callbacks may go to although they are private, there with http and any port too;
+    loopback only by a network that is all loopback.
+    """
+
+    allow_http: bool
+    allow_ports: frozenset[int]
+    allow_networks: tuple[IPNetwork, ...]
+
+    def names(self, ip: IPAddress) -> bool:
+        return any(ip in network and (network.is_loopback or not _is_loopback(ip)) for network in self.allow_networks)
+
+
+def refusal(ip: IPAddress, *, scheme: str, port: int, policy: AddressPolicy) -> Refusal | None:
+    """Why a callback may not go there; None if it may."""
+    ends = _ends(ip)
+    if any(end in METADATA for end in ends):
+        return Refusal.ADDRESS_METADATA
+    if port == 0:
+        return Refusal.PORT_NOT_ALLOWED
+    if all(policy.names(end) for end in ends):
+        return None
+    for end in reversed(ends):
+        if special := _special(end):
+            return special
+    return endpoint_refusal(scheme, port, policy)
+
+
+def endpoint_refusal(scheme: str, port: int, policy: AddressPolicy) -> Refusal | None:
+    """The part of the rules that public addresses and names have in common."""
+    if scheme != "https" and not policy.allow_http:
+        return Refusal.SCHEME_NOT_ALLOWED
+    if port not in policy.allow_ports:
+        return Refusal.PORT_NOT_ALLOWED
+    return None
+
+
+def _ends(ip: IPAddress) -> list[IPAddress]:
+    """Every address at which a packet to this one may end: itself, without its zone, and those inside it."""
+    bare = type(ip)(int(ip))
+    return [bare, *_embedded(bare)]
+
+
+def _embedded(ip: IPAddress) -> Iterator[IPv4Address]:
+    if isinstance(ip, IPv4Address) or _is_loopback(ip):
+        return
+    if any(ip in network for network in IPV4_AT_THE_END) or _is_isatap(ip):
+        yield IPv4Address(int(ip) & 0xFFFF_FFFF)
+    if ip.sixtofour:
+        yield ip.sixtofour
+    yield from ip.teredo or ()
+
+
+def _is_isatap(ip: IPv6Address) -> bool:
+    """RFC 5214: the interface's half begins with 0000:5efe or 0200:5efe."""
+    return int(ip) >> 32 & 0xFDFF_FFFF == 0x5EFE
+
+
+def _is_loopback(ip: IPAddress) -> bool:
+    # A connection to 0.0.0.0 or :: goes to this very machine.
+    return ip.is_loopback or ip.is_unspecified
+
+
+def _special(ip: IPAddress) -> Refusal | None:
+    if _is_loopback(ip):
+        return Refusal.ADDRESS_LOOPBACK
+    if any(ip in network for network in PRIVATE):
+        return Refusal.ADDRESS_PRIVATE
+    return None if _is_public(ip) else Refusal.ADDRESS_RESERVED
+
+
+def _is_public(ip: IPAddress) -> bool:
+    if ip in NAT64:
+        return True  # as far as the IPv4 address inside is: that one is judged by itself
+    if not ip.is_global or any(ip in network for network in RESERVED):
+        return False
+    return isinstance(ip, IPv4Address) or (ip in GLOBAL_UNICAST and not any(_embedded(ip)))

@@ -1,0 +1,127 @@
+"""The URL that a caller wants to be called at."""
+
+import re
+from dataclasses import dataclass, field
+from hashlib import sha256
+from ipaddress import IPv6Address, ip_address
+from typing import NoReturn
+
+from app.domain.address import AddressPolicy, IPAddress, endpoint_refusal, refusal
+from app.domain.errors import InvalidField
+
+POINTER = "/callback_url"
+MAX_LENGTH = 2048
+DEFAULT_PORTS = {"https": 443, "http": 80}
+
+# RFC 3986's characters and nothing else: whatever is in doubt to one parser or another, like `\` or a space, is out.
+URL = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://"
+    r"(?P<authority>(?:[A-Za-z0-9._~!$&'()*+,;=:@\[\]-]|%[0-9A-Fa-f]{2})*)"
+    r"(?P<tail>(?:[/?](?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*)?)"
+)
+HOST_AND_PORT = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:\[\]]*)(?::(?P<port>0|[1-9][0-9]{0,4}))?")
+LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackUrl:
+    """host: in small letters, without a trailing dot or brackets. raw: for chat services it is the credential."""
+
+    raw: str = field(repr=False)
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def origin(self) -> str:
+        """`https://bot.example:443`"""
+        return f"{self.scheme}://{self._bracketed_host}:{self.port}"
+
+    @property
+    def masked(self) -> str:
+        """`https://bot.example/…f3a1`: tells URLs of one host apart, and is of no other use."""
+        port = "" if self.port == DEFAULT_PORTS[self.scheme] else f":{self.port}"
+        return f"{self.scheme}://{self._bracketed_host}{port}/…{sha256(self.raw.encode()).hexdigest()[:4]}"
+
+    @property
+    def _bracketed_host(self) -> str:
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+
+def parse(raw: str, policy: AddressPolicy) -> CallbackUrl:
+    """InvalidField if callbacks may not go there, as far as the URL alone tells; names are judged on connecting."""
+    scheme, authority = _split(raw)
+    host, port = _host_and_port(authority)
+    url = CallbackUrl(raw, scheme, _plain(host), DEFAULT_PORTS[scheme] if port is None else port)
+    ip = _literal(host)
+    if ip is not None:
+        code = refusal(ip, scheme=scheme, port=url.port, policy=policy)
+    elif policy.allow_networks and url.port:
+        code = None  # the name may lead to one of these networks
+    else:
+        code = endpoint_refusal(scheme, url.port, policy)
+    if code:
+        _refuse(f"not allowed here: {code}", "https on port 443 or 8443 at a public address, or ask the operator")
+    return url
+
+
+def _split(raw: str) -> tuple[str, str]:
+    if len(raw) > MAX_LENGTH:
+        _refuse(f"longer than {MAX_LENGTH} characters")
+    if "#" in raw:
+        _refuse("has a fragment", "leave out the # and what follows")
+    match = URL.fullmatch(raw)
+    if not match:
+        _refuse("not a URL", "https://…, with whatever is not a letter, digit or URL sign percent-encoded")
+    scheme = match["scheme"].lower()
+    if scheme not in DEFAULT_PORTS:
+        _refuse("must begin with https://")
+    if "@" in match["authority"]:
+        _refuse("has a user name or password in it", "send credentials in `headers`, as Authorization")
+    return scheme, match["authority"]
+
+
+def _host_and_port(authority: str) -> tuple[str, int | None]:
+    match = HOST_AND_PORT.fullmatch(authority.lower())
+    if not match or int(match["port"] or 0) > 65535:
+        _refuse("host or port is malformed")
+    return match["host"], int(match["port"]) if match["port"] else None
+
+
+def _plain(host: str) -> str:
+    return host.removeprefix("[").removesuffix("]").removesuffix(".")
+
+
+def _literal(host: str) -> IPAddress | None:
+    """The address that the host is, None for a name. InvalidField for what is neither."""
+    if host.startswith("["):
+        return _ipv6(host[1:-1])
+    labels = host.removesuffix(".").split(".")
+    if NUMBER.fullmatch(labels[-1]):
+        return _ipv4(host)
+    if len(labels) < 2 or len(host) > 253 or not all(LABEL.fullmatch(label) for label in labels):
+        _refuse("host must be a full name such as bot.example, or an address")
+    return None
+
+
+def _ipv4(host: str) -> IPAddress:
+    """Strict: 0x7f.1, 2130706433 and 0177.0.0.1 mean different addresses to different parsers."""
+    try:
+        return ip_address(host)
+    except ValueError:
+        _refuse("host is an address in an unusual spelling", "four decimal numbers without leading zeros")
+
+
+def _ipv6(text: str) -> IPAddress:
+    try:
+        ip = IPv6Address(text)
+    except ValueError:
+        _refuse("host is not an IPv6 address")
+    if str(ip) != text or ip.scope_id:
+        _refuse("host is an address in an unusual spelling", "the shortest form, without a zone")
+    return ip
+
+
+def _refuse(detail: str, hint: str | None = None) -> NoReturn:
+    raise InvalidField(POINTER, detail, hint)

@@ -1,0 +1,39 @@
+"""Logs: one JSON line an event on stderr, flat fields, ids always; never a secret, a body, or a URL's path."""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+bridge = logging.getLogger("bridge")
+
+
+def event(name: str, *, level: int = logging.INFO, **fields: Any) -> None:
+    """`event("delivery.dead", delivery_id=…)`; names are `noun.what_happened`."""
+    bridge.log(level, name, extra={"fields": fields})
+
+
+class JsonLines(logging.Formatter):
+    """`{"time", "level", "event", …}`; what libraries log has `event: "log"` and its text in `message`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+        }
+        if record.name == bridge.name:
+            line |= {"event": record.getMessage(), **getattr(record, "fields", {})}
+        else:
+            line |= {"event": "log", "logger": record.name, "message": record.getMessage()}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def configure(level: str) -> None:
+    """Everything that this process logs goes to stderr as JSON lines; libraries speak up from WARNING on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    bridge.setLevel(level)

@@ -1,0 +1,229 @@
+"""Everything that can be set, and the only reader of the environment."""
+
+import base64
+import binascii
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from app.domain.errors import OperatorError
+
+PREFIX = "BRIDGE_"
+FILE_SUFFIX = "_FILE"
+KEY_BYTES = 32
+
+
+def _split(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+CommaSeparated = BeforeValidator(_split)
+PositiveSeconds = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseModel):
+    """Each field is the environment variable `BRIDGE_<NAME>`, or in the file that `BRIDGE_<NAME>_FILE` names."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    """`redis://`, `rediss://` or `unix://`."""
+
+    redis_sentinels: Annotated[tuple[str, ...], CommaSeparated] = ()
+    """Sentinels, `host:port,…`; user, password and database are then taken from the URL."""
+
+    redis_sentinel_service: str = "mymaster"
+    """Name of the primary at the Sentinels."""
+
+    api_bind: str = "0.0.0.0:8080"
+    """Where the API listens."""
+
+    probe_bind: str = "0.0.0.0:8081"
+    """Where the kubelet asks `/healthz` and `/readyz`: apart from the API, so that slow clients cannot starve them."""
+
+    api_workers: int = Field(default=2, ge=1)
+    """Processes of the API."""
+
+    api_threads: int = Field(default=8, ge=1)
+    """Threads of each API process: how many requests it has in hand at once."""
+
+    bootstrap_key: SecretStr | None = None
+    """An API key that is admin of tenant `default`; at least 16 characters."""
+
+    cph_project_id: str | None = None
+    """Id of the CPH project; here it is named `default`."""
+
+    cph_region: str | None = None
+    """Its region, e.g. `ap-southeast-1`; gives the endpoints of CPH and IAM."""
+
+    cph_endpoint: str | None = None
+    """CPH's URL, instead of a region."""
+
+    cph_token: SecretStr | None = None
+    """A fixed token for CPH; it is not renewed."""
+
+    iam_endpoint: str | None = None
+    """IAM's URL; taken from the region when left out."""
+
+    iam_user: str | None = None
+    """IAM user who may ask for jobs (`cph:jobs:get`)."""
+
+    iam_password: SecretStr | None = None
+    """Password of the IAM user."""
+
+    iam_domain: str | None = None
+    """Account (domain) of the IAM user."""
+
+    cph_rate: float = Field(default=10, gt=0)
+    """Calls a second to CPH, all workers together."""
+
+    cph_places: int = Field(default=256, ge=1)
+    """Most calls at once to CPH, all workers together."""
+
+    cph_timeout_s: PositiveSeconds = 10
+    """Longest that one call to CPH or IAM may take; at most a quarter of BRIDGE_LEASE_S."""
+
+    poll_min_s: PositiveSeconds = 1
+    """Shortest wait between two calls about a job."""
+
+    poll_max_s: PositiveSeconds = 30
+    """Longest wait between two calls about a job."""
+
+    lost_grace_s: PositiveSeconds = 60
+    """How long a job that CPH does not know may stay unknown before it is called lost."""
+
+    allow_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], CommaSeparated] = ()
+    """CIDRs that callbacks may go to although they are private, there with http and any port too."""
+
+    allow_http: bool = False
+    """Whether callbacks to public addresses may use http."""
+
+    allow_ports: Annotated[frozenset[int], CommaSeparated] = frozenset({443, 8443})
+    """Ports that callbacks to public addresses may use."""
+
+    attempt_deadline_s: PositiveSeconds = 10
+    """Longest that one attempt may take: name lookup, connecting, TLS, sending and reading the answer."""
+
+    retry_schedule: Annotated[tuple[PositiveSeconds, ...], CommaSeparated] = (
+        *(5, 30, 120, 600, 1_800),
+        *(3_600, 10_800, 21_600, 43_200, 86_400),
+    )
+    """Waits before the 2nd, 3rd, … attempt, in seconds."""
+
+    lane_places: int = Field(default=16, ge=1)
+    """Most attempts at once to one destination."""
+
+    lease_s: PositiveSeconds = 60
+    """How long claimed work may take before others take it over; longer than any attempt or call."""
+
+    worker_threads: int = Field(default=32, ge=1)
+    """Calls or attempts that a worker has in hand at once."""
+
+    retention_s: int = Field(default=14 * 86_400, ge=60)
+    """How long what has ended is kept."""
+
+    secret_keys: SecretStr | None = None
+    """Keys for what is encrypted at rest, `id:base64,…`, 32 bytes each; the first writes. Without: secrets lie open."""
+
+    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    """`DEBUG`, `INFO`, `WARNING` or `ERROR`."""
+
+    crash_at: str | None = None
+    """For tests: the process kills itself at this point."""
+
+    @field_validator("bootstrap_key")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and len(value.get_secret_value()) < 16:
+            raise ValueError("must have at least 16 characters")
+        return value
+
+    @field_validator("secret_keys")
+    @classmethod
+    def _readable(cls, value: SecretStr | None) -> SecretStr | None:
+        parse_secret_keys(value)
+        return value
+
+    @model_validator(mode="after")
+    def _lease_outlasts_its_work(self) -> Self:
+        if self.lease_s <= self.attempt_deadline_s:
+            raise ValueError("BRIDGE_LEASE_S must exceed BRIDGE_ATTEMPT_DEADLINE_S")
+        return self
+
+    @model_validator(mode="after")
+    def _cadence_has_room(self) -> Self:
+        if self.poll_max_s < self.poll_min_s:
+            raise ValueError("BRIDGE_POLL_MAX_S must not be below BRIDGE_POLL_MIN_S")
+        return self
+
+    @property
+    def lease(self) -> timedelta:
+        return timedelta(seconds=self.lease_s)
+
+    @property
+    def cph_timeout(self) -> timedelta:
+        """A question may cost two calls (401), a login, and waiting for another worker's: four fit into a lease."""
+        return timedelta(seconds=min(self.cph_timeout_s, self.lease_s / 4))
+
+    @property
+    def retention(self) -> timedelta:
+        return timedelta(seconds=self.retention_s)
+
+
+def parse_secret_keys(value: SecretStr | None) -> dict[str, bytes]:
+    """id → 32 bytes, in order. ValueError names the part that is wrong by its place, never by its content."""
+    keys = {}
+    for number, part in enumerate((value.get_secret_value() if value else "").split(","), start=1):
+        if not part.strip():
+            continue
+        id, colon, text = part.strip().partition(":")
+        try:
+            key = base64.b64decode(text, validate=True)
+        except binascii.Error:
+            key = b""
+        if not colon or not id.isalnum() or id == "open" or len(key) != KEY_BYTES:
+            raise ValueError(f"key number {number} is not `id:base64` with a plain id and {KEY_BYTES} bytes")
+        keys[id] = key
+    return keys
+
+
+def load(environment: Mapping[str, str] | None = None) -> Settings:
+    """The settings of this process. OperatorError says which variable is wrong and why."""
+    environment = os.environ if environment is None else environment
+    values = {}
+    for name in Settings.model_fields:
+        variable = PREFIX + name.upper()
+        value = environment.get(variable) or _content(variable + FILE_SUFFIX, environment)
+        if value:
+            values[name] = value
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise OperatorError("; ".join(_words(problem) for problem in error.errors())) from None
+
+
+def _content(variable: str, environment: Mapping[str, str]) -> str | None:
+    path = environment.get(variable)
+    try:
+        return Path(path).read_text(encoding="utf-8").strip() if path else None
+    except OSError as error:
+        raise OperatorError(f"{variable}: cannot read {path}: {error.strerror}") from error
+
+
+def _words(problem: Any) -> str:
+    field = f"{PREFIX}{str(problem['loc'][0]).upper()}: " if problem["loc"] else ""
+    return f"{field}{problem['msg'].removeprefix('Value error, ')}"

@@ -1,0 +1,73 @@
+"""An agenda: ids by the time at which each is due, in lanes. Crashed work falls due again by itself."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from app.domain.times import from_ms, to_ms
+from app.store import keys
+from app.store.scripts import Call, Scripts
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a lane without settings of its own is served: `rate` a second (0: unbounded), at most `places` at once."""
+
+    rate: float
+    burst: float
+    places: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Leased work. The fence is the end of the lease: only who shows it can say how the work went."""
+
+    lane: str
+    id: str
+    fence: int
+    due_at: datetime
+
+    @property
+    def lease_ends(self) -> datetime:
+        return from_ms(self.fence)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    items: tuple[Claimed, ...]
+    next_look: datetime | None  # when a claim may find more; None when nothing is on the agenda
+
+
+class Agenda:
+    def __init__(self, scripts: Scripts, name: str, *, lease: timedelta, pace: Pace) -> None:
+        self.name = name
+        self._scripts = scripts
+        self._lease = lease
+        self._pace = pace
+
+    def claim(self, now: datetime, limit: int) -> Call:
+        """At most `limit` due ids, shared out evenly over the lanes in which something is due."""
+        pace = self._pace
+        lease_ms = self._lease // timedelta(milliseconds=1)
+        return Call("claim", (self.name, to_ms(now), lease_ms, limit, pace.rate, pace.burst, pace.places))
+
+    @staticmethod
+    def claimed(answer: Sequence[str]) -> Batch:
+        """Reads what a `claim` answered."""
+        items = tuple(
+            Claimed(lane, id, int(fence), from_ms(int(float(due))))
+            for lane, id, fence, due in zip(*(answer[i::4] for i in range(1, 5)), strict=True)
+        )
+        return Batch(items, from_ms(int(float(answer[0]))) if answer[0] else None)
+
+    def claim_due(self, now: datetime, limit: int) -> Batch:
+        return self.claimed(self._scripts.run(self.claim(now, limit)))
+
+    def pause(self, lane: str, until: datetime) -> Call:
+        """Serves nothing from the lane before `until`."""
+        return Call("pause", (self.name, lane, to_ms(until)))
+
+    def next_look(self) -> datetime | None:
+        """When something may be due; None when nothing is on the agenda."""
+        head = self._scripts.redis.zrange(keys.lanes(self.name), 0, 0, withscores=True)
+        return from_ms(int(head[0][1])) if head else None

@@ -1,0 +1,37 @@
+"""The time by Redis' clock, so that workers whose clocks are wrong agree."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from app.domain.errors import Unavailable
+from app.store.connection import Client
+
+RENEW = timedelta(seconds=5)
+
+
+class RedisClock:
+    """Call it for the time. While Redis is away the last known difference goes on to hold.
+
+    own: our own clock, in seconds since 1970.
+    """
+
+    def __init__(self, redis: Client, own: Callable[[], float]) -> None:
+        self._redis = redis
+        self._own = own
+        self._ahead = 0.0
+        self._renew_at = float("-inf")
+
+    def __call__(self) -> datetime:
+        if time.monotonic() >= self._renew_at:
+            self._renew()
+        return datetime.fromtimestamp(self._own() + self._ahead, UTC)
+
+    def _renew(self) -> None:
+        self._renew_at = time.monotonic() + RENEW.total_seconds()
+        before = self._own()
+        try:
+            seconds, microseconds = self._redis.time()
+        except Unavailable:
+            return
+        self._ahead = seconds + microseconds / 1e6 - (before + self._own()) / 2

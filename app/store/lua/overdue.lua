@@ -1,0 +1,28 @@
+-- Ends what has not ended by its deadline.
+-- ARGV: now, limit (registrations in this call), keep_s
+-- Returns: how many registrations were ended, then when the next is due ('' for none).
+-- flags: allow-oom
+local now, keep_s = ARGV[1], ARGV[3]
+local last_seen = {'status', 'request_id', 'phone_id', 'server_id', 'begin_time'}
+
+local function snapshot(project, job)
+  local values = redis.call('HMGET', key.watch(project, job), unpack(last_seen))
+  local seen = {job_id = job, state = 'overdue'}
+  for i, field in ipairs(last_seen) do
+    if values[i] then seen[field] = field == 'status' and tonumber(values[i]) or values[i] end
+  end
+  return cjson.encode(seen)
+end
+
+local over = redis.call('ZRANGEBYSCORE', key.deadlines(), '-inf', now, 'LIMIT', 0, ARGV[2])
+for _, id in ipairs(over) do
+  local project = redis.call('HGET', key.progress(id), 'project')
+  redis.call('ZREM', key.deadlines(), id)
+  for job, state in pairs(ending.jobs(id)) do
+    if state == '' then
+      ending.of_job(id, job, 'overdue', snapshot(project, job), now, now, keep_s)
+      ending.leave(project, job, id)
+    end
+  end
+end
+return {#over, redis.call('ZRANGE', key.deadlines(), 0, 0, 'WITHSCORES')[2] or ''}

@@ -1,0 +1,43 @@
+"""Encrypts what is secret before it is kept: AES-256-GCM, bound to its place; several keys, so that one can go."""
+
+import base64
+import os
+from collections.abc import Mapping
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from app.domain.errors import OperatorError
+
+NONCE_BYTES = 12  # NIST SP 800-38D, 8.2
+OPEN = "open"  # the "key id" of what is kept as it is, where the deployment has no keys
+
+
+class Sealer:
+    """keys: id → 32 bytes; the first one seals, each of them opens."""
+
+    def __init__(self, keys: Mapping[str, bytes]) -> None:
+        self._ciphers = {id: AESGCM(key) for id, key in keys.items()}
+        self._writes = next(iter(keys), OPEN)
+
+    def seal(self, text: str, place: str) -> str:
+        """`<key id>.<base64>`. Only under the same `place` (e.g. `tenant|registration`) does it open again."""
+        if self._writes == OPEN:
+            return f"{OPEN}.{text}"
+        nonce = os.urandom(NONCE_BYTES)
+        sealed = self._ciphers[self._writes].encrypt(nonce, text.encode(), place.encode())
+        return f"{self._writes}.{base64.b64encode(nonce + sealed).decode()}"
+
+    def open(self, sealed: str, place: str) -> str:
+        key_id, _, content = sealed.partition(".")
+        if key_id == OPEN:
+            return content
+        if key_id not in self._ciphers:
+            raise OperatorError(
+                f"sealed with key {key_id!r}, which BRIDGE_SECRET_KEYS does not hold: add it again, last"
+            )
+        raw = base64.b64decode(content)
+        try:
+            return self._ciphers[key_id].decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], place.encode()).decode()
+        except InvalidTag as error:
+            raise OperatorError(f"what key {key_id!r} sealed does not open: another key has its id now") from error

@@ -1,0 +1,52 @@
+"""The token of a CPH project, shared by the workers: sealed, and got by one of them at a time."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from redis.exceptions import LockError
+
+from app.domain.errors import OperatorError, Unavailable
+from app.store import keys
+from app.store.connection import Client
+from app.store.sealing import Sealer
+
+
+class SharedTokens:
+    """What app.cph.iam.TokenCache asks for. login: the longest that getting a token may take."""
+
+    def __init__(self, redis: Client, sealer: Sealer, *, project: str, login: timedelta) -> None:
+        self._redis = redis
+        self._sealer = sealer
+        self._project = project
+        self._lock_life_s = login.total_seconds() + 1
+
+    def load(self) -> bytes | None:
+        sealed = self._redis.get(keys.token(self._project))
+        try:
+            return self._sealer.open(sealed, self._place).encode() if sealed else None
+        except OperatorError:
+            return None  # sealed with a key that is gone: a new token costs one login
+
+    def save(self, dumped: bytes, life: timedelta) -> None:
+        sealed = self._sealer.seal(dumped.decode(), self._place)
+        self._redis.set(keys.token(self._project), sealed, px=max(life, timedelta(milliseconds=1)))
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Whoever held it too long has lost it, so nobody waits for the dead."""
+        lock = self._redis.lock(
+            keys.lock(f"token:{self._project}"),
+            timeout=self._lock_life_s,
+            blocking_timeout=self._lock_life_s,
+            raise_on_release_error=False,
+        )
+        try:
+            with lock:
+                yield
+        except LockError as error:
+            raise Unavailable("another worker is logging in at IAM") from error
+
+    @property
+    def _place(self) -> str:
+        return f"token|{self._project}"

@@ -1,0 +1,30 @@
+"""What the dispatchers share: the marks that say "look now", and the lock that lets one of them look."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from app.store import keys
+from app.store.connection import Client
+
+LOCK_LIFE = timedelta(seconds=3)
+
+
+class WakeUps:
+    def __init__(self, redis: Client) -> None:
+        self._redis = redis
+        self._lock = redis.lock(keys.lock("dispatcher"), timeout=LOCK_LIFE.total_seconds(), blocking=False)
+
+    def lead(self) -> bool:
+        """Takes the lock, or holds on to it; it is lost when nobody has come back to it for LOCK_LIFE."""
+        if self._lock.owned():
+            return bool(self._lock.reacquire())
+        return bool(self._lock.acquire())
+
+    def resign(self) -> None:
+        """Hands the lock on, so that the next one need not wait for it to run out."""
+        if self._lock.owned():
+            self._lock.release()
+
+    def wait(self, agendas: Sequence[str], longest: timedelta) -> None:
+        """Until one of them is marked, or the time is up."""
+        self._redis.blpop([keys.wake(agenda) for agenda in agendas], timeout=longest.total_seconds())

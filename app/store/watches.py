@@ -1,0 +1,75 @@
+"""Watches: one for each (project, job), however many registered."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from app.domain.job import Job, JobState
+from app.domain.times import from_ms, to_ms
+from app.store import keys
+from app.store.agenda import Claimed
+from app.store.scripts import Call, Scripts
+
+LAST_SEEN = ("status", "request_id", "phone_id", "server_id", "begin_time")
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What the poller needs to know of a job before it asks again."""
+
+    project: str
+    job_id: str
+    since: datetime
+    unknown_since: datetime | None
+    last_seen: tuple[str | None, ...]  # as in LAST_SEEN
+
+
+class Watches:
+    def __init__(self, scripts: Scripts, *, retention: timedelta) -> None:
+        self._scripts = scripts
+        self._keep_s = int(retention.total_seconds())
+
+    def load(self, claimed: Sequence[Claimed]) -> list[Watch | None]:
+        """One round trip for all; None where nobody waits any more."""
+        pipeline = self._scripts.redis.pipeline(transaction=False)
+        for item in claimed:
+            pipeline.hmget(keys.watch(item.lane, item.id), "since", "unknown_since", *LAST_SEEN)
+        return [
+            Watch(item.lane, item.id, from_ms(int(since)), from_ms(int(unknown)) if unknown else None, tuple(seen))
+            if since
+            else None
+            for item, (since, unknown, *seen) in zip(claimed, pipeline.execute(), strict=True)
+        ]
+
+    def postpone(self, claimed: Claimed, watch: Watch, due: datetime, job: Job | None = None) -> Call:
+        """Ask again at `due`. `job` is what CPH showed, None if it could not be had."""
+        news = () if job is None else self._news(watch, job)
+        return Call("postpone", (claimed.lane, claimed.id, claimed.fence, to_ms(due), *news))
+
+    def postpone_unknown(self, claimed: Claimed, watch: Watch, due: datetime, now: datetime) -> Call:
+        """CPH does not know the job; the grace time runs from the first time it said so."""
+        news = () if watch.unknown_since else ("unknown_since", to_ms(now))
+        return Call("postpone", (claimed.lane, claimed.id, claimed.fence, to_ms(due), *news))
+
+    def complete(self, claimed: Claimed, job: Job, now: datetime) -> Call:
+        """The job has ended: one event for each registration."""
+        snapshot = json.dumps(job.as_dict(), separators=(",", ":"), ensure_ascii=False)
+        args = (to_ms(now), claimed.lane, claimed.id, claimed.fence, job.state.value, snapshot, self._keep_s)
+        return Call("complete", args)
+
+    def end_overdue(self, now: datetime, limit: int) -> tuple[int, datetime | None]:
+        """Ends up to `limit` registrations whose deadline has passed; how many, and when the next deadline is."""
+        ended, following = self._scripts.run(Call("overdue", (to_ms(now), limit, self._keep_s)))
+        return ended, from_ms(int(following)) if following else None
+
+    @staticmethod
+    def _news(watch: Watch, job: Job) -> tuple[str, ...]:
+        """Only what changed is written: most answers say "still running"."""
+        seen = [job.status, job.request_id, job.phone_id, job.server_id, job.begin_time]
+        now_seen = tuple(None if value is None else str(value) for value in seen)
+        forget = ("unknown_since", "") if watch.unknown_since else ()
+        if now_seen == watch.last_seen:
+            return forget
+        pairs = zip(LAST_SEEN, now_seen, strict=True)
+        return ("state", JobState.RUNNING.value, *forget, *(text or "" for pair in pairs for text in pair))

@@ -1,0 +1,1 @@
+"""HTTP out of the house: lean requests with one deadline over everything and a bounded answer."""

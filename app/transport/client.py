@@ -1,0 +1,106 @@
+"""A lean `requests`: one adapter and no session, so no redirects, cookies, netrc or proxies."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from time import monotonic
+from typing import cast
+
+from requests import PreparedRequest, RequestException
+from requests.exceptions import InvalidURL
+from requests.structures import CaseInsensitiveDict
+from urllib3.exceptions import HTTPError
+from urllib3.response import BaseHTTPResponse
+from urllib3.util import SKIP_HEADER
+
+from app.transport.adapter import Adapter
+from app.transport.sockets import Call, Connect, connect_anywhere, current
+from app.transport.unreachable import Kind, Unreachable, explain, root_cause
+
+HEADERS_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A status line with its headers came; `headers` does not mind case; `truncated`: the body is not all there."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    truncated: bool
+
+
+class Transport:
+    """For use by many threads; connections are kept alive, at most `connections` for each host."""
+
+    def __init__(
+        self, *, connect: Connect = connect_anywhere, connections: int = 64, ca_bundle: str | None = None
+    ) -> None:
+        # urllib3's own lines carry whole URLs.
+        logging.getLogger("urllib3").setLevel(logging.CRITICAL)
+        self._adapter = Adapter(connect, connections, ca_bundle)
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        deadline: timedelta,
+        max_bytes: int = 64 * 1024,
+    ) -> Reply:
+        """One call. Raises Unreachable, or what `connect` raised; ValueError for a malformed URL or header."""
+        request = _prepared(method, url, headers, body)
+        call = Call(monotonic() + deadline.total_seconds(), HEADERS_BYTES + max_bytes)
+        try:
+            return self._exchange(request, call, deadline, max_bytes)
+        except Unreachable as error:
+            if not (call.stale and error.kind is Kind.CLOSED):
+                raise
+        # The peer closed a kept-alive connection while the request was on its way: not a failure of the peer.
+        call.fresh = True
+        return self._exchange(request, call, deadline, max_bytes)
+
+    def close(self) -> None:
+        self._adapter.close()
+
+    def _exchange(self, request: PreparedRequest, call: Call, deadline: timedelta, max_bytes: int) -> Reply:
+        current.call = call
+        try:
+            answer = self._adapter.send(request, stream=True).raw
+        except InvalidURL:
+            raise
+        except (RequestException, HTTPError) as error:
+            cause = root_cause(error)
+            raise explain(cause, deadline) from cause
+        body, truncated = _read(answer, max_bytes)
+        return Reply(answer.status, answer.headers, body, truncated)
+
+
+def _prepared(method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> PreparedRequest:
+    """Field by field, because requests' own way repairs URLs: backslashes, spaces, line ends."""
+    request = PreparedRequest()
+    request.method = method
+    request.url = url
+    framing = {} if body is None else {"Content-Length": str(len(body))}
+    # urllib3 adds a User-Agent of its own unless told not to. A plain dictionary does: requests' own is slow.
+    request.headers = cast("CaseInsensitiveDict[str]", {"User-Agent": SKIP_HEADER, **headers, **framing})
+    request.body = body
+    return request
+
+
+def _read(answer: BaseHTTPResponse, max_bytes: int) -> tuple[bytes, bool]:
+    """The body as far as it came, and whether that is not all of it. Ends the connection if so."""
+    body = b""
+    try:
+        while chunk := answer.read1(max_bytes + 1 - len(body), decode_content=False):
+            body += chunk
+        truncated = len(body) > max_bytes
+    except HTTPError:
+        truncated = True
+    if truncated:
+        answer.close()
+        answer.release_conn()
+    return body[:max_bytes], truncated

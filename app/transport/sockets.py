@@ -1,0 +1,141 @@
+"""Sockets of one call: an absolute deadline over everything, a budget for what is received."""
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+LOOKUPS_AT_ONCE = 32
+
+Address = tuple[socket.AddressFamily, tuple[Any, ...]]  # what a socket of this family connects to: host, port, …
+TimeLeft = Callable[[], float]  # in seconds; TimeoutError when there is none
+
+
+class Connect(Protocol):
+    """Opens the TCP connection. An OSError may heal; whatever else it raises reaches the caller of `send` as it is."""
+
+    def __call__(self, scheme: str, host: str, port: int, left: TimeLeft) -> socket.socket: ...
+
+
+class Overrun(OSError):
+    """The answer is longer than the call allows."""
+
+
+@dataclass(slots=True)
+class Call:
+    """What one call may still use. It runs in one thread from end to end."""
+
+    until: float  # by the monotonic clock
+    budget: int  # bytes
+    fresh: bool = False  # kept-alive connections are not to be used
+    connected: bool = False  # it has opened a connection, rather than used a kept-alive one
+    received: int = 0
+
+    @property
+    def stale(self) -> bool:
+        """A kept-alive connection was used, and brought nothing."""
+        return not self.connected and not self.received
+
+    def left(self) -> float:
+        left = self.until - monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+    def count(self, size: int) -> None:
+        self.received += size
+        if self.received > self.budget:
+            raise Overrun
+
+
+class _Current(threading.local):
+    call: Call
+
+
+# Kept-alive sockets outlive calls and change threads; the thread that uses one brings its call along.
+current = _Current()
+
+
+class PlainSocket(socket.socket):
+    def recv_into(self, buffer: "WriteableBuffer", nbytes: int | None = None, flags: int = 0) -> int:
+        call = current.call
+        self.settimeout(call.left())
+        size = super().recv_into(buffer, nbytes or 0, flags)
+        call.count(size)
+        return size
+
+    def sendall(self, data: "ReadableBuffer", flags: int = 0) -> None:
+        self.settimeout(current.call.left())
+        super().sendall(data, flags)
+
+
+class TLSSocket(PlainSocket, ssl.SSLSocket):
+    def send(self, data: "ReadableBuffer", flags: int = 0) -> int:
+        # SSLSocket.sendall is many sends, each of which would begin its timeout anew.
+        self.settimeout(current.call.left())
+        return super().send(data, flags)
+
+
+def connect_anywhere(scheme: str, host: str, port: int, left: TimeLeft) -> socket.socket:  # noqa: ARG001
+    return dial(resolve(host, port, left), left)
+
+
+lookups = threading.BoundedSemaphore(LOOKUPS_AT_ONCE)
+
+
+def resolve(host: str, port: int, left: TimeLeft) -> list[Address]:
+    """Every address of a name, in the system's order. gaierror when it has none, TimeoutError when time is up."""
+    try:
+        return _look_up(host, port, socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        pass
+    if not lookups.acquire(timeout=left()):
+        raise TimeoutError
+    found: Future[list[Address]] = Future()
+    # getaddrinfo has no timeout of its own: it runs on a thread that may be left behind.
+    threading.Thread(target=_fulfil, args=(found, host, port), daemon=True).start()
+    return found.result(left())
+
+
+def _fulfil(found: Future[list[Address]], host: str, port: int) -> None:
+    try:
+        found.set_result(_look_up(host, port, 0))
+    except OSError as error:
+        found.set_exception(error)
+    finally:
+        lookups.release()
+
+
+def _look_up(host: str, port: int, flags: int) -> list[Address]:
+    answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    return [(family, address) for family, _, _, _, address in answers]
+
+
+def dial(addresses: list[Address], left: TimeLeft) -> socket.socket:
+    """A connection to the first of them that is alive; each may use an even share of the time left."""
+    first, *others = addresses
+    try:
+        return _dial(*first, left() / len(addresses))
+    except OSError:
+        if not others:
+            raise
+    return dial(others, left)
+
+
+def _dial(family: socket.AddressFamily, address: tuple[Any, ...], timeout: float) -> socket.socket:
+    sock = PlainSocket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.settimeout(timeout)
+        sock.connect(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

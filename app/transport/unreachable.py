@@ -1,0 +1,60 @@
+"""Why a call brought no answer, in words for a log."""
+
+import http.client
+import os
+import socket
+import ssl
+from datetime import timedelta
+from enum import StrEnum
+
+from app.domain.errors import BridgeError
+from app.transport.sockets import Overrun
+
+
+class Kind(StrEnum):
+    TIMEOUT = "timeout"
+    NAME = "name"
+    CONNECT = "connect"
+    TLS = "tls"
+    CLOSED = "closed"
+    PROTOCOL = "protocol"
+
+
+class Unreachable(BridgeError):
+    """No answer came: not even a status line with its headers. The text names neither address nor URL."""
+
+    def __init__(self, kind: Kind, words: str) -> None:
+        super().__init__(words)
+        self.kind = kind
+
+
+def explain(cause: BaseException, deadline: timedelta) -> Unreachable:
+    match cause:
+        case TimeoutError():
+            kind, words = Kind.TIMEOUT, f"timed out after {deadline.total_seconds():g} s"
+        case socket.gaierror():
+            kind, words = Kind.NAME, "name does not resolve"
+        case http.client.RemoteDisconnected() | ConnectionResetError() | BrokenPipeError() | ssl.SSLEOFError():
+            kind, words = Kind.CLOSED, "connection closed without an answer"
+        case ssl.SSLError():
+            kind, words = Kind.TLS, f"TLS: {_tls_words(cause)}"
+        case Overrun():
+            kind, words = Kind.PROTOCOL, "too much before the body of the answer"
+        case OSError():
+            kind, words = Kind.CONNECT, os.strerror(cause.errno or 0).lower()
+        case _:
+            kind, words = Kind.PROTOCOL, f"not HTTP: {type(cause).__name__}"
+    return Unreachable(kind, words)
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """requests and urllib3 wrap an error several times over, with the URL in the words."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return error
+
+
+def _tls_words(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate refused: {error.verify_message}"
+    return (error.reason or "handshake failed").replace("_", " ").lower()

@@ -1,0 +1,20 @@
+"""Retry-After: seconds or an HTTP date (RFC 9110, 10.2.3)."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+SECONDS = re.compile(r"[0-9]{1,9}")
+
+
+def retry_after(value: str | None, now: datetime) -> timedelta | None:
+    """None for what is missing or makes no sense; a date that has passed is no wait at all."""
+    text = (value or "").strip()
+    if SECONDS.fullmatch(text):
+        return timedelta(seconds=int(text))
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    aware = date if date.tzinfo else date.replace(tzinfo=UTC)
+    return max(aware - now, timedelta())

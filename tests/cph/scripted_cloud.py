@@ -1,0 +1,165 @@
+"""A CPH and an IAM that do as a test says, on a real socket; and a token cache in memory."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from app.cph.iam import IamPassword
+from app.transport.client import Transport
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.0"  # no connection outlives its test
+    server: "Cloud"
+
+    def do_GET(self) -> None:
+        self._answer(self.server.cph)
+
+    def do_POST(self) -> None:
+        self._answer(self.server.iam)
+
+    def _answer(self, answer: "Answer") -> None:
+        self.received = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        self.server.calls.append(Call(self.path, dict(self.headers), self.received))
+        try:
+            answer(self)
+        except OSError:  # the client has seen enough
+            self.close_connection = True
+
+    def log_message(self, *args: object) -> None:
+        """Nothing: pytest's output is for failures."""
+
+
+Answer = Callable[[Handler], None]
+
+
+@dataclass(frozen=True)
+class Call:
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def token(self) -> str | None:
+        return self.headers.get("X-Auth-Token")
+
+
+def says(status: int, payload: Any = None, headers: dict[str, str] | None = None) -> Answer:
+    """payload: bytes as they are, anything else as JSON."""
+    body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+
+    def answer(handler: Handler) -> None:
+        handler.send_response(status)
+        for name, value in (headers or {}).items():
+            handler.send_header(name, value)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return answer
+
+
+def gives_token(value: str, expires_at: datetime = NOW + DAY) -> Answer:
+    about = {"token": {"expires_at": expires_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"), "methods": ["password"]}}
+    return says(201, about, {"X-Subject-Token": value})
+
+
+def in_turn(*answers: Answer) -> Answer:
+    """Each once; the last one from then on."""
+    left = list(answers)
+
+    def answer(handler: Handler) -> None:
+        following = left.pop(0) if len(left) > 1 else left[0]
+        following(handler)
+
+    return answer
+
+
+def for_token(good: str, answer: Answer) -> Answer:
+    """This answer for that token, 401 for any other."""
+    refusal = says(401, {"error_code": "APIGW.0307", "error_msg": "The token must be updated."})
+    return lambda handler: (answer if handler.headers["X-Auth-Token"] == good else refusal)(handler)
+
+
+class Cloud(ThreadingHTTPServer):
+    request_queue_size = 128
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.cph: Answer = says(500)
+        self.iam: Answer = says(500)
+        self.calls: list[Call] = []
+        self.closing = threading.Event()
+
+    @property
+    def logins(self) -> list[Call]:
+        return [call for call in self.calls if call.path.startswith("/v3/auth/tokens")]
+
+    @property
+    def questions(self) -> list[Call]:
+        return [call for call in self.calls if call not in self.logins]
+
+
+@contextmanager
+def running_cloud() -> Iterator[Cloud]:
+    with Cloud() as cloud:
+        thread = threading.Thread(target=cloud.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield cloud
+        cloud.closing.set()
+        cloud.shutdown()
+        thread.join()
+
+
+class MemoryCache:
+    """Keeps bytes, as Redis does; `lock` is held by one at a time."""
+
+    def __init__(self) -> None:
+        self.dumped: bytes | None = None
+        self.life: timedelta | None = None
+        self.loads = 0
+        self.lock_wanted = threading.Semaphore(0)
+        self._lock = threading.Lock()
+
+    def load(self) -> bytes | None:
+        self.loads += 1
+        return self.dumped
+
+    def save(self, dumped: bytes, life: timedelta) -> None:
+        self.dumped = dumped
+        self.life = life
+
+    def lock(self) -> threading.Lock:
+        self.lock_wanted.release()
+        return self._lock
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def iam_password(cloud: Cloud, transport: Transport, cache: MemoryCache, clock: Clock, **changes: Any) -> IamPassword:
+    settings: dict[str, Any] = {"deadline": timedelta(seconds=5), "password": "Pass-word-1"} | changes
+    return IamPassword(
+        transport=transport,
+        endpoint=cloud.url,
+        user="watcher",
+        domain="acme",
+        project_id="p" * 32,
+        cache=cache,
+        clock=clock,
+        **settings,
+    )

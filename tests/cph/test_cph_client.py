@@ -1,0 +1,240 @@
+"""Asking about a job, of a CPH that works and of one that does not."""
+
+import json
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scripted_cloud import (
+    DAY,
+    Cloud,
+    Handler,
+    for_token,
+    gives_token,
+    iam_password,
+    in_turn,
+    running_cloud,
+    says,
+)
+
+from app import VERSION
+from app.cph.client import Answered, CphClient, Unanswered, Unknown, cph_endpoint
+from app.cph.credentials import FixedToken
+from app.domain.job import JobState
+from app.transport.client import Transport
+
+DONE = says(200, {"job_id": "j", "status": 2})
+MINUTE = timedelta(minutes=1)
+SECONDS_5 = timedelta(seconds=5)
+
+
+def cph_client(cloud: Cloud, transport: Transport, credentials=None, deadline=SECONDS_5) -> CphClient:
+    return CphClient(
+        transport=transport,
+        endpoint=cloud.url + "/",
+        project_id="p/1",
+        credentials=credentials or FixedToken("fixed"),
+        deadline=deadline,
+    )
+
+
+def test_a_region_has_its_endpoint():
+    assert cph_endpoint("cn-north-4") == "https://cph.cn-north-4.myhuaweicloud.com"
+
+
+def test_a_job_is_asked_for_by_its_id_with_the_token(cloud, transport):
+    cloud.cph = says(200, {"job_id": "a/b ?ü", "status": -1, "error_code": "CPS.0005"})
+
+    outcome = cph_client(cloud, transport).show_job("a/b ?ü")
+
+    assert isinstance(outcome, Answered)
+    assert (outcome.job.state, outcome.job.error_code) == (JobState.FAILED, "CPS.0005")
+    [call] = cloud.calls
+    assert call.path == "/v1/p%2F1/cloud-phone/jobs/a%2Fb%20%3F%C3%BC"
+    assert (call.token, call.headers["User-Agent"]) == ("fixed", f"cph-webhook-bridge/{VERSION}")
+
+
+@pytest.mark.parametrize("code", ["CPS.0011", "APIGW.0308", "CPS.0001"])
+def test_a_failed_job_is_an_answer_whatever_its_error_code(cloud, transport, code):
+    cloud.cph = says(200, {"job_id": "j", "status": -1, "error_code": code})
+
+    outcome = cph_client(cloud, transport).show_job("j")
+
+    assert isinstance(outcome, Answered)
+    assert (outcome.job.state, outcome.job.error_code) == (JobState.FAILED, code)
+
+
+def test_an_answer_about_another_job_is_not_believed(cloud, transport):
+    cloud.cph = says(200, {"job_id": "other", "status": 2, "error_code": "CPS.0011"})
+
+    assert cph_client(cloud, transport).show_job("j") == Unanswered("the answer is about another job")
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html>Welcome</html>", b'{"job_id": "j", "sta', b"[]", b"null", b"\xff\xfe\x00", b"", b"[" * 50_000]
+)
+def test_an_answer_that_is_no_job_is_no_success(cloud, transport, body):
+    cloud.cph = says(200, body)
+
+    assert cph_client(cloud, transport).show_job("j") == Unanswered("HTTP 200: no reason given")
+
+
+@pytest.mark.parametrize("payload", [{"jobs": []}, {"status": 2}, {"job_id": "", "status": 2}, {"job_id": None}])
+def test_an_object_without_the_id_of_a_job_is_no_success(cloud, transport, payload):
+    cloud.cph = says(200, payload)
+
+    assert cph_client(cloud, transport).show_job("j") == Unanswered("HTTP 200: no reason given")
+
+
+def cut_short(handler: Handler) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Length", "1000")
+    handler.end_headers()
+    handler.wfile.write(b'{"job_id": "j", "status": 2}')
+    handler.close_connection = True
+
+
+def endless(handler: Handler) -> None:
+    handler.send_response(200)
+    handler.end_headers()
+    while True:
+        handler.wfile.write(b" " * 4096)
+
+
+def dripping(handler: Handler) -> None:
+    handler.send_response(200)
+    handler.end_headers()
+    while not handler.server.closing.wait(0.01):
+        handler.wfile.write(b" ")
+
+
+@pytest.mark.parametrize("answer", [cut_short, endless, dripping])
+def test_an_answer_that_does_not_come_to_its_end_is_not_believed(cloud, transport, answer):
+    cloud.cph = answer
+    client = cph_client(cloud, transport, deadline=timedelta(seconds=0.3))
+
+    assert client.show_job("j") == Unanswered("HTTP 200: the answer is cut short")
+
+
+def test_a_silent_server_leaves_one_job_unanswered(cloud, transport):
+    cloud.cph = lambda handler: handler.server.closing.wait()
+    client = cph_client(cloud, transport, deadline=timedelta(seconds=0.2))
+
+    assert client.show_job("j") == Unanswered("timed out after 0.2 s")
+
+
+def test_a_server_that_is_away_leaves_one_job_unanswered(transport):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    client = CphClient(
+        transport=transport, endpoint=url, project_id="p", credentials=FixedToken("t"), deadline=SECONDS_5
+    )
+
+    assert client.show_job("j") == Unanswered("connection refused")
+
+
+def test_a_server_that_does_not_speak_http_leaves_one_job_unanswered(cloud, transport):
+    cloud.cph = lambda handler: handler.wfile.write(b"220 smtp.example ESMTP\r\n\r\n")
+
+    outcome = cph_client(cloud, transport).show_job("j")
+
+    assert isinstance(outcome, Unanswered)
+    assert outcome.pause is None
+
+
+def test_no_garbage_makes_the_client_raise(transport):
+    scalars = st.sampled_from(["j", None, True]) | st.integers() | st.floats() | st.text(max_size=10)
+    names = st.sampled_from(["job_id", "status", "error", "error_code", "error_msg", "message", "execute_msg"])
+    objects = st.dictionaries(names, scalars | st.dictionaries(names, scalars, max_size=2), max_size=4)
+    values = objects | scalars | st.lists(objects, max_size=2)
+    bodies = values.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=20)
+
+    @settings(max_examples=300, deadline=None, database=None)
+    @given(status=st.sampled_from([200, 400, 401, 403, 404, 429, 500, 503]), body=bodies)
+    def ask(status, body):
+        cloud.cph = says(status, body)
+        assert isinstance(client.show_job("j"), Answered | Unknown | Unanswered)
+
+    with running_cloud() as cloud:
+        client = cph_client(cloud, transport)
+        ask()
+
+
+def test_a_fixed_token_that_is_refused_is_not_tried_again(cloud, transport):
+    cloud.cph = for_token("another", DONE)
+
+    assert cph_client(cloud, transport).show_job("j") == Unanswered(
+        "HTTP 401 APIGW.0307: The token must be updated.", MINUTE
+    )
+    assert len(cloud.calls) == 1
+
+
+def test_a_refused_token_is_renewed_and_the_job_asked_for_once_more(cloud, transport, cache, clock):
+    cloud.iam = in_turn(gives_token("old"), gives_token("new"))
+    cloud.cph = for_token("old", DONE)
+    client = cph_client(cloud, transport, iam_password(cloud, transport, cache, clock))
+    client.show_job("j")
+    clock.now += DAY / 2
+    cloud.cph = for_token("new", DONE)
+
+    assert isinstance(client.show_job("j"), Answered)
+    assert [call.token for call in cloud.questions] == ["old", "old", "new"]
+    assert len(cloud.logins) == 2
+
+
+def test_a_second_refusal_pauses_the_project_and_is_the_last_call(cloud, transport, cache, clock):
+    cloud.iam = in_turn(gives_token("old"), gives_token("new"))
+    cloud.cph = says(403, b"")
+    client = cph_client(cloud, transport, iam_password(cloud, transport, cache, clock))
+    client.show_job("j")
+    clock.now += DAY / 2
+    cloud.cph = for_token("none", DONE)
+    cloud.calls.clear()
+
+    assert client.show_job("j") == Unanswered("HTTP 401 APIGW.0307: The token must be updated.", MINUTE)
+    assert [call.token for call in cloud.questions] == ["old", "new"]
+    assert len(cloud.logins) == 1
+
+
+def test_a_token_refused_as_soon_as_it_is_given_is_not_renewed_in_a_loop(cloud, transport, cache, clock):
+    cloud.iam = gives_token("for-another-region")
+    cloud.cph = for_token("none", DONE)
+    client = cph_client(cloud, transport, iam_password(cloud, transport, cache, clock))
+
+    outcomes = [client.show_job("j") for _ in range(10)]
+
+    assert set(outcomes) == {Unanswered("CPH refuses the token that IAM has just given", SECONDS_5)}
+    assert (len(cloud.logins), len(cloud.questions)) == (1, 1)
+
+
+def test_a_refusal_by_iam_pauses_the_project_and_asks_cph_nothing(cloud, transport, cache, clock):
+    cloud.iam = says(401, {"error": {"code": 401, "message": "The username or password is wrong."}})
+    client = cph_client(cloud, transport, iam_password(cloud, transport, cache, clock))
+
+    assert client.show_job("j") == Unanswered("IAM: HTTP 401: The username or password is wrong.", 5 * MINUTE)
+    assert cloud.questions == []
+
+
+def test_fifty_calls_refused_in_flight_renew_the_token_once(cloud, transport, cache, clock):
+    cloud.iam = in_turn(gives_token("old"), gives_token("new"))
+    cloud.cph = DONE
+    client = cph_client(cloud, transport, iam_password(cloud, transport, cache, clock))
+    client.show_job("j")
+    clock.now += DAY / 2
+    all_in_flight = threading.Barrier(50, timeout=10)
+
+    def ends_the_old_token(handler: Handler) -> None:
+        if handler.headers["X-Auth-Token"] == "old":
+            all_in_flight.wait()
+        for_token("new", DONE)(handler)
+
+    cloud.cph = ends_the_old_token
+    with ThreadPoolExecutor(50) as threads:
+        outcomes = list(threads.map(client.show_job, ["j"] * 50))
+
+    assert all(isinstance(outcome, Answered) for outcome in outcomes)
+    assert len(cloud.logins) == 2

@@ -1,0 +1,138 @@
+"""What an answer means that is no job: each row of the reference's table, through the client."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from scripted_cloud import Cloud, says
+
+from app.cph.client import CphClient, Unanswered, Unknown
+from app.cph.credentials import FixedToken
+from app.cph.refusal import LONGEST_PAUSE
+
+TOKEN = "a-token"
+MINUTE = timedelta(minutes=1)
+CROWDED = timedelta(seconds=10)
+
+
+@pytest.fixture
+def client(cloud: Cloud, transport) -> Iterator[CphClient]:
+    return CphClient(
+        transport=transport,
+        endpoint=cloud.url,
+        project_id="p",
+        credentials=FixedToken(TOKEN),
+        deadline=timedelta(seconds=5),
+    )
+
+
+def error(code, message="Some words."):
+    return {"request_id": "r1", "error_code": code, "error_msg": message}
+
+
+@pytest.mark.parametrize("status", [404, 400, 200, 500])
+@pytest.mark.parametrize("code", ["CPS.0011", "CPS0011", "cps.0011"])
+def test_cps_0011_is_an_unknown_job_whatever_the_status(cloud, client, status, code):
+    cloud.cph = says(status, error(code))
+
+    assert client.show_job("j") == Unknown()
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "pause"),
+    [
+        (404, "CPS.0050", None),
+        (400, "CPS.0048", None),
+        (400, "CPS.0049", None),
+        (400, "CPS.0161", None),
+        (400, "CPS.0002", None),
+        (403, "CPS.0001", MINUTE),
+        (403, "CPS.0006", MINUTE),
+        (403, "CPS0007", MINUTE),
+        (400, "CPS.0008", MINUTE),
+        (500, "CPS.0003", None),
+        (500, "CPS.0042", CROWDED),
+        (401, "APIGW.0301", MINUTE),
+        (401, "APIGW.0303", MINUTE),
+        (401, "APIGW.0307", MINUTE),
+        (429, "APIGW.0308", CROWDED),
+        (500, "APIGW.0308", CROWDED),
+        (404, "APIGW.0101", None),
+        (400, "APIGW.0201", None),
+        (413, "APIGW.0201", None),
+        (504, "APIGW.0201", None),
+        (503, "APIGW.0613", None),
+        (429, "CPS.9999", CROWDED),
+        (401, "CPS.9999", MINUTE),
+        (403, "CPS.9999", None),
+    ],
+)
+def test_an_error_pauses_the_project_only_if_it_concerns_every_call(cloud, client, status, code, pause):
+    cloud.cph = says(status, error(code))
+
+    assert client.show_job("j") == Unanswered(f"HTTP {status} {code}: Some words. (request r1)", pause)
+
+
+@pytest.mark.parametrize("status", [404, 403, 302, 204, 502])
+def test_a_bare_status_concerns_one_job_and_says_nothing_of_it(cloud, client, status):
+    cloud.cph = says(status, b"")
+
+    assert client.show_job("j") == Unanswered(f"HTTP {status}: no reason given")
+
+
+@pytest.mark.parametrize(("status", "pause"), [(401, MINUTE), (429, CROWDED)])
+def test_a_bare_status_that_concerns_every_call_pauses_the_project(cloud, client, status, pause):
+    cloud.cph = says(status, b"<html>go away</html>")
+
+    assert client.show_job("j") == Unanswered(f"HTTP {status}: no reason given", pause)
+
+
+def test_an_error_in_the_shape_of_iam_is_read(cloud, client):
+    cloud.cph = says(401, {"error": {"code": 401, "message": "Expired.", "title": "Unauthorized"}})
+
+    assert client.show_job("j") == Unanswered("HTTP 401: Expired.", MINUTE)
+
+
+def test_an_error_with_a_title_alone_says_it(cloud, client):
+    cloud.cph = says(500, {"error": {"title": "Internal Server Error"}})
+
+    assert client.show_job("j") == Unanswered("HTTP 500: Internal Server Error")
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "message", "pause"),
+    [
+        ("7", "limit:10,time:1 minute", timedelta(seconds=7)),
+        ("", "over ratelimit,limit:10,time:1 minute", MINUTE),
+        ("0", "limit:200,time:1 second", timedelta(seconds=1)),
+        ("soon", "limit:10,time: 2 Minutes", 2 * MINUTE),
+        ("-5", "slow down", CROWDED),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", "slow down", CROWDED),
+        ("²", "limit:10,time:0 minute", CROWDED),
+        ("999999999", "slow down", LONGEST_PAUSE),
+        ("", "limit:10,time:1 day", LONGEST_PAUSE),
+        ("9" * 5000, "slow down", CROWDED),
+    ],
+)
+def test_throttling_pauses_for_as_long_as_the_answer_says(cloud, client, retry_after, message, pause):
+    cloud.cph = says(429, error("APIGW.0308", message), {"Retry-After": retry_after})
+
+    assert client.show_job("j").pause == pause
+
+
+def test_a_token_that_the_server_quotes_is_not_in_the_reason(cloud, client):
+    cloud.cph = says(401, {"error_code": TOKEN, "error_msg": f"bad token {TOKEN}!", "request_id": TOKEN})
+
+    assert client.show_job("j").reason == "HTTP 401 …: bad token …! (request …)"
+
+
+def test_a_piece_of_a_token_that_the_server_quotes_is_not_in_the_reason(cloud, client):
+    cloud.cph = says(401, error("APIGW.0301", f"decrypt failed,token:{'MIIX' * 100}"))
+
+    assert client.show_job("j").reason == "HTTP 401 APIGW.0301: decrypt failed,token:… (request r1)"
+
+
+def test_a_long_story_is_cut(cloud, client):
+    cloud.cph = says(500, error("CPS.0003", "la " * 10_000))
+
+    assert len(client.show_job("j").reason) < 300

@@ -1,0 +1,110 @@
+"""The inbox over HTTP; what it verifies was signed by the bridge's own code."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from app.devkit.inbox import main
+from app.devkit.processes import wait_until
+from app.domain.signature import headers as signed
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+OTHER_SECRET = "whsec_" + "A" * 32
+BODY = '{"type":"job.succeeded","who":"Zoë"}'.encode()
+
+
+def now() -> datetime:
+    return datetime.now(UTC)  # noqa: TID251 the world's clock
+
+
+@pytest.fixture(scope="session")
+def inbox(serve: Callable[..., Any]) -> Any:
+    return serve("inbox", "--secret", OTHER_SECRET, "--secret", SECRET)
+
+
+def call_back(inbox: Any, message_id: str, path: str = "/hooks/a", **changes: str) -> dict[str, Any]:
+    """Sends a signed callback; what the inbox kept of it."""
+    headers = signed(SECRET, message_id, now(), BODY) | changes
+    inbox.call("POST", path, data=BODY, headers=headers)
+    kept: dict[str, Any] = inbox.call("GET", f"/_inbox/messages?id={message_id}").json()["messages"][-1]
+    return kept
+
+
+def test_a_signed_callback_is_verified_and_kept_whole(inbox: Any) -> None:
+    before = now() - timedelta(seconds=1)
+    kept = call_back(inbox, "evt_whole", "/hooks/a?b=c", **{"Bridge-Attempt": "3", "X-Mine": "yes"})
+    assert kept["verified"] is True
+    assert (kept["method"], kept["path"], kept["answered"], kept["repeat"]) == ("POST", "/hooks/a?b=c", 200, False)
+    assert kept["body"] == BODY.decode()
+    assert (kept["headers"]["bridge-attempt"], kept["headers"]["x-mine"]) == ("3", "yes")
+    assert "host" not in kept["headers"]
+    assert before < datetime.fromisoformat(kept["received_at"]) < now() + timedelta(seconds=1)
+
+
+def test_each_callback_is_printed_as_a_line(inbox: Any) -> None:
+    kept = call_back(inbox, "evt_printed", "/")
+    printed = wait_until(lambda: [line for line in inbox.process.lines if "evt_printed" in line], what="its line")
+    assert [json.loads(line) for line in printed] == [kept]
+
+
+def test_a_repeat_is_known_by_its_id(inbox: Any) -> None:
+    assert [call_back(inbox, "evt_repeated")["repeat"] for _ in range(2)] == [False, True]
+
+
+@pytest.mark.parametrize("signature", ["v1,AAAA", "v1", "nonsense", "v1,*"])
+def test_a_wrong_signature_is_said(inbox: Any, signature: str) -> None:
+    assert call_back(inbox, "evt_forged", **{"webhook-signature": signature})["verified"] is False
+
+
+def test_an_unsigned_callback_is_no_repeat_of_another(inbox: Any) -> None:
+    for _ in range(2):
+        inbox.call("POST", "/unsigned", data=b"\xff")
+    kept = [m for m in inbox.call("GET", "/_inbox/messages").json()["messages"] if m["path"] == "/unsigned"]
+    assert [(m["id"], m["repeat"], m["verified"], m["body"]) for m in kept] == [(None, False, False, "\ufffd")] * 2
+
+
+def test_bad_answers_come_as_ordered_and_then_good_ones(inbox: Any) -> None:
+    inbox.order("/_inbox/answers", {"status": 503, "times": 2, "headers": {"Retry-After": "7"}})
+    inbox.order("/_inbox/answers", {"status": 410})
+    answers = [inbox.call("POST", "/x", data=BODY) for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [503, 503, 410, 200]
+    assert answers[0].headers["Retry-After"] == "7"
+
+
+def test_a_secret_may_come_later(serve: Callable[..., Any]) -> None:
+    inbox = serve("inbox")
+    assert call_back(inbox, "evt_1")["verified"] is None
+    inbox.order("/_inbox/secrets", {"secret": SECRET})
+    assert call_back(inbox, "evt_2")["verified"] is True
+
+
+@pytest.mark.parametrize(
+    ("path", "order"),
+    [
+        ("/_inbox/secrets", {"secret": "whsec_short"}),
+        ("/_inbox/secrets", {}),
+        ("/_inbox/answers", {"status": 99}),
+        ("/_inbox/answers", {"status": 500, "time": 2}),
+    ],
+)
+def test_an_order_that_makes_no_sense_is_refused(inbox: Any, path: str, order: dict[str, Any]) -> None:
+    assert inbox.call("POST", path, json=order).status_code == 422
+
+
+def test_a_wrong_secret_on_the_command_line_is_named() -> None:
+    ended = CliRunner().invoke(main, ["--secret", "whsec_short"])
+    assert ended.exit_code == 2
+    assert "Invalid value for '--secret'" in ended.output
+
+
+def test_a_missing_library_is_named() -> None:
+    program = "import sys; sys.modules['standardwebhooks'] = None; import app.devkit.inbox"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "`pip install standardwebhooks`" in ended.stderr

@@ -1,0 +1,141 @@
+"""The official SDKs as judges of the stand-in: what they read is what CPH and IAM would have told them."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from huaweicloudsdkcore.auth.credentials import BasicCredentials, GlobalCredentials
+from huaweicloudsdkcore.exceptions.exceptions import ClientRequestException
+from huaweicloudsdkcore.http.http_config import HttpConfig
+from huaweicloudsdkcph.v1 import CphClient, ListJobsRequest, ShowJobRequest
+from huaweicloudsdkiam.v3 import (
+    AuthScope,
+    AuthScopeProject,
+    IamClient,
+    KeystoneCreateUserTokenByPasswordRequest,
+    KeystoneCreateUserTokenByPasswordRequestBody,
+    PwdAuth,
+    PwdIdentity,
+    PwdPassword,
+    PwdPasswordUser,
+    PwdPasswordUserDomain,
+)
+
+
+def client(kind: Any, credentials: Any, url: str) -> Any:
+    builder = kind.new_builder().with_http_config(HttpConfig(timeout=(3, 10)))
+    return builder.with_credentials(credentials).with_endpoint(url).build()
+
+
+@pytest.fixture
+def cph(standin: Any) -> Iterator[Any]:
+    """Signs with the key pair that the stand-in printed."""
+    about = standin.about
+    keys = BasicCredentials(about["access_key"], about["secret_key"], about["project_id"])
+    made = client(CphClient, keys, about["url"])
+    yield made
+    made.get_http_client().close()
+
+
+def show(cph: Any, job_id: str) -> dict[str, Any]:
+    answer = cph.show_job(ShowJobRequest(job_id=job_id))
+    assert answer.status_code == 200
+    shown: dict[str, Any] = answer.to_json_object()
+    return shown
+
+
+def test_the_sdk_reads_a_running_job(standin: Any, cph: Any) -> None:
+    job = standin.job(duration_s=60)
+    shown = show(cph, job["job_id"])
+    assert (shown["job_id"], shown["phone_id"], shown["status"]) == (job["job_id"], job["phone_id"], 1)
+
+
+def test_the_sdk_reads_a_job_that_succeeded(standin: Any, cph: Any) -> None:
+    job = standin.job(duration_s=0, execute_msg="done")
+    shown = show(cph, job["job_id"])
+    assert (shown["status"], shown["execute_msg"], shown["request_id"]) == (2, "done", job["request_id"])
+
+
+def test_the_sdk_reads_a_job_that_failed(standin: Any, cph: Any) -> None:
+    job = standin.job(duration_s=0, outcome="failed", error_code="CPS.0005", error_msg="It broke.")
+    shown = show(cph, job["job_id"])
+    assert (shown["status"], shown["error_code"], shown["error_msg"]) == (-1, "CPS.0005", "It broke.")
+
+
+def test_the_sdk_is_told_that_a_job_is_unknown(cph: Any) -> None:
+    with pytest.raises(ClientRequestException) as refused:
+        show(cph, "unheard-of")
+    assert (refused.value.status_code, refused.value.error_code) == (404, "CPS.0011")
+
+
+def test_the_sdk_reads_a_list_page_by_page(standin: Any, cph: Any) -> None:
+    standin.order("/_standin/jobs", [{"request_id": f"sdk {n % 3}~*"} for n in range(105)])
+    request_ids = ",".join(f"sdk {n}~*" for n in range(3))
+    pages = [cph.list_jobs(ListJobsRequest(request_ids=request_ids, offset=offset)) for offset in (0, 100)]
+    assert [len(page.jobs) for page in pages] == [100, 5]
+    assert len({job.job_id for page in pages for job in page.jobs}) == 105
+    assert {job.status for page in pages for job in page.jobs} == {1}
+
+
+def test_a_wrong_secret_key_is_refused(standin: Any) -> None:
+    about = standin.about
+    forger = client(CphClient, BasicCredentials(about["access_key"], "guess", about["project_id"]), about["url"])
+    with pytest.raises(ClientRequestException) as refused:
+        show(forger, "x")
+    forger.get_http_client().close()
+    assert (refused.value.status_code, refused.value.error_code) == (401, "APIGW.0301")
+
+
+@pytest.mark.parametrize(
+    ("signed_at", "code"),
+    [
+        (f"{datetime.now(UTC) - timedelta(minutes=16):%Y%m%dT%H%M%SZ}", "APIGW.0303"),  # noqa: TID251 the world's clock
+        ("yesterday", "APIGW.0301"),
+    ],
+)
+def test_a_signature_of_another_time_is_refused(standin: Any, signed_at: str, code: str) -> None:
+    claim = f"SDK-HMAC-SHA256 Access={standin.about['access_key']}, SignedHeaders=host, Signature={'0' * 64}"
+    path = f"/v1/{standin.about['project_id']}/cloud-phone/jobs/x"
+    answer = standin.call("GET", path, headers={"Authorization": claim, "X-Sdk-Date": signed_at})
+    assert (answer.status_code, answer.json()["error_code"]) == (401, code)
+
+
+def token_request(about: dict[str, Any], password: str) -> KeystoneCreateUserTokenByPasswordRequest:
+    user = PwdPasswordUser(PwdPasswordUserDomain(about["iam_domain"]), about["iam_user"], password)
+    identity = PwdIdentity(["password"], PwdPassword(user))
+    scope = AuthScope(project=AuthScopeProject(id=about["project_id"]))
+    body = KeystoneCreateUserTokenByPasswordRequestBody(PwdAuth(identity, scope))
+    return KeystoneCreateUserTokenByPasswordRequest(nocatalog="true", body=body)
+
+
+@pytest.fixture
+def iam(standin: Any) -> Iterator[Any]:
+    made = client(IamClient, GlobalCredentials("any", "any", "any"), standin.about["url"])
+    yield made
+    made.get_http_client().close()
+
+
+def test_the_sdk_gets_a_token_that_opens_cph(standin: Any, iam: Any) -> None:
+    answer = iam.keystone_create_user_token_by_password(token_request(standin.about, standin.about["iam_password"]))
+    assert answer.status_code == 201
+    ends_at = datetime.strptime(answer.token.expires_at, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+    life = ends_at - datetime.now(UTC)  # noqa: TID251 the world's clock
+    assert timedelta(hours=23, minutes=59) < life <= timedelta(hours=24, seconds=1)
+    path = f"/v1/{standin.about['project_id']}/cloud-phone/jobs/x"
+    admitted = standin.call("GET", path, headers={"X-Auth-Token": answer.x_subject_token})
+    assert admitted.json()["error_code"] == "CPS.0011"
+
+
+def test_the_sdk_is_told_that_the_password_is_wrong(standin: Any, iam: Any) -> None:
+    with pytest.raises(ClientRequestException) as refused:
+        iam.keystone_create_user_token_by_password(token_request(standin.about, "guess"))
+    assert refused.value.status_code == 401
+    assert refused.value.error_msg == "The username or password is wrong."
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b'{"auth": {"identity": {}}}'])
+def test_a_token_request_without_the_needed_fields_is_refused_in_iams_shape(standin: Any, body: bytes) -> None:
+    answer = standin.call("POST", "/v3/auth/tokens", data=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["title"] == "Bad Request"

@@ -1,0 +1,140 @@
+"""The URL that a caller wants to be called at."""
+
+from ipaddress import ip_network
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.address import AddressPolicy
+from app.domain.callback_url import parse
+from app.domain.errors import InvalidField
+
+STRICT = AddressPolicy(allow_http=False, allow_ports=frozenset({443, 8443}), allow_networks=())
+CLUSTER = AddressPolicy(False, frozenset({443, 8443}), (ip_network("10.0.0.0/8"), ip_network("127.0.0.0/8")))
+
+
+def refused(raw, policy=STRICT):
+    with pytest.raises(InvalidField) as caught:
+        parse(raw, policy)
+    assert caught.value.pointer == "/callback_url"
+    return caught.value.detail
+
+
+def test_a_url_is_kept_byte_for_byte_and_taken_apart():
+    url = parse("HTTPS://Bot.Example.:8443/Hooks/%2e%2fX?token=s3cret", STRICT)
+    assert url.raw == "HTTPS://Bot.Example.:8443/Hooks/%2e%2fX?token=s3cret"
+    assert (url.scheme, url.host, url.port, url.origin) == (
+        "https",
+        "bot.example",
+        8443,
+        "https://bot.example:8443",
+    )
+
+
+@pytest.mark.parametrize(
+    ("raw", "origin", "begin"),
+    [
+        ("https://bot.example/hooks/s3cret", "https://bot.example:443", "https://bot.example/…"),
+        ("https://bot.example:8443/s3cret", "https://bot.example:8443", "https://bot.example:8443/…"),
+        ("https://bot.example?s3cret", "https://bot.example:443", "https://bot.example/…"),
+        ("https://[2606:2800::1]/s3cret", "https://[2606:2800::1]:443", "https://[2606:2800::1]/…"),
+        ("https://93.184.216.34", "https://93.184.216.34:443", "https://93.184.216.34/…"),
+    ],
+)
+def test_a_url_is_shown_without_what_makes_it_a_credential(raw, origin, begin):
+    url = parse(raw, STRICT)
+    assert url.origin == origin
+    assert url.masked.startswith(begin)
+    assert len(url.masked) == len(begin) + 4
+    assert "s3cret" not in url.masked + repr(url)
+
+
+def test_two_urls_of_one_host_are_told_apart():
+    assert parse("https://bot.example/a", STRICT).masked != parse("https://bot.example/b", STRICT).masked
+
+
+@pytest.mark.parametrize(
+    ("raw", "detail"),
+    [
+        ("https://bot.example/" + "a" * 2029, "longer than 2048 characters"),
+        ("https://bot.example/#a", "has a fragment"),
+        ("https://bot.example/a b", "not a URL"),
+        ("https://bot.example\\@10.0.0.5/", "not a URL"),
+        ("https://bot.example/a\r\nX: y", "not a URL"),
+        ("https://bot.example/%zz", "not a URL"),
+        ("https://bót.example/", "not a URL"),
+        ("https:bot.example", "not a URL"),
+        ("bot.example/hook", "not a URL"),
+        ("ftp://bot.example/", "must begin with https://"),
+        ("https://user:word@bot.example/", "has a user name or password in it"),
+        ("https://bot.example:/", "host or port is malformed"),
+        ("https://bot.example:0443/", "host or port is malformed"),
+        ("https://bot.example:65536/", "host or port is malformed"),
+        ("https://bot.example:1:2/", "host or port is malformed"),
+        ("https://[::1/", "host or port is malformed"),
+        ("https:///path", "host must be a full name such as bot.example, or an address"),
+        ("https://redis/", "host must be a full name such as bot.example, or an address"),
+        ("https://localhost./", "host must be a full name such as bot.example, or an address"),
+        ("https://bot..example/", "host must be a full name such as bot.example, or an address"),
+        ("https://-bot.example/", "host must be a full name such as bot.example, or an address"),
+        ("https://bot.%65xample/", "host must be a full name such as bot.example, or an address"),
+        (f"https://{'a' * 64}.example/", "host must be a full name such as bot.example, or an address"),
+        (f"https://{'a.' * 130}example/", "host must be a full name such as bot.example, or an address"),
+        ("https://2130706433/", "host is an address in an unusual spelling"),
+        ("https://0x7f.1/", "host is an address in an unusual spelling"),
+        ("https://0177.0.0.1/", "host is an address in an unusual spelling"),
+        ("https://127.0.0.1./", "host is an address in an unusual spelling"),
+        ("https://a.0x/", "host is an address in an unusual spelling"),
+        ("https://[0:0::1]/", "host is an address in an unusual spelling"),
+        ("https://[fe80::1%25eth0]/", "host is an address in an unusual spelling"),
+        ("https://[::vv]/", "host is not an IPv6 address"),
+        ("http://bot.example/", "not allowed here: scheme_not_allowed"),
+        ("https://bot.example:25/", "not allowed here: port_not_allowed"),
+        ("https://bot.example:0/", "not allowed here: port_not_allowed"),
+        ("https://10.0.0.5/", "not allowed here: address_private"),
+        ("https://[::1]/", "not allowed here: address_loopback"),
+        ("https://169.254.169.254/", "not allowed here: address_metadata"),
+    ],
+)
+def test_a_url_that_callbacks_may_not_go_to_says_why(raw, detail):
+    assert refused(raw) == detail
+
+
+def test_a_url_of_2048_characters_is_not_too_long():
+    assert parse("https://bot.example/" + "a" * 2028, STRICT)
+
+
+def test_a_named_network_opens_its_addresses_to_http_and_any_port():
+    assert parse("http://10.0.0.5:8080/", CLUSTER).port == 8080
+    assert parse("http://127.0.0.1:9000/", CLUSTER).origin == "http://127.0.0.1:9000"
+    assert refused("http://192.168.0.1/", CLUSTER) == "not allowed here: address_private"
+
+
+def test_a_name_that_may_lead_into_a_named_network_is_judged_on_connecting():
+    assert parse("http://bot.team-b.svc.cluster.local:8080/", CLUSTER).port == 8080
+    assert refused("https://bot.example:0/", CLUSTER) == "not allowed here: port_not_allowed"
+
+
+def test_http_is_on_port_80_unless_it_says_otherwise():
+    policy = AddressPolicy(allow_http=True, allow_ports=frozenset({80}), allow_networks=())
+    assert parse("http://bot.example/", policy).origin == "http://bot.example:80"
+
+
+@given(st.text())
+def test_no_text_is_a_surprise(raw):
+    with pytest.raises(InvalidField):
+        parse(raw, STRICT)
+
+
+@given(st.from_regex(r"https://[\[\]A-Z0-9a-z.:@_%-]{1,20}\.[a-z]{2,5}[/?:@\\]?[!-~]{0,20}", fullmatch=True))
+def test_what_is_accepted_leads_where_the_standard_library_says(raw):
+    try:
+        url = parse(raw, STRICT)
+    except InvalidField:
+        return
+    parts = urlsplit(raw)
+    assert (parts.hostname or "").removesuffix(".") == url.host
+    assert (parts.port or 443) == url.port
+    assert parts.username is None

@@ -1,0 +1,108 @@
+"""The schedule of retries."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.delivery import SPREAD, DeliveryState, Next, Schedule, after
+from app.domain.verdict import Verdict, by_status
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+WAITS = tuple(timedelta(seconds=wait) for wait in (5, 30, 120))
+SCHEDULE = Schedule(WAITS)
+
+
+def follow(attempt: int, verdict: Verdict, spread: float = 0.0, retry_after: timedelta | None = None) -> Next:
+    return after(attempt, verdict, schedule=SCHEDULE, created=NOW, now=NOW, spread=spread, retry_after=retry_after)
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [
+        (200, Verdict.DELIVERED),
+        (204, Verdict.DELIVERED),
+        (299, Verdict.DELIVERED),
+        (301, Verdict.REFUSED),
+        (304, Verdict.REFUSED),
+        (400, Verdict.REFUSED),
+        (401, Verdict.REFUSED),
+        (404, Verdict.REFUSED),
+        (408, Verdict.RETRY),
+        (410, Verdict.GONE),
+        (425, Verdict.RETRY),
+        (429, Verdict.RETRY),
+        (500, Verdict.RETRY),
+        (503, Verdict.RETRY),
+        (599, Verdict.RETRY),
+        (199, Verdict.REFUSED),
+    ],
+)
+def test_a_status_means_what_the_contract_says(status: int, verdict: Verdict) -> None:
+    assert by_status(status) is verdict
+
+
+def test_a_delivery_that_arrived_is_over() -> None:
+    assert follow(1, Verdict.DELIVERED) == Next(DeliveryState.DELIVERED)
+
+
+def test_each_retry_waits_as_the_schedule_says_and_the_last_one_is_the_end() -> None:
+    assert [follow(attempt, Verdict.RETRY) for attempt in (1, 2, 3, 4)] == [
+        Next(DeliveryState.PENDING, NOW + WAITS[0]),
+        Next(DeliveryState.PENDING, NOW + WAITS[1]),
+        Next(DeliveryState.PENDING, NOW + WAITS[2]),
+        Next(DeliveryState.DEAD),
+    ]
+
+
+def test_gone_is_the_end_at_once() -> None:
+    assert follow(1, Verdict.GONE) == Next(DeliveryState.DEAD)
+
+
+def test_what_is_refused_is_tried_three_times() -> None:
+    states = [follow(attempt, Verdict.REFUSED).state for attempt in (1, 2, 3)]
+    assert states == [DeliveryState.PENDING, DeliveryState.PENDING, DeliveryState.DEAD]
+
+
+def test_retry_after_is_a_floor() -> None:
+    assert follow(1, Verdict.RETRY, retry_after=timedelta(seconds=60)).due == NOW + timedelta(seconds=60)
+    assert follow(2, Verdict.RETRY, retry_after=timedelta(seconds=1)).due == NOW + WAITS[1]
+
+
+def test_retry_after_does_not_outlive_the_delivery() -> None:
+    assert follow(1, Verdict.RETRY, retry_after=timedelta(days=365)).due == NOW + SCHEDULE.life
+
+
+@given(
+    attempt=st.integers(1, 3),
+    spread=st.floats(0, 1),
+    waits=st.lists(st.timedeltas(timedelta(seconds=1), timedelta(days=2)), min_size=3, max_size=12),
+)
+def test_a_retry_comes_up_to_a_tenth_later_and_never_earlier(
+    attempt: int, spread: float, waits: list[timedelta]
+) -> None:
+    schedule = Schedule(tuple(waits))
+    due = after(attempt, Verdict.RETRY, schedule=schedule, created=NOW, now=NOW, spread=spread).due
+    assert due is not None
+    assert waits[attempt - 1] <= due - NOW <= waits[attempt - 1] * (1 + SPREAD) + timedelta(microseconds=1)
+
+
+@given(
+    waits=st.lists(st.timedeltas(timedelta(seconds=1), timedelta(days=1)), min_size=1, max_size=10),
+    spread=st.floats(0, 1),
+    retry_after=st.timedeltas(timedelta(), timedelta(days=400)),
+)
+def test_every_retry_lies_within_the_life_of_the_delivery(
+    waits: list[timedelta], spread: float, retry_after: timedelta
+) -> None:
+    schedule = Schedule(tuple(waits))
+    now = NOW
+    for attempt in range(1, schedule.attempts):
+        due = after(
+            attempt, Verdict.RETRY, schedule=schedule, created=NOW, now=now, spread=spread, retry_after=retry_after
+        ).due
+        assert due is not None
+        longest = waits[attempt - 1] * (1 + SPREAD)
+        assert due <= max(NOW + schedule.life, now + longest) + timedelta(milliseconds=1)
+        now = due

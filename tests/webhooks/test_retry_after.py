@@ -1,0 +1,37 @@
+"""Retry-After."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.webhooks.retry_after import retry_after
+
+NOW = datetime(2019, 4, 26, 7, 0, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("value", "wait"),
+    [
+        ("120", timedelta(seconds=120)),
+        (" 0 ", timedelta()),
+        ("Fri, 26 Apr 2019 07:02:00 GMT", timedelta(minutes=2)),
+        ("Fri, 26 Apr 2019 07:02:00 -0000", timedelta(minutes=2)),
+        ("Fri, 26 Apr 2019 06:00:00 GMT", timedelta()),
+        ("-5", None),
+        ("1.5", None),
+        ("9" * 5000, None),
+        ("soon", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_wait_is_seconds_or_a_date_or_makes_no_sense(value, wait):
+    assert retry_after(value, NOW) == wait
+
+
+@given(st.text())
+def test_no_text_is_a_surprise_nor_a_wait_into_the_past(value):
+    wait = retry_after(value, NOW)
+    assert wait is None or wait >= timedelta()

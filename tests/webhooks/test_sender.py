@@ -1,0 +1,117 @@
+"""One attempt against real servers."""
+
+import socket
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
+
+import pytest
+
+from app.domain.address import AddressPolicy
+from app.domain.verdict import Verdict
+from app.webhooks.sender import Sender
+
+NOW = datetime(2019, 4, 26, 7, 0, 0, tzinfo=UTC)
+LOOPBACK = AddressPolicy(False, frozenset({443}), (ip_network("127.0.0.0/8"),))
+
+
+NAMES = {"bot.example": "127.0.0.1", "inward.example": "10.0.0.5"}
+
+
+def resolve(name, port, left):
+    return [(socket.AF_INET, (NAMES.get(name, name), port))]
+
+
+@pytest.fixture
+def sender():
+    sender = Sender(
+        policy=LOOPBACK,
+        deadline=timedelta(seconds=8),
+        user_agent="cph-webhook-bridge/0.1.0",
+        clock=lambda: NOW,
+        resolve=resolve,
+    )
+    with closing(sender):
+        yield sender
+
+
+def post(sender, url, deadline=None):
+    attempt = sender.post(url, headers={"Content-Type": "application/json"}, body=b"{}", deadline=deadline)
+    assert "s3cret" not in str(attempt)
+    assert timedelta() < attempt.took < timedelta(seconds=8)
+    return attempt
+
+
+def answer(status, headers=b"", body=b""):
+    return b"HTTP/1.1 %d X\r\n%sContent-Length: %d\r\n\r\n%s" % (status, headers, len(body), body)
+
+
+def test_an_attempt_that_is_answered_with_2xx_is_delivered(sender, subscribe):
+    subscriber = subscribe(answer(200, body=b"thanks"))
+    attempt = post(sender, subscriber.url)
+    assert (attempt.verdict, attempt.status_code, attempt.error) == (Verdict.DELIVERED, 200, None)
+    assert (attempt.response_excerpt, attempt.retry_after) == ("thanks", None)
+    head, body = subscriber.requests[0].split(b"\r\n\r\n")
+    assert head.startswith(b"POST /hooks/s3cret HTTP/1.1\r\n")
+    assert b"\r\nUser-Agent: cph-webhook-bridge/0.1.0\r\n" in head
+    assert b"\r\nContent-Type: application/json\r\n" in head
+    assert body == b"{}"
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [(302, Verdict.REFUSED), (404, Verdict.REFUSED), (410, Verdict.GONE), (429, Verdict.RETRY), (503, Verdict.RETRY)],
+)
+def test_a_status_has_its_verdict(sender, subscribe, status, verdict):
+    attempt = post(sender, subscribe(answer(status)).url)
+    assert (attempt.verdict, attempt.status_code) == (verdict, status)
+
+
+def test_a_server_that_asks_for_a_pause_is_heard(sender, subscribe):
+    attempt = post(sender, subscribe(answer(429, b"Retry-After: Fri, 26 Apr 2019 07:00:30 GMT\r\n")).url)
+    assert attempt.retry_after == timedelta(seconds=30)
+
+
+def test_an_excerpt_is_short_and_printable(sender, subscribe):
+    attempt = post(sender, subscribe(answer(500, body="\x1b[31mé\n\xff".encode("latin-1") + b"x" * 5000)).url)
+    assert attempt.response_excerpt is not None
+    assert attempt.response_excerpt.isprintable()
+    assert attempt.response_excerpt.startswith("[31m")
+    assert len(attempt.response_excerpt) <= 256
+
+
+def test_a_server_that_never_answers_is_tried_again(sender, subscribe):
+    attempt = post(sender, subscribe(b"", hangs=True).url, timedelta(seconds=0.3))
+    assert (attempt.verdict, attempt.status_code, attempt.error) == (Verdict.RETRY, None, "timed out after 0.3 s")
+
+
+def test_a_2xx_counts_even_if_its_body_never_ends(sender, subscribe):
+    subscriber = subscribe(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nthanks", hangs=True)
+    attempt = post(sender, subscriber.url, timedelta(seconds=0.3))
+    assert (attempt.verdict, attempt.response_excerpt) == (Verdict.DELIVERED, "thanks")
+
+
+def test_a_server_that_is_down_is_tried_again(sender):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    attempt = post(sender, f"http://127.0.0.1:{port}/hooks/s3cret")
+    assert (attempt.verdict, attempt.error) == (Verdict.RETRY, "connection refused")
+
+
+@pytest.mark.parametrize(
+    ("url", "error"),
+    [
+        ("https://169.254.169.254/s3cret", "not allowed here: address_metadata"),
+        ("https://bot.example\\@127.0.0.1/s3cret", "not a URL"),
+    ],
+)
+def test_a_url_is_checked_again_at_each_attempt(sender, url, error):
+    attempt = post(sender, url)
+    assert (attempt.verdict, attempt.status_code, attempt.error) == (Verdict.REFUSED, None, error)
+
+
+def test_a_name_is_judged_by_its_address_and_the_address_not_told(sender, subscribe):
+    assert post(sender, f"http://bot.example:{subscribe(answer(204)).port}/s3cret").verdict is Verdict.DELIVERED
+    attempt = post(sender, "https://inward.example/s3cret")
+    assert (attempt.verdict, attempt.error) == (Verdict.REFUSED, "address_private")
+    assert "10.0.0.5" not in str(attempt)

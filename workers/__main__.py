@@ -1,0 +1,81 @@
+"""`python -m workers poll|deliver`: an RQ worker with its dispatcher. `python -m workers dispatcher`: that alone."""
+
+import logging
+import signal
+import subprocess
+import sys
+from threading import Event, Thread
+
+from rq.exceptions import StopRequested
+
+from app import logs
+from app.domain.errors import OperatorError
+from app.runtime import Runtime
+from app.store.connection import AWAY
+from workers import drain
+from workers.dispatcher import Dispatcher
+from workers.queues import KINDS, DrainWorker, queue
+
+RETRY_S = 1.0
+CHILD_LOOK_S = 0.5
+
+
+def main(role: str) -> int:
+    """0 after SIGTERM, with what was in hand finished; 2 if a setting is wrong."""
+    try:
+        runtime = drain.runtime()
+        logs.configure(runtime.settings.log_level)
+        if role in KINDS:
+            drain.engine(role)
+    except OperatorError as error:
+        logs.configure("INFO")
+        logs.event("settings.wrong", level=logging.CRITICAL, reason=str(error))
+        return 2
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: drain.stopping.set())
+    if role in KINDS:
+        _work_beside_dispatcher(role, runtime, drain.stopping)
+    else:
+        Dispatcher(runtime).run(drain.stopping)
+    return 0
+
+
+def _work_beside_dispatcher(kind: str, runtime: Runtime, stopping: Event) -> None:
+    keeper = Thread(target=_keep_dispatcher, args=(stopping,))
+    keeper.start()
+    logs.event("worker.started", kind=kind)
+    try:
+        _work(kind, runtime, stopping)
+    finally:
+        stopping.set()
+        keeper.join()
+    logs.event("worker.stopped", kind=kind)
+
+
+def _work(kind: str, runtime: Runtime, stopping: Event) -> None:
+    """RQ's worker gives up when Redis breaks off, or is away when it starts: then it is started again."""
+    while not stopping.is_set():
+        try:
+            DrainWorker(queue(kind, runtime.rq_redis), stopping).work(logging_level="WARNING")
+        except StopRequested:
+            stopping.set()
+        except AWAY as error:
+            logs.event("worker.waits", level=logging.WARNING, kind=kind, reason=f"Redis: {error}")
+        stopping.wait(RETRY_S)
+
+
+def _keep_dispatcher(stopping: Event) -> None:
+    while not stopping.is_set():
+        child = subprocess.Popen([sys.executable, "-m", "workers", "dispatcher"])
+        while child.poll() is None and not stopping.wait(CHILD_LOOK_S):
+            pass
+        if child.poll() is None:
+            child.terminate()
+        else:
+            logs.event("dispatcher.ended", level=logging.ERROR, code=child.returncode)
+            stopping.wait(RETRY_S)
+        child.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,105 @@
+"""The engine of a drain: claims what is due, works on it with threads, records how it went; no barrier."""
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from queue import Empty, SimpleQueue
+from threading import Event, Thread
+from time import monotonic
+from typing import Any, Protocol
+
+from app import logs
+from app.store.agenda import Agenda, Claimed
+from app.store.scripts import Call, Scripts
+
+NAP_S = 0.02  # how late a drain with time on its hands may see what has become due
+LINGER_S = 0.25  # how long it waits for more before it ends: an RQ job costs more than a few looks
+
+Results = SimpleQueue[Sequence[Call]]
+
+
+class Work(Protocol):
+    """What a drain works off."""
+
+    agenda: Agenda
+
+    def prepare(self, claimed: Sequence[Claimed]) -> Sequence[Any]:
+        """Tasks for `do`: loads what they need in one round trip, leaves out what is not wanted any more."""
+
+    def do(self, task: Any) -> Sequence[Call]:
+        """On a thread: calls the outside; the scripts that record how it went."""
+
+
+class Crew:
+    """Threads that outlive a drain, so that their connections do."""
+
+    def __init__(self, size: int, do: Callable[[Any], Sequence[Call]]) -> None:
+        self.size = size
+        self._do = do
+        self._tasks: SimpleQueue[tuple[Any, Results]] = SimpleQueue()
+        for number in range(size):
+            Thread(target=self._work, name=f"crew-{number}", daemon=True).start()
+
+    def hand_over(self, task: Any, results: Results) -> None:
+        self._tasks.put((task, results))
+
+    def _work(self) -> None:
+        while True:
+            task, results = self._tasks.get()
+            try:
+                results.put(self._do(task))
+            except Exception:  # noqa: BLE001 - a mistake of ours costs one task, not the drain: its lease ends and it is due again
+                logs.event("work.failed", level=logging.ERROR, exc_info=True, task=type(task).__name__)
+                results.put(())
+
+
+class Drain:
+    """Works off an agenda until nothing is due any more, or the time is up, or the process is to stop."""
+
+    def __init__(self, work: Work, crew: Crew, scripts: Scripts, clock: Callable[[], datetime]) -> None:
+        self._work = work
+        self._crew = crew
+        self._scripts = scripts
+        self._clock = clock
+
+    def run(self, *, seconds: float, stopping: Event) -> None:
+        """What is in hand is finished and recorded in any case. Raises Unavailable when Redis is away for long."""
+        results: Results = SimpleQueue()
+        until, idle_since, in_hand = monotonic() + seconds, monotonic(), 0
+        calls: list[Call] = []
+        while True:
+            over = stopping.is_set() or monotonic() >= until
+            taken = self._turn(calls, 0 if over else self._crew.size - in_hand, results)
+            in_hand += taken
+            if in_hand:
+                idle_since = monotonic()
+            elif over or monotonic() - idle_since > LINGER_S:
+                return
+            calls, finished = _collect(results, patience=None if over or in_hand == self._crew.size else NAP_S)
+            in_hand -= finished
+
+    def _turn(self, calls: list[Call], free: int, results: Results) -> int:
+        """Records, claims and hands over, in one or two round trips; how many tasks were handed over."""
+        claim = [self._work.agenda.claim(self._clock(), free)] if free else []
+        if not calls and not claim:
+            return 0
+        answers = self._scripts.run_all(calls + claim)
+        batch = self._work.agenda.claimed(answers[-1]).items if claim else ()
+        tasks = self._work.prepare(batch) if batch else ()
+        for task in tasks:
+            self._crew.hand_over(task, results)
+        return len(tasks)
+
+
+def _collect(results: Results, patience: float | None) -> tuple[list[Call], int]:
+    """Waits for a first result (for ever if `patience` is None), then takes what else is there."""
+    calls: list[Call] = []
+    finished = 0
+    try:
+        calls.extend(results.get(timeout=patience))
+        finished += 1
+        while True:
+            calls.extend(results.get_nowait())
+            finished += 1
+    except Empty:
+        return calls, finished

@@ -1,0 +1,57 @@
+"""The one RQ job: a wake-up. It carries nothing, so losing one, or running two, changes nothing."""
+
+from datetime import timedelta
+from functools import cache
+from threading import Event
+
+from app import settings
+from app.runtime import POLL, Runtime
+from workers.crew import Crew, Drain, Work
+from workers.deliver import Delivering
+from workers.poll import Polling
+from workers.queues import DRAIN_S
+
+stopping = Event()  # this process was told to end: finish what is in hand
+
+
+def drain(kind: str) -> None:
+    """Works off what is due on the agenda of this kind, for about DRAIN_S at most."""
+    engine(kind).run(seconds=DRAIN_S, stopping=stopping)
+
+
+@cache
+def runtime() -> Runtime:
+    """Of this worker process; it lives as long as the process, and so do its connections."""
+    return Runtime(settings.load(), patient=True)
+
+
+@cache
+def engine(kind: str) -> Drain:
+    """OperatorError if this kind of worker lacks a setting."""
+    parts = runtime()
+    work = _polling(parts) if kind == POLL else _delivering(parts)
+    return Drain(work, Crew(parts.settings.worker_threads, work.do), parts.scripts, parts.clock)
+
+
+def _polling(parts: Runtime) -> Work:
+    return Polling(
+        agenda=parts.polls_due,
+        watches=parts.watches,
+        clients=parts.cph_clients,
+        cadence=parts.cadence,
+        lost_grace=timedelta(seconds=parts.settings.lost_grace_s),
+        clock=parts.clock,
+        crash_point=parts.crash_point,
+    )
+
+
+def _delivering(parts: Runtime) -> Work:
+    return Delivering(
+        agenda=parts.deliveries_due,
+        deliveries=parts.deliveries,
+        sender=parts.sender,
+        schedule=parts.schedule,
+        deadline=timedelta(seconds=parts.settings.attempt_deadline_s),
+        clock=parts.clock,
+        crash_point=parts.crash_point,
+    )

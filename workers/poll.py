@@ -1,0 +1,95 @@
+"""Asks CPH about jobs."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from app import logs
+from app.cph.client import Answered, CphClient, Unanswered, Unknown
+from app.cph.reading import STATES
+from app.domain.cadence import Cadence
+from app.domain.job import Job, JobState
+from app.domain.times import parse_rfc3339
+from app.store.agenda import Agenda, Claimed
+from app.store.scripts import Call
+from app.store.watches import Watch, Watches
+
+NO_PROJECT_PAUSE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    claimed: Claimed
+    watch: Watch
+
+
+class Polling:
+    """The work of a poll worker."""
+
+    def __init__(
+        self,
+        *,
+        agenda: Agenda,
+        watches: Watches,
+        clients: Mapping[str, CphClient],
+        cadence: Cadence,
+        lost_grace: timedelta,
+        clock: Callable[[], datetime],
+        crash_point: Callable[[str], None],
+    ) -> None:
+        self.agenda = agenda
+        self._watches = watches
+        self._clients = clients
+        self._cadence = cadence
+        self._lost_grace = lost_grace
+        self._clock = clock
+        self._crash_point = crash_point
+
+    def prepare(self, claimed: Sequence[Claimed]) -> list[Question]:
+        watches = self._watches.load(claimed)
+        return [Question(item, watch) for item, watch in zip(claimed, watches, strict=True) if watch]
+
+    def do(self, task: Question) -> Sequence[Call]:
+        client = self._clients.get(task.claimed.lane)
+        if client is None:
+            answer: Answered | Unknown | Unanswered = Unanswered("the project is not configured", NO_PROJECT_PAUSE)
+        else:
+            answer = client.show_job(task.watch.job_id)
+        now = self._clock()
+        match answer:
+            case Answered(job):
+                return [self._after_answer(task, job, now)]
+            case Unknown():
+                return [self._after_unknown(task, now)]
+            case Unanswered(reason, pause):
+                return self._after_silence(task, reason, pause, now)
+
+    def _after_answer(self, task: Question, job: Job, now: datetime) -> Call:
+        if job.state.ended:
+            self._crash_point("poll.ended")
+            logs.event("job.ended", project=task.watch.project, job_id=job.job_id, state=job.state)
+            return self._watches.complete(task.claimed, job, now)
+        if job.status not in STATES:
+            logs.event("job.status_unknown", level=logging.WARNING, job_id=job.job_id, status=job.status)
+        began = parse_rfc3339(job.begin_time) or task.watch.since
+        return self._watches.postpone(task.claimed, task.watch, now + self._cadence.wait(now - began), job)
+
+    def _after_unknown(self, task: Question, now: datetime) -> Call:
+        watch = task.watch
+        lost_at = (watch.unknown_since or now) + self._lost_grace
+        if now >= lost_at:
+            logs.event("job.lost", level=logging.WARNING, project=watch.project, job_id=watch.job_id)
+            return self._watches.complete(task.claimed, Job(watch.job_id, JobState.LOST), now)
+        due = min(now + self._cadence.wait(now - watch.since), lost_at)
+        return self._watches.postpone_unknown(task.claimed, watch, due, now)
+
+    def _after_silence(self, task: Question, reason: str, pause: timedelta | None, now: datetime) -> list[Call]:
+        """Wait and go on: the deadline of each registration sees to it that silence is no outcome."""
+        watch = task.watch
+        logs.event("cph.unanswered", level=logging.WARNING, project=watch.project, job_id=watch.job_id, reason=reason)
+        due = now + max(pause or timedelta(), self._cadence.wait(now - watch.since))
+        calls = [self._watches.postpone(task.claimed, watch, due)]
+        if pause:
+            calls.append(self.agenda.pause(task.claimed.lane, now + pause))
+        return calls
