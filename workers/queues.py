@@ -63,5 +63,5 @@ class DrainWorker(SimpleWorker):
         self._stopping.set()
 
     def _install_signal_handlers(self) -> None:
-        super()._install_signal_handlers()
+        super()._install_signal_handlers()  # type: ignore[no-untyped-call] # RQ's
         self._stop_requested = self._stopping.is_set()  # a SIGTERM that came before RQ listened

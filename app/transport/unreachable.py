@@ -21,7 +21,7 @@ class Kind(StrEnum):
 
 
 class Unreachable(BridgeError):
-    """No answer came: not even a status line with its headers. The text names neither address nor URL."""
+    """No answer came: not even a status line with its headers. The text has at most the host of the URL."""
 
     def __init__(self, kind: Kind, words: str) -> None:
         super().__init__(words)

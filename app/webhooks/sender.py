@@ -20,7 +20,7 @@ EXCERPT = 256
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """error: words or a stable code; neither it nor anything else here tells an address or a URL."""
+    """error: words or a stable code, without the address that a name led to and without the URL's path and query."""
 
     verdict: Verdict
     status_code: int | None

@@ -4,14 +4,13 @@ import gzip
 import logging
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import closing
 from datetime import timedelta
 from time import monotonic
 
 import pytest
 
 from app.transport.client import Transport
-from app.transport.sockets import LOOKUPS_AT_ONCE, Call, dial, lookups, resolve
 from app.transport.unreachable import Kind, Unreachable
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -299,49 +298,6 @@ def test_a_refusal_by_connect_reaches_the_caller_as_it_is_and_is_not_tried_again
     with closing(Transport(connect=connect)) as transport, pytest.raises(Refused):
         get(transport, "http://bot.example:8080/")
     assert asked == [("http", "bot.example", 8080)]
-
-
-def test_an_address_that_is_dead_falls_through_to_the_next(serve):
-    server = serve(lambda peer: peer.hang())
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        dead = taken.getsockname()
-    addresses = [(socket.AF_INET, dead), (socket.AF_INET, ("127.0.0.1", server.port))]
-    with dial(addresses, lambda: 5.0) as sock:
-        assert sock.getpeername() == ("127.0.0.1", server.port)
-
-
-def test_a_name_is_looked_up_within_the_time_left():
-    def over():
-        raise TimeoutError
-
-    assert resolve("127.0.0.1", 80, over) == [(socket.AF_INET, ("127.0.0.1", 80))]
-    with pytest.raises(TimeoutError):
-        resolve("localhost", 80, over)
-
-
-def test_a_lookup_for_which_there_is_no_time_left_is_left_behind():
-    times = [1.0]
-
-    def left():
-        if not times:
-            raise TimeoutError
-        return times.pop()
-
-    with pytest.raises(TimeoutError):
-        resolve("localhost", 80, left)
-
-
-def test_a_lookup_waits_for_a_free_thread_no_longer_than_the_deadline():
-    with ExitStack() as stack:
-        for _ in range(LOOKUPS_AT_ONCE):
-            stack.enter_context(lookups)
-        with pytest.raises(TimeoutError):
-            resolve("localhost", 80, lambda: 0.01)
-
-
-def test_a_call_whose_deadline_has_passed_has_no_time_left():
-    with pytest.raises(TimeoutError):
-        Call(until=monotonic(), budget=1).left()
 
 
 def test_no_line_of_a_log_holds_a_url(transport, serve, caplog):

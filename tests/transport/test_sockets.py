@@ -1,0 +1,52 @@
+"""Looking up names and opening connections within the time left."""
+
+import socket
+from contextlib import ExitStack
+from time import monotonic
+
+import pytest
+
+from app.transport.sockets import LOOKUPS_AT_ONCE, Call, dial, lookups, resolve
+
+
+def test_an_address_that_is_dead_falls_through_to_the_next(serve):
+    server = serve(lambda peer: peer.hang())
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        dead = taken.getsockname()
+    addresses = [(socket.AF_INET, dead), (socket.AF_INET, ("127.0.0.1", server.port))]
+    with dial(addresses, lambda: 5.0) as sock:
+        assert sock.getpeername() == ("127.0.0.1", server.port)
+
+
+def test_a_name_is_looked_up_within_the_time_left():
+    def over():
+        raise TimeoutError
+
+    assert resolve("127.0.0.1", 80, over) == [(socket.AF_INET, ("127.0.0.1", 80))]
+    with pytest.raises(TimeoutError):
+        resolve("localhost", 80, over)
+
+
+def test_a_lookup_for_which_there_is_no_time_left_is_left_behind():
+    times = [1.0]
+
+    def left():
+        if not times:
+            raise TimeoutError
+        return times.pop()
+
+    with pytest.raises(TimeoutError):
+        resolve("localhost", 80, left)
+
+
+def test_a_lookup_waits_for_a_free_thread_no_longer_than_the_deadline():
+    with ExitStack() as stack:
+        for _ in range(LOOKUPS_AT_ONCE):
+            stack.enter_context(lookups)
+        with pytest.raises(TimeoutError):
+            resolve("localhost", 80, lambda: 0.01)
+
+
+def test_a_call_whose_deadline_has_passed_has_no_time_left():
+    with pytest.raises(TimeoutError):
+        Call(until=monotonic(), budget=1).left()
