@@ -9,9 +9,9 @@ from typing import Any
 bridge = logging.getLogger("bridge")
 
 
-def event(name: str, *, level: int = logging.INFO, **fields: Any) -> None:
+def event(name: str, *, level: int = logging.INFO, exc_info: bool = False, **fields: Any) -> None:
     """`event("delivery.dead", delivery_id=…)`; names are `noun.what_happened`."""
-    bridge.log(level, name, extra={"fields": fields})
+    bridge.log(level, name, exc_info=exc_info, extra={"fields": fields})
 
 
 class JsonLines(logging.Formatter):

@@ -1,15 +1,29 @@
 """What the tests share: a real Redis for the session, emptied for each test."""
 
 import base64
+import itertools
 import secrets
-from collections.abc import Iterator
-from datetime import UTC, datetime
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+import requests
 
+from app.devkit.processes import start
 from app.devkit.redis_server import RedisServer
+from app.domain.event import EventType
+from app.domain.ids import new_id
+from app.domain.registration import Registration
+from app.domain.times import to_ms
 from app.runtime import Runtime
 from app.settings import Settings, load
+from tests.receiver import Receiver
+from tests.served import Served
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
 @pytest.fixture(scope="session")
@@ -52,3 +66,72 @@ def runtime(settings: Settings) -> Iterator[Runtime]:
 def now() -> datetime:
     """The tests own the time: it moves when they say so."""
     return datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def registration(now: datetime) -> Callable[..., Registration]:
+    """A registration of tenant `t`, for job `job-1` unless told otherwise."""
+    numbers = itertools.count()
+
+    def make(*job_ids: str, at: datetime = now, **fields: Any) -> Registration:
+        return Registration(
+            **{
+                "id": new_id("reg", to_ms(at), next(numbers)),
+                "tenant": "t",
+                "project": "default",
+                "job_ids": job_ids or ("job-1",),
+                "callback_url": "https://bot.example/hooks/secret-path",
+                "destination": "https://bot.example:443",
+                "secret": SECRET,
+                "events": tuple(EventType),
+                "metadata": {"room": "ops"},
+                "created_at": at,
+                "deadline_at": at + timedelta(hours=2),
+                **fields,
+            }
+        )
+
+    return make
+
+
+@pytest.fixture
+def deliveries_of(runtime: Runtime) -> Callable[..., list[Any]]:
+    """The deliveries of tenant `t`, newest first."""
+
+    def find() -> list[Any]:
+        found, _ = runtime.deliveries.page("t", limit=200, cursor=None, since=None, until=None, wanted=lambda _: True)
+        return found
+
+    return find
+
+
+Start = Callable[..., Served]
+
+
+@pytest.fixture(scope="session")
+def serve() -> Iterator[Start]:
+    """serve("standin", *options): starts one that ends with the session."""
+    with ExitStack() as stack:
+
+        def start_one(name: str, *options: str) -> Served:
+            process = stack.enter_context(start([sys.executable, "-m", f"app.devkit.{name}", *options]))
+            return Served(process, stack.enter_context(requests.Session()))
+
+        yield start_one
+
+
+@pytest.fixture(scope="session")
+def one_standin(serve: Start) -> Served:
+    return serve("standin")
+
+
+@pytest.fixture
+def standin(one_standin: Served) -> Served:
+    one_standin.call("DELETE", "/_standin/faults")
+    return one_standin

@@ -28,8 +28,9 @@ class WakeUp(Job):
             raise PermissionError(f"RQ job {self.id} names a function that is not allowed here")
         return super().func
 
-    # RQ imports the functions that these name; wake-ups have none.
+    # RQ imports the functions that the first three name, and calls the addresses in the last; wake-ups have none.
     success_callback = failure_callback = stopped_callback = property(lambda _: None)
+    webhooks = property(lambda _: [], lambda _job, _webhooks: None)
 
 
 def queue(kind: str, connection: Client) -> Queue:

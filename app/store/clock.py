@@ -27,6 +27,11 @@ class RedisClock:
             self._renew()
         return datetime.fromtimestamp(self._own() + self._ahead, UTC)
 
+    @property
+    def ahead(self) -> timedelta:
+        """How much later it is by Redis' clock than by our own, as far as known."""
+        return timedelta(seconds=self._ahead)
+
     def _renew(self) -> None:
         self._renew_at = time.monotonic() + RENEW.total_seconds()
         before = self._own()

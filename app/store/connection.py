@@ -70,16 +70,16 @@ def connect(
     kind: type[Redis] = Connection,
 ) -> Any:
     """A client for many threads; it connects when it is used. `timeout`: how long one answer may take."""
-    options: dict[str, Any] = {
-        "decode_responses": kind is Connection,  # RQ reads bytes
+    manners = {
         "socket_timeout": timeout.total_seconds(),
         "socket_connect_timeout": timeout.total_seconds(),
         "retry": retry,
     }
+    options: dict[str, Any] = {**manners, "decode_responses": kind is Connection}  # RQ reads bytes
     if not sentinels:
         return kind.from_url(url, **options)
     login = Redis.from_url(url).connection_pool.connection_kwargs
     options |= {name: login[name] for name in ("username", "password", "db") if login.get(name)}
-    hosts = [(host, int(port)) for host, _, port in (sentinel.rpartition(":") for sentinel in sentinels)]
-    watchers: Any = Sentinel(hosts, socket_timeout=timeout.total_seconds())  # type: ignore[no-untyped-call] # redis-py's
+    hosts = [(host.strip("[]"), int(port)) for host, _, port in (sentinel.rpartition(":") for sentinel in sentinels)]
+    watchers: Any = Sentinel(hosts, sentinel_kwargs=manners)  # type: ignore[no-untyped-call] # redis-py's
     return watchers.master_for(service, redis_class=kind, **options)

@@ -12,7 +12,9 @@ LOCK_LIFE = timedelta(seconds=3)
 class WakeUps:
     def __init__(self, redis: Client) -> None:
         self._redis = redis
-        self._lock = redis.lock(keys.lock("dispatcher"), timeout=LOCK_LIFE.total_seconds(), blocking=False)
+        self._lock = redis.lock(
+            keys.lock("dispatcher"), timeout=LOCK_LIFE.total_seconds(), blocking=False, thread_local=False
+        )
 
     def lead(self) -> bool:
         """Takes the lock, or holds on to it; it is lost when nobody has come back to it for LOCK_LIFE."""

@@ -1,0 +1,100 @@
+"""A subscriber of the tests' own: it keeps what arrives, answers as told, and can hold an answer back."""
+
+import threading
+from collections import Counter
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Self
+
+from standardwebhooks import Webhook
+
+from app.devkit.processes import wait_until
+
+
+@dataclass(frozen=True)
+class Callback:
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def id(self) -> str:
+        return self.headers["webhook-id"]
+
+    def verified_by(self, secret: str) -> bool:
+        """Raises if the signature is not the secret's."""
+        Webhook(secret).verify(self.body.decode(), self.headers)
+        return True
+
+
+class Receiver:
+    """statuses: the answers to come, in order; 200 when they are used up. `gate`: no answer while it is closed."""
+
+    def __init__(self) -> None:
+        self.callbacks: list[Callback] = []
+        self.statuses: list[tuple[int, dict[str, str]]] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self._lock = threading.Lock()
+        self._server = _Server(("127.0.0.1", 0), _handler(self))
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/hooks/s3cret-path"
+
+    def ids(self) -> Counter[str]:
+        """How often each event came."""
+        return Counter(callback.id for callback in list(self.callbacks))
+
+    def wait_for(self, count: int, timeout: float = 30.0) -> None:
+        """Until so many different events have come."""
+        wait_until(lambda: len(self.ids()) >= count, timeout=timeout, what=f"{count} events at the receiver")
+
+    def took(self, callback: Callback) -> tuple[int, dict[str, str]]:
+        with self._lock:
+            self.callbacks.append(callback)
+            answer = self.statuses.pop(0) if self.statuses else (200, {})
+        self.gate.wait()
+        return answer
+
+    def close(self) -> None:
+        self.gate.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False  # clients keep their connections alive for longer than a test lasts
+    request_queue_size = 128
+
+
+def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            status, more = receiver.took(Callback(self.path, headers, body))
+            self.send_response(status)
+            for name, value in {"Content-Length": "0", **more}.items():
+                self.send_header(name, value)
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            """Nothing: pytest's output is for failures."""
+
+        def handle(self) -> None:
+            try:
+                super().handle()
+            except ConnectionError:
+                self.close_connection = True  # the sender was killed
+
+    return Handler

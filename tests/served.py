@@ -1,0 +1,33 @@
+"""The stand-in and the inbox as their users run them: a child process, what it said of itself, a connection to it."""
+
+from typing import Any
+
+import requests
+
+from app.devkit.processes import Process
+
+
+class Served:
+    """One of the two, what it said of itself, and a connection to it."""
+
+    def __init__(self, process: Process, session: requests.Session) -> None:
+        self.process = process
+        self.about = process.announcement()
+        self.session = session
+
+    def call(self, method: str, path: str, **details: Any) -> requests.Response:
+        return self.session.request(method, self.about["url"] + path, timeout=10, **details)
+
+    def order(self, path: str, order: object) -> Any:
+        """An order to the thing itself, which must take it."""
+        answer = self.call("POST", path, json=order)
+        assert answer.ok, answer.text
+        return answer.json()
+
+    def cph(self, path: str = "", **details: Any) -> requests.Response:
+        headers = {"X-Auth-Token": self.about["token"]}
+        return self.call("GET", f"/v1/{self.about['project_id']}/cloud-phone/jobs{path}", headers=headers, **details)
+
+    def job(self, **script: Any) -> dict[str, Any]:
+        job: dict[str, Any] = self.order("/_standin/jobs", script)["jobs"][0]
+        return job

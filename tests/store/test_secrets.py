@@ -1,0 +1,68 @@
+"""What is secret lies sealed."""
+
+from datetime import timedelta
+
+import pytest
+
+from app.domain.errors import OperatorError, Unavailable
+from app.runtime import Runtime
+from app.store import keys
+from app.store.sealing import Sealer
+from app.store.tokens import SharedTokens
+
+OLD, NEW = b"o" * 32, b"n" * 32
+
+
+def test_what_is_sealed_opens_in_its_place_alone() -> None:
+    sealer = Sealer({"k1": OLD})
+    sealed = sealer.seal("https://bot.example/token", "t|reg_1")
+    assert "bot" not in sealed
+    assert sealer.open(sealed, "t|reg_1") == "https://bot.example/token"
+    with pytest.raises(OperatorError):
+        sealer.open(sealed, "t|reg_2")
+
+
+def test_the_same_text_is_never_sealed_alike() -> None:
+    sealer = Sealer({"k1": OLD})
+    assert sealer.seal("x", "p") != sealer.seal("x", "p")
+
+
+def test_after_a_rotation_the_old_key_still_opens_and_the_new_one_seals() -> None:
+    sealed = Sealer({"k1": OLD}).seal("x", "p")
+    rotated = Sealer({"k2": NEW, "k1": OLD})
+    assert rotated.open(sealed, "p") == "x"
+    assert rotated.seal("x", "p").startswith("k2.")
+
+
+def test_a_key_that_is_gone_is_named() -> None:
+    sealed = Sealer({"k1": OLD}).seal("x", "p")
+    with pytest.raises(OperatorError, match="'k1'"):
+        Sealer({"k2": NEW}).open(sealed, "p")
+
+
+def test_a_deployment_without_keys_works_and_can_be_given_keys_later() -> None:
+    kept = Sealer({}).seal("x.y", "p")
+    assert Sealer({"k1": OLD}).open(kept, "p") == "x.y"
+
+
+@pytest.fixture
+def tokens(runtime: Runtime) -> SharedTokens:
+    return SharedTokens(runtime.redis, runtime.sealer, project="default", login=timedelta(milliseconds=100))
+
+
+def test_a_token_is_shared_sealed_and_for_as_long_as_it_lives(runtime: Runtime, tokens: SharedTokens) -> None:
+    assert tokens.load() is None
+    tokens.save(b"token-of-the-cloud", timedelta(hours=24))
+    assert tokens.load() == b"token-of-the-cloud"
+    assert "token-of-the-cloud" not in runtime.redis.get(keys.token("default"))
+    assert 0 < runtime.redis.ttl(keys.token("default")) <= 24 * 3600
+
+
+def test_a_token_sealed_with_a_key_that_is_gone_is_no_token(runtime: Runtime, tokens: SharedTokens) -> None:
+    SharedTokens(runtime.redis, Sealer({"old": OLD}), project="default", login=timedelta()).save(b"x", timedelta(1))
+    assert tokens.load() is None
+
+
+def test_one_logs_in_at_a_time_and_who_waits_too_long_says_so(tokens: SharedTokens) -> None:
+    with tokens.lock(), pytest.raises(Unavailable), tokens.lock():
+        pass

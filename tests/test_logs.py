@@ -1,0 +1,45 @@
+"""Logs: what a handler with our lines writes."""
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from app import logs
+
+
+@pytest.fixture
+def line(caplog: pytest.LogCaptureFixture) -> Callable[[], dict[str, Any]]:
+    """The one line that was written."""
+    caplog.handler.setFormatter(logs.JsonLines())
+    caplog.set_level("INFO", logs.bridge.name)
+
+    def read() -> dict[str, Any]:
+        (written,) = caplog.text.splitlines()
+        parsed: dict[str, Any] = json.loads(written)
+        return parsed
+
+    return read
+
+
+def test_an_event_is_one_line_of_json(line) -> None:
+    logs.event("job.ended", job_id='j\n"1"', number=1)
+    written = line()
+    assert (written["event"], written["level"]) == ("job.ended", "info")
+    assert (written["job_id"], written["number"]) == ('j\n"1"', 1)
+
+
+def test_what_libraries_say_is_one_line_of_json(line) -> None:
+    logging.getLogger("rq.worker").warning("two\nlines %s", 7)
+    written = line()
+    assert (written["event"], written["logger"], written["message"]) == ("log", "rq.worker", "two\nlines 7")
+
+
+def test_an_exception_is_in_its_line(line) -> None:
+    try:
+        {}["a mistake"]
+    except KeyError:
+        logs.event("work.failed", level=logging.ERROR, exc_info=True)
+    assert "KeyError" in line()["exception"]

@@ -1,0 +1,90 @@
+"""Settings."""
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from app.domain.errors import OperatorError
+from app.runtime import Runtime
+from app.settings import load, parse_secret_keys
+
+KEY = base64.b64encode(b"k" * 32).decode()
+
+
+def test_a_setting_may_come_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("s3cret\n")
+    settings = load({"BRIDGE_IAM_PASSWORD_FILE": str(file)})
+    assert settings.iam_password is not None
+    assert settings.iam_password.get_secret_value() == "s3cret"
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"BRIDGE_POLL_MIN_S": "soon"}, "BRIDGE_POLL_MIN_S: "),
+        ({"BRIDGE_POLL_MIN_S": "0"}, "BRIDGE_POLL_MIN_S: "),
+        ({"BRIDGE_POLL_MIN_S": "9", "BRIDGE_POLL_MAX_S": "3"}, "BRIDGE_POLL_MAX_S must not be below BRIDGE_POLL_MIN_S"),
+        ({"BRIDGE_LEASE_S": "10"}, "BRIDGE_LEASE_S must exceed BRIDGE_ATTEMPT_DEADLINE_S"),
+        ({"BRIDGE_ALLOW_NETWORKS": "10.0.0.1/8"}, "BRIDGE_ALLOW_NETWORKS: "),
+        ({"BRIDGE_RETRY_SCHEDULE": "5,,x"}, "BRIDGE_RETRY_SCHEDULE: "),
+        ({"BRIDGE_BOOTSTRAP_KEY": "short"}, "BRIDGE_BOOTSTRAP_KEY: must have at least 16 characters"),
+        ({"BRIDGE_SECRET_KEYS": f"k1:{KEY},k2:abc"}, "BRIDGE_SECRET_KEYS: key number 2 is not"),
+        ({"BRIDGE_CPH_TOKEN_FILE": "/nowhere"}, "BRIDGE_CPH_TOKEN_FILE: cannot read /nowhere"),
+    ],
+)
+def test_a_wrong_setting_is_named(environment: dict[str, str], words: str) -> None:
+    with pytest.raises(OperatorError) as refused:
+        load(environment)
+    assert words in str(refused.value)
+
+
+def test_an_error_never_shows_a_secret() -> None:
+    with pytest.raises(OperatorError) as refused:
+        load({"BRIDGE_SECRET_KEYS": "k1:hunter2"})
+    assert "hunter2" not in str(refused.value)
+
+
+def test_lists_are_separated_by_commas() -> None:
+    settings = load(
+        {"BRIDGE_RETRY_SCHEDULE": "1, 2.5", "BRIDGE_ALLOW_PORTS": "443", "BRIDGE_ALLOW_NETWORKS": "::1/128"}
+    )
+    assert settings.retry_schedule == (1, 2.5)
+    assert settings.allow_ports == frozenset({443})
+    assert [str(network) for network in settings.allow_networks] == ["::1/128"]
+
+
+def test_the_first_key_writes() -> None:
+    assert list(parse_secret_keys(load({"BRIDGE_SECRET_KEYS": f"b:{KEY}, a:{KEY}"}).secret_keys)) == ["b", "a"]
+
+
+def test_settings_do_not_show_secrets() -> None:
+    settings = load({"BRIDGE_REDIS_URL": "redis://:s3cret@host/0", "BRIDGE_CPH_TOKEN": "s3cret"})
+    assert "s3cret" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"BRIDGE_CPH_PROJECT_ID": "p"}, "BRIDGE_CPH_REGION or _ENDPOINT"),
+        ({"BRIDGE_CPH_PROJECT_ID": "p", "BRIDGE_CPH_ENDPOINT": "https://cph"}, "BRIDGE_CPH_TOKEN, or BRIDGE_IAM_USER"),
+        (
+            {"BRIDGE_CPH_PROJECT_ID": "p", "BRIDGE_CPH_ENDPOINT": "https://cph", "BRIDGE_IAM_USER": "u"},
+            "BRIDGE_IAM_USER, _PASSWORD and _DOMAIN",
+        ),
+    ],
+)
+def test_a_poller_without_what_it_needs_says_what_that_is(environment: dict[str, str], words: str) -> None:
+    with pytest.raises(OperatorError, match=words):
+        _ = Runtime(load(environment)).cph_clients
+
+
+def test_a_region_gives_the_endpoints() -> None:
+    environment = {"BRIDGE_CPH_PROJECT_ID": "p", "BRIDGE_CPH_REGION": "ap-southeast-1"}
+    login = {"BRIDGE_IAM_USER": "u", "BRIDGE_IAM_PASSWORD": "pw", "BRIDGE_IAM_DOMAIN": "d"}
+    assert list(Runtime(load(environment | login)).cph_clients) == ["default"]
+
+
+def test_a_deployment_without_a_project_has_none() -> None:
+    assert Runtime(load({})).projects == ()

@@ -1,0 +1,109 @@
+"""The engine of a drain, on a real agenda."""
+
+from collections.abc import Callable, Sequence
+from threading import Event, Thread
+from time import monotonic
+
+import pytest
+
+from app.devkit.processes import wait_until
+from app.domain.times import to_ms
+from app.runtime import Runtime
+from app.store import keys
+from app.store.agenda import Agenda, Claimed
+from app.store.scripts import Call
+from workers.crew import Crew, Drain
+
+
+class Noting:
+    """Work that notes what it did; `job` does it."""
+
+    def __init__(self, runtime: Runtime, job: Callable[[Claimed], None] = lambda _: None) -> None:
+        self.agenda: Agenda = runtime.polls_due
+        self.done: list[str] = []
+        self._job = job
+
+    def prepare(self, claimed: Sequence[Claimed]) -> Sequence[Claimed]:
+        return claimed
+
+    def do(self, task: Claimed) -> Sequence[Call]:
+        self._job(task)
+        self.done.append(task.id)
+        return [Call("postpone", (task.lane, task.id, task.fence, task.fence))]
+
+
+@pytest.fixture
+def schedule(runtime: Runtime) -> Callable[..., None]:
+    def put(count: int) -> None:
+        runtime.redis.hset(keys.lane("poll", "default"), "rate", 0)
+        due = to_ms(runtime.clock())
+        ids = {f"job-{number}": due for number in range(count)}
+        runtime.redis.zadd(keys.due("poll", "default"), ids)
+        runtime.redis.zadd(keys.lanes("poll"), {"default": due})
+        for id in ids:
+            runtime.redis.hset(keys.watch("default", id), "state", "pending")
+
+    return put
+
+
+def drain(runtime: Runtime, work: Noting, threads: int = 4) -> Drain:
+    return Drain(work, Crew(threads, work.do), runtime.scripts, runtime.clock)
+
+
+def test_a_drain_works_off_what_is_due_and_ends(runtime: Runtime, schedule) -> None:
+    schedule(500)
+    work = Noting(runtime)
+    drain(runtime, work).run(seconds=30, stopping=Event())
+    assert sorted(work.done) == sorted(f"job-{number}" for number in range(500))
+    assert runtime.redis.zcard(keys.leased("poll", "default")) == 0
+
+
+def test_a_drain_ends_when_its_time_is_up_with_everything_recorded(runtime: Runtime, schedule) -> None:
+    schedule(500)
+    work = Noting(runtime, lambda _: wait_until(lambda: monotonic() > begun + 0.5, what="half a second"))
+    begun = monotonic()
+    drain(runtime, work).run(seconds=0.3, stopping=Event())
+    assert 0 < len(work.done) < 500
+    assert runtime.redis.zcard(keys.leased("poll", "default")) == 0
+
+
+def test_a_drain_that_is_to_stop_finishes_what_is_in_hand(runtime: Runtime, schedule) -> None:
+    schedule(100)
+    gate, stopping = Event(), Event()
+    work = Noting(runtime, lambda _: gate.wait(10) and None)
+    thread = Thread(target=drain(runtime, work).run, kwargs={"seconds": 30, "stopping": stopping})
+    thread.start()
+    wait_until(lambda: runtime.redis.zcard(keys.leased("poll", "default")) == 4, what="four in hand")
+    stopping.set()
+    gate.set()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert 4 <= len(work.done) <= 8
+    assert runtime.redis.zcard(keys.leased("poll", "default")) == 0
+
+
+def test_one_slow_task_keeps_nobody_waiting(runtime: Runtime, schedule) -> None:
+    schedule(200)
+    gate = Event()
+    work = Noting(runtime, lambda task: gate.wait(10) and None if task.id == "job-0" else None)
+    thread = Thread(target=drain(runtime, work).run, kwargs={"seconds": 30, "stopping": Event()})
+    thread.start()
+    wait_until(lambda: len(work.done) == 199, what="all but the slow one")
+    gate.set()
+    thread.join(10)
+    assert len(work.done) == 200
+
+
+def test_a_mistake_in_one_task_costs_that_task_alone(runtime: Runtime, schedule, caplog) -> None:
+    schedule(20)
+
+    def stumble(task: Claimed) -> None:
+        if task.id == "job-7":
+            raise KeyError("a mistake")
+
+    work = Noting(runtime, stumble)
+    drain(runtime, work).run(seconds=30, stopping=Event())
+    assert len(work.done) == 19
+    assert [record.message for record in caplog.records] == ["work.failed"]
+    due_again = runtime.polls_due.claim_due(runtime.clock() + runtime.settings.lease, 100).items
+    assert "job-7" in [item.id for item in due_again]
