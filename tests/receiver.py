@@ -1,10 +1,11 @@
 """A subscriber of the tests' own: it keeps what arrives, answers as told, and can hold an answer back."""
 
+import json
 import threading
 from collections import Counter
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
+from typing import Any, Self
 
 from standardwebhooks import Webhook
 
@@ -20,6 +21,11 @@ class Callback:
     @property
     def id(self) -> str:
         return self.headers["webhook-id"]
+
+    @property
+    def event(self) -> dict[str, Any]:
+        parsed: dict[str, Any] = json.loads(self.body)
+        return parsed
 
     def verified_by(self, secret: str) -> bool:
         """Raises if the signature is not the secret's."""

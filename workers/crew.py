@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, Protocol
 
 from app import logs
@@ -14,6 +14,8 @@ from app.store.scripts import Call, Scripts
 
 NAP_S = 0.02  # how late a drain with time on its hands may see what has become due
 LINGER_S = 0.25  # how long it waits for more before it ends: an RQ job costs more than a few looks
+
+GATHER_S = 0.004  # while others are at work: results are recorded together, as a round trip costs as much as several
 
 Results = SimpleQueue[Sequence[Call]]
 
@@ -65,17 +67,18 @@ class Drain:
     def run(self, *, seconds: float, stopping: Event) -> None:
         """What is in hand is finished and recorded in any case. Raises Unavailable when Redis is away for long."""
         results: Results = SimpleQueue()
-        until, idle_since, in_hand = monotonic() + seconds, monotonic(), 0
+        until, in_hand = monotonic() + seconds, 0
+        patience_ends = monotonic() + NAP_S  # soon, for a wake-up that was one too many
         calls: list[Call] = []
         while True:
             over = stopping.is_set() or monotonic() >= until
             taken = self._turn(calls, 0 if over else self._crew.size - in_hand, results)
             in_hand += taken
             if in_hand:
-                idle_since = monotonic()
-            elif over or monotonic() - idle_since > LINGER_S:
+                patience_ends = monotonic() + LINGER_S
+            elif over or monotonic() > patience_ends:
                 return
-            calls, finished = _collect(results, patience=None if over or in_hand == self._crew.size else NAP_S)
+            calls, finished = _collect(results, in_hand, patience=None if over or in_hand == self._crew.size else NAP_S)
             in_hand -= finished
 
     def _turn(self, calls: list[Call], free: int, results: Results) -> int:
@@ -91,15 +94,16 @@ class Drain:
         return len(tasks)
 
 
-def _collect(results: Results, patience: float | None) -> tuple[list[Call], int]:
+def _collect(results: Results, in_hand: int, patience: float | None) -> tuple[list[Call], int]:
     """Waits for a first result (for ever if `patience` is None), then takes what else is there."""
-    calls: list[Call] = []
-    finished = 0
     try:
-        calls.extend(results.get(timeout=patience))
-        finished += 1
-        while True:
-            calls.extend(results.get_nowait())
-            finished += 1
+        calls = list(results.get(timeout=patience))
     except Empty:
-        return calls, finished
+        return [], 0
+    finished = 1
+    if in_hand > finished:
+        sleep(GATHER_S)
+    while not results.empty():
+        calls.extend(results.get())
+        finished += 1
+    return calls, finished

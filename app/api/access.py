@@ -1,0 +1,41 @@
+"""Who asks: everything under /v1 needs an API key, whether it exists or not."""
+
+from collections.abc import Callable
+
+from flask import g, request
+from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.exceptions import Forbidden, Unauthorized
+
+from app.domain.access import Principal, Scope
+
+READING = ("GET", "HEAD")
+
+
+class Access:
+    """principal_of: who shows a key, None for nobody."""
+
+    def __init__(self, principal_of: Callable[[str], Principal | None]) -> None:
+        self._principal_of = principal_of
+
+    def check(self) -> None:
+        """Raises what is answered 401 or 403."""
+        if not f"{request.path}/".startswith("/v1/"):
+            return
+        g.principal = self._principal()
+        scope = Scope.REGISTRATIONS_READ if request.method in READING else Scope.REGISTRATIONS_WRITE
+        if not g.principal.may(scope):
+            raise Forbidden(f"this key lacks the scope {scope}")
+
+    def _principal(self) -> Principal:
+        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+        principal = self._principal_of(key.strip()) if scheme.lower() == "bearer" else None
+        if principal is None:
+            detail = "send `Authorization: Bearer <key>` with a key that is valid"
+            raise Unauthorized(detail, www_authenticate=WWWAuthenticate("bearer"))
+        return principal
+
+
+def tenant() -> str:
+    """Whose key this request has shown."""
+    principal: Principal = g.principal
+    return principal.tenant

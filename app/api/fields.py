@@ -1,0 +1,54 @@
+"""Types that several models share: moments, cursors, limits."""
+
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, PlainSerializer, WithJsonSchema
+
+from app.domain.times import rfc3339
+
+RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+DATE_TIME = WithJsonSchema({"type": "string", "format": "date-time"})
+
+
+def _to_the_millisecond(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _refuse_other_spellings(text: str) -> str:
+    if not RFC_3339.fullmatch(text):
+        raise ValueError("must be a moment such as 2019-04-26T07:00:08Z")
+    return text
+
+
+Moment = Annotated[datetime, PlainSerializer(rfc3339), DATE_TIME]
+PreciseMoment = Annotated[datetime, PlainSerializer(_to_the_millisecond), DATE_TIME]
+GivenMoment = Annotated[AwareDatetime, BeforeValidator(_refuse_other_spellings), DATE_TIME]
+Limit = Annotated[int, Field(ge=1, le=200)]
+
+
+def encode_cursor(place: str | None) -> str | None:
+    """The store's cursor, so that callers do not read anything into it."""
+    return place and urlsafe_b64encode(place.encode()).decode()
+
+
+def decode_cursor(pattern: str) -> Callable[[str], str]:
+    """Back from `encode_cursor`; ValueError for what is no cursor of that shape."""
+
+    def decode(text: str) -> str:
+        try:
+            place = urlsafe_b64decode(text).decode("ascii")
+        except ValueError:
+            place = ""
+        if not re.fullmatch(pattern, place):
+            raise ValueError("not a cursor of this list")
+        return place
+
+    return decode
+
+
+RegistrationCursor = Annotated[str, AfterValidator(decode_cursor(r"reg_[0-9a-z]{26}"))]
+DeliveryCursor = Annotated[str, AfterValidator(decode_cursor(r"[0-9]{13}:dlv_[0-9a-z]{26}"))]

@@ -1,0 +1,72 @@
+"""The API under gunicorn: what of gunicorn is set, and why."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped] # gunicorn has none
+from gunicorn.glogging import Logger  # type: ignore[import-untyped]
+
+from app import logs
+from app.api import probes
+from app.api.factory import create_app
+from app.runtime import Runtime
+from app.settings import Settings
+
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 gunicorn makes a file of its own there, and unlinks it at once
+# An ingress keeps its connections for 60 s: who closes first must not be us.
+KEEP_ALIVE = timedelta(seconds=75)
+# Beyond the longest that a request waits: a cancellation, for an attempt that is under way.
+GRACE = timedelta(seconds=5)
+
+
+class Server(BaseApplication):  # type: ignore[misc]
+    """Each worker process builds a runtime of its own: a connection to Redis does not survive a fork."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._probe_socket = probes.listen(settings.probe_bind)
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in self._options().items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        self._runtime = Runtime(self._settings)
+        return create_app(self._runtime)
+
+    def _options(self) -> dict[str, Any]:
+        settings = self._settings
+        options = {
+            "bind": settings.api_bind,
+            "workers": settings.api_workers,
+            "worker_class": "gthread",
+            "threads": settings.api_threads,
+            "keepalive": int(KEEP_ALIVE.total_seconds()),
+            "graceful_timeout": int(settings.attempt_deadline_s + GRACE.total_seconds()),
+            "limit_request_line": 4094,
+            "limit_request_fields": 64,
+            "limit_request_field_size": 8190,
+            "control_socket_disable": True,
+            "logger_class": JsonLog,
+            "when_ready": self._announce,
+            "post_worker_init": self._answer_probes,
+        }
+        # The heartbeat is a file: on a disk it can stall, and the root may be read-only.
+        return options | ({"worker_tmp_dir": str(SHARED_MEMORY)} if SHARED_MEMORY.is_dir() else {})
+
+    def _announce(self, arbiter: Any) -> None:
+        addresses = [str(listener) for listener in arbiter.LISTENERS]
+        logs.event("api.listening", addresses=addresses, probes=probes.url_of(self._probe_socket))
+
+    def _answer_probes(self, _: Any) -> None:
+        probes.ProbeServer(self._probe_socket, self._runtime.redis.ping).start()
+
+
+class JsonLog(Logger):  # type: ignore[misc]
+    """What gunicorn says goes where everything goes: as JSON lines, from WARNING on."""
+
+    def setup(self, cfg: Any) -> None:  # noqa: ARG002 gunicorn's signature
+        self.error_log.propagate = True

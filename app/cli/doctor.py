@@ -1,0 +1,140 @@
+"""`cph-bridge doctor`: what is wrong with this deployment, and what to do about it."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from statistics import median
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from app.cph.client import CphClient, Unanswered
+from app.domain.errors import OperatorError, Unavailable
+from app.runtime import Runtime
+from app.settings import load
+
+OLDEST_REDIS = (6, 2)
+PINGS = 5
+SLOW = timedelta(milliseconds=10)
+WRONG_CLOCK = timedelta(seconds=1)
+# The shape of an id, but not one that CPH gives out.
+NO_JOB = "0" * 32
+
+
+class Level(StrEnum):
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "FAIL"
+
+
+STYLES = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    level: Level
+    what: str
+    remedy: str = ""
+
+
+@click.command()
+def doctor() -> None:
+    """Checks settings, Redis, clock and CPH; says what to do. Ends with 1 if something must be done."""
+    console = Console(highlight=False, soft_wrap=True)
+    failed = False
+    for finding in examine():
+        line = Text.assemble((f"{finding.level:<5}", STYLES[finding.level]), finding.what)
+        console.print(line.append(f": {finding.remedy}") if finding.remedy else line)
+        failed = failed or finding.level is Level.FAIL
+    raise SystemExit(int(failed))
+
+
+def examine() -> Iterator[Finding]:
+    """One finding after the other, as they come in."""
+    try:
+        runtime = Runtime(load())
+    except OperatorError as error:
+        yield Finding(Level.FAIL, "settings", str(error))
+        return
+    yield Finding(Level.OK, "settings can be read")
+    yield from _sealing(runtime)
+    try:
+        info = runtime.redis.info()
+    except Unavailable as error:
+        yield Finding(Level.FAIL, str(error), "check BRIDGE_REDIS_URL, the network and the server")
+    else:
+        yield from judge_redis(info)
+        yield judge_answer_time(_answer_time(runtime))
+        runtime.clock()
+        yield judge_clock(runtime.clock.ahead)
+    yield from _cph(runtime)
+
+
+def _sealing(runtime: Runtime) -> Iterator[Finding]:
+    if runtime.settings.secret_keys:
+        yield Finding(Level.OK, "secrets are encrypted at rest")
+    else:
+        remedy = "set BRIDGE_SECRET_KEYS to what `cph-bridge secret-key` prints"
+        yield Finding(Level.WARN, "secrets lie open in Redis", remedy)
+
+
+def judge_redis(info: dict[str, Any]) -> Iterator[Finding]:
+    version = str(info["redis_version"])
+    if tuple(int(part) for part in version.split(".")[:2]) >= OLDEST_REDIS:
+        yield Finding(Level.OK, f"Redis {version}")
+    else:
+        yield Finding(Level.FAIL, f"Redis {version}", "at least 6.2 is needed")
+    if info["aof_enabled"]:
+        yield Finding(Level.OK, "Redis writes its append-only file")
+    else:
+        yield Finding(Level.WARN, "Redis would forget all that is new when it crashes", "set appendonly yes")
+    policy = info["maxmemory_policy"]
+    if policy == "noeviction":
+        yield Finding(Level.OK, "Redis evicts nothing")
+    else:
+        yield Finding(Level.FAIL, f"Redis may evict what we keep ({policy})", "set maxmemory-policy noeviction")
+
+
+def judge_answer_time(took: timedelta) -> Finding:
+    text = f"Redis answers within {took / timedelta(milliseconds=1):.1f} ms"
+    return Finding(Level.OK, text) if took < SLOW else Finding(Level.WARN, text, "move it closer to the bridge")
+
+
+def judge_clock(ahead: timedelta) -> Finding:
+    """The bridge goes by Redis' clock, whatever it says; but subscribers compare it with theirs."""
+    text = f"this clock and Redis' are {abs(ahead).total_seconds():.3f} s apart"
+    return Finding(Level.OK, text) if abs(ahead) < WRONG_CLOCK else Finding(Level.WARN, text, "run NTP on both")
+
+
+def _answer_time(runtime: Runtime) -> timedelta:
+    took = []
+    for _ in range(PINGS):
+        begun = time.perf_counter()
+        runtime.redis.ping()
+        took.append(time.perf_counter() - begun)
+    return timedelta(seconds=median(took))
+
+
+def _cph(runtime: Runtime) -> Iterator[Finding]:
+    if not runtime.projects:
+        yield Finding(Level.FAIL, "no CPH project is configured", "set BRIDGE_CPH_PROJECT_ID")
+    try:
+        for name, client in runtime.cph_clients.items():
+            yield _project(name, client)
+    except OperatorError as error:
+        yield Finding(Level.FAIL, "CPH cannot be asked", str(error))
+    except Unavailable as error:
+        yield Finding(Level.WARN, "CPH was not asked", str(error))
+
+
+def _project(name: str, client: CphClient) -> Finding:
+    """Asks about a job that cannot exist: that CPH does not know it shows that all else is well."""
+    outcome = client.show_job(NO_JOB)
+    if isinstance(outcome, Unanswered):
+        remedy = "check the credentials, the project's id and the endpoint"
+        return Finding(Level.FAIL, f"CPH project {name}: {outcome.reason}", remedy)
+    return Finding(Level.OK, f"CPH project {name} answers")

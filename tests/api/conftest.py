@@ -1,0 +1,33 @@
+"""The API in this process, on a real Redis; test_api_served.py has it served."""
+
+import base64
+from collections.abc import Iterator
+
+import pytest
+
+from app.devkit.redis_server import RedisServer
+from app.runtime import Runtime
+from app.settings import load
+from tests.api.calling import KEY, Api
+
+
+@pytest.fixture(scope="session")
+def one_api(redis_server: RedisServer) -> Iterator[Api]:
+    """Building one takes longer than most of these tests."""
+    environment = {
+        "BRIDGE_REDIS_URL": redis_server.url,
+        "BRIDGE_BOOTSTRAP_KEY": KEY,
+        "BRIDGE_SECRET_KEYS": "k0:" + base64.b64encode(bytes(32)).decode(),
+        "BRIDGE_CPH_PROJECT_ID": "p" * 32,
+        "BRIDGE_ALLOW_NETWORKS": "127.0.0.0/8",
+    }
+    runtime = Runtime(load(environment))
+    yield Api(runtime)
+    runtime.redis.close()
+
+
+@pytest.fixture
+def api(one_api: Api) -> Api:
+    """On an empty Redis."""
+    one_api.runtime.redis.flushall()
+    return one_api

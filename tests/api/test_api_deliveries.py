@@ -1,0 +1,170 @@
+"""The log of deliveries, and what cancelling does to one that is under way."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from app.devkit.processes import wait_until
+from app.domain.delivery import DeliveryState, Next
+from app.domain.job import Job, JobState
+from app.domain.times import from_ms, to_ms
+from app.runtime import Runtime
+from app.store.deliveries import Begun
+from tests.api.calling import Api, problem
+
+SOON = timedelta(seconds=1)
+
+
+def job_ends(runtime: Runtime, state: JobState = JobState.SUCCEEDED) -> None:
+    """Whatever job is due, as a poll worker would have it."""
+    now = runtime.clock() + SOON
+    for claimed in runtime.polls_due.claim_due(now, 10).items:
+        runtime.scripts.run(runtime.watches.complete(claimed, Job(claimed.id, state), now))
+
+
+def begun(runtime: Runtime, permit: timedelta = timedelta(seconds=30)) -> Begun:
+    """An attempt that has just started, as a deliver worker would have it."""
+    now = runtime.clock() + 2 * SOON
+    claimed = runtime.deliveries_due.claim_due(now, 1).items
+    return runtime.deliveries.begin(claimed, runtime.clock() + permit)[0]
+
+
+def record(runtime: Runtime, attempt: Begun, follows: Next, **line: Any) -> None:
+    head = {"id": f"att_{attempt.number}", "number": attempt.number, "started_at": to_ms(attempt.created_at)}
+    runtime.scripts.run(runtime.deliveries.record(attempt.claimed, follows, head | {"took_ms": 7} | line))
+
+
+def test_a_delivery_is_shown_with_its_attempts(api: Api) -> None:
+    registration = api.registered(job_id="j1")
+    job_ends(api.runtime)
+    attempt = begun(api.runtime)
+    due = from_ms(1_893_456_000_123)
+    error = "connection refused"
+    record(
+        api.runtime,
+        attempt,
+        Next(DeliveryState.PENDING, due),
+        verdict="retry",
+        status_code=503,
+        error=error,
+        response_excerpt="<html>",
+        next_at=to_ms(due),
+    )
+    shown = api.get(f"/v1/deliveries/{attempt.claimed.id}")
+    attempts = shown.pop("attempts")
+    assert [shown] == api.get("/v1/deliveries")["items"]
+    started = attempts[0].pop("started_at")
+    assert started.endswith("Z")
+    assert len(started) == len("2019-04-26T07:00:08.123Z")
+    assert attempts == [
+        {
+            "number": 1,
+            "id": "att_1",
+            "took_ms": 7,
+            "verdict": "retry",
+            "status_code": 503,
+            "error": error,
+            "response_excerpt": "<html>",
+            "next_at": "2030-01-01T00:00:00.123Z",
+        }
+    ]
+    assert shown.pop("created_at")
+    assert shown == {
+        "id": attempt.claimed.id,
+        "event_id": attempt.claimed.id.replace("dlv_", "evt_"),
+        "type": "job.succeeded",
+        "registration_id": registration["id"],
+        "job_id": "j1",
+        "destination": "http://127.0.0.1:9",
+        "state": "pending",
+        "attempt_count": 1,
+        "next_at": "2030-01-01T00:00:00Z",
+    }
+
+
+def test_an_attempt_that_was_given_up_has_little_to_tell(api: Api) -> None:
+    api.registered()
+    job_ends(api.runtime)
+    attempt = begun(api.runtime)
+    record(api.runtime, attempt, Next(DeliveryState.DEAD), verdict="refused", error="given up")
+    shown = api.get(f"/v1/deliveries/{attempt.claimed.id}")
+    assert (shown["state"], shown["next_at"]) == ("dead", None)
+    assert (shown["attempts"][0]["status_code"], shown["attempts"][0]["next_at"]) == (None, None)
+
+
+def test_a_registration_counts_its_deliveries(api: Api) -> None:
+    id = api.registered()["id"]
+    job_ends(api.runtime, JobState.FAILED)
+    shown = api.get(f"/v1/registrations/{id}")
+    assert (shown["state"], shown["jobs"][0]["state"]) == ("finished", "failed")
+    assert shown["deliveries"] == {"pending": 1, "delivered": 0, "dead": 0}
+
+
+def test_the_log_is_filtered_and_paged(api: Api) -> None:
+    registrations = [api.registered(job_id=f"j{number}")["id"] for number in range(3)]
+    job_ends(api.runtime)
+    record(api.runtime, begun(api.runtime), Next(DeliveryState.DELIVERED), verdict="delivered")
+    everything = [item["id"] for item in api.get("/v1/deliveries")["items"]]
+    first = api.get("/v1/deliveries?limit=2")
+    second = api.get(f"/v1/deliveries?limit=2&cursor={first['next_cursor']}")
+    assert [item["id"] for item in first["items"] + second["items"]] == everything
+    assert second["next_cursor"] is None
+    assert [item["state"] for item in api.get("/v1/deliveries?state=delivered")["items"]] == ["delivered"]
+    of_one = api.get(f"/v1/deliveries?registration_id={registrations[1]}")["items"]
+    assert [item["job_id"] for item in of_one] == ["j1"]
+
+
+def test_the_log_is_cut_by_time(api: Api) -> None:
+    api.registered()
+    job_ends(api.runtime)
+    for query, count in {
+        "since=2020-01-01T00:00:00Z": 1,
+        "since=9999-01-01T00:00:00Z": 0,
+        "until=2020-01-01T00:00:00.5%2B02:00": 0,
+        "until=9999-12-31T23:59:59-14:00": 1,
+        "since=0001-01-01T00:00:00%2B14:00": 1,
+    }.items():
+        assert len(api.get(f"/v1/deliveries?{query}")["items"]) == count, query
+
+
+@pytest.mark.parametrize(
+    "moment", ["", "yesterday", "1893456000", "2020-01-01", "2020-01-01T00:00:00", "2020-13-01T00:00:00Z"]
+)
+def test_a_moment_must_be_one(api: Api, moment: str) -> None:
+    answer = problem(api.call("GET", f"/v1/deliveries?since={moment}"), 422)
+    assert answer["errors"][0]["pointer"] == "/query/since"
+
+
+@pytest.mark.parametrize("id", ["dlv_" + "0" * 26, "dlv_x", "nothing"])
+def test_an_unknown_delivery_is_answered_404(api: Api, id: str) -> None:
+    problem(api.call("GET", f"/v1/deliveries/{id}"), 404)
+
+
+def test_cancelling_answers_at_once_when_nothing_is_under_way(api: Api) -> None:
+    id = api.registered()["id"]
+    for _ in range(2):
+        assert api.call("DELETE", f"/v1/registrations/{id}").status_code == 204
+    assert api.get(f"/v1/registrations/{id}")["state"] == "cancelled"
+
+
+def test_cancelling_waits_for_the_attempt_that_is_under_way(api: Api) -> None:
+    id = api.registered()["id"]
+    job_ends(api.runtime)
+    attempt = begun(api.runtime)
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(api.call, "DELETE", f"/v1/registrations/{id}")
+        cancelled = f"/v1/deliveries/{attempt.claimed.id}"
+        wait_until(lambda: api.get(cancelled)["state"] == "cancelled", what="the cancellation")
+        assert not answer.done()
+        record(api.runtime, attempt, Next(DeliveryState.DELIVERED), verdict="delivered")
+        assert answer.result(timeout=5).status_code == 204
+
+
+def test_cancelling_waits_no_longer_than_the_attempt_may_last(api: Api) -> None:
+    id = api.registered()["id"]
+    job_ends(api.runtime)
+    attempt = begun(api.runtime, permit=timedelta(seconds=0.3))
+    assert api.call("DELETE", f"/v1/registrations/{id}").status_code == 204
+    assert api.runtime.clock() >= attempt.permit_until - timedelta(milliseconds=1)

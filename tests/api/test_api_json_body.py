@@ -1,0 +1,94 @@
+"""The reader of JSON bodies, by itself and behind the API."""
+
+import json
+from io import BytesIO
+
+import pytest
+
+from app.api.json_body import MAX_BYTES, MAX_DEPTH, parse
+from tests.api.calling import Api, problem
+
+JSON = {"Content-Type": "application/json"}
+
+
+def nested(levels: int) -> bytes:
+    return b"[" * levels + b"]" * levels
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"job_id=1",
+        b'{"a":1,"a":2}',
+        b'{"a":{"b":1,"b":1}}',
+        b"NaN",
+        b"[Infinity]",
+        b"[-Infinity]",
+        b"1e999",
+        b"[-1e999]",
+        b'"\\ud800"',
+        b'{"\\udfff":1}',
+        b'"\xff"',
+        b'"\xed\xa0\x80"',
+        b"\xef\xbb\xbf{}",
+        '{"a":1}'.encode("utf-16"),
+        '{"a":1}'.encode("utf-16-be"),
+        nested(MAX_DEPTH + 1),
+        nested(100_000),
+        b'{"a":' * (MAX_DEPTH + 1) + b"1" + b"}" * (MAX_DEPTH + 1),
+        b"1" * 5_000,
+    ],
+)
+def test_what_is_not_json_as_the_standard_has_it_is_refused(body: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        nested(MAX_DEPTH),
+        b"[" + b"[]," * 100 + b"[]]",
+        b'"\\u0000 \\ud83d\\ude00"',
+        '{"who":"Zoë 😀","n":[1,-2.5,1e3,null,true]}'.encode(),
+        b"123456789012345678901234567890",
+    ],
+)
+def test_all_other_json_is_read(body: bytes) -> None:
+    assert parse(body) == json.loads(body)
+
+
+def test_a_body_that_is_not_json_is_answered_400_without_repeating_it(api: Api) -> None:
+    answer = api.call("POST", "/v1/registrations", data=b'{"secret": whsec_canary', headers=JSON)
+    problem(answer, 400)
+    assert "canary" not in answer.text
+
+
+@pytest.mark.parametrize("body", ["[]", '"{}"', "null", "7"])
+def test_a_body_that_is_no_object_is_answered_422(api: Api, body: str) -> None:
+    body = problem(api.call("POST", "/v1/registrations", data=body, headers=JSON), 422)
+    assert body["errors"] == [{"pointer": "", "detail": "must be an object"}]
+
+
+@pytest.mark.parametrize("content_type", [None, "text/plain", "application/json; charset=latin-1", "application/xml"])
+def test_another_content_type_is_answered_415(api: Api, content_type: str | None) -> None:
+    headers = {"Content-Type": content_type} if content_type else {}
+    problem(api.call("POST", "/v1/registrations", data=b"{}", headers=headers), 415)
+
+
+def test_a_charset_of_utf_8_may_be_named(api: Api) -> None:
+    headers = {"Content-Type": "application/json; charset=UTF-8"}
+    problem(api.call("POST", "/v1/registrations", data=b"{}", headers=headers), 422)
+
+
+@pytest.mark.parametrize(("size", "status"), [(MAX_BYTES, 422), (MAX_BYTES + 1, 413), (MAX_BYTES * 4, 413)])
+def test_a_body_may_have_256_kib(api: Api, size: int, status: int) -> None:
+    problem(api.call("POST", "/v1/registrations", data=b"{}".ljust(size), headers=JSON), status)
+
+
+@pytest.mark.parametrize(("size", "status"), [(MAX_BYTES, 422), (MAX_BYTES + 1, 413), (MAX_BYTES * 4, 413)])
+def test_a_body_that_does_not_tell_its_length_may_have_no_more(api: Api, size: int, status: int) -> None:
+    chunked = {"input_stream": BytesIO(b"{}".ljust(size)), "environ_overrides": {"wsgi.input_terminated": True}}
+    problem(api.call("POST", "/v1/registrations", headers=JSON, **chunked), status)

@@ -1,0 +1,216 @@
+"""POST /v1/registrations and what is shown of a registration afterwards."""
+
+import base64
+import json
+import re
+from datetime import datetime
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from app.domain.signature import secret_bytes
+from app.runtime import Runtime
+from app.settings import load
+from tests.api.calling import SMALLEST, Api, problem
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+EVERYTHING = {
+    "job_id": None,
+    "job_ids": ["a", "b", "a"],
+    "callback_url": "http://127.0.0.1:9/hooks/s3cret?key=k",
+    "project": "default",
+    "format": "standard",
+    "events": ["job.lost", "job.failed"],
+    "notify": "each",
+    "secret": SECRET,
+    "metadata": {"who": "Zoë 😀", "nothing": None, "nul": "\x00"},
+    "deadline_s": 10,
+}
+
+
+def pointers(answer: Any) -> set[str]:
+    return {error["pointer"] for error in problem(answer, 422)["errors"]}
+
+
+def test_the_smallest_body_is_taken(api: Api) -> None:
+    answer = api.register()
+    assert answer.status_code == 201
+    shown = answer.json
+    assert answer.headers["Location"] == f"/v1/registrations/{shown['id']}"
+    assert re.fullmatch(r"reg_[0-9a-z]{26}", shown["id"])
+    assert re.fullmatch(r"http://127\.0\.0\.1:9/…[0-9a-f]{4}", shown["callback_url"])
+    assert len(secret_bytes(shown["secret"])) == 32
+    created, deadline = (datetime.fromisoformat(shown[name]) for name in ("created_at", "deadline_at"))
+    assert (deadline - created).total_seconds() == 7_200
+    del shown["id"], shown["callback_url"], shown["secret"], shown["created_at"], shown["deadline_at"]
+    assert shown == {
+        "state": "watching",
+        "project": "default",
+        "format": "standard",
+        "notify": "each",
+        "events": ["job.succeeded", "job.failed", "job.lost", "job.overdue"],
+        "metadata": {},
+        "jobs": [{"job_id": SMALLEST["job_id"], "state": "pending"}],
+        "deliveries": {"pending": 0, "delivered": 0, "dead": 0},
+    }
+
+
+def test_every_field_is_taken_and_jobs_named_twice_are_one(api: Api) -> None:
+    shown = api.registered(**EVERYTHING)
+    assert [job["job_id"] for job in shown["jobs"]] == ["a", "b"]
+    assert {name: shown[name] for name in ("events", "metadata", "secret")} == {
+        name: EVERYTHING[name] for name in ("events", "metadata", "secret")
+    }
+
+
+def test_what_was_answered_is_what_is_shown_later_but_for_the_secret(api: Api) -> None:
+    answered = api.registered(**EVERYTHING)
+    del answered["secret"]
+    assert api.get(f"/v1/registrations/{answered['id']}") == answered
+
+
+def test_a_thousand_jobs_fit_and_one_more_does_not(api: Api) -> None:
+    jobs = [f"job-{number}" for number in range(1_001)]
+    shown = api.registered(job_id=None, job_ids=jobs[:1_000])
+    assert len(shown["jobs"]) == 1_000
+    assert pointers(api.register(job_id=None, job_ids=jobs)) == {"/job_ids"}
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("job_id", ["", "a" * 129, "a b", "a/b", "ä", "a\n", 7, ["a"], {}, True]),
+        ("job_ids", [[], "a", {}, 7]),
+        ("callback_url", ["", "x", "ftp://bot.example/", "https://u:p@bot.example/", "http://10.0.0.1/", None, 7, []]),
+        ("project", ["", "other", 7, []]),
+        ("format", ["", "slack", "cloudevents", None, 7]),
+        ("notify", ["all", "both", None, 7]),
+        ("events", [[], ["job.lost", "job.lost"], "job.lost", None, {}]),
+        ("secret", ["", "whsec_", "whsec_*", SECRET[:-4], SECRET + "!", "x" + SECRET, 7]),
+        ("metadata", [None, [], "x", {"a": "x" * 4_090}, {"a": "😀" * 1_023}]),
+        ("deadline_s", [9, 604_801, 10.5, "10", True, None, 10**400]),
+        ("request_id", ["x"]),
+        ("submission", [{}]),
+        ("headers", [{}]),
+        ("a/b~c", [1]),
+    ],
+)
+def test_a_wrong_field_is_pointed_at(api: Api, field: str, values: list[Any]) -> None:
+    pointer = "/" + field.replace("~", "~0").replace("/", "~1")
+    others = {"job_id": None} if field == "job_ids" else {}
+    for value in values:
+        answer = api.call("POST", "/v1/registrations", json=SMALLEST | others | {field: value})
+        assert pointers(answer) == {pointer}, value
+
+
+def test_one_wrong_item_of_a_list_is_pointed_at(api: Api) -> None:
+    assert pointers(api.register(job_id=None, job_ids=["a", "b c"])) == {"/job_ids/1"}
+    assert pointers(api.register(events=["job.lost", "group.finished"])) == {"/events/1"}
+
+
+def test_several_wrong_fields_are_all_pointed_at(api: Api) -> None:
+    assert pointers(api.register(deadline_s=0, notify="x", extra=1)) == {"/deadline_s", "/notify", "/extra"}
+
+
+def test_very_many_wrong_fields_are_not_all_repeated(api: Api) -> None:
+    assert len(pointers(api.register(**{f"field-{number}": 1 for number in range(1_000)}))) == 50
+
+
+def test_exactly_one_way_to_name_jobs_must_be_given(api: Api) -> None:
+    assert pointers(api.register(job_id=None)) == {"/job_id"}
+    assert pointers(api.register(job_ids=["b"])) == {"/job_id"}
+
+
+def test_what_was_wrong_is_not_repeated(api: Api) -> None:
+    for field in ("secret", "callback_url", "job_id"):
+        assert "canary" not in api.register(**{field: "canary canary"}).text
+
+
+def test_a_hint_tells_the_way_out(api: Api) -> None:
+    assert problem(api.register(project="other"), 422)["hint"] == "one of: default"
+
+
+def test_metadata_of_4_kib_fits(api: Api) -> None:
+    metadata = {"a": "x" * (4_096 - len('{"a":""}'))}
+    assert api.registered(metadata=metadata)["metadata"] == metadata
+
+
+def test_without_a_configured_project_the_hint_is_for_the_operator(
+    environment: dict[str, str],
+) -> None:
+    bare = Runtime(load({**environment, "BRIDGE_CPH_PROJECT_ID": ""}))
+    refused = problem(Api(bare).register(), 422)
+    assert refused["errors"][0]["pointer"] == "/project"
+    assert "BRIDGE_CPH_PROJECT_ID" in refused["hint"]
+    bare.redis.close()
+
+
+@pytest.mark.parametrize("id", ["reg_" + "0" * 26, "reg_x", "nothing"])
+def test_an_unknown_registration_is_answered_404(api: Api, id: str) -> None:
+    problem(api.call("GET", f"/v1/registrations/{id}"), 404)
+    problem(api.call("DELETE", f"/v1/registrations/{id}"), 404)
+
+
+def test_a_key_of_redis_is_no_id(api: Api) -> None:
+    id = api.registered()["id"]
+    problem(api.call("GET", f"/v1/registrations/{id}:progress"), 404)
+
+
+@pytest.mark.parametrize(
+    ("traceparent", "kept"),
+    [
+        (TRACEPARENT, TRACEPARENT),
+        (TRACEPARENT.upper(), None),
+        ("ff" + TRACEPARENT[2:], None),
+        ("00-" + "0" * 32 + TRACEPARENT[35:], None),
+        ("nonsense", None),
+    ],
+)
+def test_a_traceparent_is_kept_if_it_is_well_formed(api: Api, traceparent: str, kept: str | None) -> None:
+    id = api.registered(headers={"traceparent": traceparent})["id"]
+    known = api.runtime.registrations.get("default", id)
+    assert known
+    assert known[0].traceparent == kept
+
+
+def test_the_same_key_and_body_give_the_first_answer_again(api: Api) -> None:
+    first, again = (api.register(headers={"Idempotency-Key": "k"}) for _ in range(2))
+    assert (again.status_code, again.data, again.headers["Location"]) == (201, first.data, first.headers["Location"])
+    assert len(api.get("/v1/registrations")["items"]) == 1
+
+
+def test_the_same_key_with_another_body_is_refused(api: Api) -> None:
+    api.register(headers={"Idempotency-Key": "k"})
+    assert pointers(api.register(headers={"Idempotency-Key": "k"}, deadline_s=20)) == {"/headers/Idempotency-Key"}
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "Zoë", "a\tb"])
+def test_an_idempotency_key_must_be_plain(api: Api, key: str) -> None:
+    assert pointers(api.register(headers={"Idempotency-Key": key})) == {"/headers/Idempotency-Key"}
+
+
+def test_an_answer_that_is_kept_for_repeating_is_sealed(api: Api) -> None:
+    secret = base64.b64encode(b"canary" * 5).decode()
+    api.registered(headers={"Idempotency-Key": "k"}, secret=f"whsec_{secret}")
+    kept = [api.runtime.redis.get(key) for key in api.runtime.redis.scan_iter("*", _type="string")]
+    assert len(kept) == 2
+    assert secret not in str(kept)
+
+
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(body=ANY_JSON | st.dictionaries(st.sampled_from([*EVERYTHING, "?"]), ANY_JSON), beside=st.booleans())
+def test_whatever_is_sent_is_taken_or_pointed_at(api: Api, body: Any, *, beside: bool) -> None:
+    if beside and isinstance(body, dict):
+        body = SMALLEST | body
+    answer = api.call("POST", "/v1/registrations", data=json.dumps(body), content_type="application/json")
+    assert answer.status_code == 201 or pointers(answer)

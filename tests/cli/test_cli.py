@@ -1,0 +1,110 @@
+"""The command line: keys, what becomes another program, how it says no."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from app import VERSION
+from app.cli.main import main
+from app.devkit.processes import start, wait_until
+from app.domain.access import Principal, Scope
+from app.runtime import Runtime
+from app.settings import load
+
+CPH_BRIDGE = Path(sys.executable).with_name("cph-bridge")
+
+
+def run(environment: dict[str, str], *arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments, env=environment)
+
+
+def test_the_version_is_told() -> None:
+    assert run({}, "--version").output == f"cph-bridge, version {VERSION}\n"
+
+
+def test_a_key_has_every_scope_but_admin(runtime: Runtime, environment: dict[str, str]) -> None:
+    key = run(environment, "keys", "create", "--tenant", "acme").output
+    assert key.count("\n") == 1
+    assert runtime.api_keys.principal(key.strip()) == Principal("acme", frozenset(Scope) - {Scope.ADMIN})
+
+
+def test_a_key_has_the_scopes_that_were_named(runtime: Runtime, environment: dict[str, str]) -> None:
+    scopes = ("--scope", "registrations:read", "--scope", "admin")
+    key = run(environment, "keys", "create", "--tenant", "acme", *scopes).output.strip()
+    assert runtime.api_keys.principal(key) == Principal("acme", frozenset({Scope.REGISTRATIONS_READ, Scope.ADMIN}))
+
+
+@pytest.mark.parametrize(("life", "seconds"), [("30d", 2_592_000), ("12h", 43_200), ("45m", 2_700), ("90s", 90)])
+def test_a_key_expires_when_it_was_said(runtime: Runtime, environment: dict[str, str], life: str, seconds: int) -> None:
+    run(environment, "keys", "create", "--tenant", "acme", "--expires-in", life)
+    [name] = runtime.redis.keys("cph:key:*")
+    assert seconds - 60 < runtime.redis.ttl(name) <= seconds
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--tenant", "a:b"),
+        ("--tenant", "a|b"),
+        ("--tenant", ""),
+        ("--tenant", "x" * 65),
+        ("--tenant", "acme", "--scope", "all"),
+        ("--tenant", "acme", "--expires-in", "0s"),
+        ("--tenant", "acme", "--expires-in", "1 week"),
+        (),
+    ],
+)
+def test_a_key_that_cannot_be_made_is_refused(environment: dict[str, str], arguments: tuple[str, ...]) -> None:
+    refused = run(environment, "keys", "create", *arguments)
+    assert refused.exit_code == 2
+    assert refused.stdout == ""
+
+
+def test_a_fresh_secret_key_is_one_that_the_settings_take() -> None:
+    made = run({}, "secret-key").output.strip()
+    assert load({"BRIDGE_SECRET_KEYS": made}).secret_keys
+    assert made != run({}, "secret-key").output.strip()
+
+
+def test_a_wrong_setting_is_one_line_on_stderr(environment: dict[str, str]) -> None:
+    for arguments in (("api",), ("worker", "poll"), ("keys", "create", "--tenant", "acme")):
+        refused = run({**environment, "BRIDGE_LEASE_S": "x"}, *arguments)
+        assert refused.exit_code == 2
+        assert refused.stdout == ""
+        assert refused.stderr.startswith("Error: BRIDGE_LEASE_S: ")
+        assert refused.stderr.count("\n") == 1
+
+
+def test_a_redis_that_is_away_is_one_line_on_stderr(environment: dict[str, str]) -> None:
+    away = {**environment, "BRIDGE_REDIS_URL": "unix:///nowhere/redis.sock"}
+    refused = run(away, "keys", "create", "--tenant", "acme")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert refused.stderr.startswith("Error: Redis cannot be reached")
+
+
+def test_a_worker_has_a_kind() -> None:
+    assert run({}, "worker", "all").exit_code == 2
+
+
+@pytest.mark.parametrize("program", ["standin", "inbox"])
+def test_a_program_for_trials_runs_in_place_of_the_command(program: str) -> None:
+    with start([CPH_BRIDGE, program, "--bind", "127.0.0.1:0"]) as process:
+        assert process.announcement()["url"].startswith("http://127.0.0.1:")
+        assert f"app.devkit.{program}".encode() in Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        assert process.stop() == 0
+
+
+def test_help_of_a_program_for_trials_is_its_own() -> None:
+    shown = subprocess.run([CPH_BRIDGE, "inbox", "--help"], capture_output=True, text=True, check=True)
+    assert "--secret" in shown.stdout
+
+
+def test_a_probe_address_that_is_taken_ends_the_api(environment: dict[str, str], tmp_path: Path) -> None:
+    log = tmp_path / "stderr"
+    process = start([CPH_BRIDGE, "api"], {**environment, "BRIDGE_PROBE_BIND": "203.0.113.1:1"}, log=log)
+    assert wait_until(lambda: process.exit_code, timeout=30, what="its end") == 2
+    process.kill()
+    assert "BRIDGE_PROBE_BIND" in log.read_text()

@@ -1,0 +1,102 @@
+"""`cph-bridge doctor` against a real Redis and the CPH stand-in."""
+
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from app.cli.doctor import judge_answer_time, judge_clock, judge_redis
+from app.cli.main import main
+from app.devkit.processes import start
+from app.runtime import Runtime
+
+GOOD_REDIS = {"redis_version": "7.2.4", "aof_enabled": 1, "maxmemory_policy": "noeviction"}
+
+
+@pytest.fixture(scope="module")
+def standin() -> Iterator[dict[str, Any]]:
+    with start([sys.executable, "-m", "app.devkit.standin"]) as process:
+        yield process.announcement()
+
+
+@pytest.fixture
+def healthy(runtime: Runtime, environment: dict[str, str], standin: dict[str, Any]) -> dict[str, str]:
+    """Settings with which nothing is wrong."""
+    return {
+        **environment,
+        "BRIDGE_CPH_ENDPOINT": standin["url"],
+        "BRIDGE_CPH_PROJECT_ID": standin["project_id"],
+        "BRIDGE_CPH_TOKEN": standin["token"],
+    }
+
+
+def doctor(environment: dict[str, str]) -> Result:
+    return CliRunner().invoke(main, ["doctor"], env=environment)
+
+
+def levels(result: Result) -> list[str]:
+    return [line.split()[0] for line in result.output.splitlines()]
+
+
+def test_a_healthy_deployment_is_well(healthy: dict[str, str]) -> None:
+    result = doctor(healthy)
+    assert result.exit_code == 0, result.output
+    assert "FAIL" not in levels(result)
+    assert "CPH project default answers" in result.output
+
+
+def test_what_only_deserves_a_warning_does_not_fail(healthy: dict[str, str]) -> None:
+    result = doctor({**healthy, "BRIDGE_SECRET_KEYS": ""})
+    assert result.exit_code == 0
+    assert "warn secrets lie open in Redis: set BRIDGE_SECRET_KEYS" in result.output
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        ({"BRIDGE_LEASE_S": "x"}, "BRIDGE_LEASE_S"),
+        ({"BRIDGE_REDIS_URL": "unix:///nowhere/redis.sock"}, "Redis cannot be reached"),
+        ({"BRIDGE_CPH_TOKEN": "expired"}, "check the credentials"),
+        ({"BRIDGE_CPH_TOKEN": ""}, "no credentials for CPH"),
+        ({"BRIDGE_CPH_PROJECT_ID": ""}, "set BRIDGE_CPH_PROJECT_ID"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_remedy(healthy: dict[str, str], wrong: dict[str, str], text: str) -> None:
+    result = doctor(healthy | wrong)
+    assert result.exit_code == 1
+    assert [line for line in result.output.splitlines() if line.startswith("FAIL") and text in line]
+
+
+def test_cph_is_not_asked_while_its_token_cannot_be_looked_up(healthy: dict[str, str]) -> None:
+    login = {f"BRIDGE_IAM_{name}": "x" for name in ("USER", "PASSWORD", "DOMAIN")}
+    iam = {"BRIDGE_CPH_TOKEN": "", "BRIDGE_IAM_ENDPOINT": healthy["BRIDGE_CPH_ENDPOINT"], **login}
+    result = doctor(healthy | iam | {"BRIDGE_REDIS_URL": "unix:///nowhere/redis.sock"})
+    assert "warn CPH was not asked: Redis cannot be reached" in " ".join(result.output.split())
+
+
+def test_secrets_are_not_told(healthy: dict[str, str]) -> None:
+    output = doctor({**healthy, "BRIDGE_CPH_TOKEN": "canary-token"}).output
+    assert not [secret for secret in ("canary-token", healthy["BRIDGE_BOOTSTRAP_KEY"]) if secret in output]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "level"),
+    [
+        ({}, "ok"),
+        ({"redis_version": "6.2.0"}, "ok"),
+        ({"redis_version": "6.0.16"}, "FAIL"),
+        ({"aof_enabled": 0}, "warn"),
+        ({"maxmemory_policy": "allkeys-lru"}, "FAIL"),
+    ],
+)
+def test_a_redis_that_would_lose_something_is_found(wrong: dict[str, Any], level: str) -> None:
+    found = [finding.level for finding in judge_redis(GOOD_REDIS | wrong)]
+    assert max(found, key=["ok", "warn", "FAIL"].index) == level
+
+
+def test_a_slow_redis_and_a_wrong_clock_deserve_a_warning() -> None:
+    assert [judge_answer_time(timedelta(milliseconds=ms)).level for ms in (1, 20)] == ["ok", "warn"]
+    assert [judge_clock(timedelta(seconds=s)).level for s in (0.1, 2, -2)] == ["ok", "warn", "warn"]

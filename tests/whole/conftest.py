@@ -1,0 +1,134 @@
+"""The whole path: the processes of production, and a receiver of the tests' own."""
+
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from app.devkit.bridge import Bridge
+from app.devkit.client import Client
+from app.devkit.processes import Process, wait_until
+from app.runtime import Runtime
+from app.settings import load
+from tests.receiver import Receiver
+from workers.queues import enqueue_drain, queue
+
+QUICK = {
+    "BRIDGE_POLL_MIN_S": "0.2",
+    "BRIDGE_POLL_MAX_S": "0.5",
+    "BRIDGE_LOST_GRACE_S": "1",
+    "BRIDGE_LEASE_S": "3",
+    "BRIDGE_ATTEMPT_DEADLINE_S": "2",
+    "BRIDGE_RETRY_SCHEDULE": "0.2,0.5,1,1,1",
+    "BRIDGE_CPH_RATE": "1000",
+    "BRIDGE_WORKER_THREADS": "8",
+    "BRIDGE_API_WORKERS": "1",
+}
+
+
+class Whole:
+    """A bridge with its stand-in and a receiver."""
+
+    def __init__(self, bridge: Bridge, standin: Client, receiver: Receiver) -> None:
+        self.bridge = bridge
+        self.standin = standin
+        self.receiver = receiver
+        self._runtime = Runtime(load({"BRIDGE_REDIS_URL": bridge.redis.url}))
+        self._workers: list[Process] = []
+
+    def start_worker(self, kind: str, **settings: str) -> Process:
+        process = self.bridge.start_worker(kind, settings)
+        self._workers.append(process)
+        return process
+
+    def end(self) -> None:
+        """Kills the workers, and leaves nothing to the next test."""
+        for process in self._workers:
+            process.kill()
+        self._runtime.redis.flushall()
+        self._runtime.redis.close()
+        self._runtime.rq_redis.close()
+
+    def job(self, **script: Any) -> str:
+        """A job at CPH, which has ended unless told otherwise."""
+        job_id: str = self.standin.call("POST", "/_standin/jobs", {"duration_s": 0} | script)["jobs"][0]["job_id"]
+        return job_id
+
+    def register(self, job_id: str, **fields: Any) -> dict[str, Any]:
+        body = {"job_id": job_id, "callback_url": self.receiver.url, "secret": self.bridge.secret} | fields
+        made: dict[str, Any] = self.bridge.call("POST", "/v1/registrations", body)
+        return made
+
+    def look(self, registration: dict[str, Any]) -> dict[str, Any]:
+        seen: dict[str, Any] = self.bridge.call("GET", f"/v1/registrations/{registration['id']}")
+        return seen
+
+    def attempts(self, registration: dict[str, Any]) -> list[dict[str, Any]]:
+        """Of its first delivery."""
+        found = self.bridge.call("GET", f"/v1/deliveries?registration_id={registration['id']}")
+        delivery = self.bridge.call("GET", f"/v1/deliveries/{found['items'][0]['id']}")
+        attempts: list[dict[str, Any]] = delivery["attempts"]
+        return attempts
+
+    def wait_until_delivered(self, *registrations: dict[str, Any], timeout: float = 30.0) -> None:
+        """At rest, what the API says equals what the receiver saw."""
+        for registration in registrations:
+            wait_until(
+                lambda: self.look(registration)["deliveries"]["delivered"] == 1,  # noqa: B023 - called at once
+                timeout=timeout,
+                what=f"{registration['id']} delivered",
+            )
+        assert all(callback.verified_by(self.bridge.secret) for callback in self.receiver.callbacks)
+        told = {callback.event["data"]["registration_id"] for callback in self.receiver.callbacks}
+        assert told >= {registration["id"] for registration in registrations}
+
+    def flood_with_wake_ups(self, kind: str, count: int) -> None:
+        for _ in range(count):
+            enqueue_drain(queue(kind, self._runtime.rq_redis), kind, 60)
+
+    def queued(self, kind: str) -> int:
+        return queue(kind, self._runtime.rq_redis).count
+
+    def forget_rq(self) -> None:
+        for key in self._runtime.rq_redis.keys("rq:*"):
+            self._runtime.rq_redis.delete(key)
+
+    def log_of(self, process: str) -> str:
+        return (self.bridge.logs / f"{process}.log").read_text()
+
+    def freeze(self, process: Process) -> None:
+        os.killpg(process.pid, signal.SIGSTOP)
+
+    def thaw(self, process: Process) -> None:
+        os.killpg(process.pid, signal.SIGCONT)
+
+    def one_event_each(self) -> bool:
+        """However often callbacks came: one event id, and the same bytes, for each registration."""
+        bodies = {(callback.event["data"]["registration_id"], callback.body) for callback in self.receiver.callbacks}
+        return len(bodies) == len(self.receiver.ids()) == len({registration for registration, _ in bodies})
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Bridge, Client]]:
+    """Redis, the stand-in and the API, for all tests: they take seconds to start."""
+    with Bridge(tmp_path_factory.mktemp("whole") / "bridge", QUICK) as bridge:
+        standin = bridge.start_standin().client
+        bridge.start_api()
+        yield bridge, standin
+
+
+@pytest.fixture
+def whole(running: tuple[Bridge, Client], receiver: Receiver) -> Iterator[Whole]:
+    """Everything but the workers: which of them run, and die, is for the test to say."""
+    whole = Whole(*running, receiver)
+    yield whole
+    whole.end()
+
+
+@pytest.fixture
+def workers(whole: Whole) -> Whole:
+    whole.start_worker("poll")
+    whole.start_worker("deliver")
+    return whole

@@ -1,0 +1,109 @@
+"""What survives: processes killed at the worst moment, Redis killed, a restart in the middle."""
+
+import pytest
+
+from app.devkit.processes import wait_until
+
+
+def test_a_deliver_worker_killed_before_the_post_costs_nothing(whole) -> None:
+    whole.start_worker("poll")
+    doomed = whole.start_worker("deliver", BRIDGE_CRASH_AT="deliver.before_post")
+    registration = whole.register(whole.job())
+    wait_until(lambda: doomed.exit_code is not None, timeout=20, what="the worker killed")
+    assert whole.receiver.callbacks == []
+    whole.start_worker("deliver")
+    whole.wait_until_delivered(registration)
+    assert len(whole.receiver.callbacks) == 1
+
+
+def test_a_deliver_worker_killed_after_the_post_repeats_the_same_event(whole) -> None:
+    whole.start_worker("poll")
+    doomed = whole.start_worker("deliver", BRIDGE_CRASH_AT="deliver.after_post")
+    registration = whole.register(whole.job())
+    wait_until(lambda: doomed.exit_code is not None, timeout=20, what="the worker killed")
+    assert len(whole.receiver.callbacks) == 1
+    whole.start_worker("deliver")
+    whole.wait_until_delivered(registration)
+    assert list(whole.receiver.ids().values()) == [2]
+    assert whole.one_event_each()
+
+
+def test_a_poll_worker_killed_after_cph_said_ended_costs_nothing(whole) -> None:
+    whole.start_worker("deliver")
+    doomed = whole.start_worker("poll", BRIDGE_CRASH_AT="poll.ended")
+    registration = whole.register(whole.job())
+    wait_until(lambda: doomed.exit_code is not None, timeout=20, what="the worker killed")
+    whole.start_worker("poll")
+    whole.wait_until_delivered(registration)
+    assert list(whole.receiver.ids().values()) == [1]
+
+
+def test_workers_killed_at_any_moment_lose_nothing(whole) -> None:
+    registrations = [whole.register(whole.job(duration_s=number / 20)) for number in range(60)]
+    for _ in range(2):
+        pair = [whole.start_worker(kind) for kind in ("poll", "deliver")]
+        before = len(whole.receiver.callbacks)
+        wait_until(lambda: len(whole.receiver.callbacks) > before, timeout=20, what="more callbacks")  # noqa: B023
+        for process in pair:
+            process.kill()
+    for kind in ("poll", "deliver"):
+        whole.start_worker(kind)
+    whole.wait_until_delivered(*registrations)
+    assert whole.one_event_each()
+    assert len(whole.receiver.ids()) == 60
+
+
+def test_redis_killed_and_restarted_in_the_middle_loses_nothing(workers) -> None:
+    registrations = [workers.register(workers.job(duration_s=number / 10)) for number in range(30)]
+    workers.receiver.wait_for(5)
+    workers.bridge.redis.kill()
+    workers.bridge.redis.start()
+    workers.wait_until_delivered(*registrations)
+    assert workers.one_event_each()
+    assert len(workers.receiver.ids()) == 30
+
+
+def test_the_queues_of_rq_flushed_in_the_middle_lose_nothing(workers) -> None:
+    registrations = [workers.register(workers.job(duration_s=number / 10)) for number in range(20)]
+    workers.receiver.wait_for(3)
+    workers.forget_rq()
+    workers.wait_until_delivered(*registrations)
+    assert len(workers.receiver.ids()) == 20
+
+
+@pytest.mark.parametrize("kind", ["poll", "deliver"])
+def test_a_worker_told_to_stop_finishes_what_is_in_hand(whole, kind: str) -> None:
+    processes = {each: whole.start_worker(each) for each in ("poll", "deliver")}
+    registrations = [whole.register(whole.job(duration_s=1)) for _ in range(20)]
+    whole.receiver.wait_for(1)
+    assert processes[kind].stop() == 0
+    whole.start_worker(kind)
+    whole.wait_until_delivered(*registrations)
+    assert set(whole.receiver.ids().values()) == {1}
+
+
+def test_a_worker_that_starts_before_redis_waits_for_it(whole) -> None:
+    whole.bridge.redis.stop()
+    worker = whole.start_worker("poll")
+    wait_until(lambda: "waits" in whole.log_of("worker-poll"), timeout=20, what="a word about Redis")
+    assert worker.exit_code is None
+    whole.bridge.redis.start()
+    whole.start_worker("deliver")
+    registration = whole.register(whole.job())
+    whole.wait_until_delivered(registration)
+
+
+def test_a_second_worker_takes_over_from_one_that_stands_still(whole) -> None:
+    whole.start_worker("poll")
+    stalled = whole.start_worker("deliver")
+    whole.receiver.gate.clear()
+    registration = whole.register(whole.job())
+    whole.receiver.wait_for(1)
+    whole.freeze(stalled)
+    whole.receiver.gate.set()
+    whole.start_worker("deliver")
+    whole.wait_until_delivered(registration)
+    whole.thaw(stalled)
+    later = whole.register(whole.job())
+    whole.wait_until_delivered(later)
+    assert whole.one_event_each()
