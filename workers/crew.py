@@ -15,7 +15,7 @@ from app.store.scripts import Call, Scripts
 NAP_S = 0.02  # how late a drain with time on its hands may see what has become due
 LINGER_S = 0.25  # how long it waits for more before it ends: an RQ job costs more than a few looks
 
-GATHER_S = 0.004  # while others are at work: results are recorded together, as a round trip costs as much as several
+GATHER_S = 0.005  # while others are at work: results are recorded together, as a round trip costs as much as several
 
 Results = SimpleQueue[Sequence[Call]]
 

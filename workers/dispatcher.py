@@ -2,8 +2,9 @@
 
 import logging
 import os
-from datetime import datetime, timedelta
+from datetime import datetime
 from threading import Event
+from time import monotonic
 
 from app import logs
 from app.domain.errors import Unavailable
@@ -11,9 +12,9 @@ from app.runtime import DELIVER, POLL, Runtime
 from app.store.connection import AWAY
 from workers.queues import KINDS, enqueue_drain, queue
 
-LOOK = timedelta(milliseconds=500)  # the longest wait between two looks, when nothing is due and no mark comes
-BUSY_LOOK = timedelta(milliseconds=20)  # the shortest, when work is due and the workers are at it
-STANDBY = timedelta(seconds=1)
+LOOK_S = 0.5  # the longest between two looks, when nothing is due and no mark comes
+BUSY_LOOK_S = 0.02  # the shortest, when marks come all the time or the workers are at what is due
+LEAD_S = 1.0  # between two looks at the lock
 OVERDUE_AT_ONCE = 20  # registrations of up to 1,000 jobs each
 
 
@@ -34,27 +35,30 @@ class Dispatcher:
         while not stopping.is_set() and os.getppid() == parent:
             try:
                 if self._wake_ups.lead():
-                    self._wait(self.look())
+                    self._lead(stopping, until=monotonic() + LEAD_S)
                 else:
-                    stopping.wait(STANDBY.total_seconds())
+                    stopping.wait(LEAD_S)
             except (Unavailable, *AWAY) as error:
                 logs.event("dispatcher.waits", level=logging.WARNING, reason=str(error))
-                stopping.wait(STANDBY.total_seconds())
+                stopping.wait(LEAD_S)
         self._wake_ups.resign()
 
     def look(self) -> datetime | None:
         """Ends what is overdue, wakes workers for what is due; when the next look is worth it."""
-        _, next_deadline = self._watches.end_overdue(self._clock(), OVERDUE_AT_ONCE)
-        looks = [next_deadline, *(self._wake(kind) for kind in KINDS)]
-        return min((look for look in looks if look), default=None)
+        now = self._clock()
+        _, next_deadline = self._watches.end_overdue(now, OVERDUE_AT_ONCE)
+        looks = {kind: agenda.next_look() for kind, agenda in self._agendas.items()}
+        for kind, due in looks.items():
+            # While work is due, one wake-up lies ready for whichever worker is free.
+            if due and due <= now and not self._queues[kind].count:
+                enqueue_drain(self._queues[kind], kind, self._drain_timeout_s)
+        return min((moment for moment in (next_deadline, *looks.values()) if moment), default=None)
 
-    def _wake(self, kind: str) -> datetime | None:
-        """While work is due, one wake-up lies ready for whichever worker is free."""
-        due = self._agendas[kind].next_look()
-        if due and due <= self._clock() and not self._queues[kind].count:
-            enqueue_drain(self._queues[kind], kind, self._drain_timeout_s)
-        return due
-
-    def _wait(self, next_look: datetime | None) -> None:
-        until = next_look - self._clock() if next_look else LOOK
-        self._wake_ups.wait(KINDS, min(max(until, BUSY_LOOK), LOOK))
+    def _lead(self, stopping: Event, until: float) -> None:
+        while not stopping.is_set() and monotonic() < until:
+            began = monotonic()
+            next_look = self.look()
+            left_s = (next_look - self._clock()).total_seconds() if next_look else LOOK_S
+            self._wake_ups.wait(KINDS, min(max(left_s, BUSY_LOOK_S), LOOK_S))
+            # Marks that come thick and fast are answered together.
+            stopping.wait(max(0.0, began + BUSY_LOOK_S - monotonic()))

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 from ipaddress import IPv6Address, ip_address
 from typing import NoReturn
@@ -49,6 +50,7 @@ class CallbackUrl:
         return f"[{self.host}]" if ":" in self.host else self.host
 
 
+@lru_cache(maxsize=1024)
 def parse(raw: str, policy: AddressPolicy) -> CallbackUrl:
     """InvalidField if callbacks may not go there, as far as the URL alone tells; names are judged on connecting."""
     scheme, authority = _split(raw)

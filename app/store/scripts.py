@@ -1,13 +1,13 @@
 """Runs the scripts in lua/: one a verb, many in one round trip."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha1
 from importlib.resources import files
 from typing import Any
 
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError
 
 from app.store.connection import Client, translated
 
@@ -31,45 +31,57 @@ class Scripts:
         return self.run_all([call])[0]
 
     def run_all(self, calls: Iterable[Call]) -> list[Any]:
-        """The answers in order, from one round trip; the first error is raised after all have run."""
+        """The answers in order, from one round trip; all calls of a script run where the first of them stands.
+
+        An error is raised when the round trip is over; it keeps later calls of the same script from running.
+        """
         calls = list(calls)
-        answers = self._send(calls)
-        unknown = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-        if unknown:
-            # A restarted Redis has forgotten the scripts. Those that were not found have changed nothing.
-            for name in {calls[i].script for i in unknown}:
-                self.redis.script_load(self._sources[name])
-            for i, answer in zip(unknown, self._send([calls[i] for i in unknown]), strict=True):
-                answers[i] = answer
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise translated(answer)
+        batches: dict[str, list[int]] = {}
+        for place, call in enumerate(calls):
+            batches.setdefault(call.script, []).append(place)
+        sent = {script: [calls[place] for place in places] for script, places in batches.items()}
+        answers: list[Any] = [None] * len(calls)
+        for script, answered in self._answers(sent).items():
+            for place, answer in zip(batches[script], answered, strict=True):
+                answers[place] = answer
         return answers
 
-    def _send(self, calls: list[Call]) -> list[Any]:
-        if len(calls) == 1:
-            try:
-                return [self.redis.evalsha(self._digests[calls[0].script], 0, *calls[0].args)]
-            except ResponseError as error:  # NoScriptError is one
-                return [error]
+    def _answers(self, batches: Mapping[str, Sequence[Call]]) -> dict[str, list[Any]]:
+        answered = self._send(batches)
+        unknown = [script for script, answer in answered.items() if isinstance(answer, NoScriptError)]
+        if unknown:
+            # A restarted Redis has forgotten the scripts. Those that were not found have changed nothing.
+            for script in unknown:
+                self.redis.script_load(self._sources[script])
+            answered |= self._send({script: batches[script] for script in unknown})
+        for answer in answered.values():
+            if isinstance(answer, Exception):
+                raise translated(answer)
+        return answered
+
+    def _send(self, batches: Mapping[str, Sequence[Call]]) -> dict[str, Any]:
+        """By script: the answers, or the error."""
         pipeline = self.redis.pipeline(transaction=False)
-        for call in calls:
-            pipeline.evalsha(self._digests[call.script], 0, *call.args)
-        answers: list[Any] = pipeline.execute(raise_on_error=False)
-        return answers
+        for script, calls in batches.items():
+            pipeline.evalsha(
+                self._digests[script], 0, *(word for call in calls for word in (len(call.args), *call.args))
+            )
+        return dict(zip(batches, pipeline.execute(raise_on_error=False), strict=True))
 
     @cached_property
     def _sources(self) -> dict[str, str]:
-        """Each script behind what all share."""
+        """Each script as a function, behind what all share and before the loop that calls it."""
         folder = files("app.store") / "lua"
-        shared = "".join(part.read_text() for part in sorted((folder / "shared").iterdir(), key=lambda part: part.name))
+        parts = {part.name: part.read_text() for part in (folder / "shared").iterdir()}
+        *before, after = (parts[name] for name in sorted(parts))
         flags = int(self.redis.info("server")["redis_version"].split(".")[0]) >= MAJOR_WITH_FLAGS
         sources = {}
         for file in folder.iterdir():
             if file.name.endswith(".lua"):
                 text = file.read_text()
                 head = "#!lua flags=allow-oom\n" if flags and "-- flags: allow-oom\n" in text else ""
-                sources[file.name.removesuffix(".lua")] = head + shared + text
+                function = ["local function verb(ARGV)\n", text, "end\n"]
+                sources[file.name.removesuffix(".lua")] = "".join([head, *before, *function, after])
         return sources
 
     @cached_property

@@ -27,6 +27,6 @@ class WakeUps:
         if self._lock.owned():
             self._lock.release()
 
-    def wait(self, agendas: Sequence[str], longest: timedelta) -> None:
+    def wait(self, agendas: Sequence[str], longest_s: float) -> None:
         """Until one of them is marked, or the time is up."""
-        self._redis.blpop([keys.wake(agenda) for agenda in agendas], timeout=longest.total_seconds())
+        self._redis.blpop([keys.wake(agenda) for agenda in agendas], timeout=longest_s)

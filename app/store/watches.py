@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 
 from app.domain.job import Job, JobState
 from app.domain.times import from_ms, to_ms
-from app.store import keys
 from app.store.agenda import Claimed
 from app.store.scripts import Call, Scripts
 
@@ -32,15 +31,9 @@ class Watches:
 
     def load(self, claimed: Sequence[Claimed]) -> list[Watch | None]:
         """One round trip for all; None where nobody waits any more."""
-        pipeline = self._scripts.redis.pipeline(transaction=False)
-        for item in claimed:
-            pipeline.hmget(keys.watch(item.lane, item.id), "since", "unknown_since", *LAST_SEEN)
-        return [
-            Watch(item.lane, item.id, from_ms(int(since)), from_ms(int(unknown)) if unknown else None, tuple(seen))
-            if since
-            else None
-            for item, (since, unknown, *seen) in zip(claimed, pipeline.execute(), strict=True)
-        ]
+        calls = [Call("see", (item.lane, item.id, "since", "unknown_since", *LAST_SEEN)) for item in claimed]
+        answers = self._scripts.run_all(calls)
+        return [_watch(item, *answer) if answer else None for item, answer in zip(claimed, answers, strict=True)]
 
     def postpone(self, claimed: Claimed, watch: Watch, due: datetime, job: Job | None = None) -> Call:
         """Ask again at `due`. `job` is what CPH showed, None if it could not be had."""
@@ -73,3 +66,7 @@ class Watches:
             return forget
         pairs = zip(LAST_SEEN, now_seen, strict=True)
         return ("state", JobState.RUNNING.value, *forget, *(text or "" for pair in pairs for text in pair))
+
+
+def _watch(item: Claimed, since: str, unknown: str | None, *seen: str | None) -> Watch:
+    return Watch(item.lane, item.id, from_ms(int(since)), from_ms(int(unknown)) if unknown else None, seen)

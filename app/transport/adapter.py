@@ -6,7 +6,9 @@
 import socket
 import ssl
 from functools import partial
+from math import inf
 from operator import itemgetter
+from time import monotonic
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -19,6 +21,9 @@ from urllib3.exceptions import NewConnectionError
 
 from app.transport.sockets import Connect, PlainSocket, TLSSocket, current
 
+HOSTS = 256  # with connections kept alive; beyond, the host that was called longest ago loses its own
+SURELY_ALIVE_S = 1.0
+
 
 class _PlainConnection(HTTPConnection):
     scheme = "http"
@@ -27,6 +32,7 @@ class _PlainConnection(HTTPConnection):
         super().__init__(host, port, **options)
         self._connect = connect
         self._body = b""
+        self._used_at = -inf
 
     def _new_conn(self) -> socket.socket:
         call = current.call
@@ -41,6 +47,7 @@ class _PlainConnection(HTTPConnection):
 
     def request(self, method: str, url: str, body: Any = None, *args: Any, **options: Any) -> None:
         self._body = body or b""
+        self._used_at = monotonic()
         super().request(method, url, None, *args, **options)
 
     def send(self, data: Any) -> None:
@@ -49,7 +56,11 @@ class _PlainConnection(HTTPConnection):
 
     @property
     def is_connected(self) -> bool:
-        return not current.call.fresh and super().is_connected
+        """Looking costs a system call: a connection in use a moment ago is taken for alive, and if it is not, the
+        call is made once more on a fresh one."""
+        if current.call.fresh:
+            return False
+        return monotonic() - self._used_at < SURELY_ALIVE_S or super().is_connected
 
 
 class _TLSConnection(_PlainConnection, HTTPSConnection):
@@ -68,7 +79,7 @@ class Adapter(HTTPAdapter):
     """Without what a session needs and a call does not: the environment, proxies, cookies, repairs to the URL."""
 
     def __init__(self, connect: Connect, connections: int, ca_bundle: str | None) -> None:
-        super().__init__(pool_connections=connections, pool_maxsize=connections)
+        super().__init__(pool_connections=HOSTS, pool_maxsize=connections)
         context = _tls_context(ca_bundle or DEFAULT_CA_BUNDLE_PATH)
         pools = {
             "http": partial(_PlainPool, connect=connect),

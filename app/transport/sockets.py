@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
 LOOKUPS_AT_ONCE = 32
+TIMEOUT_STEP_S = 0.05
 
 Address = tuple[socket.AddressFamily, tuple[Any, ...]]  # what a socket of this family connects to: host, port, …
 TimeLeft = Callable[[], float]  # in seconds; TimeoutError when there is none
@@ -64,22 +65,28 @@ current = _Current()
 
 
 class PlainSocket(socket.socket):
+    def renew_timeout(self, call: Call) -> None:
+        """To what is left; a change that does not matter is not worth a system call."""
+        left = call.left()
+        if abs(left - (self.gettimeout() or 0)) > TIMEOUT_STEP_S:
+            self.settimeout(left)
+
     def recv_into(self, buffer: "WriteableBuffer", nbytes: int | None = None, flags: int = 0) -> int:
         call = current.call
-        self.settimeout(call.left())
+        self.renew_timeout(call)
         size = super().recv_into(buffer, nbytes or 0, flags)
         call.count(size)
         return size
 
     def sendall(self, data: "ReadableBuffer", flags: int = 0) -> None:
-        self.settimeout(current.call.left())
+        self.renew_timeout(current.call)
         super().sendall(data, flags)
 
 
 class TLSSocket(PlainSocket, ssl.SSLSocket):
     def send(self, data: "ReadableBuffer", flags: int = 0) -> int:
         # SSLSocket.sendall is many sends, each of which would begin its timeout anew.
-        self.settimeout(current.call.left())
+        self.renew_timeout(current.call)
         return super().send(data, flags)
 
 

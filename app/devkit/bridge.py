@@ -1,0 +1,150 @@
+"""A bridge for trials and tests: Redis, the stand-in, the inbox, and its own processes as an operator starts them."""
+
+import base64
+import json
+import secrets
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from app.devkit.client import Client
+from app.devkit.log_tail import LogTail, last_words
+from app.devkit.processes import Process, start, wait_until
+from app.devkit.redis_server import RedisServer
+from app.domain.signature import new_secret
+from app.settings import FILE_SUFFIX, KEY_BYTES, PREFIX, Settings
+
+COMMAND = Path(sys.executable).with_name("cph-bridge")
+LAST_LINES = 8
+START_S = 30.0
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """The stand-in or the inbox. about: the line with which it said that it is ready."""
+
+    process: Process
+    about: dict[str, Any]
+
+    @property
+    def client(self) -> Client:
+        return Client(self.about["url"])
+
+    def said(self) -> list[dict[str, Any]]:
+        """The lines since then; of the inbox: the callbacks."""
+        return [json.loads(line) for line in self.process.lines[1:]]
+
+
+class Bridge:
+    """Redis runs while this is entered; all else from its start. What is left then is stopped.
+
+    settings: environment variables, over those that are inherited and those that are chosen here.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+        self.logs = folder / "logs"
+        self.redis = RedisServer(folder / "redis")
+        self.key = secrets.token_urlsafe(32)
+        self.secret = new_secret(secrets.token_bytes(32))
+        self.url = ""
+        self._own = {
+            **_unset("redis_"),
+            "BRIDGE_REDIS_URL": self.redis.url,
+            "BRIDGE_API_BIND": "127.0.0.1:0",
+            "BRIDGE_PROBE_BIND": "127.0.0.1:0",
+            "BRIDGE_BOOTSTRAP_KEY": self.key,
+            "BRIDGE_SECRET_KEYS": "trial:" + base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode(),
+            "BRIDGE_ALLOW_NETWORKS": "127.0.0.0/8",
+        }
+        self._cph: dict[str, str] = {}
+        self._settings = settings or {}
+        self._running: list[tuple[str, Process]] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self.logs.mkdir(parents=True)
+        self._stack.enter_context(self.redis)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def start_standin(self) -> Neighbour:
+        """From now on it is the CPH of what is started."""
+        standin = self._start_neighbour("standin")
+        url, about = standin.about["url"], standin.about
+        self._cph = {
+            **_unset("cph_", "iam_"),
+            "BRIDGE_CPH_PROJECT_ID": about["project_id"],
+            "BRIDGE_CPH_ENDPOINT": url,
+            "BRIDGE_IAM_ENDPOINT": url,
+            "BRIDGE_IAM_USER": about["iam_user"],
+            "BRIDGE_IAM_PASSWORD": about["iam_password"],
+            "BRIDGE_IAM_DOMAIN": about["iam_domain"],
+        }
+        return standin
+
+    def start_inbox(self) -> Neighbour:
+        """It knows `secret`, and no other."""
+        return self._start_neighbour("inbox", "--secret", self.secret)
+
+    def start_api(self) -> Process:
+        """Returns when it listens: at `url`."""
+        tail = LogTail(self._log("api"))
+        process = self._start("api", [COMMAND, "api"])
+
+        def address() -> str:
+            return next((line["addresses"][0] for line in tail.new() if line["event"] == "api.listening"), "")
+
+        self.url = self._wait_for("api", process, address)
+        return process
+
+    def start_worker(self, kind: str, settings: Mapping[str, str] | None = None) -> Process:
+        """settings: over those of the whole bridge."""
+        return self._start(f"worker-{kind}", [COMMAND, "worker", kind], settings)
+
+    def call(self, method: str, path: str, body: object = None) -> Any:
+        """To the API, with `key`."""
+        return Client(self.url, self.key).call(method, path, body)
+
+    def check(self) -> None:
+        """ChildProcessError with the last words of what has ended."""
+        for name, process in self._running:
+            self._check(name, process)
+
+    def _check(self, name: str, process: Process) -> None:
+        if process.exit_code is not None:
+            said = last_words(self._log(name), LAST_LINES)
+            raise ChildProcessError(f"{name} ended with {process.exit_code}. Its last words:\n{said}")
+
+    def _wait_for(self, name: str, process: Process, condition: Callable[[], T]) -> T:
+        def checked() -> T:
+            self._check(name, process)
+            return condition()
+
+        return wait_until(checked, timeout=START_S, what=f"{name} is ready")
+
+    def _start_neighbour(self, name: str, *options: str) -> Neighbour:
+        process = self._start(name, [sys.executable, "-m", f"app.devkit.{name}", *options])
+        self._wait_for(name, process, lambda: process.lines)
+        return Neighbour(process, process.announcement())
+
+    def _start(self, name: str, argv: Sequence[str | Path], settings: Mapping[str, str] | None = None) -> Process:
+        environment = {**self._own, **self._cph, **self._settings, **(settings or {})}
+        process = start(argv, environment, log=self._log(name))
+        self._running.append((name, self._stack.enter_context(process)))
+        return process
+
+    def _log(self, name: str) -> Path:
+        return self.logs / f"{name}.log"
+
+
+def _unset(*prefixes: str) -> dict[str, str]:
+    """Empty is unset: what the operator's environment says of these must not mix with ours."""
+    names = [PREFIX + name.upper() for name in Settings.model_fields if name.startswith(prefixes)]
+    return {variable: "" for name in names for variable in (name, name + FILE_SUFFIX)}

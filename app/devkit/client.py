@@ -1,0 +1,43 @@
+"""JSON calls to what a trial has started."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, Request, build_opener
+
+TIMEOUT_S = 10
+
+# Everything here is on this machine: a proxy of the environment must not come in between.
+_opener = build_opener(ProxyHandler({}))
+
+
+class Refused(OSError):
+    """An answer that is no 2xx."""
+
+    def __init__(self, request: Request, status: int, body: str) -> None:
+        super().__init__(f"{request.method} {request.full_url} was answered {status}: {body}")
+        self.status = status
+        self.body = body
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    url: str
+    key: str | None = None
+
+    def call(self, method: str, path: str, body: object = None) -> Any:
+        """The answer's JSON; None when it is empty."""
+        request = Request(self.url + path, method=method)
+        if self.key:
+            request.add_header("Authorization", f"Bearer {self.key}")
+        if body is not None:
+            request.data = json.dumps(body).encode()
+            request.add_header("Content-Type", "application/json")
+        try:
+            with _opener.open(request, timeout=TIMEOUT_S) as answer:
+                text = answer.read()
+        except HTTPError as error:
+            with error:
+                raise Refused(request, error.code, error.read().decode(errors="replace")) from None
+        return json.loads(text) if text else None

@@ -1,0 +1,86 @@
+"""What happens to jobs and callbacks, as the workers log it and the inbox receives it; one line each."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from app.devkit.bridge import Neighbour
+from app.devkit.log_tail import LogTail, words
+
+RECEIVED = "callback.received"
+WORTH_TELLING = ("warning", "error", "critical")
+
+Happening = dict[str, Any]
+
+
+class Line(NamedTuple):
+    """What happened, to what, and how."""
+
+    word: str
+    subject: str
+    detail: str
+
+
+class Happenings:
+    def __init__(self, logs: Path, inbox: Neighbour) -> None:
+        # An effect before its cause: so what is shown never lacks the cause, however the two are read.
+        self._deliver = LogTail(logs / "worker-deliver.log")
+        self._inbox = inbox
+        self._received = 0
+        self._poll = LogTail(logs / "worker-poll.log")
+
+    def new(self) -> list[Happening]:
+        """Since the last call, by their time."""
+        happened = [*self._deliver.new(), *self._callbacks(), *self._poll.new()]
+        return sorted((one for one in happened if "time" in one), key=_moment)
+
+    def _callbacks(self) -> list[Happening]:
+        messages = self._inbox.said()[self._received :]
+        self._received += len(messages)
+        return [{**message, "time": message["received_at"], "event": RECEIVED} for message in messages]
+
+
+def told(happening: Happening, names: Mapping[str, str]) -> Line | None:
+    """None for what is not worth a line. names: of jobs and registrations, instead of their ids."""
+
+    def name(id: str) -> str:
+        return names.get(id, id)
+
+    match happening["event"]:
+        case "job.ended":
+            return Line("ended", name(happening["job_id"]), happening["state"])
+        case "job.lost":
+            return Line("ended", name(happening["job_id"]), "lost: CPH does not know it")
+        case "callback.received":
+            job_id, event_type = _job_and_type(happening)
+            return Line("received", name(job_id), f"{event_type}, {_signature(happening)}")
+        case "delivery.attempted":
+            word = "delivered" if happening["state"] == "delivered" else "attempted"
+            return Line(word, name(happening["registration_id"]), _attempted(happening))
+        case _ if happening.get("level") in WORTH_TELLING:
+            return Line("warning", "", words(happening))
+    return None
+
+
+def _moment(happening: Happening) -> datetime:
+    return datetime.fromisoformat(happening["time"])
+
+
+def _job_and_type(callback: Happening) -> tuple[str, str]:
+    """Anybody may post anything to an inbox: what is no callback of ours goes by its path."""
+    try:
+        body = json.loads(callback["body"])
+        return str(body["data"]["job"]["job_id"]), str(body["type"])
+    except (ValueError, KeyError, TypeError):
+        return callback["path"], "no event"
+
+
+def _signature(callback: Happening) -> str:
+    return "signature verified" if callback["verified"] else "signature NOT verified: by another secret, or none"
+
+
+def _attempted(attempt: Happening) -> str:
+    outcome = attempt["error"] or f"answered {attempt['status_code']}"
+    return f"attempt {attempt['number']}: {outcome}"

@@ -1,0 +1,44 @@
+"""What the demo and `run` share: a folder of their own, signals, and the reason when something is wrong."""
+
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from app.devkit.cases import Mismatch
+from app.devkit.happenings import Line
+from app.devkit.screen import Screen
+from app.domain.errors import BridgeError
+
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+INTERRUPTED = 130  # as shells have it
+
+
+def run_trial(play: Callable[[Path, Screen], None]) -> int:
+    """The exit code; with 1 the reason is shown, and the folder is kept if there are logs in it."""
+    for number in ENDINGS:
+        signal.signal(number, _interrupt)
+    screen = Screen()
+    folder = Path(tempfile.mkdtemp(prefix="cph-bridge-"))
+    code = 0
+    try:
+        play(folder, screen)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except (BridgeError, OSError, Mismatch) as error:
+        screen.line(Line("failed", "", str(error)))
+        if any(folder.glob("logs/*")):
+            screen.say(f"\nThe logs are in {folder / 'logs'}")
+            return 1
+        code = 1
+    shutil.rmtree(folder)
+    return code
+
+
+def _interrupt(*_: object) -> NoReturn:
+    """Once: whoever is impatient must not end the clearing up."""
+    for number in ENDINGS:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt

@@ -1,0 +1,51 @@
+"""`python -m tests.bench`: measures the bridge beside a naive program; 1 if a ratio is below what is wanted."""
+
+import math
+import signal
+import sys
+import traceback
+from dataclasses import replace
+
+import click
+from rich.console import Console
+
+from tests.bench import api, callbacks, latency, memory, watched
+from tests.bench.figures import Effort, Figure, table
+from tests.bench.harness import progress
+
+PARTS = {
+    "watched": watched.measure,
+    "callbacks": callbacks.measure,
+    "latency": latency.measure,
+    "memory": memory.measure,
+    "api": api.measure,
+}
+FULL = Effort(window_s=10, precision=1.1, callbacks=10_000, samples=30, jobs_in_redis=100_000)
+QUICK = Effort(window_s=2, precision=math.inf, callbacks=1_000, samples=3, jobs_in_redis=10_000)
+
+
+@click.command()
+@click.option("--part", "names", multiple=True, type=click.Choice(list(PARTS)), help="Only this; may be repeated.")
+@click.option("--quick", is_flag=True, help="Only whether it all runs, within a minute: its numbers say little.")
+@click.option("--window-s", type=click.FloatRange(min=2), help="How long a rate is looked at.")
+def main(names: tuple[str, ...], *, quick: bool, window_s: float | None) -> None:
+    """Measures the bridge beside a naive program, in about eight minutes."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
+    effort = QUICK if quick else FULL
+    if window_s:
+        effort = replace(effort, window_s=window_s)
+    figures: list[Figure] = []
+    complete = True
+    for name in names or PARTS:
+        progress.print(name)
+        try:
+            figures += PARTS[name](effort)
+        except Exception:  # noqa: BLE001 - the other parts are worth their figures all the same
+            complete = False
+            traceback.print_exc()
+    Console().print(table(figures))
+    sys.exit(0 if complete and all(figure.good for figure in figures) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""The bridge, as it is measured."""
+
+import base64
+import secrets
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+from app.domain.event import EventType
+from app.domain.ids import RANDOM_BITS, new_id
+from app.domain.job import Job, JobState
+from app.domain.registration import Registration
+from app.domain.signature import new_secret
+from app.domain.times import to_ms
+from app.runtime import DEFAULT_PROJECT, Runtime
+from app.settings import load
+from tests.bench.harness import INTERVAL_S, Standin
+
+CLAIM = 500
+UNLIMITED = "1000000"
+API_KEY = "bootstrap-key-of-the-bench"
+
+
+class Bridge:
+    """Everything as it is shipped, but no limits on calls, and the interval of all parts."""
+
+    name = "bridge"
+
+    def __init__(self, redis_url: str, cph: Standin, receiver: Standin, *, jobs_each: int = 1) -> None:
+        """jobs_each: jobs of one registration."""
+        self.environment: Mapping[str, str] = {
+            "BRIDGE_REDIS_URL": redis_url,
+            "BRIDGE_BOOTSTRAP_KEY": API_KEY,
+            "BRIDGE_SECRET_KEYS": "k1:" + base64.b64encode(secrets.token_bytes(32)).decode(),
+            "BRIDGE_CPH_PROJECT_ID": "3b5e1d2a9f0c4d8e8f7a6b5c4d3e2f1a",
+            "BRIDGE_CPH_ENDPOINT": cph.urls[0],
+            "BRIDGE_CPH_TOKEN": "token-of-the-bench",
+            "BRIDGE_CPH_RATE": UNLIMITED,
+            "BRIDGE_CPH_PLACES": UNLIMITED,
+            "BRIDGE_LANE_PLACES": UNLIMITED,
+            "BRIDGE_POLL_MIN_S": str(INTERVAL_S),
+            "BRIDGE_POLL_MAX_S": str(INTERVAL_S),
+            "BRIDGE_ALLOW_NETWORKS": "127.0.0.0/8",
+        }
+        self._runtime = Runtime(load(self.environment))
+        self._destinations = receiver.urls
+        self._jobs_each = jobs_each
+
+    def command(self, kind: str) -> Sequence[str]:
+        return [sys.executable, "-m", "workers", kind]
+
+    def watch(self, job_ids: Sequence[str]) -> None:
+        for number, first in enumerate(range(0, len(job_ids), self._jobs_each)):
+            destination = self._destinations[number % len(self._destinations)]
+            self._register(job_ids[first : first + self._jobs_each], destination)
+
+    def owe(self, job_ids: Sequence[str]) -> None:
+        self.watch(job_ids)
+        agenda, watches, clock = self._runtime.polls_due, self._runtime.watches, self._runtime.clock
+        while claimed := agenda.claim_due(clock(), CLAIM).items:
+            self._runtime.scripts.run_all(
+                watches.complete(item, Job(item.id, JobState.SUCCEEDED, status=2), clock()) for item in claimed
+            )
+
+    def _register(self, job_ids: Sequence[str], destination: str) -> None:
+        now = self._runtime.clock()
+        registration = Registration(
+            id=new_id("reg", to_ms(now), secrets.randbits(RANDOM_BITS)),
+            tenant="bench",
+            project=DEFAULT_PROJECT,
+            job_ids=tuple(job_ids),
+            callback_url=f"{destination}/hooks/cph",
+            destination=destination,
+            secret=new_secret(secrets.token_bytes(24)),
+            events=tuple(EventType),
+            metadata={},
+            created_at=now,
+            deadline_at=now + timedelta(hours=2),
+        )
+        self._runtime.registrations.add(registration)

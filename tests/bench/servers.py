@@ -1,0 +1,135 @@
+"""Stand-ins for CPH and for subscribers, as cheap as can be: it is not they that are measured."""
+
+import asyncio
+import json
+import re
+import sys
+from time import monotonic
+from typing import Protocol
+
+CONTROL = "/_bench/"
+HEAD_END = b"\r\n\r\n"
+CONTENT_LENGTH = re.compile(rb"\r\nContent-Length: (\d+)")
+WEBHOOK_ID = re.compile(rb"\r\nwebhook-id: ([^\r]+)")
+RUNNING, SUCCEEDED = "1", "2"
+SHOWN = (
+    '{{"error_msg":null,"execute_msg":null,"job_id":"{job_id}","phone_id":"9b28fbe50ded4060b8149a47e55dba82",'
+    '"end_time":null,"begin_time":"2019-04-26T07:00:00Z","error_code":null,'
+    '"request_id":"2676a3b4f7df49c297c6775989806d32","status":{status}}}'
+)
+
+
+class Face(Protocol):
+    def answer(self, path: str, head: bytes) -> bytes:
+        """The body of a 200."""
+
+    def control(self, question: str) -> object:
+        """What the benchmark asks; JSON."""
+
+
+class Cph:
+    """Every job runs until `end/<job>` is asked for. Keeps when each was asked about."""
+
+    def __init__(self) -> None:
+        self._asked: dict[str, list[float]] = {}
+        self._ended_at: dict[str, float] = {}
+        self._told_at: dict[str, float] = {}
+
+    def answer(self, path: str, head: bytes) -> bytes:
+        now, job_id = monotonic(), path.rpartition("/")[2]
+        self._asked.setdefault(job_id, []).append(now)
+        ended = job_id in self._ended_at
+        if ended:
+            self._told_at.setdefault(job_id, now)
+        return SHOWN.format(job_id=job_id, status=SUCCEEDED if ended else RUNNING).encode()
+
+    def control(self, question: str) -> object:
+        match question.split("/"):
+            case ["asked"]:
+                return self._asked
+            case ["asked", job_id]:
+                return len(self._asked.get(job_id, ()))
+            case ["end", job_id]:
+                return self._ended_at.setdefault(job_id, monotonic())
+            case ["told", job_id]:
+                return self._told_at[job_id]
+        raise ValueError(question)
+
+
+class Receiver:
+    """Takes every callback. Keeps when each first arrived, by `webhook-id`."""
+
+    def __init__(self) -> None:
+        self._arrived_at: dict[str, float] = {}
+
+    def answer(self, path: str, head: bytes) -> bytes:
+        found = WEBHOOK_ID.search(head)
+        if found:
+            self._arrived_at.setdefault(found[1].decode(), monotonic())
+        return b""
+
+    def control(self, question: str) -> object:
+        match question:
+            case "count":
+                return len(self._arrived_at)
+            case "arrivals":
+                return list(self._arrived_at.values())
+        raise ValueError(question)
+
+
+class Connection(asyncio.Protocol):
+    """One kept-alive connection; reads no more of HTTP than the two programs write."""
+
+    _transport: asyncio.Transport
+
+    def __init__(self, face: Face, latency_s: float) -> None:
+        self._face = face
+        self._latency_s = latency_s
+        self._received = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        while (head_length := self._received.find(HEAD_END)) >= 0:
+            head = self._received[:head_length]
+            found = CONTENT_LENGTH.search(head)
+            length = head_length + len(HEAD_END) + (int(found[1]) if found else 0)
+            if len(self._received) < length:
+                return
+            self._received = self._received[length:]
+            self._answer(head)
+
+    def _answer(self, head: bytes) -> None:
+        path = head.split(b" ", 2)[1].decode()
+        if path.startswith(CONTROL):
+            self._write(json.dumps(self._face.control(path.removeprefix(CONTROL))).encode())
+            return
+        body = self._face.answer(path, head)
+        if self._latency_s:
+            asyncio.get_running_loop().call_later(self._latency_s, self._write, body)
+        else:
+            self._write(body)
+
+    def _write(self, body: bytes) -> None:
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+        self._transport.write(head + body)
+
+
+async def serve(face: Face, latency_s: float, ports: int) -> None:
+    """Until it is killed. Prints its URLs when it is ready."""
+    loop = asyncio.get_running_loop()
+    listening = [
+        await loop.create_server(lambda: Connection(face, latency_s), "127.0.0.1", backlog=1024) for _ in range(ports)
+    ]
+    urls = [f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}" for server in listening]
+    print(json.dumps({"urls": urls}), flush=True)
+    await listening[0].serve_forever()
+
+
+FACES: dict[str, type[Face]] = {"cph": Cph, "receiver": Receiver}
+
+if __name__ == "__main__":
+    asyncio.run(serve(FACES[sys.argv[1]](), latency_s=float(sys.argv[2]), ports=int(sys.argv[3])))

@@ -1,0 +1,45 @@
+"""The demo as it is run: a process of its own."""
+
+import json
+import sys
+from pathlib import Path
+
+from app.devkit.processes import Process, start, wait_until
+
+DEMO = [sys.executable, "-m", "app.devkit.demo"]
+
+
+def ended(demo: Process) -> int:
+    wait_until(lambda: demo.exit_code is not None, timeout=90, what="the demo's end")
+    return demo.kill()
+
+
+def test_the_demo_ends_with_0_and_shows_every_step_of_every_job(tmp_path: Path) -> None:
+    with start(DEMO, {"TMPDIR": str(tmp_path)}) as demo:
+        code = ended(demo)
+    shown = "\n".join(demo.lines)
+    assert code == 0, shown
+    steps = [tuple(line.split()[1:3]) for line in demo.lines if len(line.split()) > 2]
+    for job in ("example", "failing", "finished", "unknown"):
+        assert [word for word, subject in steps if subject == job] == [
+            "registered",
+            "polled",
+            "ended",
+            "received",
+            "delivered",
+        ], shown
+    assert shown.count("signature verified") == 4
+    body = json.loads(shown[shown.index("{") : shown.rindex("}") + 1])
+    assert body["data"]["job"]["job_id"] == "6837531fd3f54550927b930180a706bf"
+    assert "\x1b" not in shown
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_demo_ends_with_1_and_the_reason_when_a_setting_is_wrong(tmp_path: Path) -> None:
+    with start(DEMO, {"TMPDIR": str(tmp_path), "BRIDGE_LEASE_S": "soon"}) as demo:
+        code = ended(demo)
+    shown = "\n".join(demo.lines)
+    assert code == 1, shown
+    assert "BRIDGE_LEASE_S: Input should be a valid number" in shown
+    (kept,) = tmp_path.glob("cph-bridge-*")
+    assert f"The logs are in {kept}/logs" in shown

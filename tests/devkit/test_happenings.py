@@ -1,0 +1,52 @@
+"""What is worth a line, and how the line reads."""
+
+import json
+from typing import Any
+
+import pytest
+
+from app.devkit.happenings import Line, told
+
+NAMES = {"j1": "example", "reg_1": "example"}
+BODY = json.dumps({"type": "job.lost", "data": {"job": {"job_id": "j1"}}})
+
+
+@pytest.mark.parametrize(
+    ("happening", "line"),
+    [
+        ({"event": "job.ended", "job_id": "j1", "state": "failed"}, ("ended", "example", "failed")),
+        ({"event": "job.ended", "job_id": "j2", "state": "failed"}, ("ended", "j2", "failed")),
+        ({"event": "job.lost", "level": "warning", "job_id": "j1"}, ("ended", "example", "lost: CPH does not know it")),
+        (
+            {"event": "callback.received", "body": BODY, "verified": True},
+            ("received", "example", "job.lost, signature verified"),
+        ),
+        (
+            {"event": "callback.received", "body": BODY, "verified": False},
+            ("received", "example", "job.lost, signature NOT verified: by another secret, or none"),
+        ),
+        (
+            {"event": "callback.received", "body": "hello", "path": "/x", "verified": False},
+            ("received", "/x", "no event, signature NOT verified: by another secret, or none"),
+        ),
+        (
+            {"event": "cph.unanswered", "level": "warning", "reason": "401"},
+            ("warning", "", "cph.unanswered reason=401"),
+        ),
+    ],
+)
+def test_a_happening_is_told_in_one_line(happening: dict[str, Any], line: tuple[str, str, str]) -> None:
+    assert told(happening, NAMES) == Line(*line)
+
+
+def test_an_attempt_is_told_by_its_outcome() -> None:
+    attempt = {"event": "delivery.attempted", "registration_id": "reg_1", "number": 2}
+    good = {**attempt, "state": "delivered", "status_code": 204, "error": None}
+    bad = {**attempt, "state": "pending", "status_code": None, "error": "timeout"}
+    assert told(good, NAMES) == Line("delivered", "example", "attempt 2: answered 204")
+    assert told(bad, NAMES) == Line("attempted", "example", "attempt 2: timeout")
+
+
+def test_what_is_ordinary_is_not_told() -> None:
+    assert told({"event": "worker.started", "level": "info"}, NAMES) is None
+    assert told({"event": "log", "message": "from somewhere else"}, NAMES) is None
