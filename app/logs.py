@@ -6,6 +6,8 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
+_to_json = json.JSONEncoder(ensure_ascii=False, default=str).encode
+
 bridge = logging.getLogger("bridge")
 
 
@@ -28,7 +30,7 @@ class JsonLines(logging.Formatter):
             line |= {"event": "log", "logger": record.name, "message": record.getMessage()}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return _to_json(line)
 
 
 def configure(level: str) -> None:

@@ -45,12 +45,11 @@ class Dispatcher:
 
     def look(self) -> datetime | None:
         """Ends what is overdue, wakes workers for what is due; when the next look is worth it."""
-        now = self._clock()
-        _, next_deadline = self._watches.end_overdue(now, OVERDUE_AT_ONCE)
+        _, next_deadline = self._watches.end_overdue(self._clock(), OVERDUE_AT_ONCE)
         looks = {kind: agenda.next_look() for kind, agenda in self._agendas.items()}
         for kind, due in looks.items():
             # While work is due, one wake-up lies ready for whichever worker is free.
-            if due and due <= now and not self._queues[kind].count:
+            if due and due <= self._clock() and not self._queues[kind].count:
                 enqueue_drain(self._queues[kind], kind, self._drain_timeout_s)
         return min((moment for moment in (next_deadline, *looks.values()) if moment), default=None)
 

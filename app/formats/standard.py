@@ -1,9 +1,8 @@
 """`standard`: the event as the contract shows it, compact UTF-8 JSON."""
 
-import json
-
 from app.domain.event import Event
 from app.domain.times import rfc3339
+from app.domain.wire import to_json
 
 CONTENT_TYPE = "application/json"
 
@@ -26,4 +25,4 @@ def render(event: Event) -> bytes:
             "metadata": event.metadata,
         },
     }
-    return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+    return to_json(body).encode()

@@ -12,6 +12,7 @@ from app.domain.ids import event_id
 from app.domain.job import Job, JobState
 from app.domain.registration import Registration
 from app.domain.times import from_ms, to_ms
+from app.domain.wire import to_json
 from app.store import keys
 from app.store.agenda import Claimed
 from app.store.registrations import SCAN, SCAN_MOST, Registrations
@@ -79,8 +80,7 @@ class Deliveries:
     def record(self, claimed: Claimed, follows: Next, line: Mapping[str, Any]) -> Call:
         """The attempt is over: its line for the log, and what follows."""
         due = to_ms(follows.due) if follows.due else ""
-        text = json.dumps(line, separators=(",", ":"), ensure_ascii=False)
-        args = (claimed.id, claimed.lane, claimed.fence, follows.state.value, due, text, self._keep_s)
+        args = (claimed.id, claimed.lane, claimed.fence, follows.state.value, due, to_json(line), self._keep_s)
         return Call("record_attempt", args)
 
     def get(self, tenant: str, id: str) -> tuple[Delivery, list[dict[str, Any]]] | None:

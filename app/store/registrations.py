@@ -10,6 +10,7 @@ from app.domain.event import EventType
 from app.domain.job import JobState
 from app.domain.registration import Progress, Registration, RegistrationState
 from app.domain.times import from_ms, to_ms
+from app.domain.wire import to_json
 from app.store import keys
 from app.store.scripts import Call, Scripts
 from app.store.sealing import Sealer
@@ -124,7 +125,7 @@ class Registrations:
             "deadline": to_ms(registration.deadline_at),
             "traceparent": registration.traceparent,
         }
-        return json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
+        return to_json(fields)
 
     def parse(self, id: str, record: str, job_ids: tuple[str, ...] = ()) -> Registration:
         """Back from `record`. The ids of its jobs are kept elsewhere; who needs them gives them."""

@@ -1,12 +1,12 @@
 """Watches: one for each (project, job), however many registered."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.domain.job import Job, JobState
 from app.domain.times import from_ms, to_ms
+from app.domain.wire import to_json
 from app.store.agenda import Claimed
 from app.store.scripts import Call, Scripts
 
@@ -47,7 +47,7 @@ class Watches:
 
     def complete(self, claimed: Claimed, job: Job, now: datetime) -> Call:
         """The job has ended: one event for each registration."""
-        snapshot = json.dumps(job.as_dict(), separators=(",", ":"), ensure_ascii=False)
+        snapshot = to_json(job.as_dict())
         args = (to_ms(now), claimed.lane, claimed.id, claimed.fence, job.state.value, snapshot, self._keep_s)
         return Call("complete", args)
 
