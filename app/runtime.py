@@ -1,5 +1,6 @@
 """Builds clients, stores and the clock from the settings; the only place that constructs."""
 
+import logging
 import os
 import signal
 import time
@@ -9,7 +10,7 @@ from functools import cached_property
 from redis import Redis
 from redis.retry import Retry
 
-from app import VERSION
+from app import VERSION, logs
 from app.cph.client import CphClient, cph_endpoint
 from app.cph.credentials import Credentials, FixedToken
 from app.cph.iam import IamPassword, iam_endpoint
@@ -67,7 +68,11 @@ class Runtime:
 
     @cached_property
     def sealer(self) -> Sealer:
-        return Sealer(parse_secret_keys(self.settings.secret_keys))
+        keys = parse_secret_keys(self.settings.secret_keys)
+        if not keys:
+            remedy = "set BRIDGE_SECRET_KEYS to what `cph-bridge secret-key` prints"
+            logs.event("secrets.lie_open", level=logging.WARNING, remedy=remedy)
+        return Sealer(keys)
 
     @cached_property
     def api_keys(self) -> ApiKeys:

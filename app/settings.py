@@ -62,7 +62,7 @@ class Settings(BaseModel):
     """Threads of each API process: how many requests it has in hand at once."""
 
     bootstrap_key: SecretStr | None = None
-    """An API key that is admin of tenant `default`; at least 16 characters."""
+    """An API key that is admin of tenant `default`, for the first start."""
 
     cph_project_id: str | None = None
     """Id of the CPH project; here it is named `default`."""
@@ -144,13 +144,6 @@ class Settings(BaseModel):
 
     crash_at: str | None = None
     """For tests: the process kills itself at this point."""
-
-    @field_validator("bootstrap_key")
-    @classmethod
-    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
-        if value and len(value.get_secret_value()) < 16:
-            raise ValueError("must have at least 16 characters")
-        return value
 
     @field_validator("secret_keys")
     @classmethod

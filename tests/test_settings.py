@@ -29,7 +29,6 @@ def test_a_setting_may_come_from_a_file(tmp_path: Path) -> None:
         ({"BRIDGE_LEASE_S": "10"}, "BRIDGE_LEASE_S must exceed BRIDGE_ATTEMPT_DEADLINE_S"),
         ({"BRIDGE_ALLOW_NETWORKS": "10.0.0.1/8"}, "BRIDGE_ALLOW_NETWORKS: "),
         ({"BRIDGE_RETRY_SCHEDULE": "5,,x"}, "BRIDGE_RETRY_SCHEDULE: "),
-        ({"BRIDGE_BOOTSTRAP_KEY": "short"}, "BRIDGE_BOOTSTRAP_KEY: must have at least 16 characters"),
         ({"BRIDGE_SECRET_KEYS": f"k1:{KEY},k2:abc"}, "BRIDGE_SECRET_KEYS: key number 2 is not"),
         ({"BRIDGE_CPH_TOKEN_FILE": "/nowhere"}, "BRIDGE_CPH_TOKEN_FILE: cannot read /nowhere"),
     ],

@@ -19,6 +19,7 @@ from app.settings import load
 
 OLDEST_REDIS = (6, 2)
 PINGS = 5
+SHORT_KEY = 16
 SLOW = timedelta(milliseconds=10)
 WRONG_CLOCK = timedelta(seconds=1)
 # The shape of an id, but not one that CPH gives out.
@@ -80,6 +81,9 @@ def _sealing(runtime: Runtime) -> Iterator[Finding]:
     else:
         remedy = "set BRIDGE_SECRET_KEYS to what `cph-bridge secret-key` prints"
         yield Finding(Level.WARN, "secrets lie open in Redis", remedy)
+    bootstrap = runtime.settings.bootstrap_key
+    if bootstrap and len(bootstrap.get_secret_value()) < SHORT_KEY:
+        yield Finding(Level.WARN, "BRIDGE_BOOTSTRAP_KEY can be guessed", f"take {SHORT_KEY} random characters or more")
 
 
 def judge_redis(info: dict[str, Any]) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from app.domain.event import EventType
+from app.domain.ids import new_id
 from app.domain.job import JobState
 from app.domain.registration import Progress, Registration, RegistrationState
 from app.domain.times import from_ms, to_ms
@@ -15,6 +16,7 @@ from app.store import keys
 from app.store.scripts import Call, Scripts
 from app.store.sealing import Sealer
 
+LONGEST_WATCHED_AND_TRIED = timedelta(days=14)  # 7 of watching, some of trying, and a margin
 IDEMPOTENCY_LIFE = timedelta(hours=24)
 CREATED = "created"
 SCAN = 200  # registrations read in one round trip
@@ -46,6 +48,7 @@ class Registrations:
         self._redis = scripts.redis
         self._sealer = sealer
         self._keep_s = int(retention.total_seconds())
+        self._longest_life = LONGEST_WATCHED_AND_TRIED + retention
 
     def add(self, registration: Registration, idempotency: Idempotency | None = None) -> Repeated | None:
         """None if it was taken; once this returns it is in Redis, with its watches."""
@@ -67,6 +70,7 @@ class Registrations:
                     ",".join(event.removeprefix("job.") for event in registration.events),
                     to_ms(registration.deadline_at),
                     self._keep_s,
+                    new_id("reg", max(0, to_ms(registration.created_at - self._longest_life)), 0),
                     key,
                     value,
                     int(IDEMPOTENCY_LIFE.total_seconds()),

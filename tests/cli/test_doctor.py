@@ -49,9 +49,10 @@ def test_a_healthy_deployment_is_well(healthy: dict[str, str]) -> None:
 
 
 def test_what_only_deserves_a_warning_does_not_fail(healthy: dict[str, str]) -> None:
-    result = doctor({**healthy, "BRIDGE_SECRET_KEYS": ""})
+    result = doctor({**healthy, "BRIDGE_SECRET_KEYS": "", "BRIDGE_BOOTSTRAP_KEY": "guess me"})
     assert result.exit_code == 0
     assert "warn secrets lie open in Redis: set BRIDGE_SECRET_KEYS" in result.output
+    assert "warn BRIDGE_BOOTSTRAP_KEY can be guessed" in result.output
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,7 @@ def test_a_wrong_secret_key_is_refused(standin: Any) -> None:
         (f"{datetime.now(UTC) - timedelta(minutes=16):%Y%m%dT%H%M%SZ}", "APIGW.0303"),  # noqa: TID251 the world's clock
         ("yesterday", "APIGW.0301"),
     ],
+    ids=["too old", "no time"],
 )
 def test_a_signature_of_another_time_is_refused(standin: Any, signed_at: str, code: str) -> None:
     claim = f"SDK-HMAC-SHA256 Access={standin.about['access_key']}, SignedHeaders=host, Signature={'0' * 64}"

@@ -231,6 +231,15 @@ def test_a_page_holds_only_what_is_wanted(runtime: Runtime, registration, now: d
     assert ([found.id for found, _ in page], cursor) == ([made[3].id], None)
 
 
+def test_the_indexes_do_not_grow_for_ever(runtime: Runtime, registration, now: datetime) -> None:
+    for day in range(0, 100, 10):
+        at = now + timedelta(days=day)
+        runtime.registrations.add(registration(f"job-{day}", at=at))
+        end(runtime, f"job-{day}", at)
+    assert runtime.redis.zcard(keys.registrations("t")) == 3
+    assert runtime.redis.zcard(keys.deliveries("t")) == 3
+
+
 def test_the_index_forgets_what_is_gone(runtime: Runtime, registration) -> None:
     made = registration()
     runtime.registrations.add(made)

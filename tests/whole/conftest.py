@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.devkit.bridge import Bridge
-from app.devkit.client import Client
+from app.devkit.bridge import Bridge, Neighbour
 from app.devkit.processes import Process, wait_until
 from app.runtime import Runtime
 from app.settings import load
@@ -31,9 +30,10 @@ QUICK = {
 class Whole:
     """A bridge with its stand-in and a receiver."""
 
-    def __init__(self, bridge: Bridge, standin: Client, receiver: Receiver) -> None:
+    def __init__(self, bridge: Bridge, standin: Neighbour, receiver: Receiver) -> None:
         self.bridge = bridge
-        self.standin = standin
+        self.standin = standin.client
+        self.standin_password: str = standin.about["iam_password"]
         self.receiver = receiver
         self._runtime = Runtime(load({"BRIDGE_REDIS_URL": bridge.redis.url}))
         self._workers: list[Process] = []
@@ -95,6 +95,25 @@ class Whole:
         for key in self._runtime.rq_redis.keys("rq:*"):
             self._runtime.rq_redis.delete(key)
 
+    def everything_in_redis(self) -> list[str]:
+        """Every value of every key, RQ's too."""
+        redis = self._runtime.redis
+        return [f"{key} {self._value(key)}" for key in redis.scan_iter(count=1_000)]
+
+    def _value(self, key: str) -> Any:
+        redis = self._runtime.redis
+        match redis.type(key):
+            case "string":
+                return redis.get(key)
+            case "hash":
+                return self._runtime.rq_redis.hgetall(key)
+            case "list":
+                return redis.lrange(key, 0, -1)
+            case "set":
+                return redis.smembers(key)
+            case "zset":
+                return redis.zrange(key, 0, -1)
+
     def log_of(self, process: str) -> str:
         return (self.bridge.logs / f"{process}.log").read_text()
 
@@ -111,16 +130,16 @@ class Whole:
 
 
 @pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Bridge, Client]]:
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Bridge, Neighbour]]:
     """Redis, the stand-in and the API, for all tests: they take seconds to start."""
     with Bridge(tmp_path_factory.mktemp("whole") / "bridge", QUICK) as bridge:
-        standin = bridge.start_standin().client
+        standin = bridge.start_standin()
         bridge.start_api()
         yield bridge, standin
 
 
 @pytest.fixture
-def whole(running: tuple[Bridge, Client], receiver: Receiver) -> Iterator[Whole]:
+def whole(running: tuple[Bridge, Neighbour], receiver: Receiver) -> Iterator[Whole]:
     """Everything but the workers: which of them run, and die, is for the test to say."""
     whole = Whole(*running, receiver)
     yield whole

@@ -16,7 +16,10 @@ function ending.keep(registration, keep_s)
   end
 end
 
-local function create_delivery(registration, job, state, snapshot, observed, now)
+-- Nothing is older than this: 7 days of watching and some of trying, then `keep_s`.
+local LONGEST_LIFE_MS = 14 * 86400000
+
+local function create_delivery(registration, job, state, snapshot, observed, now, keep_s)
   local progress = key.progress(registration)
   local owner = redis.call('HMGET', progress, 'tenant', 'lane')
   local id = ending.delivery_id(registration, job, state)
@@ -24,6 +27,8 @@ local function create_delivery(registration, job, state, snapshot, observed, now
     'job_id', job, 'job_state', state, 'job', snapshot, 'observed', observed, 'created', now,
     'state', 'pending', 'attempts', 0, 'next', now)
   redis.call('ZADD', key.deliveries(owner[1]), 0, string.format('%013d:%s', now, id))
+  local forgotten = now - keep_s * 1000 - LONGEST_LIFE_MS
+  redis.call('ZREMRANGEBYLEX', key.deliveries(owner[1]), '-', string.format('(%013d', math.max(0, forgotten)))
   redis.call('HINCRBY', progress, 'pending', 1)
   agenda.schedule('deliver', owner[2], id, now)
   agenda.wake('deliver')
@@ -36,7 +41,7 @@ function ending.of_job(registration, job, state, snapshot, observed, now, keep_s
   if redis.call('HGET', progress, 'job:' .. job) ~= '' then return end
   redis.call('HSET', progress, 'job:' .. job, state)
   if string.find(redis.call('HGET', progress, 'events'), state, 1, true) then
-    create_delivery(registration, job, state, snapshot, observed, now)
+    create_delivery(registration, job, state, snapshot, observed, now, keep_s)
   end
   if redis.call('HINCRBY', progress, 'open', -1) == 0 then
     redis.call('HSET', progress, 'state', 'finished')
