@@ -10,7 +10,6 @@ from app.cph.client import Answered, CphClient, Unanswered, Unknown
 from app.cph.reading import STATES
 from app.domain.cadence import Cadence
 from app.domain.job import Job, JobState
-from app.domain.times import parse_rfc3339
 from app.store.agenda import Agenda, Claimed
 from app.store.scripts import Call
 from app.store.watches import Watch, Watches
@@ -72,8 +71,9 @@ class Polling:
             return self._watches.complete(task.claimed, job, now)
         if job.status not in STATES:
             logs.event("job.status_unknown", level=logging.WARNING, job_id=job.job_id, status=job.status)
-        began = parse_rfc3339(job.begin_time) or task.watch.since
-        return self._watches.postpone(task.claimed, task.watch, now + self._cadence.wait(now - began), job)
+        # Its age by our own clock, since it was first registered: `begin_time` may be years ago, or wrong.
+        due = now + self._cadence.wait(now - task.watch.since)
+        return self._watches.postpone(task.claimed, task.watch, due, job)
 
     def _after_unknown(self, task: Question, now: datetime) -> Call:
         watch = task.watch

@@ -38,7 +38,7 @@ def watched(runtime: Runtime, registration, deliveries_of) -> Callable[..., Any]
 
 
 def test_a_job_is_asked_for_at_once_and_then_by_the_cadence(polling, turn, watched, standin: Served, time) -> None:
-    job = watched(standin.job(duration_s=60)["job_id"])
+    job = watched(standin.job(duration_s=60, begin_time="2019-04-26T07:00:00Z")["job_id"])
     assert job.state is JobState.PENDING
     assert turn(polling) == 1
     assert job.state is JobState.RUNNING
