@@ -7,15 +7,11 @@ from typing import Any
 import click
 from flask import Flask, Response, request
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+from standardwebhooks import Webhook, WebhookVerificationError
 
 from app.devkit.clock import Clock
 from app.devkit.serving import Address, bind_option, json_answer, new_app, say, serve
 from app.domain.signature import secret_bytes
-
-try:
-    from standardwebhooks import Webhook, WebhookVerificationError
-except ImportError as error:
-    raise SystemExit("The inbox verifies with a library of others: `pip install standardwebhooks`.") from error
 
 TRANSPORT_HEADERS = {"host", "connection", "content-length", "accept", "accept-encoding"}
 
