@@ -5,6 +5,7 @@ from functools import cache
 from threading import Event
 
 from app import settings
+from app.domain.errors import OperatorError
 from app.runtime import POLL, Runtime
 from workers.crew import Crew, Drain, Work
 from workers.deliver import Delivering
@@ -34,6 +35,8 @@ def engine(kind: str) -> Drain:
 
 
 def _polling(parts: Runtime) -> Work:
+    if not parts.cph_clients:
+        raise OperatorError("there is no CPH project to poll: set BRIDGE_CPH_PROJECT_ID, its endpoint and credentials")
     return Polling(
         agenda=parts.polls_due,
         watches=parts.watches,

@@ -93,6 +93,13 @@ def test_a_worker_that_starts_before_redis_waits_for_it(whole) -> None:
     whole.wait_until_delivered(registration)
 
 
+def test_a_worker_that_lacks_a_setting_says_so_and_ends(whole) -> None:
+    worker = whole.start_worker("poll", BRIDGE_CPH_PROJECT_ID="")
+    wait_until(lambda: worker.exit_code is not None, timeout=20, what="the worker's end")
+    assert worker.exit_code == 2
+    assert "set BRIDGE_CPH_PROJECT_ID" in whole.log_of("worker-poll")
+
+
 def test_a_second_worker_takes_over_from_one_that_stands_still(whole) -> None:
     whole.start_worker("poll")
     stalled = whole.start_worker("deliver")
