@@ -98,14 +98,13 @@ class Runtime:
     @cached_property
     def polls_due(self) -> Agenda:
         """A lane for each CPH project, paced."""
-        rate = self.settings.cph_rate
-        pace = Pace(rate=rate, burst=max(1, rate), places=self.settings.cph_places)
+        pace = Pace(rate=self.settings.cph_rate, burst=1, places=self.settings.cph_places)
         return Agenda(self.scripts, POLL, lease=self.settings.lease, pace=pace)
 
     @cached_property
     def deliveries_due(self) -> Agenda:
         """A lane for each destination."""
-        pace = Pace(rate=UNPACED, burst=0, places=self.settings.lane_places)
+        pace = Pace(rate=UNPACED, burst=1, places=self.settings.lane_places)
         return Agenda(self.scripts, DELIVER, lease=self.settings.lease, pace=pace)
 
     @cached_property

@@ -11,7 +11,10 @@ from app.store.scripts import Call, Scripts
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How a lane without settings of its own is served: `rate` a second (0: unbounded), at most `places` at once."""
+    """How a lane without settings of its own is served.
+
+    rate: a second; 0 is unbounded. burst: how many seconds' worth may be used at once. places: the most at once.
+    """
 
     rate: float
     burst: float
@@ -66,6 +69,11 @@ class Agenda:
     def pause(self, lane: str, until: datetime) -> Call:
         """Serves nothing from the lane before `until`."""
         return Call("pause", (self.name, lane, to_ms(until)))
+
+    def throttle(self, lane: str, now: datetime, until: datetime, told_rate: float | None) -> Call:
+        """Serves nothing before `until`, and more slowly after it: at the rate that was told, else at half."""
+        told = "" if told_rate is None else told_rate
+        return Call("throttle", (self.name, lane, to_ms(now), to_ms(until), told, self._pace.rate))
 
     def next_look(self) -> datetime | None:
         """When something may be due; None when nothing is on the agenda."""

@@ -70,7 +70,8 @@ def leased(agenda: str, lane: str) -> str:
 
 
 def lane(agenda: str, lane: str) -> str:
-    """Hash: not_before (ms), tokens, stamp (ms) of the bucket; rate, burst, places where they are the lane's own."""
+    """Hash: not_before (ms); tokens, stamp (ms) of the bucket; learned, learned_at (ms) from being throttled;
+    rate, places where they are the lane's own."""
     return f"cph:{agenda}:lane:{lane}"
 
 

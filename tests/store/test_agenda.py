@@ -16,7 +16,7 @@ SECOND = timedelta(seconds=1)
 
 @pytest.fixture
 def agenda(runtime: Runtime) -> Agenda:
-    return Agenda(runtime.scripts, "deliver", lease=LEASE, pace=Pace(rate=0, burst=0, places=1_000))
+    return Agenda(runtime.scripts, "deliver", lease=LEASE, pace=Pace(rate=0, burst=1, places=1_000))
 
 
 def schedule(runtime: Runtime, lane: str, due: datetime, *ids: str) -> None:
@@ -82,7 +82,7 @@ def test_a_lane_that_was_served_waits_behind_the_others(runtime: Runtime, agenda
 
 
 def test_a_lane_has_only_so_many_places(runtime: Runtime, now: datetime) -> None:
-    narrow = Agenda(runtime.scripts, "deliver", lease=LEASE, pace=Pace(rate=0, burst=0, places=2))
+    narrow = Agenda(runtime.scripts, "deliver", lease=LEASE, pace=Pace(rate=0, burst=1, places=2))
     schedule(runtime, "a", now, "1", "2", "3")
     batch = narrow.claim_due(now, 10)
     assert ids_of(batch) == ["1", "2"]
@@ -91,10 +91,10 @@ def test_a_lane_has_only_so_many_places(runtime: Runtime, now: datetime) -> None
 
 
 def test_a_paced_lane_hands_out_no_more_than_its_rate(runtime: Runtime, now: datetime) -> None:
-    paced = Agenda(runtime.scripts, "deliver", lease=LEASE, pace=Pace(rate=2, burst=3, places=1_000))
+    paced = Agenda(runtime.scripts, "deliver", lease=LEASE, pace=Pace(rate=2, burst=1.5, places=1_000))
     schedule(runtime, "a", now, *(f"{number:02d}" for number in range(20)))
     batch = paced.claim_due(now, 100)
-    assert len(batch.items) == 3  # the burst
+    assert len(batch.items) == 3  # the burst: a second and a half
     assert batch.next_look == now + timedelta(milliseconds=500)
     assert [len(paced.claim_due(now + timedelta(milliseconds=250 * turn), 100).items) for turn in range(1, 9)] == [
         *(0, 1, 0, 1, 0, 1, 0, 1)
@@ -102,7 +102,7 @@ def test_a_paced_lane_hands_out_no_more_than_its_rate(runtime: Runtime, now: dat
 
 
 def test_all_workers_share_one_bucket(runtime: Runtime, now: datetime) -> None:
-    pace = Pace(rate=10, burst=10, places=1_000)
+    pace = Pace(rate=10, burst=1, places=1_000)
     workers = [Agenda(runtime.scripts, "deliver", lease=LEASE, pace=pace) for _ in range(3)]
     schedule(runtime, "a", now, *(f"{number:03d}" for number in range(200)))
     taken = sum(
@@ -114,7 +114,7 @@ def test_all_workers_share_one_bucket(runtime: Runtime, now: datetime) -> None:
 
 
 def test_a_lane_of_its_own_pace_keeps_it(runtime: Runtime, agenda: Agenda, now: datetime) -> None:
-    runtime.redis.hset(keys.lane("deliver", "a"), mapping={"rate": 1, "burst": 1, "places": 5})
+    runtime.redis.hset(keys.lane("deliver", "a"), mapping={"rate": 1, "places": 5})
     schedule(runtime, "a", now, "1", "2")
     assert ids_of(agenda.claim_due(now, 10)) == ["1"]
 
@@ -127,6 +127,33 @@ def test_a_paused_lane_waits_and_the_others_do_not(runtime: Runtime, agenda: Age
     assert ids_of(agenda.claim_due(now, 10)) == ["b1"]
     assert ids_of(agenda.claim_due(now + SECOND, 10)) == []
     assert ids_of(agenda.claim_due(now + 2 * SECOND, 10)) == ["a1"]
+
+
+def claimed_in(agenda: Agenda, begin: datetime, seconds: int) -> int:
+    return sum(len(agenda.claim_due(begin + number * SECOND, 100).items) for number in range(1, seconds + 1))
+
+
+def test_a_throttled_lane_pauses_and_then_goes_at_half_the_pace(runtime: Runtime, now: datetime) -> None:
+    agenda = Agenda(runtime.scripts, "deliver", lease=LEASE, pace=Pace(rate=8, burst=1, places=1_000))
+    schedule(runtime, "a", now, *(f"{number:04d}" for number in range(2_000)))
+    storm = [agenda.throttle("a", now, now + 10 * SECOND, None) for _ in range(30)]  # calls that were under way
+    runtime.scripts.run_all(storm)
+    assert claimed_in(agenda, now, 9) == 0
+    assert 40 <= claimed_in(agenda, now + 10 * SECOND, 10) <= 42
+
+
+def test_a_rate_that_was_told_is_kept_to(runtime: Runtime, now: datetime) -> None:
+    agenda = Agenda(runtime.scripts, "deliver", lease=LEASE, pace=Pace(rate=100, burst=1, places=1_000))
+    schedule(runtime, "a", now, *(f"{number:04d}" for number in range(2_000)))
+    runtime.scripts.run(agenda.throttle("a", now, now + SECOND, 10 / 60))
+    assert 9 <= claimed_in(agenda, now, 60) <= 11
+
+
+def test_what_was_learned_wears_off(runtime: Runtime, now: datetime) -> None:
+    agenda = Agenda(runtime.scripts, "deliver", lease=LEASE, pace=Pace(rate=4, burst=1, places=10_000))
+    schedule(runtime, "a", now, *(f"{number:04d}" for number in range(2_000)))
+    runtime.scripts.run(agenda.throttle("a", now, now + SECOND, 1))
+    assert claimed_in(agenda, now + timedelta(minutes=11), 10) == 40
 
 
 def test_the_cost_of_a_claim_does_not_grow_with_the_backlog(runtime: Runtime, agenda: Agenda, now: datetime) -> None:

@@ -1,6 +1,6 @@
 -- Hands out what is due, lane by lane, the lane that has waited longest first; what is handed out is leased.
 -- ARGV: agenda, now, lease_ms, limit, then of a lane that has none of its own:
---       rate (a second, 0 for no pace), burst, places (most at once)
+--       rate (a second, 0 for no pace), burst (how many seconds' worth), places (most at once)
 -- Returns: when the next look is worth it ('' for never), then lane, id, fence, due of each.
 local name, now, lease, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local lanes = redis.call('ZRANGEBYSCORE', key.lanes(name), '-inf', now, 'LIMIT', 0, limit)
@@ -27,15 +27,16 @@ end
 
 -- Serves one lane; says when it is worth the next look, nil if it is empty.
 local function serve(lane)
-  local own = redis.call('HMGET', key.lane(name, lane), 'not_before', 'rate', 'burst', 'places', 'tokens', 'stamp')
+  local own = redis.call('HMGET', key.lane(name, lane), 'not_before', 'places', 'tokens', 'stamp')
   local not_before = tonumber(own[1] or '0')
   if not_before > now then return not_before end
   end_leases(lane)
-  local rate, burst = tonumber(own[2] or ARGV[5]), tonumber(own[3] or ARGV[6])
-  local free = tonumber(own[4] or ARGV[7]) - redis.call('ZCARD', key.leased(name, lane))
+  local rate = agenda.rate(name, lane, ARGV[5], now)
+  local burst = math.max(1, rate * tonumber(ARGV[6]))
+  local free = tonumber(own[2] or ARGV[7]) - redis.call('ZCARD', key.leased(name, lane))
   local tokens = math.huge
   if rate > 0 then
-    tokens = math.min(burst, tonumber(own[5] or burst) + math.max(0, now - tonumber(own[6] or now)) * rate / 1000)
+    tokens = math.min(burst, tonumber(own[3] or burst) + math.max(0, now - tonumber(own[4] or now)) * rate / 1000)
   end
   local room = math.min(limit, share, free, math.floor(tokens))
   if room > 0 then

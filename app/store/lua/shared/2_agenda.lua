@@ -20,6 +20,16 @@ function agenda.remove(name, lane, id)
   if head[2] then redis.call('ZADD', key.lanes(name), 'LT', head[2], lane) end
 end
 
+-- The rate of a lane in force: its own or the one given, below what it has learned from being throttled. What was
+-- learned wears off: it doubles in five minutes.
+local DOUBLES_MS = 300000
+function agenda.rate(name, lane, rate, now)
+  local own = redis.call('HMGET', key.lane(name, lane), 'rate', 'learned', 'learned_at')
+  rate = tonumber(own[1] or rate)
+  if not own[2] then return rate end
+  return math.min(rate, tonumber(own[2]) * 2 ^ ((now - tonumber(own[3])) / DOUBLES_MS))
+end
+
 -- Makes the dispatcher look now. One mark is enough: it looks at everything.
 function agenda.wake(name)
   redis.call('LPUSH', key.wake(name), '1')
