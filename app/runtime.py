@@ -25,6 +25,7 @@ from app.store.clock import RedisClock
 from app.store.connection import HASTY, PATIENT, Client, connect
 from app.store.deliveries import Deliveries
 from app.store.registrations import Registrations
+from app.store.requests import Requests
 from app.store.scripts import Scripts
 from app.store.sealing import Sealer
 from app.store.tokens import SharedTokens
@@ -86,6 +87,10 @@ class Runtime:
     @cached_property
     def watches(self) -> Watches:
         return Watches(self.scripts, retention=self.settings.retention)
+
+    @cached_property
+    def requests(self) -> Requests:
+        return Requests(self.scripts)
 
     @cached_property
     def deliveries(self) -> Deliveries:

@@ -40,6 +40,7 @@ def _polling(parts: Runtime) -> Work:
     return Polling(
         agenda=parts.polls_due,
         watches=parts.watches,
+        requests=parts.requests,
         clients=parts.cph_clients,
         cadence=parts.cadence,
         lost_grace=timedelta(seconds=parts.settings.lost_grace_s),

@@ -11,8 +11,10 @@ from app.cph.reading import STATES
 from app.domain.cadence import Cadence
 from app.domain.job import Job, JobState
 from app.store.agenda import Agenda, Claimed
+from app.store.requests import Requests, is_request
 from app.store.scripts import Call
 from app.store.watches import Watch, Watches
+from workers.listing import Listing, RollCall
 
 NO_PROJECT_PAUSE = timedelta(minutes=1)
 
@@ -31,6 +33,7 @@ class Polling:
         *,
         agenda: Agenda,
         watches: Watches,
+        requests: Requests,
         clients: Mapping[str, CphClient],
         cadence: Cadence,
         lost_grace: timedelta,
@@ -39,17 +42,27 @@ class Polling:
     ) -> None:
         self.agenda = agenda
         self._watches = watches
+        self._requests = requests
+        self._listing = Listing(
+            agenda=agenda, requests=requests, watches=watches, clients=clients, cadence=cadence, clock=clock
+        )
         self._clients = clients
         self._cadence = cadence
         self._lost_grace = lost_grace
         self._clock = clock
         self._crash_point = crash_point
 
-    def prepare(self, claimed: Sequence[Claimed]) -> list[Question]:
-        watches = self._watches.load(claimed)
-        return [Question(item, watch) for item, watch in zip(claimed, watches, strict=True) if watch]
+    def prepare(self, claimed: Sequence[Claimed]) -> list[Question | RollCall]:
+        jobs = [item for item in claimed if not is_request(item)]
+        watches = self._watches.load(jobs) if jobs else []
+        questions = [Question(item, watch) for item, watch in zip(jobs, watches, strict=True) if watch]
+        requests = [item for item in claimed if is_request(item)]
+        return [*questions, *(self._listing.prepare(requests) if requests else [])]
 
-    def do(self, task: Question) -> Sequence[Call]:
+    def do(self, task: Question | RollCall) -> Sequence[Call]:
+        return self._listing.do(task) if isinstance(task, RollCall) else self._ask(task)
+
+    def _ask(self, task: Question) -> Sequence[Call]:
         client = self._clients.get(task.claimed.lane)
         if client is None:
             answer: Answered | Unknown | Unanswered = Unanswered("the project is not configured", NO_PROJECT_PAUSE)
@@ -58,22 +71,25 @@ class Polling:
         now = self._clock()
         match answer:
             case Answered(job):
-                return [self._after_answer(task, job, now)]
+                return self._after_answer(task, job, now)
             case Unknown():
                 return [self._after_unknown(task, now)]
             case Unanswered(reason, pause):
                 return self._after_silence(task, reason, pause, now)
 
-    def _after_answer(self, task: Question, job: Job, now: datetime) -> Call:
+    def _after_answer(self, task: Question, job: Job, now: datetime) -> list[Call]:
         if job.state.ended:
             self._crash_point("poll.ended")
             logs.event("job.ended", project=task.watch.project, job_id=job.job_id, state=job.state)
-            return self._watches.complete(task.claimed, job, now)
+            return [self._watches.complete(task.claimed, job, now)]
         if job.status not in STATES:
             logs.event("job.status_unknown", level=logging.WARNING, job_id=job.job_id, status=job.status)
         # Its age by our own clock, since it was first registered: `begin_time` may be years ago, or wrong.
         due = now + self._cadence.wait(now - task.watch.since)
-        return self._watches.postpone(task.claimed, task.watch, due, job)
+        calls = [self._watches.postpone(task.claimed, task.watch, due, job)]
+        if job.request_id and job.request_id != task.watch.request_id:
+            calls.append(self._requests.join(task.watch.project, job.job_id, job.request_id, now))
+        return calls
 
     def _after_unknown(self, task: Question, now: datetime) -> Call:
         watch = task.watch

@@ -1,8 +1,9 @@
 """Asking CPH about jobs. Whatever the cloud does, the answer is a value."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from app import VERSION
@@ -12,6 +13,17 @@ from app.cph.refusal import Kind, Refusal, read_refusal
 from app.domain.job import Job
 from app.transport.client import Transport
 from app.transport.unreachable import Unreachable
+
+REQUESTS_AT_ONCE = 20  # ListJobs takes no more
+JOBS_A_PAGE = 100
+PAGES_AT_MOST = 500  # a list without an end must come to one
+RUNNING = 1
+
+JOB_BYTES = 64 * 1024
+PAGE_BYTES = 1024 * 1024
+
+T = TypeVar("T")
+Read = Callable[[dict[str, Any]], T | None]
 
 HEADERS = {"Accept": "application/json", "User-Agent": f"cph-webhook-bridge/{VERSION}"}
 
@@ -37,6 +49,23 @@ class Unanswered:
 Outcome = Answered | Unknown | Unanswered
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """All jobs of some requests. running: ids alone, as there is nothing to say of them. calls: one for each page."""
+
+    running: frozenset[str]
+    ended: tuple[Job, ...]
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class NoSuchRequest:
+    """CPH has no jobs for one of the requests, and does not say for which: ask for each by itself."""
+
+
+Listing = Listed | NoSuchRequest | Unanswered
+
+
 def cph_endpoint(region: str) -> str:
     return f"https://cph.{region}.myhuaweicloud.com"
 
@@ -53,36 +82,83 @@ class CphClient:
         self._deadline = deadline
 
     def show_job(self, job_id: str) -> Outcome:
-        request = Request("GET", f"{self._jobs}/{quote(job_id, safe='')}", HEADERS)
-        try:
-            answer = self._ask(request, job_id)
-        except NoCredentials as error:
-            return Unanswered(str(error), error.pause)
-        except (Unreachable, Nonsense) as error:
-            return Unanswered(str(error))
+        answer = self._answer(f"/{quote(job_id, safe='')}", lambda payload: _job(payload, job_id))
         match answer:
             case Job() as job:
                 return Answered(job)
             case Refusal(kind=Kind.NO_SUCH_JOB):
                 return Unknown()
-            case refusal:
+            case Refusal() as refusal:
                 return Unanswered(str(refusal), refusal.pause)
+            case unanswered:
+                return unanswered
 
-    def _ask(self, request: Request, job_id: str) -> Job | Refusal:
+    def list_jobs(self, request_ids: Sequence[str]) -> Listing:
+        """Every job of up to REQUESTS_AT_ONCE requests, page by page until one is not full."""
+        named = quote(",".join(request_ids), safe="")
+        running: set[str] = set()
+        ended: dict[str, Job] = {}
+        for page in range(PAGES_AT_MOST):
+            query = f"?request_ids={named}&offset={page * JOBS_A_PAGE}&limit={JOBS_A_PAGE}"
+            answer = self._answer(query, _jobs, max_bytes=PAGE_BYTES)
+            match answer:
+                case list():
+                    _sort(answer, running, ended)
+                    if len(answer) < JOBS_A_PAGE:
+                        return Listed(frozenset(running - ended.keys()), tuple(ended.values()), page + 1)
+                case Refusal(kind=Kind.NO_SUCH_REQUEST):
+                    return NoSuchRequest()
+                case Refusal() as refusal:
+                    return Unanswered(str(refusal), refusal.pause)
+                case Unanswered():
+                    return answer
+        return Unanswered(f"the list has no end after {PAGES_AT_MOST} pages")
+
+    def _answer(self, path: str, read: Read[T], max_bytes: int = JOB_BYTES) -> T | Refusal | Unanswered:
+        request = Request("GET", self._jobs + path, HEADERS)
+        try:
+            return self._ask(request, read, max_bytes)
+        except NoCredentials as error:
+            return Unanswered(str(error), error.pause)
+        except (Unreachable, Nonsense) as error:
+            return Unanswered(str(error))
+
+    def _ask(self, request: Request, read: Read[T], max_bytes: int) -> T | Refusal:
         """Once more with other credentials, if there are any, when the first were refused; never a third time."""
         headers = self._credentials.authorise(request)
-        answer = self._send(request, headers, job_id)
-        if isinstance(answer, Job) or answer.kind is not Kind.UNAUTHENTICATED:
+        answer = self._send(request, headers, read, max_bytes)
+        if not isinstance(answer, Refusal) or answer.kind is not Kind.UNAUTHENTICATED:
             return answer
         self._credentials.refused(headers)
         others = self._credentials.authorise(request)
-        return answer if others == headers else self._send(request, others, job_id)
+        return answer if others == headers else self._send(request, others, read, max_bytes)
 
-    def _send(self, request: Request, headers: Mapping[str, str], job_id: str) -> Job | Refusal:
-        reply = self._transport.send(request.method, request.url, headers=headers, deadline=self._deadline)
-        if reply.status == 200:
-            payload = read_object(reply)
-            # Of a job, `error_code` says why it failed; without one, why there is none.
-            if payload.get("job_id"):
-                return read_job(payload, job_id)
-        return read_refusal(reply, secrets=headers.values())
+    def _send(self, request: Request, headers: Mapping[str, str], read: Read[T], max_bytes: int) -> T | Refusal:
+        reply = self._transport.send(
+            request.method, request.url, headers=headers, deadline=self._deadline, max_bytes=max_bytes
+        )
+        found = read(read_object(reply)) if reply.status == 200 else None
+        return read_refusal(reply, secrets=headers.values()) if found is None else found
+
+
+def _job(payload: dict[str, Any], job_id: str) -> Job | None:
+    """Of a job, `error_code` says why it failed; without one, why there is none."""
+    return read_job(payload, job_id) if payload.get("job_id") else None
+
+
+def _jobs(payload: dict[str, Any]) -> list[Any] | None:
+    jobs = payload.get("jobs")
+    return jobs if isinstance(jobs, list) else None
+
+
+def _sort(jobs: list[Any], running: set[str], ended: dict[str, Job]) -> None:
+    """What is no job is left out: one that is missing from its request's list is asked for by itself."""
+    for payload in jobs:
+        job_id = payload.get("job_id") if isinstance(payload, dict) else None
+        if not isinstance(job_id, str):
+            continue
+        job = read_job(payload, job_id) if payload.get("status") != RUNNING else None
+        if job and job.state.ended:
+            ended.setdefault(job_id, job)
+        else:
+            running.add(job_id)

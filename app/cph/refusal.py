@@ -22,6 +22,7 @@ LONG_RUN = re.compile(r"[^\s,;:'\"]{41,}")
 
 class Kind(Enum):
     NO_SUCH_JOB = auto()
+    NO_SUCH_REQUEST = auto()  # of one of those that were named
     UNAUTHENTICATED = auto()
     FORBIDDEN = auto()
     CROWDED = auto()  # throttled, or busy
@@ -30,6 +31,7 @@ class Kind(Enum):
 
 BY_CODE: Mapping[str, Kind] = {
     "CPS0011": Kind.NO_SUCH_JOB,
+    "CPS0050": Kind.NO_SUCH_REQUEST,
     "APIGW0301": Kind.UNAUTHENTICATED,
     "APIGW0303": Kind.UNAUTHENTICATED,
     "APIGW0307": Kind.UNAUTHENTICATED,

@@ -75,6 +75,10 @@ class Agenda:
         told = "" if told_rate is None else told_rate
         return Call("throttle", (self.name, lane, to_ms(now), to_ms(until), told, self._pace.rate))
 
+    def spend(self, lane: str, more: int) -> Call:
+        """What was claimed cost so many calls more than one each; below zero, fewer."""
+        return Call("spend", (self.name, lane, more))
+
     def next_look(self) -> datetime | None:
         """When something may be due; None when nothing is on the agenda."""
         head = self._scripts.redis.zrange(keys.lanes(self.name), 0, 0, withscores=True)

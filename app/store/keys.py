@@ -29,8 +29,14 @@ def deadlines() -> str:
 
 def watch(project: str, job: str) -> str:
     """Hash: state, since (ms), asks (count), unknown_since (ms), what was last seen; `reg_…` of each that waits;
-    once it has ended: job (JSON), observed (ms)."""
+    unlisted: 1 once ListJobs has not shown it; once it has ended: job (JSON), observed (ms)."""
     return f"cph:watch:{project}:{job}"
+
+
+def request(project: str, id: str) -> str:
+    """Hash: since (ms); `job:<id>` of each that its request may answer for: 1 once ListJobs has shown it, else 0.
+    It ends with the last of them. On the agenda it is `request:<id>`."""
+    return f"cph:request:{project}:{id}"
 
 
 # Deliveries: until they are settled, and `retention` longer.

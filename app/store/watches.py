@@ -10,6 +10,7 @@ from app.domain.wire import to_json
 from app.store.agenda import Claimed
 from app.store.scripts import Call, Scripts
 
+NO_FENCE = 0
 LAST_SEEN = ("status", "request_id", "phone_id", "server_id", "begin_time")
 
 
@@ -22,6 +23,10 @@ class Watch:
     since: datetime
     unknown_since: datetime | None
     last_seen: tuple[str | None, ...]  # as in LAST_SEEN
+
+    @property
+    def request_id(self) -> str | None:
+        return self.last_seen[LAST_SEEN.index("request_id")]
 
 
 class Watches:
@@ -47,14 +52,20 @@ class Watches:
 
     def complete(self, claimed: Claimed, job: Job, now: datetime) -> Call:
         """The job has ended: one event for each registration."""
-        snapshot = to_json(job.as_dict())
-        args = (to_ms(now), claimed.lane, claimed.id, claimed.fence, job.state.value, snapshot, self._keep_s)
-        return Call("complete", args)
+        return self._complete(claimed.lane, job, now, claimed.fence)
+
+    def complete_listed(self, project: str, job: Job, now: datetime) -> Call:
+        """The same for a job that ListJobs has shown, which needs no lease."""
+        return self._complete(project, job, now, NO_FENCE)
 
     def end_overdue(self, now: datetime, limit: int) -> tuple[int, datetime | None]:
         """Ends up to `limit` registrations whose deadline has passed; how many, and when the next deadline is."""
         ended, following = self._scripts.run(Call("overdue", (to_ms(now), limit, self._keep_s)))
         return ended, from_ms(int(following)) if following else None
+
+    def _complete(self, project: str, job: Job, now: datetime, fence: int) -> Call:
+        snapshot = to_json(job.as_dict())
+        return Call("complete", (to_ms(now), project, job.job_id, fence, job.state.value, snapshot, self._keep_s))
 
     @staticmethod
     def _news(watch: Watch, job: Job) -> tuple[str, ...]:

@@ -9,6 +9,8 @@ import pytest
 from app.cph.client import CphClient
 from app.cph.credentials import FixedToken
 from app.domain.cadence import Cadence
+from app.domain.event import EventType
+from app.domain.job import JobState
 from app.runtime import Runtime
 from app.transport.client import Transport
 from tests.served import Served
@@ -47,6 +49,7 @@ def polling(runtime: Runtime, standin: Served, time: Time) -> Iterator[Polling]:
     yield Polling(
         agenda=runtime.polls_due,
         watches=runtime.watches,
+        requests=runtime.requests,
         clients={"default": client},
         cadence=Cadence(SECOND, 30 * SECOND),
         lost_grace=10 * SECOND,
@@ -82,3 +85,26 @@ def turn(runtime: Runtime, time: Time) -> Callable[[Any], int]:
         return len(tasks)
 
     return work_off
+
+
+@pytest.fixture
+def watched(runtime: Runtime, registration, deliveries_of) -> Callable[..., Any]:
+    """Registers for a job; says how it fares and which events it had."""
+
+    class Watched:
+        def __init__(self, job_id: str, **fields: Any) -> None:
+            self.job_id = job_id
+            self.registration = registration(job_id, **fields)
+            runtime.registrations.add(self.registration)
+
+        @property
+        def state(self) -> JobState:
+            found = runtime.registrations.get("t", self.registration.id)
+            assert found is not None
+            return found[1].jobs[self.job_id]
+
+        @property
+        def events(self) -> list[EventType]:
+            return [delivery.type for delivery in deliveries_of()]
+
+    return Watched

@@ -8,6 +8,7 @@ local watch = key.watch(project, job)
 local known = redis.call('HMGET', watch, 'state', 'job')
 if state == 'lost' and not agenda.holds('poll', project, job, ARGV[4]) then return 0 end
 agenda.remove('poll', project, job)
+ending.leave_request(project, job)
 if not known[1] or known[2] then return 0 end
 local waited = 0
 for _, field in ipairs(redis.call('HKEYS', watch)) do

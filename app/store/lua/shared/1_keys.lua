@@ -5,6 +5,7 @@ function key.progress(id) return 'cph:reg:' .. id .. ':progress' end
 function key.registrations(tenant) return 'cph:regs:' .. tenant end
 function key.deadlines() return 'cph:deadlines' end
 function key.watch(project, job) return 'cph:watch:' .. project .. ':' .. job end
+function key.request(project, id) return 'cph:request:' .. project .. ':' .. id end
 function key.delivery(id) return 'cph:dlv:' .. id end
 function key.attempts(id) return 'cph:dlv:' .. id .. ':attempts' end
 function key.deliveries(tenant) return 'cph:dlvs:' .. tenant end

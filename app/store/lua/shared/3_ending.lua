@@ -59,6 +59,12 @@ function ending.jobs(registration)
   return jobs
 end
 
+-- Its request need not be asked for a job any more.
+function ending.leave_request(project, job)
+  local request = redis.call('HGET', key.watch(project, job), 'request_id')
+  if request then redis.call('HDEL', key.request(project, request), 'job:' .. job) end
+end
+
 -- Stops watching a job for one registration; the last to leave takes the watch along.
 function ending.leave(project, job, registration)
   local watch = key.watch(project, job)
@@ -66,6 +72,7 @@ function ending.leave(project, job, registration)
   for _, field in ipairs(redis.call('HKEYS', watch)) do
     if string.sub(field, 1, 4) == 'reg_' then return end
   end
+  ending.leave_request(project, job)
   redis.call('DEL', watch)
   agenda.remove('poll', project, job)
 end
