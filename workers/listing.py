@@ -50,12 +50,12 @@ class Listing:
         self._clock = clock
 
     def prepare(self, claimed: Sequence[Claimed]) -> list[RollCall]:
-        """A request that is asked for the first time is asked for alone: only so is it known whose jobs are shown."""
+        """A request that a job has newly joined is asked for alone: only so is it known whose jobs are shown."""
         pairs = list(zip(claimed, self._requests.load(claimed), strict=True))
-        alone = [RollCall((item,), (request,)) for item, request in pairs if not request.shown]
+        alone = [RollCall((item,), (request,)) for item, request in pairs if request.joined]
         together: dict[str, list[tuple[Claimed, Request]]] = {}
         for item, request in pairs:
-            if request.shown:
+            if not request.joined:
                 together.setdefault(request.project, []).append((item, request))
         batches = [
             found[first : first + REQUESTS_AT_ONCE]
@@ -88,12 +88,12 @@ class Listing:
         calls = [self._agenda.spend(task.project, answer.calls - len(task.requests))]
         for item, request in zip(task.claimed, task.requests, strict=True):
             members = request.joined | request.shown
-            mine = members & ended.keys() if request.shown else ended.keys()
+            # Where one has joined, others of the same request may be waiting to be asked for one by one.
+            mine, running = (ended.keys(), answer.running) if request.joined else (members & ended.keys(), frozenset())
             for job_id in mine:
                 logs.event("job.ended", project=request.project, job_id=job_id, state=ended[job_id].state)
                 job = replace(ended[job_id], request_id=request.id)
                 calls.append(self._watches.complete_listed(request.project, job, now))
-            running = answer.running & request.joined if request.shown else answer.running
             missing = members - answer.running - ended.keys()
             due = now + self._cadence.wait(now - request.since)
             calls.append(self._requests.listed(item, now, due, shown=running - request.shown, missing=missing))

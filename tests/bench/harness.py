@@ -76,16 +76,16 @@ Build = Callable[[str, Standin, Standin], Program]  # from the URL of its Redis,
 
 
 @contextmanager
-def rig(build: Build, *, latency_s: float = 0.0, destinations: int = 1) -> Iterator[Rig]:
-    """latency_s, destinations: of the receiver."""
+def rig(build: Build, *, cph: str = "cph", latency_s: float = 0.0, destinations: int = 1) -> Iterator[Rig]:
+    """cph: its face. latency_s, destinations: of the receiver."""
     with (
         TemporaryDirectory(prefix="bench-") as folder,
         RedisServer(Path(folder)) as server,
-        _standin("cph", 0.0, 1) as cph,
+        _standin(cph, 0.0, 1) as cloud,
         _standin("receiver", latency_s, destinations) as receiver,
         Redis.from_url(server.url) as redis,
     ):
-        yield Rig(build(server.url, cph, receiver), redis, cph, receiver, Path(folder))
+        yield Rig(build(server.url, cloud, receiver), redis, cloud, receiver, Path(folder))
 
 
 @contextmanager

@@ -15,8 +15,10 @@ RUNNING, SUCCEEDED = "1", "2"
 SHOWN = (
     '{{"error_msg":null,"execute_msg":null,"job_id":"{job_id}","phone_id":"9b28fbe50ded4060b8149a47e55dba82",'
     '"end_time":null,"begin_time":"2019-04-26T07:00:00Z","error_code":null,'
-    '"request_id":"2676a3b4f7df49c297c6775989806d32","status":{status}}}'
+    '"request_id":"{request}","status":{status}}}'
 )
+ONE_REQUEST = "2676a3b4f7df49c297c6775989806d32"
+JOBS_A_REQUEST = 100
 
 
 class Face(Protocol):
@@ -28,7 +30,7 @@ class Face(Protocol):
 
 
 class Cph:
-    """Every job runs until `end/<job>` is asked for. Keeps when each was asked about."""
+    """Every job runs until `end/<job>` is asked for. Keeps when each was asked about. Its lists are empty."""
 
     def __init__(self) -> None:
         self._asked: dict[str, list[float]] = {}
@@ -37,11 +39,13 @@ class Cph:
 
     def answer(self, path: str, head: bytes) -> bytes:
         now, job_id = monotonic(), path.rpartition("/")[2]
+        if "?" in job_id:
+            return b'{"jobs":[]}'
         self._asked.setdefault(job_id, []).append(now)
         ended = job_id in self._ended_at
         if ended:
             self._told_at.setdefault(job_id, now)
-        return SHOWN.format(job_id=job_id, status=SUCCEEDED if ended else RUNNING).encode()
+        return SHOWN.format(job_id=job_id, request=ONE_REQUEST, status=SUCCEEDED if ended else RUNNING).encode()
 
     def control(self, question: str) -> object:
         match question.split("/"):
@@ -54,6 +58,48 @@ class Cph:
             case ["told", job_id]:
                 return self._told_at[job_id]
         raise ValueError(question)
+
+
+class ListingCph:
+    """Jobs run for ever, JOBS_A_REQUEST a request; a page holds those of one. Keeps when each was asked about."""
+
+    def __init__(self) -> None:
+        self._asked: dict[str, list[float]] = {}
+        self._pages: dict[str, bytes] = {}
+
+    def answer(self, path: str, head: bytes) -> bytes:
+        _, listing, query = path.rpartition("/jobs?")
+        if not listing:
+            job_id = path.rpartition("/")[2]
+            return SHOWN.format(job_id=job_id, request=request_of(job_id), status=RUNNING).encode()
+        named, offset, _ = (part.partition("=")[2] for part in query.split("&"))
+        requests = named.split("%2C")
+        if offset == "0":
+            now = monotonic()
+            for request in requests:
+                self._asked.setdefault(request, []).append(now)
+        page = int(offset) // JOBS_A_REQUEST
+        return self._page(requests[page]) if page < len(requests) else b'{"jobs":[]}'
+
+    def control(self, question: str) -> object:
+        match question.split("/"):
+            case ["asked"]:
+                return self._asked
+            case ["asked", job_id]:
+                return len(self._asked.get(request_of(job_id), ()))
+        raise ValueError(question)
+
+    def _page(self, request: str) -> bytes:
+        if request not in self._pages:
+            first = int(request, 16) * JOBS_A_REQUEST
+            ids = (f"{number:032x}" for number in range(first, first + JOBS_A_REQUEST))
+            jobs = ",".join(SHOWN.format(job_id=id, request=request, status=RUNNING) for id in ids)
+            self._pages[request] = b'{"request_id":"x","jobs":[%b]}' % jobs.encode()
+        return self._pages[request]
+
+
+def request_of(job_id: str) -> str:
+    return f"{int(job_id, 16) // JOBS_A_REQUEST:032x}"
 
 
 class Receiver:
@@ -129,7 +175,7 @@ async def serve(face: Face, latency_s: float, ports: int) -> None:
     await listening[0].serve_forever()
 
 
-FACES: dict[str, type[Face]] = {"cph": Cph, "receiver": Receiver}
+FACES: dict[str, type[Face]] = {"cph": Cph, "listing": ListingCph, "receiver": Receiver}
 
 if __name__ == "__main__":
     asyncio.run(serve(FACES[sys.argv[1]](), latency_s=float(sys.argv[2]), ports=int(sys.argv[3])))

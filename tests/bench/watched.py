@@ -12,6 +12,7 @@ from tests.bench.bridge import Bridge
 from tests.bench.figures import Effort, Figure
 from tests.bench.harness import INTERVAL_S, Build, Rig, cpu_us, job_ids, progress, rig
 from tests.bench.naive import Naive
+from tests.bench.servers import JOBS_A_REQUEST
 
 LATENESS_S = 2.0  # the 99th percentile stays below
 WANTED = 8
@@ -64,8 +65,9 @@ def largest(attempt: Callable[[int], Trial], first: int, precision: float) -> Tr
     return held
 
 
-def trial(build: Build, jobs: int, window_s: float) -> Trial:
-    with rig(build) as parts, parts.workers(POLL, POLL) as crew:
+def trial(build: Build, jobs: int, window_s: float, *, cph: str = "cph") -> Trial:
+    """cph: `listing` for one whose jobs can be asked for by request, then lateness is that of requests."""
+    with rig(build, cph=cph) as parts, parts.workers(POLL, POLL) as crew:
         ids = job_ids(jobs)
         _watch(parts, ids)
         cpu_before, began = cpu_us(crew), time.monotonic()
@@ -73,8 +75,10 @@ def trial(build: Build, jobs: int, window_s: float) -> Trial:
         cpu_used, ended = cpu_us(crew) - cpu_before, time.monotonic()
         asked: Mapping[str, Sequence[float]] = parts.cph.ask("asked")
         name = parts.program.name
+    if cph == "listing":
+        ids = job_ids(jobs // JOBS_A_REQUEST)
     lateness = sorted(late for id in ids for late in _lateness(asked.get(id, ()), began, ended))
-    polls = sum(began <= at <= ended for times in asked.values() for at in times)
+    polls = sum(began <= at <= ended for times in asked.values() for at in times) * jobs // len(ids)
     result = Trial(jobs, lateness[len(lateness) * 99 // 100], polls / (ended - began), cpu_used / max(1, polls))
     progress.print(
         f"  {name}: {jobs} jobs, 99 % at most {result.lateness_s:.2f} s late, {result.polls_a_second:.0f} polls/s"

@@ -61,6 +61,17 @@ class Whole:
         made: dict[str, Any] = self.bridge.call("POST", "/v1/registrations", body)
         return made
 
+    def register_all(self, job_ids: list[str]) -> dict[str, Any]:
+        """All in one registration."""
+        body = {"job_ids": job_ids, "callback_url": self.receiver.url, "secret": self.bridge.secret}
+        made: dict[str, Any] = self.bridge.call("POST", "/v1/registrations", body)
+        return made
+
+    def calls(self) -> int:
+        """How often CPH was asked so far."""
+        counted = self.standin.call("GET", "/_standin/calls")
+        return int(counted["show_job"] + counted["list_jobs"])
+
     def look(self, registration: dict[str, Any]) -> dict[str, Any]:
         seen: dict[str, Any] = self.bridge.call("GET", f"/v1/registrations/{registration['id']}")
         return seen

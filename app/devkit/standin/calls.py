@@ -1,7 +1,7 @@
 """What was asked, counted: how a test sees from outside how often the bridge called."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from threading import Lock
 from typing import Any, Literal
@@ -13,7 +13,7 @@ class Calls:
     def __init__(self) -> None:
         self._lock = Lock()
         self._by_api: Counter[str] = Counter(show_job=0, list_jobs=0, iam_tokens=0)
-        self._show_job_by_job: Counter[str] = Counter()
+        self._by_job: Counter[str] = Counter()
         self._in_hand = 0
         self._most_at_once = 0
 
@@ -22,7 +22,7 @@ class Calls:
         with self._lock:
             self._by_api[api] += 1
             if job_id:
-                self._show_job_by_job[job_id] += 1
+                self._by_job[job_id] += 1
             self._in_hand += 1
             self._most_at_once = max(self._most_at_once, self._in_hand)
         try:
@@ -31,6 +31,11 @@ class Calls:
             with self._lock:
                 self._in_hand -= 1
 
+    def showed(self, job_ids: Iterable[str]) -> None:
+        """In a list: for each of them as good as a call of its own."""
+        with self._lock:
+            self._by_job.update(job_ids)
+
     def as_dict(self) -> dict[str, Any]:
         with self._lock:
-            return {**self._by_api, "by_job": dict(self._show_job_by_job), "most_at_once": self._most_at_once}
+            return {**self._by_api, "by_job": dict(self._by_job), "most_at_once": self._most_at_once}

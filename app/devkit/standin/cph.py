@@ -69,7 +69,9 @@ class CphApi:
         shown = [job.show(now) for jobs in found.values() for job in jobs]
         for job in shown:
             del job["request_id"]
-        return json_answer({"request_id": new_id(), "jobs": shown[offset : offset + limit]})
+        page = shown[offset : offset + limit]
+        self.cloud.calls.showed(job["job_id"] for job in page)
+        return json_answer({"request_id": new_id(), "jobs": page})
 
 
 def _request_ids() -> list[str]:

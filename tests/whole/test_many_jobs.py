@@ -1,0 +1,23 @@
+"""Many jobs for few calls."""
+
+import random
+
+JOBS, REQUESTS = 1_000, 10
+
+
+def test_a_thousand_jobs_of_ten_requests_are_each_told_once_for_few_calls(workers) -> None:
+    chance = random.Random(11)
+    scripts = [
+        {"request_id": f"{number % REQUESTS:032x}", "duration_s": chance.uniform(2, 5)} for number in range(JOBS)
+    ]
+    made = workers.standin.call("POST", "/_standin/jobs", scripts)["jobs"]
+    calls_before = workers.calls()
+    registration = workers.register_all([job["job_id"] for job in made])
+    workers.receiver.wait_for(JOBS, timeout=60)
+    assert workers.look(registration)["state"] == "finished"
+    assert len(workers.receiver.callbacks) == JOBS
+    assert {callback.event["data"]["job"]["job_id"] for callback in workers.receiver.callbacks} == {
+        job["job_id"] for job in made
+    }
+    # One by one, a poll each half second would have cost thousands.
+    assert workers.calls() - calls_before < JOBS
