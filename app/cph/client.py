@@ -74,9 +74,9 @@ class CphClient:
         answer = self._send(request, headers, job_id)
         if isinstance(answer, Job) or answer.kind is not Kind.UNAUTHENTICATED:
             return answer
-        self._credentials.refused(headers)
-        others = self._credentials.authorise(request)
-        return answer if others == headers else self._send(request, others, job_id)
+        if not self._credentials.refused(headers):
+            return answer
+        return self._send(request, self._credentials.authorise(request), job_id)
 
     def _send(self, request: Request, headers: Mapping[str, str], job_id: str) -> Job | Refusal:
         reply = self._transport.send(request.method, request.url, headers=headers, deadline=self._deadline)

@@ -207,7 +207,7 @@ def test_a_token_refused_as_soon_as_it_is_given_is_not_renewed_in_a_loop(cloud, 
 
     outcomes = [client.show_job("j") for _ in range(10)]
 
-    assert set(outcomes) == {Unanswered("CPH refuses the token that IAM has just given", SECONDS_5)}
+    assert set(outcomes) == {Unanswered("CPH refuses credentials that have just been given", SECONDS_5)}
     assert (len(cloud.logins), len(cloud.questions)) == (1, 1)
 
 
