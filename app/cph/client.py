@@ -1,14 +1,14 @@
 """Asking CPH about jobs. Whatever the cloud does, the answer is a value."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from urllib.parse import quote
 
 from app import VERSION
 from app.cph.credentials import Credentials, NoCredentials, Request
 from app.cph.reading import Nonsense, read_job, read_object
-from app.cph.refusal import Kind, Refusal, read_refusal
+from app.cph.refusal import Kind, Refusal, Throttle, read_refusal
 from app.domain.job import Job
 from app.transport.client import Transport
 from app.transport.unreachable import Unreachable
@@ -28,10 +28,17 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True)
 class Unanswered:
-    """Nothing was learnt. pause: how long to ask nothing of the whole project; None when only this job must wait."""
+    """Nothing was learnt.
+
+    pause: how long to ask nothing of the whole project; None when only this job must wait.
+    throttled: we asked too often; with what CPH says of the budget.
+    unauthenticated: we were turned away, and renewing the credentials did not help: an operator must act.
+    """
 
     reason: str
     pause: timedelta | None = None
+    throttled: Throttle | None = None
+    unauthenticated: bool = field(default=False, kw_only=True)
 
 
 Outcome = Answered | Unknown | Unanswered
@@ -57,7 +64,7 @@ class CphClient:
         try:
             answer = self._ask(request, job_id)
         except NoCredentials as error:
-            return Unanswered(str(error), error.pause)
+            return Unanswered(str(error), error.pause, unauthenticated=error.refused)
         except (Unreachable, Nonsense) as error:
             return Unanswered(str(error))
         match answer:
@@ -66,7 +73,9 @@ class CphClient:
             case Refusal(kind=Kind.NO_SUCH_JOB):
                 return Unknown()
             case refusal:
-                return Unanswered(str(refusal), refusal.pause)
+                return Unanswered(
+                    str(refusal), refusal.pause, refusal.throttle, unauthenticated=refusal.unauthenticated
+                )
 
     def _ask(self, request: Request, job_id: str) -> Job | Refusal:
         """Once more with other credentials, if there are any, when the first were refused; never a third time."""
