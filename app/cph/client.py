@@ -1,7 +1,7 @@
 """Asking CPH about jobs. Whatever the cloud does, the answer is a value."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -9,7 +9,7 @@ from urllib.parse import quote
 from app import VERSION
 from app.cph.credentials import Credentials, NoCredentials, Request
 from app.cph.reading import Nonsense, read_job, read_object
-from app.cph.refusal import Kind, Refusal, read_refusal
+from app.cph.refusal import Kind, Refusal, Throttle, read_refusal
 from app.domain.job import Job
 from app.transport.client import Transport
 from app.transport.unreachable import Unreachable
@@ -40,10 +40,17 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True)
 class Unanswered:
-    """Nothing was learnt. pause: how long to ask nothing of the whole project; None when only this job must wait."""
+    """Nothing was learnt.
+
+    pause: how long to ask nothing of the whole project; None when only this job must wait.
+    throttled: we asked too often; with what CPH says of the budget.
+    unauthenticated: we were turned away, and renewing the credentials did not help: an operator must act.
+    """
 
     reason: str
     pause: timedelta | None = None
+    throttled: Throttle | None = None
+    unauthenticated: bool = field(default=False, kw_only=True)
 
 
 Outcome = Answered | Unknown | Unanswered
@@ -89,7 +96,7 @@ class CphClient:
             case Refusal(kind=Kind.NO_SUCH_JOB):
                 return Unknown()
             case Refusal() as refusal:
-                return Unanswered(str(refusal), refusal.pause)
+                return _unanswered(refusal)
             case unanswered:
                 return unanswered
 
@@ -109,7 +116,7 @@ class CphClient:
                 case Refusal(kind=Kind.NO_SUCH_REQUEST):
                     return NoSuchRequest()
                 case Refusal() as refusal:
-                    return Unanswered(str(refusal), refusal.pause)
+                    return _unanswered(refusal)
                 case Unanswered():
                     return answer
         return Unanswered(f"the list has no end after {PAGES_AT_MOST} pages")
@@ -119,7 +126,7 @@ class CphClient:
         try:
             return self._ask(request, read, max_bytes)
         except NoCredentials as error:
-            return Unanswered(str(error), error.pause)
+            return Unanswered(str(error), error.pause, unauthenticated=error.refused)
         except (Unreachable, Nonsense) as error:
             return Unanswered(str(error))
 
@@ -129,9 +136,9 @@ class CphClient:
         answer = self._send(request, headers, read, max_bytes)
         if not isinstance(answer, Refusal) or answer.kind is not Kind.UNAUTHENTICATED:
             return answer
-        self._credentials.refused(headers)
-        others = self._credentials.authorise(request)
-        return answer if others == headers else self._send(request, others, read, max_bytes)
+        if not self._credentials.refused(headers):
+            return answer
+        return self._send(request, self._credentials.authorise(request), read, max_bytes)
 
     def _send(self, request: Request, headers: Mapping[str, str], read: Read[T], max_bytes: int) -> T | Refusal:
         reply = self._transport.send(
@@ -139,6 +146,10 @@ class CphClient:
         )
         found = read(read_object(reply)) if reply.status == 200 else None
         return read_refusal(reply, secrets=headers.values()) if found is None else found
+
+
+def _unanswered(refusal: Refusal) -> Unanswered:
+    return Unanswered(str(refusal), refusal.pause, refusal.throttle, unauthenticated=refusal.unauthenticated)
 
 
 def _job(payload: dict[str, Any], job_id: str) -> Job | None:

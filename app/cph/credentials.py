@@ -8,14 +8,19 @@ from typing import Protocol
 from app.domain.errors import BridgeError
 
 AUTH_HEADER = "X-Auth-Token"
+FAILED_PAUSE = timedelta(minutes=1)
 
 
 class NoCredentials(BridgeError):
-    """There is nothing to prove who we are with, for as long as `pause`. The text never holds a secret."""
+    """There is nothing to prove who we are with, for as long as `pause`. The text never holds a secret.
 
-    def __init__(self, words: str, pause: timedelta) -> None:
+    refused: we were turned away, so an operator must act; else waiting heals it.
+    """
+
+    def __init__(self, words: str, pause: timedelta = FAILED_PAUSE, *, refused: bool = False) -> None:
         super().__init__(words)
         self.pause = pause
+        self.refused = refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +39,11 @@ class Credentials(Protocol):
     def authorise(self, request: Request) -> Mapping[str, str]:
         """The request's headers with those that prove who asks. Raises NoCredentials."""
 
-    def refused(self, headers: Mapping[str, str]) -> None:
-        """The server refused these headers: see to it that `authorise` gives others, if there are any."""
+    def refused(self, headers: Mapping[str, str]) -> bool:
+        """The server refused these headers. False: there are no others, so asking again would only count as a failure.
+
+        True: `authorise` gives others, unless somebody else must be asked first and does not answer.
+        """
 
 
 class FixedToken:
@@ -47,5 +55,5 @@ class FixedToken:
     def authorise(self, request: Request) -> Mapping[str, str]:
         return {**request.headers, AUTH_HEADER: self._token}
 
-    def refused(self, headers: Mapping[str, str]) -> None:
-        """There are no others."""
+    def refused(self, headers: Mapping[str, str]) -> bool:  # noqa: ARG002 there is but one token
+        return False

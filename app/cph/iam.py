@@ -1,39 +1,23 @@
-"""Tokens from IAM for a user and password: one login for all threads and workers, and never a loop of them."""
+"""Tokens from IAM for a user and password."""
 
 import json
-import re
-import threading
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Protocol
 
-from app.cph.credentials import AUTH_HEADER, NoCredentials, Request
-from app.cph.reading import read_object, text
+from pydantic import TypeAdapter
+
+from app.cph.credentials import AUTH_HEADER, FAILED_PAUSE, NoCredentials, Request
+from app.cph.grants import Held
+from app.cph.reading import header_value, read_object, text
 from app.cph.refusal import read_refusal
-from app.cph.tokens import Held, Token, dump, load
+from app.cph.renewing import Renewing, TokenCache
 from app.domain.times import parse_rfc3339
 from app.transport.client import Reply, Transport
-from app.transport.unreachable import Unreachable
 
-FAILED_PAUSE = timedelta(minutes=1)
 # IAM locks a user after five failed logins in a quarter of an hour, if the account keeps to the default.
 LOCKOUT_PAUSE = timedelta(minutes=5)
 
 HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
-TOKEN_VALUE = re.compile(r"[!-~]+")  # what a header can carry
-
-
-class TokenCache(Protocol):
-    """What the workers of one CPH project share. What is dumped is a secret. Raises Unavailable when it is away."""
-
-    def load(self) -> bytes | None: ...
-
-    def save(self, dumped: bytes, life: timedelta) -> None: ...
-
-    def lock(self) -> AbstractContextManager[object]:
-        """One holder among all workers. It waits for longer than a login may take, and lasts as long."""
 
 
 def iam_endpoint(region: str) -> str:
@@ -60,66 +44,23 @@ class IamPassword:
         self._url = f"{endpoint.rstrip('/')}/v3/auth/tokens?nocatalog=true"
         self._body = _login(user, password, domain, project_id)
         self._password = password
-        self._cache = cache
-        self._clock = clock
         self._deadline = deadline
-        self._held = Held()
-        self._settling = threading.Lock()
+        self._tokens = Renewing("IAM", self._log_in, held=TypeAdapter(Held[str]), cache=cache, clock=clock)
 
     def authorise(self, request: Request) -> Mapping[str, str]:
-        return {**request.headers, AUTH_HEADER: self._token()}
+        return {**request.headers, AUTH_HEADER: self._tokens.proof()}
 
-    def refused(self, headers: Mapping[str, str]) -> None:
-        """Renews the token, unless somebody has done so since these headers were made."""
-        with self._settling:
-            self._settle(refused=headers[AUTH_HEADER])
+    def refused(self, headers: Mapping[str, str]) -> bool:
+        return self._tokens.renew(lambda token: token == headers[AUTH_HEADER])
 
-    def _token(self) -> str:
-        now = self._clock()
-        held = self._held
-        # While the old token serves, one thread renews it and the others go on.
-        if not held.settled(now) and self._settling.acquire(blocking=held.usable(now) is None):
-            try:
-                held = self._settle()
-            finally:
-                self._settling.release()
-        token = held.usable(now)
-        if token is None:
-            raise NoCredentials(held.failure, held.quiet_until - now)
-        return token.value
-
-    def _settle(self, refused: str | None = None) -> Held:
-        """Looks again, as others may have been here while we waited: first in this process, then in the cache."""
-        held = self._held.without(refused)
-        if not held.settled(self._clock()):
-            with self._cache.lock():
-                held = self._settle_for_all(refused)
-        self._held = held
-        return held
-
-    def _settle_for_all(self, refused: str | None) -> Held:
-        held = load(self._cache.load()).without(refused)
-        if not held.settled(self._clock()):
-            held = self._renewed(held)
-            self._cache.save(dump(held), held.life(self._clock()))
-        return held
-
-    def _renewed(self, held: Held) -> Held:
-        try:
-            return Held(self._log_in())
-        except NoCredentials as error:
-            return replace(held, failure=str(error), quiet_until=self._clock() + error.pause)
-
-    def _log_in(self) -> Token:
-        try:
-            reply = self._transport.send("POST", self._url, headers=HEADERS, body=self._body, deadline=self._deadline)
-        except Unreachable as error:
-            raise NoCredentials(f"IAM: {error}", FAILED_PAUSE) from error
+    def _log_in(self) -> tuple[str, datetime]:
+        reply = self._transport.send("POST", self._url, headers=HEADERS, body=self._body, deadline=self._deadline)
         if reply.status == 201:
-            return _read_token(reply, self._clock())
+            return _read_token(reply)
         refusal = read_refusal(reply, secrets=[self._password])
-        pause = LOCKOUT_PAUSE if reply.status in (401, 403) else refusal.pause or FAILED_PAUSE
-        raise NoCredentials(f"IAM: {refusal}", pause)
+        if reply.status in (401, 403):
+            raise NoCredentials(str(refusal), LOCKOUT_PAUSE, refused=True)
+        raise NoCredentials(str(refusal), refusal.pause or FAILED_PAUSE)
 
 
 def _login(user: str, password: str, domain: str, project_id: str) -> bytes:
@@ -128,12 +69,10 @@ def _login(user: str, password: str, domain: str, project_id: str) -> bytes:
     return json.dumps({"auth": {"identity": identity, "scope": {"project": {"id": project_id}}}}).encode()
 
 
-def _read_token(reply: Reply, now: datetime) -> Token:
+def _read_token(reply: Reply) -> tuple[str, datetime]:
     about = read_object(reply).get("token")
     expires_at = parse_rfc3339(text(about.get("expires_at"))) if isinstance(about, dict) else None
-    value = reply.headers.get("X-Subject-Token", "")
-    if expires_at is None or not TOKEN_VALUE.fullmatch(value):
-        raise NoCredentials("IAM: the answer holds no token", FAILED_PAUSE)
-    if expires_at <= now:
-        raise NoCredentials("IAM: the token has ended already: compare the clocks", FAILED_PAUSE)
-    return Token(value, issued_at=now, expires_at=expires_at)
+    token = header_value(reply.headers.get("X-Subject-Token"))
+    if expires_at is None or token is None:
+        raise NoCredentials("the answer holds no token")
+    return token, expires_at

@@ -1,7 +1,8 @@
 """What CPH says of a job: JSON in, a record out. Parsed here, trusted everywhere else."""
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.domain.errors import Unavailable
@@ -11,6 +12,8 @@ from app.transport.client import Reply
 # All that is documented. Any other status is a job that still runs: callers log and count `job.status not in STATES`.
 STATES: Mapping[int | None, JobState] = {1: JobState.RUNNING, 2: JobState.SUCCEEDED, -1: JobState.FAILED}
 EXECUTE_MSG_BYTES = 1024
+SERVER_ID = ("server_id", "encode_server_id", "node_id")  # answers of an older CPH have the later ones
+HEADER_VALUE = re.compile(r"[!-~]+")
 
 
 class Nonsense(Unavailable):
@@ -41,7 +44,7 @@ def read_job(payload: object, asked: str) -> Job:
         status=status,
         request_id=text(payload.get("request_id")),
         phone_id=text(payload.get("phone_id")),
-        server_id=_server_id(payload),
+        server_id=first_text(payload, SERVER_ID),
         begin_time=text(payload.get("begin_time")),
         end_time=text(payload.get("end_time")),
         error_code=text(payload.get("error_code")),
@@ -58,15 +61,19 @@ def text(value: object) -> str | None:
     return value.encode(errors="replace").decode()
 
 
+def first_text(payload: Mapping[str, Any], names: Sequence[str]) -> str | None:
+    """For a field that goes by several names."""
+    return next((found for name in names if (found := text(payload.get(name)))), None)
+
+
+def header_value(value: str | None) -> str | None:
+    """None for what is missing, and for what no header can carry."""
+    return value if value and HEADER_VALUE.fullmatch(value) else None
+
+
 def _number(value: object) -> int | None:
     # Not isinstance: `true` is an int to Python, and would be a status of 1.
     return value if type(value) is int else None
-
-
-def _server_id(payload: dict[str, Any]) -> str | None:
-    """Answers of an older CPH name the server otherwise."""
-    names = ("server_id", "encode_server_id", "node_id")
-    return next((found for name in names if (found := text(payload.get(name)))), None)
 
 
 def _cut(message: str | None) -> str | None:

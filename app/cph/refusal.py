@@ -14,7 +14,8 @@ CROWDED_PAUSE = timedelta(seconds=10)  # if the answer does not say for how long
 LONGEST_PAUSE = timedelta(hours=1)  # whatever a server says, jobs are not left unwatched for longer
 
 SECONDS = re.compile(r"[0-9]{1,9}")
-WINDOW = re.compile(r"time:\s*([0-9]{1,4})\s*(second|minute|hour|day)", re.IGNORECASE)
+LIMIT = re.compile(r"limit:\s*([1-9][0-9]{0,8})\b", re.IGNORECASE)
+WINDOW = re.compile(r"time:\s*([1-9][0-9]{0,3})\s*(second|minute|hour|day)", re.IGNORECASE)
 WORDS_LENGTH = 200
 # Nobody reads such words, and gateways do quote pieces of a token.
 LONG_RUN = re.compile(r"[^\s,;:'\"]{41,}")
@@ -25,7 +26,8 @@ class Kind(Enum):
     NO_SUCH_REQUEST = auto()  # of one of those that were named
     UNAUTHENTICATED = auto()
     FORBIDDEN = auto()
-    CROWDED = auto()  # throttled, or busy
+    THROTTLED = auto()
+    BUSY = auto()
     OTHER = auto()  # may be the trouble of this one call
 
 
@@ -39,11 +41,20 @@ BY_CODE: Mapping[str, Kind] = {
     "CPS0006": Kind.FORBIDDEN,
     "CPS0007": Kind.FORBIDDEN,
     "CPS0008": Kind.FORBIDDEN,
-    "APIGW0308": Kind.CROWDED,
-    "CPS0042": Kind.CROWDED,
+    "APIGW0308": Kind.THROTTLED,
+    "CPS0042": Kind.BUSY,
 }
 # No 403: a firewall's, for one odd job id, must not stop a project. No 404: a wrong endpoint is not a missing job.
-BY_STATUS: Mapping[int, Kind] = {401: Kind.UNAUTHENTICATED, 429: Kind.CROWDED}
+BY_STATUS: Mapping[int, Kind] = {401: Kind.UNAUTHENTICATED, 429: Kind.THROTTLED}
+
+
+@dataclass(frozen=True, slots=True)
+class Throttle:
+    """`limit` calls are allowed in each `window`, and none before `retry_after`: as far as the answer says."""
+
+    limit: int | None
+    window: timedelta | None
+    retry_after: timedelta | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +77,24 @@ class Refusal:
     def pause(self) -> timedelta | None:
         """How long not to ask for anything; None when only this call is concerned."""
         match self.kind:
-            case Kind.CROWDED:
+            case Kind.THROTTLED | Kind.BUSY:
                 return min(self.retry_after or _window(self.message) or CROWDED_PAUSE, LONGEST_PAUSE)
             case Kind.UNAUTHENTICATED | Kind.FORBIDDEN:
                 return REFUSED_PAUSE
             case _:
                 return None
+
+    @property
+    def throttle(self) -> Throttle | None:
+        if self.kind is not Kind.THROTTLED:
+            return None
+        limit = LIMIT.search(self.message)
+        return Throttle(int(limit[1]) if limit else None, _window(self.message), self.retry_after)
+
+    @property
+    def unauthenticated(self) -> bool:
+        """Who we are does not suffice: an operator must act."""
+        return self.kind in (Kind.UNAUTHENTICATED, Kind.FORBIDDEN)
 
     def __str__(self) -> str:
         code = f" {self.code}" if self.code else ""

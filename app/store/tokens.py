@@ -13,7 +13,7 @@ from app.store.sealing import Sealer
 
 
 class SharedTokens:
-    """What app.cph.iam.TokenCache asks for. login: the longest that getting a token may take."""
+    """What app.cph.renewing.TokenCache asks for. login: the longest that getting a token may take."""
 
     def __init__(self, redis: Client, sealer: Sealer, *, project: str, login: timedelta) -> None:
         self._redis = redis

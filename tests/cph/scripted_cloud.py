@@ -1,4 +1,4 @@
-"""A CPH and an IAM that do as a test says, on a real socket; and a token cache in memory."""
+"""A CPH, an IAM and what issues keys, that do as a test says, on a real socket; and a token cache in memory."""
 
 import json
 import threading
@@ -14,6 +14,8 @@ from app.transport.client import Transport
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
+METADATA_PATH = "/openstack/latest/securitykey"
+POD_PATH = "/pod-identity"
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -21,10 +23,13 @@ class Handler(BaseHTTPRequestHandler):
     server: "Cloud"
 
     def do_GET(self) -> None:
-        self._answer(self.server.cph)
+        self._answer(self.server.keys if self.path == METADATA_PATH else self.server.cph)
 
     def do_POST(self) -> None:
-        self._answer(self.server.iam)
+        self._answer(self.server.keys if self.path == POD_PATH else self.server.iam)
+
+    def do_PUT(self) -> None:
+        self._answer(self.server.metadata_tokens)
 
     def _answer(self, answer: "Answer") -> None:
         self.received = self.rfile.read(int(self.headers.get("Content-Length", "0")))
@@ -72,6 +77,12 @@ def gives_token(value: str, expires_at: datetime = NOW + DAY) -> Answer:
     return says(201, about, {"X-Subject-Token": value})
 
 
+def gives_key(name: str, expires_at: datetime = NOW + DAY) -> Answer:
+    """The key's parts are `<name>-access`, `<name>-secret` and `<name>-token`."""
+    parts = {"access": f"{name}-access", "secret": f"{name}-secret", "securitytoken": f"{name}-token"}
+    return says(200, {"credential": {**parts, "expires_at": expires_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")}})
+
+
 def in_turn(*answers: Answer) -> Answer:
     """Each once; the last one from then on."""
     left = list(answers)
@@ -97,12 +108,18 @@ class Cloud(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.cph: Answer = says(500)
         self.iam: Answer = says(500)
+        self.keys: Answer = says(500)
+        self.metadata_tokens: Answer = says(404)
         self.calls: list[Call] = []
         self.closing = threading.Event()
 
     @property
     def logins(self) -> list[Call]:
         return [call for call in self.calls if call.path.startswith("/v3/auth/tokens")]
+
+    @property
+    def issues(self) -> list[Call]:
+        return [call for call in self.calls if call.path in (METADATA_PATH, POD_PATH)]
 
     @property
     def questions(self) -> list[Call]:

@@ -23,7 +23,7 @@ from scripted_cloud import (
 
 from app import VERSION
 from app.cph.client import Answered, CphClient, Unanswered, Unknown, cph_endpoint
-from app.cph.credentials import FixedToken
+from app.cph.credentials import FixedToken, Request
 from app.domain.job import JobState
 from app.transport.client import Transport
 
@@ -168,7 +168,7 @@ def test_a_fixed_token_that_is_refused_is_not_tried_again(cloud, transport):
     cloud.cph = for_token("another", DONE)
 
     assert cph_client(cloud, transport).show_job("j") == Unanswered(
-        "HTTP 401 APIGW.0307: The token must be updated.", MINUTE
+        "HTTP 401 APIGW.0307: The token must be updated.", MINUTE, unauthenticated=True
     )
     assert len(cloud.calls) == 1
 
@@ -195,7 +195,9 @@ def test_a_second_refusal_pauses_the_project_and_is_the_last_call(cloud, transpo
     cloud.cph = for_token("none", DONE)
     cloud.calls.clear()
 
-    assert client.show_job("j") == Unanswered("HTTP 401 APIGW.0307: The token must be updated.", MINUTE)
+    assert client.show_job("j") == Unanswered(
+        "HTTP 401 APIGW.0307: The token must be updated.", MINUTE, unauthenticated=True
+    )
     assert [call.token for call in cloud.questions] == ["old", "new"]
     assert len(cloud.logins) == 1
 
@@ -207,7 +209,9 @@ def test_a_token_refused_as_soon_as_it_is_given_is_not_renewed_in_a_loop(cloud, 
 
     outcomes = [client.show_job("j") for _ in range(10)]
 
-    assert set(outcomes) == {Unanswered("CPH refuses the token that IAM has just given", SECONDS_5)}
+    assert set(outcomes) == {
+        Unanswered("CPH refuses credentials that have just been given", SECONDS_5, unauthenticated=True)
+    }
     assert (len(cloud.logins), len(cloud.questions)) == (1, 1)
 
 
@@ -215,8 +219,22 @@ def test_a_refusal_by_iam_pauses_the_project_and_asks_cph_nothing(cloud, transpo
     cloud.iam = says(401, {"error": {"code": 401, "message": "The username or password is wrong."}})
     client = cph_client(cloud, transport, iam_password(cloud, transport, cache, clock))
 
-    assert client.show_job("j") == Unanswered("IAM: HTTP 401: The username or password is wrong.", 5 * MINUTE)
+    assert client.show_job("j") == Unanswered(
+        "IAM: HTTP 401: The username or password is wrong.", 5 * MINUTE, unauthenticated=True
+    )
     assert cloud.questions == []
+
+
+def test_a_refused_token_and_an_iam_that_is_away_call_for_no_operator(cloud, transport, cache, clock):
+    cloud.iam = in_turn(gives_token("old"), says(503))
+    cloud.cph = for_token("none", DONE)
+    credentials = iam_password(cloud, transport, cache, clock)
+    credentials.authorise(Request("GET", cloud.url, {}))
+    clock.now += DAY / 2
+
+    outcome = cph_client(cloud, transport, credentials).show_job("j")
+
+    assert outcome == Unanswered("IAM: HTTP 503: no reason given", MINUTE)
 
 
 def test_fifty_calls_refused_in_flight_renew_the_token_once(cloud, transport, cache, clock):

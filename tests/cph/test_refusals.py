@@ -8,11 +8,14 @@ from scripted_cloud import Cloud, says
 
 from app.cph.client import CphClient, Unanswered, Unknown
 from app.cph.credentials import FixedToken
-from app.cph.refusal import LONGEST_PAUSE
+from app.cph.refusal import LONGEST_PAUSE, Throttle
 
 TOKEN = "a-token"
 MINUTE = timedelta(minutes=1)
 CROWDED = timedelta(seconds=10)
+NOTHING_SAID = Throttle(None, None, None)
+TURNED_AWAY = {"unauthenticated": True}
+THROTTLED = {"throttled": NOTHING_SAID}
 
 
 @pytest.fixture
@@ -39,38 +42,38 @@ def test_cps_0011_is_an_unknown_job_whatever_the_status(cloud, client, status, c
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "pause"),
+    ("status", "code", "pause", "kind"),
     [
-        (404, "CPS.0050", None),
-        (400, "CPS.0048", None),
-        (400, "CPS.0049", None),
-        (400, "CPS.0161", None),
-        (400, "CPS.0002", None),
-        (403, "CPS.0001", MINUTE),
-        (403, "CPS.0006", MINUTE),
-        (403, "CPS0007", MINUTE),
-        (400, "CPS.0008", MINUTE),
-        (500, "CPS.0003", None),
-        (500, "CPS.0042", CROWDED),
-        (401, "APIGW.0301", MINUTE),
-        (401, "APIGW.0303", MINUTE),
-        (401, "APIGW.0307", MINUTE),
-        (429, "APIGW.0308", CROWDED),
-        (500, "APIGW.0308", CROWDED),
-        (404, "APIGW.0101", None),
-        (400, "APIGW.0201", None),
-        (413, "APIGW.0201", None),
-        (504, "APIGW.0201", None),
-        (503, "APIGW.0613", None),
-        (429, "CPS.9999", CROWDED),
-        (401, "CPS.9999", MINUTE),
-        (403, "CPS.9999", None),
+        (404, "CPS.0050", None, {}),
+        (400, "CPS.0048", None, {}),
+        (400, "CPS.0049", None, {}),
+        (400, "CPS.0161", None, {}),
+        (400, "CPS.0002", None, {}),
+        (403, "CPS.0001", MINUTE, TURNED_AWAY),
+        (403, "CPS.0006", MINUTE, TURNED_AWAY),
+        (403, "CPS0007", MINUTE, TURNED_AWAY),
+        (400, "CPS.0008", MINUTE, TURNED_AWAY),
+        (500, "CPS.0003", None, {}),
+        (500, "CPS.0042", CROWDED, {}),
+        (401, "APIGW.0301", MINUTE, TURNED_AWAY),
+        (401, "APIGW.0303", MINUTE, TURNED_AWAY),
+        (401, "APIGW.0307", MINUTE, TURNED_AWAY),
+        (429, "APIGW.0308", CROWDED, THROTTLED),
+        (500, "APIGW.0308", CROWDED, THROTTLED),
+        (404, "APIGW.0101", None, {}),
+        (400, "APIGW.0201", None, {}),
+        (413, "APIGW.0201", None, {}),
+        (504, "APIGW.0201", None, {}),
+        (503, "APIGW.0613", None, {}),
+        (429, "CPS.9999", CROWDED, THROTTLED),
+        (401, "CPS.9999", MINUTE, TURNED_AWAY),
+        (403, "CPS.9999", None, {}),
     ],
 )
-def test_an_error_pauses_the_project_only_if_it_concerns_every_call(cloud, client, status, code, pause):
+def test_an_error_pauses_the_project_only_if_it_concerns_every_call(cloud, client, status, code, pause, kind):
     cloud.cph = says(status, error(code))
 
-    assert client.show_job("j") == Unanswered(f"HTTP {status} {code}: Some words. (request r1)", pause)
+    assert client.show_job("j") == Unanswered(f"HTTP {status} {code}: Some words. (request r1)", pause, **kind)
 
 
 @pytest.mark.parametrize("status", [404, 403, 302, 204, 502])
@@ -80,17 +83,17 @@ def test_a_bare_status_concerns_one_job_and_says_nothing_of_it(cloud, client, st
     assert client.show_job("j") == Unanswered(f"HTTP {status}: no reason given")
 
 
-@pytest.mark.parametrize(("status", "pause"), [(401, MINUTE), (429, CROWDED)])
-def test_a_bare_status_that_concerns_every_call_pauses_the_project(cloud, client, status, pause):
+@pytest.mark.parametrize(("status", "pause", "kind"), [(401, MINUTE, TURNED_AWAY), (429, CROWDED, THROTTLED)])
+def test_a_bare_status_that_concerns_every_call_pauses_the_project(cloud, client, status, pause, kind):
     cloud.cph = says(status, b"<html>go away</html>")
 
-    assert client.show_job("j") == Unanswered(f"HTTP {status}: no reason given", pause)
+    assert client.show_job("j") == Unanswered(f"HTTP {status}: no reason given", pause, **kind)
 
 
 def test_an_error_in_the_shape_of_iam_is_read(cloud, client):
     cloud.cph = says(401, {"error": {"code": 401, "message": "Expired.", "title": "Unauthorized"}})
 
-    assert client.show_job("j") == Unanswered("HTTP 401: Expired.", MINUTE)
+    assert client.show_job("j") == Unanswered("HTTP 401: Expired.", MINUTE, **TURNED_AWAY)
 
 
 def test_an_error_with_a_title_alone_says_it(cloud, client):
@@ -118,6 +121,22 @@ def test_throttling_pauses_for_as_long_as_the_answer_says(cloud, client, retry_a
     cloud.cph = says(429, error("APIGW.0308", message), {"Retry-After": retry_after})
 
     assert client.show_job("j").pause == pause
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "message", "throttle"),
+    [
+        ("7", "over ratelimit,limit:10,time:1 minute", Throttle(10, MINUTE, timedelta(seconds=7))),
+        ("", "Limit: 200, Time: 2 Hours", Throttle(200, 120 * MINUTE, None)),
+        ("0", "limit:5", Throttle(5, None, timedelta())),
+        ("", "limit:0,time:0 second", NOTHING_SAID),
+        ("", f"limit:{'9' * 50},time:{'9' * 50} day", NOTHING_SAID),
+    ],
+)
+def test_throttling_tells_the_budget_as_far_as_the_answer_does(cloud, client, retry_after, message, throttle):
+    cloud.cph = says(429, error("APIGW.0308", message), {"Retry-After": retry_after})
+
+    assert client.show_job("j").throttled == throttle
 
 
 def test_a_token_that_the_server_quotes_is_not_in_the_reason(cloud, client):

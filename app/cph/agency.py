@@ -1,0 +1,107 @@
+"""Temporary keys from where we run: from an ECS host's metadata service, or from a CCE cluster's pod identity.
+
+Paths, headers and shapes are those of huaweicloudsdkcore 3.1.219, auth/internal.py: MetadataAccessor,
+PodIdentityAccessor and StsAccessor.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from app.cph.credentials import FAILED_PAUSE, NoCredentials
+from app.cph.reading import first_text, header_value, read_object
+from app.cph.refusal import read_refusal
+from app.cph.signing import Key
+from app.domain.times import parse_rfc3339
+from app.transport.client import Reply, Transport
+
+METADATA_ENDPOINT = "http://169.254.169.254"
+TOKENLESS = (404, 405, 503)  # a metadata service that knows of no tokens, and asks for none
+
+ACCESS_KEY = ("access", "accessKeyId", "access_key_id")
+SECRET_KEY = ("secret", "secretAccessKey", "secret_access_key")
+SECURITY_TOKEN = ("securitytoken", "securityToken", "security_token")
+EXPIRES_AT = ("expires_at", "expiration")
+
+
+class HostAgency:
+    """The agency of the ECS host that we run on. deadline: for both calls together."""
+
+    issuer = "metadata service"
+
+    def __init__(self, *, transport: Transport, deadline: timedelta, endpoint: str = METADATA_ENDPOINT) -> None:
+        self._transport = transport
+        self._endpoint = endpoint.rstrip("/")
+        self._deadline = deadline / 2
+
+    def issue(self) -> tuple[Key, datetime]:
+        headers = self._token()
+        url = f"{self._endpoint}/openstack/latest/securitykey"
+        return _read_key(self._transport.send("GET", url, headers=headers, deadline=self._deadline), headers)
+
+    def _token(self) -> dict[str, str]:
+        """A header, which only some hosts insist on."""
+        headers = {"X-Metadata-Token-Ttl-Seconds": "21600"}
+        url = f"{self._endpoint}/meta-data/latest/api/token"
+        reply = self._transport.send("PUT", url, headers=headers, body=b"", deadline=self._deadline)
+        if reply.status in TOKENLESS:
+            return {}
+        token = header_value(reply.body.decode(errors="replace").strip())
+        if reply.status != 200 or token is None:
+            raise _turned_down(reply, {})
+        return {"X-Metadata-Token": token}
+
+
+class PodIdentity:
+    """The agency of the pod's service account.
+
+    url, token_file: what the cluster gives the pod as HC_CONTAINER_CREDENTIALS_FULL_URI and
+    HC_CONTAINER_AUTHORIZATION_TOKEN_FILE.
+    """
+
+    issuer = "pod identity"
+
+    def __init__(self, *, transport: Transport, deadline: timedelta, url: str, token_file: Path) -> None:
+        self._transport = transport
+        self._deadline = deadline
+        self._url = url
+        self._token_file = token_file
+
+    def issue(self) -> tuple[Key, datetime]:
+        headers = {"Authorization": self._service_account_token(), "Content-Type": "application/json"}
+        reply = self._transport.send("POST", self._url, headers=headers, body=b"{}", deadline=self._deadline)
+        return _read_key(reply, headers)
+
+    def _service_account_token(self) -> str:
+        """Read each time, as the kubelet renews it."""
+        try:
+            token = header_value(self._token_file.read_text(errors="replace").strip())
+        except OSError as error:
+            raise NoCredentials(f"{self._token_file}: {error.strerror}") from error
+        if token is None:
+            raise NoCredentials(f"{self._token_file} holds no token")
+        return token
+
+
+def _read_key(reply: Reply, sent: Mapping[str, str]) -> tuple[Key, datetime]:
+    if reply.status not in (200, 201):
+        raise _turned_down(reply, sent)
+    about = _about_key(read_object(reply))
+    access_key = header_value(first_text(about, ACCESS_KEY))
+    secret_key = first_text(about, SECRET_KEY)
+    security_token = header_value(first_text(about, SECURITY_TOKEN))
+    expires_at = parse_rfc3339(first_text(about, EXPIRES_AT))
+    if not (access_key and secret_key and security_token and expires_at):
+        raise NoCredentials("the answer holds no key")
+    return Key(access_key, secret_key, security_token), expires_at
+
+
+def _about_key(payload: dict[str, Any]) -> dict[str, Any]:
+    inner = payload.get("credential") or payload.get("credentials")
+    return inner if isinstance(inner, dict) else payload
+
+
+def _turned_down(reply: Reply, sent: Mapping[str, str]) -> NoCredentials:
+    refusal = read_refusal(reply, secrets=sent.values())
+    return NoCredentials(str(refusal), refusal.pause or FAILED_PAUSE, refused=reply.status in (401, 403))
