@@ -14,6 +14,7 @@ from app import VERSION, logs
 from app.cph.client import CphClient, cph_endpoint
 from app.cph.credentials import Credentials, FixedToken
 from app.cph.iam import IamPassword, iam_endpoint
+from app.cph.keys import AccessKey
 from app.domain.address import AddressPolicy
 from app.domain.cadence import Cadence
 from app.domain.delivery import Schedule
@@ -182,11 +183,20 @@ class Runtime:
         settings = self.settings
         if settings.cph_token:
             return FixedToken(settings.cph_token.get_secret_value())
+        if settings.cph_access_key and settings.cph_secret_key:
+            token = settings.cph_security_token
+            return AccessKey(
+                settings.cph_access_key.get_secret_value(),
+                settings.cph_secret_key.get_secret_value(),
+                token.get_secret_value() if token else None,
+                project_id=settings.cph_project_id or "",
+                clock=self.clock,
+            )
         endpoint = settings.iam_endpoint or (settings.cph_region and iam_endpoint(settings.cph_region))
         if not (endpoint and settings.iam_user and settings.iam_password and settings.iam_domain):
             raise OperatorError(
-                "no credentials for CPH: set BRIDGE_CPH_TOKEN, or BRIDGE_IAM_USER, _PASSWORD and _DOMAIN"
-                " (and BRIDGE_IAM_ENDPOINT unless there is a region)"
+                "no credentials for CPH: set BRIDGE_CPH_TOKEN, or BRIDGE_CPH_ACCESS_KEY and _SECRET_KEY,"
+                " or BRIDGE_IAM_USER, _PASSWORD and _DOMAIN (and BRIDGE_IAM_ENDPOINT unless there is a region)"
             )
         return IamPassword(
             transport=transport,

@@ -76,6 +76,15 @@ class Settings(BaseModel):
     cph_token: SecretStr | None = None
     """A fixed token for CPH; it is not renewed."""
 
+    cph_access_key: SecretStr | None = None
+    """An access key (AK) for CPH; requests are signed with it."""
+
+    cph_secret_key: SecretStr | None = None
+    """Its secret key (SK)."""
+
+    cph_security_token: SecretStr | None = None
+    """The security token, if the access key is a temporary one."""
+
     iam_endpoint: str | None = None
     """IAM's URL; taken from the region when left out."""
 

@@ -67,7 +67,7 @@ def test_settings_do_not_show_secrets() -> None:
     ("environment", "words"),
     [
         ({"BRIDGE_CPH_PROJECT_ID": "p"}, "BRIDGE_CPH_REGION or _ENDPOINT"),
-        ({"BRIDGE_CPH_PROJECT_ID": "p", "BRIDGE_CPH_ENDPOINT": "https://cph"}, "BRIDGE_CPH_TOKEN, or BRIDGE_IAM_USER"),
+        ({"BRIDGE_CPH_PROJECT_ID": "p", "BRIDGE_CPH_ENDPOINT": "https://cph"}, "or BRIDGE_CPH_ACCESS_KEY and _SECRET"),
         (
             {"BRIDGE_CPH_PROJECT_ID": "p", "BRIDGE_CPH_ENDPOINT": "https://cph", "BRIDGE_IAM_USER": "u"},
             "BRIDGE_IAM_USER, _PASSWORD and _DOMAIN",

@@ -1,6 +1,5 @@
 """Asks CPH about all jobs of some requests at once."""
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -12,6 +11,7 @@ from app.store.agenda import Agenda, Claimed
 from app.store.requests import Request, Requests
 from app.store.scripts import Call
 from app.store.watches import Watches
+from workers.silence import hush
 
 NOTHING = Listed(frozenset(), (), calls=1)
 
@@ -75,8 +75,8 @@ class Listing:
             case NoSuchRequest() if len(task.requests) > 1:
                 calls = [call for one in task.one_by_one() for call in self.do(one)]
                 return [*calls, self._agenda.spend(task.project, 1)]
-            case Unanswered(reason, pause):
-                return self._after_silence(task, reason, pause)
+            case Unanswered():
+                return self._after_silence(task, answer)
             case Listed():
                 return self._after_list(task, answer)
             case NoSuchRequest():
@@ -99,11 +99,10 @@ class Listing:
             calls.append(self._requests.listed(item, now, due, shown=running - request.shown, missing=missing))
         return calls
 
-    def _after_silence(self, task: RollCall, reason: str, pause: timedelta | None) -> list[Call]:
+    def _after_silence(self, task: RollCall, answer: Unanswered) -> list[Call]:
         now = self._clock()
-        logs.event("cph.unanswered", level=logging.WARNING, project=task.project, reason=reason)
-        calls = [] if pause is None else [self._agenda.pause(task.project, now + pause)]
+        calls = hush(self._agenda, task.project, answer, now)
         for item, request in zip(task.claimed, task.requests, strict=True):
-            due = now + max(pause or timedelta(), self._cadence.wait(now - request.since))
+            due = now + max(answer.pause or timedelta(), self._cadence.wait(now - request.since))
             calls.append(self._requests.listed(item, now, due))
         return calls

@@ -15,6 +15,7 @@ from app.store.requests import Requests, is_request
 from app.store.scripts import Call
 from app.store.watches import Watch, Watches
 from workers.listing import Listing, RollCall
+from workers.silence import hush
 
 NO_PROJECT_PAUSE = timedelta(minutes=1)
 
@@ -74,8 +75,8 @@ class Polling:
                 return self._after_answer(task, job, now)
             case Unknown():
                 return [self._after_unknown(task, now)]
-            case Unanswered(reason, pause):
-                return self._after_silence(task, reason, pause, now)
+            case Unanswered():
+                return self._after_silence(task, answer, now)
 
     def _after_answer(self, task: Question, job: Job, now: datetime) -> list[Call]:
         if job.state.ended:
@@ -100,12 +101,10 @@ class Polling:
         due = min(now + self._cadence.wait(now - watch.since), lost_at)
         return self._watches.postpone_unknown(task.claimed, watch, due, now)
 
-    def _after_silence(self, task: Question, reason: str, pause: timedelta | None, now: datetime) -> list[Call]:
+    def _after_silence(self, task: Question, answer: Unanswered, now: datetime) -> list[Call]:
         """Wait and go on: the deadline of each registration sees to it that silence is no outcome."""
-        watch = task.watch
-        logs.event("cph.unanswered", level=logging.WARNING, project=watch.project, job_id=watch.job_id, reason=reason)
-        due = now + max(pause or timedelta(), self._cadence.wait(now - watch.since))
-        calls = [self._watches.postpone(task.claimed, watch, due)]
-        if pause:
-            calls.append(self.agenda.pause(task.claimed.lane, now + pause))
-        return calls
+        due = now + max(answer.pause or timedelta(), self._cadence.wait(now - task.watch.since))
+        return [
+            self._watches.postpone(task.claimed, task.watch, due),
+            *hush(self.agenda, task.claimed.lane, answer, now),
+        ]

@@ -33,7 +33,7 @@ class Whole:
     def __init__(self, bridge: Bridge, standin: Neighbour, receiver: Receiver) -> None:
         self.bridge = bridge
         self.standin = standin.client
-        self.standin_password: str = standin.about["iam_password"]
+        self.about_cph = standin.about
         self.receiver = receiver
         self._runtime = Runtime(load({"BRIDGE_REDIS_URL": bridge.redis.url}))
         self._workers: list[Process] = []

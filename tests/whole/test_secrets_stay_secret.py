@@ -10,7 +10,12 @@ def test_no_secret_is_in_a_log_or_lies_open_in_redis(workers) -> None:
     workers.register("nobody-knows-me", callback_url=f"{workers.receiver.url}?token=s3cret-query")
     workers.receiver.wait_for(2)
     wait_until(lambda: "job.lost" in workers.log_of("worker-poll"), what="the log of the lost job")
-    secrets = ["s3cret", workers.bridge.secret.removeprefix("whsec_"), workers.bridge.key, workers.standin_password]
+    secrets = [
+        "s3cret",
+        workers.bridge.secret.removeprefix("whsec_"),
+        workers.bridge.key,
+        workers.about_cph["iam_password"],
+    ]
     seen = [path.read_text() for path in workers.bridge.logs.glob("*.log") if path.stem not in ("inbox", "standin")]
     seen += workers.everything_in_redis()
     assert len(seen) > 20

@@ -17,6 +17,16 @@ def test_a_job_that_ends_is_told_with_everything_cph_said(workers) -> None:
     assert [attempt["status_code"] for attempt in workers.attempts(registration)] == [200]
 
 
+def test_an_access_key_opens_cph_as_a_login_does(whole) -> None:
+    keys = {
+        "BRIDGE_CPH_ACCESS_KEY": whole.about_cph["access_key"],
+        "BRIDGE_CPH_SECRET_KEY": whole.about_cph["secret_key"],
+    }
+    whole.start_worker("poll", BRIDGE_IAM_PASSWORD="", **keys)
+    whole.start_worker("deliver")
+    whole.wait_until_delivered(whole.register(whole.job()))
+
+
 def test_a_job_that_cph_does_not_know_is_lost_and_one_without_an_end_is_overdue(workers) -> None:
     lost = workers.register("nobody-knows-me")
     standing = workers.register(workers.job(duration_s=3600), deadline_s=10)

@@ -101,8 +101,9 @@ def test_when_cph_throttles_the_whole_project_waits(polling, turn, watched, stan
     third = watched(standin.job(duration_s=0)["job_id"])
     assert turn(polling) == 0
     assert third.state is JobState.PENDING
-    time.now += 60 * SECOND
-    assert turn(polling) == 3
+    for _ in range(12):
+        time.now += 10 * SECOND
+        assert turn(polling) <= 2  # ten a minute, the stand-in said
     assert {job.state for job in (first, second, third)} == {JobState.SUCCEEDED}
 
 
