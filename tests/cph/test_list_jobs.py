@@ -1,0 +1,123 @@
+"""Asking about all jobs of some requests, page by page."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from scripted_cloud import Answer, Cloud, in_turn, says
+
+from app.cph.client import JOBS_A_PAGE, PAGES_AT_MOST, CphClient, Listed, NoSuchRequest, Unanswered
+from app.cph.credentials import FixedToken
+from app.domain.job import JobState
+from app.transport.client import Transport
+
+
+def client_of(endpoint: str, transport: Transport) -> CphClient:
+    deadline = timedelta(seconds=5)
+    return CphClient(
+        transport=transport, endpoint=endpoint, project_id="p", credentials=FixedToken("fixed"), deadline=deadline
+    )
+
+
+@pytest.fixture
+def client(cloud: Cloud, transport: Transport) -> CphClient:
+    return client_of(cloud.url, transport)
+
+
+def page(*jobs: Any) -> Answer:
+    return says(200, {"request_id": "of the call itself", "jobs": list(jobs)})
+
+
+def running(*numbers: int) -> list[dict[str, Any]]:
+    return [{"job_id": f"j{number}", "status": 1} for number in numbers]
+
+
+def test_requests_are_named_as_the_official_sdk_names_them(client, cloud):
+    cloud.cph = page({"job_id": "a", "status": 1}, {"job_id": "b", "status": -1, "error_code": "CPS.0005"})
+
+    listed = client.list_jobs(["r1", "r2"])
+
+    assert isinstance(listed, Listed)
+    assert listed.running == {"a"}
+    assert [(job.job_id, job.state, job.error_code) for job in listed.ended] == [("b", JobState.FAILED, "CPS.0005")]
+    assert [call.path for call in cloud.calls] == [
+        "/v1/p/cloud-phone/jobs?request_ids=r1%2Cr2&offset=0&limit=100",
+    ]
+
+
+def test_pages_are_read_until_one_is_not_full(client, cloud):
+    cloud.cph = in_turn(page(*running(*range(100))), page(*running(*range(100, 200))), page())
+
+    listed = client.list_jobs(["r"])
+
+    assert isinstance(listed, Listed)
+    assert (len(listed.running), listed.calls) == (200, 3)
+    assert [call.path.split("offset=")[1] for call in cloud.calls] == ["0&limit=100", "100&limit=100", "200&limit=100"]
+
+
+def test_a_job_that_moves_to_another_page_and_ends_meanwhile_has_ended(client, cloud):
+    cloud.cph = in_turn(page(*running(*range(100))), page({"job_id": "j7", "status": 2}))
+
+    listed = client.list_jobs(["r"])
+
+    assert isinstance(listed, Listed)
+    assert [job.job_id for job in listed.ended] == ["j7"]
+    assert "j7" not in listed.running
+
+
+def test_an_empty_list_is_no_success_of_anything(client, cloud):
+    cloud.cph = page()
+    assert client.list_jobs(["r"]) == Listed(frozenset(), (), 1)
+
+
+def test_a_status_that_nobody_has_seen_counts_as_running(client, cloud):
+    cloud.cph = page({"job_id": "a", "status": 7}, {"job_id": "b"}, {"job_id": "c", "status": "2"})
+    assert client.list_jobs(["r"]) == Listed(frozenset({"a", "b", "c"}), (), 1)
+
+
+def test_what_is_no_job_costs_the_others_nothing(client, cloud):
+    cloud.cph = page(None, 7, [], {"status": 2}, {"job_id": 5, "status": 2}, {"job_id": "a", "status": 2})
+
+    listed = client.list_jobs(["r"])
+
+    assert isinstance(listed, Listed)
+    assert [job.job_id for job in listed.ended] == ["a"]
+
+
+def test_a_request_that_cph_does_not_know_is_said_so(client, cloud):
+    cloud.cph = says(400, {"error_code": "CPS.0050", "error_msg": "No jobs."})
+    assert client.list_jobs(["r1", "r2"]) == NoSuchRequest()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [says(200, b"<html>"), says(200, {"jobs": {}}), says(200, {"jobs": None}), says(500), says(200, [])],
+    ids=["html", "object", "null", "500", "list"],
+)
+def test_a_list_that_is_none_is_no_answer(client, cloud, answer: Answer):
+    cloud.cph = answer
+    outcome = client.list_jobs(["r"])
+    assert isinstance(outcome, Unanswered)
+    assert outcome.pause is None
+
+
+def test_what_came_before_a_page_that_fails_is_not_taken_for_all(client, cloud):
+    cloud.cph = in_turn(page(*running(*range(100))), says(503))
+    assert isinstance(client.list_jobs(["r"]), Unanswered)
+
+
+def test_throttling_pauses_the_project(client, cloud):
+    cloud.cph = says(429, {"error_code": "APIGW.0308", "error_msg": "limit:10,time:1 minute"})
+    outcome = client.list_jobs(["r"])
+    assert isinstance(outcome, Unanswered)
+    assert outcome.pause == timedelta(minutes=1)
+
+
+def test_a_list_without_an_end_comes_to_one(client, cloud):
+    cloud.cph = page(*running(*range(JOBS_A_PAGE)))
+    assert isinstance(client.list_jobs(["r"]), Unanswered)
+    assert len(cloud.calls) == PAGES_AT_MOST
+
+
+def test_a_cph_that_is_away_is_no_answer(transport):
+    assert isinstance(client_of("http://127.0.0.1:9", transport).list_jobs(["r"]), Unanswered)
