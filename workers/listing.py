@@ -91,9 +91,10 @@ class Listing:
             # Where one has joined, others of the same request may be waiting to be asked for one by one.
             mine, running = (ended.keys(), answer.running) if request.joined else (members & ended.keys(), frozenset())
             for job_id in mine:
-                logs.event("job.ended", project=request.project, job_id=job_id, state=ended[job_id].state)
                 job = replace(ended[job_id], request_id=request.id)
                 calls.append(self._watches.complete_listed(request.project, job, now))
+                if job_id in members:  # of the others, nobody may wait for some
+                    logs.event("job.ended", project=request.project, job_id=job_id, state=job.state)
             missing = members - answer.running - ended.keys()
             due = now + self._cadence.wait(now - request.since)
             calls.append(self._requests.listed(item, now, due, shown=running - request.shown, missing=missing))
