@@ -76,7 +76,7 @@ def test_a_worker_told_to_stop_finishes_what_is_in_hand(whole, kind: str) -> Non
     processes = {each: whole.start_worker(each) for each in ("poll", "deliver")}
     registrations = [whole.register(whole.job(duration_s=1)) for _ in range(20)]
     whole.receiver.wait_for(1)
-    assert processes[kind].stop() == 0
+    assert processes[kind].stop(timeout=30) == 0
     whole.start_worker(kind)
     whole.wait_until_delivered(*registrations)
     assert set(whole.receiver.ids().values()) == {1}

@@ -9,7 +9,7 @@ def test_no_secret_is_in_a_log_or_lies_open_in_redis(workers) -> None:
     workers.wait_until_delivered(told)
     workers.register("nobody-knows-me", callback_url=f"{workers.receiver.url}?token=s3cret-query")
     workers.receiver.wait_for(2)
-    wait_until(lambda: "job.lost" in workers.log_of("worker-poll"), what="the log of the lost job")
+    wait_until(lambda: "job.lost" in workers.log_of("worker-poll"), timeout=30, what="the log of the lost job")
     secrets = [
         "s3cret",
         workers.bridge.secret.removeprefix("whsec_"),
