@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Protocol
+from datetime import datetime, timedelta
+from typing import Protocol, runtime_checkable
 
 from app.domain.errors import BridgeError
 
@@ -36,6 +36,15 @@ class Credentials(Protocol):
 
     def refused(self, headers: Mapping[str, str]) -> None:
         """The server refused these headers: see to it that `authorise` gives others, if there are any."""
+
+
+@runtime_checkable
+class Expiring(Protocol):
+    """Credentials that know when they end."""
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """None before there are any."""
 
 
 class FixedToken:

@@ -74,6 +74,11 @@ class IamPassword:
         with self._settling:
             self._settle(refused=headers[AUTH_HEADER])
 
+    @property
+    def expires_at(self) -> datetime | None:
+        token = self._held.token
+        return token.expires_at if token else None
+
     def _token(self) -> str:
         now = self._clock()
         held = self._held

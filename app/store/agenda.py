@@ -75,6 +75,10 @@ class Agenda:
         told = "" if told_rate is None else told_rate
         return Call("throttle", (self.name, lane, to_ms(now), to_ms(until), told, self._pace.rate))
 
+    def set_rate(self, lane: str, rate: float | None) -> Call:
+        """A rate of the lane's own, or None to go by the agenda's."""
+        return Call("pace", (self.name, lane, "" if rate is None else rate))
+
     def next_look(self) -> datetime | None:
         """When something may be due; None when nothing is on the agenda."""
         head = self._scripts.redis.zrange(keys.lanes(self.name), 0, 0, withscores=True)
