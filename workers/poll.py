@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app import logs
-from app.cph.client import Answered, CphClient, Unanswered, Unknown
+from app.cph.client import Answered, CphClient, Outcome, Unanswered, Unknown
 from app.cph.reading import STATES
 from app.domain.cadence import Cadence
 from app.domain.job import Job, JobState
 from app.store.agenda import Agenda, Claimed
 from app.store.scripts import Call
 from app.store.watches import Watch, Watches
+from workers.noting import Noting
 
 NO_PROJECT_PAUSE = timedelta(minutes=1)
 
@@ -34,6 +35,7 @@ class Polling:
         clients: Mapping[str, CphClient],
         cadence: Cadence,
         lost_grace: timedelta,
+        noting: Noting,
         clock: Callable[[], datetime],
         crash_point: Callable[[str], None],
     ) -> None:
@@ -42,6 +44,7 @@ class Polling:
         self._clients = clients
         self._cadence = cadence
         self._lost_grace = lost_grace
+        self._noting = noting
         self._clock = clock
         self._crash_point = crash_point
 
@@ -50,13 +53,17 @@ class Polling:
         return [Question(item, watch) for item, watch in zip(claimed, watches, strict=True) if watch]
 
     def do(self, task: Question) -> Sequence[Call]:
-        client = self._clients.get(task.claimed.lane)
+        project = task.claimed.lane
+        client = self._clients.get(project)
         if client is None:
-            answer: Answered | Unknown | Unanswered = Unanswered("the project is not configured", NO_PROJECT_PAUSE)
-        else:
-            answer = client.show_job(task.watch.job_id)
+            unanswered = Unanswered("the project is not configured", NO_PROJECT_PAUSE)
+            return self._after(task, unanswered, self._clock())
+        outcome = client.show_job(task.watch.job_id)
         now = self._clock()
-        match answer:
+        return [*self._after(task, outcome, now), *self._noting.after(project, client, outcome, now)]
+
+    def _after(self, task: Question, outcome: Outcome, now: datetime) -> Sequence[Call]:
+        match outcome:
             case Answered(job):
                 return [self._after_answer(task, job, now)]
             case Unknown():
