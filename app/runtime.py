@@ -1,9 +1,10 @@
-"""Builds clients, stores and the clock from the settings; the only place that constructs."""
+"""Builds stores, the clock and all else from the settings; beside clients.py the only place that constructs."""
 
 import logging
 import os
 import signal
 import time
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import cached_property
 
@@ -11,20 +12,20 @@ from redis import Redis
 from redis.retry import Retry
 
 from app import VERSION, logs
-from app.cph.client import CphClient, cph_endpoint
-from app.cph.credentials import Credentials, FixedToken
-from app.cph.iam import IamPassword, iam_endpoint
-from app.cph.keys import AccessKey
+from app.clients import Clients, only_project
+from app.cph.client import CphClient
 from app.domain.address import AddressPolicy
 from app.domain.cadence import Cadence
 from app.domain.delivery import Schedule
-from app.domain.errors import OperatorError
-from app.settings import Settings, parse_secret_keys
+from app.projects import Project, read_projects
+from app.reloading import Reloaded
+from app.settings import Settings, parse_secret_keys, variables
 from app.store.agenda import Agenda, Pace
 from app.store.api_keys import ApiKeys
 from app.store.clock import RedisClock
 from app.store.connection import HASTY, PATIENT, Client, connect
 from app.store.deliveries import Deliveries
+from app.store.project_healths import ProjectHealths
 from app.store.registrations import Registrations
 from app.store.requests import Requests
 from app.store.scripts import Scripts
@@ -32,10 +33,8 @@ from app.store.sealing import Sealer
 from app.store.tokens import SharedTokens
 from app.store.wake_ups import WakeUps
 from app.store.watches import Watches
-from app.transport.client import Transport
 from app.webhooks.sender import Sender
 
-DEFAULT_PROJECT = "default"
 POLL, DELIVER = "poll", "deliver"
 UNPACED = 0.0
 
@@ -44,10 +43,16 @@ class Runtime:
     """What a process of the bridge needs, each part built when it is first used.
 
     patient: sits out short failures of Redis, as workers do; else they are reported within seconds.
+    environment: where secrets of CPH projects may be.
     """
 
-    def __init__(self, settings: Settings, *, patient: bool = False) -> None:
+    def __init__(
+        self, settings: Settings, *, patient: bool = False, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.settings = settings
+        self._environment = variables() if environment is None else environment
+        self.project_settings = Reloaded("projects", self._read_projects, time.monotonic)
+        self.cph_clients = Reloaded("cph_clients", self._build_clients, time.monotonic)
         self._retry = PATIENT if patient else HASTY
         self._answer_time = timedelta(seconds=5 if patient else 2)
 
@@ -138,15 +143,42 @@ class Runtime:
             clock=self.clock,
         )
 
-    @cached_property
+    @property
     def projects(self) -> tuple[str, ...]:
         """Names of the CPH projects that callers may name."""
-        return (DEFAULT_PROJECT,) if self.settings.cph_project_id else ()
+        return tuple(self.project_settings)
+
+    def cph_client(self, project: str) -> CphClient:
+        """Of one project alone: what another lacks does not matter."""
+        return self._clients.build({project: self.project_settings[project]})[project]
+
+    def rate_of(self, project: str) -> float | None:
+        """Calls a second, if the project has a rate of its own."""
+        found = self.project_settings.get(project)
+        return found.rate if found else None
+
+    def reload(self) -> None:
+        """Reads the projects and their secrets anew at their next use."""
+        self.project_settings.reload()
+        self.cph_clients.reload()
 
     @cached_property
-    def cph_clients(self) -> dict[str, CphClient]:
-        """By project. OperatorError if what a project needs is missing."""
-        return {project: self._cph_client(project) for project in self.projects}
+    def project_healths(self) -> ProjectHealths:
+        return ProjectHealths(self.redis)
+
+    def _read_projects(self) -> Mapping[str, Project]:
+        file = self.settings.projects_file
+        return read_projects(file) if file else only_project(self.settings)
+
+    def _build_clients(self) -> Mapping[str, CphClient]:
+        return self._clients.build(dict(self.project_settings))
+
+    @cached_property
+    def _clients(self) -> Clients:
+        return Clients(self.settings, self._environment, clock=self.clock, cache_of=self._shared_tokens)
+
+    def _shared_tokens(self, project: str) -> SharedTokens:
+        return SharedTokens(self.redis, self.sealer, project=project, login=self.settings.cph_timeout)
 
     def crash_point(self, name: str) -> None:
         """Ends the process as kill -9 does, if the settings name this point: for tests of what survives."""
@@ -163,49 +195,4 @@ class Runtime:
             retry=retry,
             timeout=self._answer_time,
             **options,
-        )
-
-    def _cph_client(self, project: str) -> CphClient:
-        settings = self.settings
-        endpoint = settings.cph_endpoint or (settings.cph_region and cph_endpoint(settings.cph_region))
-        if not endpoint or not settings.cph_project_id:
-            raise OperatorError("CPH is not configured: set BRIDGE_CPH_PROJECT_ID, and BRIDGE_CPH_REGION or _ENDPOINT")
-        transport = Transport(connections=settings.worker_threads)
-        return CphClient(
-            transport=transport,
-            endpoint=endpoint,
-            project_id=settings.cph_project_id,
-            credentials=self._credentials(project, transport),
-            deadline=settings.cph_timeout,
-        )
-
-    def _credentials(self, project: str, transport: Transport) -> Credentials:
-        settings = self.settings
-        if settings.cph_token:
-            return FixedToken(settings.cph_token.get_secret_value())
-        if settings.cph_access_key and settings.cph_secret_key:
-            token = settings.cph_security_token
-            return AccessKey(
-                settings.cph_access_key.get_secret_value(),
-                settings.cph_secret_key.get_secret_value(),
-                token.get_secret_value() if token else None,
-                project_id=settings.cph_project_id or "",
-                clock=self.clock,
-            )
-        endpoint = settings.iam_endpoint or (settings.cph_region and iam_endpoint(settings.cph_region))
-        if not (endpoint and settings.iam_user and settings.iam_password and settings.iam_domain):
-            raise OperatorError(
-                "no credentials for CPH: set BRIDGE_CPH_TOKEN, or BRIDGE_CPH_ACCESS_KEY and _SECRET_KEY,"
-                " or BRIDGE_IAM_USER, _PASSWORD and _DOMAIN (and BRIDGE_IAM_ENDPOINT unless there is a region)"
-            )
-        return IamPassword(
-            transport=transport,
-            endpoint=endpoint,
-            user=settings.iam_user,
-            password=settings.iam_password.get_secret_value(),
-            domain=settings.iam_domain,
-            project_id=settings.cph_project_id or "",
-            cache=SharedTokens(self.redis, self.sealer, project=project, login=settings.cph_timeout),
-            clock=self.clock,
-            deadline=settings.cph_timeout,
         )

@@ -64,6 +64,9 @@ class Settings(BaseModel):
     bootstrap_key: SecretStr | None = None
     """An API key that is admin of tenant `default`, for the first start."""
 
+    projects_file: Path | None = None
+    """YAML file with several CPH projects; those below that are about one project then say nothing."""
+
     cph_project_id: str | None = None
     """Id of the CPH project; here it is named `default`."""
 
@@ -98,10 +101,10 @@ class Settings(BaseModel):
     """Account (domain) of the IAM user."""
 
     cph_rate: float = Field(default=10, gt=0)
-    """Calls a second to CPH, all workers together."""
+    """Calls a second to a CPH project without a rate of its own, all workers together."""
 
     cph_places: int = Field(default=256, ge=1)
-    """Most calls at once to CPH, all workers together."""
+    """Most calls at once to a CPH project, all workers together."""
 
     cph_timeout_s: PositiveSeconds = 10
     """Longest that one call to CPH or IAM may take; at most a quarter of BRIDGE_LEASE_S."""
@@ -201,6 +204,11 @@ def parse_secret_keys(value: SecretStr | None) -> dict[str, bytes]:
             raise ValueError(f"key number {number} is not `id:base64` with a plain id and {KEY_BYTES} bytes")
         keys[id] = key
     return keys
+
+
+def variables() -> Mapping[str, str]:
+    """The environment, for files that name one of its variables."""
+    return os.environ
 
 
 def load(environment: Mapping[str, str] | None = None) -> Settings:

@@ -76,7 +76,7 @@ def test_settings_do_not_show_secrets() -> None:
 )
 def test_a_poller_without_what_it_needs_says_what_that_is(environment: dict[str, str], words: str) -> None:
     with pytest.raises(OperatorError, match=words):
-        _ = Runtime(load(environment)).cph_clients
+        list(Runtime(load(environment)).cph_clients)
 
 
 def test_a_region_gives_the_endpoints() -> None:

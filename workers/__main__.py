@@ -33,6 +33,7 @@ def main(role: str) -> int:
         return 2
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: drain.stopping.set())
+    signal.signal(signal.SIGHUP, lambda *_: runtime.reload())
     if role in KINDS:
         _work_beside_dispatcher(role, runtime, drain.stopping)
     else:

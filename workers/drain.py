@@ -9,6 +9,7 @@ from app.domain.errors import OperatorError
 from app.runtime import POLL, Runtime
 from workers.crew import Crew, Drain, Work
 from workers.deliver import Delivering
+from workers.noting import Noting
 from workers.poll import Polling
 from workers.queues import DRAIN_S
 
@@ -36,12 +37,13 @@ def engine(kind: str) -> Drain:
 
 def _polling(parts: Runtime) -> Work:
     if not parts.cph_clients:
-        raise OperatorError("there is no CPH project to poll: set BRIDGE_CPH_PROJECT_ID, its endpoint and credentials")
+        raise OperatorError("there is no CPH project to poll: set BRIDGE_CPH_PROJECT_ID or BRIDGE_PROJECTS_FILE")
     return Polling(
         agenda=parts.polls_due,
         watches=parts.watches,
         requests=parts.requests,
         clients=parts.cph_clients,
+        noting=Noting(parts.polls_due, parts.rate_of),
         cadence=parts.cadence,
         lost_grace=timedelta(seconds=parts.settings.lost_grace_s),
         clock=parts.clock,

@@ -6,11 +6,13 @@ from datetime import datetime, timedelta
 
 from app import logs
 from app.cph.client import REQUESTS_AT_ONCE, CphClient, Listed, NoSuchRequest, Unanswered
+from app.cph.client import Listing as Answer
 from app.domain.cadence import Cadence
 from app.store.agenda import Agenda, Claimed
 from app.store.requests import Request, Requests
 from app.store.scripts import Call
 from app.store.watches import Watches
+from workers.noting import Noting
 from workers.silence import hush
 
 NOTHING = Listed(frozenset(), (), calls=1)
@@ -39,6 +41,7 @@ class Listing:
         requests: Requests,
         watches: Watches,
         clients: Mapping[str, CphClient],
+        noting: Noting,
         cadence: Cadence,
         clock: Callable[[], datetime],
     ) -> None:
@@ -46,6 +49,7 @@ class Listing:
         self._requests = requests
         self._watches = watches
         self._clients = clients
+        self._noting = noting
         self._cadence = cadence
         self._clock = clock
 
@@ -71,6 +75,9 @@ class Listing:
             now = self._clock()
             return [self._requests.listed(item, now, now + self._cadence.ceiling) for item in task.claimed]
         answer = client.list_jobs(wanted)
+        return [*self._after(task, answer), *self._noting.after(task.project, client, answer, self._clock())]
+
+    def _after(self, task: RollCall, answer: Answer) -> list[Call]:
         match answer:
             case NoSuchRequest() if len(task.requests) > 1:
                 calls = [call for one in task.one_by_one() for call in self.do(one)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app import logs
-from app.cph.client import Answered, CphClient, Unanswered, Unknown
+from app.cph.client import Answered, CphClient, Outcome, Unanswered, Unknown
 from app.cph.reading import STATES
 from app.domain.cadence import Cadence
 from app.domain.job import Job, JobState
@@ -15,6 +15,7 @@ from app.store.requests import Requests, is_request
 from app.store.scripts import Call
 from app.store.watches import Watch, Watches
 from workers.listing import Listing, RollCall
+from workers.noting import Noting
 from workers.silence import hush
 
 NO_PROJECT_PAUSE = timedelta(minutes=1)
@@ -38,6 +39,7 @@ class Polling:
         clients: Mapping[str, CphClient],
         cadence: Cadence,
         lost_grace: timedelta,
+        noting: Noting,
         clock: Callable[[], datetime],
         crash_point: Callable[[str], None],
     ) -> None:
@@ -45,11 +47,18 @@ class Polling:
         self._watches = watches
         self._requests = requests
         self._listing = Listing(
-            agenda=agenda, requests=requests, watches=watches, clients=clients, cadence=cadence, clock=clock
+            agenda=agenda,
+            requests=requests,
+            watches=watches,
+            clients=clients,
+            noting=noting,
+            cadence=cadence,
+            clock=clock,
         )
         self._clients = clients
         self._cadence = cadence
         self._lost_grace = lost_grace
+        self._noting = noting
         self._clock = clock
         self._crash_point = crash_point
 
@@ -64,19 +73,23 @@ class Polling:
         return self._listing.do(task) if isinstance(task, RollCall) else self._ask(task)
 
     def _ask(self, task: Question) -> Sequence[Call]:
-        client = self._clients.get(task.claimed.lane)
+        project = task.claimed.lane
+        client = self._clients.get(project)
         if client is None:
-            answer: Answered | Unknown | Unanswered = Unanswered("the project is not configured", NO_PROJECT_PAUSE)
-        else:
-            answer = client.show_job(task.watch.job_id)
+            unanswered = Unanswered("the project is not configured", NO_PROJECT_PAUSE)
+            return self._after(task, unanswered, self._clock())
+        outcome = client.show_job(task.watch.job_id)
         now = self._clock()
-        match answer:
+        return [*self._after(task, outcome, now), *self._noting.after(project, client, outcome, now)]
+
+    def _after(self, task: Question, outcome: Outcome, now: datetime) -> Sequence[Call]:
+        match outcome:
             case Answered(job):
                 return self._after_answer(task, job, now)
             case Unknown():
                 return [self._after_unknown(task, now)]
             case Unanswered():
-                return self._after_silence(task, answer, now)
+                return self._after_silence(task, outcome, now)
 
     def _after_answer(self, task: Question, job: Job, now: datetime) -> list[Call]:
         if job.state.ended:

@@ -11,6 +11,7 @@ from app.api.access import Access
 from app.api.deliveries import DeliveryViews
 from app.api.health import Health
 from app.api.json_body import READ_AT_MOST
+from app.api.projects import ProjectViews
 from app.api.registrations import RegistrationViews
 from app.api.routes import SECURITY_SCHEME, json_answer
 from app.runtime import Runtime
@@ -35,5 +36,6 @@ def create_app(runtime: Runtime) -> OpenAPI:
     Health(runtime).register(app)
     app.register_api(RegistrationViews(runtime).routes())
     app.register_api(DeliveryViews(runtime.deliveries).routes())
+    app.register_api(ProjectViews(runtime).routes())
     app.add_url_rule("/openapi.json", "openapi", lambda: json_answer(json.dumps(app.api_doc)))
     return app

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from statistics import median
 from typing import Any
@@ -14,6 +14,7 @@ from rich.text import Text
 
 from app.cph.client import CphClient, Unanswered
 from app.domain.errors import OperatorError, Unavailable
+from app.domain.project_health import CHECK_CREDENTIALS, ProjectHealth, ProjectState
 from app.runtime import Runtime
 from app.settings import load
 
@@ -124,21 +125,42 @@ def _answer_time(runtime: Runtime) -> timedelta:
 
 
 def _cph(runtime: Runtime) -> Iterator[Finding]:
-    if not runtime.projects:
-        yield Finding(Level.FAIL, "no CPH project is configured", "set BRIDGE_CPH_PROJECT_ID")
     try:
-        for name, client in runtime.cph_clients.items():
-            yield _project(name, client)
+        names = runtime.projects
     except OperatorError as error:
-        yield Finding(Level.FAIL, "CPH cannot be asked", str(error))
-    except Unavailable as error:
-        yield Finding(Level.WARN, "CPH was not asked", str(error))
+        yield Finding(Level.FAIL, "BRIDGE_PROJECTS_FILE", str(error))
+        return
+    if not names:
+        yield Finding(Level.FAIL, "no CPH project is configured", "set BRIDGE_CPH_PROJECT_ID or BRIDGE_PROJECTS_FILE")
+    for name in names:
+        try:
+            yield from _asked(name, runtime.cph_client(name), runtime.clock())
+            yield from _noted(name, runtime)
+        except OperatorError as error:
+            yield Finding(Level.FAIL, f"CPH project {name} cannot be asked", str(error))
+        except Unavailable as error:
+            yield Finding(Level.WARN, f"CPH project {name} was not asked", str(error))
 
 
-def _project(name: str, client: CphClient) -> Finding:
+def _asked(name: str, client: CphClient, now: datetime) -> Iterator[Finding]:
     """Asks about a job that cannot exist: that CPH does not know it shows that all else is well."""
     outcome = client.show_job(NO_JOB)
     if isinstance(outcome, Unanswered):
-        remedy = "check the credentials, the project's id and the endpoint"
-        return Finding(Level.FAIL, f"CPH project {name}: {outcome.reason}", remedy)
-    return Finding(Level.OK, f"CPH project {name} answers")
+        yield Finding(Level.FAIL, f"CPH project {name}: {outcome.reason}", CHECK_CREDENTIALS)
+    else:
+        yield Finding(Level.OK, f"CPH project {name} answers")
+    seen = ProjectHealth(credentials_expire_at=client.credentials_expire_at, clock_ahead=client.clock_ahead)
+    yield from judge_project(name, seen, now)
+
+
+def judge_project(name: str, seen: ProjectHealth, now: datetime) -> Iterator[Finding]:
+    if remedy := seen.remedy(now):
+        yield Finding(Level.WARN, f"CPH project {name}", remedy)
+
+
+def _noted(name: str, runtime: Runtime) -> Iterator[Finding]:
+    """What poll workers met: they run elsewhere, and may have other credentials."""
+    [health] = runtime.project_healths.of([name])
+    if health.state is ProjectState.REFUSED:
+        what = f"CPH project {name} refused the poll workers: {health.failure}"
+        yield Finding(Level.WARN, what, "check their credentials, then look whether the warning stays")

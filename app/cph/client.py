@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 from app import VERSION
-from app.cph.credentials import Credentials, NoCredentials, Request
+from app.cph.credentials import Credentials, Expiring, NoCredentials, Request
 from app.cph.reading import Nonsense, read_job, read_object
 from app.cph.refusal import Kind, Refusal, Throttle, read_refusal
+from app.cph.server_clock import ServerClock
 from app.domain.job import Job
 from app.transport.client import Transport
 from app.transport.unreachable import Unreachable
@@ -81,12 +82,29 @@ class CphClient:
     """For one CPH project, for use by many threads. deadline: for each HTTP call, of which `show_job` may make two."""
 
     def __init__(
-        self, *, transport: Transport, endpoint: str, project_id: str, credentials: Credentials, deadline: timedelta
+        self,
+        *,
+        transport: Transport,
+        endpoint: str,
+        project_id: str,
+        credentials: Credentials,
+        deadline: timedelta,
+        server_clock: ServerClock | None = None,
     ) -> None:
         self._transport = transport
         self._jobs = f"{endpoint.rstrip('/')}/v1/{quote(project_id, safe='')}/cloud-phone/jobs"
         self._credentials = credentials
         self._deadline = deadline
+        self._server_clock = server_clock
+
+    @property
+    def clock_ahead(self) -> timedelta | None:
+        """How much later it is by CPH's clock than by ours; None if nobody knows."""
+        return self._server_clock.ahead if self._server_clock else None
+
+    @property
+    def credentials_expire_at(self) -> datetime | None:
+        return self._credentials.expires_at if isinstance(self._credentials, Expiring) else None
 
     def show_job(self, job_id: str) -> Outcome:
         answer = self._answer(f"/{quote(job_id, safe='')}", lambda payload: _job(payload, job_id))
@@ -144,6 +162,8 @@ class CphClient:
         reply = self._transport.send(
             request.method, request.url, headers=headers, deadline=self._deadline, max_bytes=max_bytes
         )
+        if self._server_clock:
+            self._server_clock.see(reply)
         found = read(read_object(reply)) if reply.status == 200 else None
         return read_refusal(reply, secrets=headers.values()) if found is None else found
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Protocol
+from datetime import datetime, timedelta
+from typing import Protocol, runtime_checkable
 
 from app.domain.errors import BridgeError
 
@@ -44,6 +44,15 @@ class Credentials(Protocol):
 
         True: `authorise` gives others, unless somebody else must be asked first and does not answer.
         """
+
+
+@runtime_checkable
+class Expiring(Protocol):
+    """Credentials that know when they end."""
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """None before there are any."""
 
 
 class FixedToken:

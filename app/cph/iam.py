@@ -53,6 +53,10 @@ class IamPassword:
     def refused(self, headers: Mapping[str, str]) -> bool:
         return self._tokens.renew(lambda token: token == headers[AUTH_HEADER])
 
+    @property
+    def expires_at(self) -> datetime | None:
+        return self._tokens.expires_at
+
     def _log_in(self) -> tuple[str, datetime]:
         reply = self._transport.send("POST", self._url, headers=HEADERS, body=self._body, deadline=self._deadline)
         if reply.status == 201:

@@ -53,6 +53,10 @@ class TemporaryKeys:
         self._project_id = project_id
         self._clock = clock
 
+    @property
+    def expires_at(self) -> datetime | None:
+        return self._keys.expires_at
+
     def authorise(self, request: Request) -> Mapping[str, str]:
         return sign(request, self._keys.proof(), self._project_id, self._clock())
 

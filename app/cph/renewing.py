@@ -49,6 +49,11 @@ class Renewing(Generic[Proof]):
         self._held: Held[Proof] = Held()
         self._settling = threading.Lock()
 
+    @property
+    def expires_at(self) -> datetime | None:
+        """None before there is one."""
+        return self._held.grant.expires_at if self._held.grant else None
+
     def proof(self) -> Proof:
         """Raises NoCredentials."""
         now = self._clock()

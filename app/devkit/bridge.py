@@ -79,7 +79,7 @@ class Bridge:
         standin = self._start_neighbour("standin")
         url, about = standin.about["url"], standin.about
         self._cph = {
-            **_unset("cph_", "iam_"),
+            **_unset("projects_", "cph_", "iam_"),
             "BRIDGE_CPH_PROJECT_ID": about["project_id"],
             "BRIDGE_CPH_ENDPOINT": url,
             "BRIDGE_IAM_ENDPOINT": url,

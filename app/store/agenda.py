@@ -79,6 +79,10 @@ class Agenda:
         """What was claimed cost so many calls more than one each; below zero, fewer."""
         return Call("spend", (self.name, lane, more))
 
+    def set_rate(self, lane: str, rate: float | None) -> Call:
+        """A rate of the lane's own, or None to go by the agenda's."""
+        return Call("pace", (self.name, lane, "" if rate is None else rate))
+
     def next_look(self) -> datetime | None:
         """When something may be due; None when nothing is on the agenda."""
         head = self._scripts.redis.zrange(keys.lanes(self.name), 0, 0, withscores=True)

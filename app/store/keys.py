@@ -99,6 +99,11 @@ def api_key(id: str) -> str:
     return f"cph:key:{id}"
 
 
+def project(name: str) -> str:
+    """Hash, for ever: what poll workers saw; answered, failed, expires (ms), failure, refused, ahead_ms."""
+    return f"cph:project:{name}"
+
+
 def token(project: str) -> str:
     """String, as long as the token lives: IAM's token, sealed."""
     return f"cph:token:{project}"

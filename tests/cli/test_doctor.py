@@ -1,17 +1,21 @@
 """`cph-bridge doctor` against a real Redis and the CPH stand-in."""
 
+import json
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
-from app.cli.doctor import judge_answer_time, judge_clock, judge_redis
+from app.cli.doctor import judge_answer_time, judge_clock, judge_project, judge_redis
 from app.cli.main import main
 from app.devkit.processes import start
+from app.domain.project_health import ProjectHealth
 from app.runtime import Runtime
+from app.store.project_healths import note
 
 GOOD_REDIS = {"redis_version": "7.2.4", "aof_enabled": 1, "maxmemory_policy": "noeviction"}
 
@@ -75,7 +79,7 @@ def test_cph_is_not_asked_while_its_token_cannot_be_looked_up(healthy: dict[str,
     login = {f"BRIDGE_IAM_{name}": "x" for name in ("USER", "PASSWORD", "DOMAIN")}
     iam = {"BRIDGE_CPH_TOKEN": "", "BRIDGE_IAM_ENDPOINT": healthy["BRIDGE_CPH_ENDPOINT"], **login}
     result = doctor(healthy | iam | {"BRIDGE_REDIS_URL": "unix:///nowhere/redis.sock"})
-    assert "warn CPH was not asked: Redis cannot be reached" in " ".join(result.output.split())
+    assert "warn CPH project default was not asked: Redis cannot be reached" in " ".join(result.output.split())
 
 
 def test_secrets_are_not_told(healthy: dict[str, str]) -> None:
@@ -101,3 +105,32 @@ def test_a_redis_that_would_lose_something_is_found(wrong: dict[str, Any], level
 def test_a_slow_redis_and_a_wrong_clock_deserve_a_warning() -> None:
     assert [judge_answer_time(timedelta(milliseconds=ms)).level for ms in (1, 20)] == ["ok", "warn"]
     assert [judge_clock(timedelta(seconds=s)).level for s in (0.1, 2, -2)] == ["ok", "warn", "warn"]
+
+
+def test_each_project_of_the_file_is_looked_at(healthy: dict[str, str], tmp_path: Path, runtime: Runtime, now) -> None:
+    place = {"project_id": healthy["BRIDGE_CPH_PROJECT_ID"], "endpoint": healthy["BRIDGE_CPH_ENDPOINT"]}
+    projects = {
+        "well": place | {"credentials": {"token_env": "BRIDGE_CPH_TOKEN"}},
+        "ill": place | {"credentials": {"token_env": "NOT_SET"}},
+    }
+    file = tmp_path / "projects.yaml"
+    file.write_text(json.dumps({"projects": projects}))
+    runtime.scripts.run(note("well", ProjectHealth(failed_at=now, failure="HTTP 403: no", refused=True)))
+    output = doctor(healthy | {"BRIDGE_PROJECTS_FILE": str(file)}).output
+    assert "ok   CPH project well answers" in output
+    assert "warn CPH project well refused the poll workers: HTTP 403: no" in output
+    assert "FAIL CPH project ill cannot be asked: CPH project ill: NOT_SET holds no secret" in output
+
+
+def test_a_broken_file_of_projects_is_named(healthy: dict[str, str]) -> None:
+    assert (
+        "FAIL BRIDGE_PROJECTS_FILE: cannot read /nowhere"
+        in doctor({**healthy, "BRIDGE_PROJECTS_FILE": "/nowhere"}).output
+    )
+
+
+def test_a_wrong_clock_at_cph_deserves_a_warning(now) -> None:
+    wrong = ProjectHealth(clock_ahead=timedelta(minutes=-20))
+    assert [finding.remedy for finding in judge_project("prod", wrong, now)] == [
+        "run NTP: CPH's clock and ours are apart"
+    ]

@@ -15,6 +15,7 @@ from app.runtime import Runtime
 from app.transport.client import Transport
 from tests.served import Served
 from workers.deliver import Delivering
+from workers.noting import Noting
 from workers.poll import Polling
 
 SECOND = timedelta(seconds=1)
@@ -51,6 +52,7 @@ def polling(runtime: Runtime, standin: Served, time: Time) -> Iterator[Polling]:
         watches=runtime.watches,
         requests=runtime.requests,
         clients={"default": client},
+        noting=Noting(runtime.polls_due, runtime.rate_of),
         cadence=Cadence(SECOND, 30 * SECOND),
         lost_grace=10 * SECOND,
         clock=time,

@@ -13,4 +13,5 @@ function key.lanes(agenda) return 'cph:' .. agenda .. ':lanes' end
 function key.due(agenda, lane) return 'cph:' .. agenda .. ':due:' .. lane end
 function key.leased(agenda, lane) return 'cph:' .. agenda .. ':leased:' .. lane end
 function key.lane(agenda, lane) return 'cph:' .. agenda .. ':lane:' .. lane end
+function key.project(name) return 'cph:project:' .. name end
 function key.wake(agenda) return 'cph:wake:' .. agenda end

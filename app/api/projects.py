@@ -1,0 +1,77 @@
+"""/v1/projects: the CPH projects of this deployment, and how they fare."""
+
+from datetime import datetime
+from typing import Self
+from urllib.parse import urlsplit
+
+from flask import Response
+from pydantic import BaseModel, Field
+
+from app.api.fields import Moment
+from app.api.routes import Routes, json_answer
+from app.clients import address
+from app.domain.project_health import ProjectHealth, ProjectState
+from app.projects import Project
+from app.runtime import Runtime
+
+
+class ProjectError(BaseModel):
+    at: Moment
+    reason: str
+
+
+class ProjectView(BaseModel):
+    name: str
+    project_id: str
+    endpoint: str | None = Field(description="Host of its CPH.")
+    state: ProjectState = Field(description="`refused`: an operator must act; `waiting`: no answer, or not asked yet.")
+    last_answer_at: Moment | None
+    last_error: ProjectError | None
+    rate: float = Field(description="Calls a second, all workers together.")
+    credentials_expire_at: Moment | None
+    clock_ahead_s: int | None = Field(description="How much later it is by CPH's clock than by the bridge's.")
+    hint: str | None = Field(description="What an operator should do.")
+
+    @classmethod
+    def of(cls, name: str, project: Project, health: ProjectHealth, rate: float, now: datetime) -> Self:
+        failed = health.failed_at and ProjectError(at=health.failed_at, reason=health.failure or "")
+        ahead = health.clock_ahead
+        return cls(
+            name=name,
+            project_id=project.project_id,
+            endpoint=urlsplit(address(project) or "").netloc or None,
+            state=health.state,
+            last_answer_at=health.answered_at,
+            last_error=failed,
+            rate=project.rate or rate,
+            credentials_expire_at=health.credentials_expire_at,
+            clock_ahead_s=None if ahead is None else round(ahead.total_seconds()),
+            hint=health.remedy(now),
+        )
+
+
+class ProjectPage(BaseModel):
+    items: list[ProjectView]
+    next_cursor: None = Field(None, description="They all fit on one page.")
+
+
+class ProjectViews:
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def routes(self) -> Routes:
+        routes = Routes("projects")
+        routes.get("/projects", responses={200: ProjectPage})(self.list)
+        return routes
+
+    def list(self) -> Response:
+        """CPH projects, in the order of the settings."""
+        runtime = self._runtime
+        projects = dict(runtime.project_settings)
+        healths = runtime.project_healths.of(tuple(projects))
+        now, rate = runtime.clock(), runtime.settings.cph_rate
+        items = [
+            ProjectView.of(name, project, health, rate, now)
+            for (name, project), health in zip(projects.items(), healths, strict=True)
+        ]
+        return json_answer(ProjectPage(items=items, next_cursor=None).model_dump_json())

@@ -1,0 +1,53 @@
+"""How CPH projects fare, as poll workers note it."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from app.domain.project_health import ProjectHealth
+from app.domain.times import from_ms, to_ms
+from app.store import keys
+from app.store.connection import Client
+from app.store.scripts import Argument, Call
+
+MILLISECOND = timedelta(milliseconds=1)
+
+
+def note(project: str, health: ProjectHealth) -> Call:
+    """What is None in it stays as it was noted before."""
+    fields: list[Argument] = []
+    if health.answered_at:
+        fields += ["answered", to_ms(health.answered_at)]
+    if health.failed_at:
+        fields += ["failed", to_ms(health.failed_at), "failure", health.failure or "", "refused", int(health.refused)]
+    if health.credentials_expire_at:
+        fields += ["expires", to_ms(health.credentials_expire_at)]
+    if health.clock_ahead is not None:
+        fields += ["ahead_ms", health.clock_ahead // MILLISECOND]
+    return Call("note", (project, *fields))
+
+
+class ProjectHealths:
+    def __init__(self, redis: Client) -> None:
+        self._redis = redis
+
+    def of(self, projects: Sequence[str]) -> list[ProjectHealth]:
+        """In their order, from one round trip."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for project in projects:
+            pipeline.hgetall(keys.project(project))
+        return [_health(fields) for fields in pipeline.execute()]
+
+
+def _health(fields: dict[str, str]) -> ProjectHealth:
+    return ProjectHealth(
+        answered_at=_moment(fields.get("answered")),
+        failed_at=_moment(fields.get("failed")),
+        failure=fields.get("failure"),
+        refused=fields.get("refused") == "1",
+        credentials_expire_at=_moment(fields.get("expires")),
+        clock_ahead=int(fields["ahead_ms"]) * MILLISECOND if "ahead_ms" in fields else None,
+    )
+
+
+def _moment(milliseconds: str | None) -> datetime | None:
+    return from_ms(int(milliseconds)) if milliseconds else None

@@ -1,0 +1,91 @@
+"""The list of CPH projects."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+
+from app.domain.access import Scope
+from app.domain.project_health import ProjectHealth
+from app.runtime import Runtime
+from app.settings import load
+from app.store.project_healths import note
+from tests.api.calling import Api, problem
+
+PROD = {"project_id": "p1", "region": "ap-southeast-1", "credentials": {"token_env": "NOT_SET"}, "rate": 2.5}
+TRIAL = {"project_id": "p2", "endpoint": "https://cph.example:8443", "credentials": {"agency": True}}
+
+
+@pytest.fixture
+def two(runtime: Runtime, environment: dict[str, str], tmp_path: Path) -> Api:
+    """An API for two projects, without a secret of theirs."""
+    file = tmp_path / "projects.yaml"
+    file.write_text(yaml.safe_dump({"projects": {"prod": PROD, "trial": TRIAL}}, sort_keys=False))
+    settings = load(
+        environment | {"BRIDGE_PROJECTS_FILE": str(file), "BRIDGE_BOOTSTRAP_KEY": "bootstrap-key-for-tests"}
+    )
+    return Api(Runtime(settings))
+
+
+def test_projects_are_shown_with_how_they_fare(two: Api, runtime: Runtime, now: datetime) -> None:
+    seen = ProjectHealth(
+        answered_at=now,
+        failed_at=now + timedelta(seconds=1),
+        failure="HTTP 403 CPS.0001: no",
+        refused=True,
+        credentials_expire_at=now + timedelta(days=9_999),
+        clock_ahead=timedelta(seconds=-2),
+    )
+    runtime.scripts.run(note("prod", seen))
+    assert two.get("/v1/projects") == {
+        "items": [
+            {
+                "name": "prod",
+                "project_id": "p1",
+                "endpoint": "cph.ap-southeast-1.myhuaweicloud.com",
+                "state": "refused",
+                "last_answer_at": "2026-01-02T03:04:05Z",
+                "last_error": {"at": "2026-01-02T03:04:06Z", "reason": "HTTP 403 CPS.0001: no"},
+                "rate": 2.5,
+                "credentials_expire_at": "2053-05-19T03:04:05Z",
+                "clock_ahead_s": -2,
+                "hint": "check the credentials, the project's id and the endpoint",
+            },
+            {
+                "name": "trial",
+                "project_id": "p2",
+                "endpoint": "cph.example:8443",
+                "state": "waiting",
+                "last_answer_at": None,
+                "last_error": None,
+                "rate": 10,
+                "credentials_expire_at": None,
+                "clock_ahead_s": None,
+                "hint": None,
+            },
+        ],
+        "next_cursor": None,
+    }
+
+
+def test_the_project_of_the_environment_is_shown_too(api: Api) -> None:
+    [project] = api.get("/v1/projects")["items"]
+    assert (project["name"], project["endpoint"]) == ("default", None)
+
+
+def test_it_needs_the_scope_to_read_registrations(two: Api, runtime: Runtime) -> None:
+    keys = {scope: runtime.api_keys.create("t", frozenset({scope}), runtime.clock()) for scope in Scope}
+    two.get("/v1/projects", key=keys[Scope.REGISTRATIONS_READ])
+    problem(two.call("GET", "/v1/projects", key=keys[Scope.DELIVERIES_WRITE]), 403)
+
+
+def test_a_registration_names_one_of_several_projects(two: Api) -> None:
+    assert two.registered(project="trial")["project"] == "trial"
+    answer = problem(two.register(), 422)
+    assert (answer["errors"][0]["pointer"], answer["hint"]) == ("/project", "one of: prod, trial")
+
+
+def test_projects_are_described_by_the_document(two: Api) -> None:
+    document = two.get("/openapi.json", key=None)
+    assert document["paths"]["/v1/projects"]["get"]["responses"]["200"]

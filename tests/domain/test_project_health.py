@@ -1,0 +1,42 @@
+"""How a project fares."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from app.domain.project_health import ProjectHealth, ProjectState
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("health", "state"),
+    [
+        (ProjectHealth(), ProjectState.WAITING),
+        (ProjectHealth(answered_at=NOW), ProjectState.OK),
+        (ProjectHealth(failed_at=NOW, failure="busy"), ProjectState.WAITING),
+        (ProjectHealth(failed_at=NOW, failure="no", refused=True), ProjectState.REFUSED),
+        (ProjectHealth(answered_at=NOW, failed_at=NOW - SECOND, refused=True), ProjectState.OK),
+        (ProjectHealth(answered_at=NOW - SECOND, failed_at=NOW, refused=True), ProjectState.REFUSED),
+    ],
+)
+def test_the_latest_says_how_a_project_fares(health: ProjectHealth, state: ProjectState) -> None:
+    assert health.state is state
+
+
+@pytest.mark.parametrize(
+    ("health", "remedy"),
+    [
+        (ProjectHealth(answered_at=NOW, credentials_expire_at=NOW + timedelta(hours=1)), None),
+        (ProjectHealth(failed_at=NOW, failure="busy"), None),
+        (ProjectHealth(failed_at=NOW, refused=True), "check the credentials"),
+        (ProjectHealth(failed_at=NOW, refused=True, clock_ahead=-90 * SECOND), "run NTP"),
+        (ProjectHealth(answered_at=NOW, clock_ahead=2 * SECOND), None),
+        (ProjectHealth(answered_at=NOW, credentials_expire_at=NOW + SECOND), "see why the credentials are not renewed"),
+    ],
+)
+def test_an_operator_is_told_what_to_do(health: ProjectHealth, remedy: str | None) -> None:
+    told = health.remedy(NOW)
+    assert (told or "").startswith(remedy or "")
+    assert (told is None) == (remedy is None)

@@ -1,0 +1,138 @@
+"""The file of CPH projects."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from app.domain.errors import OperatorError
+from app.projects import AccessKey, Agency, Password, PodIdentity, Secret, Token, read_projects
+
+README = Path(__file__).parent.parent / "README.md"
+GOOD: dict[str, Any] = {"project_id": "p", "region": "ap-southeast-1", "credentials": {"token_env": "TOKEN"}}
+LOGIN = {"user": "u", "domain": "d", "password_file": "/pw"}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "projects.yaml"
+
+
+def written(file: Path, project: Any, name: str = "prod") -> Path:
+    file.write_text(yaml.safe_dump({"projects": {name: project}}))
+    return file
+
+
+def test_the_example_of_the_readme_is_read(file: Path) -> None:
+    file.write_text(README.read_text().split("```yaml\n")[1].split("```")[0])
+    production, trial = read_projects(file).values()
+    login = Password(user="watcher", domain="acme", password=Secret(file=Path("/run/secrets/watcher")))
+    assert (production.region, production.credentials, production.rate) == ("ap-southeast-1", login, 20)
+    assert (trial.endpoint, trial.credentials) == ("https://cph.example", Token(token=Secret(env="TRIAL_TOKEN")))
+
+
+@pytest.mark.parametrize(
+    ("credentials", "kind"),
+    [
+        ({"token_file": "/t"}, Token),
+        (LOGIN, Password),
+        ({"access_key": "AK", "secret_key_env": "SK"}, AccessKey),
+        ({"access_key_file": "/ak", "secret_key_file": "/sk", "security_token_file": "/st"}, AccessKey),
+        ({"agency": True}, Agency),
+        ({"pod_identity": True}, PodIdentity),
+    ],
+)
+def test_credentials_of_every_kind_are_read(file: Path, credentials: dict[str, Any], kind: type) -> None:
+    project = read_projects(written(file, GOOD | {"credentials": credentials}))["prod"]
+    assert isinstance(project.credentials, kind)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"project_id": None}, "projects.prod.project_id: "),
+        ({"region": "Not a region"}, "projects.prod.region: "),
+        ({"region": None}, "projects.prod: give one of region and endpoint"),
+        ({"endpoint": "https://cph.example"}, "projects.prod: give one of region and endpoint"),
+        ({"region": None, "endpoint": "cph.example"}, "projects.prod.endpoint: "),
+        ({"regoin": "x"}, "projects.prod.regoin: unknown"),
+        ({"rate": 0}, "projects.prod.rate: "),
+        ({"credentials": None}, "projects.prod: credentials are missing"),
+        ({"credentials": "token"}, "projects.prod.credentials: say how to log in"),
+        ({"credentials": {"tokn_file": "/t"}}, "projects.prod.credentials: say how to log in"),
+        ({"credentials": {"token_file": 7}}, "projects.prod.credentials: token_file must be a text"),
+        ({"credentials": {"token_file": "/t", "user": "u"}}, "projects.prod.credentials.user: unknown"),
+        (
+            {"credentials": {"token_file": "/t", "token_env": "T"}},
+            "projects.prod.credentials: give one of token_file and token_env",
+        ),
+        ({"credentials": {"user": "u", "domain": "d"}}, "projects.prod.credentials.password: is missing"),
+        ({"credentials": {"agency": False}}, "projects.prod.credentials.agency: "),
+        (
+            {"region": None, "endpoint": "https://cph.example", "credentials": LOGIN},
+            "projects.prod: without a region, user and password need iam_endpoint",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named_by_its_path(file: Path, change: dict[str, Any], words: str) -> None:
+    with pytest.raises(OperatorError) as refused:
+        read_projects(written(file, GOOD | change))
+    assert words in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("credentials", "field"),
+    [
+        ({"token": "hunter2"}, "token"),
+        ({"user": "u", "domain": "d", "password": "hunter2"}, "password"),
+        ({"access_key": "AK", "secret_key": "hunter2"}, "secret_key"),
+        ({"access_key": "AK", "secret_key_env": "SK", "security_token": "hunter2"}, "security_token"),
+    ],
+)
+def test_a_secret_in_the_file_is_refused_with_the_way_out(file: Path, credentials: dict[str, str], field: str) -> None:
+    with pytest.raises(OperatorError) as refused:
+        read_projects(written(file, GOOD | {"credentials": credentials}))
+    assert f"projects.prod.credentials.{field}: a secret does not belong into this file" in str(refused.value)
+    assert f"write {field}_file (a mounted file) or {field}_env" in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"projects: [", "line 1: "),
+        (b"projects: \x07", "not YAML"),
+        (b"\xff\xfe\xfd", "not UTF-8"),
+        (b"", "Input should be"),
+        (b"projects: {}", "projects: "),
+        (b"projects: {'a:b': {}}", "projects.a:b"),
+        (b"projects: {a: {project_id: p}, a: {project_id: q}}", "line 1: a is there twice"),
+    ],
+)
+def test_a_file_that_is_none_of_ours_is_refused(file: Path, content: bytes, words: str) -> None:
+    file.write_bytes(content)
+    with pytest.raises(OperatorError) as refused:
+        read_projects(file)
+    assert str(file) in str(refused.value)
+    assert words in str(refused.value)
+
+
+def test_a_file_that_is_not_there_is_named(file: Path) -> None:
+    with pytest.raises(OperatorError, match=f"cannot read {file}: No such file"):
+        read_projects(file)
+
+
+def test_a_secret_is_read_where_it_is(tmp_path: Path) -> None:
+    mounted = tmp_path / "token"
+    mounted.write_text("s3cret\n")
+    assert Secret(file=mounted).read({}) == "s3cret"
+    assert Secret(env="TOKEN").read({"TOKEN": "s3cret"}) == "s3cret"
+
+
+def test_a_place_without_a_secret_is_named(tmp_path: Path) -> None:
+    empty = tmp_path / "token"
+    empty.write_text("\n")
+    for place, name in ((Secret(file=empty), str(empty)), (Secret(env="TOKEN"), "TOKEN")):
+        with pytest.raises(OperatorError, match=f"{name} holds no secret"):
+            place.read({})

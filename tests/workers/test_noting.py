@@ -1,0 +1,80 @@
+"""What poll workers tell of a project."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from app.cph.client import Answered, CphClient, Unanswered, Unknown
+from app.cph.credentials import FixedToken
+from app.domain.job import Job, JobState
+from app.domain.project_health import ProjectHealth, ProjectState
+from app.runtime import Runtime
+from app.transport.client import Transport
+from tests.served import Served
+from workers.noting import Noting
+
+SECOND = timedelta(seconds=1)
+LANE = "cph:poll:lane:default"
+
+
+@pytest.fixture
+def client() -> Iterator[CphClient]:
+    transport = Transport()
+    yield CphClient(
+        transport=transport,
+        endpoint="http://127.0.0.1:9",
+        project_id="p",
+        credentials=FixedToken("t"),
+        deadline=SECOND,
+    )
+    transport.close()
+
+
+def fares(runtime: Runtime) -> ProjectHealth:
+    return runtime.project_healths.of(["default"])[0]
+
+
+def test_what_cph_answers_to_a_poll_worker_is_noted(polling, turn, runtime, registration, standin: Served, now) -> None:
+    assert fares(runtime) == ProjectHealth()
+    runtime.registrations.add(registration(standin.job(duration_s=60)["job_id"]))
+    turn(polling)
+    assert fares(runtime) == ProjectHealth(answered_at=now)
+
+
+def test_answers_and_failures_are_each_noted_once_a_second(runtime: Runtime, client: CphClient, now) -> None:
+    noting = Noting(runtime.polls_due, runtime.rate_of)
+    running, silence = Answered(Job("j", JobState.RUNNING)), Unanswered("busy")
+    told = [
+        bool(noting.after(project, client, outcome, now + timedelta(seconds=seconds)))
+        for project, outcome, seconds in [
+            ("default", running, 0),
+            ("default", Unknown(), 0.5),
+            ("default", silence, 0.5),
+            ("default", silence, 0.9),
+            ("other", running, 0.9),
+            ("default", running, 1),
+        ]
+    ]
+    assert told == [True, False, True, False, True, True]
+
+
+def test_a_refusal_is_told_with_its_reason_until_an_answer_comes(runtime: Runtime, client: CphClient, now) -> None:
+    noting = Noting(runtime.polls_due, runtime.rate_of)
+    refusal = Unanswered("HTTP 403 CPS.0001: no", unauthenticated=True)
+    runtime.scripts.run_all(noting.after("default", client, refusal, now))
+    assert fares(runtime) == ProjectHealth(failed_at=now, failure="HTTP 403 CPS.0001: no", refused=True)
+    runtime.scripts.run_all(noting.after("default", client, Unknown(), now + SECOND))
+    assert fares(runtime).state is ProjectState.OK
+
+
+def test_a_rate_of_the_projects_own_reaches_its_lane_and_leaves_it_again(
+    runtime: Runtime, client: CphClient, now
+) -> None:
+    rates: dict[str, float] = {"default": 2.5}
+    noting = Noting(runtime.polls_due, rates.get)
+    runtime.scripts.run_all(noting.after("default", client, Unknown(), now))
+    assert runtime.redis.hget(LANE, "rate") == "2.5"
+    rates.clear()
+    runtime.scripts.run_all(noting.after("default", client, Unknown(), now + SECOND))
+    assert runtime.redis.hget(LANE, "rate") is None
