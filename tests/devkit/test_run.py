@@ -45,7 +45,7 @@ def test_the_curl_lines_work_and_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     with start(RUN, {"TMPDIR": str(tmp_path)}) as run:
         more, register = line_with(run, "/_standin/jobs"), line_with(run, "/v1/registrations")
         offered = paste(register)["jobs"][0]["job_id"]
-        job = paste(more.replace("10", "0"))["jobs"][0]["job_id"]
+        job = paste(more.replace('"duration_s": 10', '"duration_s": 0'))["jobs"][0]["job_id"]
         registration = paste(register.replace(offered, job))
         line_with(run, f"{job} job.succeeded, signature verified")
         line_with(run, f"delivered  {registration['id']}")
