@@ -6,21 +6,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    InstanceOf,
-    SecretStr,
-    Tag,
-    ValidationError,
-)
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, InstanceOf, SecretStr, Tag
 
+from app import yaml_files
 from app.domain.errors import OperatorError
+from app.yaml_files import Strict, problem_in_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +25,7 @@ class Secret:
         """OperatorError says which place holds none."""
         if self.value:
             return self.value.get_secret_value()
-        found = _content(self.file).strip() if self.file else environment.get(self.env or "", "")
+        found = yaml_files.content(self.file).strip() if self.file else environment.get(self.env or "", "")
         if not found:
             raise OperatorError(f"{self.file or self.env} holds no secret")
         return found
@@ -48,23 +38,19 @@ Text = Annotated[str, Field(min_length=1)]
 Url = Annotated[str, Field(pattern=r"^https?://[^/?#\s]+/?$")]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Token(_Strict):
+class Token(Strict):
     """It is not renewed."""
 
     token: SecretPlace
 
 
-class Password(_Strict):
+class Password(Strict):
     user: Text
     password: SecretPlace
     domain: Text
 
 
-class AccessKey(_Strict):
+class AccessKey(Strict):
     """With a security token: a temporary one."""
 
     kind: ClassVar[str] = "access_key"
@@ -73,14 +59,14 @@ class AccessKey(_Strict):
     security_token: SecretPlace | None = None
 
 
-class Agency(_Strict):
+class Agency(Strict):
     """Temporary keys that the ECS host hands out."""
 
     kind: ClassVar[str] = "agency"
     agency: Literal[True]
 
 
-class PodIdentity(_Strict):
+class PodIdentity(Strict):
     """Temporary keys that CCE hands out."""
 
     kind: ClassVar[str] = "pod_identity"
@@ -136,7 +122,7 @@ Kinds = (
 Credentials = Token | Password | AccessKey | Agency | PodIdentity
 
 
-class Project(_Strict):
+class Project(Strict):
     """Without `rate` the deployment's holds. Only who asks CPH needs its address and credentials."""
 
     project_id: Text
@@ -157,48 +143,18 @@ def _whole(project: Project) -> Project:
     return project
 
 
-class _File(_Strict):
+class _File(Strict):
     projects: Annotated[dict[Name, Annotated[Project, AfterValidator(_whole)]], Field(min_length=1)]
 
 
 def read_projects(file: Path) -> Mapping[str, Project]:
     """By name, in the order of the file. OperatorError names what is wrong, e.g. `projects.prod.region`."""
-    text = _content(file)
-    try:
-        return _parse(text)
-    except yaml.MarkedYAMLError as error:
-        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise OperatorError(f"{file}: {line}{error.problem}") from None
-    except yaml.YAMLError:
-        raise OperatorError(f"{file}: not YAML") from None
-    except ValidationError as error:
-        raise OperatorError(f"{file}: {'; '.join(_words(problem) for problem in error.errors())}") from None
-
-
-class _Loader(yaml.SafeLoader):
-    """SafeLoader, but it does not drop the first of two projects of one name."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key.value} is there twice", key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
+    return yaml_files.read(file, _parse, _words)
 
 
 @lru_cache(maxsize=1)  # it is read every few seconds, and changes once in months
 def _parse(text: str) -> Mapping[str, Project]:
-    return _File.model_validate(yaml.load(text, _Loader)).projects  # noqa: S506 - it is a SafeLoader
-
-
-def _content(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise OperatorError(f"cannot read {file}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise OperatorError(f"cannot read {file}: not UTF-8") from None
+    return _File.model_validate(yaml_files.load(text)).projects
 
 
 def _words(problem: Any) -> str:
@@ -214,9 +170,5 @@ def _words(problem: Any) -> str:
         case "union_tag_not_found":
             ways = "token, user and password, access_key and secret_key, agency: true, or pod_identity: true"
             return f"{place}: say how to log in: {ways}"
-        case "extra_forbidden":
-            return f"{place}: unknown"
-        case "missing":
-            return f"{place}: is missing"
         case _:
-            return f"{place}: {problem['msg'].removeprefix('Value error, ')}".removeprefix(": ")
+            return problem_in_words(problem, place)

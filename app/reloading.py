@@ -30,19 +30,20 @@ class Reloaded(Mapping[str, Value]):
         self._failure = ""
 
     def __getitem__(self, name: str) -> Value:
-        return self._current()[name]
+        return self.current()[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._current())
+        return iter(self.current())
 
     def __len__(self) -> int:
-        return len(self._current())
+        return len(self.current())
 
     def reload(self) -> None:
         """At the next use. It takes no lock: a signal handler may call it."""
         self._read_at = float("-inf")
 
-    def _current(self) -> Mapping[str, Value]:
+    def current(self) -> Mapping[str, Value]:
+        """As it was read last: the very same while nothing was read anew."""
         last = self._last
         if last is not None and self._monotonic() < self._read_at:
             return last
@@ -61,6 +62,6 @@ class Reloaded(Mapping[str, Value]):
                 logs.event(f"{self._name}.not_reloaded", level=logging.ERROR, reason=self._failure)
             return last
         if self._failure or new != last:
-            logs.event(f"{self._name}.reloaded", projects=sorted(new))
+            logs.event(f"{self._name}.reloaded", names=sorted(new))
         self._failure = ""
         return new

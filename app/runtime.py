@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Mapping
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from redis import Redis
 from redis.retry import Retry
@@ -14,17 +14,28 @@ from redis.retry import Retry
 from app import VERSION, logs
 from app.clients import Clients, only_project
 from app.cph.client import CphClient
+from app.denied import denied
+from app.domain import callback_url
 from app.domain.address import AddressPolicy
 from app.domain.cadence import Cadence
 from app.domain.delivery import Schedule
+from app.domain.destination import lane_of
+from app.domain.errors import InvalidField, OperatorError
+from app.domain.grant import Grant
+from app.domain.registration import OPERATOR, for_operator
+from app.grants import read_grants
 from app.projects import Project, read_projects
 from app.reloading import Reloaded
-from app.settings import Settings, parse_secret_keys, variables
-from app.store.agenda import Agenda, Pace
+from app.settings import Settings, parse_keys, variables
+from app.store.agenda import DELIVER, POLL, Agenda, Pace
 from app.store.api_keys import ApiKeys
 from app.store.clock import RedisClock
 from app.store.connection import HASTY, PATIENT, Client, connect
 from app.store.deliveries import Deliveries
+from app.store.destinations import Destinations, Operator
+from app.store.durations import SeenDurations
+from app.store.gone import GoneUrls
+from app.store.idempotency import Claims
 from app.store.project_healths import ProjectHealths
 from app.store.registrations import Registrations
 from app.store.requests import Requests
@@ -34,8 +45,8 @@ from app.store.tokens import SharedTokens
 from app.store.wake_ups import WakeUps
 from app.store.watches import Watches
 from app.webhooks.sender import Sender
+from app.webhooks.signing_keys import SigningKeys
 
-POLL, DELIVER = "poll", "deliver"
 UNPACED = 0.0
 
 
@@ -53,6 +64,8 @@ class Runtime:
         self._environment = variables() if environment is None else environment
         self.project_settings = Reloaded("projects", self._read_projects, time.monotonic)
         self.cph_clients = Reloaded("cph_clients", self._build_clients, time.monotonic)
+        self.grants = Reloaded("grants", self._read_grants, time.monotonic)
+        self._policy_with = lru_cache(maxsize=1)(self._build_policy)
         self._retry = PATIENT if patient else HASTY
         self._answer_time = timedelta(seconds=5 if patient else 2)
 
@@ -75,7 +88,7 @@ class Runtime:
 
     @cached_property
     def sealer(self) -> Sealer:
-        keys = parse_secret_keys(self.settings.secret_keys)
+        keys = parse_keys(self.settings.secret_keys)
         if not keys:
             remedy = "set BRIDGE_SECRET_KEYS to what `cph-bridge secret-key` prints"
             logs.event("secrets.lie_open", level=logging.WARNING, remedy=remedy)
@@ -88,7 +101,16 @@ class Runtime:
 
     @cached_property
     def registrations(self) -> Registrations:
-        return Registrations(self.scripts, self.sealer, retention=self.settings.retention)
+        return Registrations(self.scripts, self.sealer, self.gone_urls, retention=self.settings.retention)
+
+    @cached_property
+    def claims(self) -> Claims:
+        """As long as a lease, for it outlasts any attempt."""
+        return Claims(self.redis, self.sealer, life=self.settings.lease)
+
+    @cached_property
+    def gone_urls(self) -> GoneUrls:
+        return GoneUrls(self.redis, self.sealer, retention=self.settings.retention)
 
     @cached_property
     def watches(self) -> Watches:
@@ -96,11 +118,37 @@ class Runtime:
 
     @cached_property
     def requests(self) -> Requests:
-        return Requests(self.scripts)
+        settings = self.settings
+        quiet, grace = timedelta(seconds=settings.request_quiet_s), timedelta(seconds=settings.lost_grace_s)
+        return Requests(self.scripts, quiet=quiet, grace=grace, retention=settings.retention)
+
+    @cached_property
+    def durations(self) -> SeenDurations:
+        return SeenDurations(self.redis, self.clock, retention=self.settings.retention)
 
     @cached_property
     def deliveries(self) -> Deliveries:
         return Deliveries(self.scripts, self.registrations, retention=self.settings.retention)
+
+    @cached_property
+    def destinations(self) -> Destinations:
+        """OperatorError if callbacks may not go to the operator's URL."""
+        settings = self.settings
+        return Destinations(
+            self.scripts, places=settings.lane_places, retention=settings.retention, operator=self._operator()
+        )
+
+    def _operator(self) -> Operator | None:
+        settings = self.settings
+        if not (settings.operator_url and settings.operator_secret):
+            return None
+        try:
+            url = callback_url.parse(settings.operator_url.get_secret_value(), self.address_policy, OPERATOR)
+        except InvalidField as error:
+            raise OperatorError(f"BRIDGE_OPERATOR_URL: {error.detail}") from None
+        registration = for_operator(url, settings.operator_secret.get_secret_value())
+        lane = lane_of(registration.tenant, registration.destination)
+        return Operator(registration.id, self.registrations.record(registration), registration.tenant, lane)
 
     @cached_property
     def wake_ups(self) -> WakeUps:
@@ -114,34 +162,39 @@ class Runtime:
 
     @cached_property
     def deliveries_due(self) -> Agenda:
-        """A lane for each destination."""
+        """A lane for each tenant and destination."""
         pace = Pace(rate=UNPACED, burst=1, places=self.settings.lane_places)
         return Agenda(self.scripts, DELIVER, lease=self.settings.lease, pace=pace)
 
     @cached_property
     def cadence(self) -> Cadence:
-        return Cadence(timedelta(seconds=self.settings.poll_min_s), timedelta(seconds=self.settings.poll_max_s))
+        settings = self.settings
+        bounds = (settings.poll_min_s, settings.poll_max_s, settings.poll_cost_s)
+        return Cadence(*(timedelta(seconds=seconds) for seconds in bounds))
 
     @cached_property
     def schedule(self) -> Schedule:
         return Schedule(tuple(timedelta(seconds=wait) for wait in self.settings.retry_schedule))
 
-    @cached_property
+    @property
     def address_policy(self) -> AddressPolicy:
-        return AddressPolicy(
-            allow_http=self.settings.allow_http,
-            allow_ports=self.settings.allow_ports,
-            allow_networks=self.settings.allow_networks,
-        )
+        """With the grants as they are now; the very same while they do not change."""
+        return self._policy_with(tuple(self.grants.current().values()))
 
     @cached_property
     def sender(self) -> Sender:
+        """OperatorError if the file of grants is wrong: later, the last good one holds."""
+        self.grants.current()
         return Sender(
-            policy=self.address_policy,
+            policy=lambda: self.address_policy,
             deadline=timedelta(seconds=self.settings.attempt_deadline_s),
             user_agent=f"cph-webhook-bridge/{VERSION}",
             clock=self.clock,
         )
+
+    @cached_property
+    def signing_keys(self) -> SigningKeys:
+        return SigningKeys(parse_keys(self.settings.signing_keys))
 
     @property
     def projects(self) -> tuple[str, ...]:
@@ -158,17 +211,31 @@ class Runtime:
         return found.rate if found else None
 
     def reload(self) -> None:
-        """Reads the projects and their secrets anew at their next use."""
+        """Reads the projects, their secrets and the grants anew at their next use."""
+        self.grants.reload()
         self.project_settings.reload()
         self.cph_clients.reload()
 
     @cached_property
     def project_healths(self) -> ProjectHealths:
-        return ProjectHealths(self.redis)
+        return ProjectHealths(self.redis, POLL)
 
     def _read_projects(self) -> Mapping[str, Project]:
         file = self.settings.projects_file
         return read_projects(file) if file else only_project(self.settings)
+
+    def _read_grants(self) -> Mapping[str, Grant]:
+        file = self.settings.grants_file
+        return read_grants(file) if file else {}
+
+    def _build_policy(self, grants: tuple[Grant, ...]) -> AddressPolicy:
+        return AddressPolicy(
+            allow_http=self.settings.allow_http,
+            allow_ports=self.settings.allow_ports,
+            allow_networks=self.settings.allow_networks,
+            grants=grants,
+            denied=denied(self.settings, self._environment),
+        )
 
     def _build_clients(self) -> Mapping[str, CphClient]:
         return self._clients.build(dict(self.project_settings))

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from app.domain.errors import OperatorError
+from app.domain.signature import secret_bytes
 
 PREFIX = "BRIDGE_"
 FILE_SUFFIX = "_FILE"
@@ -92,7 +93,7 @@ class Settings(BaseModel):
     """IAM's URL; taken from the region when left out."""
 
     iam_user: str | None = None
-    """IAM user who may ask for jobs (`cph:jobs:get`)."""
+    """IAM user who may ask for jobs (`cph:jobs:get`, `cph:jobs:list`)."""
 
     iam_password: SecretStr | None = None
     """Password of the IAM user."""
@@ -115,8 +116,14 @@ class Settings(BaseModel):
     poll_max_s: PositiveSeconds = 30
     """Longest wait between two calls about a job."""
 
+    poll_cost_s: PositiveSeconds = 1
+    """How many seconds of delay one call to CPH is worth: more of them, fewer calls (docs/cadence.md)."""
+
     lost_grace_s: PositiveSeconds = 60
     """How long a job that CPH does not know may stay unknown before it is called lost."""
+
+    request_quiet_s: PositiveSeconds = 30
+    """How long no new job of a request must come until all of its jobs are known."""
 
     allow_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], CommaSeparated] = ()
     """CIDRs that callbacks may go to although they are private, there with http and any port too."""
@@ -126,6 +133,12 @@ class Settings(BaseModel):
 
     allow_ports: Annotated[frozenset[int], CommaSeparated] = frozenset({443, 8443})
     """Ports that callbacks to public addresses may use."""
+
+    grants_file: Path | None = None
+    """YAML file with finer grants: ways into private networks for some tenants, certificates for some receivers."""
+
+    deny_hosts: Annotated[tuple[str, ...], CommaSeparated] = ()
+    """`host` or `host:port` that callbacks never go to: the bridge's own names. Redis and Kubernetes' API are too."""
 
     attempt_deadline_s: PositiveSeconds = 10
     """Longest that one attempt may take: name lookup, connecting, TLS, sending and reading the answer."""
@@ -139,6 +152,15 @@ class Settings(BaseModel):
     lane_places: int = Field(default=16, ge=1)
     """Most attempts at once to one destination."""
 
+    redeliver_rate: float = Field(default=10, gt=0)
+    """Dead deliveries a second to one destination, when many are redelivered at once."""
+
+    operator_url: SecretStr | None = None
+    """Where the operator is told of destinations that are disabled or reopened; the rules for callbacks hold for it."""
+
+    operator_secret: SecretStr | None = None
+    """Signs what the operator is told, `whsec_` and base64."""
+
     lease_s: PositiveSeconds = 60
     """How long claimed work may take before others take it over; longer than any attempt or call."""
 
@@ -151,22 +173,38 @@ class Settings(BaseModel):
     secret_keys: SecretStr | None = None
     """Keys for what is encrypted at rest, `id:base64,…`, 32 bytes each; the first writes. Without: secrets lie open."""
 
+    signing_keys: SecretStr | None = None
+    """ed25519 seeds, written as BRIDGE_SECRET_KEYS: the first signs callbacks as well (`v1a`)."""
+
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
     """`DEBUG`, `INFO`, `WARNING` or `ERROR`."""
 
     crash_at: str | None = None
     """For tests: the process kills itself at this point."""
 
-    @field_validator("secret_keys")
+    @field_validator("operator_secret")
+    @classmethod
+    def _signs(cls, value: SecretStr | None) -> SecretStr | None:
+        if value:
+            secret_bytes(value.get_secret_value())
+        return value
+
+    @field_validator("secret_keys", "signing_keys")
     @classmethod
     def _readable(cls, value: SecretStr | None) -> SecretStr | None:
-        parse_secret_keys(value)
+        parse_keys(value)
         return value
 
     @model_validator(mode="after")
     def _lease_outlasts_its_work(self) -> Self:
         if self.lease_s <= self.attempt_deadline_s:
             raise ValueError("BRIDGE_LEASE_S must exceed BRIDGE_ATTEMPT_DEADLINE_S")
+        return self
+
+    @model_validator(mode="after")
+    def _operator_can_verify(self) -> Self:
+        if bool(self.operator_url) != bool(self.operator_secret):
+            raise ValueError("BRIDGE_OPERATOR_URL and BRIDGE_OPERATOR_SECRET need each other")
         return self
 
     @model_validator(mode="after")
@@ -189,7 +227,7 @@ class Settings(BaseModel):
         return timedelta(seconds=self.retention_s)
 
 
-def parse_secret_keys(value: SecretStr | None) -> dict[str, bytes]:
+def parse_keys(value: SecretStr | None) -> dict[str, bytes]:
     """id → 32 bytes, in order. ValueError names the part that is wrong by its place, never by its content."""
     keys = {}
     for number, part in enumerate((value.get_secret_value() if value else "").split(","), start=1):

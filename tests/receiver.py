@@ -34,11 +34,15 @@ class Callback:
 
 
 class Receiver:
-    """statuses: the answers to come, in order; 200 when they are used up. `gate`: no answer while it is closed."""
+    """statuses: the answers to come, in order; 200 when they are used up. `gate`: no answer while it is closed.
+
+    echoes: answers say what was sent, as careless servers do.
+    """
 
     def __init__(self) -> None:
         self.callbacks: list[Callback] = []
         self.statuses: list[tuple[int, dict[str, str]]] = []
+        self.echoes = False
         self.gate = threading.Event()
         self.gate.set()
         self._lock = threading.Lock()
@@ -55,12 +59,19 @@ class Receiver:
         """Until so many different events have come."""
         wait_until(lambda: len(self.ids()) >= count, timeout=timeout, what=f"{count} events at the receiver")
 
-    def took(self, callback: Callback) -> tuple[int, dict[str, str]]:
+    def took(self, callback: Callback) -> tuple[int, dict[str, str], bytes]:
         with self._lock:
             self.callbacks.append(callback)
             answer = self.statuses.pop(0) if self.statuses else (200, {})
         self.gate.wait()
-        return answer
+        return *answer, f"{callback.path} {json.dumps(callback.headers)}".encode() if self.echoes else b""
+
+    def fail(self, status: int = 500) -> None:
+        """From now on, until `heal`."""
+        self.statuses = [(status, {})] * 100_000
+
+    def heal(self) -> None:
+        self.statuses = []
 
     def close(self) -> None:
         self.gate.set()
@@ -88,11 +99,12 @@ def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            status, more = receiver.took(Callback(self.path, headers, body))
+            status, more, said = receiver.took(Callback(self.path, headers, body))
             self.send_response(status)
-            for name, value in {"Content-Length": "0", **more}.items():
+            for name, value in {"Content-Length": str(len(said)), **more}.items():
                 self.send_header(name, value)
             self.end_headers()
+            self.wfile.write(said)
 
         def log_message(self, *args: object) -> None:
             """Nothing: pytest's output is for failures."""

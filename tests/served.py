@@ -31,3 +31,13 @@ class Served:
     def job(self, **script: Any) -> dict[str, Any]:
         job: dict[str, Any] = self.order("/_standin/jobs", script)["jobs"][0]
         return job
+
+    def jobs(self, count: int, **script: Any) -> list[dict[str, Any]]:
+        """Of one request of their own."""
+        first = self.job(**script)
+        others = [{"request_id": first["request_id"]} | script for _ in range(count - 1)]
+        return [first, *(self.order("/_standin/jobs", others)["jobs"] if others else [])]
+
+    def end(self, job: dict[str, Any], **script: Any) -> None:
+        """Now."""
+        self.job(**{"job_id": job["job_id"], "request_id": job["request_id"], "duration_s": 0} | script)

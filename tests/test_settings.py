@@ -7,7 +7,7 @@ import pytest
 
 from app.domain.errors import OperatorError
 from app.runtime import Runtime
-from app.settings import load, parse_secret_keys
+from app.settings import load, parse_keys
 
 KEY = base64.b64encode(b"k" * 32).decode()
 
@@ -55,7 +55,7 @@ def test_lists_are_separated_by_commas() -> None:
 
 
 def test_the_first_key_writes() -> None:
-    assert list(parse_secret_keys(load({"BRIDGE_SECRET_KEYS": f"b:{KEY}, a:{KEY}"}).secret_keys)) == ["b", "a"]
+    assert list(parse_keys(load({"BRIDGE_SECRET_KEYS": f"b:{KEY}, a:{KEY}"}).secret_keys)) == ["b", "a"]
 
 
 def test_settings_do_not_show_secrets() -> None:
@@ -87,3 +87,24 @@ def test_a_region_gives_the_endpoints() -> None:
 
 def test_a_deployment_without_a_project_has_none() -> None:
     assert Runtime(load({})).projects == ()
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"BRIDGE_OPERATOR_URL": "https://ops.example"}, "need each other"),
+        ({"BRIDGE_OPERATOR_URL": "https://ops.example", "BRIDGE_OPERATOR_SECRET": "s3cret"}, "must start with whsec_"),
+    ],
+)
+def test_what_the_operator_is_told_must_be_signed(environment: dict[str, str], words: str) -> None:
+    with pytest.raises(OperatorError, match=words) as raised:
+        load(environment)
+    assert "s3cret" not in str(raised.value)
+
+
+def test_an_operators_url_that_may_not_be_called_is_a_wrong_setting() -> None:
+    secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    runtime = Runtime(load({"BRIDGE_OPERATOR_URL": "http://10.0.0.1/s3cret", "BRIDGE_OPERATOR_SECRET": secret}))
+    with pytest.raises(OperatorError, match="BRIDGE_OPERATOR_URL: not allowed here") as raised:
+        _ = runtime.destinations
+    assert "s3cret" not in str(raised.value)

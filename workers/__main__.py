@@ -11,10 +11,12 @@ from rq.exceptions import StopRequested
 from app import logs
 from app.domain.errors import OperatorError
 from app.runtime import Runtime
+from app.store.agenda import POLL
 from app.store.connection import AWAY
 from workers import drain
 from workers.dispatcher import Dispatcher
 from workers.queues import KINDS, DrainWorker, queue
+from workers.retrying import Retrying
 
 RETRY_S = 1.0
 CHILD_LOOK_S = 0.5
@@ -33,7 +35,15 @@ def main(role: str) -> int:
         return 2
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: drain.stopping.set())
-    signal.signal(signal.SIGHUP, lambda *_: runtime.reload())
+    retrying = Retrying(runtime.polls_due, runtime.scripts, runtime.cph_clients, runtime.clock)
+
+    def reload(*_: object) -> None:
+        runtime.reload()
+        retrying.ask()
+
+    signal.signal(signal.SIGHUP, reload)
+    if role == POLL:
+        Thread(target=retrying.run, args=(drain.stopping,), daemon=True).start()
     if role in KINDS:
         _work_beside_dispatcher(role, runtime, drain.stopping)
     else:

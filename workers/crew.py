@@ -58,11 +58,19 @@ class Crew:
 class Drain:
     """Works off an agenda until nothing is due any more, or the time is up, or the process is to stop."""
 
-    def __init__(self, work: Work, crew: Crew, scripts: Scripts, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        work: Work,
+        crew: Crew,
+        scripts: Scripts,
+        clock: Callable[[], datetime],
+        crash_point: Callable[[str], None],
+    ) -> None:
         self._work = work
         self._crew = crew
         self._scripts = scripts
         self._clock = clock
+        self._crash_point = crash_point
 
     def run(self, *, seconds: float, stopping: Event) -> None:
         """What is in hand is finished and recorded in any case. Raises Unavailable when Redis is away for long."""
@@ -87,6 +95,8 @@ class Drain:
         if not calls and not claim:
             return 0
         answers = self._scripts.run_all(calls + claim)
+        if calls:
+            self._crash_point(f"{self._work.agenda.name}.recorded")
         batch = self._work.agenda.claimed(answers[-1]).items if claim else ()
         tasks = self._work.prepare(batch) if batch else ()
         for task in tasks:

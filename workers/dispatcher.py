@@ -8,7 +8,8 @@ from time import monotonic
 
 from app import logs
 from app.domain.errors import Unavailable
-from app.runtime import DELIVER, POLL, Runtime
+from app.runtime import Runtime
+from app.store.agenda import DELIVER, POLL
 from app.store.connection import AWAY
 from workers.queues import KINDS, enqueue_drain, queue
 

@@ -6,12 +6,14 @@ from threading import Event
 
 from app import settings
 from app.domain.errors import OperatorError
-from app.runtime import POLL, Runtime
+from app.runtime import Runtime
+from app.store.agenda import POLL
 from workers.crew import Crew, Drain, Work
 from workers.deliver import Delivering
 from workers.noting import Noting
 from workers.poll import Polling
 from workers.queues import DRAIN_S
+from workers.timing import Timing
 
 stopping = Event()  # this process was told to end: finish what is in hand
 
@@ -32,7 +34,7 @@ def engine(kind: str) -> Drain:
     """OperatorError if this kind of worker lacks a setting."""
     parts = runtime()
     work = _polling(parts) if kind == POLL else _delivering(parts)
-    return Drain(work, Crew(parts.settings.worker_threads, work.do), parts.scripts, parts.clock)
+    return Drain(work, Crew(parts.settings.worker_threads, work.do), parts.scripts, parts.clock, parts.crash_point)
 
 
 def _polling(parts: Runtime) -> Work:
@@ -44,7 +46,7 @@ def _polling(parts: Runtime) -> Work:
         requests=parts.requests,
         clients=parts.cph_clients,
         noting=Noting(parts.polls_due, parts.rate_of),
-        cadence=parts.cadence,
+        timing=Timing(parts.cadence, parts.durations),
         lost_grace=timedelta(seconds=parts.settings.lost_grace_s),
         clock=parts.clock,
         crash_point=parts.crash_point,
@@ -55,7 +57,10 @@ def _delivering(parts: Runtime) -> Work:
     return Delivering(
         agenda=parts.deliveries_due,
         deliveries=parts.deliveries,
+        gone_urls=parts.gone_urls,
+        destinations=parts.destinations,
         sender=parts.sender,
+        signing_keys=parts.signing_keys,
         schedule=parts.schedule,
         deadline=timedelta(seconds=parts.settings.attempt_deadline_s),
         clock=parts.clock,

@@ -1,19 +1,19 @@
 """Asks CPH about all jobs of some requests at once."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from app import logs
-from app.cph.client import REQUESTS_AT_ONCE, CphClient, Listed, NoSuchRequest, Unanswered
+from app.cph.client import REQUESTS_AT_ONCE, CphClient, Listed, MayNotList, NoSuchRequest, Unanswered
 from app.cph.client import Listing as Answer
-from app.domain.cadence import Cadence
 from app.store.agenda import Agenda, Claimed
 from app.store.requests import Request, Requests
 from app.store.scripts import Call
-from app.store.watches import Watches
 from workers.noting import Noting
 from workers.silence import hush
+from workers.timing import Timing
 
 NOTHING = Listed(frozenset(), (), calls=1)
 
@@ -29,6 +29,13 @@ class RollCall:
     def project(self) -> str:
         return self.requests[0].project
 
+    @property
+    def enough(self) -> frozenset[str] | None:
+        """The only jobs that this is about; None if it is about whatever there is."""
+        if any(request.alone for request in self.requests):
+            return None
+        return frozenset().union(*(request.shown for request in self.requests))
+
     def one_by_one(self) -> list["RollCall"]:
         return [RollCall((item,), (request,)) for item, request in zip(self.claimed, self.requests, strict=True)]
 
@@ -39,27 +46,27 @@ class Listing:
         *,
         agenda: Agenda,
         requests: Requests,
-        watches: Watches,
         clients: Mapping[str, CphClient],
         noting: Noting,
-        cadence: Cadence,
+        timing: Timing,
         clock: Callable[[], datetime],
+        crash_point: Callable[[str], None],
     ) -> None:
         self._agenda = agenda
         self._requests = requests
-        self._watches = watches
         self._clients = clients
         self._noting = noting
-        self._cadence = cadence
+        self._timing = timing
         self._clock = clock
+        self._crash_point = crash_point
 
     def prepare(self, claimed: Sequence[Claimed]) -> list[RollCall]:
-        """A request that a job has newly joined is asked for alone: only so is it known whose jobs are shown."""
+        """One call for many, but for those of which it must be known whose jobs are shown."""
         pairs = list(zip(claimed, self._requests.load(claimed), strict=True))
-        alone = [RollCall((item,), (request,)) for item, request in pairs if request.joined]
+        alone = [RollCall((item,), (request,)) for item, request in pairs if request.alone]
         together: dict[str, list[tuple[Claimed, Request]]] = {}
         for item, request in pairs:
-            if not request.joined:
+            if not request.alone:
                 together.setdefault(request.project, []).append((item, request))
         batches = [
             found[first : first + REQUESTS_AT_ONCE]
@@ -69,48 +76,66 @@ class Listing:
         return alone + [RollCall(*(tuple(column) for column in zip(*batch, strict=True))) for batch in batches]
 
     def do(self, task: RollCall) -> list[Call]:
-        wanted = [request.id for request in task.requests if request.joined or request.shown]
+        wanted = [request.id for request in task.requests if request.wanted]
         client = self._clients.get(task.project)
         if not wanted or client is None:
             now = self._clock()
-            return [self._requests.listed(item, now, now + self._cadence.ceiling) for item in task.claimed]
-        answer = client.list_jobs(wanted)
+            return [self._requests.unheard(item, now, now + self._timing.longest) for item in task.claimed]
+        answer = client.list_jobs(wanted, task.enough)
         return [*self._after(task, answer), *self._noting.after(task.project, client, answer, self._clock())]
 
     def _after(self, task: RollCall, answer: Answer) -> list[Call]:
         match answer:
             case NoSuchRequest() if len(task.requests) > 1:
-                calls = [call for one in task.one_by_one() for call in self.do(one)]
-                return [*calls, self._agenda.spend(task.project, 1)]
+                return self._one_by_one(task)
             case Unanswered():
                 return self._after_silence(task, answer)
+            case MayNotList(reason):
+                return self._by_ids(task, reason)
             case Listed():
                 return self._after_list(task, answer)
             case NoSuchRequest():
                 return self._after_list(task, NOTHING)
 
+    def _one_by_one(self, task: RollCall) -> list[Call]:
+        client, calls, silence = self._clients[task.project], [self._agenda.spend(task.project, 1)], None
+        for one in task.one_by_one():
+            # What pauses the project is the answer to the others too.
+            answer = silence or client.list_jobs([request.id for request in one.requests], one.enough)
+            silence = answer if isinstance(answer, Unanswered) and answer.pause else None
+            calls += self._after(one, answer)
+        return calls
+
     def _after_list(self, task: RollCall, answer: Listed) -> list[Call]:
+        if answer.ended:
+            self._crash_point("poll.ended")
         now = self._clock()
-        ended = {job.job_id: job for job in answer.ended}
         calls = [self._agenda.spend(task.project, answer.calls - len(task.requests))]
         for item, request in zip(task.claimed, task.requests, strict=True):
             members = request.joined | request.shown
-            # Where one has joined, others of the same request may be waiting to be asked for one by one.
-            mine, running = (ended.keys(), answer.running) if request.joined else (members & ended.keys(), frozenset())
-            for job_id in mine:
-                job = replace(ended[job_id], request_id=request.id)
-                calls.append(self._watches.complete_listed(request.project, job, now))
-                if job_id in members:  # of the others, nobody may wait for some
-                    logs.event("job.ended", project=request.project, job_id=job_id, state=job.state)
-            missing = members - answer.running - ended.keys()
-            due = now + self._cadence.wait(now - request.since)
-            calls.append(self._requests.listed(item, now, due, shown=running - request.shown, missing=missing))
+            # All of a list of its own: somebody may be waiting for others of the request too.
+            running = answer.running if request.alone else members & answer.running
+            ended = [
+                replace(job, request_id=request.id) for job in answer.ended if request.alone or job.job_id in members
+            ]
+            for job in ended:
+                if request.looked_for or job.job_id in members:
+                    logs.event("job.ended", project=request.project, job_id=job.job_id, state=job.state)
+            calls += self._timing.learn(request, (job for job in ended if job.job_id in request.shown), now)
+            due = self._timing.due(request, now)
+            calls.append(self._requests.listed((item, request), now, due, running=running, ended=ended))
         return calls
+
+    def _by_ids(self, task: RollCall, reason: str) -> list[Call]:
+        """Nothing can be said of who looks for the jobs of a request: only its deadline ends that."""
+        remedy = "grant cph:jobs:list: without it each job costs calls of its own, and requests show no jobs"
+        logs.event("project.may_not_list", level=logging.WARNING, project=task.project, reason=reason, remedy=remedy)
+        now = self._clock()
+        due = now + self._timing.longest
+        return [self._requests.unlisted(asked, now, due) for asked in zip(task.claimed, task.requests, strict=True)]
 
     def _after_silence(self, task: RollCall, answer: Unanswered) -> list[Call]:
         now = self._clock()
         calls = hush(self._agenda, task.project, answer, now)
-        for item, request in zip(task.claimed, task.requests, strict=True):
-            due = now + max(answer.pause or timedelta(), self._cadence.wait(now - request.since))
-            calls.append(self._requests.listed(item, now, due))
-        return calls
+        asked = zip(task.claimed, task.requests, strict=True)
+        return [*calls, *(self._requests.unheard(item, now, self._timing.due(request, now)) for item, request in asked)]

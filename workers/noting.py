@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from app.cph.client import CphClient, Listing, Outcome, Unanswered
+from app import logs
+from app.cph.client import CphClient, Listing, MayNotList, Outcome, Unanswered
 from app.domain.project_health import ProjectHealth
 from app.store.agenda import Agenda
 from app.store.project_healths import note
@@ -21,14 +22,18 @@ class Noting:
     def __init__(self, agenda: Agenda, rate_of: Callable[[str], float | None]) -> None:
         self._agenda = agenda
         self._rate_of = rate_of
-        self._noted: dict[tuple[str, bool], datetime] = {}
+        self._noted: dict[tuple[str, type[Outcome | Listing] | None], datetime] = {}
 
     def after(self, project: str, client: CphClient, outcome: Outcome | Listing, now: datetime) -> list[Call]:
         """Answers and failures each once a second: a failure that pauses the project is told at once."""
-        key = (project, isinstance(outcome, Unanswered))
+        # Who may not list is known to CPH, but perhaps may not ask for anything.
+        accepted = not isinstance(outcome, Unanswered | MayNotList)
+        key = (project, None if accepted else type(outcome))
         if key in self._noted and now < self._noted[key] + NOTE_EVERY:
             return []
         self._noted[key] = now
+        if accepted and self._agenda.accept(project, now):
+            logs.event("project.answers_again", project=project)
         # The rate as well: it may have changed, or a Redis without its last second may have lost it.
         return [note(project, _health(client, outcome, now)), self._agenda.set_rate(project, self._rate_of(project))]
 
@@ -36,13 +41,7 @@ class Noting:
 def _health(client: CphClient, outcome: Outcome | Listing, now: datetime) -> ProjectHealth:
     expire_at, ahead = client.credentials_expire_at, client.clock_ahead
     match outcome:
-        case Unanswered(reason, unauthenticated=refused):
-            return ProjectHealth(
-                failed_at=now,
-                failure=reason,
-                refused=refused,
-                credentials_expire_at=expire_at,
-                clock_ahead=ahead,
-            )
+        case Unanswered(reason):
+            return ProjectHealth(failed_at=now, failure=reason, credentials_expire_at=expire_at, clock_ahead=ahead)
         case _:
             return ProjectHealth(answered_at=now, credentials_expire_at=expire_at, clock_ahead=ahead)

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from app import logs
 from app.cph.client import Answered, CphClient, Outcome, Unanswered, Unknown
 from app.cph.reading import STATES
-from app.domain.cadence import Cadence
 from app.domain.job import Job, JobState
 from app.store.agenda import Agenda, Claimed
 from app.store.requests import Requests, is_request
@@ -17,6 +16,7 @@ from app.store.watches import Watch, Watches
 from workers.listing import Listing, RollCall
 from workers.noting import Noting
 from workers.silence import hush
+from workers.timing import Timing
 
 NO_PROJECT_PAUSE = timedelta(minutes=1)
 
@@ -37,7 +37,7 @@ class Polling:
         watches: Watches,
         requests: Requests,
         clients: Mapping[str, CphClient],
-        cadence: Cadence,
+        timing: Timing,
         lost_grace: timedelta,
         noting: Noting,
         clock: Callable[[], datetime],
@@ -49,14 +49,14 @@ class Polling:
         self._listing = Listing(
             agenda=agenda,
             requests=requests,
-            watches=watches,
             clients=clients,
             noting=noting,
-            cadence=cadence,
+            timing=timing,
             clock=clock,
+            crash_point=crash_point,
         )
         self._clients = clients
-        self._cadence = cadence
+        self._timing = timing
         self._lost_grace = lost_grace
         self._noting = noting
         self._clock = clock
@@ -70,6 +70,7 @@ class Polling:
         return [*questions, *(self._listing.prepare(requests) if requests else [])]
 
     def do(self, task: Question | RollCall) -> Sequence[Call]:
+        self._crash_point("poll.claimed")
         return self._listing.do(task) if isinstance(task, RollCall) else self._ask(task)
 
     def _ask(self, task: Question) -> Sequence[Call]:
@@ -92,17 +93,17 @@ class Polling:
                 return self._after_silence(task, outcome, now)
 
     def _after_answer(self, task: Question, job: Job, now: datetime) -> list[Call]:
+        watch = task.watch
         if job.state.ended:
             self._crash_point("poll.ended")
-            logs.event("job.ended", project=task.watch.project, job_id=job.job_id, state=job.state)
-            return [self._watches.complete(task.claimed, job, now)]
+            logs.event("job.ended", project=watch.project, job_id=watch.job_id, state=job.state)
+            seen_running = [job] if watch.was_shown else []
+            return [self._watches.complete(task.claimed, job, now), *self._timing.learn(watch, seen_running, now)]
         if job.status not in STATES:
-            logs.event("job.status_unknown", level=logging.WARNING, job_id=job.job_id, status=job.status)
-        # Its age by our own clock, since it was first registered: `begin_time` may be years ago, or wrong.
-        due = now + self._cadence.wait(now - task.watch.since)
-        calls = [self._watches.postpone(task.claimed, task.watch, due, job)]
-        if job.request_id and job.request_id != task.watch.request_id:
-            calls.append(self._requests.join(task.watch.project, job.job_id, job.request_id, now))
+            logs.event("job.status_unknown", level=logging.WARNING, job_id=watch.job_id, status=job.status)
+        calls = [self._watches.postpone(task.claimed, watch, self._timing.due(watch, now), now, job)]
+        if job.request_id and job.request_id != watch.request_id:
+            calls.append(self._requests.join(watch.project, watch.job_id, job.request_id, now))
         return calls
 
     def _after_unknown(self, task: Question, now: datetime) -> Call:
@@ -111,13 +112,12 @@ class Polling:
         if now >= lost_at:
             logs.event("job.lost", level=logging.WARNING, project=watch.project, job_id=watch.job_id)
             return self._watches.complete(task.claimed, Job(watch.job_id, JobState.LOST), now)
-        due = min(now + self._cadence.wait(now - watch.since), lost_at)
+        due = min(self._timing.due(watch, now), lost_at)
         return self._watches.postpone_unknown(task.claimed, watch, due, now)
 
     def _after_silence(self, task: Question, answer: Unanswered, now: datetime) -> list[Call]:
         """Wait and go on: the deadline of each registration sees to it that silence is no outcome."""
-        due = now + max(answer.pause or timedelta(), self._cadence.wait(now - task.watch.since))
         return [
-            self._watches.postpone(task.claimed, task.watch, due),
+            self._watches.postpone(task.claimed, task.watch, self._timing.due(task.watch, now), now),
             *hush(self.agenda, task.claimed.lane, answer, now),
         ]

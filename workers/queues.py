@@ -7,7 +7,7 @@ from rq import Queue, SimpleWorker
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from app.runtime import DELIVER, POLL
+from app.store.agenda import DELIVER, POLL
 from app.store.connection import Client
 
 KINDS = (POLL, DELIVER)

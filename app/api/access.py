@@ -9,6 +9,7 @@ from werkzeug.exceptions import Forbidden, Unauthorized
 from app.domain.access import Principal, Scope
 
 READING = ("GET", "HEAD")
+SENDING = ("/v1/deliveries", "/v1/destinations")  # whoever writes here says what is sent, and when
 
 
 class Access:
@@ -22,7 +23,7 @@ class Access:
         if not f"{request.path}/".startswith("/v1/"):
             return
         g.principal = self._principal()
-        scope = Scope.REGISTRATIONS_READ if request.method in READING else Scope.REGISTRATIONS_WRITE
+        scope = _needed(request.method, request.path)
         if not g.principal.may(scope):
             raise Forbidden(f"this key lacks the scope {scope}")
 
@@ -33,6 +34,12 @@ class Access:
             detail = "send `Authorization: Bearer <key>` with a key that is valid"
             raise Unauthorized(detail, www_authenticate=WWWAuthenticate("bearer"))
         return principal
+
+
+def _needed(method: str, path: str) -> Scope:
+    if method in READING:
+        return Scope.REGISTRATIONS_READ
+    return Scope.DELIVERIES_WRITE if f"{path}/".startswith(SENDING) else Scope.REGISTRATIONS_WRITE
 
 
 def tenant() -> str:

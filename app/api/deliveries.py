@@ -1,20 +1,22 @@
-"""/v1/deliveries: the log."""
+"""/v1/deliveries: the log, and once more."""
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from flask import Response
 from pydantic import BaseModel, ConfigDict, Field
-from werkzeug.exceptions import NotFound
+from werkzeug.exceptions import Conflict, NotFound
 
 from app.api.access import tenant
 from app.api.fields import DeliveryCursor, GivenMoment, Limit, Moment, PreciseMoment, encode_cursor
+from app.api.idempotency import IdempotencyHeader, once
 from app.api.routes import Routes, json_answer
 from app.domain.delivery import DeliveryState
-from app.domain.event import EventType
+from app.domain.event import EventType, OwnEventType
 from app.domain.times import from_ms
 from app.domain.verdict import Verdict
-from app.store.deliveries import Deliveries, Delivery
+from app.runtime import Runtime
+from app.store.deliveries import DeadOnes, Delivery
 
 
 class DeliveryPath(BaseModel):
@@ -28,11 +30,33 @@ class DeliveryQuery(BaseModel):
     cursor: DeliveryCursor | None = None
     registration_id: str | None = None
     state: DeliveryState | None = None
+    destination: str | None = None
     since: GivenMoment | None = None
     until: GivenMoment | None = None
 
     def wants(self, delivery: Delivery) -> bool:
-        return self.registration_id in (None, delivery.registration_id) and self.state in (None, delivery.state)
+        return (
+            self.registration_id in (None, delivery.registration_id)
+            and self.state in (None, delivery.state)
+            and self.destination in (None, delivery.destination)
+        )
+
+
+class RedeliverRequest(BaseModel):
+    """Which of the dead deliveries: as in the list of deliveries."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    state: Literal["dead"]
+    destination: str | None = None
+    registration_id: str | None = None
+    since: GivenMoment | None = None
+    until: GivenMoment | None = None
+    dry_run: bool = Field(False, strict=True, description="Only counts them.")
+
+
+class Redelivered(BaseModel):
+    count: int
 
 
 class AttemptView(BaseModel):
@@ -40,6 +64,7 @@ class AttemptView(BaseModel):
     id: str
     started_at: PreciseMoment
     took_ms: int
+    timings: dict[str, float] = Field({}, description="Where the time went, as far as it came.")
     verdict: Verdict
     status_code: int | None = None
     error: str | None = None
@@ -57,14 +82,15 @@ class AttemptView(BaseModel):
 class DeliveryView(BaseModel):
     id: str
     event_id: str
-    type: EventType
+    type: EventType | OwnEventType
     registration_id: str
-    job_id: str
+    job_id: str | None = Field(description="None for all jobs of the registration together.")
     destination: str
     state: DeliveryState
     attempt_count: int
     created_at: Moment
     next_at: Moment | None
+    reason: str | None = Field(description="Why it is dead.")
 
     @classmethod
     def of(cls, delivery: Delivery, **more: list[AttemptView]) -> Self:
@@ -79,6 +105,7 @@ class DeliveryView(BaseModel):
             attempt_count=delivery.attempts,
             created_at=delivery.created_at,
             next_at=delivery.next_at,
+            reason=delivery.death.words if delivery.death else None,
             **more,
         )
 
@@ -93,13 +120,18 @@ class DeliveryPage(BaseModel):
 
 
 class DeliveryViews:
-    def __init__(self, deliveries: Deliveries) -> None:
-        self._deliveries = deliveries
+    def __init__(self, runtime: Runtime) -> None:
+        self._deliveries = runtime.deliveries
+        self._claims = runtime.claims
+        self._clock = runtime.clock
+        self._rate = runtime.settings.redeliver_rate
 
     def routes(self) -> Routes:
         routes = Routes("deliveries")
         routes.get("/deliveries", responses={200: DeliveryPage})(self.list)
         routes.get("/deliveries/<id>", responses={200: DeliveryWithAttempts})(self.show)
+        routes.post("/deliveries/<id>/redeliver", responses={202: DeliveryWithAttempts})(self.redeliver)
+        routes.post("/deliveries/redeliver", responses={202: Redelivered})(self.redeliver_dead)
         return routes
 
     def list(self, query: DeliveryQuery) -> Response:
@@ -117,9 +149,35 @@ class DeliveryViews:
 
     def show(self, path: DeliveryPath) -> Response:
         """One delivery and its attempts, oldest first."""
-        known = self._deliveries.get(tenant(), path.id)
+        return json_answer(self._shown(path.id))
+
+    def redeliver(self, path: DeliveryPath, header: IdempotencyHeader) -> Response:
+        """Send the same event once more, now; the schedule begins anew."""
+        return json_answer(once(self._claims, header, lambda: self._redelivered(path.id)), 202)
+
+    def redeliver_dead(self, header: IdempotencyHeader, body: RedeliverRequest) -> Response:
+        """Send dead deliveries once more, oldest first and paced; what has been redelivered is dead no more."""
+        return json_answer(once(self._claims, header, lambda: self._dead_redelivered(body)), 202)
+
+    def _redelivered(self, id: str) -> str:
+        state = self._deliveries.redeliver(tenant(), id, self._clock())
+        if state is None:
+            raise NotFound
+        if state is DeliveryState.CANCELLED:
+            raise Conflict("its registration is cancelled: nothing is sent for it any more")
+        return self._shown(id)
+
+    def _dead_redelivered(self, body: RedeliverRequest) -> str:
+        which = DeadOnes(
+            registration_id=body.registration_id, destination=body.destination, since=body.since, until=body.until
+        )
+        count = self._deliveries.redeliver_dead(tenant(), which, self._clock(), rate=self._rate, dry_run=body.dry_run)
+        return Redelivered(count=count).model_dump_json()
+
+    def _shown(self, id: str) -> str:
+        known = self._deliveries.get(tenant(), id)
         if known is None:
             raise NotFound
         delivery, lines = known
         attempts = [AttemptView.of(line) for line in lines]
-        return json_answer(DeliveryWithAttempts.of(delivery, attempts=attempts).model_dump_json())
+        return DeliveryWithAttempts.of(delivery, attempts=attempts).model_dump_json()

@@ -1,4 +1,4 @@
-"""Types that several models share: moments, cursors, limits."""
+"""Types that several models share: moments, cursors, limits, secrets."""
 
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
+from app.domain.signature import secret_bytes
 from app.domain.times import rfc3339
 
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
@@ -24,9 +25,17 @@ def _refuse_other_spellings(text: str) -> str:
     return text
 
 
+def _is_secret(secret: str) -> str:
+    secret_bytes(secret)
+    return secret
+
+
 Moment = Annotated[datetime, PlainSerializer(rfc3339), DATE_TIME]
 PreciseMoment = Annotated[datetime, PlainSerializer(_to_the_millisecond), DATE_TIME]
 GivenMoment = Annotated[AwareDatetime, BeforeValidator(_refuse_other_spellings), DATE_TIME]
+GivenSecret = Annotated[
+    str, AfterValidator(_is_secret), Field(description="`whsec_` + base64 of 24 to 64 bytes; made when left out.")
+]
 Limit = Annotated[int, Field(ge=1, le=200)]
 
 
@@ -51,4 +60,5 @@ def decode_cursor(pattern: str) -> Callable[[str], str]:
 
 
 RegistrationCursor = Annotated[str, AfterValidator(decode_cursor(r"reg_[0-9a-z]{26}"))]
+DestinationCursor = Annotated[str, AfterValidator(decode_cursor(r"[0-9]{13}:[!-~]+"))]
 DeliveryCursor = Annotated[str, AfterValidator(decode_cursor(r"[0-9]{13}:dlv_[0-9a-z]{26}"))]

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from app.api.fields import Moment
 from app.api.routes import Routes, json_answer
 from app.clients import address
+from app.domain.budget import Budget
 from app.domain.project_health import ProjectHealth, ProjectState
 from app.projects import Project
 from app.runtime import Runtime
@@ -20,20 +21,42 @@ class ProjectError(BaseModel):
     reason: str
 
 
+class BudgetView(BaseModel):
+    rate: float = Field(description="Calls a second that are allowed now.")
+    learned_rate: float | None = Field(description="What CPH's 429s have taught, while it holds.")
+    calls_left: int = Field(description="What may be called at once.")
+    paused_until: Moment | None = Field(description="Nothing is asked before; for a refused project, the next try.")
+
+    @classmethod
+    def of(cls, budget: Budget) -> Self:
+        learned = budget.learned_rate
+        return cls(
+            rate=round(budget.rate, 3),
+            learned_rate=None if learned is None else round(learned, 3),
+            calls_left=max(0, int(budget.calls_left)),
+            paused_until=budget.paused_until,
+        )
+
+
 class ProjectView(BaseModel):
     name: str
     project_id: str
     endpoint: str | None = Field(description="Host of its CPH.")
     state: ProjectState = Field(description="`refused`: an operator must act; `waiting`: no answer, or not asked yet.")
+    refused_since: Moment | None
     last_answer_at: Moment | None
     last_error: ProjectError | None
-    rate: float = Field(description="Calls a second, all workers together.")
+    rate: float = Field(description="Calls a second, all workers together, as it was set.")
+    budget: BudgetView
+    late_s: int = Field(description="For how long the oldest poll that is due has waited.")
     credentials_expire_at: Moment | None
     clock_ahead_s: int | None = Field(description="How much later it is by CPH's clock than by the bridge's.")
     hint: str | None = Field(description="What an operator should do.")
 
     @classmethod
-    def of(cls, name: str, project: Project, health: ProjectHealth, rate: float, now: datetime) -> Self:
+    def of(
+        cls, name: str, project: Project, *, health: ProjectHealth, budget: Budget, rate: float, now: datetime
+    ) -> Self:
         failed = health.failed_at and ProjectError(at=health.failed_at, reason=health.failure or "")
         ahead = health.clock_ahead
         return cls(
@@ -41,12 +64,15 @@ class ProjectView(BaseModel):
             project_id=project.project_id,
             endpoint=urlsplit(address(project) or "").netloc or None,
             state=health.state,
+            refused_since=health.refused_since,
             last_answer_at=health.answered_at,
             last_error=failed,
             rate=project.rate or rate,
+            budget=BudgetView.of(budget),
+            late_s=int(budget.late.total_seconds()),
             credentials_expire_at=health.credentials_expire_at,
             clock_ahead_s=None if ahead is None else round(ahead.total_seconds()),
-            hint=health.remedy(now),
+            hint=health.remedy(now) or budget.remedy(),
         )
 
 
@@ -68,10 +94,11 @@ class ProjectViews:
         """CPH projects, in the order of the settings."""
         runtime = self._runtime
         projects = dict(runtime.project_settings)
-        healths = runtime.project_healths.of(tuple(projects))
         now, rate = runtime.clock(), runtime.settings.cph_rate
+        healths = runtime.project_healths.of(tuple(projects))
+        budgets = runtime.polls_due.budgets(tuple(projects), now)
         items = [
-            ProjectView.of(name, project, health, rate, now)
-            for (name, project), health in zip(projects.items(), healths, strict=True)
+            ProjectView.of(name, project, health=health, budget=budget, rate=rate, now=now)
+            for (name, project), health, budget in zip(projects.items(), healths, budgets, strict=True)
         ]
         return json_answer(ProjectPage(items=items, next_cursor=None).model_dump_json())

@@ -2,17 +2,20 @@
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from app.api.fields import Limit, Moment, RegistrationCursor, encode_cursor
+from app.api.fields import GivenSecret, Limit, Moment, RegistrationCursor, encode_cursor
+from app.api.idempotency import IdempotencyHeader
 from app.domain.callback_url import CallbackUrl
 from app.domain.event import EventType
+from app.domain.headers import MOST
 from app.domain.job import JobState
-from app.domain.registration import Progress, Registration, RegistrationState
-from app.domain.signature import secret_bytes
+from app.domain.registration import Notify, Progress, Registration, RegistrationState
+from app.domain.verdict import Verdict
 
 METADATA_BYTES = 4096
 DEADLINE_S = 7_200
@@ -26,11 +29,6 @@ def _each_once(events: list[EventType]) -> list[EventType]:
     return events
 
 
-def _is_secret(secret: str) -> str:
-    secret_bytes(secret)
-    return secret
-
-
 def _small(metadata: dict[str, Any]) -> dict[str, Any]:
     if len(json.dumps(metadata, separators=(",", ":"), ensure_ascii=False).encode()) > METADATA_BYTES:
         raise ValueError(f"must be at most {METADATA_BYTES} bytes as compact JSON")
@@ -42,32 +40,34 @@ def _well_formed(traceparent: str) -> str | None:
     return traceparent if TRACEPARENT.fullmatch(traceparent) else None
 
 
-# CPH's ids have 32 or 36 characters; nothing says that they will stay so.
+# Of requests as well. CPH's ids have 32 or 36 characters; nothing says that they will stay so.
 JobId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
+Format = Literal["auto", "standard"]
 Events = Annotated[list[EventType], Field(min_length=1, json_schema_extra={"uniqueItems": True})]
 
 
 class RegistrationRequest(BaseModel):
-    """Exactly one of `job_id` and `job_ids`."""
+    """Exactly one of `job_id`, `job_ids`, `request_id` and `submission`."""
 
     model_config = ConfigDict(extra="forbid")
 
     callback_url: str
     job_id: JobId | None = None
     job_ids: Annotated[list[JobId], Field(min_length=1, max_length=1_000)] | None = None
+    request_id: JobId | None = Field(None, description="All jobs of this CPH request.")
+    submission: dict[str, Any] | None = Field(None, description="CPH's answer to an asynchronous call, as it came.")
     project: str | None = Field(None, description="May be left out when there is just one.")
-    format: Literal["auto", "standard"] = "auto"
+    format: Format = "auto"
     events: Annotated[Events, AfterValidator(_each_once)] = list(EventType)
-    notify: Literal["each"] = "each"
-    secret: Annotated[str, AfterValidator(_is_secret)] | None = Field(
-        None, description="`whsec_` + base64 of 24 to 64 bytes; made when left out."
-    )
+    notify: Notify = Notify.EACH
+    secret: GivenSecret | None = None
+    headers: dict[str, str] = Field({}, description="More request headers.", json_schema_extra={"maxProperties": MOST})
     metadata: Annotated[dict[str, Any], AfterValidator(_small)] = {}
     deadline_s: int = Field(DEADLINE_S, ge=10, le=604_800, strict=True)
+    verify: bool = Field(False, strict=True, description="Sends a `callback.test` at once, while the jobs still run.")
 
 
-class RegistrationHeaders(BaseModel):
-    idempotency_key: str | None = Field(None, alias="Idempotency-Key", pattern=r"^[\x20-\x7e]{1,255}$")
+class RegistrationHeaders(IdempotencyHeader):
     traceparent: Annotated[str, AfterValidator(_well_formed)] | None = None
 
 
@@ -82,6 +82,7 @@ class RegistrationQuery(BaseModel):
     cursor: RegistrationCursor | None = None
     state: RegistrationState | None = None
     job_id: str | None = None
+    request_id: str | None = None
     project: str | None = None
 
     def wants(self, known: tuple[Registration, Progress]) -> bool:
@@ -89,13 +90,23 @@ class RegistrationQuery(BaseModel):
         return (
             self.state in (None, progress.state)
             and self.project in (None, registration.project)
+            and self.request_id in (None, registration.request_id)
             and (self.job_id is None or self.job_id in progress.jobs)
         )
 
 
 class JobView(BaseModel):
-    job_id: str
+    job_id: str | None = Field(description="None for a request that CPH has shown no job of.")
     state: JobState
+
+
+class RefusedJobView(JobView):
+    """What CPH refused at once."""
+
+    job_id: None = None
+    phone_id: str | None
+    server_id: str | None
+    error_code: str | None
 
 
 class DeliveryCounts(BaseModel):
@@ -109,13 +120,18 @@ class RegistrationView(BaseModel):
     state: RegistrationState
     project: str
     format: Literal["standard"] = "standard"
-    notify: Literal["each"] = "each"
+    notify: Notify
     callback_url: str = Field(description="Masked.")
+    callback_gone: bool = Field(description="It has answered 410: it is not called any more.")
+    callback_verified: bool | None = Field(description="None while not tried; then whether the last try arrived.")
+    callback_verdict: Verdict | None = Field(description="What came of that try.")
     events: tuple[EventType, ...]
+    headers: list[str] | None = Field(description="Their names; None while the bridge lacks the key that opens them.")
     metadata: dict[str, Any]
     created_at: Moment
     deadline_at: Moment
-    jobs: list[JobView]
+    request_id: str | None
+    jobs: list[RefusedJobView | JobView]
     deliveries: DeliveryCounts
 
     @classmethod
@@ -124,12 +140,18 @@ class RegistrationView(BaseModel):
             id=registration.id,
             state=progress.state,
             project=registration.project,
-            callback_url=_masked(registration),
+            notify=registration.notify,
+            callback_url=_masked(registration) if progress.opened else f"{registration.destination}/…",
+            callback_gone=progress.gone,
+            callback_verified=None if progress.tested is None else progress.tested is Verdict.DELIVERED,
+            callback_verdict=progress.tested,
             events=registration.events,
+            headers=list(registration.headers) if progress.opened else None,
             metadata=dict(registration.metadata),
             created_at=registration.created_at,
             deadline_at=registration.deadline_at,
-            jobs=[JobView(job_id=job_id, state=state) for job_id, state in progress.jobs.items()],
+            request_id=registration.request_id,
+            jobs=[*_jobs(registration, progress)],
             deliveries=DeliveryCounts(pending=progress.pending, delivered=progress.delivered, dead=progress.dead),
             **more,
         )
@@ -146,6 +168,19 @@ class RegistrationPage(BaseModel):
     @classmethod
     def of(cls, found: list[tuple[Registration, Progress]], cursor: str | None) -> Self:
         return cls(items=[RegistrationView.of(*known) for known in found], next_cursor=encode_cursor(cursor))
+
+
+def _jobs(registration: Registration, progress: Progress) -> Iterator[RefusedJobView | JobView]:
+    """Those that have no id first."""
+    for job in registration.ended:
+        if job.job_id is None:
+            yield RefusedJobView(
+                state=job.state, phone_id=job.phone_id, server_id=job.server_id, error_code=job.error_code
+            )
+    if progress.unseen:
+        yield JobView(job_id=None, state=progress.unseen)
+    for job_id, state in progress.jobs.items():
+        yield JobView(job_id=job_id, state=state)
 
 
 def _masked(registration: Registration) -> str:

@@ -1,15 +1,17 @@
 """/v1/registrations: taken, shown, cancelled."""
 
 import json
+import logging
 import secrets
 import time
 from datetime import timedelta
-from hashlib import sha256
 
-from flask import Response, request
+from flask import Response
 from werkzeug.exceptions import NotFound
 
+from app import logs
 from app.api.access import tenant
+from app.api.idempotency import first_answer
 from app.api.registration_models import (
     RegistrationCreated,
     RegistrationHeaders,
@@ -20,18 +22,19 @@ from app.api.registration_models import (
     RegistrationView,
 )
 from app.api.routes import Routes, json_answer
-from app.domain import callback_url
+from app.cph.submission import Submission, read_submission
+from app.domain import callback_url, headers
 from app.domain.errors import InvalidField
 from app.domain.ids import RANDOM_BITS, new_id
 from app.domain.job import JobState
 from app.domain.registration import Progress, Registration, RegistrationState
-from app.domain.signature import new_secret
+from app.domain.signature import FRESH_SECRET_BYTES, new_secret
 from app.domain.times import from_ms, to_ms
 from app.runtime import Runtime
-from app.store.registrations import Idempotency
 
-SECRET_BYTES = 32
 LOOK_EVERY_S = 0.05
+TARGETS = ("job_id", "job_ids", "request_id", "submission")
+EVENTS_HINT = "each sends job.… events, all sends group.finished, both sends both"
 
 
 class RegistrationViews:
@@ -50,25 +53,22 @@ class RegistrationViews:
     def register(self, header: RegistrationHeaders, body: RegistrationRequest) -> Response:
         """Tell a URL when jobs end."""
         registration = self._registration(header, body)
-        progress = Progress(
-            state=RegistrationState.WATCHING,
-            jobs=dict.fromkeys(registration.job_ids, JobState.PENDING),
-            pending=0,
-            delivered=0,
-            dead=0,
-        )
+        jobs = dict.fromkeys(registration.job_ids, JobState.PENDING)
+        jobs |= {job.job_id: job.state for job in registration.ended if job.job_id}
+        progress = Progress(state=RegistrationState.WATCHING, jobs=jobs)
         # Before it is taken: with an Idempotency-Key the answer is kept along with it.
         answer = RegistrationCreated.of(registration, progress, secret=registration.secret).model_dump_json()
-        earlier = self._registrations.add(registration, _idempotency(header.idempotency_key, answer))
+        earlier = self._registrations.add(registration, header.of(answer))
         if earlier is None:
             return _created(registration.id, answer)
-        if earlier.answer is None:
-            raise InvalidField("/headers/Idempotency-Key", "was used with another body within the last 24 hours")
-        return _created(json.loads(earlier.answer)["id"], earlier.answer)
+        answer = first_answer(earlier)
+        return _created(json.loads(answer)["id"], answer)
 
     def list(self, query: RegistrationQuery) -> Response:
         """Registrations, newest first."""
         found, cursor = self._registrations.page(tenant(), limit=query.limit, cursor=query.cursor, wanted=query.wants)
+        for known in found:
+            _tell_if_unopened(*known)
         return json_answer(RegistrationPage.of(found, cursor).model_dump_json())
 
     def show(self, path: RegistrationPath) -> Response:
@@ -76,6 +76,7 @@ class RegistrationViews:
         known = self._registrations.get(tenant(), path.id)
         if known is None:
             raise NotFound
+        _tell_if_unopened(*known)
         return json_answer(RegistrationView.of(*known).model_dump_json())
 
     def cancel(self, path: RegistrationPath) -> Response:
@@ -90,21 +91,31 @@ class RegistrationViews:
     def _registration(self, header: RegistrationHeaders, body: RegistrationRequest) -> Registration:
         # To the millisecond, as it is kept: it must not look different later.
         now = from_ms(to_ms(self._runtime.clock()))
-        url = callback_url.parse(body.callback_url, self._runtime.address_policy)
-        return Registration(
+        url = callback_url.parse(body.callback_url, self._runtime.address_policy, tenant())
+        headers.check(body.headers)
+        target = _target(body)
+        registration = Registration(
             id=new_id("reg", to_ms(now), secrets.randbits(RANDOM_BITS)),
             tenant=tenant(),
             project=self._project(body.project),
-            job_ids=_job_ids(body),
+            job_ids=target.job_ids,
             callback_url=url.raw,
             destination=url.origin,
-            secret=body.secret or new_secret(secrets.token_bytes(SECRET_BYTES)),
+            secret=body.secret or new_secret(secrets.token_bytes(FRESH_SECRET_BYTES)),
             events=tuple(body.events),
             metadata=body.metadata,
             created_at=now,
             deadline_at=now + timedelta(seconds=body.deadline_s),
             traceparent=header.traceparent,
+            notify=body.notify,
+            request_id=target.request_id,
+            ended=target.ended,
+            headers=body.headers,
+            verify=body.verify,
         )
+        if not registration.told_of:
+            raise InvalidField("/events", f"none of them is sent with notify={body.notify}", EVENTS_HINT)
+        return registration
 
     def _project(self, name: str | None) -> str:
         projects = self._runtime.projects
@@ -118,16 +129,22 @@ class RegistrationViews:
         raise InvalidField("/project", "must name a configured CPH project", f"one of: {', '.join(projects)}")
 
 
-def _job_ids(body: RegistrationRequest) -> tuple[str, ...]:
-    if (body.job_id is None) == (body.job_ids is None):
-        raise InvalidField("/job_id", "exactly one of job_id and job_ids must be given")
-    return (body.job_id,) if body.job_id else tuple(dict.fromkeys(body.job_ids or ()))
+def _target(body: RegistrationRequest) -> Submission:
+    """Whose end to wait for; whatever the caller named, it is what CPH's answer to a submission would have said."""
+    given = [name for name in TARGETS if getattr(body, name) is not None]
+    if len(given) != 1:
+        name = given[-1] if given else TARGETS[0]
+        raise InvalidField(f"/{name}", f"exactly one of {', '.join(TARGETS)} must be given")
+    if body.submission is not None:
+        return read_submission(body.submission)
+    job_ids = (body.job_id,) if body.job_id else tuple(dict.fromkeys(body.job_ids or ()))
+    return Submission(body.request_id, job_ids, ended=())
 
 
-def _idempotency(key: str | None, answer: str) -> Idempotency | None:
-    if key is None:
-        return None
-    return Idempotency(sha256(key.encode()).hexdigest(), sha256(request.get_data()).hexdigest(), answer)
+def _tell_if_unopened(registration: Registration, progress: Progress) -> None:
+    if not progress.opened:
+        remedy = "add the key that sealed it to BRIDGE_SECRET_KEYS again, last"
+        logs.event("registration.unopened", level=logging.ERROR, registration_id=registration.id, remedy=remedy)
 
 
 def _created(id: str, answer: str) -> Response:

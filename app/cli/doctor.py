@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.text import Text
 
 from app.cph.client import CphClient, Unanswered
+from app.domain.budget import Budget
 from app.domain.errors import OperatorError, Unavailable
-from app.domain.project_health import CHECK_CREDENTIALS, ProjectHealth, ProjectState
+from app.domain.project_health import CHECK_CREDENTIALS, TRY_AT_ONCE, ProjectHealth
 from app.runtime import Runtime
 from app.settings import load
 
@@ -160,7 +161,17 @@ def judge_project(name: str, seen: ProjectHealth, now: datetime) -> Iterator[Fin
 
 def _noted(name: str, runtime: Runtime) -> Iterator[Finding]:
     """What poll workers met: they run elsewhere, and may have other credentials."""
+    now = runtime.clock()
     [health] = runtime.project_healths.of([name])
-    if health.state is ProjectState.REFUSED:
-        what = f"CPH project {name} refused the poll workers: {health.failure}"
-        yield Finding(Level.WARN, what, "check their credentials, then look whether the warning stays")
+    [budget] = runtime.polls_due.budgets([name], now)
+    yield from judge_polling(name, health, budget)
+
+
+def judge_polling(name: str, health: ProjectHealth, budget: Budget) -> Iterator[Finding]:
+    if health.refused_since:
+        next_try = f"next try {budget.paused_until:%F %T} UTC" if budget.paused_until else "tried now"
+        when = f"since {health.refused_since:%F %T} UTC, {next_try}"
+        what = f"CPH project {name} refuses the poll workers, {when}: {health.failure}"
+        yield Finding(Level.WARN, what, f"check their credentials; {TRY_AT_ONCE}")
+    if remedy := budget.remedy():
+        yield Finding(Level.WARN, f"CPH project {name}", remedy)

@@ -56,7 +56,15 @@ def create(tenant: str, scopes: tuple[str, ...], life: timedelta | None) -> None
     click.echo(runtime.api_keys.create(tenant, granted, runtime.clock(), life))
 
 
+@keys.command()
+@click.argument("id")
+def revoke(id: str) -> None:
+    """Ends a key at once. ID is the middle part of cphb_ID_…"""
+    if not Runtime(load()).api_keys.revoke(id):
+        raise click.ClickException("there is no such key")
+
+
 @click.command()
 def secret_key() -> None:
-    """Prints a fresh key for BRIDGE_SECRET_KEYS."""
+    """Prints a fresh key for BRIDGE_SECRET_KEYS, or for BRIDGE_SIGNING_KEYS."""
     click.echo(f"k{secrets.token_hex(4)}:{base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()}")

@@ -1,6 +1,6 @@
 """Asking CPH about jobs. Whatever the cloud does, the answer is a value."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -71,7 +71,14 @@ class NoSuchRequest:
     """CPH has no jobs for one of the requests, and does not say for which: ask for each by itself."""
 
 
-Listing = Listed | NoSuchRequest | Unanswered
+@dataclass(frozen=True, slots=True)
+class MayNotList:
+    """We lack the permission `cph:jobs:list`; jobs can be asked for by their ids all the same."""
+
+    reason: str
+
+
+Listing = Listed | NoSuchRequest | MayNotList | Unanswered
 
 
 def cph_endpoint(region: str) -> str:
@@ -118,8 +125,11 @@ class CphClient:
             case unanswered:
                 return unanswered
 
-    def list_jobs(self, request_ids: Sequence[str]) -> Listing:
-        """Every job of up to REQUESTS_AT_ONCE requests, page by page until one is not full."""
+    def list_jobs(self, request_ids: Sequence[str], enough: Set[str] | None = None) -> Listing:
+        """Every job of up to REQUESTS_AT_ONCE requests, page by page until one is not full, or `enough` has been seen.
+
+        enough: all jobs that matter, as a full page is no sign that there is another.
+        """
         named = quote(",".join(request_ids), safe="")
         running: set[str] = set()
         ended: dict[str, Job] = {}
@@ -129,10 +139,12 @@ class CphClient:
             match answer:
                 case list():
                     _sort(answer, running, ended)
-                    if len(answer) < JOBS_A_PAGE:
+                    if len(answer) < JOBS_A_PAGE or (enough and _seen(enough, running, ended)):
                         return Listed(frozenset(running - ended.keys()), tuple(ended.values()), page + 1)
                 case Refusal(kind=Kind.NO_SUCH_REQUEST):
                     return NoSuchRequest()
+                case Refusal(kind=Kind.FORBIDDEN) as refusal:
+                    return MayNotList(str(refusal))
                 case Refusal() as refusal:
                     return _unanswered(refusal)
                 case Unanswered():
@@ -180,6 +192,10 @@ def _job(payload: dict[str, Any], job_id: str) -> Job | None:
 def _jobs(payload: dict[str, Any]) -> list[Any] | None:
     jobs = payload.get("jobs")
     return jobs if isinstance(jobs, list) else None
+
+
+def _seen(jobs: Set[str], running: Set[str], ended: Mapping[str, Job]) -> bool:
+    return len(jobs) <= len(running) + len(ended) and jobs <= running | ended.keys()
 
 
 def _sort(jobs: list[Any], running: set[str], ended: dict[str, Job]) -> None:

@@ -37,9 +37,14 @@ def read_job(payload: object, asked: str) -> Job:
         raise Nonsense("the answer is not a JSON object")
     if payload.get("job_id") != asked:
         raise Nonsense("the answer is about another job")
+    return job_from(payload, asked)
+
+
+def job_from(payload: Mapping[str, Any], job_id: str | None) -> Job:
+    """All but the id, which callers have judged; None where CPH gave none."""
     status = _number(payload.get("status"))
     return Job(
-        job_id=asked,
+        job_id=job_id,
         state=STATES.get(status, JobState.RUNNING),
         status=status,
         request_id=text(payload.get("request_id")),

@@ -1,6 +1,7 @@
 """JSON calls to what a trial has started."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.error import HTTPError
@@ -26,9 +27,9 @@ class Client:
     url: str
     key: str | None = None
 
-    def call(self, method: str, path: str, body: object = None) -> Any:
+    def call(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Any:
         """The answer's JSON; None when it is empty."""
-        request = Request(self.url + path, method=method)
+        request = Request(self.url + path, method=method, headers=dict(headers or {}))
         if self.key:
             request.add_header("Authorization", f"Bearer {self.key}")
         if body is not None:

@@ -1,11 +1,12 @@
-"""`python -m app.devkit.demo`: four jobs on their way from registration to callback, shown as it happens."""
+"""`python -m app.devkit.demo`: jobs on their way from registration to callback, shown as it happens."""
 
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from app.devkit.bridge import Bridge, Neighbour
-from app.devkit.cases import EXAMPLE, Case, judge, new_cases
+from app.devkit.cases import EXAMPLE, REFUSED, Case, judge, new_cases
 from app.devkit.happenings import RECEIVED, Happening, Happenings, Line, told
 from app.devkit.processes import wait_until
 from app.devkit.screen import Screen
@@ -20,7 +21,7 @@ def main() -> int:
 
 
 def _play(folder: Path, screen: Screen) -> None:
-    screen.title("Four jobs, from registration to callback. CPH is a stand-in, all else is the real thing.\n")
+    screen.title("Jobs, from registration to callback. CPH is a stand-in, all else is the real thing.\n")
     screen.line(Line("starting", "", "Redis, CPH stand-in, inbox, API, a poll worker and a deliver worker"))
     with Bridge(folder, SETTINGS) as bridge:
         standin, inbox = bridge.start_standin(), bridge.start_inbox()
@@ -37,7 +38,7 @@ def _play(folder: Path, screen: Screen) -> None:
         story.show_callback(str(EXAMPLE["job_id"]))
         screen.line(Line("stopping", "", "every process finishes what it has in hand"))
     screen.say()
-    screen.title("Four jobs ended, four callbacks arrived; `standardwebhooks` verified each signature.")
+    screen.title("Every job ended, five callbacks arrived; `standardwebhooks` verified each signature.")
     screen.say("To try it with callbacks of your own: ./dev run")
 
 
@@ -53,17 +54,28 @@ class Story:
         self.callbacks: list[Happening] = []
 
     def register(self, case: Case) -> None:
+        target = self._restart(case) if case.phones else self._begin(case)
+        callback = {"callback_url": f"{self._inbox.client.url}/{case.name}", "secret": self._bridge.secret}
+        registration = self._bridge.call("POST", "/v1/registrations", {**target, **callback})
+        self._names[registration["id"]] = case.name
+        for job in registration["jobs"]:
+            self._names[job["job_id"]] = case.name
+        subject = case.about if case.phones else f"job {case.job_id}, {case.about}"
+        self._screen.line(Line("registered", case.name, subject))
+
+    def _begin(self, case: Case) -> dict[str, Any]:
         if case.script is not None:
             self._standin.client.call("POST", "/_standin/jobs", {**case.script, "job_id": case.job_id})
-        self._names[case.job_id] = case.name
-        wish = {
-            "job_id": case.job_id,
-            "callback_url": f"{self._inbox.client.url}/{case.name}",
-            "secret": self._bridge.secret,
-        }
-        registration = self._bridge.call("POST", "/v1/registrations", wish)
-        self._names[registration["id"]] = case.name
-        self._screen.line(Line("registered", case.name, f"job {case.job_id}, {case.about}"))
+        return {"job_id": case.job_id}
+
+    def _restart(self, case: Case) -> dict[str, Any]:
+        """As a service would: it calls CPH, and hands on what CPH answers."""
+        about = self._standin.about
+        self._standin.client.call("POST", "/_standin/submissions", {"script": case.script, "refused": [REFUSED]})
+        path = f"/v1/{about['project_id']}/cloud-phone/phones/batch-restart"
+        body = {"phones": [{"phone_id": phone} for phone in case.phones]}
+        answer = self._standin.client.call("POST", path, body, {"X-Auth-Token": about["token"]})
+        return {"submission": answer, "notify": "all"}
 
     def go_on(self) -> int:
         """Shows what is new; how many callbacks have been delivered so far."""

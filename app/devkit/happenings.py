@@ -25,7 +25,6 @@ class Line(NamedTuple):
 
 class Happenings:
     def __init__(self, logs: Path, inbox: Neighbour) -> None:
-        # An effect before its cause: so what is shown never lacks the cause, however the two are read.
         self._deliver = LogTail(logs / "worker-deliver.log")
         self._inbox = inbox
         self._received = 0
@@ -33,8 +32,10 @@ class Happenings:
 
     def new(self) -> list[Happening]:
         """Since the last call, by their time."""
-        happened = [*self._deliver.new(), *self._callbacks(), *self._poll.new()]
-        return sorted((one for one in happened if "time" in one), key=_moment)
+        # Read an effect before its cause, so that what is shown never lacks the cause; show it after, if both have the
+        # same millisecond.
+        delivered, received, polled = self._deliver.new(), self._callbacks(), self._poll.new()
+        return sorted((one for one in (*polled, *received, *delivered) if "time" in one), key=_moment)
 
     def _callbacks(self) -> list[Happening]:
         messages = self._inbox.said()[self._received :]
@@ -54,8 +55,8 @@ def told(happening: Happening, names: Mapping[str, str]) -> Line | None:
         case "job.lost":
             return Line("ended", name(happening["job_id"]), "lost: CPH does not know it")
         case "callback.received":
-            job_id, event_type = _job_and_type(happening)
-            return Line("received", name(job_id), f"{event_type}, {_signature(happening)}")
+            subject, event_type = _subject_and_type(happening)
+            return Line("received", name(subject), f"{event_type}, {_signature(happening)}")
         case "delivery.attempted":
             word = "delivered" if happening["state"] == "delivered" else "attempted"
             return Line(word, name(happening["registration_id"]), _attempted(happening))
@@ -68,12 +69,13 @@ def _moment(happening: Happening) -> datetime:
     return datetime.fromisoformat(happening["time"])
 
 
-def _job_and_type(callback: Happening) -> tuple[str, str]:
-    """Anybody may post anything to an inbox: what is no callback of ours goes by its path."""
+def _subject_and_type(callback: Happening) -> tuple[str, str]:
+    """The job's id, or the registration's. Anybody may post here: what is no callback of ours goes by its path."""
     try:
         body = json.loads(callback["body"])
-        return str(body["data"]["job"]["job_id"]), str(body["type"])
-    except (ValueError, KeyError, TypeError):
+        job_id = body["data"].get("job", {}).get("job_id")
+        return str(job_id or body["data"]["registration_id"]), str(body["type"])
+    except (ValueError, KeyError, TypeError, AttributeError):
         return callback["path"], "no event"
 
 

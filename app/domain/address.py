@@ -1,12 +1,14 @@
 """Which addresses callbacks may go to."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+from app.domain.grant import Grant, IPNetwork
 
 IPAddress = IPv4Address | IPv6Address
-IPNetwork = IPv4Network | IPv6Network
+LOOPBACK = IPv4Address("127.0.0.1")
 
 # Where clouds hand out credentials. AWS, GCP, OpenStack, Azure, Huawei; AWS ECS; Oracle; Azure's wire server; Alibaba.
 METADATA = frozenset(
@@ -50,39 +52,75 @@ class Refusal(StrEnum):
     ADDRESS_METADATA = "address_metadata"
     ADDRESS_PRIVATE = "address_private"
     ADDRESS_RESERVED = "address_reserved"
+    HOST_DENIED = "host_denied"
     PORT_NOT_ALLOWED = "port_not_allowed"
     SCHEME_NOT_ALLOWED = "scheme_not_allowed"
 
 
 @dataclass(frozen=True, slots=True)
+class Endpoint:
+    """host: a name or an address, in small letters. port: None is every port."""
+
+    host: str
+    port: int | None = None
+
+    def is_at(self, host: str, port: int) -> bool:
+        return self.host == host and self.port in (None, port)
+
+
+# By identity, for the same reason as a grant.
+@dataclass(frozen=True, slots=True, eq=False)
 class AddressPolicy:
     """allow_http, allow_ports: for public addresses.
 
     allow_networks: networks that callbacks may go to although they are private, there with http and any port too;
     loopback only by a network that is all loopback.
+    denied: never called, whatever else is allowed: what the bridge itself stands on.
     """
 
     allow_http: bool
     allow_ports: frozenset[int]
     allow_networks: tuple[IPNetwork, ...]
+    grants: tuple[Grant, ...] = ()
+    denied: tuple[Endpoint, ...] = ()
 
-    def names(self, ip: IPAddress) -> bool:
-        return any(ip in network and (network.is_loopback or not _is_loopback(ip)) for network in self.allow_networks)
+    def granted(self, *, tenant: str, scheme: str, host: str, port: int) -> tuple[Grant, ...]:
+        return tuple(
+            grant for grant in self.grants if grant.holds_for(tenant=tenant, scheme=scheme, host=host, port=port)
+        )
+
+    def denies(self, host: str, port: int) -> bool:
+        return any(endpoint.is_at(host, port) for endpoint in self.denied)
+
+    def opens(self, ip: IPAddress, grants: Sequence[Grant] = ()) -> bool:
+        if _is_loopback(ip):
+            return any(ip in network for network in self.allow_networks if network.is_loopback)
+        return any(ip in network for network in self.allow_networks) or any(
+            ip in network for grant in grants for network in grant.networks
+        )
 
 
-def refusal(ip: IPAddress, *, scheme: str, port: int, policy: AddressPolicy) -> Refusal | None:
-    """Why a callback may not go there; None if it may."""
+def refusal(
+    ip: IPAddress, *, scheme: str, port: int, policy: AddressPolicy, grants: Sequence[Grant] = ()
+) -> Refusal | None:
+    """Why a callback may not go there; None if it may. grants: those that hold for it."""
     ends = _ends(ip)
     if any(end in METADATA for end in ends):
         return Refusal.ADDRESS_METADATA
     if port == 0:
         return Refusal.PORT_NOT_ALLOWED
-    if all(policy.names(end) for end in ends):
+    if all(policy.opens(end, grants) for end in ends):
         return None
     for end in reversed(ends):
         if special := _special(end):
             return special
     return endpoint_refusal(scheme, port, policy)
+
+
+def leads_to(ip: IPAddress, others: Collection[IPAddress]) -> bool:
+    """Whether a packet to this address may end at one of the others; loopback is one machine, whatever its number."""
+    shut = {_one_loopback(end) for other in others for end in _ends(other)}
+    return any(_one_loopback(end) in shut for end in _ends(ip))
 
 
 def endpoint_refusal(scheme: str, port: int, policy: AddressPolicy) -> Refusal | None:
@@ -118,6 +156,10 @@ def _is_isatap(ip: IPv6Address) -> bool:
 def _is_loopback(ip: IPAddress) -> bool:
     # A connection to 0.0.0.0 or :: goes to this very machine.
     return ip.is_loopback or ip.is_unspecified
+
+
+def _one_loopback(ip: IPAddress) -> IPAddress:
+    return LOOPBACK if _is_loopback(ip) else ip
 
 
 def _special(ip: IPAddress) -> Refusal | None:

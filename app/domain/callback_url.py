@@ -7,8 +7,9 @@ from hashlib import sha256
 from ipaddress import IPv6Address, ip_address
 from typing import NoReturn
 
-from app.domain.address import AddressPolicy, IPAddress, endpoint_refusal, refusal
+from app.domain.address import AddressPolicy, IPAddress, Refusal, endpoint_refusal, refusal
 from app.domain.errors import InvalidField
+from app.domain.grant import Grant
 
 POINTER = "/callback_url"
 MAX_LENGTH = 2048
@@ -20,6 +21,7 @@ URL = re.compile(
     r"(?P<authority>(?:[A-Za-z0-9._~!$&'()*+,;=:@\[\]-]|%[0-9A-Fa-f]{2})*)"
     r"(?P<tail>(?:[/?](?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*)?)"
 )
+BEFORE_TAIL = re.compile(r"\A[^/]+//[^/?]*")
 HOST_AND_PORT = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:\[\]]*)(?::(?P<port>0|[1-9][0-9]{0,4}))?")
 LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
@@ -27,17 +29,26 @@ NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 @dataclass(frozen=True, slots=True)
 class CallbackUrl:
-    """host: in small letters, without a trailing dot or brackets. raw: for chat services it is the credential."""
+    """host: in small letters, without a trailing dot or brackets. raw: for chat services it is the credential.
+
+    grants: those of the operator's that hold for it.
+    """
 
     raw: str = field(repr=False)
     scheme: str
     host: str
     port: int
+    grants: tuple[Grant, ...] = field(default=(), repr=False)
 
     @property
     def origin(self) -> str:
         """`https://bot.example:443`"""
         return f"{self.scheme}://{self._bracketed_host}:{self.port}"
+
+    @property
+    def tail(self) -> str:
+        """What `masked` does not show: path and query."""
+        return BEFORE_TAIL.sub("", self.raw)
 
     @property
     def masked(self) -> str:
@@ -51,21 +62,26 @@ class CallbackUrl:
 
 
 @lru_cache(maxsize=1024)
-def parse(raw: str, policy: AddressPolicy) -> CallbackUrl:
+def parse(raw: str, policy: AddressPolicy, tenant: str) -> CallbackUrl:
     """InvalidField if callbacks may not go there, as far as the URL alone tells; names are judged on connecting."""
     scheme, authority = _split(raw)
-    host, port = _host_and_port(authority)
-    url = CallbackUrl(raw, scheme, _plain(host), DEFAULT_PORTS[scheme] if port is None else port)
-    ip = _literal(host)
-    if ip is not None:
-        code = refusal(ip, scheme=scheme, port=url.port, policy=policy)
-    elif policy.allow_networks and url.port:
-        code = None  # the name may lead to one of these networks
-    else:
-        code = endpoint_refusal(scheme, url.port, policy)
-    if code:
+    host, given_port = _host_and_port(authority)
+    name, port = _plain(host), DEFAULT_PORTS[scheme] if given_port is None else given_port
+    grants = policy.granted(tenant=tenant, scheme=scheme, host=name, port=port)
+    url = CallbackUrl(raw, scheme, name, port, grants)
+    if code := _code(url, _literal(host), policy):
         _refuse(f"not allowed here: {code}", "https on port 443 or 8443 at a public address, or ask the operator")
     return url
+
+
+def _code(url: CallbackUrl, ip: IPAddress | None, policy: AddressPolicy) -> Refusal | None:
+    if policy.denies(url.host, url.port):
+        return Refusal.HOST_DENIED
+    if ip is not None:
+        return refusal(ip, scheme=url.scheme, port=url.port, policy=policy, grants=url.grants)
+    # The name may lead to one of these networks.
+    opened = policy.allow_networks or any(grant.networks for grant in url.grants)
+    return None if opened and url.port else endpoint_refusal(url.scheme, url.port, policy)
 
 
 def _split(raw: str) -> tuple[str, str]:

@@ -18,6 +18,31 @@ class DeliveryState(StrEnum):
     CANCELLED = "cancelled"
 
 
+class Death(StrEnum):
+    """Why a delivery is dead."""
+
+    TRIES = "tries"
+    REFUSED = "refused"
+    GONE = "gone"
+    GONE_BEFORE = "gone_before"
+    GIVEN_UP = "given_up"
+    DROPPED = "dropped"
+
+    @property
+    def words(self) -> str:
+        return WORDS[self]
+
+
+WORDS = {
+    Death.TRIES: "every try of the schedule has failed",
+    Death.REFUSED: f"refused {REFUSED_TRIES} times: see the last attempt; a person must act",
+    Death.GONE: "the receiver answered 410: never again",
+    Death.GONE_BEFORE: "its URL has answered 410; not called again until a test call or a new registration succeeds",
+    Death.GIVEN_UP: "workers ended in the middle of every try",
+    Death.DROPPED: "dropped with all that its destination held",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """waits: before the 2nd, 3rd, … attempt. There is one attempt more than there are waits."""
@@ -35,28 +60,50 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True)
+class Try:
+    """An attempt as the schedule counts it: from 1, and anew when a delivery is delivered again.
+
+    began: when the schedule began. refused: how many tries before this one were refused.
+    """
+
+    number: int
+    began: datetime
+    refused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Next:
+    """due: if it is pending. death: if it is dead."""
+
     state: DeliveryState
     due: datetime | None = None
+    death: Death | None = None
 
 
 def after(
-    attempt: int,
+    tried: Try,
     verdict: Verdict,
     *,
     schedule: Schedule,
-    created: datetime,
     now: datetime,
     spread: float,
     retry_after: timedelta | None = None,
 ) -> Next:
-    """What follows attempt number `attempt` (from 1); `spread` in 0..1 says how much of the lateness to use."""
+    """What follows a try; `spread` in 0..1 says how much of the lateness to use."""
     if verdict is Verdict.DELIVERED:
         return Next(DeliveryState.DELIVERED)
-    last = attempt >= schedule.attempts
-    if verdict is Verdict.GONE or last or (verdict is Verdict.REFUSED and attempt >= REFUSED_TRIES):
-        return Next(DeliveryState.DEAD)
-    wait = schedule.waits[attempt - 1] * (1 + SPREAD * spread)
-    life_left = created + schedule.life - now
+    if death := _death(tried, verdict, schedule):
+        return Next(DeliveryState.DEAD, death=death)
+    wait = schedule.waits[tried.number - 1] * (1 + SPREAD * spread)
+    life_left = tried.began + schedule.life - now
     floor = min(retry_after or timedelta(), life_left)
     return Next(DeliveryState.PENDING, now + max(wait, floor))
+
+
+def _death(tried: Try, verdict: Verdict, schedule: Schedule) -> Death | None:
+    if verdict is Verdict.GONE:
+        return Death.GONE
+    # Only refusals count: a gateway that says 404 for a moment, after hours of 503, is no reason to give up.
+    if verdict is Verdict.REFUSED and tried.refused + 1 >= REFUSED_TRIES:
+        return Death.REFUSED
+    return Death.TRIES if tried.number >= schedule.attempts else None

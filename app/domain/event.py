@@ -1,34 +1,97 @@
-"""An event: a registered job has ended."""
+"""An event: a registered job has ended, or all of a registration; a callback is tried; a destination has changed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 from app.domain.job import Job, JobState
 
+FINISHED = "finished"  # how the jobs of a registration end together
+TEST = "test"  # no end at all
+
 
 class EventType(StrEnum):
+    """What a registration can be told of."""
+
     JOB_SUCCEEDED = "job.succeeded"
     JOB_FAILED = "job.failed"
     JOB_LOST = "job.lost"
     JOB_OVERDUE = "job.overdue"
+    GROUP_FINISHED = "group.finished"
+
+    @property
+    def end(self) -> str:
+        return self.partition(".")[2]
+
+
+class OwnEventType(StrEnum):
+    """Of the bridge itself: what nobody can register for."""
+
+    CALLBACK_TEST = "callback.test"
+    DESTINATION_DISABLED = "destination.disabled"
+    DESTINATION_REOPENED = "destination.reopened"
+
+
+def event_type(end: str) -> EventType | OwnEventType:
+    """end: the state of a job that has ended, FINISHED, TEST, or what has befallen a destination."""
+    if end == TEST:
+        return OwnEventType.CALLBACK_TEST
+    if end in frozenset(OwnEventType):
+        return OwnEventType(end)
+    return EventType.GROUP_FINISHED if end == FINISHED else EventType(f"job.{end}")
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationChange:
+    """since: the first of its failures in a row. held: deliveries that are not sent, or were not until now."""
+
+    type: OwnEventType
+    tenant: str
+    destination: str
+    since: datetime
+    failures: int
+    held: int
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What all jobs of a registration have come to. jobs: those that have not succeeded first; `truncated`: not all."""
+
+    counts: Mapping[JobState, int]
+    jobs: tuple[Job, ...]
+    truncated: bool
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
 
     @classmethod
-    def of(cls, state: JobState) -> "EventType":
-        return cls(f"job.{state}")
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        counts = {state: values["counts"].get(state, 0) for state in JobState if state.ended}
+        return cls(counts, tuple(Job.from_dict(job) for job in values["jobs"]), values["truncated"])
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
+    """about: None for a test. registration_id and project: None for a test without a registration."""
+
     id: str
-    registration_id: str
-    project: str
-    job: Job
+    registration_id: str | None
+    project: str | None
+    about: Job | Group | DestinationChange | None
     observed_at: datetime
     metadata: Mapping[str, Any]
 
     @property
-    def type(self) -> EventType:
-        return EventType.of(self.job.state)
+    def type(self) -> EventType | OwnEventType:
+        match self.about:
+            case Job(state=state):
+                return event_type(state)
+            case Group():
+                return EventType.GROUP_FINISHED
+            case DestinationChange(type=type):
+                return type
+            case _:
+                return OwnEventType.CALLBACK_TEST

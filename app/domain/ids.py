@@ -1,29 +1,31 @@
 """Ids: a prefix, ten characters of time, sixteen of chance or of a hash; they sort by age."""
 
-from hashlib import sha1
-
 # Crockford's base 32, in small letters: sorts as the number does. Hexadecimal digits are part of it.
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 RANDOM_BITS = 80
+TIME_DIGITS = 10
 
 
 def new_id(prefix: str, now_ms: int, chance: int) -> str:
     """`reg_` + 26 characters; `chance` is a random number below 2**80."""
-    return f"{prefix}_{_base32(now_ms, 10)}{_base32(chance, 16)}"
+    return f"{prefix}_{_base32(now_ms, TIME_DIGITS)}{_base32(chance, 16)}"
 
 
-def event_id(registration_id: str, job_id: str, state: str) -> str:
-    """The one id of "this job ended so, for this registration": whatever is rebuilt gets the same.
+def created_ms(id: str) -> int:
+    """The time that `new_id` was given."""
+    time = 0
+    for digit in id.partition("_")[2][:TIME_DIGITS]:
+        time = time * len(ALPHABET) + ALPHABET.index(digit)
+    return time
 
-    Its time is the registration's, because nothing later is sure to come out the same twice.
+
+def event_id(delivery_id: str) -> str:
+    """An event belongs to one registration, so it has one delivery, named alike.
+
+    Both are made of the registration, the job and its end (lua/shared/3_ending.lua), so that whatever is made anew gets
+    the same id. Their time is the registration's, because nothing later is sure to come out the same twice.
     """
-    digest = sha1(f"{registration_id}|{job_id}|{state}".encode(), usedforsecurity=False).hexdigest()
-    return f"evt_{registration_id[4:14]}{digest[:16]}"
-
-
-def delivery_id(event: str) -> str:
-    """An event belongs to one registration, so it has one delivery, named alike."""
-    return "dlv_" + event.removeprefix("evt_")
+    return "evt_" + delivery_id.removeprefix("dlv_")
 
 
 def _base32(number: int, length: int) -> str:

@@ -22,9 +22,12 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Times are RFC 3339 text as CPH sent them; `status` is CPH's number (1, 2, -1, or one nobody has seen)."""
+    """Times are RFC 3339 text as CPH sent them; `status` is CPH's number (1, 2, -1, or one nobody has seen).
 
-    job_id: str
+    job_id: None for what CPH refused at once, and for a request of which it has never shown a job.
+    """
+
+    job_id: str | None
     state: JobState
     status: int | None = None
     request_id: str | None = None
@@ -44,4 +47,4 @@ class Job:
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """Back from `as_dict`; fields that are missing are unknown, fields of a newer version are left out."""
         known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
-        return cls(**known | {"state": JobState(values["state"])})
+        return cls(**{"job_id": None} | known | {"state": JobState(values["state"])})

@@ -1,13 +1,27 @@
 """A registration: "tell this URL when these jobs end"."""
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from hashlib import sha256
+from typing import Any, Self
 
+from app.domain.callback_url import CallbackUrl
+from app.domain.errors import InvalidField
 from app.domain.event import EventType
-from app.domain.job import JobState
+from app.domain.job import Job, JobState
+from app.domain.signature import PREFIX
+from app.domain.verdict import Verdict
+
+
+class Notify(StrEnum):
+    """One event for each job, one for all of them together, or both."""
+
+    EACH = "each"
+    ALL = "all"
+    BOTH = "both"
 
 
 class RegistrationState(StrEnum):
@@ -16,30 +30,117 @@ class RegistrationState(StrEnum):
     CANCELLED = "cancelled"
 
 
+OPERATION = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+BEFORE_TAIL = re.compile(r"[^/]*//[^/?]*")  # of a URL: scheme, host and port
+MOST_SECRETS = 5  # that sign at once: each is 48 bytes more in every callback
+SAYS = {False: (Notify.EACH, Notify.BOTH), True: (Notify.ALL, Notify.BOTH)}
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierSecret:
+    """Signs beside the newer ones until its time has come."""
+
+    secret: str = field(repr=False)
+    until: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What a caller asked for; it never changes. `callback_url` and `secret` are credentials: never log them."""
+    """What a caller asked for; nothing of it changes but the secret. Never log what a repr of it leaves out.
+
+    request_id: CPH's request that the jobs belong to, if the caller named one; without any jobs beside it: all of them.
+    ended: jobs whose end the caller has brought along. verify: the callback is tried at once.
+    """
 
     id: str
     tenant: str
     project: str
     job_ids: tuple[str, ...]
-    callback_url: str
+    callback_url: str = field(repr=False)
     destination: str  # scheme, host and port: what shares a lane
-    secret: str
+    secret: str = field(repr=False)
     events: tuple[EventType, ...]
     metadata: Mapping[str, Any]
     created_at: datetime
     deadline_at: datetime
     traceparent: str | None = None
+    notify: Notify = Notify.EACH
+    request_id: str | None = None
+    ended: tuple[Job, ...] = ()
+    verify: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    earlier_secrets: tuple[EarlierSecret, ...] = ()  # newest first
+
+    def secrets_at(self, now: datetime) -> tuple[str, ...]:
+        """Those that sign then, newest first."""
+        return (self.secret, *(earlier.secret for earlier in self.earlier_secrets if now < earlier.until))
+
+    def rotated(self, secret: str, now: datetime, overlap: timedelta) -> Self:
+        """With this secret, and those that sign now for as long as the overlap, none for longer than it was told."""
+        if secret in self.secrets_at(now):
+            raise InvalidField("/secret", "signs already")
+        until = now + overlap
+        told = ((self.secret, until), *((each.secret, min(each.until, until)) for each in self.earlier_secrets))
+        kept = tuple(EarlierSecret(earlier, ends) for earlier, ends in told if now < ends)
+        if len(kept) >= MOST_SECRETS:
+            hint = "0 ends all earlier ones at once"
+            raise InvalidField("/overlap_s", f"{MOST_SECRETS} secrets sign already, and no more may", hint)
+        return replace(self, secret=secret, earlier_secrets=kept)
+
+    @property
+    def credentials(self) -> tuple[str, ...]:
+        """What nobody may be shown, not even where a receiver has repeated it."""
+        secrets = (self.secret, *(each.secret for each in self.earlier_secrets))
+        tail = BEFORE_TAIL.sub("", self.callback_url)
+        return (*(secret.removeprefix(PREFIX) for secret in secrets), *self.headers.values(), tail)
+
+    @property
+    def operation(self) -> str | None:
+        """What the jobs do, if the caller says so in `metadata`: such jobs take about as long as each other."""
+        named = self.metadata.get("operation")
+        return named if isinstance(named, str) and OPERATION.fullmatch(named) else None
+
+    @property
+    def told_of(self) -> tuple[EventType, ...]:
+        """The events that follow from `events` and `notify` together."""
+        return tuple(event for event in self.events if self.notify in SAYS[event is EventType.GROUP_FINISHED])
+
+
+OPERATOR = ":operator"  # no tenant can be named so
+
+
+def for_operator(url: CallbackUrl, secret: str) -> Registration:
+    """What operator's events are sent by: the same whichever process makes it. It names no job and never ends."""
+    beginning = datetime.fromtimestamp(0, UTC)
+    return Registration(
+        id=f"reg_{0:010d}{sha256(url.raw.encode()).hexdigest()[:16]}",
+        tenant=OPERATOR,
+        project="",
+        job_ids=(),
+        callback_url=url.raw,
+        destination=url.origin,
+        secret=secret,
+        events=tuple(EventType),
+        metadata={},
+        created_at=beginning,
+        deadline_at=beginning,
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a registration has come."""
+    """How far a registration has come. jobs: by id. unseen: the end of a request of which CPH has shown no job.
+
+    tested: the last verdict of the test of its callback. gone: its URL has answered 410 since.
+    opened: what is secret of it could be read; else its URL, headers and secrets are not known.
+    """
 
     state: RegistrationState
     jobs: Mapping[str, JobState]
-    pending: int
-    delivered: int
-    dead: int
+    pending: int = 0
+    delivered: int = 0
+    dead: int = 0
+    unseen: JobState | None = None
+    tested: Verdict | None = None
+    gone: bool = False
+    opened: bool = True

@@ -1,12 +1,17 @@
-"""Standard Webhooks signatures (symmetric, `v1`). Source: the Standard Webhooks specification, 1.0."""
+"""Standard Webhooks signatures. Source: the Standard Webhooks specification, 1.0."""
 
 import base64
 import binascii
 import hmac
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 PREFIX = "whsec_"
 SECRET_BYTES = range(24, 65)
+FRESH_SECRET_BYTES = 32
+
+# From what is signed to `v1,<base64>` (symmetric) or `v1a,<base64>` (ed25519).
+Signer = Callable[[bytes], str]
 
 
 def new_secret(chance: bytes) -> str:
@@ -26,15 +31,17 @@ def secret_bytes(secret: str) -> bytes:
     return key
 
 
-def sign(secret: str, message_id: str, at: datetime, body: bytes) -> str:
-    """`v1,<base64>` over `id.timestamp.body`."""
-    signed = b"%s.%d.%s" % (message_id.encode(), int(at.timestamp()), body)
-    return "v1," + base64.b64encode(hmac.digest(secret_bytes(secret), signed, "sha256")).decode()
+def by_secret(secret: str) -> Signer:
+    key = secret_bytes(secret)
+    return lambda content: "v1," + base64.b64encode(hmac.digest(key, content, "sha256")).decode()
 
 
-def headers(secret: str, message_id: str, at: datetime, body: bytes) -> dict[str, str]:
+def headers(signers: Iterable[Signer], message_id: str, at: datetime, body: bytes) -> dict[str, str]:
+    """Receivers take the message if one of the signatures is what they expect."""
+    timestamp = int(at.timestamp())
+    content = b"%s.%d.%s" % (message_id.encode(), timestamp, body)
     return {
         "webhook-id": message_id,
-        "webhook-timestamp": str(int(at.timestamp())),
-        "webhook-signature": sign(secret, message_id, at, body),
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": " ".join(sign(content) for sign in signers),
     }

@@ -1,6 +1,9 @@
 """`standard`: the event as the contract shows it, compact UTF-8 JSON."""
 
-from app.domain.event import Event
+from typing import Any
+
+from app.domain.event import DestinationChange, Event, Group
+from app.domain.job import Job
 from app.domain.times import rfc3339
 from app.domain.wire import to_json
 
@@ -12,17 +15,44 @@ def render(event: Event) -> bytes:
 
     Compact and not escaped, so that receivers that re-serialise what they parsed still verify the signature.
     """
-    observed = rfc3339(event.observed_at)
     body = {
         "id": event.id,
         "type": event.type,
-        "timestamp": observed,
-        "data": {
-            "registration_id": event.registration_id,
-            "project": event.project,
-            "job": event.job.as_dict(),
-            "observed_at": observed,
-            "metadata": event.metadata,
-        },
+        "timestamp": rfc3339(event.observed_at),
+        "data": _data(event),
     }
     return to_json(body).encode()
+
+
+def _data(event: Event) -> dict[str, Any]:
+    observed = {"observed_at": rfc3339(event.observed_at)}
+    if isinstance(event.about, DestinationChange):
+        return _change(event.about) | observed
+    return {
+        "registration_id": event.registration_id,
+        "project": event.project,
+        **_about(event.about),
+        **observed,
+        "metadata": event.metadata,
+    }
+
+
+def _change(change: DestinationChange) -> dict[str, Any]:
+    return {
+        "tenant": change.tenant,
+        "destination": change.destination,
+        "since": rfc3339(change.since),
+        "failures": change.failures,
+        "held": change.held,
+    }
+
+
+def _about(subject: Job | Group | None) -> dict[str, Any]:
+    if subject is None:
+        return {}
+    if isinstance(subject, Job):
+        return {"job": subject.as_dict()}
+    jobs = [job.as_dict() for job in subject.jobs]
+    for job in jobs:
+        del job["execute_msg"]
+    return {"group": {"total": subject.total, **subject.counts}, "jobs": jobs, "truncated": subject.truncated}

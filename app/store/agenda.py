@@ -4,9 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from app.domain.budget import Budget
 from app.domain.times import from_ms, to_ms
 from app.store import keys
 from app.store.scripts import Call, Scripts
+
+POLL, DELIVER = "poll", "deliver"
+MILLISECOND = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ class Agenda:
     def claim(self, now: datetime, limit: int) -> Call:
         """At most `limit` due ids, shared out evenly over the lanes in which something is due."""
         pace = self._pace
-        lease_ms = self._lease // timedelta(milliseconds=1)
+        lease_ms = self._lease // MILLISECOND
         return Call("claim", (self.name, to_ms(now), lease_ms, limit, pace.rate, pace.burst, pace.places))
 
     @staticmethod
@@ -75,6 +79,30 @@ class Agenda:
         told = "" if told_rate is None else told_rate
         return Call("throttle", (self.name, lane, to_ms(now), to_ms(until), told, self._pace.rate))
 
+    def refuse(self, lane: str, now: datetime, asked: timedelta, pauses: Sequence[timedelta]) -> timedelta | None:
+        """Serves nothing for as long as is asked, after the nth refusal in a row for the nth of the pauses at least;
+        then one at a time till `accept`.
+
+        The pause; None if there was one already. At once, as whoever asks must know.
+        """
+        waits = (wait // MILLISECOND for wait in (asked, *pauses))
+        pause: int = self._scripts.run(Call("refuse", (self.name, lane, to_ms(now), *waits)))
+        return pause * MILLISECOND if pause else None
+
+    def accept(self, lane: str, now: datetime) -> bool:
+        """Serves the lane as before; True if it was refused. At once, as well."""
+        return bool(self._scripts.run(Call("accept", (self.name, lane, to_ms(now)))))
+
+    def retry(self, lane: str, now: datetime, gap: timedelta, forget: str = "") -> Call:
+        """Tries a lane that is refused, but no sooner than `gap` after the last refusal. forget: key of its memory."""
+        return Call("retry", (self.name, lane, to_ms(now), gap // MILLISECOND, forget))
+
+    def budgets(self, lanes: Sequence[str], now: datetime) -> list[Budget]:
+        """Of each lane, from one round trip."""
+        pace = self._pace
+        calls = [Call("standing", (self.name, lane, to_ms(now), pace.rate, pace.burst)) for lane in lanes]
+        return [_budget(*answer) for answer in self._scripts.run_all(calls)]
+
     def spend(self, lane: str, more: int) -> Call:
         """What was claimed cost so many calls more than one each; below zero, fewer."""
         return Call("spend", (self.name, lane, more))
@@ -87,3 +115,13 @@ class Agenda:
         """When something may be due; None when nothing is on the agenda."""
         head = self._scripts.redis.zrange(keys.lanes(self.name), 0, 0, withscores=True)
         return from_ms(int(head[0][1])) if head else None
+
+
+def _budget(rate: str, learned: str, tokens: str, paused_until: str, late_ms: int) -> Budget:
+    return Budget(
+        rate=float(rate),
+        learned_rate=float(learned) if learned else None,
+        calls_left=float(tokens),
+        paused_until=from_ms(int(paused_until)) if paused_until else None,
+        late=late_ms * MILLISECOND,
+    )

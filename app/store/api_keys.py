@@ -33,6 +33,10 @@ class ApiKeys:
         pipeline.execute()
         return key
 
+    def revoke(self, id: str) -> bool:
+        """False if there is no such key."""
+        return bool(self._redis.delete(keys.api_key(id)))
+
     def principal(self, key: str) -> Principal | None:
         """Who shows this key; None if it is no key of ours, or has expired."""
         digest = _digest(key)

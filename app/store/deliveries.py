@@ -1,22 +1,27 @@
-"""Deliveries: begun, recorded, looked at."""
+"""Deliveries: begun, recorded, looked at, delivered once more."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from app.domain.delivery import DeliveryState, Next
-from app.domain.event import Event, EventType
+from app.domain.delivery import Death, DeliveryState, Next, Try
+from app.domain.destination import lane_of, split_lane
+from app.domain.event import FINISHED, TEST, DestinationChange, Event, EventType, Group, OwnEventType, event_type
 from app.domain.ids import event_id
-from app.domain.job import Job, JobState
+from app.domain.job import Job
 from app.domain.registration import Registration
 from app.domain.times import from_ms, to_ms
+from app.domain.verdict import Verdict
 from app.domain.wire import to_json
 from app.store import keys
-from app.store.agenda import Claimed
-from app.store.registrations import SCAN, SCAN_MOST, Registrations
+from app.store.agenda import DELIVER, Claimed
+from app.store.destinations import News
+from app.store.registrations import SCAN, SCAN_MOST, Registrations, job_id_of
 from app.store.scripts import Call, Scripts
+
+REDELIVERED_AT_ONCE = 100  # looked at in one call: some milliseconds in which Redis does nothing else
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +31,8 @@ class Begun:
     claimed: Claimed
     permit_until: datetime
     number: int
-    created_at: datetime
+    tried: Try
+    some_gone: bool  # of the tenant's URLs
     facts: tuple[str, ...]  # for `Deliveries.open`
 
 
@@ -36,13 +42,24 @@ class Delivery:
     tenant: str
     registration_id: str
     event_id: str
-    type: EventType
-    job_id: str
+    type: EventType | OwnEventType
+    job_id: str | None
     destination: str
     state: DeliveryState
     attempts: int
     created_at: datetime
     next_at: datetime | None
+    death: Death | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadOnes:
+    """Which dead deliveries; None for any."""
+
+    registration_id: str | None
+    destination: str | None
+    since: datetime | None
+    until: datetime | None
 
 
 class Deliveries:
@@ -56,32 +73,65 @@ class Deliveries:
         """One round trip for all. Those that are not wanted any more are left out, and off the agenda."""
         calls = [Call("begin", (item.id, item.lane, item.fence, to_ms(permit_until))) for item in claimed]
         answers = self._scripts.run_all(calls)
-        return [
-            Begun(item, permit_until, answer[0], from_ms(int(answer[1])), tuple(answer[2:]))
-            for item, answer in zip(claimed, answers, strict=True)
-            if answer
-        ]
+        return [_begun(item, permit_until, answer) for item, answer in zip(claimed, answers, strict=True) if answer]
 
     def open(self, begun: Begun) -> tuple[Registration, Event]:
         """What to tell whom. OperatorError if the key that sealed it is missing."""
-        registration_id, record, job_state, snapshot, observed = begun.facts
-        registration = self._registrations.parse(registration_id, record)
-        job = Job.from_dict(json.loads(snapshot) | {"state": job_state})
+        registration_id, record, end, snapshot, observed, project = begun.facts
+        registration = self._registrations.parse(registration_id, record, project=project, lane=begun.claimed.lane)
         event = Event(
-            id=event_id(registration_id, job.job_id, job.state),
+            id=event_id(begun.claimed.id),
             registration_id=registration_id,
             project=registration.project,
-            job=job,
+            about=_about(end, json.loads(snapshot)),
             observed_at=from_ms(int(observed)),
             metadata=registration.metadata,
         )
         return registration, event
 
-    def record(self, claimed: Claimed, follows: Next, line: Mapping[str, Any]) -> Call:
-        """The attempt is over: its line for the log, and what follows."""
-        due = to_ms(follows.due) if follows.due else ""
-        args = (claimed.id, claimed.lane, claimed.fence, follows.state.value, due, to_json(line), self._keep_s)
-        return Call("record_attempt", args)
+    def record(
+        self,
+        claimed: Claimed,
+        verdict: Verdict,
+        follows: Next,
+        line: Mapping[str, Any] | None,
+        news: News | None = None,
+    ) -> Call:
+        """The attempt is over: its line for the log, None if nothing was sent after all; what follows; news of where it
+        went.
+        """
+        settled = (
+            claimed.id,
+            claimed.lane,
+            claimed.fence,
+            follows.state,
+            to_ms(follows.due) if follows.due else "",
+            to_json(line) if line else "",
+            self._keep_s,
+            verdict,
+            follows.death or "",
+        )
+        if news is None:
+            return Call("record_attempt", settled)
+        return Call("record_attempt", (*settled, to_ms(news.now), news.told), news.heard)
+
+    def redeliver(self, tenant: str, id: str, now: datetime) -> DeliveryState | None:
+        """PENDING if it is sent once more, CANCELLED if nothing is; None if the tenant has no such delivery."""
+        state = self._scripts.run(Call("redeliver", (to_ms(now), id, tenant)))
+        return DeliveryState(state) if state else None
+
+    def redeliver_dead(self, tenant: str, which: DeadOnes, now: datetime, *, rate: float, dry_run: bool) -> int:
+        """Oldest first, `rate` a second to one destination; how many. If it breaks off, calling it again goes on."""
+        place, end = _bounds(which.since, which.until)
+        lane = lane_of(tenant, which.destination) if which.destination else ""
+        wanted = (which.registration_id or "", lane, rate, int(dry_run))
+        total = 0
+        while place:
+            count, place = self._scripts.run(
+                Call("redeliver_dead", (to_ms(now), tenant, place, end, REDELIVERED_AT_ONCE, *wanted))
+            )
+            total += count
+        return total
 
     def get(self, tenant: str, id: str) -> tuple[Delivery, list[dict[str, Any]]] | None:
         """A delivery and its attempts, oldest first."""
@@ -91,7 +141,7 @@ class Deliveries:
         fields, lines = pipeline.execute()
         if fields.get("tenant") != tenant:
             return None
-        return _delivery(id, fields), [json.loads(line) for line in lines]
+        return _delivery(id, fields, self._held([fields])), [json.loads(line) for line in lines]
 
     def page(
         self,
@@ -104,8 +154,8 @@ class Deliveries:
         wanted: Callable[[Delivery], bool],
     ) -> tuple[list[Delivery], str | None]:
         """Newest first, and the cursor of the next page (an entry of the index: those after it were seen)."""
-        lowest = f"[{to_ms(since):013d}" if since else "-"
-        newest = f"({cursor}" if cursor else f"({to_ms(until):013d}" if until else "+"
+        lowest, newest = _bounds(since, until)
+        newest = f"({cursor}" if cursor else newest
         found: list[Delivery] = []
         last = None
         for _ in range(SCAN_MOST // SCAN):
@@ -126,26 +176,63 @@ class Deliveries:
         pipeline = self._redis.pipeline(transaction=False)
         for entry in entries:
             pipeline.hgetall(keys.delivery(entry.partition(":")[2]))
+        answers = pipeline.execute()
+        held = self._held(answers)
         loaded = []
-        for entry, fields in zip(entries, pipeline.execute(), strict=True):
+        for entry, fields in zip(entries, answers, strict=True):
             if fields:
-                loaded.append((entry, _delivery(entry.partition(":")[2], fields)))
+                loaded.append((entry, _delivery(entry.partition(":")[2], fields, held)))
             else:
                 self._redis.zrem(keys.deliveries(tenant), entry)
         return loaded
 
+    def _held(self, deliveries: Sequence[Mapping[str, str]]) -> set[str]:
+        """Lanes of these that are held. No delivery says so itself: it would be a change of very many at once."""
+        lanes = {fields["lane"] for fields in deliveries if fields and fields["state"] == DeliveryState.PENDING}
+        pipeline = self._redis.pipeline(transaction=False)
+        for lane in lanes:
+            pipeline.hexists(keys.lane(DELIVER, lane), "held")
+        return {lane for lane, held in zip(lanes, pipeline.execute(), strict=True) if held}
 
-def _delivery(id: str, fields: Mapping[str, str]) -> Delivery:
+
+def _bounds(since: datetime | None, until: datetime | None) -> tuple[str, str]:
+    """Of the index: from a moment on, and before another."""
+    return f"[{to_ms(since):013d}" if since else "-", f"({to_ms(until):013d}" if until else "+"
+
+
+def _begun(item: Claimed, permit_until: datetime, answer: Sequence[Any]) -> Begun:
+    number, spent, refused, began, gone, *facts = answer
+    tried = Try(number - int(spent), from_ms(int(began)), int(refused))
+    return Begun(item, permit_until, number, tried, bool(gone), tuple(facts))
+
+
+def _about(end: str, values: Any) -> Job | Group | DestinationChange | None:
+    """What was kept of it when it happened."""
+    if end == TEST:
+        return None
+    if end == FINISHED:
+        return Group.from_dict(values)
+    if end in frozenset(OwnEventType):
+        since = from_ms(values.pop("since"))
+        return DestinationChange(type=OwnEventType(end), since=since, **values)
+    return Job.from_dict(values | {"state": end})
+
+
+def _delivery(id: str, fields: Mapping[str, str], held: Collection[str]) -> Delivery:
+    state = DeliveryState(fields["state"])
+    if state is DeliveryState.PENDING and fields["lane"] in held:
+        state = DeliveryState.HELD
     return Delivery(
         id=id,
         tenant=fields["tenant"],
         registration_id=fields["registration"],
-        event_id="evt_" + id.removeprefix("dlv_"),
-        type=EventType.of(JobState(fields["job_state"])),
-        job_id=fields["job_id"],
-        destination=fields["lane"],
-        state=DeliveryState(fields["state"]),
+        event_id=event_id(id),
+        type=event_type(fields["end"]),
+        job_id=job_id_of(fields["job_id"]),
+        destination=split_lane(fields["lane"])[1],
+        state=state,
         attempts=int(fields["attempts"]),
         created_at=from_ms(int(fields["created"])),
         next_at=from_ms(int(fields["next"])) if fields["next"] else None,
+        death=Death(fields["death"]) if fields["state"] == DeliveryState.DEAD and fields.get("death") else None,
     )

@@ -4,14 +4,23 @@
 
 
 def registration(id: str) -> str:
-    """String: the record as JSON; callback URL and secret sealed."""
-    return f"cph:reg:{id}"
+    """String: JSON; sealed (secrets, callback URL, headers), deadline (ms), and what is not as usual. Its id tells
+    when it was created."""
+    return f"cph:{id}"
 
 
 def progress(id: str) -> str:
-    """Hash: tenant, project, lane, events, state; open, pending, delivered, dead (counts); `job:<id>` → its end or '';
-    `permit:<delivery>` → until when (ms) an attempt may be under way."""
-    return f"cph:reg:{id}:progress"
+    """Hash: tenant, project, lane; state once it is not watching; events unless they are every end of a job and no
+    more; open, pending, delivered, dead (counts; 0 where missing); `job:<id>` → its end or '', where a job without id
+    is `#` and perhaps a number; request: whose jobs it looks for; `permit:<delivery>` → until when (ms) an attempt may
+    be under way; tested: the last verdict of its test. Open: jobs that have not ended, and 1 until all jobs are known.
+    """
+    return f"cph:{id}:progress"
+
+
+def ends(id: str) -> str:
+    """Hash, until all have ended, for one that wants to be told of all together: job → as JSON."""
+    return f"cph:{id}:ends"
 
 
 def registrations(tenant: str) -> str:
@@ -28,13 +37,17 @@ def deadlines() -> str:
 
 
 def watch(project: str, job: str) -> str:
-    """Hash: state, since (ms), asks (count), unknown_since (ms), what was last seen; `reg_…` of each that waits;
-    unlisted: 1 once ListJobs has not shown it; once it has ended: job (JSON), observed (ms)."""
+    """Hash: state, since (ms), unknown_since (ms), what was last seen; `reg_…` of each that waits; unlisted: 1 once
+    ListJobs has not shown it; operation: what it does, if a caller says so; once it has ended:
+    job (JSON), observed (ms).
+    """
     return f"cph:watch:{project}:{job}"
 
 
 def request(project: str, id: str) -> str:
-    """Hash: since (ms); `job:<id>` of each that its request may answer for: 1 once ListJobs has shown it, else 0.
+    """Hash: since (ms); `job:<id>` of each that its request may answer for: 1 once ListJobs has shown it, before that 0
+    if its own answer has named the request, 2 if a caller has; `reg_…` of each that looks for all of its jobs → '',
+    `seen:<ms>` or `unknown:<ms>`; again: 1 if it should be asked for anew at once; operation: as a watch has it.
     It ends with the last of them. On the agenda it is `request:<id>`."""
     return f"cph:request:{project}:{id}"
 
@@ -43,7 +56,10 @@ def request(project: str, id: str) -> str:
 
 
 def delivery(id: str) -> str:
-    """Hash: registration, tenant, lane, job_id, job_state, job (JSON), observed, created, next (ms); state, attempts"""
+    """Hash: registration, tenant, lane (domain/destination.py), job_id ('' for all jobs of the registration), end (the
+    job's state, `finished`, `test`, or what befell a destination), about (JSON), observed, created, next (ms); state,
+    attempts; of these, spent before the schedule began anew, and when it began (ms); refused since; death: why it is
+    dead; again: when (ms) the schedule begins anew."""
     return f"cph:dlv:{id}"
 
 
@@ -57,6 +73,17 @@ def deliveries(tenant: str) -> str:
     return f"cph:dlvs:{tenant}"
 
 
+def gone(tenant: str) -> str:
+    """Sorted set, until `retention` after the last of them: keyed digests of URLs by when (ms) they answered 410."""
+    return f"cph:gone:{tenant}"
+
+
+def destinations(tenant: str) -> str:
+    """Sorted set: destinations by the time (ms) of the last registration; without those unused for long, whose lanes go
+    with them."""
+    return f"cph:dests:{tenant}"
+
+
 # Agendas: for ever; they shrink to nothing when nothing is due.
 
 
@@ -66,7 +93,7 @@ def lanes(agenda: str) -> str:
 
 
 def due(agenda: str, lane: str) -> str:
-    """Sorted set: ids by the time (ms) at which they are due."""
+    """Sorted set: ids by class, then by the time (ms) at which they are due; lua/shared/2_agenda.lua says how."""
     return f"cph:{agenda}:due:{lane}"
 
 
@@ -77,7 +104,11 @@ def leased(agenda: str, lane: str) -> str:
 
 def lane(agenda: str, lane: str) -> str:
     """Hash: not_before (ms); tokens, stamp (ms) of the bucket; learned, learned_at (ms) from being throttled;
-    rate, places where they are the lane's own."""
+    passed: how often in a row what has a patience has been passed by what has none; while the other side refuses us:
+    refusals (in a row), refused_since, refused_at (ms, the last); rate, places where they are the lane's own.
+    Of a destination also: held (ms, since when nothing is handed out), held_why (`paused` or `disabled`); failures
+    (in a row), failing_since, answered, failed (ms), failure (words, of the last); halved_at (ms, its places), run (of
+    answers since they were changed); redelivery: behind those of many redelivered at once (ms)."""
     return f"cph:{agenda}:lane:{lane}"
 
 
@@ -90,7 +121,7 @@ def wake(agenda: str) -> str:
 
 
 def idempotency(tenant: str, digest: str) -> str:
-    """String, 24 h: digest of the body, then the sealed answer."""
+    """String, 24 h: sealed; digest of the request, then the answer. As long as a lease while there is none yet."""
     return f"cph:idem:{tenant}:{digest}"
 
 
@@ -100,8 +131,14 @@ def api_key(id: str) -> str:
 
 
 def project(name: str) -> str:
-    """Hash, for ever: what poll workers saw; answered, failed, expires (ms), failure, refused, ahead_ms."""
+    """Hash, for ever: what poll workers saw; answered, failed, expires (ms), failure, ahead_ms."""
     return f"cph:project:{name}"
+
+
+def durations(project: str, operation: str) -> str:
+    """Hash, for `retention` after the last: bucket (domain/cadence.py) → how many jobs took so long. Of all jobs of the
+    project if `operation` is ''."""
+    return f"cph:durations:{project}:{operation}"
 
 
 def token(project: str) -> str:

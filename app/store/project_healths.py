@@ -13,12 +13,12 @@ MILLISECOND = timedelta(milliseconds=1)
 
 
 def note(project: str, health: ProjectHealth) -> Call:
-    """What is None in it stays as it was noted before."""
+    """What is None in it stays as it was noted before; whether it is refused, its lane knows."""
     fields: list[Argument] = []
     if health.answered_at:
         fields += ["answered", to_ms(health.answered_at)]
     if health.failed_at:
-        fields += ["failed", to_ms(health.failed_at), "failure", health.failure or "", "refused", int(health.refused)]
+        fields += ["failed", to_ms(health.failed_at), "failure", health.failure or ""]
     if health.credentials_expire_at:
         fields += ["expires", to_ms(health.credentials_expire_at)]
     if health.clock_ahead is not None:
@@ -27,23 +27,28 @@ def note(project: str, health: ProjectHealth) -> Call:
 
 
 class ProjectHealths:
-    def __init__(self, redis: Client) -> None:
+    """agenda: the one that has a lane for each project."""
+
+    def __init__(self, redis: Client, agenda: str) -> None:
         self._redis = redis
+        self._agenda = agenda
 
     def of(self, projects: Sequence[str]) -> list[ProjectHealth]:
         """In their order, from one round trip."""
         pipeline = self._redis.pipeline(transaction=False)
         for project in projects:
             pipeline.hgetall(keys.project(project))
-        return [_health(fields) for fields in pipeline.execute()]
+            pipeline.hget(keys.lane(self._agenda, project), "refused_since")
+        answers = pipeline.execute()
+        return [_health(fields, since) for fields, since in zip(answers[::2], answers[1::2], strict=True)]
 
 
-def _health(fields: dict[str, str]) -> ProjectHealth:
+def _health(fields: dict[str, str], refused_since: str | None) -> ProjectHealth:
     return ProjectHealth(
         answered_at=_moment(fields.get("answered")),
         failed_at=_moment(fields.get("failed")),
         failure=fields.get("failure"),
-        refused=fields.get("refused") == "1",
+        refused_since=_moment(refused_since),
         credentials_expire_at=_moment(fields.get("expires")),
         clock_ahead=int(fields["ahead_ms"]) * MILLISECOND if "ahead_ms" in fields else None,
     )

@@ -1,62 +1,62 @@
-"""Registrations: taken, looked at, cancelled."""
+"""Registrations: taken, looked at, given another secret, cancelled."""
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from app.domain.destination import lane_of, split_lane
+from app.domain.errors import OperatorError
 from app.domain.event import EventType
-from app.domain.ids import new_id
-from app.domain.job import JobState
-from app.domain.registration import Progress, Registration, RegistrationState
+from app.domain.ids import created_ms, new_id
+from app.domain.job import Job, JobState
+from app.domain.registration import Notify, Progress, Registration, RegistrationState
 from app.domain.times import from_ms, to_ms
+from app.domain.verdict import Verdict
 from app.domain.wire import to_json
-from app.store import keys
+from app.store import credentials, keys
+from app.store.gone import GoneUrls
+from app.store.idempotency import Answers, Idempotency, Repeated
 from app.store.scripts import Call, Scripts
 from app.store.sealing import Sealer
 
 LONGEST_WATCHED_AND_TRIED = timedelta(days=14)  # 7 of watching, some of trying, and a margin
-IDEMPOTENCY_LIFE = timedelta(hours=24)
 CREATED = "created"
+NOTHING = "nothing"  # to be told of
+JOB = "job:"
+NO_ID = "#"  # begins what stands for a job without id
 SCAN = 200  # registrations read in one round trip
 SCAN_MOST = 2_000  # and looked through for one page, so that a filter that fits nothing ends
 
-
-@dataclass(frozen=True, slots=True)
-class Idempotency:
-    """What an Idempotency-Key stands for: the digests of the key and of the body, and the answer to give again."""
-
-    key_digest: str
-    body_digest: str
-    answer: str
-
-
-@dataclass(frozen=True, slots=True)
-class Repeated:
-    """The key had been used. `answer` is the first one, or None if it belongs to another body."""
-
-    answer: str | None
+# What a record does not say.
+USUAL: Mapping[str, Any] = {
+    "events": list(EventType),
+    "metadata": {},
+    "traceparent": None,
+    "notify": Notify.EACH,
+    "request_id": None,
+    "ended": [],
+    "verify": False,
+}
+EACH_JOB = tuple(event for event in EventType if event is not EventType.GROUP_FINISHED)
 
 
 Known = tuple[Registration, Progress]
 
 
 class Registrations:
-    def __init__(self, scripts: Scripts, sealer: Sealer, *, retention: timedelta) -> None:
+    def __init__(self, scripts: Scripts, sealer: Sealer, gone_urls: GoneUrls, *, retention: timedelta) -> None:
         self._scripts = scripts
         self._redis = scripts.redis
         self._sealer = sealer
+        self._answers = Answers(sealer)
+        self._gone_urls = gone_urls
         self._keep_s = int(retention.total_seconds())
         self._longest_life = LONGEST_WATCHED_AND_TRIED + retention
 
     def add(self, registration: Registration, idempotency: Idempotency | None = None) -> Repeated | None:
         """None if it was taken; once this returns it is in Redis, with its watches."""
-        place = f"{registration.tenant}|{idempotency.key_digest}" if idempotency else ""
-        key, value = "", ""
-        if idempotency:
-            key = keys.idempotency(registration.tenant, idempotency.key_digest)
-            value = f"{idempotency.body_digest} {self._sealer.seal(idempotency.answer, place)}"
         earlier = self._scripts.run(
             Call(
                 "register",
@@ -66,22 +66,24 @@ class Registrations:
                     self.record(registration),
                     registration.tenant,
                     registration.project,
-                    registration.destination,
-                    ",".join(event.removeprefix("job.") for event in registration.events),
+                    lane_of(registration.tenant, registration.destination),
+                    _told_of(registration),
                     to_ms(registration.deadline_at),
                     self._keep_s,
                     new_id("reg", max(0, to_ms(registration.created_at - self._longest_life)), 0),
-                    key,
-                    value,
-                    int(IDEMPOTENCY_LIFE.total_seconds()),
+                    *self._answers.arguments(registration.tenant, idempotency),
+                    registration.operation or "",
+                    registration.request_id or "",
+                    int(registration.verify),
+                    len(registration.job_ids),
                     *registration.job_ids,
+                    *_ended(registration),
                 ),
             )
         )
         if earlier == CREATED or idempotency is None:
             return None
-        body_digest, sealed = earlier.split(" ", 1)
-        return Repeated(self._sealer.open(sealed, place) if body_digest == idempotency.body_digest else None)
+        return self._answers.repeated(registration.tenant, idempotency, earlier)
 
     def get(self, tenant: str, id: str) -> Known | None:
         return next(self._load(tenant, [id]), None)
@@ -105,6 +107,32 @@ class Registrations:
             cursor = ids[-1]
         return found, cursor
 
+    def rotate(
+        self,
+        tenant: str,
+        id: str,
+        rotated: Callable[[Registration], Registration],
+        idempotency: Idempotency | None = None,
+    ) -> Registration | Repeated | None:
+        """The registration with its secrets from now on; None if the tenant has no such registration."""
+        key = keys.registration(id)
+        while True:
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.get(key)
+            pipeline.hmget(keys.progress(id), "tenant", "project", "lane")
+            # Last: if no answer is kept by then, the record is as it was before.
+            pipeline.get(self._answers.key(tenant, idempotency))
+            record, (owner, project, lane), earlier = pipeline.execute()
+            if record is None or owner != tenant:
+                return None
+            if idempotency and earlier:
+                return self._answers.repeated(tenant, idempotency, earlier)
+            after = rotated(self.parse(id, record, project=project, lane=lane))
+            anew = to_json(json.loads(record) | {"sealed": self._sealed(after)})
+            call = Call("rewrite", (key, record, anew, *self._answers.arguments(tenant, idempotency)))
+            if self._scripts.run(call):
+                return after
+
     def cancel(self, tenant: str, id: str) -> datetime | None:
         """Until when an attempt that is under way may last; None if the tenant has no such registration."""
         until = self._scripts.run(Call("cancel", (id, tenant, self._keep_s)))
@@ -116,41 +144,47 @@ class Registrations:
         return any(int(until) > to_ms(now) for field, until in fields.items() if field.startswith("permit:"))
 
     def record(self, registration: Registration) -> str:
-        place = f"{registration.tenant}|{registration.id}"
-        fields = {
-            "tenant": registration.tenant,
-            "project": registration.project,
-            "url": self._sealer.seal(registration.callback_url, place),
-            "destination": registration.destination,
-            "secret": self._sealer.seal(registration.secret, place),
-            "events": registration.events,
+        """What the scripts need not know, and of this what is not USUAL: bytes count here."""
+        special = {
+            "events": list(registration.events),
             "metadata": registration.metadata,
-            "created": to_ms(registration.created_at),
-            "deadline": to_ms(registration.deadline_at),
             "traceparent": registration.traceparent,
+            "notify": registration.notify,
+            "request_id": registration.request_id,
+            "ended": [job.as_dict() for job in registration.ended],
+            "verify": registration.verify,
         }
-        return to_json(fields)
+        fields = {
+            "sealed": self._sealed(registration),
+            "deadline": to_ms(registration.deadline_at),
+        }
+        return to_json(fields | {name: value for name, value in special.items() if value != USUAL[name]})
 
-    def parse(self, id: str, record: str, job_ids: tuple[str, ...] = ()) -> Registration:
-        """Back from `record`. The ids of its jobs are kept elsewhere; who needs them gives them."""
-        fields: dict[str, Any] = json.loads(record)
-        place = f"{fields['tenant']}|{id}"
-        return Registration(
-            id=id,
-            tenant=fields["tenant"],
-            project=fields["project"],
-            job_ids=job_ids,
-            callback_url=self._sealer.open(fields["url"], place),
-            destination=fields["destination"],
-            secret=self._sealer.open(fields["secret"], place),
-            events=tuple(EventType(event) for event in fields["events"]),
-            metadata=fields["metadata"],
-            created_at=from_ms(fields["created"]),
-            deadline_at=from_ms(fields["deadline"]),
-            traceparent=fields["traceparent"],
-        )
+    def parse(self, id: str, record: str, *, project: str, lane: str) -> Registration:
+        """Back from `record`, without the ids of its jobs: they are kept elsewhere."""
+        fields: dict[str, Any] = {**USUAL, **json.loads(record)}
+        tenant, _ = split_lane(lane)
+        secrets = credentials.load(self._sealer.open(fields["sealed"], place(tenant, id)))
+        return _registration(id, fields, secrets, project=project, lane=lane)
+
+    def _shown(self, id: str, record: str, *, project: str, lane: str) -> tuple[Registration, bool]:
+        """As far as it can be: False if what is secret of it does not open. One must not hide all others."""
+        try:
+            return self.parse(id, record, project=project, lane=lane), True
+        except OperatorError:
+            fields, secrets = {**USUAL, **json.loads(record)}, credentials.unknown(split_lane(lane)[1])
+            return _registration(id, fields, secrets, project=project, lane=lane), False
+
+    def _sealed(self, registration: Registration) -> str:
+        return self._sealer.seal(credentials.dump(registration), place(registration.tenant, registration.id))
 
     def _load(self, tenant: str, ids: list[str]) -> Iterator[Known]:
+        known = list(self._read(tenant, ids))
+        cut_off = self._gone_urls.cut_off(tenant, [registration for registration, _ in known])
+        for (registration, progress), gone in zip(known, cut_off, strict=True):
+            yield registration, replace(progress, gone=gone)
+
+    def _read(self, tenant: str, ids: list[str]) -> Iterator[Known]:
         """Those that are the tenant's and still there; the index forgets the others."""
         pipeline = self._redis.pipeline(transaction=False)
         for id in ids:
@@ -162,11 +196,15 @@ class Registrations:
                 self._redis.zrem(keys.registrations(tenant), id)
                 continue
             jobs = self._job_states(fields)
-            yield self.parse(id, record, tuple(jobs)), _progress(fields, jobs)
+            registration, opened = self._shown(id, record, project=fields["project"], lane=fields["lane"])
+            brought = {job.job_id for job in registration.ended}
+            watched = tuple(job_id for job_id in jobs if job_id not in brought)
+            yield replace(registration, job_ids=watched), replace(_progress(fields, jobs), opened=opened)
 
     def _job_states(self, fields: dict[str, str]) -> dict[str, JobState]:
         """Its own end of each job, else what the watch says, else `pending`."""
-        ends = {name.removeprefix("job:"): end for name, end in fields.items() if name.startswith("job:")}
+        jobs = {name.removeprefix(JOB): end for name, end in fields.items() if name.startswith(JOB)}
+        ends = {key: end for key, end in jobs.items() if job_id_of(key)}
         running = [job for job, end in ends.items() if not end]
         pipeline = self._redis.pipeline(transaction=False)
         for job in running:
@@ -175,11 +213,57 @@ class Registrations:
         return {job: JobState(end or seen[job] or JobState.PENDING) for job, end in ends.items()}
 
 
+def place(tenant: str, id: str) -> str:
+    """Where what is secret of a registration is sealed for."""
+    return f"{tenant}|{id}"
+
+
+def _registration(
+    id: str, fields: Mapping[str, Any], secrets: Mapping[str, Any], *, project: str, lane: str
+) -> Registration:
+    tenant, destination = split_lane(lane)
+    return Registration(
+        id=id,
+        tenant=tenant,
+        project=project,
+        job_ids=(),
+        destination=destination,
+        events=tuple(EventType(event) for event in fields["events"]),
+        metadata=fields["metadata"],
+        created_at=from_ms(created_ms(id)),
+        deadline_at=from_ms(fields["deadline"]),
+        traceparent=fields["traceparent"],
+        notify=Notify(fields["notify"]),
+        request_id=fields["request_id"],
+        ended=tuple(Job.from_dict(job) for job in fields["ended"]),
+        verify=fields["verify"],
+        **secrets,
+    )
+
+
+def _told_of(registration: Registration) -> str:
+    """'' for the usual: every end of a job, and nothing of all of them together."""
+    told_of = registration.told_of
+    return "" if set(told_of) == set(EACH_JOB) else ",".join(event.end for event in told_of) or NOTHING
+
+
+def _ended(registration: Registration) -> Iterator[str]:
+    for number, job in enumerate(registration.ended):
+        yield from (job.job_id or f"{NO_ID}{number}", job.state, to_json(job.as_dict()))
+
+
+def job_id_of(key: str) -> str | None:
+    """From what stands for a job in Redis."""
+    return None if key.startswith(NO_ID) else key or None
+
+
 def _progress(fields: dict[str, str], jobs: dict[str, JobState]) -> Progress:
     return Progress(
-        state=RegistrationState(fields["state"]),
+        state=RegistrationState(fields.get("state", RegistrationState.WATCHING)),
         jobs=jobs,
-        pending=int(fields["pending"]),
-        delivered=int(fields["delivered"]),
-        dead=int(fields["dead"]),
+        pending=int(fields.get("pending", 0)),
+        delivered=int(fields.get("delivered", 0)),
+        dead=int(fields.get("dead", 0)),
+        unseen=JobState(fields[JOB + NO_ID]) if JOB + NO_ID in fields else None,
+        tested=Verdict(fields["tested"]) if "tested" in fields else None,
     )

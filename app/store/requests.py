@@ -1,26 +1,45 @@
 """Requests: what one ListJobs answers for, instead of a ShowJob for each job."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from app.domain.job import Job, JobState
 from app.domain.times import from_ms, to_ms
+from app.domain.wire import to_json
 from app.store.agenda import Claimed
-from app.store.scripts import Call, Scripts
+from app.store.scripts import Argument, Call, Scripts
 
 ITEM = "request:"  # begins a request's id on the agenda; no job's id has a colon
-MEMBER = "job:"
+MEMBER, LOOKS = "job:", "reg_"
+SHOWN, SEEN = "1", "seen:"
+NOT_KNOWN = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """joined: jobs that have named it. shown: jobs that ListJobs has shown, and that nothing else asks for any more."""
+    """joined: jobs that have named it, or of which a caller has said so.
+    shown: jobs that ListJobs has shown, and that nothing else asks for any more.
+    looked_for: somebody wants all of its jobs; fresh: and knows none yet.
+    """
 
     project: str
     id: str
     since: datetime
     joined: frozenset[str]
     shown: frozenset[str]
+    looked_for: bool
+    fresh: bool
+    operation: str | None
+
+    @property
+    def wanted(self) -> bool:
+        return bool(self.joined or self.shown or self.looked_for)
+
+    @property
+    def alone(self) -> bool:
+        """Asked for together with others, a list does not say which job is whose; and one may be over."""
+        return bool(self.joined or self.looked_for or not self.shown)
 
 
 def is_request(claimed: Claimed) -> bool:
@@ -28,8 +47,13 @@ def is_request(claimed: Claimed) -> bool:
 
 
 class Requests:
-    def __init__(self, scripts: Scripts) -> None:
+    """quiet: how long nothing new must come until all jobs of a request are known. grace: how long it may show none."""
+
+    def __init__(self, scripts: Scripts, *, quiet: timedelta, grace: timedelta, retention: timedelta) -> None:
         self._scripts = scripts
+        self._quiet = quiet
+        self._waits = (_ms(quiet), _ms(grace))
+        self._keep_s = int(retention.total_seconds())
 
     def load(self, claimed: Sequence[Claimed]) -> list[Request]:
         """One round trip for all. One without jobs is over; it is told by `listed`, as any other."""
@@ -41,13 +65,47 @@ class Requests:
         """The job's own answer has named this request."""
         return Call("join", (to_ms(now), project, job_id, request_id))
 
-    @staticmethod
     def listed(
-        claimed: Claimed, now: datetime, due: datetime, *, shown: Collection[str] = (), missing: Collection[str] = ()
+        self,
+        asked: tuple[Claimed, Request],
+        now: datetime,
+        due: datetime,
+        *,
+        running: Collection[str],
+        ended: Collection[Job],
     ) -> Call:
-        """Ask again at `due`. shown: for the first time. missing: jobs that are not in the list."""
-        about = (to_ms(now), claimed.lane, _id(claimed), claimed.fence, to_ms(due))
-        return Call("listed", (*about, len(shown), *shown, *missing))
+        """It was asked for, and so will be at `due`. running, ended: all of its jobs, or at least its members."""
+        claimed, request = asked
+        if request.looked_for:
+            due = min(due, now + self._quiet)
+        # What is known need not be said again, but to those who know nothing.
+        new = running if request.fresh else [job_id for job_id in running if job_id not in request.shown]
+        seen = {*running, *(job.job_id for job in ended)}
+        missing = [job_id for job_id in request.joined | request.shown if job_id not in seen]
+        return Call(
+            "listed",
+            (
+                *self._about(claimed, now, due),
+                len(running) + len(ended),
+                len(new) + len(ended),
+                *(word for job_id in new for word in (job_id, JobState.RUNNING, "")),
+                *_ends(ended),
+                *missing,
+            ),
+        )
+
+    def unheard(self, claimed: Claimed, now: datetime, due: datetime) -> Call:
+        """It could not be asked for, or need not be: ask at `due`, if anybody waits for any of its jobs then."""
+        return Call("listed", (*self._about(claimed, now, due), NOT_KNOWN, 0))
+
+    def unlisted(self, asked: tuple[Claimed, Request], now: datetime, due: datetime) -> Call:
+        """It may not be asked for: its jobs are, each by itself."""
+        claimed, request = asked
+        return Call("listed", (*self._about(claimed, now, due), NOT_KNOWN, 0, *request.joined, *request.shown))
+
+    def _about(self, claimed: Claimed, now: datetime, due: datetime) -> tuple[Argument, ...]:
+        fence = claimed.fence
+        return (to_ms(now), claimed.lane, _id(claimed), fence, to_ms(due), self._keep_s, *self._waits)
 
 
 def _id(claimed: Claimed) -> str:
@@ -56,7 +114,25 @@ def _id(claimed: Claimed) -> str:
 
 def _request(claimed: Claimed, answer: Sequence[str]) -> Request:
     fields = dict(zip(answer[::2], answer[1::2], strict=True))
-    since = from_ms(int(fields.pop("since", 0)))
-    jobs = {name.removeprefix(MEMBER): shown == "1" for name, shown in fields.items()}
-    shown = frozenset(job for job, is_shown in jobs.items() if is_shown)
-    return Request(claimed.lane, _id(claimed), since, frozenset(jobs) - shown, shown)
+    jobs = {name.removeprefix(MEMBER): kind for name, kind in fields.items() if name.startswith(MEMBER)}
+    looks = [last for name, last in fields.items() if name.startswith(LOOKS)]
+    shown = frozenset(job for job, kind in jobs.items() if kind == SHOWN)
+    return Request(
+        project=claimed.lane,
+        id=_id(claimed),
+        since=from_ms(int(fields.get("since", 0))),
+        joined=frozenset(jobs) - shown,
+        shown=shown,
+        looked_for=bool(looks),
+        fresh=not all(last.startswith(SEEN) for last in looks),
+        operation=fields.get("operation"),
+    )
+
+
+def _ends(jobs: Iterable[Job]) -> Iterator[str]:
+    for job in jobs:
+        yield from (job.job_id or "", job.state, to_json(job.as_dict()))
+
+
+def _ms(time: timedelta) -> int:
+    return time // timedelta(milliseconds=1)

@@ -1,7 +1,7 @@
 """Runs the scripts in lua/: one a verb, many in one round trip."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha1
 from importlib.resources import files
@@ -17,10 +17,11 @@ MAJOR_WITH_FLAGS = 7  # Redis 7 brought `#!lua flags=…`; before it, a script o
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A script by name, with its ARGV."""
+    """A script by name, with its ARGV. heard: is given the answer."""
 
     script: str
     args: tuple[Argument, ...]
+    heard: Callable[[Any], None] | None = field(default=None, compare=False)
 
 
 class Scripts:
@@ -44,6 +45,9 @@ class Scripts:
         for script, answered in self._answers(sent).items():
             for place, answer in zip(batches[script], answered, strict=True):
                 answers[place] = answer
+        for call, answer in zip(calls, answers, strict=True):
+            if call.heard:
+                call.heard(answer)
         return answers
 
     def _answers(self, batches: Mapping[str, Sequence[Call]]) -> dict[str, list[Any]]:

@@ -8,9 +8,8 @@ from app.domain.job import Job, JobState
 from app.domain.times import from_ms, to_ms
 from app.domain.wire import to_json
 from app.store.agenda import Claimed
-from app.store.scripts import Call, Scripts
+from app.store.scripts import Argument, Call, Scripts
 
-NO_FENCE = 0
 LAST_SEEN = ("status", "request_id", "phone_id", "server_id", "begin_time")
 
 
@@ -22,11 +21,17 @@ class Watch:
     job_id: str
     since: datetime
     unknown_since: datetime | None
+    operation: str | None
     last_seen: tuple[str | None, ...]  # as in LAST_SEEN
 
     @property
     def request_id(self) -> str | None:
         return self.last_seen[LAST_SEEN.index("request_id")]
+
+    @property
+    def was_shown(self) -> bool:
+        """CPH has said that it runs."""
+        return self.last_seen[LAST_SEEN.index("status")] is not None
 
 
 class Watches:
@@ -36,36 +41,37 @@ class Watches:
 
     def load(self, claimed: Sequence[Claimed]) -> list[Watch | None]:
         """One round trip for all; None where nobody waits any more."""
-        calls = [Call("see", (item.lane, item.id, "since", "unknown_since", *LAST_SEEN)) for item in claimed]
+        calls = [
+            Call("see", (item.lane, item.id, "since", "unknown_since", "operation", *LAST_SEEN)) for item in claimed
+        ]
         answers = self._scripts.run_all(calls)
         return [_watch(item, *answer) if answer else None for item, answer in zip(claimed, answers, strict=True)]
 
-    def postpone(self, claimed: Claimed, watch: Watch, due: datetime, job: Job | None = None) -> Call:
+    def postpone(self, claimed: Claimed, watch: Watch, due: datetime, now: datetime, job: Job | None = None) -> Call:
         """Ask again at `due`. `job` is what CPH showed, None if it could not be had."""
-        news = () if job is None else self._news(watch, job)
-        return Call("postpone", (claimed.lane, claimed.id, claimed.fence, to_ms(due), *news))
+        return self._postpone(claimed, due, now, () if job is None else self._news(watch, job))
 
     def postpone_unknown(self, claimed: Claimed, watch: Watch, due: datetime, now: datetime) -> Call:
         """CPH does not know the job; the grace time runs from the first time it said so."""
-        news = () if watch.unknown_since else ("unknown_since", to_ms(now))
-        return Call("postpone", (claimed.lane, claimed.id, claimed.fence, to_ms(due), *news))
+        return self._postpone(claimed, due, now, () if watch.unknown_since else ("unknown_since", to_ms(now)))
 
     def complete(self, claimed: Claimed, job: Job, now: datetime) -> Call:
         """The job has ended: one event for each registration."""
-        return self._complete(claimed.lane, job, now, claimed.fence)
-
-    def complete_listed(self, project: str, job: Job, now: datetime) -> Call:
-        """The same for a job that ListJobs has shown, which needs no lease."""
-        return self._complete(project, job, now, NO_FENCE)
+        snapshot = to_json(job.as_dict())
+        return Call(
+            "complete", (to_ms(now), claimed.lane, claimed.id, claimed.fence, job.state, snapshot, self._keep_s)
+        )
 
     def end_overdue(self, now: datetime, limit: int) -> tuple[int, datetime | None]:
         """Ends up to `limit` registrations whose deadline has passed; how many, and when the next deadline is."""
         ended, following = self._scripts.run(Call("overdue", (to_ms(now), limit, self._keep_s)))
         return ended, from_ms(int(following)) if following else None
 
-    def _complete(self, project: str, job: Job, now: datetime, fence: int) -> Call:
-        snapshot = to_json(job.as_dict())
-        return Call("complete", (to_ms(now), project, job.job_id, fence, job.state.value, snapshot, self._keep_s))
+    @staticmethod
+    def _postpone(claimed: Claimed, due: datetime, now: datetime, news: Sequence[Argument]) -> Call:
+        """Whoever is asked for seldom can bear to wait for longer."""
+        patience = to_ms(due) - to_ms(now)
+        return Call("postpone", (claimed.lane, claimed.id, claimed.fence, to_ms(due), patience, *news))
 
     @staticmethod
     def _news(watch: Watch, job: Job) -> tuple[str, ...]:
@@ -79,5 +85,12 @@ class Watches:
         return ("state", JobState.RUNNING.value, *forget, *(text or "" for pair in pairs for text in pair))
 
 
-def _watch(item: Claimed, since: str, unknown: str | None, *seen: str | None) -> Watch:
-    return Watch(item.lane, item.id, from_ms(int(since)), from_ms(int(unknown)) if unknown else None, seen)
+def _watch(item: Claimed, since: str, unknown: str | None, operation: str | None, *seen: str | None) -> Watch:
+    return Watch(
+        project=item.lane,
+        job_id=item.id,
+        since=from_ms(int(since)),
+        unknown_since=from_ms(int(unknown)) if unknown else None,
+        operation=operation,
+        last_seen=seen,
+    )

@@ -4,22 +4,20 @@
 # ruff: noqa: ARG002
 
 import socket
-import ssl
-from functools import partial
 from math import inf
 from operator import itemgetter
 from time import monotonic
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit
 
 from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
-from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NewConnectionError
 
-from app.transport.sockets import Connect, PlainSocket, TLSSocket, current
+from app.transport import tls
+from app.transport.sockets import Connect, PlainSocket, current
 
 HOSTS = 256  # with connections kept alive; beyond, the host that was called longest ago loses its own
 SURELY_ALIVE_S = 1.0
@@ -37,8 +35,9 @@ class _PlainConnection(HTTPConnection):
     def _new_conn(self) -> socket.socket:
         call = current.call
         call.connected = True
+        call.watch.open()
         try:
-            opened = self._connect(self.scheme, self._dns_host, self.port, call.left)
+            opened = self._connect(self.scheme, self._dns_host, self.port, call)
             sock = PlainSocket(fileno=opened.detach())
             sock.settimeout(call.left())  # the TLS handshake goes by it
         except OSError as error:
@@ -66,6 +65,10 @@ class _PlainConnection(HTTPConnection):
 class _TLSConnection(_PlainConnection, HTTPSConnection):
     scheme = "https"
 
+    def connect(self) -> None:
+        super().connect()
+        current.call.watch.secured = monotonic()
+
 
 class _PlainPool(HTTPConnectionPool):
     ConnectionCls = _PlainConnection
@@ -78,23 +81,26 @@ class _TLSPool(HTTPSConnectionPool):
 class Adapter(HTTPAdapter):
     """Without what a session needs and a call does not: the environment, proxies, cookies, repairs to the URL."""
 
-    def __init__(self, connect: Connect, connections: int, ca_bundle: str | None) -> None:
+    def __init__(self, connections: int) -> None:
         super().__init__(pool_connections=HOSTS, pool_maxsize=connections)
-        context = _tls_context(ca_bundle or DEFAULT_CA_BUNDLE_PATH)
-        pools = {
-            "http": partial(_PlainPool, connect=connect),
-            "https": partial(_TLSPool, connect=connect, ssl_context=context),
-        }
         # Replaced, not changed: the dictionary that is there belongs to every pool manager in the process.
-        self.poolmanager.pool_classes_by_scheme = cast("dict[str, type[HTTPConnectionPool]]", pools)
-        # urllib3's own keys take 20 µs a call to tell apart what is all the same here: TLS, timeouts, proxies.
-        self.poolmanager.key_fn_by_scheme = dict.fromkeys(pools, itemgetter("scheme", "host", "port"))
+        self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TLSPool}
+        # urllib3's own keys take 20 µs a call to tell apart what is all the same here: timeouts, proxies.
+        self.poolmanager.key_fn_by_scheme = {
+            "http": itemgetter("scheme", "host", "port", "connect"),
+            "https": itemgetter("scheme", "host", "port", "connect", "ssl_context"),
+        }
 
     def get_connection_with_tls_context(
         self, request: PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
     ) -> HTTPConnectionPool:
         parts = urlsplit(str(request.url))
-        pool: HTTPConnectionPool = self.poolmanager.connection_from_host(parts.hostname, parts.port, parts.scheme)
+        way: dict[str, Any] = {"connect": current.call.connect}
+        if parts.scheme == "https":
+            way["ssl_context"] = tls.context(current.call.tls)
+        pool: HTTPConnectionPool = self.poolmanager.connection_from_host(
+            parts.hostname, parts.port, parts.scheme, pool_kwargs=way
+        )
         return pool
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
@@ -108,11 +114,3 @@ class Adapter(HTTPAdapter):
         response = Response()
         response.raw = resp
         return response
-
-
-def _tls_context(ca_bundle: str) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.sslsocket_class = TLSSocket
-    context.hostname_checks_common_name = False
-    context.load_verify_locations(ca_bundle)
-    return context

@@ -14,11 +14,14 @@ from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 from urllib3.util import SKIP_HEADER
 
+from app.domain.grant import TlsFiles
 from app.transport.adapter import Adapter
 from app.transport.sockets import Call, Connect, connect_anywhere, current
+from app.transport.stopwatch import Stopwatch
 from app.transport.unreachable import Kind, Unreachable, explain, root_cause
 
 HEADERS_BYTES = 256 * 1024
+PUBLIC = TlsFiles()  # what the public authorities vouch for
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +37,10 @@ class Reply:
 class Transport:
     """For use by many threads; connections are kept alive, at most `connections` for each host."""
 
-    def __init__(
-        self, *, connect: Connect = connect_anywhere, connections: int = 64, ca_bundle: str | None = None
-    ) -> None:
+    def __init__(self, *, connections: int = 64) -> None:
         # urllib3's own lines carry whole URLs.
         logging.getLogger("urllib3").setLevel(logging.CRITICAL)
-        self._adapter = Adapter(connect, connections, ca_bundle)
+        self._adapter = Adapter(connections)
 
     def send(
         self,
@@ -50,10 +51,17 @@ class Transport:
         body: bytes | None = None,
         deadline: timedelta,
         max_bytes: int = 64 * 1024,
+        connect: Connect = connect_anywhere,
+        tls: TlsFiles = PUBLIC,
+        watch: Stopwatch | None = None,
     ) -> Reply:
-        """One call. Raises Unreachable, or what `connect` raised; ValueError for a malformed URL or header."""
+        """One call. Raises Unreachable, or what `connect` raised; ValueError for a malformed URL or header.
+
+        watch: shows where the time went, however the call ended.
+        """
         request = _prepared(method, url, headers, body)
-        call = Call(monotonic() + deadline.total_seconds(), HEADERS_BYTES + max_bytes)
+        until = monotonic() + deadline.total_seconds()
+        call = Call(until, HEADERS_BYTES + max_bytes, connect, tls, watch or Stopwatch())
         try:
             return self._exchange(request, call, deadline, max_bytes)
         except Unreachable as error:

@@ -3,11 +3,13 @@
 import socket
 import ssl
 import threading
-from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
+
+from app.domain.grant import TlsFiles
+from app.transport.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -16,25 +18,30 @@ LOOKUPS_AT_ONCE = 32
 TIMEOUT_STEP_S = 0.05
 
 Address = tuple[socket.AddressFamily, tuple[Any, ...]]  # what a socket of this family connects to: host, port, …
-TimeLeft = Callable[[], float]  # in seconds; TimeoutError when there is none
-
-
-class Connect(Protocol):
-    """Opens the TCP connection. An OSError may heal; whatever else it raises reaches the caller of `send` as it is."""
-
-    def __call__(self, scheme: str, host: str, port: int, left: TimeLeft) -> socket.socket: ...
 
 
 class Overrun(OSError):
     """The answer is longer than the call allows."""
 
 
+class Connect(Protocol):
+    """Opens the TCP connection. An OSError may heal; whatever else it raises reaches the caller of `send` as it is.
+
+    Calls share kept-alive connections if what opens theirs is equal.
+    """
+
+    def __call__(self, scheme: str, host: str, port: int, call: "Call") -> socket.socket: ...
+
+
 @dataclass(slots=True)
 class Call:
-    """What one call may still use. It runs in one thread from end to end."""
+    """What one call may still use, and how it gets to its host. It runs in one thread from end to end."""
 
     until: float  # by the monotonic clock
     budget: int  # bytes
+    connect: Connect
+    tls: TlsFiles
+    watch: Stopwatch = field(default_factory=Stopwatch)
     fresh: bool = False  # kept-alive connections are not to be used
     connected: bool = False  # it has opened a connection, rather than used a kept-alive one
     received: int = 0
@@ -45,12 +52,15 @@ class Call:
         return not self.connected and not self.received
 
     def left(self) -> float:
+        """In seconds; TimeoutError when there is none."""
         left = self.until - monotonic()
         if left <= 0:
             raise TimeoutError
         return left
 
     def count(self, size: int) -> None:
+        if not self.received:
+            self.watch.first_byte = monotonic()
         self.received += size
         if self.received > self.budget:
             raise Overrun
@@ -90,25 +100,25 @@ class TLSSocket(PlainSocket, ssl.SSLSocket):
         return super().send(data, flags)
 
 
-def connect_anywhere(scheme: str, host: str, port: int, left: TimeLeft) -> socket.socket:  # noqa: ARG001
-    return dial(resolve(host, port, left), left)
+def connect_anywhere(scheme: str, host: str, port: int, call: Call) -> socket.socket:  # noqa: ARG001
+    return dial(resolve(host, port, call), call)
 
 
 lookups = threading.BoundedSemaphore(LOOKUPS_AT_ONCE)
 
 
-def resolve(host: str, port: int, left: TimeLeft) -> list[Address]:
+def resolve(host: str, port: int, call: Call) -> list[Address]:
     """Every address of a name, in the system's order. gaierror when it has none, TimeoutError when time is up."""
     try:
         return _look_up(host, port, socket.AI_NUMERICHOST)
     except socket.gaierror:
         pass
-    if not lookups.acquire(timeout=left()):
+    if not lookups.acquire(timeout=call.left()):
         raise TimeoutError
     found: Future[list[Address]] = Future()
     # getaddrinfo has no timeout of its own: it runs on a thread that may be left behind.
     threading.Thread(target=_fulfil, args=(found, host, port), daemon=True).start()
-    return found.result(left())
+    return found.result(call.left())
 
 
 def _fulfil(found: Future[list[Address]], host: str, port: int) -> None:
@@ -125,15 +135,18 @@ def _look_up(host: str, port: int, flags: int) -> list[Address]:
     return [(family, address) for family, _, _, _, address in answers]
 
 
-def dial(addresses: list[Address], left: TimeLeft) -> socket.socket:
+def dial(addresses: list[Address], call: Call) -> socket.socket:
     """A connection to the first of them that is alive; each may use an even share of the time left."""
+    call.watch.looked_up = call.watch.looked_up or monotonic()
     first, *others = addresses
     try:
-        return _dial(*first, left() / len(addresses))
+        sock = _dial(*first, call.left() / len(addresses))
     except OSError:
         if not others:
             raise
-    return dial(others, left)
+        return dial(others, call)
+    call.watch.connected = monotonic()
+    return sock
 
 
 def _dial(family: socket.AddressFamily, address: tuple[Any, ...], timeout: float) -> socket.socket:

@@ -49,9 +49,15 @@ def explain(cause: BaseException, deadline: timedelta) -> Unreachable:
 
 def root_cause(error: BaseException) -> BaseException:
     """requests and urllib3 wrap an error several times over, with the URL in the words."""
-    while (inner := error.__cause__ or error.__context__) is not None:
+    while (inner := error.__cause__ or error.__context__ or _wrapped(error)) is not None:
         error = inner
     return error
+
+
+def _wrapped(error: BaseException) -> BaseException | None:
+    """What urllib3 keeps of an error of TLS that comes with the answer, as that of a certificate not shown does."""
+    first = error.args[0] if error.args else None
+    return first if isinstance(first, BaseException) else None
 
 
 def _tls_words(error: ssl.SSLError) -> str:

@@ -2,13 +2,15 @@
 
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 from ipaddress import ip_address
 
-from app.domain.address import AddressPolicy, refusal
+from app.domain.address import AddressPolicy, IPAddress, Refusal, leads_to, refusal
 from app.domain.errors import BridgeError
-from app.transport.sockets import Address, TimeLeft, dial, resolve
+from app.domain.grant import Grant
+from app.transport.sockets import Address, Call, dial, resolve
 
-Resolve = Callable[[str, int, TimeLeft], list[Address]]
+Resolve = Callable[[str, int, Call], list[Address]]
 
 
 class Refused(BridgeError):
@@ -19,27 +21,45 @@ class Refused(BridgeError):
         self.code = code
 
 
+@dataclass(frozen=True, slots=True)
 class Guard:
-    """The transport's `connect`: one lookup, every answer judged, a connection to one of these answers."""
+    """The transport's `connect`: one lookup, every answer judged, a connection to one of these answers.
 
-    def __init__(
-        self,
-        policy: AddressPolicy,
-        *,
-        resolve: Resolve = resolve,
-        dial: Callable[[list[Address], TimeLeft], socket.socket] = dial,
-    ) -> None:
-        self._policy = policy
-        self._resolve = resolve
-        self._dial = dial
+    Equal guards share connections: a tenant does not come by one that another's grant has opened.
+    """
 
-    def __call__(self, scheme: str, host: str, port: int, left: TimeLeft) -> socket.socket:
-        addresses = self._resolve(host, port, left)
+    policy: AddressPolicy
+    grants: tuple[Grant, ...] = ()
+    resolve: Resolve = resolve
+    dial: Callable[[list[Address], Call], socket.socket] = dial
+
+    def __call__(self, scheme: str, host: str, port: int, call: Call) -> socket.socket:
+        addresses = self.resolve(host, port, call)
         for _, (ip, *_) in addresses:
-            if code := refusal(ip_address(ip), scheme=scheme, port=port, policy=self._policy):
-                raise Refused(code)
-        sock = self._dial(addresses, left)
+            self._check(ip_address(ip), scheme, port, call)
+        sock = self.dial(addresses, call)
         if sock.getpeername() not in [address for _, address in addresses]:
             sock.close()
             raise Refused("address_changed")
         return sock
+
+    def _check(self, ip: IPAddress, scheme: str, port: int, call: Call) -> None:
+        code = refusal(ip, scheme=scheme, port=port, policy=self.policy, grants=self.grants)
+        if code is None and self.policy.opens(ip, self.grants) and leads_to(ip, self._denied(port, call)):
+            code = Refusal.HOST_DENIED
+        if code:
+            raise Refused(code)
+
+    def _denied(self, port: int, call: Call) -> list[IPAddress]:
+        """Where what is denied is now; names are looked up only for who is about to enter a private network."""
+        hosts = [endpoint.host for endpoint in self.policy.denied if endpoint.port in (None, port)]
+        return [ip_address(ip) for host in hosts for _, (ip, *_) in self._addresses(host, port, call)]
+
+    def _addresses(self, host: str, port: int, call: Call) -> list[Address]:
+        try:
+            return self.resolve(host, port, call)
+        except socket.gaierror as error:
+            # It is nowhere. Any other failure is no proof of that: the attempt is made again later.
+            if error.errno in (socket.EAI_NONAME, socket.EAI_NODATA):
+                return []
+            raise

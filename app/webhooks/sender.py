@@ -1,21 +1,21 @@
 """One attempt: a POST to a subscriber, and what came of it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from time import monotonic
 
 from app.domain.address import AddressPolicy
 from app.domain.callback_url import parse
 from app.domain.errors import InvalidField
+from app.domain.headers import is_owned
 from app.domain.verdict import Verdict, by_status
-from app.transport.client import Reply, Transport
+from app.transport.client import PUBLIC, Reply, Transport
 from app.transport.sockets import resolve
+from app.transport.stopwatch import Stopwatch, Timings
 from app.transport.unreachable import Unreachable
+from app.webhooks.excerpt import excerpt
 from app.webhooks.guard import Guard, Refused, Resolve
 from app.webhooks.retry_after import retry_after
-
-EXCERPT = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +26,17 @@ class Attempt:
     status_code: int | None
     error: str | None
     response_excerpt: str | None
-    took: timedelta
+    timings: Timings
     retry_after: timedelta | None
 
 
 class Sender:
-    """For use by many threads."""
+    """For use by many threads. policy: as it is now; it may change between two attempts."""
 
     def __init__(
         self,
         *,
-        policy: AddressPolicy,
+        policy: Callable[[], AddressPolicy],
         deadline: timedelta,
         user_agent: str,
         clock: Callable[[], datetime],
@@ -46,50 +46,57 @@ class Sender:
         self._deadline = deadline
         self._user_agent = user_agent
         self._clock = clock
-        self._transport = Transport(connect=Guard(policy, resolve=resolve))
+        self._resolve = resolve
+        self._transport = Transport()
 
-    def post(self, url: str, *, headers: Mapping[str, str], body: bytes, deadline: timedelta | None = None) -> Attempt:
-        began = monotonic()
+    def post(
+        self,
+        url: str,
+        *,
+        tenant: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        deadline: timedelta | None = None,
+        secrets: Iterable[str] = (),
+    ) -> Attempt:
+        """secrets: what the excerpt of the answer must not show, beside what was sent."""
+        watch = Stopwatch()
+        policy = self._policy()
         try:
             # Again, although registering checked it: the rules, or what is stored, may have changed since.
-            parse(url, self._policy)
+            to = parse(url, policy, tenant)
             reply = self._transport.send(
                 "POST",
                 url,
                 headers={"User-Agent": self._user_agent, **headers},
                 body=body,
                 deadline=deadline or self._deadline,
+                connect=Guard(policy, to.grants, self._resolve),
+                tls=next((grant.tls for grant in to.grants if grant.tls), PUBLIC),
+                watch=watch,
             )
         except InvalidField as error:
-            return _failed(Verdict.REFUSED, error.detail, began)
+            return _failed(Verdict.REFUSED, error.detail, watch)
         except Refused as error:
-            return _failed(Verdict.REFUSED, error.code, began)
+            return _failed(Verdict.REFUSED, error.code, watch)
         except Unreachable as error:
-            return _failed(Verdict.RETRY, str(error), began)
-        return self._answered(reply, began)
+            return _failed(Verdict.RETRY, str(error), watch)
+        sent = (value for name, value in headers.items() if not is_owned(name))
+        return self._answered(reply, (to.tail, *sent, *secrets), watch)
 
     def close(self) -> None:
         self._transport.close()
 
-    def _answered(self, reply: Reply, began: float) -> Attempt:
+    def _answered(self, reply: Reply, secrets: Iterable[str], watch: Stopwatch) -> Attempt:
         return Attempt(
             verdict=by_status(reply.status),
             status_code=reply.status,
             error=None,
-            response_excerpt=_excerpt(reply.body),
-            took=_since(began),
+            response_excerpt=excerpt(reply.body, secrets=secrets),
+            timings=watch.timings(),
             retry_after=retry_after(reply.headers.get("Retry-After"), self._clock()),
         )
 
 
-def _failed(verdict: Verdict, error: str, began: float) -> Attempt:
-    return Attempt(verdict, None, error, None, _since(began), None)
-
-
-def _since(began: float) -> timedelta:
-    return timedelta(seconds=monotonic() - began)
-
-
-def _excerpt(body: bytes) -> str | None:
-    text = body[: 4 * EXCERPT].decode("utf-8", "replace")[:EXCERPT]
-    return "".join(character if character.isprintable() else " " for character in text).strip() or None
+def _failed(verdict: Verdict, error: str, watch: Stopwatch) -> Attempt:
+    return Attempt(verdict, None, error, None, watch.timings(), None)

@@ -10,6 +10,7 @@ from app.devkit.processes import wait_until
 from app.domain.delivery import DeliveryState, Next
 from app.domain.job import Job, JobState
 from app.domain.times import from_ms, to_ms
+from app.domain.verdict import Verdict
 from app.runtime import Runtime
 from app.store.deliveries import Begun
 from tests.api.calling import Api, problem
@@ -32,8 +33,9 @@ def begun(runtime: Runtime, permit: timedelta = timedelta(seconds=30)) -> Begun:
 
 
 def record(runtime: Runtime, attempt: Begun, follows: Next, **line: Any) -> None:
-    head = {"id": f"att_{attempt.number}", "number": attempt.number, "started_at": to_ms(attempt.created_at)}
-    runtime.scripts.run(runtime.deliveries.record(attempt.claimed, follows, head | {"took_ms": 7} | line))
+    head = {"id": f"att_{attempt.number}", "number": attempt.number, "started_at": to_ms(attempt.tried.began)}
+    verdict = Verdict(line["verdict"])
+    runtime.scripts.run(runtime.deliveries.record(attempt.claimed, verdict, follows, head | {"took_ms": 7} | line))
 
 
 def test_a_delivery_is_shown_with_its_attempts(api: Api) -> None:
@@ -63,6 +65,7 @@ def test_a_delivery_is_shown_with_its_attempts(api: Api) -> None:
             "number": 1,
             "id": "att_1",
             "took_ms": 7,
+            "timings": {},
             "verdict": "retry",
             "status_code": 503,
             "error": error,
@@ -81,6 +84,7 @@ def test_a_delivery_is_shown_with_its_attempts(api: Api) -> None:
         "state": "pending",
         "attempt_count": 1,
         "next_at": "2030-01-01T00:00:00Z",
+        "reason": None,
     }
 
 

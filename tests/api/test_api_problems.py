@@ -78,7 +78,7 @@ def test_a_missing_key_for_what_is_sealed_is_told_to_the_operator_alone(
 ) -> None:
     id = api.registered()["id"]
     other = Runtime(load({**environment, "BRIDGE_SECRET_KEYS": "k2:" + base64.b64encode(bytes(32)).decode()}))
-    answer = Api(other).call("GET", f"/v1/registrations/{id}")
+    answer = Api(other).call("POST", f"/v1/registrations/{id}/rotate-secret", json={})
     problem(answer, 500)
     assert "BRIDGE" not in answer.text
     assert "BRIDGE_SECRET_KEYS" in logged(caplog, "settings.wrong")["reason"]

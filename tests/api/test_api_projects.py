@@ -8,8 +8,10 @@ import yaml
 
 from app.domain.access import Scope
 from app.domain.project_health import ProjectHealth
+from app.domain.times import to_ms
 from app.runtime import Runtime
 from app.settings import load
+from app.store import keys
 from app.store.project_healths import note
 from tests.api.calling import Api, problem
 
@@ -33,11 +35,11 @@ def test_projects_are_shown_with_how_they_fare(two: Api, runtime: Runtime, now: 
         answered_at=now,
         failed_at=now + timedelta(seconds=1),
         failure="HTTP 403 CPS.0001: no",
-        refused=True,
         credentials_expire_at=now + timedelta(days=9_999),
         clock_ahead=timedelta(seconds=-2),
     )
     runtime.scripts.run(note("prod", seen))
+    runtime.polls_due.refuse("prod", now, timedelta(days=9_999), ())
     assert two.get("/v1/projects") == {
         "items": [
             {
@@ -45,21 +47,33 @@ def test_projects_are_shown_with_how_they_fare(two: Api, runtime: Runtime, now: 
                 "project_id": "p1",
                 "endpoint": "cph.ap-southeast-1.myhuaweicloud.com",
                 "state": "refused",
+                "refused_since": "2026-01-02T03:04:05Z",
                 "last_answer_at": "2026-01-02T03:04:05Z",
                 "last_error": {"at": "2026-01-02T03:04:06Z", "reason": "HTTP 403 CPS.0001: no"},
                 "rate": 2.5,
+                "budget": {
+                    "rate": 10,
+                    "learned_rate": None,
+                    "calls_left": 10,
+                    "paused_until": "2053-05-19T03:04:05Z",
+                },
+                "late_s": 0,
                 "credentials_expire_at": "2053-05-19T03:04:05Z",
                 "clock_ahead_s": -2,
-                "hint": "check the credentials, the project's id and the endpoint",
+                "hint": "check the credentials, the project's id and the endpoint; "
+                "SIGHUP to poll workers, or a changed secret file, has it tried at once",
             },
             {
                 "name": "trial",
                 "project_id": "p2",
                 "endpoint": "cph.example:8443",
                 "state": "waiting",
+                "refused_since": None,
                 "last_answer_at": None,
                 "last_error": None,
                 "rate": 10,
+                "budget": {"rate": 10, "learned_rate": None, "calls_left": 10, "paused_until": None},
+                "late_s": 0,
                 "credentials_expire_at": None,
                 "clock_ahead_s": None,
                 "hint": None,
@@ -67,6 +81,16 @@ def test_projects_are_shown_with_how_they_fare(two: Api, runtime: Runtime, now: 
         ],
         "next_cursor": None,
     }
+
+
+def test_what_a_short_budget_costs_is_shown(two: Api, runtime: Runtime) -> None:
+    polls, now = runtime.polls_due, runtime.clock()
+    runtime.redis.zadd(keys.due("poll", "trial"), {"job": to_ms(now - timedelta(seconds=90)), "request:r": 0})
+    runtime.scripts.run(polls.throttle("trial", now - timedelta(minutes=1), now - timedelta(seconds=1), 0.01))
+    project = two.get("/v1/projects")["items"][1]
+    assert 90 <= project["late_s"] < 100
+    assert project["budget"] == {"rate": 0.017, "learned_rate": 0.017, "calls_left": 0, "paused_until": None}
+    assert "CPH throttles" in project["hint"]
 
 
 def test_the_project_of_the_environment_is_shown_too(api: Api) -> None:

@@ -26,6 +26,7 @@ EVERYTHING = {
     "events": ["job.lost", "job.failed"],
     "notify": "each",
     "secret": SECRET,
+    "headers": {"Authorization": "Bearer canary", "X-Room": "ops"},
     "metadata": {"who": "Zoë 😀", "nothing": None, "nul": "\x00"},
     "deadline_s": 10,
 }
@@ -33,6 +34,13 @@ EVERYTHING = {
 
 def pointers(answer: Any) -> set[str]:
     return {error["pointer"] for error in problem(answer, 422)["errors"]}
+
+
+def sent(api: Api, body: Any) -> Any:
+    """The answer to a body as it is; its `headers` are those of callbacks."""
+    answer = api.call("POST", "/v1/registrations", json=body)
+    assert answer.status_code == 201, answer.text
+    return answer.json
 
 
 def test_the_smallest_body_is_taken(api: Api) -> None:
@@ -51,15 +59,20 @@ def test_the_smallest_body_is_taken(api: Api) -> None:
         "project": "default",
         "format": "standard",
         "notify": "each",
-        "events": ["job.succeeded", "job.failed", "job.lost", "job.overdue"],
+        "events": ["job.succeeded", "job.failed", "job.lost", "job.overdue", "group.finished"],
+        "headers": [],
         "metadata": {},
+        "request_id": None,
         "jobs": [{"job_id": SMALLEST["job_id"], "state": "pending"}],
         "deliveries": {"pending": 0, "delivered": 0, "dead": 0},
+        "callback_gone": False,
+        "callback_verified": None,
+        "callback_verdict": None,
     }
 
 
 def test_every_field_is_taken_and_jobs_named_twice_are_one(api: Api) -> None:
-    shown = api.registered(**EVERYTHING)
+    shown = sent(api, EVERYTHING)
     assert [job["job_id"] for job in shown["jobs"]] == ["a", "b"]
     assert {name: shown[name] for name in ("events", "metadata", "secret")} == {
         name: EVERYTHING[name] for name in ("events", "metadata", "secret")
@@ -67,9 +80,33 @@ def test_every_field_is_taken_and_jobs_named_twice_are_one(api: Api) -> None:
 
 
 def test_what_was_answered_is_what_is_shown_later_but_for_the_secret(api: Api) -> None:
-    answered = api.registered(**EVERYTHING)
+    answered = sent(api, EVERYTHING)
     del answered["secret"]
     assert api.get(f"/v1/registrations/{answered['id']}") == answered
+
+
+def test_headers_are_shown_by_their_names_alone(api: Api) -> None:
+    answered = sent(api, EVERYTHING)
+    assert answered["headers"] == ["Authorization", "X-Room"]
+    listed = api.call("GET", "/v1/registrations").text
+    for text in (json.dumps(answered), listed):
+        assert "Bearer" not in text
+
+
+@pytest.mark.parametrize(
+    ("headers", "pointer"),
+    [
+        ({"webhook-signature": "canary"}, "/headers/webhook-signature"),
+        ({"Host": "canary"}, "/headers/Host"),
+        ({"X-Room": "canary\r\nHost: x"}, "/headers/X-Room"),
+        ({"X-Room": 7}, "/headers/X-Room"),
+        ({"X-Room": "a", "x-room": "canary"}, "/headers/x-room"),
+    ],
+)
+def test_a_wrong_header_is_pointed_at_without_its_value(api: Api, headers: Any, pointer: str) -> None:
+    answer = api.call("POST", "/v1/registrations", json=SMALLEST | {"headers": headers})
+    assert pointers(answer) == {pointer}
+    assert "canary" not in answer.text
 
 
 def test_a_thousand_jobs_fit_and_one_more_does_not(api: Api) -> None:
@@ -87,14 +124,14 @@ def test_a_thousand_jobs_fit_and_one_more_does_not(api: Api) -> None:
         ("callback_url", ["", "x", "ftp://bot.example/", "https://u:p@bot.example/", "http://10.0.0.1/", None, 7, []]),
         ("project", ["", "other", 7, []]),
         ("format", ["", "slack", "cloudevents", None, 7]),
-        ("notify", ["all", "both", None, 7]),
+        ("notify", ["", "none", None, 7]),
         ("events", [[], ["job.lost", "job.lost"], "job.lost", None, {}]),
         ("secret", ["", "whsec_", "whsec_*", SECRET[:-4], SECRET + "!", "x" + SECRET, 7]),
         ("metadata", [None, [], "x", {"a": "x" * 4_090}, {"a": "😀" * 1_023}]),
         ("deadline_s", [9, 604_801, 10.5, "10", True, None, 10**400]),
         ("request_id", ["x"]),
         ("submission", [{}]),
-        ("headers", [{}]),
+        ("headers", [None, [], "x", 7, {f"X-{number}": "y" for number in range(21)}, {"X Room": "y"}]),
         ("a/b~c", [1]),
     ],
 )
@@ -108,7 +145,7 @@ def test_a_wrong_field_is_pointed_at(api: Api, field: str, values: list[Any]) ->
 
 def test_one_wrong_item_of_a_list_is_pointed_at(api: Api) -> None:
     assert pointers(api.register(job_id=None, job_ids=["a", "b c"])) == {"/job_ids/1"}
-    assert pointers(api.register(events=["job.lost", "group.finished"])) == {"/events/1"}
+    assert pointers(api.register(events=["job.lost", "group.begun"])) == {"/events/1"}
 
 
 def test_several_wrong_fields_are_all_pointed_at(api: Api) -> None:
@@ -121,7 +158,50 @@ def test_very_many_wrong_fields_are_not_all_repeated(api: Api) -> None:
 
 def test_exactly_one_way_to_name_jobs_must_be_given(api: Api) -> None:
     assert pointers(api.register(job_id=None)) == {"/job_id"}
-    assert pointers(api.register(job_ids=["b"])) == {"/job_id"}
+    assert pointers(api.register(job_ids=["b"])) == {"/job_ids"}
+    assert pointers(api.register(request_id="r")) == {"/request_id"}
+    assert pointers(api.register(submission={"job_id": "a"})) == {"/submission"}
+
+
+SUBMISSION = {
+    "request_id": "2676a3b4f7df49c297c6775989806d32",
+    "jobs": [
+        {"phone_id": "phone-1", "job_id": "job-1"},
+        {"phone_id": "phone-2", "error_code": "CPS.0004", "error_msg": "The phone is not there."},
+    ],
+}
+
+
+def test_a_submission_is_taken_as_cph_answered_it(api: Api) -> None:
+    shown = api.registered(job_id=None, submission=SUBMISSION)
+    refused = {"state": "failed", "phone_id": "phone-2", "server_id": None, "error_code": "CPS.0004"}
+    assert shown["jobs"] == [{"job_id": None} | refused, {"job_id": "job-1", "state": "pending"}]
+    assert shown["request_id"] == SUBMISSION["request_id"]
+    del shown["secret"]
+    shown["deliveries"]["pending"] = 1  # what was refused is told at once
+    assert api.get(f"/v1/registrations/{shown['id']}") == shown
+
+
+def test_a_request_is_taken_before_anybody_knows_its_jobs(api: Api) -> None:
+    shown = api.registered(job_id=None, request_id="r-1", notify="all")
+    assert (shown["request_id"], shown["jobs"], shown["notify"]) == ("r-1", [], "all")
+    del shown["secret"]
+    assert api.get(f"/v1/registrations/{shown['id']}") == shown
+    other = api.registered(job_id=None, request_id="r-2")
+    found = api.get("/v1/registrations?request_id=r-1")["items"]
+    assert [each["id"] for each in found] == [shown["id"]] != [other["id"]]
+
+
+def test_a_submission_that_names_no_job_is_refused_with_the_way_out(api: Api) -> None:
+    answer = api.register(job_id=None, submission={"order_id": "CS-1"})
+    assert pointers(answer) == {"/submission/order_id"}
+    assert "order" in answer.json["hint"]
+
+
+def test_events_that_are_never_sent_are_refused(api: Api) -> None:
+    assert pointers(api.register(notify="all", events=["job.failed"])) == {"/events"}
+    assert pointers(api.register(notify="each", events=["group.finished"])) == {"/events"}
+    assert api.registered(notify="both", events=["group.finished"])["events"] == ["group.finished"]
 
 
 def test_what_was_wrong_is_not_repeated(api: Api) -> None:

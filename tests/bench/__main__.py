@@ -9,7 +9,7 @@ from dataclasses import replace
 import click
 from rich.console import Console
 
-from tests.bench import api, callbacks, latency, memory, watched
+from tests.bench import api, callbacks, growth, latency, watched
 from tests.bench.figures import Effort, Figure, table
 from tests.bench.harness import progress
 
@@ -17,21 +17,25 @@ PARTS = {
     "watched": watched.measure,
     "callbacks": callbacks.measure,
     "latency": latency.measure,
-    "memory": memory.measure,
+    "growth": growth.measure,
     "api": api.measure,
 }
-FULL = Effort(window_s=10, precision=1.1, callbacks=10_000, samples=30, jobs_in_redis=100_000)
-QUICK = Effort(window_s=2, precision=math.inf, callbacks=1_000, samples=3, jobs_in_redis=10_000)
+FULL = Effort(window_s=10, precision=1.1, callbacks=10_000, samples=30, backlogs=(10_000, 100_000))
+QUICK = Effort(window_s=2, precision=math.inf, callbacks=1_000, samples=3, backlogs=(1_000, 10_000))
+MILLION = 1_000_000
 
 
 @click.command()
 @click.option("--part", "names", multiple=True, type=click.Choice(list(PARTS)), help="Only this; may be repeated.")
 @click.option("--quick", is_flag=True, help="Only whether it all runs, within a minute: its numbers say little.")
+@click.option("--million", is_flag=True, help="Growth up to a million jobs: some minutes more, and 1 GB of memory.")
 @click.option("--window-s", type=click.FloatRange(min=2), help="How long a rate is looked at.")
-def main(names: tuple[str, ...], *, quick: bool, window_s: float | None) -> None:
+def main(names: tuple[str, ...], *, quick: bool, million: bool, window_s: float | None) -> None:
     """Measures the bridge beside a naive program, in about eight minutes."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
     effort = QUICK if quick else FULL
+    if million:
+        effort = replace(effort, backlogs=(*effort.backlogs, MILLION))
     if window_s:
         effort = replace(effort, window_s=window_s)
     figures: list[Figure] = []

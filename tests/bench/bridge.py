@@ -5,16 +5,19 @@ import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from time import monotonic
 
+from app.clients import DEFAULT_PROJECT
 from app.domain.event import EventType
 from app.domain.ids import RANDOM_BITS, new_id
 from app.domain.job import Job, JobState
 from app.domain.registration import Registration
 from app.domain.signature import new_secret
 from app.domain.times import to_ms
-from app.runtime import DEFAULT_PROJECT, Runtime
+from app.runtime import Runtime
 from app.settings import load
 from tests.bench.harness import INTERVAL_S, Standin
+from tests.bench.servers import request_of
 
 CLAIM = 500
 UNLIMITED = "1000000"
@@ -25,9 +28,12 @@ class Bridge:
     """Everything as it is shipped, but no limits on calls, and the interval of all parts."""
 
     name = "bridge"
+    pollers = 2
 
-    def __init__(self, redis_url: str, cph: Standin, receiver: Standin, *, jobs_each: int = 1) -> None:
-        """jobs_each: jobs of one registration."""
+    def __init__(
+        self, redis_url: str, cph: Standin, receiver: Standin, *, jobs_each: int = 1, requests_known: bool = False
+    ) -> None:
+        """jobs_each: jobs of one registration. requests_known: callers say which request they belong to."""
         self.environment: Mapping[str, str] = {
             "BRIDGE_REDIS_URL": redis_url,
             "BRIDGE_BOOTSTRAP_KEY": API_KEY,
@@ -45,6 +51,7 @@ class Bridge:
         self._runtime = Runtime(load(self.environment))
         self._destinations = receiver.urls
         self._jobs_each = jobs_each
+        self._requests_known = requests_known
 
     def command(self, kind: str) -> Sequence[str]:
         return [sys.executable, "-m", "workers", kind]
@@ -62,6 +69,21 @@ class Bridge:
                 watches.complete(item, Job(item.id, JobState.SUCCEEDED, status=2), clock()) for item in claimed
             )
 
+    def claim(self, count: int) -> float:
+        """How long (s) it takes to claim so many; they are due again afterwards, behind the others."""
+        runtime = self._runtime
+        now = runtime.clock()
+        began = monotonic()
+        claimed = runtime.polls_due.claim_due(now, count).items
+        took = monotonic() - began
+        watches = runtime.watches.load(claimed)
+        runtime.scripts.run_all(
+            runtime.watches.postpone(item, watch, due=now, now=now)
+            for item, watch in zip(claimed, watches, strict=True)
+            if watch
+        )
+        return took
+
     def _register(self, job_ids: Sequence[str], destination: str) -> None:
         now = self._runtime.clock()
         registration = Registration(
@@ -76,5 +98,6 @@ class Bridge:
             metadata={},
             created_at=now,
             deadline_at=now + timedelta(hours=2),
+            request_id=request_of(job_ids[0]) if self._requests_known else None,
         )
         self._runtime.registrations.add(registration)

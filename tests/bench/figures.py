@@ -11,14 +11,15 @@ from rich.table import Table
 class Effort:
     """window_s: how long a rate is looked at. precision: the factor to which a largest number is found.
 
-    callbacks, samples, jobs_in_redis: how many the bridge gets; the naive program gets fewer, as it is slower.
+    callbacks, samples: how many the bridge gets; the naive program gets fewer, as it is slower.
+    backlogs: how many jobs are watched, at least two numbers, the smallest first.
     """
 
     window_s: float
     precision: float
     callbacks: int
     samples: int
-    jobs_in_redis: int
+    backlogs: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,9 +25,10 @@ progress = Console(stderr=True, highlight=False)
 
 
 class Program(Protocol):
-    """What is measured: the bridge, or the naive program."""
+    """What is measured: the bridge, the naive program, or the asyncio loop."""
 
     name: str
+    pollers: int  # processes that poll
     environment: Mapping[str, str]
 
     def command(self, kind: str) -> Sequence[str]:

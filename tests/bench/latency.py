@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from app.devkit.processes import wait_until
-from app.runtime import DELIVER, POLL
+from app.store.agenda import DELIVER, POLL
 from tests.bench.bridge import Bridge
 from tests.bench.figures import Effort, Figure
 from tests.bench.harness import INTERVAL_S, Build, Rig, job_ids, progress, rig

@@ -41,6 +41,7 @@ class Naive:
     """Not made slow on purpose: no forks, no log lines, workers that stay."""
 
     name = "naive"
+    pollers = 2
     environment: Mapping[str, str] = {}
 
     def __init__(self, redis_url: str, cph: Standin, receiver: Standin) -> None:

@@ -1,6 +1,7 @@
 """`cph-bridge doctor` against a real Redis and the CPH stand-in."""
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
@@ -14,7 +15,9 @@ from app.cli.doctor import judge_answer_time, judge_clock, judge_project, judge_
 from app.cli.main import main
 from app.devkit.processes import start
 from app.domain.project_health import ProjectHealth
+from app.domain.times import to_ms
 from app.runtime import Runtime
+from app.store import keys
 from app.store.project_healths import note
 
 GOOD_REDIS = {"redis_version": "7.2.4", "aof_enabled": 1, "maxmemory_policy": "noeviction"}
@@ -115,10 +118,14 @@ def test_each_project_of_the_file_is_looked_at(healthy: dict[str, str], tmp_path
     }
     file = tmp_path / "projects.yaml"
     file.write_text(json.dumps({"projects": projects}))
-    runtime.scripts.run(note("well", ProjectHealth(failed_at=now, failure="HTTP 403: no", refused=True)))
+    runtime.scripts.run(note("well", ProjectHealth(failed_at=now, failure="HTTP 403: no")))
+    runtime.polls_due.refuse("well", now, timedelta(days=9_999, minutes=1), ())
     output = doctor(healthy | {"BRIDGE_PROJECTS_FILE": str(file)}).output
     assert "ok   CPH project well answers" in output
-    assert "warn CPH project well refused the poll workers: HTTP 403: no" in output
+    assert (
+        "warn CPH project well refuses the poll workers, since 2026-01-02 03:04:05 UTC,"
+        " next try 2053-05-19 03:05:05 UTC: HTTP 403: no: check their credentials; SIGHUP"
+    ) in output
     assert "FAIL CPH project ill cannot be asked: CPH project ill: NOT_SET holds no secret" in output
 
 
@@ -127,6 +134,14 @@ def test_a_broken_file_of_projects_is_named(healthy: dict[str, str]) -> None:
         "FAIL BRIDGE_PROJECTS_FILE: cannot read /nowhere"
         in doctor({**healthy, "BRIDGE_PROJECTS_FILE": "/nowhere"}).output
     )
+
+
+def test_a_budget_that_is_short_is_named_with_its_remedy(healthy: dict[str, str], runtime: Runtime) -> None:
+    late = runtime.clock() - timedelta(minutes=1)
+    runtime.redis.zadd(keys.due("poll", "default"), {"job": to_ms(late)})
+    runtime.redis.hset(keys.lane("poll", "default"), mapping={"tokens": -1_000, "stamp": to_ms(late)})
+    output = doctor(healthy).output
+    assert re.search(r"warn CPH project default: polls are 6\d s late: raise BRIDGE_CPH_RATE", output), output
 
 
 def test_a_wrong_clock_at_cph_deserves_a_warning(now) -> None:

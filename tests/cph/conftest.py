@@ -5,12 +5,8 @@ from collections.abc import Iterator
 import pytest
 from scripted_cloud import Clock, Cloud, MemoryCache, running_cloud
 
+import tests.official_sdk  # noqa: F401
 from app.transport.client import Transport
-
-with pytest.MonkeyPatch.context() as patch:
-    # As it is imported, the official SDK writes a file into the home directory.
-    patch.delenv("HOME", raising=False)
-    import huaweicloudsdkcore.http.user_agent  # noqa: F401
 
 
 @pytest.fixture(scope="session")  # it reads a bundle of certificates

@@ -55,6 +55,25 @@ def test_pages_are_read_until_one_is_not_full(client, cloud):
     assert [call.path.split("offset=")[1] for call in cloud.calls] == ["0&limit=100", "100&limit=100", "200&limit=100"]
 
 
+def test_no_page_is_asked_for_once_all_that_matters_has_been_seen(client, cloud):
+    first = page(*running(*range(99)), {"job_id": "j99", "status": 2})
+    cloud.cph = in_turn(first, page(*running(*range(100, 200))))
+
+    listed = client.list_jobs(["r"], enough={"j7", "j99"})
+
+    assert isinstance(listed, Listed)
+    assert (len(listed.running), len(listed.ended), listed.calls) == (99, 1, 1)
+
+
+def test_what_matters_and_has_not_been_seen_is_looked_for_to_the_end(client, cloud):
+    cloud.cph = in_turn(page(*running(*range(100))), page(*running(*range(100, 200))), page())
+
+    listed = client.list_jobs(["r"], enough={"j7", "gone"})
+
+    assert isinstance(listed, Listed)
+    assert (len(listed.running), listed.calls) == (200, 3)
+
+
 def test_a_job_that_moves_to_another_page_and_ends_meanwhile_has_ended(client, cloud):
     cloud.cph = in_turn(page(*running(*range(100))), page({"job_id": "j7", "status": 2}))
 

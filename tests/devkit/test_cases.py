@@ -5,16 +5,22 @@ from typing import Any
 
 import pytest
 
-from app.devkit.cases import EXAMPLE, Mismatch, judge, new_cases
+from app.devkit.cases import EXAMPLE, RESTARTED, Mismatch, judge, new_cases
 
 CASES = new_cases()
 
 
 def callbacks() -> list[dict[str, Any]]:
     """As they are to come."""
-    jobs = [{**EXAMPLE, "job_id": case.job_id} for case in CASES]
-    events = [{"type": case.ends_as, "data": {"job": job}} for case, job in zip(CASES, jobs, strict=True)]
-    return [{"body": json.dumps(event), "verified": True} for event in events]
+    return [
+        {
+            "path": f"/{case.name}",
+            "body": json.dumps({"type": case.ends_as, "data": {"group": RESTARTED} if case.phones else {"job": job}}),
+            "verified": True,
+        }
+        for case in CASES
+        for job in [{**EXAMPLE, "job_id": case.job_id}]
+    ]
 
 
 def test_what_was_to_come_is_accepted() -> None:
@@ -26,6 +32,17 @@ def test_a_callback_that_is_missing_or_repeated_is_a_mismatch() -> None:
         judge(CASES, callbacks()[1:])
     with pytest.raises(Mismatch, match="other callbacks"):
         judge(CASES, callbacks() + callbacks()[:1])
+
+
+def test_a_callback_about_another_job_is_a_mismatch() -> None:
+    came = callbacks()
+    came[1]["body"] = came[1]["body"].replace(CASES[1].job_id, "another")
+    with pytest.raises(Mismatch, match="another job"):
+        judge(CASES, came)
+    came = callbacks()
+    came[4]["body"] = came[4]["body"].replace('"failed": 1', '"failed": 0')
+    with pytest.raises(Mismatch, match="restart"):
+        judge(CASES, came)
 
 
 def test_a_wrong_signature_is_a_mismatch() -> None:

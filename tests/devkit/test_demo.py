@@ -28,7 +28,9 @@ def test_the_demo_ends_with_0_and_shows_every_step_of_every_job(tmp_path: Path) 
             "received",
             "delivered",
         ], shown
-    assert shown.count("signature verified") == 4
+    restart = [word for word, subject in steps if subject == "restart"]
+    assert restart == ["registered", *["polled", "ended"] * 2, "received", "delivered"], shown
+    assert shown.count("signature verified") == 5
     body = json.loads(shown[shown.index("{") : shown.rindex("}") + 1])
     assert body["data"]["job"]["job_id"] == "6837531fd3f54550927b930180a706bf"
     assert "\x1b" not in shown

@@ -8,6 +8,7 @@ import pytest
 from app.devkit.happenings import Line, told
 
 NAMES = {"j1": "example", "reg_1": "example"}
+GROUP = json.dumps({"type": "group.finished", "data": {"registration_id": "reg_1", "group": {"total": 2}}})
 BODY = json.dumps({"type": "job.lost", "data": {"job": {"job_id": "j1"}}})
 
 
@@ -24,6 +25,14 @@ BODY = json.dumps({"type": "job.lost", "data": {"job": {"job_id": "j1"}}})
         (
             {"event": "callback.received", "body": BODY, "verified": False},
             ("received", "example", "job.lost, signature NOT verified: by another secret, or none"),
+        ),
+        (
+            {"event": "callback.received", "body": GROUP, "verified": True},
+            ("received", "example", "group.finished, signature verified"),
+        ),
+        (
+            {"event": "callback.received", "body": '{"type": 1, "data": []}', "path": "/x", "verified": True},
+            ("received", "/x", "no event, signature verified"),
         ),
         (
             {"event": "callback.received", "body": "hello", "path": "/x", "verified": False},

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from app.devkit.inbox import main
 from app.devkit.processes import wait_until
+from app.domain.signature import by_secret
 from app.domain.signature import headers as signed
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -28,7 +29,7 @@ def inbox(serve: Callable[..., Any]) -> Any:
 
 def call_back(inbox: Any, message_id: str, path: str = "/hooks/a", **changes: str) -> dict[str, Any]:
     """Sends a signed callback; what the inbox kept of it."""
-    headers = signed(SECRET, message_id, now(), BODY) | changes
+    headers = signed([by_secret(SECRET)], message_id, now(), BODY) | changes
     inbox.call("POST", path, data=BODY, headers=headers)
     kept: dict[str, Any] = inbox.call("GET", f"/_inbox/messages?id={message_id}").json()["messages"][-1]
     return kept

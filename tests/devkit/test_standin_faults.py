@@ -34,7 +34,8 @@ def test_a_throttled_call_learns_the_budget(spoiled: Callable[..., requests.Resp
 
 
 @pytest.mark.parametrize(
-    ("kind", "status", "code"), [("error_500", 500, "CPS.0003"), ("unauthorized", 401, "APIGW.0301")]
+    ("kind", "status", "code"),
+    [("error_500", 500, "CPS.0003"), ("unauthorized", 401, "APIGW.0301"), ("forbidden", 403, "CPS.0001")],
 )
 def test_a_refusal_comes_in_cphs_shape(
     spoiled: Callable[..., requests.Response], kind: str, status: int, code: str

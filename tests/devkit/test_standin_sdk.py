@@ -8,7 +8,21 @@ import pytest
 from huaweicloudsdkcore.auth.credentials import BasicCredentials, GlobalCredentials
 from huaweicloudsdkcore.exceptions.exceptions import ClientRequestException
 from huaweicloudsdkcore.http.http_config import HttpConfig
-from huaweicloudsdkcph.v1 import CphClient, ListJobsRequest, ShowJobRequest
+from huaweicloudsdkcore.signer.signer import Signer
+from huaweicloudsdkcph.v1 import (
+    CphClient,
+    InstallApkRequest,
+    InstallApkRequestBody,
+    ListJobsRequest,
+    PhoneProperty,
+    RestartCloudPhoneRequest,
+    RestartCloudPhoneRequestBody,
+    RestartCloudPhoneServerRequest,
+    RestartCloudPhoneServerRequestBody,
+    RunSyncCommandRequest,
+    RunSyncCommandRequestBody,
+    ShowJobRequest,
+)
 from huaweicloudsdkiam.v3 import (
     AuthScope,
     AuthScopeProject,
@@ -28,12 +42,28 @@ def client(kind: Any, credentials: Any, url: str) -> Any:
     return builder.with_credentials(credentials).with_endpoint(url).build()
 
 
-@pytest.fixture
-def cph(standin: Any) -> Iterator[Any]:
-    """Signs with the key pair that the stand-in printed."""
+def with_token(token: str, project_id: str) -> BasicCredentials:
+    """The SDK's CPH client takes its own class of credentials alone, and that has no place for a token."""
+    credentials = BasicCredentials("none", "none", project_id)
+
+    def sign_request(request: Any) -> Any:
+        request.header_params["X-Auth-Token"] = token
+        Signer.process_request_uri(request)
+        return request
+
+    credentials.sign_request = sign_request
+    return credentials
+
+
+@pytest.fixture(params=["access key", "token"])
+def cph(request: pytest.FixtureRequest, standin: Any) -> Iterator[Any]:
+    """Proves itself by what the stand-in printed."""
     about = standin.about
-    keys = BasicCredentials(about["access_key"], about["secret_key"], about["project_id"])
-    made = client(CphClient, keys, about["url"])
+    proofs = {
+        "access key": BasicCredentials(about["access_key"], about["secret_key"], about["project_id"]),
+        "token": with_token(about["token"], about["project_id"]),
+    }
+    made = client(CphClient, proofs[request.param], about["url"])
     yield made
     made.get_http_client().close()
 
@@ -70,12 +100,54 @@ def test_the_sdk_is_told_that_a_job_is_unknown(cph: Any) -> None:
 
 
 def test_the_sdk_reads_a_list_page_by_page(standin: Any, cph: Any) -> None:
-    standin.order("/_standin/jobs", [{"request_id": f"sdk {n % 3}~*"} for n in range(105)])
+    standin.order("/_standin/jobs", [{"job_id": f"sdk-{n}", "request_id": f"sdk {n % 3}~*"} for n in range(105)])
     request_ids = ",".join(f"sdk {n}~*" for n in range(3))
     pages = [cph.list_jobs(ListJobsRequest(request_ids=request_ids, offset=offset)) for offset in (0, 100)]
     assert [len(page.jobs) for page in pages] == [100, 5]
     assert len({job.job_id for page in pages for job in page.jobs}) == 105
     assert {job.status for page in pages for job in page.jobs} == {1}
+
+
+def test_the_sdk_restarts_phones_and_finds_the_jobs(standin: Any, cph: Any) -> None:
+    standin.order("/_standin/submissions", {"refused": ["gone"]})
+    body = RestartCloudPhoneRequestBody(phones=[PhoneProperty(phone_id) for phone_id in ("p1", "p2", "gone")])
+    answer = cph.restart_cloud_phone(RestartCloudPhoneRequest(body=body))
+    assert answer.status_code == 200
+    assert [(job.phone_id, job.error_code) for job in answer.jobs] == [("p1", None), ("p2", None), ("gone", "CPS.0004")]
+    job_ids = [job.job_id for job in answer.jobs]
+    assert job_ids[2] is None
+    listed = cph.list_jobs(ListJobsRequest(request_ids=answer.request_id)).jobs
+    assert [job.job_id for job in listed] == job_ids[:2]
+    shown = show(cph, job_ids[0])
+    assert (shown["phone_id"], shown["request_id"], shown["status"]) == ("p1", answer.request_id, 1)
+
+
+def test_the_sdk_installs_an_apk(cph: Any) -> None:
+    body = InstallApkRequestBody(command="install", content="-r obs://bucket/a.apk", phone_ids=["p1"])
+    answer = cph.install_apk(InstallApkRequest(body=body))
+    assert (answer.status_code, [job.phone_id for job in answer.jobs]) == (200, ["p1"])
+    assert show(cph, answer.jobs[0].job_id)["status"] == 1
+
+
+def test_the_sdk_runs_a_command_to_its_end(standin: Any, cph: Any) -> None:
+    standin.order("/_standin/submissions", {"script": {"execute_msg": "Linux"}})
+    body = RunSyncCommandRequestBody(command="shell", content="uname", phone_ids=["p1"])
+    answer = cph.run_sync_command(RunSyncCommandRequest(body=body))
+    (job,) = answer.jobs
+    assert (answer.status_code, job.phone_id, job.status, job.execute_msg) == (200, "p1", 2, "Linux")
+
+
+def test_the_sdk_restarts_servers(cph: Any) -> None:
+    body = RestartCloudPhoneServerRequestBody(server_ids=["s1"])
+    answer = cph.restart_cloud_phone_server(RestartCloudPhoneServerRequest(body=body))
+    assert (answer.status_code, answer.jobs[0].server_id) == (200, "s1")
+    assert show(cph, answer.jobs[0].job_id)["server_id"] == "s1"
+
+
+def test_the_sdk_is_told_what_is_wrong_with_its_body(cph: Any) -> None:
+    with pytest.raises(ClientRequestException) as refused:
+        cph.restart_cloud_phone(RestartCloudPhoneRequest(body=RestartCloudPhoneRequestBody(phones=[])))
+    assert (refused.value.status_code, refused.value.error_code) == (400, "CPS.0002")
 
 
 def test_a_wrong_secret_key_is_refused(standin: Any) -> None:

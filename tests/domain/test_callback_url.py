@@ -17,13 +17,13 @@ CLUSTER = AddressPolicy(False, frozenset({443, 8443}), (ip_network("10.0.0.0/8")
 
 def refused(raw, policy=STRICT):
     with pytest.raises(InvalidField) as caught:
-        parse(raw, policy)
+        parse(raw, policy, "t")
     assert caught.value.pointer == "/callback_url"
     return caught.value.detail
 
 
 def test_a_url_is_kept_byte_for_byte_and_taken_apart():
-    url = parse("HTTPS://Bot.Example.:8443/Hooks/%2e%2fX?token=s3cret", STRICT)
+    url = parse("HTTPS://Bot.Example.:8443/Hooks/%2e%2fX?token=s3cret", STRICT, "t")
     assert url.raw == "HTTPS://Bot.Example.:8443/Hooks/%2e%2fX?token=s3cret"
     assert (url.scheme, url.host, url.port, url.origin) == (
         "https",
@@ -44,7 +44,7 @@ def test_a_url_is_kept_byte_for_byte_and_taken_apart():
     ],
 )
 def test_a_url_is_shown_without_what_makes_it_a_credential(raw, origin, begin):
-    url = parse(raw, STRICT)
+    url = parse(raw, STRICT, "t")
     assert url.origin == origin
     assert url.masked.startswith(begin)
     assert len(url.masked) == len(begin) + 4
@@ -52,7 +52,7 @@ def test_a_url_is_shown_without_what_makes_it_a_credential(raw, origin, begin):
 
 
 def test_two_urls_of_one_host_are_told_apart():
-    assert parse("https://bot.example/a", STRICT).masked != parse("https://bot.example/b", STRICT).masked
+    assert parse("https://bot.example/a", STRICT, "t").masked != parse("https://bot.example/b", STRICT, "t").masked
 
 
 @pytest.mark.parametrize(
@@ -103,35 +103,35 @@ def test_a_url_that_callbacks_may_not_go_to_says_why(raw, detail):
 
 
 def test_a_url_of_2048_characters_is_not_too_long():
-    assert parse("https://bot.example/" + "a" * 2028, STRICT)
+    assert parse("https://bot.example/" + "a" * 2028, STRICT, "t")
 
 
 def test_a_named_network_opens_its_addresses_to_http_and_any_port():
-    assert parse("http://10.0.0.5:8080/", CLUSTER).port == 8080
-    assert parse("http://127.0.0.1:9000/", CLUSTER).origin == "http://127.0.0.1:9000"
+    assert parse("http://10.0.0.5:8080/", CLUSTER, "t").port == 8080
+    assert parse("http://127.0.0.1:9000/", CLUSTER, "t").origin == "http://127.0.0.1:9000"
     assert refused("http://192.168.0.1/", CLUSTER) == "not allowed here: address_private"
 
 
 def test_a_name_that_may_lead_into_a_named_network_is_judged_on_connecting():
-    assert parse("http://bot.team-b.svc.cluster.local:8080/", CLUSTER).port == 8080
+    assert parse("http://bot.team-b.svc.cluster.local:8080/", CLUSTER, "t").port == 8080
     assert refused("https://bot.example:0/", CLUSTER) == "not allowed here: port_not_allowed"
 
 
 def test_http_is_on_port_80_unless_it_says_otherwise():
     policy = AddressPolicy(allow_http=True, allow_ports=frozenset({80}), allow_networks=())
-    assert parse("http://bot.example/", policy).origin == "http://bot.example:80"
+    assert parse("http://bot.example/", policy, "t").origin == "http://bot.example:80"
 
 
 @given(st.binary())
 def test_no_text_is_a_surprise(raw):
     with pytest.raises(InvalidField):
-        parse(raw.decode("latin-1"), STRICT)
+        parse(raw.decode("latin-1"), STRICT, "t")
 
 
 @given(st.from_regex(r"https://[\[\]A-Z0-9a-z.:@_%-]{1,20}\.[a-z]{2,5}[/?:@\\]?[!-~]{0,20}", fullmatch=True))
 def test_what_is_accepted_leads_where_the_standard_library_says(raw):
     try:
-        url = parse(raw, STRICT)
+        url = parse(raw, STRICT, "t")
     except InvalidField:
         return
     parts = urlsplit(raw)

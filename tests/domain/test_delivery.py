@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.delivery import SPREAD, DeliveryState, Next, Schedule, after
+from app.domain.delivery import SPREAD, Death, DeliveryState, Next, Schedule, Try, after
 from app.domain.verdict import Verdict, by_status
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -14,8 +14,11 @@ WAITS = tuple(timedelta(seconds=wait) for wait in (5, 30, 120))
 SCHEDULE = Schedule(WAITS)
 
 
-def follow(attempt: int, verdict: Verdict, spread: float = 0.0, retry_after: timedelta | None = None) -> Next:
-    return after(attempt, verdict, schedule=SCHEDULE, created=NOW, now=NOW, spread=spread, retry_after=retry_after)
+def follow(
+    attempt: int, verdict: Verdict, spread: float = 0.0, retry_after: timedelta | None = None, refused: int = 0
+) -> Next:
+    tried = Try(attempt, NOW, refused)
+    return after(tried, verdict, schedule=SCHEDULE, now=NOW, spread=spread, retry_after=retry_after)
 
 
 @pytest.mark.parametrize(
@@ -52,17 +55,27 @@ def test_each_retry_waits_as_the_schedule_says_and_the_last_one_is_the_end() -> 
         Next(DeliveryState.PENDING, NOW + WAITS[0]),
         Next(DeliveryState.PENDING, NOW + WAITS[1]),
         Next(DeliveryState.PENDING, NOW + WAITS[2]),
-        Next(DeliveryState.DEAD),
+        Next(DeliveryState.DEAD, death=Death.TRIES),
     ]
 
 
 def test_gone_is_the_end_at_once() -> None:
-    assert follow(1, Verdict.GONE) == Next(DeliveryState.DEAD)
+    assert follow(1, Verdict.GONE) == Next(DeliveryState.DEAD, death=Death.GONE)
 
 
 def test_what_is_refused_is_tried_three_times() -> None:
-    states = [follow(attempt, Verdict.REFUSED).state for attempt in (1, 2, 3)]
-    assert states == [DeliveryState.PENDING, DeliveryState.PENDING, DeliveryState.DEAD]
+    follows = [follow(attempt, Verdict.REFUSED, refused=attempt - 1) for attempt in (1, 2, 3)]
+    assert [each.death for each in follows] == [None, None, Death.REFUSED]
+
+
+def test_one_refusal_after_failures_of_another_kind_is_no_end() -> None:
+    assert follow(3, Verdict.REFUSED).state is DeliveryState.PENDING
+    assert follow(4, Verdict.REFUSED).death is Death.TRIES
+
+
+@pytest.mark.parametrize("death", Death)
+def test_every_death_is_told_in_words(death: Death) -> None:
+    assert " " in death.words
 
 
 def test_retry_after_is_a_floor() -> None:
@@ -83,7 +96,7 @@ def test_a_retry_comes_up_to_a_tenth_later_and_never_earlier(
     attempt: int, spread: float, waits: list[timedelta]
 ) -> None:
     schedule = Schedule(tuple(waits))
-    due = after(attempt, Verdict.RETRY, schedule=schedule, created=NOW, now=NOW, spread=spread).due
+    due = after(Try(attempt, NOW), Verdict.RETRY, schedule=schedule, now=NOW, spread=spread).due
     assert due is not None
     assert waits[attempt - 1] <= due - NOW <= waits[attempt - 1] * (1 + SPREAD) + timedelta(microseconds=1)
 
@@ -100,7 +113,7 @@ def test_every_retry_lies_within_the_life_of_the_delivery(
     now = NOW
     for attempt in range(1, schedule.attempts):
         due = after(
-            attempt, Verdict.RETRY, schedule=schedule, created=NOW, now=now, spread=spread, retry_after=retry_after
+            Try(attempt, NOW), Verdict.RETRY, schedule=schedule, now=now, spread=spread, retry_after=retry_after
         ).due
         assert due is not None
         longest = waits[attempt - 1] * (1 + SPREAD)

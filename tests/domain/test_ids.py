@@ -20,10 +20,10 @@ def test_an_id_has_a_prefix_and_twenty_six_characters() -> None:
     assert ids.new_id("att", 1_767_323_045_000, 2**80 - 1) == "att_01kdyak348zzzzzzzzzzzzzzzz"
 
 
-def test_the_same_end_of_the_same_job_has_the_same_event_id() -> None:
-    registration = ids.new_id("reg", 1_767_323_045_000, 7)
-    first = ids.event_id(registration, "job", "succeeded")
-    assert ids.event_id(registration, "job", "succeeded") == first
-    assert ids.event_id(registration, "job", "failed") != first
-    assert ids.event_id(registration, "other", "succeeded") != first
-    assert ids.delivery_id(first) == "dlv_" + first[4:]
+@given(moments, chances)
+def test_an_id_tells_when_it_was_made(moment: int, chance: int) -> None:
+    assert ids.created_ms(ids.new_id("reg", moment, chance)) == moment
+
+
+def test_an_event_is_named_as_its_delivery() -> None:
+    assert ids.event_id("dlv_01kdyak348zzzzzzzzzzzzzzzz") == "evt_01kdyak348zzzzzzzzzzzzzzzz"

@@ -16,9 +16,10 @@ SECOND = timedelta(seconds=1)
         (ProjectHealth(), ProjectState.WAITING),
         (ProjectHealth(answered_at=NOW), ProjectState.OK),
         (ProjectHealth(failed_at=NOW, failure="busy"), ProjectState.WAITING),
-        (ProjectHealth(failed_at=NOW, failure="no", refused=True), ProjectState.REFUSED),
-        (ProjectHealth(answered_at=NOW, failed_at=NOW - SECOND, refused=True), ProjectState.OK),
-        (ProjectHealth(answered_at=NOW - SECOND, failed_at=NOW, refused=True), ProjectState.REFUSED),
+        (ProjectHealth(failed_at=NOW, failure="no", refused_since=NOW), ProjectState.REFUSED),
+        (ProjectHealth(answered_at=NOW, failed_at=NOW - SECOND), ProjectState.OK),
+        (ProjectHealth(answered_at=NOW - SECOND, failed_at=NOW), ProjectState.WAITING),
+        (ProjectHealth(answered_at=NOW, failed_at=NOW - SECOND, refused_since=NOW - SECOND), ProjectState.REFUSED),
     ],
 )
 def test_the_latest_says_how_a_project_fares(health: ProjectHealth, state: ProjectState) -> None:
@@ -30,8 +31,8 @@ def test_the_latest_says_how_a_project_fares(health: ProjectHealth, state: Proje
     [
         (ProjectHealth(answered_at=NOW, credentials_expire_at=NOW + timedelta(hours=1)), None),
         (ProjectHealth(failed_at=NOW, failure="busy"), None),
-        (ProjectHealth(failed_at=NOW, refused=True), "check the credentials"),
-        (ProjectHealth(failed_at=NOW, refused=True, clock_ahead=-90 * SECOND), "run NTP"),
+        (ProjectHealth(failed_at=NOW, refused_since=NOW), "check the credentials"),
+        (ProjectHealth(failed_at=NOW, refused_since=NOW, clock_ahead=-90 * SECOND), "run NTP"),
         (ProjectHealth(answered_at=NOW, clock_ahead=2 * SECOND), None),
         (ProjectHealth(answered_at=NOW, credentials_expire_at=NOW + SECOND), "see why the credentials are not renewed"),
     ],

@@ -2,7 +2,9 @@
 
 import base64
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import product
 
 import pytest
 from hypothesis import given
@@ -10,10 +12,14 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from app.domain import signature
+from app.domain.signature import by_secret
 
 secrets = st.binary(min_size=24, max_size=64).map(signature.new_secret)
 bodies = st.dictionaries(st.text(), st.text()).map(lambda body: json.dumps(body, ensure_ascii=False))
 ids = st.from_regex(r"evt_[0-9a-z]{26}", fullmatch=True)
+
+
+TWO = [signature.new_secret(bytes([number]) * 32) for number in range(2)]
 
 
 def now() -> datetime:
@@ -22,29 +28,58 @@ def now() -> datetime:
 
 @given(secret=secrets, body=bodies, message_id=ids)
 def test_what_we_sign_the_package_of_receivers_verifies(secret: str, body: str, message_id: str) -> None:
-    headers = signature.headers(secret, message_id, now(), body.encode())
+    headers = signature.headers([by_secret(secret)], message_id, now(), body.encode())
     assert Webhook(secret).verify(body, headers) == json.loads(body)
 
 
-@given(secret=secrets, body=st.binary(min_size=1, max_size=200), bit=st.integers(0))
-def test_a_single_flipped_bit_is_noticed(secret: str, body: bytes, bit: int) -> None:
-    headers = signature.headers(secret, "evt_1", now(), body)
-    place, shift = divmod(bit % (len(body) * 8), 8)
-    forged = bytearray(body)
-    forged[place] ^= 1 << shift
-    with pytest.raises((WebhookVerificationError, UnicodeDecodeError)):
-        Webhook(secret).verify(forged.decode(), headers)
+@given(earlier=secrets, newer=secrets, body=bodies)
+def test_while_two_secrets_sign_whoever_knows_one_of_them_verifies(earlier: str, newer: str, body: str) -> None:
+    headers = signature.headers([by_secret(newer), by_secret(earlier)], "evt_1", now(), body.encode())
+    assert Webhook(earlier).verify(body, headers) == Webhook(newer).verify(body, headers) == json.loads(body)
+    assert headers["webhook-signature"].startswith(by_secret(newer)(signed(headers, body.encode())))
+
+
+def signed(headers: dict[str, str], body: bytes) -> bytes:
+    return f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+
+
+def flipped(text: bytes) -> Iterator[bytes]:
+    """With one bit turned, each in its turn."""
+    for place, shift in product(range(len(text)), range(8)):
+        forged = bytearray(text)
+        forged[place] ^= 1 << shift
+        yield bytes(forged)
+
+
+def test_every_single_flipped_bit_is_noticed() -> None:
+    """Of id, timestamp, body and signature; both secrets of a rotation sign."""
+    body = b'{"id":"evt_1","type":"job.succeeded"}'
+    mine = signature.headers(map(by_secret, TWO), "evt_1", now(), body)
+    signatures = [base64.b64decode(each.removeprefix("v1,")) for each in mine["webhook-signature"].split()]
+    forgeries = [(forged, mine) for forged in flipped(body)]
+    for name in ("webhook-id", "webhook-timestamp"):
+        # One character a byte, as headers come.
+        forgeries += [(body, mine | {name: forged.decode("latin-1")}) for forged in flipped(mine[name].encode())]
+    for first, second in zip(*map(flipped, signatures), strict=True):
+        pair = " ".join("v1," + base64.b64encode(each).decode() for each in (first, second))
+        forgeries.append((body, mine | {"webhook-signature": pair}))
+    assert len(forgeries) == 8 * (len(body) + len("evt_1") + len("1795459595") + 32)
+    for secret in TWO:
+        assert Webhook(secret).verify(body, mine)
+        for forged, headers in forgeries:
+            with pytest.raises((WebhookVerificationError, UnicodeDecodeError)):
+                Webhook(secret).verify(forged, headers)
 
 
 def test_a_signature_is_the_one_of_the_specification() -> None:
     # The example of the Standard Webhooks specification, 1.0.
-    signed = signature.sign(
-        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    headers = signature.headers(
+        [by_secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")],
         "msg_p5jXN8AQM9LWM0D4loKWxJek",
         datetime.fromtimestamp(1614265330, UTC),
         b'{"test": 2432232314}',
     )
-    assert signed == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+    assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,23 @@
-"""Register against complete, and cancel against deliver, in a thousand interleavings."""
+"""Register against complete, cancel against deliver and redeliver, in a thousand interleavings."""
 
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from random import Random
 from threading import Barrier
 
+from app.domain.delivery import Death, DeliveryState, Next
 from app.domain.job import Job, JobState
+from app.domain.registration import Registration
+from app.domain.times import from_ms
+from app.domain.verdict import Verdict
 from app.runtime import Runtime
+from app.store import keys
 
 ROUNDS = 1_000
+LONG = timedelta(seconds=30)
+DELIVERED = Next(DeliveryState.DELIVERED)
+DEAD = Next(DeliveryState.DEAD, death=Death.GONE)
 
 
 def test_registering_while_a_job_ends_loses_nothing_and_tells_nothing_twice(
@@ -55,3 +64,75 @@ def spin(turns: int) -> None:
     """A little while, without giving up the processor."""
     for _ in range(turns):
         pass
+
+
+def test_cancelling_while_an_attempt_begins_never_lets_one_start_unseen(runtime: Runtime, registration, now) -> None:
+    """Either the cancel has seen the permit, or the attempt was over, or it did not begin; and the counts are right."""
+    random = Random(11)
+    barrier = Barrier(2)
+    outcomes = Counter()
+
+    def attempt(at: datetime) -> bool:
+        claimed = runtime.deliveries_due.claim_due(at, 1).items
+        barrier.wait()
+        spin(random.randrange(400))
+        for begun in runtime.deliveries.begin(claimed, at + LONG):
+            spin(random.randrange(4_000))
+            runtime.scripts.run(runtime.deliveries.record(begun.claimed, Verdict.DELIVERED, DELIVERED, {"number": 1}))
+            return True
+        return False
+
+    with ThreadPoolExecutor(1) as pool:
+        for number in range(ROUNDS):
+            at = now + timedelta(seconds=number)
+            made = ended(runtime, registration(f"job-{number}", at=at), at)
+            attempted = pool.submit(attempt, at)
+            barrier.wait()
+            spin(random.randrange(4_000))
+            until = runtime.registrations.cancel("t", made.id)
+            state_at_cancel = runtime.redis.hget(keys.progress(made.id), "delivered")
+            began = attempted.result(30)
+            assert until in (from_ms(0), at + LONG)
+            seen, over = until == at + LONG, until == from_ms(0) and state_at_cancel == "1"
+            assert began is (seen or over), number
+            progress = runtime.registrations.get("t", made.id)[1]
+            assert (progress.pending, progress.delivered) == (0, int(began)), number
+            outcomes["seen" if seen else "over" if over else "not begun"] += 1
+    assert min(outcomes[each] for each in ("seen", "not begun")) > 10, outcomes
+
+
+def test_cancelling_while_a_redelivery_is_asked_for_sends_nothing_afterwards(
+    runtime: Runtime, registration, now
+) -> None:
+    random = Random(13)
+    barrier = Barrier(2)
+    taken = 0
+
+    def redeliver(id: str, at: datetime) -> DeliveryState | None:
+        barrier.wait()
+        spin(random.randrange(4_000))
+        return runtime.deliveries.redeliver("t", id, at)
+
+    with ThreadPoolExecutor(1) as pool:
+        for number in range(ROUNDS):
+            at = now + timedelta(seconds=number)
+            made = ended(runtime, registration(f"job-{number}", at=at), at)
+            (begun,) = runtime.deliveries.begin(runtime.deliveries_due.claim_due(at, 1).items, at + LONG)
+            runtime.scripts.run(runtime.deliveries.record(begun.claimed, Verdict.GONE, DEAD, {"number": 1}))
+            asked = pool.submit(redeliver, begun.claimed.id, at)
+            barrier.wait()
+            spin(random.randrange(4_000))
+            runtime.registrations.cancel("t", made.id)
+            taken += asked.result(30) is DeliveryState.PENDING
+            assert not runtime.deliveries.begin(runtime.deliveries_due.claim_due(at, 1).items, at + LONG)
+            progress = runtime.registrations.get("t", made.id)[1]
+            assert progress.pending == 0, number
+    assert 10 < taken < ROUNDS - 10
+
+
+def ended(runtime: Runtime, made: Registration, at: datetime) -> Registration:
+    """Its job has ended, and its delivery is due."""
+    runtime.registrations.add(made)
+    (claimed,) = runtime.polls_due.claim_due(at, 1).items
+    runtime.scripts.run(runtime.watches.complete(claimed, Job(claimed.id, JobState.SUCCEEDED), at))
+    return made

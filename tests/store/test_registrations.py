@@ -8,10 +8,11 @@ import pytest
 from app.domain.delivery import DeliveryState, Next
 from app.domain.event import EventType
 from app.domain.job import Job, JobState
-from app.domain.registration import RegistrationState
+from app.domain.registration import Notify, RegistrationState
+from app.domain.verdict import Verdict
 from app.runtime import Runtime
 from app.store import keys
-from app.store.registrations import Idempotency, Repeated
+from app.store.idempotency import Idempotency, Repeated
 
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
@@ -34,6 +35,33 @@ def test_a_registration_comes_back_as_it_was_made(runtime: Runtime, registration
     assert found[0] == made
     assert found[1].state is RegistrationState.WATCHING
     assert found[1].jobs == {"job-1": JobState.PENDING, "job-2": JobState.PENDING}
+
+
+def test_what_is_unusual_of_a_registration_comes_back_too(runtime: Runtime, registration) -> None:
+    made = registration(
+        events=(EventType.JOB_LOST, EventType.GROUP_FINISHED),
+        metadata={},
+        notify=Notify.BOTH,
+        request_id="r",
+        ended=(Job(None, JobState.FAILED, error_msg="refused"),),
+    )
+    runtime.registrations.add(made)
+    found = runtime.registrations.get("t", made.id)
+    assert found is not None
+    assert found[0] == made
+
+
+def test_a_job_that_is_registered_by_itself_costs_at_most_a_thousand_bytes(runtime: Runtime, registration) -> None:
+    def used() -> int:
+        bytes_used: int = runtime.redis.info("memory")["used_memory"]
+        return bytes_used
+
+    made = [registration(f"{number:032x}", events=tuple(EventType), metadata={}) for number in range(501)]
+    runtime.registrations.add(made[0])  # scripts, which cost but once
+    before = used()
+    for each in made[1:]:
+        runtime.registrations.add(each)
+    assert used() - before < 500 * 1_000
 
 
 def test_another_tenant_sees_nothing(runtime: Runtime, registration) -> None:
@@ -104,6 +132,14 @@ def test_events_that_are_not_wanted_are_not_made(runtime: Runtime, registration,
     assert found[1].state is RegistrationState.FINISHED
 
 
+def test_who_wants_only_what_never_comes_is_told_nothing(
+    runtime: Runtime, registration, deliveries_of, now: datetime
+) -> None:
+    runtime.registrations.add(registration(events=(EventType.GROUP_FINISHED,), notify=Notify.EACH))
+    assert end(runtime, "job-1", now) == 1
+    assert deliveries_of() == []
+
+
 def test_a_second_end_of_the_same_job_changes_nothing(
     runtime: Runtime, registration, deliveries_of, now: datetime
 ) -> None:
@@ -132,12 +168,12 @@ def test_what_is_overdue_ends_with_what_was_last_seen(
     watch = runtime.watches.load([claimed["job-1"]])[0]
     assert watch is not None
     running = Job("job-1", JobState.RUNNING, status=1, phone_id="phone")
-    runtime.scripts.run(runtime.watches.postpone(claimed["job-1"], watch, now + SECOND, running))
+    runtime.scripts.run(runtime.watches.postpone(claimed["job-1"], watch, now + SECOND, now, running))
     assert runtime.watches.end_overdue(now + MINUTE - SECOND, 10) == (0, now + MINUTE)
     assert runtime.watches.end_overdue(now + MINUTE, 10) == (1, None)
     assert {delivery.job_id for delivery in deliveries_of()} == {"job-1", "job-2"}
     begun = runtime.deliveries.begin(runtime.deliveries_due.claim_due(now + MINUTE, 10).items, now + 2 * MINUTE)
-    jobs = {job.job_id: job for job in (runtime.deliveries.open(each)[1].job for each in begun)}
+    jobs = {job.job_id: job for job in (runtime.deliveries.open(each)[1].about for each in begun)}
     assert jobs["job-1"] == Job("job-1", JobState.OVERDUE, status=1, phone_id="phone")
     assert jobs["job-2"] == Job("job-2", JobState.OVERDUE)
     assert runtime.polls_due.claim_due(now + timedelta(hours=1), 10).items == ()
@@ -189,7 +225,9 @@ def test_a_cancel_says_until_when_an_attempt_under_way_may_last(
     assert runtime.registrations.cancel("t", made.id) == now + 11 * SECOND
     assert runtime.registrations.under_way(made.id, now)
     assert not runtime.registrations.under_way(made.id, now + 11 * SECOND)
-    runtime.scripts.run(runtime.deliveries.record(begun.claimed, Next(DeliveryState.DELIVERED), {"number": 1}))
+    runtime.scripts.run(
+        runtime.deliveries.record(begun.claimed, Verdict.DELIVERED, Next(DeliveryState.DELIVERED), {"number": 1})
+    )
     assert not runtime.registrations.under_way(made.id, now)
     assert [delivery.state for delivery in deliveries_of()] == [DeliveryState.DELIVERED]
     found = runtime.registrations.get("t", made.id)
@@ -258,6 +296,6 @@ def test_what_has_ended_is_kept_for_a_while_and_what_has_not_for_ever(
     kept = [keys.registration(made.id), keys.progress(made.id)]
     assert [runtime.redis.ttl(key) for key in kept] == [-1, -1]
     (begun,) = runtime.deliveries.begin(runtime.deliveries_due.claim_due(now, 1).items, now + MINUTE)
-    runtime.scripts.run(runtime.deliveries.record(begun.claimed, last, {"number": 1}))
+    runtime.scripts.run(runtime.deliveries.record(begun.claimed, Verdict.RETRY, last, {"number": 1}))
     kept += [keys.delivery(begun.claimed.id), keys.attempts(begun.claimed.id)]
     assert all(0 < runtime.redis.ttl(key) <= runtime.settings.retention_s for key in kept)

@@ -6,7 +6,6 @@ from importlib.resources import files
 import pytest
 from redis.exceptions import ResponseError
 
-from app.domain.ids import delivery_id, event_id
 from app.runtime import Runtime
 from app.store import keys
 from app.store.agenda import Agenda
@@ -23,12 +22,14 @@ def test_scripts_and_python_name_keys_alike(runtime: Runtime, name: str) -> None
     assert runtime.redis.eval(f"{SHARED_KEYS}\nreturn key.{name}({places})", 0, *args) == function(*args)
 
 
-def test_scripts_and_python_name_deliveries_alike(runtime: Runtime) -> None:
+def test_a_delivery_that_is_made_anew_has_the_same_id_and_no_other_has(runtime: Runtime) -> None:
     folder = files("app.store") / "lua" / "shared"
     shared = "".join((folder / name).read_text() for name in ("1_keys.lua", "2_agenda.lua", "3_ending.lua"))
-    end = ("reg_" + "7" * 26, "j", "lost")
-    made = runtime.redis.eval(f"{shared}\nreturn ending.delivery_id(ARGV[1], ARGV[2], ARGV[3])", 0, *end)
-    assert made == delivery_id(event_id(*end))
+    name = f"{shared}\nreturn ending.delivery_id(ARGV[1], ARGV[2], ARGV[3])"
+    registration = "reg_01kdyak348zzzzzzzzzzzzzzzz"
+    assert runtime.redis.eval(name, 0, registration, "job", "lost") == "dlv_01kdyak3489a4384dd55d4999c"
+    ends = [(registration, "job", "failed"), (registration, "other", "lost"), (registration, "", "finished")]
+    assert len({runtime.redis.eval(name, 0, *end) for end in ends}) == len(ends)
 
 
 def test_every_script_says_what_it_takes() -> None:

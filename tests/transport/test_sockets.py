@@ -6,7 +6,12 @@ from time import monotonic
 
 import pytest
 
-from app.transport.sockets import LOOKUPS_AT_ONCE, Call, dial, lookups, resolve
+from app.transport.client import PUBLIC
+from app.transport.sockets import LOOKUPS_AT_ONCE, Call, connect_anywhere, dial, lookups, resolve
+
+
+def call(seconds=5.0):
+    return Call(monotonic() + seconds, 1, connect_anywhere, PUBLIC)
 
 
 def test_an_address_that_is_dead_falls_through_to_the_next(serve):
@@ -14,29 +19,31 @@ def test_an_address_that_is_dead_falls_through_to_the_next(serve):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         dead = taken.getsockname()
     addresses = [(socket.AF_INET, dead), (socket.AF_INET, ("127.0.0.1", server.port))]
-    with dial(addresses, lambda: 5.0) as sock:
+    with dial(addresses, call()) as sock:
         assert sock.getpeername() == ("127.0.0.1", server.port)
 
 
 def test_a_name_is_looked_up_within_the_time_left():
-    def over():
-        raise TimeoutError
-
+    over = call(-1)
     assert resolve("127.0.0.1", 80, over) == [(socket.AF_INET, ("127.0.0.1", 80))]
     with pytest.raises(TimeoutError):
         resolve("localhost", 80, over)
 
 
 def test_a_lookup_for_which_there_is_no_time_left_is_left_behind():
-    times = [1.0]
+    class Ending(Call):
+        """Time is up at the second look."""
 
-    def left():
-        if not times:
-            raise TimeoutError
-        return times.pop()
+        looks = 0
+
+        def left(self):
+            self.looks += 1
+            if self.looks > 1:
+                raise TimeoutError
+            return 1.0
 
     with pytest.raises(TimeoutError):
-        resolve("localhost", 80, left)
+        resolve("localhost", 80, Ending(0, 1, connect_anywhere, PUBLIC))
 
 
 def test_a_lookup_waits_for_a_free_thread_no_longer_than_the_deadline():
@@ -44,9 +51,9 @@ def test_a_lookup_waits_for_a_free_thread_no_longer_than_the_deadline():
         for _ in range(LOOKUPS_AT_ONCE):
             stack.enter_context(lookups)
         with pytest.raises(TimeoutError):
-            resolve("localhost", 80, lambda: 0.01)
+            resolve("localhost", 80, call(0.01))
 
 
 def test_a_call_whose_deadline_has_passed_has_no_time_left():
     with pytest.raises(TimeoutError):
-        Call(until=monotonic(), budget=1).left()
+        call(0).left()

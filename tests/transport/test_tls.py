@@ -1,45 +1,32 @@
 """The transport over TLS, with a certificate of the test's own."""
 
-import ipaddress
+import os
 import ssl
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from app.domain.grant import TlsFiles
 from app.transport.client import Transport
 from app.transport.unreachable import Kind, Unreachable
+from tests.certificates import Authority
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 SHORT = timedelta(seconds=0.4)
 LONG = timedelta(seconds=8)
 
 
-def certificate(path, name):
-    """A self-signed one, with its key in the same file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
-    begin = datetime(2020, 1, 1, tzinfo=UTC)
-    signed = (
-        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-        .not_valid_before(begin)
-        .not_valid_after(begin + timedelta(days=36500))
-        .add_extension(x509.SubjectAlternativeName([name]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    path.write_bytes(pem + signed.public_bytes(serialization.Encoding.PEM))
-    return str(path)
+@pytest.fixture
+def authority(tmp_path):
+    return Authority(tmp_path)
 
 
 @pytest.fixture
-def pem(tmp_path):
-    return certificate(tmp_path / "own.pem", x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
+def trusting(authority):
+    return TlsFiles(ca=str(authority.file))
 
 
 def context(pem):
@@ -48,37 +35,117 @@ def context(pem):
     return context
 
 
+@pytest.fixture
+def own(authority):
+    return context(authority.certificate("127.0.0.1"))
+
+
 def echo(peer):
     while request := peer.request():
         body = request.split(b"\r\n\r\n", 1)[1]
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
 
 
+def get(url, deadline=LONG, **options):
+    with closing(Transport()) as transport:
+        return transport.send("GET", url, headers={}, deadline=deadline, **options)
+
+
 def failure(url, **options):
-    with closing(Transport(**options)) as transport, pytest.raises(Unreachable) as caught:
-        transport.send("GET", url, headers={}, deadline=SHORT)
+    with pytest.raises(Unreachable) as caught:
+        get(url, SHORT, **options)
     return caught.value
 
 
-def test_a_trusted_certificate_is_accepted_and_the_connection_kept(serve, pem):
-    server = serve(echo, context(pem))
-    with closing(Transport(ca_bundle=pem)) as transport:
+def test_a_trusted_certificate_is_accepted_and_the_connection_kept(serve, own, trusting):
+    server = serve(echo, own)
+    with closing(Transport()) as transport:
         for size in (2, 200_000):
-            reply = transport.send("POST", server.url, headers={}, body=b"x" * size, deadline=LONG, max_bytes=200_000)
-            assert reply.body == b"x" * size
+            body = b"x" * size
+            reply = transport.send(
+                "POST", server.url, headers={}, body=body, deadline=LONG, max_bytes=200_000, tls=trusting
+            )
+            assert reply.body == body
     assert server.connections == 1
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(serve, pem):
-    error = failure(serve(echo, context(pem)).url)
-    assert (error.kind, str(error)) == (Kind.TLS, "TLS: certificate refused: self-signed certificate")
+def test_a_certificate_that_nobody_vouches_for_is_refused(serve, own):
+    error = failure(serve(echo, own).url)
+    assert (error.kind, str(error)) == (Kind.TLS, "TLS: certificate refused: unable to get local issuer certificate")
 
 
-def test_a_certificate_for_another_name_is_refused(serve, tmp_path):
-    other = certificate(tmp_path / "other.pem", x509.DNSName("bot.example"))
-    error = failure(serve(echo, context(other)).url, ca_bundle=other)
+def test_a_certificate_for_another_name_is_refused(serve, authority, trusting):
+    error = failure(serve(echo, context(authority.certificate("bot.example"))).url, tls=trusting)
     assert error.kind is Kind.TLS
     assert "mismatch" in str(error)
+
+
+def test_a_certificate_that_has_expired_is_refused(serve, authority, trusting):
+    expired = authority.certificate("127.0.0.1", life=timedelta(days=1))
+    error = failure(serve(echo, context(expired)).url, tls=trusting)
+    assert (error.kind, str(error)) == (Kind.TLS, "TLS: certificate refused: certificate has expired")
+
+
+def test_an_authority_for_one_destination_is_trusted_there_alone(serve, own, trusting):
+    server = serve(echo, own)
+    with closing(Transport()) as transport:
+        transport.send("POST", server.url, headers={}, body=b"", deadline=LONG, tls=trusting)
+        with pytest.raises(Unreachable, match="certificate refused"):
+            transport.send("POST", server.url, headers={}, body=b"", deadline=LONG)
+
+
+@pytest.fixture
+def wanting(own, authority):
+    """A server's context that wants to see a certificate of ours."""
+    own.verify_mode = ssl.CERT_REQUIRED
+    own.load_verify_locations(authority.file)
+    return own
+
+
+def answer_with_subject(peer):
+    """The serial number of what the client has shown."""
+    serial = peer.sock.getpeercert()["serialNumber"].encode()
+    while peer.request():
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(serial), serial))
+
+
+def test_a_server_that_wants_a_certificate_sees_the_one_for_it(serve, wanting, authority):
+    server = serve(answer_with_subject, wanting)
+    shown = TlsFiles(ca=str(authority.file), certificate=authority.certificate("bridge.example"))
+    assert len(get(server.url, tls=shown).body) > 10
+    error = failure(server.url, tls=TlsFiles(ca=str(authority.file)))
+    # The server's reason is lost if its reset is quicker.
+    assert str(error) in ("TLS: tlsv13 alert certificate required", "connection closed without an answer")
+
+
+def test_a_certificate_that_was_renewed_is_shown_without_a_restart(serve, wanting, authority, tmp_path):
+    server = serve(answer_with_subject, wanting)
+    file = tmp_path / "shown.pem"
+    shown = TlsFiles(ca=str(authority.file), certificate=str(file))
+    seen = set()
+    with closing(Transport()) as transport:
+        for turn in range(2):
+            file.write_bytes((tmp_path / authority.certificate("bridge.example")).read_bytes())
+            os.utime(file, ns=(turn, turn))
+            for _ in range(2):
+                seen.add(transport.send("GET", server.url, headers={}, deadline=LONG, tls=shown).body)
+    assert (len(seen), server.connections) == (2, 2)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"nonsense", "encrypted"])
+def test_files_that_cannot_be_used_are_said_to_be_and_nobody_is_called(serve, own, tmp_path, caplog, content):
+    file = tmp_path / "shown.pem"
+    if content == "encrypted":
+        key = ec.generate_private_key(ec.SECP256R1())
+        secret = serialization.BestAvailableEncryption(b"word")
+        content = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, secret)
+    if content is not None:
+        file.write_bytes(content)
+    server = serve(echo, own)
+    error = failure(server.url, tls=TlsFiles(certificate=str(file)))
+    assert (error.kind, server.connections) == (Kind.TLS, 0)
+    assert str(error) == "TLS: the operator's files for this destination cannot be used"
+    assert str(file) in caplog.text
 
 
 def test_a_server_that_does_not_speak_tls_is_a_tls_error(serve):
@@ -97,12 +164,11 @@ def test_a_server_that_hangs_up_in_the_handshake_has_closed(serve):
     assert failure(server.url.replace("http:", "https:")).kind is Kind.CLOSED
 
 
-def test_a_body_that_drips_through_tls_ends_with_the_deadline(serve, pem):
+def test_a_body_that_drips_through_tls_ends_with_the_deadline(serve, own, trusting):
     def script(peer):
         peer.request()
         peer.send(b"HTTP/1.1 200 OK\r\n\r\n")
         peer.drip(b"x")
 
-    with closing(Transport(ca_bundle=pem)) as transport:
-        reply = transport.send("GET", serve(script, context(pem)).url, headers={}, deadline=SHORT)
+    reply = get(serve(script, own).url, SHORT, tls=trusting)
     assert (reply.status, reply.truncated) == (200, True)

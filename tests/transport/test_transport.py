@@ -6,11 +6,13 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
-from time import monotonic
+from time import monotonic, sleep
 
 import pytest
 
 from app.transport.client import Transport
+from app.transport.sockets import connect_anywhere
+from app.transport.stopwatch import Stopwatch
 from app.transport.unreachable import Kind, Unreachable
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -285,19 +287,56 @@ def test_a_url_that_is_none_is_a_mistake_of_the_callers(transport, url):
         get(transport, url)
 
 
-def test_a_refusal_by_connect_reaches_the_caller_as_it_is_and_is_not_tried_again():
+def test_a_refusal_by_connect_reaches_the_caller_as_it_is_and_is_not_tried_again(transport):
     asked = []
 
     class Refused(Exception):
         pass
 
-    def connect(scheme, host, port, left):
+    def connect(scheme, host, port, call):
         asked.append((scheme, host, port))
         raise Refused
 
-    with closing(Transport(connect=connect)) as transport, pytest.raises(Refused):
-        get(transport, "http://bot.example:8080/")
+    with pytest.raises(Refused):
+        get(transport, "http://bot.example:8080/", connect=connect)
     assert asked == [("http", "bot.example", 8080)]
+
+
+def test_calls_share_connections_if_what_opens_them_is_equal(transport, serve):
+    def differently(scheme, host, port, call):
+        return connect_anywhere(scheme, host, port, call)
+
+    server = serve(answering(OK, OK, OK))
+    for connect in (connect_anywhere, differently, connect_anywhere, differently):
+        get(transport, server.url, connect=connect)
+    assert server.connections == 2
+
+
+def test_a_watch_shows_where_the_time_went(transport, serve):
+    def script(peer):
+        while peer.request():
+            sleep(0.05)
+            peer.send(OK)
+
+    server = serve(script)
+    first, second = Stopwatch(), Stopwatch()
+    for watch in (first, second):
+        get(transport, server.url, watch=watch)
+    opened, kept = first.timings(), second.timings()
+    assert opened.lookup is not None
+    assert opened.connect is not None
+    assert opened.tls is None
+    assert timedelta(seconds=0.05) <= opened.first_byte <= opened.total
+    assert (kept.lookup, kept.connect, kept.tls) == (None, None, None)
+    assert timedelta(seconds=0.05) <= kept.first_byte <= kept.total
+
+
+def test_a_watch_shows_how_far_a_call_came_that_failed(transport, serve):
+    watch = Stopwatch()
+    with pytest.raises(Unreachable):
+        get(transport, serve(lambda peer: peer.hang()).url, SHORT, watch=watch)
+    assert set(watch.timings().in_ms()) == {"total_ms", "lookup_ms", "connect_ms"}
+    assert watch.timings().total >= SHORT
 
 
 def test_no_line_of_a_log_holds_a_url(transport, serve, caplog):

@@ -2,56 +2,117 @@
 
 import socket
 from ipaddress import ip_network
+from time import monotonic
 
 import pytest
 
-from app.domain.address import AddressPolicy
+from app.domain.address import AddressPolicy, Endpoint
+from app.domain.grant import Grant
+from app.transport.client import PUBLIC
+from app.transport.sockets import Call, connect_anywhere
 from app.webhooks.guard import Guard, Refused
 
 LOOPBACK = AddressPolicy(False, frozenset({443}), (ip_network("127.0.0.0/8"),))
 
 
-def left():
-    return 5.0
+@pytest.fixture
+def call():
+    return Call(monotonic() + 5, 1, connect_anywhere, PUBLIC)
 
 
-def names(*addresses):
-    """A lookup that gives these addresses, whatever the name."""
-    return lambda host, port, left: [(socket.AF_INET, (address, port)) for address in addresses]
+def names(*addresses, **others):
+    """A lookup that gives these addresses, whatever the name; for `others`, theirs."""
+
+    def resolve(host, port, call):
+        found = others.get(host, addresses)
+        if isinstance(found, Exception):
+            raise found
+        return [(socket.AF_INET, (address, port)) for address in found]
+
+    return resolve
 
 
-def test_a_connection_goes_to_the_address_that_was_checked(subscribe):
+def test_a_connection_goes_to_the_address_that_was_checked(subscribe, call):
     subscriber = subscribe(b"")
-    with Guard(LOOPBACK)("http", "localhost", subscriber.port, left) as sock:
+    with Guard(LOOPBACK)("http", "localhost", subscriber.port, call) as sock:
         assert sock.getpeername() == ("127.0.0.1", subscriber.port)
 
 
-def test_a_name_with_one_forbidden_address_among_others_is_refused_and_nobody_called(subscribe):
+def test_a_name_with_one_forbidden_address_among_others_is_refused_and_nobody_called(subscribe, call):
     subscriber = subscribe(b"")
     guard = Guard(LOOPBACK, resolve=names("127.0.0.1", "10.0.0.5"))
     with pytest.raises(Refused) as caught:
-        guard("http", "bot.example", subscriber.port, left)
+        guard("http", "bot.example", subscriber.port, call)
     assert caught.value.code == "address_private"
     assert not isinstance(caught.value, OSError)
     assert subscriber.requests == []
 
 
-def test_a_public_address_behind_a_name_still_needs_https_and_an_allowed_port():
+def test_a_public_address_behind_a_name_still_needs_https_and_an_allowed_port(call):
     guard = Guard(LOOPBACK, resolve=names("93.184.216.34"))
     for scheme, port, code in (("http", 443, "scheme_not_allowed"), ("https", 25, "port_not_allowed")):
         with pytest.raises(Refused, match=code):
-            guard(scheme, "bot.example", port, left)
+            guard(scheme, "bot.example", port, call)
 
 
-def test_an_address_that_is_dead_falls_through_to_the_next(subscribe):
+def test_an_address_that_is_dead_falls_through_to_the_next(subscribe, call):
     subscriber = subscribe(b"")
     guard = Guard(LOOPBACK, resolve=names("127.0.0.2", "127.0.0.1"))
-    with guard("http", "bot.example", subscriber.port, left) as sock:
+    with guard("http", "bot.example", subscriber.port, call) as sock:
         assert sock.getpeername()[0] == "127.0.0.1"
 
 
-def test_a_connection_that_ends_elsewhere_is_refused(subscribe):
+def test_a_connection_that_ends_elsewhere_is_refused(subscribe, call):
     elsewhere, subscriber = subscribe(b""), subscribe(b"")
-    guard = Guard(LOOPBACK, dial=lambda addresses, left: socket.create_connection(("127.0.0.1", elsewhere.port)))
+    guard = Guard(LOOPBACK, dial=lambda addresses, call: socket.create_connection(("127.0.0.1", elsewhere.port)))
     with pytest.raises(Refused, match="address_changed"):
-        guard("http", "127.0.0.1", subscriber.port, left)
+        guard("http", "127.0.0.1", subscriber.port, call)
+
+
+def test_a_grant_opens_its_networks_and_nothing_else_that_the_name_leads_to(call):
+    grant = Grant(frozenset("t"), frozenset(), (ip_network("10.96.0.0/16"),), frozenset(), frozenset())
+    policy = AddressPolicy(False, frozenset({443}), (), (grant,))
+    reached = []
+
+    def dial(addresses, call):
+        reached.extend(addresses)
+        raise ConnectionRefusedError
+
+    with pytest.raises(ConnectionRefusedError):
+        Guard(policy, (grant,), names("10.96.8.8"), dial)("http", "bot.example", 8080, call)
+    assert reached == [(socket.AF_INET, ("10.96.8.8", 8080))]
+    for grants, address in (((), "10.96.8.8"), ((grant,), "10.97.8.8")):
+        with pytest.raises(Refused, match="address_private"):
+            Guard(policy, grants, names(address), dial)("http", "bot.example", 8080, call)
+
+
+def test_what_is_denied_is_not_reached_by_another_name(subscribe, call):
+    subscriber = subscribe(b"")
+    others = {"redis.example": ("127.0.0.1",), "gone.example": socket.gaierror(socket.EAI_NONAME, "")}
+    denied = tuple(Endpoint(host, subscriber.port) for host in ("gone.example", "redis.example"))
+    policy = AddressPolicy(False, frozenset({443}), (ip_network("127.0.0.0/8"),), denied=denied)
+    for address in ("127.0.0.1", "127.0.0.2"):  # it may listen on every address of its machine
+        with pytest.raises(Refused, match="host_denied"):
+            Guard(policy, (), names(address, **others))("http", "bot.example", subscriber.port, call)
+    assert subscriber.requests == []
+    neighbour = subscribe(b"")
+    Guard(policy, (), names("127.0.0.1", **others))("http", "bot.example", neighbour.port, call).close()
+
+
+def test_no_private_network_is_entered_while_it_is_unknown_where_that_is_which_is_denied(subscribe, call):
+    subscriber = subscribe(b"")
+    policy = AddressPolicy(False, frozenset(), LOOPBACK.allow_networks, denied=(Endpoint("redis.example"),))
+    others = {"redis.example": socket.gaierror(socket.EAI_AGAIN, "")}
+    with pytest.raises(socket.gaierror):
+        Guard(policy, (), names("127.0.0.1", **others))("http", "bot.example", subscriber.port, call)
+
+
+def test_a_public_address_needs_no_lookup_of_what_is_denied(call):
+    policy = AddressPolicy(False, frozenset({443}), (), denied=(Endpoint("redis.example"),))
+    others = {"redis.example": socket.gaierror(socket.EAI_AGAIN, "")}
+
+    def dial(addresses, call):
+        raise ConnectionRefusedError
+
+    with pytest.raises(ConnectionRefusedError):
+        Guard(policy, (), names("93.184.216.34", **others), dial)("https", "bot.example", 443, call)

@@ -18,14 +18,14 @@ LOOPBACK = AddressPolicy(False, frozenset({443}), (ip_network("127.0.0.0/8"),))
 NAMES = {"bot.example": "127.0.0.1", "inward.example": "10.0.0.5"}
 
 
-def resolve(name, port, left):
+def resolve(name, port, call):
     return [(socket.AF_INET, (NAMES.get(name, name), port))]
 
 
 @pytest.fixture
 def sender():
     sender = Sender(
-        policy=LOOPBACK,
+        policy=lambda: LOOPBACK,
         deadline=timedelta(seconds=8),
         user_agent="cph-webhook-bridge/0.1.0",
         clock=lambda: NOW,
@@ -35,10 +35,11 @@ def sender():
         yield sender
 
 
-def post(sender, url, deadline=None):
-    attempt = sender.post(url, headers={"Content-Type": "application/json"}, body=b"{}", deadline=deadline)
+def post(sender, url, deadline=None, headers=None):
+    headers = {"Content-Type": "application/json", **(headers or {})}
+    attempt = sender.post(url, tenant="t", headers=headers, body=b"{}", deadline=deadline)
     assert "s3cret" not in str(attempt)
-    assert timedelta() < attempt.took < timedelta(seconds=8)
+    assert timedelta() < attempt.timings.total < timedelta(seconds=8)
     return attempt
 
 
@@ -51,6 +52,8 @@ def test_an_attempt_that_is_answered_with_2xx_is_delivered(sender, subscribe):
     attempt = post(sender, subscriber.url)
     assert (attempt.verdict, attempt.status_code, attempt.error) == (Verdict.DELIVERED, 200, None)
     assert (attempt.response_excerpt, attempt.retry_after) == ("thanks", None)
+    timings = attempt.timings
+    assert timings.lookup + timings.connect + timings.first_byte <= timings.total
     head, body = subscriber.requests[0].split(b"\r\n\r\n")
     assert head.startswith(b"POST /hooks/s3cret HTTP/1.1\r\n")
     assert b"\r\nUser-Agent: cph-webhook-bridge/0.1.0\r\n" in head
@@ -78,6 +81,20 @@ def test_an_excerpt_is_short_and_printable(sender, subscribe):
     assert attempt.response_excerpt.isprintable()
     assert attempt.response_excerpt.startswith("[31m")
     assert len(attempt.response_excerpt) <= 256
+
+
+@pytest.mark.parametrize("quote", ["{url}", "{tail}", "{token}", "room {room}", "auth {auth}", "key {key}"])
+def test_an_excerpt_does_not_quote_what_is_secret(sender, subscribe, quote):
+    token, key = "a-token-of-a-chat", "k3y-of-the-callers"
+    room, auth = "s3cret-room", f"Bearer {key}"
+    tail = f"/hooks/{token}?room={room}&n=4711"
+    body = quote.format(url=f"https://bot.example{tail}", tail=tail, token=token, room=room, auth=auth, key=key)
+    subscriber = subscribe(answer(404, body=f"no such hook: {body} ".encode() * 9))
+    url = subscriber.url.replace("/hooks/s3cret", tail)
+    excerpt = post(sender, url, headers={"Authorization": auth}).response_excerpt
+    assert excerpt.startswith("no such hook: ")
+    assert "…" in excerpt
+    assert not any(secret in excerpt for secret in (token, room, key, "4711"))
 
 
 def test_a_server_that_never_answers_is_tried_again(sender, subscribe):

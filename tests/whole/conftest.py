@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from app.devkit.bridge import Bridge, Neighbour
+from app.devkit.client import Client
 from app.devkit.processes import Process, wait_until
+from app.domain.access import Scope
 from app.runtime import Runtime
 from app.settings import load
 from tests.receiver import Receiver
@@ -18,6 +20,7 @@ QUICK = {
     "BRIDGE_POLL_MIN_S": "0.2",
     "BRIDGE_POLL_MAX_S": "0.5",
     "BRIDGE_LOST_GRACE_S": "1",
+    "BRIDGE_REQUEST_QUIET_S": "1",
     "BRIDGE_LEASE_S": "3",
     "BRIDGE_ATTEMPT_DEADLINE_S": "2",
     "BRIDGE_RETRY_SCHEDULE": "0.2,0.5,1,1,1",
@@ -56,21 +59,29 @@ class Whole:
         job_id: str = self.standin.call("POST", "/_standin/jobs", {"duration_s": 0} | script)["jobs"][0]["job_id"]
         return job_id
 
-    def register(self, job_id: str, **fields: Any) -> dict[str, Any]:
+    def register(self, job_id: str | None = None, **fields: Any) -> dict[str, Any]:
+        """For one job, or for what the fields name."""
         body = {"job_id": job_id, "callback_url": self.receiver.url, "secret": self.bridge.secret} | fields
         made: dict[str, Any] = self.bridge.call("POST", "/v1/registrations", body)
         return made
 
-    def register_all(self, job_ids: list[str]) -> dict[str, Any]:
-        """All in one registration."""
-        body = {"job_ids": job_ids, "callback_url": self.receiver.url, "secret": self.bridge.secret}
-        made: dict[str, Any] = self.bridge.call("POST", "/v1/registrations", body)
-        return made
+    def as_tenant(self, tenant: str) -> Client:
+        """The API, with a key of that tenant's own."""
+        key = self._runtime.api_keys.create(tenant, frozenset({Scope.ADMIN}), self._runtime.clock())
+        return Client(self.bridge.url, key)
 
     def calls(self) -> int:
         """How often CPH was asked so far."""
         counted = self.standin.call("GET", "/_standin/calls")
         return int(counted["show_job"] + counted["list_jobs"])
+
+    def looks(self) -> int:
+        """How often an answer of CPH told of a job so far."""
+        return sum(self.standin.call("GET", "/_standin/calls")["by_job"].values())
+
+    def looks_at(self, job_ids: list[str]) -> int:
+        """How many of them an answer of CPH has told of."""
+        return len(set(job_ids) & self.standin.call("GET", "/_standin/calls")["by_job"].keys())
 
     def look(self, registration: dict[str, Any]) -> dict[str, Any]:
         seen: dict[str, Any] = self.bridge.call("GET", f"/v1/registrations/{registration['id']}")

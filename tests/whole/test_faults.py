@@ -1,41 +1,8 @@
-"""What survives: processes killed at the worst moment, Redis killed, a restart in the middle."""
+"""What survives: workers killed at any moment (at each point: test_promises.py), Redis killed, restarts."""
 
 import pytest
 
 from app.devkit.processes import wait_until
-
-
-def test_a_deliver_worker_killed_before_the_post_costs_nothing(whole) -> None:
-    whole.start_worker("poll")
-    doomed = whole.start_worker("deliver", BRIDGE_CRASH_AT="deliver.before_post")
-    registration = whole.register(whole.job())
-    wait_until(lambda: doomed.exit_code is not None, timeout=20, what="the worker killed")
-    assert whole.receiver.callbacks == []
-    whole.start_worker("deliver")
-    whole.wait_until_delivered(registration)
-    assert len(whole.receiver.callbacks) == 1
-
-
-def test_a_deliver_worker_killed_after_the_post_repeats_the_same_event(whole) -> None:
-    whole.start_worker("poll")
-    doomed = whole.start_worker("deliver", BRIDGE_CRASH_AT="deliver.after_post")
-    registration = whole.register(whole.job())
-    wait_until(lambda: doomed.exit_code is not None, timeout=20, what="the worker killed")
-    assert len(whole.receiver.callbacks) == 1
-    whole.start_worker("deliver")
-    whole.wait_until_delivered(registration)
-    assert list(whole.receiver.ids().values()) == [2]
-    assert whole.one_event_each()
-
-
-def test_a_poll_worker_killed_after_cph_said_ended_costs_nothing(whole) -> None:
-    whole.start_worker("deliver")
-    doomed = whole.start_worker("poll", BRIDGE_CRASH_AT="poll.ended")
-    registration = whole.register(whole.job())
-    wait_until(lambda: doomed.exit_code is not None, timeout=20, what="the worker killed")
-    whole.start_worker("poll")
-    whole.wait_until_delivered(registration)
-    assert list(whole.receiver.ids().values()) == [1]
 
 
 def test_workers_killed_at_any_moment_lose_nothing(whole) -> None:

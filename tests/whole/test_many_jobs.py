@@ -2,9 +2,12 @@
 
 import random
 
+import pytest
+
 JOBS, REQUESTS = 1_000, 10
 
 
+@pytest.mark.slow
 def test_a_thousand_jobs_of_ten_requests_are_each_told_once_for_few_calls(workers) -> None:
     workers.wait_until_delivered(workers.register(workers.job()))  # they are at it: what follows is not over before
     chance = random.Random(11)
@@ -13,7 +16,7 @@ def test_a_thousand_jobs_of_ten_requests_are_each_told_once_for_few_calls(worker
     ]
     made = workers.standin.call("POST", "/_standin/jobs", scripts)["jobs"]
     calls_before = workers.calls()
-    registration = workers.register_all([job["job_id"] for job in made])
+    registration = workers.register(job_ids=[job["job_id"] for job in made])
     workers.receiver.wait_for(1 + JOBS, timeout=60)
     assert workers.look(registration)["state"] == "finished"
     told = workers.receiver.callbacks[1:]

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 from werkzeug.serving import make_server
 
-from app.domain.signature import headers
+from app.domain.signature import by_secret, headers
 from app.runtime import Runtime
 from app.settings import PREFIX, Settings
 
@@ -102,7 +102,7 @@ def test_the_receiver_takes_what_is_signed_and_nothing_else(
 ) -> None:
     url, secret = receiver_of_the_readme
     body = b'{"id":"evt_1","type":"job.succeeded","data":{"job":{"job_id":"j"}}}'
-    signed = headers(secret, "evt_1", runtime.clock(), body)
+    signed = headers([by_secret(secret)], "evt_1", runtime.clock(), body)
     assert requests.post(url, data=body, headers=signed, timeout=5).status_code == 204
     assert requests.post(url, data=body + b" ", headers=signed, timeout=5).status_code == 500
 

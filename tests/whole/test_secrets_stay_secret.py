@@ -1,6 +1,26 @@
 """Secrets planted in every place they could leak from, and looked for in every place they could leak to."""
 
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from app.devkit.client import Refused
 from app.devkit.processes import wait_until
+
+OWN = "whsec_" + base64.b64encode(b"canary-of-a-secret-brought-along").decode()
+HEADERS = {"Authorization": "Bearer canary-in-a-header", "X-Key": "short-1"}
+
+
+def everywhere(workers: Any) -> list[str]:
+    """Logs of every process of ours, and every value in Redis, RQ's too."""
+    logs = [path.read_text() for path in workers.bridge.logs.glob("*.log") if path.stem not in ("inbox", "standin")]
+    return logs + workers.everything_in_redis()
+
+
+def leaks(secrets: list[str], texts: list[str]) -> list[tuple[str, str]]:
+    return [(secret, text[:200]) for secret in secrets for text in texts if secret in text]
 
 
 def test_no_secret_is_in_a_log_or_lies_open_in_redis(workers) -> None:
@@ -16,8 +36,52 @@ def test_no_secret_is_in_a_log_or_lies_open_in_redis(workers) -> None:
         workers.bridge.key,
         workers.about_cph["iam_password"],
     ]
-    seen = [path.read_text() for path in workers.bridge.logs.glob("*.log") if path.stem not in ("inbox", "standin")]
-    seen += workers.everything_in_redis()
+    seen = everywhere(workers)
     assert len(seen) > 20
-    leaks = [(secret, text[:200]) for secret in secrets for text in seen if secret in text]
-    assert leaks == []
+    assert leaks(secrets, seen) == []
+
+
+def test_what_goes_wrong_shows_no_secret_either(workers) -> None:
+    """Refused by a receiver that repeats all it was sent, by TLS, by the guard's name lookup, by the API."""
+    workers.receiver.echoes = True
+    workers.receiver.statuses = [(401, {})] * 20
+    url = workers.receiver.url
+    urls = [url, url.replace("http:", "https:"), "https://nowhere.invalid/hooks/s3cret-path"]
+    made = []
+    for callback_url in urls:
+        fields = {"callback_url": callback_url, "headers": HEADERS, "metadata": {"who": "canary-in-metadata"}}
+        made.append(workers.register(workers.job(), secret=OWN, **fields))
+        rotated = workers.bridge.call("POST", f"/v1/registrations/{made[-1]['id']}/rotate-secret", {})
+        made[-1]["rotated"] = rotated["secret"]
+    for registration in made:
+        wait_until(lambda: tried(workers, registration), timeout=30, what="an attempt")  # noqa: B023 - called at once
+    shown = [*problems(workers), *(str(workers.attempts(registration)) for registration in made)]
+    assert "…" in shown[-3]
+    assert "TLS" in shown[-2]
+    logs = [path.read_text() for path in workers.bridge.logs.glob("*.log") if path.stem not in ("inbox", "standin")]
+    new = [registration["rotated"].removeprefix("whsec_") for registration in made]
+    secrets = ["s3cret", "canary-in-a-header", "short-1", OWN.removeprefix("whsec_"), *new]
+    assert leaks(secrets, [*shown, *everywhere(workers)]) == []
+    assert leaks(["canary"], logs) == []
+    assert workers.receiver.callbacks[0].headers["authorization"] == HEADERS["Authorization"]
+
+
+def tried(workers: Any, registration: dict[str, Any]) -> bool:
+    deliveries = workers.bridge.call("GET", f"/v1/deliveries?registration_id={registration['id']}")["items"]
+    return any(delivery["attempt_count"] and workers.attempts(registration) for delivery in deliveries)
+
+
+def problems(workers: Any) -> Iterator[str]:
+    """What the API says of bodies that are wrong and hold secrets."""
+    good = {"job_id": "a", "callback_url": workers.receiver.url, "secret": OWN, "headers": HEADERS}
+    wrong = ({"secret": OWN + "!"}, {"headers": HEADERS | {"Host": "s3cret"}}, {"callback_url": "ftp://s3cret.example"})
+    for change in wrong:
+        yield refusal(workers, "/v1/registrations", good | change)
+    registration = workers.register("nobody-knows-me-either", secret=OWN)
+    yield refusal(workers, f"/v1/registrations/{registration['id']}/rotate-secret", {"secret": OWN})
+
+
+def refusal(workers: Any, path: str, body: dict[str, Any]) -> str:
+    with pytest.raises(Refused) as caught:
+        workers.bridge.call("POST", path, body)
+    return caught.value.body

@@ -2,6 +2,8 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from app.devkit.processes import wait_until
 
 
@@ -71,27 +73,6 @@ def test_a_hundred_wake_ups_too_many_cause_no_attempt_more(whole) -> None:
     assert len(whole.receiver.callbacks) == 20
 
 
-def test_nothing_comes_after_a_cancel_is_answered(workers) -> None:
-    workers.receiver.statuses = [(500, {})] * 1_000
-    registrations = [workers.register(workers.job()) for _ in range(20)]
-    workers.receiver.wait_for(10)
-    for registration in registrations:
-        workers.bridge.call("DELETE", f"/v1/registrations/{registration['id']}")
-    seen = len(workers.receiver.callbacks)
-    later = workers.register(workers.job())
-    wait_until(
-        lambda: any(later["id"] == each.event["data"]["registration_id"] for each in workers.receiver.callbacks),
-        what="a callback that was not cancelled",
-    )
-    cancelled = {registration["id"] for registration in registrations}
-    assert not [
-        callback
-        for callback in workers.receiver.callbacks[seen:]
-        if callback.event["data"]["registration_id"] in cancelled
-    ]
-    assert {workers.look(registration)["state"] for registration in registrations} == {"cancelled"}
-
-
 def test_a_cancel_waits_for_the_attempt_that_is_under_way(workers) -> None:
     workers.receiver.gate.clear()
     registration = workers.register(workers.job())
@@ -103,3 +84,19 @@ def test_a_cancel_waits_for_the_attempt_that_is_under_way(workers) -> None:
         workers.receiver.gate.set()
         cancel.result(10)
     assert workers.look(registration)["deliveries"] == {"pending": 0, "delivered": 1, "dead": 0}
+
+
+@pytest.mark.slow
+def test_tokens_that_end_in_flight_are_renewed_once_for_all_and_harm_no_job(workers) -> None:
+    workers.start_worker("poll")
+    jobs = [workers.job(duration_s=3600) for _ in range(60)]
+    registrations = [workers.register(job) for job in jobs]
+    wait_until(lambda: workers.looks_at(jobs) >= len(jobs), timeout=30, what="a look at each job")
+    renewed_before = workers.standin.call("GET", "/_standin/calls")["iam_tokens"]
+    workers.standin.call("POST", "/_standin/tokens/expire", {})
+    for job in jobs:
+        workers.job(job_id=job)
+    workers.wait_until_delivered(*registrations)
+    assert workers.standin.call("GET", "/_standin/calls")["iam_tokens"] == renewed_before + 1
+    assert {callback.event["type"] for callback in workers.receiver.callbacks} == {"job.succeeded"}
+    assert set(workers.receiver.ids().values()) == {1}

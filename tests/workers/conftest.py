@@ -3,20 +3,26 @@
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from app.cph.client import CphClient
 from app.cph.credentials import FixedToken
 from app.domain.cadence import Cadence
+from app.domain.delivery import DeliveryState
+from app.domain.destination import Destination
 from app.domain.event import EventType
-from app.domain.job import JobState
+from app.domain.job import Job, JobState
 from app.runtime import Runtime
+from app.store.durations import SeenDurations
 from app.transport.client import Transport
+from tests.receiver import Receiver
 from tests.served import Served
 from workers.deliver import Delivering
 from workers.noting import Noting
 from workers.poll import Polling
+from workers.timing import Timing
 
 SECOND = timedelta(seconds=1)
 
@@ -53,7 +59,7 @@ def polling(runtime: Runtime, standin: Served, time: Time) -> Iterator[Polling]:
         requests=runtime.requests,
         clients={"default": client},
         noting=Noting(runtime.polls_due, runtime.rate_of),
-        cadence=Cadence(SECOND, 30 * SECOND),
+        timing=Timing(Cadence(SECOND, 30 * SECOND), SeenDurations(runtime.redis, time, retention=30 * SECOND)),
         lost_grace=10 * SECOND,
         clock=time,
         crash_point=lambda _: None,
@@ -66,7 +72,10 @@ def delivering(runtime: Runtime, time: Time) -> Iterator[Delivering]:
     yield Delivering(
         agenda=runtime.deliveries_due,
         deliveries=runtime.deliveries,
+        gone_urls=runtime.gone_urls,
+        destinations=runtime.destinations,
         sender=runtime.sender,
+        signing_keys=runtime.signing_keys,
         schedule=runtime.schedule,
         deadline=timedelta(seconds=2),
         clock=time,
@@ -90,6 +99,20 @@ def turn(runtime: Runtime, time: Time) -> Callable[[Any], int]:
 
 
 @pytest.fixture
+def calls(standin: Served) -> Callable[[], tuple[int, int]]:
+    """How many ShowJob and ListJobs there were since the last look."""
+    last = {"show_job": 0, "list_jobs": 0}
+
+    def since() -> tuple[int, int]:
+        nonlocal last
+        before, last = last, standin.call("GET", "/_standin/calls").json()
+        return last["show_job"] - before["show_job"], last["list_jobs"] - before["list_jobs"]
+
+    since()
+    return since
+
+
+@pytest.fixture
 def watched(runtime: Runtime, registration, deliveries_of) -> Callable[..., Any]:
     """Registers for a job; says how it fares and which events it had."""
 
@@ -110,3 +133,94 @@ def watched(runtime: Runtime, registration, deliveries_of) -> Callable[..., Any]
             return [delivery.type for delivery in deliveries_of()]
 
     return Watched
+
+
+@pytest.fixture
+def ended(runtime: Runtime, registration, receiver: Receiver) -> Callable[..., Any]:
+    """A registration whose job has ended: its delivery is due."""
+
+    def make(*job_ids: str, **fields: Any) -> Any:
+        made = registration(*job_ids, **{"callback_url": receiver.url, "destination": "here"} | fields)
+        runtime.registrations.add(made)
+        for item in runtime.polls_due.claim_due(made.created_at, 100).items:
+            job = Job(item.id, JobState.SUCCEEDED, status=2, phone_id="手机")
+            runtime.scripts.run(runtime.watches.complete(item, job, made.created_at))
+        return made
+
+    return make
+
+
+@pytest.fixture
+def owe(runtime: Runtime, registration, receiver: Receiver, time) -> Callable[..., None]:
+    """So many deliveries are due."""
+
+    def make(count: int, *, tenant: str = "t", destination: str = "here", url: str = receiver.url) -> None:
+        jobs = tuple(Job(f"{destination}-{number:04d}", JobState.SUCCEEDED) for number in range(count))
+        fields = {"tenant": tenant, "destination": destination, "callback_url": url, "job_ids": (), "ended": jobs}
+        runtime.registrations.add(registration(at=time.now, **fields))
+
+    return make
+
+
+@pytest.fixture
+def log_of(runtime: Runtime, deliveries_of) -> Callable[[], tuple[DeliveryState, list[dict[str, Any]]]]:
+    def read() -> tuple[DeliveryState, list[dict[str, Any]]]:
+        (delivery,) = deliveries_of()
+        found = runtime.deliveries.get("t", delivery.id)
+        assert found is not None
+        return found[0].state, found[1]
+
+    return read
+
+
+@pytest.fixture
+def states(runtime: Runtime) -> Callable[..., list[DeliveryState]]:
+    def read(tenant: str = "t") -> list[DeliveryState]:
+        found, _ = runtime.deliveries.page(
+            tenant, limit=2_000, cursor=None, since=None, until=None, wanted=lambda _: True
+        )
+        return [delivery.state for delivery in found]
+
+    return read
+
+
+@pytest.fixture
+def look(runtime: Runtime) -> Callable[..., Destination]:
+    """At the only destination of a tenant."""
+
+    def read(tenant: str = "t") -> Destination:
+        (found,), _ = runtime.destinations.page(tenant, limit=10, cursor=None)
+        return found
+
+    return read
+
+
+@pytest.fixture
+def request_id() -> str:
+    """One that the stand-in does not know."""
+    return uuid4().hex
+
+
+@pytest.fixture
+def looks(runtime: Runtime, polling, turn, time):
+    """Lets time pass in steps of a second, working off what is due."""
+
+    def look(seconds: float) -> None:
+        for _ in range(round(seconds)):
+            while turn(polling):
+                pass
+            time.now += SECOND
+
+    return look
+
+
+@pytest.fixture
+def wanted(runtime: Runtime, registration):
+    """Registers for all jobs of a request."""
+
+    def register(request_id: str, **fields):
+        made = registration("none", **{"job_ids": (), "request_id": request_id} | fields)
+        runtime.registrations.add(made)
+        return made
+
+    return register

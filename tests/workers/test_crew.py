@@ -47,7 +47,7 @@ def schedule(runtime: Runtime) -> Callable[..., None]:
 
 
 def drain(runtime: Runtime, work: Noting, threads: int = 4) -> Drain:
-    return Drain(work, Crew(threads, work.do), runtime.scripts, runtime.clock)
+    return Drain(work, Crew(threads, work.do), runtime.scripts, runtime.clock, runtime.crash_point)
 
 
 def test_a_drain_works_off_what_is_due_and_ends(runtime: Runtime, schedule) -> None:

@@ -1,14 +1,11 @@
 """What a deliver worker does, against a receiver of the test's own."""
 
 import json
-from collections.abc import Callable
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 import pytest
 
 from app.domain.delivery import DeliveryState
-from app.domain.job import Job, JobState
 from app.runtime import Runtime
 from app.settings import Settings, load
 from tests.receiver import Receiver
@@ -19,32 +16,6 @@ SECOND = timedelta(seconds=1)
 @pytest.fixture
 def settings(environment: dict[str, str]) -> Settings:
     return load(environment | {"BRIDGE_RETRY_SCHEDULE": "5,30,120"})
-
-
-@pytest.fixture
-def ended(runtime: Runtime, registration, receiver: Receiver, now: datetime) -> Callable[..., Any]:
-    """A registration whose job has ended: its delivery is due."""
-
-    def make(**fields: Any) -> Any:
-        made = registration(**{"callback_url": receiver.url, "destination": "here"} | fields)
-        runtime.registrations.add(made)
-        for item in runtime.polls_due.claim_due(now, 100).items:
-            job = Job(item.id, JobState.SUCCEEDED, status=2, phone_id="手机")
-            runtime.scripts.run(runtime.watches.complete(item, job, now))
-        return made
-
-    return make
-
-
-@pytest.fixture
-def log_of(runtime: Runtime, deliveries_of) -> Callable[[], tuple[DeliveryState, list[dict[str, Any]]]]:
-    def read() -> tuple[DeliveryState, list[dict[str, Any]]]:
-        (delivery,) = deliveries_of()
-        found = runtime.deliveries.get("t", delivery.id)
-        assert found is not None
-        return found[0].state, found[1]
-
-    return read
 
 
 def test_a_callback_is_what_the_contract_says(delivering, turn, ended, receiver: Receiver, log_of) -> None:
@@ -65,6 +36,7 @@ def test_a_callback_is_what_the_contract_says(delivering, turn, ended, receiver:
     assert state is DeliveryState.DELIVERED
     assert (attempt["number"], attempt["verdict"], attempt["status_code"]) == (1, "delivered", 200)
     assert attempt["next_at"] is None
+    assert set(attempt["timings"]) == {"total_ms", "lookup_ms", "connect_ms", "first_byte_ms"}
 
 
 def test_a_callback_verifies(delivering, turn, ended, receiver: Receiver, runtime: Runtime, time) -> None:

@@ -11,8 +11,9 @@ from rq.serializers import JSONSerializer
 from rq.webhook import Webhook
 
 from app.devkit.processes import wait_until
-from app.runtime import DELIVER, POLL, Runtime
+from app.runtime import Runtime
 from app.settings import Settings
+from app.store.agenda import DELIVER, POLL
 from workers.dispatcher import Dispatcher
 from workers.queues import WakeUp, enqueue_drain, queue
 

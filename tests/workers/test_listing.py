@@ -1,8 +1,6 @@
 """Jobs of one request are asked for together."""
 
-from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
@@ -22,30 +20,8 @@ def settings(environment: dict[str, str]) -> Settings:
     return load(environment | {"BRIDGE_CPH_RATE": "1000"})
 
 
-@pytest.fixture
-def calls(standin: Served) -> Callable[[], tuple[int, int]]:
-    """How many ShowJob and ListJobs there were since the last look."""
-    last = {"show_job": 0, "list_jobs": 0}
-
-    def since() -> tuple[int, int]:
-        nonlocal last
-        before, last = last, standin.call("GET", "/_standin/calls").json()
-        return last["show_job"] - before["show_job"], last["list_jobs"] - before["list_jobs"]
-
-    since()
-    return since
-
-
-def of_one_request(standin: Served, count: int, **script: Any) -> list[str]:
-    """Jobs of one request of their own."""
-    first = standin.job(**script)
-    rest = [{"request_id": first["request_id"]} | script for _ in range(count - 1)]
-    others = standin.order("/_standin/jobs", rest)["jobs"] if rest else []
-    return [first["job_id"], *(job["job_id"] for job in others)]
-
-
 def test_one_answer_brings_all_jobs_of_its_request_together(polling, turn, watched, standin, calls, time) -> None:
-    job_ids = of_one_request(standin, 150, duration_s=3600)
+    job_ids = [job["job_id"] for job in standin.jobs(150, duration_s=3600)]
     jobs = [watched(job_ids[0])]
     turn(polling)
     jobs += [watched(job_id) for job_id in job_ids[1:]]
@@ -56,6 +32,37 @@ def test_one_answer_brings_all_jobs_of_its_request_together(polling, turn, watch
         time.now += SECOND
         turn(polling)
     assert calls() == (0, 6)  # 150 jobs are two pages
+
+
+def test_a_full_page_is_the_last_one_if_nobody_waits_for_any_other_job(
+    polling, turn, watched, standin, calls, time
+) -> None:
+    first, *others = [job["job_id"] for job in standin.jobs(100, duration_s=3600)]
+    jobs = [watched(first)]
+    turn(polling)
+    jobs += [watched(job_id) for job_id in others]
+    turn(polling)
+    calls()
+    time.now += SECOND
+    turn(polling)
+    assert calls() == (0, 1)
+    assert {job.state for job in jobs} == {JobState.RUNNING}
+
+
+def test_all_jobs_of_a_request_are_found_behind_a_page_of_those_that_are_known(
+    polling, turn, registration, runtime, standin, time
+) -> None:
+    made = standin.jobs(150, duration_s=3600)
+    request_id = made[0]["request_id"]
+    runtime.registrations.add(registration(*(job["job_id"] for job in made[:100]), request_id=request_id))
+    turn(polling)
+    looked_for = registration(job_ids=(), request_id=request_id)
+    runtime.registrations.add(looked_for)
+    time.now += SECOND
+    turn(polling)
+    found = runtime.registrations.get("t", looked_for.id)
+    assert found is not None
+    assert len(found[1].jobs) == 150
 
 
 def test_jobs_of_many_requests_are_asked_for_in_one_call(polling, turn, watched, standin, calls, time) -> None:
@@ -76,12 +83,12 @@ def test_the_end_of_a_job_that_was_listed_is_told_once_with_its_request(
     job = watched(made["job_id"])
     turn(polling)
     turn(polling)
-    standin.job(job_id=made["job_id"], request_id=made["request_id"], duration_s=0, outcome="failed")
+    standin.end(made, outcome="failed")
     time.now += SECOND
     turn(polling)
     assert job.events == [EventType.JOB_FAILED]
     (begun,) = runtime.deliveries.begin(runtime.deliveries_due.claim_due(time(), 10).items, time() + SECOND)
-    assert runtime.deliveries.open(begun)[1].job.request_id == made["request_id"]
+    assert runtime.deliveries.open(begun)[1].about.request_id == made["request_id"]
     time.now += 60 * SECOND
     turn(polling)
     assert turn(polling) == 0
@@ -127,10 +134,27 @@ def test_one_request_that_is_gone_harms_no_other(polling, turn, watched, standin
     turn(polling)
     standin.job(job_id=made[2]["job_id"], request_id=REQUEST, duration_s=3600)
     for each in (made[0], made[4]):
-        standin.job(job_id=each["job_id"], request_id=each["request_id"], duration_s=0)
+        standin.end(each)
     time.now += SECOND
     turn(polling)
     assert [job.state for job in jobs] == ["succeeded", "running", "running", "running", "succeeded"]
+
+
+def test_requests_that_are_asked_for_one_by_one_are_left_alone_once_cph_throttles(
+    polling, turn, watched, standin, calls, time
+) -> None:
+    made = [standin.job(duration_s=3600) for _ in range(5)]
+    jobs = [watched(each["job_id"]) for each in made]
+    turn(polling)
+    turn(polling)
+    standin.job(job_id=made[0]["job_id"], request_id=REQUEST, duration_s=3600)
+    standin.order("/_standin/budget", {"calls": 2, "per_s": 3600, "api": "list_jobs"})
+    calls()
+    time.now += SECOND
+    turn(polling)
+    standin.call("DELETE", "/_standin/faults")
+    assert calls()[1] == 3
+    assert {job.state for job in jobs} == {JobState.RUNNING}
 
 
 @pytest.mark.parametrize("kind", ["error_500", "html", "garbage", "truncated"])
@@ -143,7 +167,7 @@ def test_a_list_that_says_nothing_is_waited_out(polling, turn, watched, standin,
     time.now += SECOND
     turn(polling)
     assert job.state is JobState.RUNNING
-    standin.job(job_id=made["job_id"], request_id=made["request_id"], duration_s=0)
+    standin.end(made)
     time.now += SECOND
     turn(polling)
     assert job.events == [EventType.JOB_SUCCEEDED]
@@ -186,3 +210,33 @@ def test_the_budget_counts_calls_and_not_requests(polling, turn, watched, standi
     time.now += SECOND
     turn(polling)
     assert float(runtime.redis.hget(keys.lane("poll", "default"), "tokens")) == 1000 - 1
+
+
+def test_without_the_permission_to_list_jobs_are_asked_for_by_their_ids(
+    polling, turn, watched, registration, runtime: Runtime, standin: Served, calls, time
+) -> None:
+    made = standin.jobs(3, duration_s=3600)
+    jobs = [watched(job["job_id"]) for job in made]
+    all_of_them = registration(request_id=made[0]["request_id"], job_ids=())
+    runtime.registrations.add(all_of_them)
+    standin.order("/_standin/faults", {"kind": "forbidden", "api": "list_jobs", "times": None})
+    for _ in range(3):
+        turn(polling)
+    calls()
+    for job in made:
+        standin.end(job)
+    time.now += 2 * SECOND
+    turn(polling)
+    assert calls() == (3, 0)
+    assert [job.state for job in jobs] == ["succeeded"] * 3
+    time.now += 60 * SECOND
+    turn(polling)
+    found = runtime.registrations.get("t", all_of_them.id)
+    assert found is not None
+    assert found[1].state == "watching"  # that it has no jobs cannot be said
+    standin.call("DELETE", "/_standin/faults")
+    time.now += 60 * SECOND
+    turn(polling)
+    found = runtime.registrations.get("t", all_of_them.id)
+    assert found is not None
+    assert set(found[1].jobs.values()) == {JobState.SUCCEEDED}

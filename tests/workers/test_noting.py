@@ -13,8 +13,11 @@ from app.runtime import Runtime
 from app.transport.client import Transport
 from tests.served import Served
 from workers.noting import Noting
+from workers.silence import hush
 
 SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
+REFUSAL = Unanswered("HTTP 403 CPS.0001: no", unauthenticated=True)
 LANE = "cph:poll:lane:default"
 
 
@@ -61,10 +64,10 @@ def test_answers_and_failures_are_each_noted_once_a_second(runtime: Runtime, cli
 
 def test_a_refusal_is_told_with_its_reason_until_an_answer_comes(runtime: Runtime, client: CphClient, now) -> None:
     noting = Noting(runtime.polls_due, runtime.rate_of)
-    refusal = Unanswered("HTTP 403 CPS.0001: no", unauthenticated=True)
-    runtime.scripts.run_all(noting.after("default", client, refusal, now))
-    assert fares(runtime) == ProjectHealth(failed_at=now, failure="HTTP 403 CPS.0001: no", refused=True)
-    runtime.scripts.run_all(noting.after("default", client, Unknown(), now + SECOND))
+    runtime.scripts.run_all(noting.after("default", client, REFUSAL, now))
+    hush(runtime.polls_due, "default", REFUSAL, now)
+    assert fares(runtime) == ProjectHealth(failed_at=now, failure=REFUSAL.reason, refused_since=now)
+    runtime.scripts.run_all(noting.after("default", client, Unknown(), now + MINUTE))
     assert fares(runtime).state is ProjectState.OK
 
 

@@ -10,8 +10,11 @@ from app.devkit.serving import Address, bind_option, new_app, serve
 from app.devkit.standin.cloud import Cloud
 from app.devkit.standin.control import Control
 from app.devkit.standin.cph import CphApi
+from app.devkit.standin.gateway import Gateway
+from app.devkit.standin.host_keys import HostKeys
 from app.devkit.standin.iam import IamApi
 from app.devkit.standin.refusal import Refusal
+from app.devkit.standin.submissions import Submissions
 
 
 @click.command()
@@ -26,7 +29,9 @@ def main(bind: Address, token_life_s: float) -> None:
 
 def create_app(cloud: Cloud) -> Flask:
     app = new_app()
-    for face in (CphApi(cloud), IamApi(cloud), Control(cloud)):
+    gateway = Gateway(cloud)
+    faces = (CphApi(cloud, gateway), Submissions(cloud, gateway), IamApi(cloud), HostKeys(cloud), Control(cloud))
+    for face in faces:
         app.register_blueprint(face.routes())
     app.register_error_handler(Refusal, Refusal.answer)
     app.register_error_handler(404, _no_such_api)

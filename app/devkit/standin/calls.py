@@ -4,15 +4,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from threading import Lock
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-Api = Literal["show_job", "list_jobs", "iam_tokens"]
+Api = Literal["show_job", "list_jobs", "submit", "iam_tokens", "host_keys", "pod_keys"]
+CPH: frozenset[Api] = frozenset({"show_job", "list_jobs", "submit"})
 
 
 class Calls:
     def __init__(self) -> None:
         self._lock = Lock()
-        self._by_api: Counter[str] = Counter(show_job=0, list_jobs=0, iam_tokens=0)
+        self._by_api: Counter[str] = Counter(dict.fromkeys(get_args(Api), 0))
         self._by_job: Counter[str] = Counter()
         self._in_hand = 0
         self._most_at_once = 0

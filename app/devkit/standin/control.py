@@ -6,9 +6,11 @@ from flask import Blueprint, Response, request
 from pydantic import TypeAdapter
 
 from app.devkit.serving import json_answer
+from app.devkit.standin.budgets import Budget
 from app.devkit.standin.cloud import Cloud
 from app.devkit.standin.faults import Fault
-from app.devkit.standin.jobs import Script
+from app.devkit.standin.grants import Host
+from app.devkit.standin.jobs import Script, Submitting
 
 SCRIPTS: TypeAdapter[Script | list[Script]] = TypeAdapter(Script | list[Script])
 
@@ -21,7 +23,10 @@ class Control:
         routes = Blueprint("control", __name__, url_prefix="/_standin")
         routes.add_url_rule("/jobs", view_func=self.add_jobs, methods=["POST"])
         routes.add_url_rule("/faults", view_func=self.add_fault, methods=["POST"])
-        routes.add_url_rule("/faults", view_func=self.clear_faults, methods=["DELETE"])
+        routes.add_url_rule("/faults", view_func=self.recover, methods=["DELETE"])
+        routes.add_url_rule("/budget", view_func=self.set_budget, methods=["POST"])
+        routes.add_url_rule("/submissions", view_func=self.set_submissions, methods=["POST"])
+        routes.add_url_rule("/host", view_func=self.set_host, methods=["POST"])
         routes.add_url_rule("/tokens/expire", view_func=self.expire_tokens, methods=["POST"])
         routes.add_url_rule("/calls", view_func=self.show_calls)
         return routes
@@ -37,15 +42,31 @@ class Control:
 
     def add_fault(self) -> Response:
         fault = Fault.model_validate_json(request.get_data())
-        self.cloud.faults.add(fault)
+        self.cloud.faults.add(fault, self.cloud.clock.now())
         return json_answer(fault.model_dump(), 201)
 
-    def clear_faults(self) -> Response:
-        self.cloud.faults.clear()
+    def recover(self) -> Response:
+        """From budgets, locks and all else that was ordered, too."""
+        self.cloud.recover()
         return json_answer({})
 
+    def set_budget(self) -> Response:
+        budget = Budget.model_validate_json(request.get_data())
+        self.cloud.budgets.set(budget, self.cloud.clock.now())
+        return json_answer(budget.model_dump())
+
+    def set_submissions(self) -> Response:
+        self.cloud.submitting = Submitting.model_validate_json(request.get_data())
+        return json_answer(self.cloud.submitting.model_dump(mode="json"))
+
+    def set_host(self) -> Response:
+        self.cloud.host = Host.model_validate_json(request.get_data())
+        return json_answer(self.cloud.host.model_dump())
+
     def expire_tokens(self) -> Response:
+        """And temporary keys."""
         self.cloud.tokens.expire_all(self.cloud.clock.now())
+        self.cloud.keys.expire_all()
         return json_answer({})
 
     def show_calls(self) -> Response:

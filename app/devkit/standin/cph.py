@@ -6,9 +6,8 @@ from datetime import datetime
 from flask import Blueprint, Response, request
 
 from app.devkit.serving import json_answer
-from app.devkit.standin import signature
 from app.devkit.standin.cloud import Cloud
-from app.devkit.standin.faults import spoiled
+from app.devkit.standin.gateway import Gateway
 from app.devkit.standin.refusal import Refusal, new_id
 
 REQUEST_IDS_AT_ONCE = 20
@@ -18,6 +17,7 @@ JOBS_A_PAGE = 100
 @dataclass(frozen=True, slots=True)
 class CphApi:
     cloud: Cloud
+    gateway: Gateway
 
     def routes(self) -> Blueprint:
         routes = Blueprint("cph", __name__, url_prefix="/v1/<project_id>/cloud-phone/jobs")
@@ -27,28 +27,16 @@ class CphApi:
 
     def show_job(self, project_id: str, job_id: str) -> Response:
         with self.cloud.calls.one("show_job", job_id):
-            now = self._admit(project_id)
-            fault = self.cloud.faults.take({job_id})
-            return spoiled(fault, lambda: self._job(job_id, now))
+            now = self.gateway.admit("show_job", project_id)
+            return self.gateway.answer("show_job", now, lambda: self._job(job_id, now), {job_id})
 
     def list_jobs(self, project_id: str) -> Response:
         with self.cloud.calls.one("list_jobs"):
-            now = self._admit(project_id)
+            now = self.gateway.admit("list_jobs", project_id)
             request_ids = _request_ids()
             found = self.cloud.jobs.of_requests(request_ids, now)
-            fault = self.cloud.faults.take({job.script.job_id for jobs in found.values() for job in jobs})
-            return spoiled(fault, lambda: self._page(request_ids, now))
-
-    def _admit(self, project_id: str) -> datetime:
-        """The moment at which the call was let in."""
-        now = self.cloud.clock.now()
-        if token := request.headers.get("X-Auth-Token"):
-            self.cloud.tokens.check(token, now)
-        else:
-            signature.check(request, self.cloud.account, now)
-        if project_id != self.cloud.account.project_id:
-            raise Refusal(403, "CPS.0001", "You do not have permission for this project.")
-        return now
+            job_ids = {job.script.job_id for jobs in found.values() for job in jobs}
+            return self.gateway.answer("list_jobs", now, lambda: self._page(request_ids, now), job_ids)
 
     def _job(self, job_id: str, now: datetime) -> Response:
         job = self.cloud.jobs.find(job_id, now)

@@ -3,14 +3,16 @@
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Mapping, Set
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 from threading import Lock
 
 from flask import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.devkit.serving import json_answer
+from app.devkit.standin.calls import CPH, Api
 from app.devkit.standin.refusal import Refusal, new_id
 
 UNSEEN_STATUS = 7
@@ -20,6 +22,8 @@ class Kind(StrEnum):
     THROTTLE = "throttle"
     ERROR_500 = "error_500"
     UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
+    IAM_UNAVAILABLE = "iam_unavailable"
     HTML = "html"
     GARBAGE = "garbage"
     ENDLESS = "endless"
@@ -31,20 +35,44 @@ class Kind(StrEnum):
 
 
 class Fault(BaseModel):
-    """times: how many calls it spoils; null: every one until cleared. seconds: how long `slow` and `drip` take."""
+    """One order.
+
+    times: how many calls it spoils; null, and the default with `for_s`: every one. seconds: how long `slow` and
+    `drip` take. api: of this alone; null: of CPH. after_s, for_s: when it begins and how long it lasts.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Kind
-    times: int | None = Field(default=1, ge=1)
+    api: Api | None = None
     job_id: str | None = None
+    after_s: float = Field(default=0.0, ge=0)
+    for_s: float | None = Field(default=None, gt=0)
+    times: int | None = Field(default_factory=lambda fields: None if fields.get("for_s") else 1, ge=1)
     seconds: float = Field(default=5.0, ge=0)
 
-    def left(self) -> "list[Fault]":
-        """What remains of it after one call."""
-        if self.times is None:
-            return [self]
-        return [self.model_copy(update={"times": self.times - 1})] if self.times > 1 else []
+    def concerns(self, api: Api, job_ids: Set[str]) -> bool:
+        of_api = api == self.api if self.api else api in CPH
+        return of_api and (self.job_id is None or self.job_id in job_ids)
+
+
+@dataclass(slots=True)
+class Standing:
+    """A fault, when it is in force, and how many calls it has left."""
+
+    fault: Fault
+    begins: datetime
+    ends: datetime | None
+    left: int | None
+
+    @classmethod
+    def since(cls, now: datetime, fault: Fault) -> "Standing":
+        begins = now + timedelta(seconds=fault.after_s)
+        ends = begins + timedelta(seconds=fault.for_s) if fault.for_s else None
+        return cls(fault, begins, ends, fault.times)
+
+    def over(self, now: datetime) -> bool:
+        return self.left == 0 or (self.ends is not None and now >= self.ends)
 
 
 class Faults:
@@ -52,32 +80,38 @@ class Faults:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._faults: list[Fault] = []
+        self._standing: list[Standing] = []
 
-    def add(self, fault: Fault) -> None:
+    def add(self, fault: Fault, now: datetime) -> None:
         with self._lock:
-            self._faults.append(fault)
+            self._standing.append(Standing.since(now, fault))
 
     def clear(self) -> None:
         with self._lock:
-            self._faults.clear()
+            self._standing.clear()
 
-    def take(self, job_ids: Set[str]) -> Fault | None:
+    def take(self, api: Api, now: datetime, job_ids: Set[str] = frozenset()) -> Fault | None:
         """For a call about these jobs."""
         with self._lock:
-            for index, fault in enumerate(self._faults):
-                if fault.job_id is None or fault.job_id in job_ids:
-                    self._faults[index : index + 1] = fault.left()
-                    return fault
+            self._standing = [each for each in self._standing if not each.over(now)]
+            for each in self._standing:
+                if each.begins <= now and each.fault.concerns(api, job_ids):
+                    if each.left is not None:
+                        each.left -= 1
+                    return each.fault
         return None
 
 
-def spoiled(fault: Fault | None, answer: Callable[[], Response]) -> Response:
-    """The good answer, or what the fault makes of it."""
+Answer = Callable[[], Response]
+Refusals = Mapping[Kind, Callable[[], Refusal]]
+
+
+def spoiled(fault: Fault | None, answer: Answer, refusals: Refusals) -> Response:
+    """The good answer, or what the fault makes of it. refusals: how the API words them."""
     if fault is None:
         return answer()
-    if fault.kind in REFUSALS:
-        raise Refusal(*REFUSALS[fault.kind])
+    if fault.kind in refusals:
+        raise refusals[fault.kind]()
     if fault.kind in NONSENSE:
         return NONSENSE[fault.kind]()
     return DAMAGE[fault.kind](answer(), fault)
@@ -98,9 +132,10 @@ def _endless() -> Response:
 
 def _truncated(answer: Response, _: Fault) -> Response:
     whole = answer.get_data()
-    cut = Response(whole[: len(whole) // 2], mimetype="application/json", headers={"Connection": "close"})
-    cut.content_length = len(whole)
-    return cut
+    answer.set_data(whole[: len(whole) // 2])
+    answer.content_length = len(whole)
+    answer.headers["Connection"] = "close"
+    return answer
 
 
 def _slow(answer: Response, fault: Fault) -> Response:
@@ -116,9 +151,9 @@ def _drip(answer: Response, fault: Fault) -> Response:
             time.sleep(fault.seconds / len(whole))
             yield bytes([byte])
 
-    dripping = Response(drops(), mimetype="application/json")
-    dripping.content_length = len(whole)
-    return dripping
+    answer.response = drops()
+    answer.content_length = len(whole)
+    return answer
 
 
 def _wrong_job_id(answer: Response, fault: Fault) -> Response:
@@ -132,20 +167,12 @@ def _unknown_status(answer: Response, fault: Fault) -> Response:
 def _with_jobs_changed(answer: Response, fault: Fault, change: dict[str, object]) -> Response:
     body = json.loads(answer.get_data())
     for job in body.get("jobs", [body]):
-        if fault.job_id in (None, job["job_id"]):
+        if fault.job_id in (None, job.get("job_id")):
             job.update(change)
-    return json_answer(body)
+    answer.set_data(json.dumps(body))
+    return answer
 
 
-REFUSALS = {
-    Kind.THROTTLE: (
-        429,
-        "APIGW.0308",
-        "The throttling threshold has been reached: policy api over ratelimit,limit:10,time:1 minute",
-    ),
-    Kind.ERROR_500: (500, "CPS.0003", "Internal error."),
-    Kind.UNAUTHORIZED: (401, "APIGW.0301", "Incorrect IAM authentication information: decrypt token fail"),
-}
 NONSENSE = {Kind.HTML: _html, Kind.GARBAGE: _garbage, Kind.ENDLESS: _endless}
 DAMAGE = {
     Kind.TRUNCATED: _truncated,

@@ -7,9 +7,31 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from app.devkit.serving import json_answer
+from app.devkit.standin.budgets import Budget
 from app.devkit.standin.cloud import Cloud
+from app.devkit.standin.faults import Kind, Refusals, spoiled
+from app.devkit.standin.gateway import iam_unavailable
+from app.devkit.standin.refusal import IamRefusal, Refusal
 
 MOMENT = "%Y-%m-%dT%H:%M:%S.%fZ"
+
+
+def _throttled(limit: Budget) -> Refusal:
+    window = f"Threshold: {limit.calls} times per {limit.per_s / 60:g} minute(s)."
+    return Refusal(429, "IAM.0012", f"The throttling threshold has been reached. {window}")
+
+
+def _unauthorized(why: str = "The username or password is wrong.") -> Refusal:
+    return IamRefusal(401, "Unauthorized", why)
+
+
+REFUSALS: Refusals = {
+    Kind.THROTTLE: lambda: _throttled(Budget(calls=10, per_s=60)),
+    Kind.ERROR_500: lambda: IamRefusal(500, "Internal Server Error", "An unexpected error prevented the server."),
+    Kind.UNAUTHORIZED: _unauthorized,
+    Kind.FORBIDDEN: lambda: IamRefusal(403, "Forbidden", "You are not authorized to perform the requested action."),
+    Kind.IAM_UNAVAILABLE: iam_unavailable,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +45,37 @@ class IamApi:
 
     def create_token(self) -> Response:
         with self.cloud.calls.one("iam_tokens"):
-            account = self.cloud.account
-            given: Any = request.get_json(silent=True)
-            try:
-                auth = given["auth"]
-                user = auth["identity"]["password"]["user"]
-                claim = (user["domain"]["name"], user["name"], user["password"], auth["scope"]["project"]["id"])
-            except (KeyError, TypeError):
-                return _error(400, "Bad Request", "The request body is invalid.")
-            if claim != (account.iam_domain, account.iam_user, account.iam_password, account.project_id):
-                return _error(401, "Unauthorized", "The username or password is wrong.")
             now = self.cloud.clock.now()
-            token, ends_at = self.cloud.tokens.issue(now)
-            return json_answer({"token": self._about(now, ends_at)}, 201, {"X-Subject-Token": token})
+            if exhausted := self.cloud.budgets.spend("iam_tokens", now):
+                raise _throttled(exhausted)
+            return spoiled(self.cloud.faults.take("iam_tokens", now), lambda: self._token(now), REFUSALS)
+
+    def _token(self, now: datetime) -> Response:
+        account = self.cloud.account
+        given: Any = request.get_json(silent=True)
+        try:
+            auth = given["auth"]
+            user = auth["identity"]["password"]["user"]
+            who, password = (user["domain"]["name"], user["name"]), user["password"]
+            project_id = auth["scope"]["project"]["id"]
+        except (KeyError, TypeError):
+            raise IamRefusal(400, "Bad Request", "The request body is invalid.") from None
+        if who != (account.iam_domain, account.iam_user):
+            raise _unauthorized()
+        self._check_password(password, now)
+        if project_id != account.project_id:
+            raise _unauthorized()
+        token, ends_at = self.cloud.tokens.issue(now)
+        return json_answer({"token": self._about(now, ends_at)}, 201, {"X-Subject-Token": token})
+
+    def _check_password(self, password: object, now: datetime) -> None:
+        locks, user = self.cloud.user_locks, self.cloud.account.iam_user
+        if locks.shuts_out(user, now):
+            raise _unauthorized("The account is locked.")
+        if password != self.cloud.account.iam_password:
+            locks.failed(user, now)
+            raise _unauthorized()
+        locks.passed(user)
 
     def _about(self, issued_at: datetime, expires_at: datetime) -> dict[str, Any]:
         domain = {"id": self.cloud.account.iam_domain, "name": self.cloud.account.iam_domain}
@@ -48,7 +88,3 @@ class IamApi:
             "project": {"id": self.cloud.account.project_id, "name": "standin", "domain": domain},
             "user": {"id": self.cloud.account.iam_user, "name": self.cloud.account.iam_user, "domain": domain},
         }
-
-
-def _error(status: int, title: str, message: str) -> Response:
-    return json_answer({"error": {"code": status, "message": message, "title": title}}, status)

@@ -24,7 +24,10 @@ class Script(BaseModel):
     job_id: str = Field(default_factory=new_id)
     request_id: str = Field(default_factory=new_id)
     server_id: str | None = None
-    phone_id: str | None = Field(default_factory=lambda fields: None if fields["server_id"] else new_id())
+    encode_server_id: str | None = None
+    phone_id: str | None = Field(
+        default_factory=lambda fields: None if fields["server_id"] or fields["encode_server_id"] else new_id()
+    )
     duration_s: float = Field(default=3.0, ge=0)
     visible_after_s: float = Field(default=0.0, ge=0)
     outcome: Literal["succeeded", "failed"] = "succeeded"
@@ -33,6 +36,23 @@ class Script(BaseModel):
     execute_msg: str | None = None
     begin_time: str | None = None
     end_time: str | None = None
+
+    @property
+    def subject(self) -> str:
+        """The name of the field that says what the job is about."""
+        return next((name for name in ("server_id", "encode_server_id") if getattr(self, name)), "phone_id")
+
+
+class Submitting(BaseModel):
+    """How what is submitted fares.
+
+    script: of each job; its ids are made anew. refused: phones and servers for which no job begins.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    script: Script = Field(default_factory=Script)
+    refused: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +68,11 @@ class ScriptedJob:
         script = self.script
         ends_at = self.created_at + timedelta(seconds=script.duration_s)
         ended = now >= ends_at
-        subject = "server_id" if script.server_id else "phone_id"
         return {
             "error_msg": script.error_msg if ended else None,
             "execute_msg": script.execute_msg if ended else None,
             "job_id": script.job_id,
-            subject: getattr(script, subject),
+            script.subject: getattr(script, script.subject),
             "end_time": (script.end_time or rfc3339(ends_at)) if ended else None,
             "begin_time": script.begin_time or rfc3339(self.created_at),
             "error_code": script.error_code if ended else None,
@@ -68,13 +87,14 @@ class Jobs:
         self._by_id: dict[str, ScriptedJob] = {}
         self._by_request: defaultdict[str, dict[str, ScriptedJob]] = defaultdict(dict)
 
-    def add(self, script: Script, now: datetime) -> None:
+    def add(self, script: Script, now: datetime) -> ScriptedJob:
         """A job that is there already begins anew."""
         job = ScriptedJob(script, now)
         with self._lock:
             if old := self._by_id.get(script.job_id):
                 del self._by_request[old.script.request_id][script.job_id]
             self._by_id[script.job_id] = self._by_request[script.request_id][script.job_id] = job
+        return job
 
     def find(self, job_id: str, now: datetime) -> ScriptedJob | None:
         job = self._by_id.get(job_id)

@@ -1,6 +1,8 @@
-"""Refusing a call, in the shape that CPH and its gateway share."""
+"""Refusing a call, in the shapes of CPH's gateway and of IAM."""
 
 import secrets
+from collections.abc import Mapping
+from typing import Any
 
 from flask import Response
 
@@ -13,12 +15,18 @@ class Refusal(Exception):
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")
         self.status = status
-        self.code = code
-        self.message = message
+        self.body: Mapping[str, Any] = {"error_msg": message, "error_code": code, "request_id": new_id()}
 
     def answer(self) -> Response:
-        body = {"error_msg": self.message, "error_code": self.code, "request_id": new_id()}
-        return json_answer(body, self.status)
+        return json_answer(self.body, self.status)
+
+
+class IamRefusal(Refusal):
+    """IAM says it in a shape of its own, except where its gateway answers."""
+
+    def __init__(self, status: int, title: str, message: str) -> None:
+        super().__init__(status, title, message)
+        self.body = {"error": {"code": status, "message": message, "title": title}}
 
 
 def new_id() -> str:

@@ -2,13 +2,13 @@
 
 import hmac
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from urllib.parse import quote
 
 from flask import Request
 
-from app.devkit.standin.account import Account
 from app.devkit.standin.refusal import Refusal
 
 ALGORITHM = "SDK-HMAC-SHA256"
@@ -19,21 +19,37 @@ MOMENT = "%Y%m%dT%H%M%SZ"
 CLOCKS_MAY_DIFFER_BY = timedelta(minutes=15)
 
 
-def check(request: Request, account: Account, now: datetime) -> None:
-    claim = AUTHORIZATION.fullmatch(request.headers.get("Authorization", ""))
-    if claim is None or claim["access"] != account.access_key:
-        raise _incorrect("ak not exist")
+@dataclass(frozen=True, slots=True)
+class Claim:
+    access_key: str
+    signed_headers: list[str]
+    signed_at: str
+    signature: str
+
+    def check_time(self, now: datetime) -> None:
+        try:
+            moment = datetime.strptime(self.signed_at, MOMENT).replace(tzinfo=UTC)
+        except ValueError:
+            raise incorrect("x-sdk-date is missing or wrong") from None
+        if abs(now - moment) > CLOCKS_MAY_DIFFER_BY:
+            raise Refusal(401, "APIGW.0303", f"The signature has expired: signed at {self.signed_at}")
+
+    def holds(self, request: Request, secret_key: str) -> bool:
+        digest = sha256(_canonical_request(request, self.signed_headers).encode()).hexdigest()
+        signed = f"{ALGORITHM}\n{self.signed_at}\n{digest}".encode()
+        return hmac.compare_digest(hmac.digest(secret_key.encode(), signed, "sha256").hex(), self.signature)
+
+
+def read_claim(request: Request) -> Claim:
+    found = AUTHORIZATION.fullmatch(request.headers.get("Authorization", ""))
+    if found is None:
+        raise incorrect("ak not exist")
     signed_at = request.headers.get("X-Sdk-Date", "")
-    try:
-        moment = datetime.strptime(signed_at, MOMENT).replace(tzinfo=UTC)
-    except ValueError:
-        raise _incorrect("x-sdk-date is missing or wrong") from None
-    if abs(now - moment) > CLOCKS_MAY_DIFFER_BY:
-        raise Refusal(401, "APIGW.0303", f"The signature has expired: signed at {signed_at}")
-    digest = sha256(_canonical_request(request, claim["headers"].split(";")).encode()).hexdigest()
-    expected = hmac.digest(account.secret_key.encode(), f"{ALGORITHM}\n{signed_at}\n{digest}".encode(), "sha256")
-    if not hmac.compare_digest(expected.hex(), claim["signature"]):
-        raise _incorrect("verify aksk signature fail")
+    return Claim(found["access"], found["headers"].split(";"), signed_at, found["signature"])
+
+
+def incorrect(why: str) -> Refusal:
+    return Refusal(401, "APIGW.0301", f"Incorrect IAM authentication information: {why}")
 
 
 def _canonical_request(request: Request, signed_headers: list[str]) -> str:
@@ -47,7 +63,3 @@ def _canonical_request(request: Request, signed_headers: list[str]) -> str:
         sha256(request.get_data()).hexdigest(),
     ]
     return "\n".join(parts)
-
-
-def _incorrect(why: str) -> Refusal:
-    return Refusal(401, "APIGW.0301", f"Incorrect IAM authentication information: {why}")

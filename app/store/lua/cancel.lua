@@ -7,17 +7,24 @@ local own = redis.call('HMGET', progress, 'tenant', 'project', 'lane')
 if own[1] ~= ARGV[2] then return -1 end
 redis.call('HSET', progress, 'state', 'cancelled')
 redis.call('ZREM', key.deadlines(), id)
-for job, state in pairs(ending.jobs(id)) do
-  local delivery = ending.delivery_id(id, job, state)
-  if state == '' then
-    ending.leave(own[2], job, id)
-  elseif redis.call('HGET', key.delivery(delivery), 'state') == 'pending' then
+redis.call('DEL', key.ends(id))
+watching.stop_looking(id)
+
+local function stop(delivery)
+  if redis.call('HGET', key.delivery(delivery), 'state') == 'pending' then
     redis.call('HSET', key.delivery(delivery), 'state', 'cancelled', 'next', '')
+    redis.call('HDEL', key.delivery(delivery), 'again')
     redis.call('HINCRBY', progress, 'pending', -1)
     redis.call('EXPIRE', key.delivery(delivery), keep_s)
     redis.call('EXPIRE', key.attempts(delivery), keep_s)
     redis.call('ZREM', key.due('deliver', own[3]), delivery)
   end
+end
+
+stop(ending.delivery_id(id, '', 'test'))
+stop(ending.delivery_id(id, '', 'finished'))
+for job, state in pairs(ending.jobs(id)) do
+  if state == '' then ending.leave(own[2], job, id) else stop(ending.delivery_id(id, job, state)) end
 end
 ending.keep(id, keep_s)
 local latest = 0

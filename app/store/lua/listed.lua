@@ -1,32 +1,70 @@
--- ListJobs was asked for a request, or could not be: ask again later. A job that is shown is asked for by its request
--- alone from now on, if anybody waits for it; one that is not, by itself alone.
--- ARGV: now, project, request, fence, due, how many are shown for the first time, these..., those that are missing...
--- Returns: 1, or 0 if the fence is old or the request has no job any more.
+-- ListJobs was asked for a request, or could not be: take over what it shows, draw conclusions, ask again later.
+-- A registration that looks for all jobs is told of each; it stops when nothing new has come for a while, or when CPH
+-- has known no job of the request for the grace time.
+-- ARGV: now, project, request, fence, due, keep_s, quiet_ms, grace_ms, how many jobs CPH has of it (-1: not known),
+--       how many are new here, of each of these: id, state, snapshot (JSON; '' while it runs), then the ids of missing ones
+-- Returns: 1, or 0 if the fence is old or the request need not be asked for any more.
 -- flags: allow-oom
-local project, request, item = ARGV[2], key.request(ARGV[2], ARGV[3]), 'request:' .. ARGV[3]
-if not agenda.holds('poll', project, item, ARGV[4]) then return 0 end
+local now, project, id, due, keep_s, total = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[9])
+local request, item, first_missing = key.request(project, id), 'request:' .. id, 11 + 3 * tonumber(ARGV[10])
+local looking, news = {}, {}
+local again = redis.call('HEXISTS', request, 'again') == 1
+local fields = redis.call('HGETALL', request)
+for i = 1, #fields, 2 do
+  if string.sub(fields[i], 1, 4) == 'reg_' then looking[fields[i]] = fields[i + 1] end
+end
+
+-- What CPH has shown counts, whoever brings it.
+for i = 11, first_missing - 1, 3 do
+  local job, state = ARGV[i], ARGV[i + 1]
+  for registration in pairs(looking) do
+    if redis.call('HEXISTS', key.progress(registration), 'job:' .. job) == 0 then
+      watching.add(registration, project, job, now, keep_s)
+      news[registration] = true
+    end
+  end
+  if state == 'running' then watching.adopt(project, job, id)
+  else
+    redis.call('HDEL', request, 'job:' .. job) -- the job itself may know of another request, or of none
+    ending.complete(project, job, state, ARGV[i + 2], now, keep_s)
+  end
+end
+
+-- `seen:<ms>`, the last time that something new came; `unknown:<ms>`, the first time that there was nothing; or ''.
+-- One that has come since the question was asked is told next time.
+local function look_on(registration, was)
+  if was == '' and again then return end
+  local kind, since = string.match(was, '(%l+):(%d+)')
+  local waited = now - tonumber(since or now)
+  if news[registration] or (total > 0 and kind ~= 'seen') then
+    redis.call('HSET', request, registration, 'seen:' .. now)
+  elseif kind == 'seen' and waited >= tonumber(ARGV[7]) then
+    watching.stop_looking(registration)
+    ending.release(registration, now, keep_s)
+  elseif kind == 'unknown' and waited >= tonumber(ARGV[8]) then
+    watching.stop_looking(registration)
+    watching.end_unseen(registration, id, 'lost', now, keep_s)
+  elseif not kind then
+    redis.call('HSET', request, registration, 'unknown:' .. now)
+  end
+end
+
+if not agenda.holds('poll', project, item, ARGV[4]) then
+  -- Whoever asked in the meantime may have given the request up, before this answer brought jobs to it.
+  if redis.call('EXISTS', request) == 1 and not agenda.has('poll', project, item) then
+    watching.ask_soon(project, id, now)
+  end
+  return 0
+end
 agenda.remove('poll', project, item)
-local first_missing = 7 + tonumber(ARGV[6])
-for i = 7, first_missing - 1 do
-  local watch = key.watch(project, ARGV[i])
-  if redis.call('EXISTS', watch) == 1 and not redis.call('HGET', watch, 'job') then
-    redis.call('HSET', request, 'job:' .. ARGV[i], '1')
-    redis.call('HSET', watch, 'request_id', ARGV[3], 'state', 'running')
-    agenda.remove('poll', project, ARGV[i])
-  end
+if total >= 0 then
+  for registration, was in pairs(looking) do look_on(registration, was) end
 end
-for i = first_missing, #ARGV do
-  local watch = key.watch(project, ARGV[i])
-  local was_shown = redis.call('HGET', request, 'job:' .. ARGV[i]) == '1'
-  redis.call('HDEL', request, 'job:' .. ARGV[i])
-  if redis.call('EXISTS', watch) == 1 then
-    redis.call('HSET', watch, 'unlisted', '1')
-    if was_shown then agenda.schedule('poll', project, ARGV[i], ARGV[1]) end
-  end
-end
-if redis.call('HLEN', request) == 1 then
+for i = first_missing, #ARGV do watching.miss(project, ARGV[i], id, now) end
+if again then due = 0 end
+if redis.call('HLEN', request) == 1 + redis.call('HEXISTS', request, 'operation') then
   redis.call('DEL', request)
   return 0
 end
-agenda.schedule('poll', project, item, ARGV[5])
+agenda.schedule('poll', project, item, due)
 return 1

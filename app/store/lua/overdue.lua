@@ -18,7 +18,10 @@ local over = redis.call('ZRANGEBYSCORE', key.deadlines(), '-inf', now, 'LIMIT', 
 for _, id in ipairs(over) do
   local project = redis.call('HGET', key.progress(id), 'project')
   redis.call('ZREM', key.deadlines(), id)
-  for job, state in pairs(ending.jobs(id)) do
+  local jobs, request = ending.jobs(id), watching.stop_looking(id)
+  if request and not next(jobs) then watching.end_unseen(id, request, 'overdue', now, keep_s)
+  elseif request then ending.release(id, now, keep_s) end
+  for job, state in pairs(jobs) do
     if state == '' then
       ending.of_job(id, job, 'overdue', snapshot(project, job), now, now, keep_s)
       ending.leave(project, job, id)

@@ -1,5 +1,5 @@
 -- A job goes on: remember what was seen, ask again later.
--- ARGV: project, job, fence, due, field, value, ... (what is new; '' forgets)
+-- ARGV: project, job, fence, due, patience (ms), field, value, ... (what is new; '' forgets)
 -- Returns: 1, or 0 if the fence is old or nobody waits for the job any more.
 -- flags: allow-oom
 local project, job = ARGV[1], ARGV[2]
@@ -7,9 +7,8 @@ local watch = key.watch(project, job)
 if not agenda.holds('poll', project, job, ARGV[3]) then return 0 end
 agenda.remove('poll', project, job)
 if redis.call('EXISTS', watch) == 0 then return 0 end
-redis.call('HINCRBY', watch, 'asks', 1)
-for i = 5, #ARGV, 2 do
+for i = 6, #ARGV, 2 do
   if ARGV[i + 1] == '' then redis.call('HDEL', watch, ARGV[i]) else redis.call('HSET', watch, ARGV[i], ARGV[i + 1]) end
 end
-agenda.schedule('poll', project, job, ARGV[4])
+agenda.schedule('poll', project, job, ARGV[4], ARGV[5])
 return 1

@@ -1,29 +1,33 @@
--- An attempt is over: its line in the log, and the delivery settled or due again.
--- A success counts whoever reports it; a failure counts only under the lease in force.
--- ARGV: id, lane, fence, state that follows, due ('' unless pending), log line (JSON), keep_s
--- Returns: 1, or 0 if it did not count.
+-- An attempt is over: its line in the log, the delivery settled or due again, and what it tells of the destination.
+-- A success counts whoever reports it; a failure counts for the delivery only under the lease in force.
+-- ARGV: id, lane, fence, state that follows, due ('' unless pending), log line (JSON; '' if nothing was sent after all),
+--       keep_s, verdict, why it is dead ('' unless it is),
+--       then, if it tells of the destination: now, news (JSON, see destination.fare)
+-- Returns: what has become of the destination, '' for nothing new.
 -- flags: allow-oom
-local id, lane, follows, due, keep_s = ARGV[1], ARGV[2], ARGV[4], ARGV[5], ARGV[7]
+local id, lane, follows, due, line, keep_s, verdict = ARGV[1], ARGV[2], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local delivery, attempts = key.delivery(id), key.attempts(id)
-local own = redis.call('HMGET', delivery, 'registration', 'state')
-if not own[1] or redis.call('LINDEX', attempts, -1) == ARGV[6] then return 0 end
+local own = redis.call('HMGET', delivery, 'registration', 'state', 'again', 'end')
+if not own[1] or redis.call('LINDEX', attempts, -1) == line then return '' end
 local progress, was = key.progress(own[1]), own[2]
 local ours = agenda.holds('deliver', lane, id, ARGV[3])
-redis.call('RPUSH', attempts, ARGV[6])
+if line ~= '' then redis.call('RPUSH', attempts, line)
+elseif ours then redis.call('HINCRBY', delivery, 'attempts', -1) end
 if ours then
   redis.call('HDEL', progress, 'permit:' .. id)
   agenda.remove('deliver', lane, id)
 end
-if was == 'delivered' or (follows ~= 'delivered' and not (ours and was == 'pending')) then return 0 end
-redis.call('HSET', delivery, 'state', follows, 'next', due)
-if follows == 'pending' then
-  agenda.schedule('deliver', lane, id, due)
-  return 1
+if was ~= 'delivered' and (follows == 'delivered' or (ours and was == 'pending')) then
+  if own[4] == 'test' then redis.call('HSET', progress, 'tested', verdict) end
+  if own[3] and follows ~= 'delivered' then follows, due = 'pending', own[3] end -- under way when asked for again
+  if follows == 'pending' then
+    redis.call('HSET', delivery, 'next', due)
+    if verdict == 'refused' then redis.call('HINCRBY', delivery, 'refused', 1) end
+    agenda.schedule('deliver', lane, id, due)
+  else
+    agenda.remove('deliver', lane, id)
+    ending.settle(id, own[1], was, follows, ARGV[9], keep_s)
+  end
 end
-agenda.remove('deliver', lane, id)
-if was ~= 'cancelled' then redis.call('HINCRBY', progress, was, -1) end
-redis.call('HINCRBY', progress, follows, 1)
-redis.call('EXPIRE', delivery, keep_s)
-redis.call('EXPIRE', attempts, keep_s)
-ending.keep(own[1], keep_s)
-return 1
+if not ARGV[11] then return '' end
+return destination.fare(lane, cjson.decode(ARGV[11]), tonumber(ARGV[10]), keep_s)

@@ -1,31 +1,50 @@
 -- Takes a registration: its record, its watches, its place in the index, and the answer to repeat. All or nothing.
--- ARGV: now, id, record, tenant, project, lane, events, deadline, keep_s, id that those of forgotten ones are below,
---       key of the idempotency record or '', its value, its life in seconds, job id...
+-- ARGV: now, id, record, tenant, project, lane, events ('' for the usual), deadline, keep_s,
+--       id that those of forgotten ones are below,
+--       key of the idempotency record or '', its value, its life in seconds,
+--       what the jobs do or '', id of the request of the jobs or '', 1 to try the callback at once,
+--       how many jobs are to be watched, these...,
+--       then of each job that has ended already: its id (or `#` and a number), state, snapshot (JSON).
+--       A request without any job: all that it will show.
 -- Returns: 'created', or the idempotency record that was there first.
 local now, id, project, keep_s, idempotency = ARGV[1], ARGV[2], ARGV[5], ARGV[9], ARGV[11]
-local first_job = 14
+local operation, request, first_job, first_ended = ARGV[14], ARGV[15], 18, 18 + tonumber(ARGV[17])
 if idempotency ~= '' then
   local earlier = redis.call('GET', idempotency)
   if earlier then return earlier end
   redis.call('SET', idempotency, ARGV[12], 'EX', ARGV[13])
 end
 redis.call('SET', key.registration(id), ARGV[3])
-redis.call('HSET', key.progress(id), 'tenant', ARGV[4], 'project', project, 'lane', ARGV[6], 'events', ARGV[7],
-  'state', 'watching', 'open', #ARGV - first_job + 1, 'pending', 0, 'delivered', 0, 'dead', 0)
+-- Open for one thing more than there are jobs, until all of them are known.
+redis.call('HSET', key.progress(id), 'tenant', ARGV[4], 'project', project, 'lane', ARGV[6], 'open', 1)
+if ARGV[7] ~= '' then redis.call('HSET', key.progress(id), 'events', ARGV[7]) end
 redis.call('ZADD', key.registrations(ARGV[4]), 0, id)
 redis.call('ZREMRANGEBYLEX', key.registrations(ARGV[4]), '-', '(' .. ARGV[10])
 redis.call('ZADD', key.deadlines(), ARGV[8], id)
-for i = first_job, #ARGV do
-  local job, watch = ARGV[i], key.watch(project, ARGV[i])
-  redis.call('HSET', key.progress(id), 'job:' .. job, '')
-  local known = redis.call('HMGET', watch, 'state', 'job', 'observed')
-  if known[2] then
-    ending.of_job(id, job, known[1], known[2], known[3], now, keep_s)
-  elseif not known[1] then
-    redis.call('HSET', watch, 'state', 'pending', 'since', now, 'asks', 0)
-    agenda.schedule('poll', project, job, now)
-    agenda.wake('poll')
-  end
-  redis.call('HSET', watch, id, '')
+destination.used(ARGV[4], ARGV[6], tonumber(now), keep_s)
+if ARGV[16] == '1' then ending.test(id, now, keep_s) end
+local ask = request ~= '' and not ARGV[18]
+if ask then
+  redis.call('HSET', key.progress(id), 'request', request)
+  redis.call('HSET', key.request(project, request), id, '')
 end
+for i = first_job, first_ended - 1 do
+  local job = ARGV[i]
+  local new = watching.add(id, project, job, now, keep_s)
+  local joined = request ~= '' and watching.join(project, job, request, watching.TOLD)
+  ask = ask or joined
+  if new and operation ~= '' then redis.call('HSET', key.watch(project, job), 'operation', operation) end
+  if new and joined then redis.call('HSET', key.watch(project, job), 'request_id', request)
+  elseif new then watching.alone(project, job, now) end
+end
+for i = first_ended, #ARGV, 3 do
+  redis.call('HSET', key.progress(id), 'job:' .. ARGV[i], '')
+  redis.call('HINCRBY', key.progress(id), 'open', 1)
+  ending.of_job(id, ARGV[i], ARGV[i + 1], ARGV[i + 2], now, now, keep_s)
+end
+if ask then
+  watching.ask_soon(project, request, now)
+  if operation ~= '' then redis.call('HSET', key.request(project, request), 'operation', operation) end
+end
+if ARGV[18] then ending.release(id, now, keep_s) end
 return 'created'

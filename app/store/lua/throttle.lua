@@ -5,7 +5,7 @@
 local name, lane, now, told = ARGV[1], key.lane(ARGV[1], ARGV[2]), tonumber(ARGV[3]), ARGV[5]
 local paused_until = tonumber(redis.call('HGET', lane, 'not_before') or '0')
 if told ~= '' or paused_until <= now then
-  local learned = told ~= '' and tonumber(told) or agenda.rate(name, ARGV[2], ARGV[6], now) / 2
+  local learned = told ~= '' and tonumber(told) or budget.rate(name, ARGV[2], ARGV[6], now) / 2
   redis.call('HSET', lane, 'learned', tostring(math.max(learned, 1 / 60)), 'learned_at', math.max(now, tonumber(ARGV[4])))
 end
 redis.call('HSET', lane, 'not_before', math.max(paused_until, tonumber(ARGV[4])), 'tokens', '0', 'stamp', ARGV[4])

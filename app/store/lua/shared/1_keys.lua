@@ -1,7 +1,8 @@
 -- The names of keys, as in keys.py; a test holds the two together.
 local key = {}
-function key.registration(id) return 'cph:reg:' .. id end
-function key.progress(id) return 'cph:reg:' .. id .. ':progress' end
+function key.registration(id) return 'cph:' .. id end
+function key.progress(id) return 'cph:' .. id .. ':progress' end
+function key.ends(id) return 'cph:' .. id .. ':ends' end
 function key.registrations(tenant) return 'cph:regs:' .. tenant end
 function key.deadlines() return 'cph:deadlines' end
 function key.watch(project, job) return 'cph:watch:' .. project .. ':' .. job end
@@ -9,9 +10,12 @@ function key.request(project, id) return 'cph:request:' .. project .. ':' .. id 
 function key.delivery(id) return 'cph:dlv:' .. id end
 function key.attempts(id) return 'cph:dlv:' .. id .. ':attempts' end
 function key.deliveries(tenant) return 'cph:dlvs:' .. tenant end
+function key.gone(tenant) return 'cph:gone:' .. tenant end
+function key.destinations(tenant) return 'cph:dests:' .. tenant end
 function key.lanes(agenda) return 'cph:' .. agenda .. ':lanes' end
 function key.due(agenda, lane) return 'cph:' .. agenda .. ':due:' .. lane end
 function key.leased(agenda, lane) return 'cph:' .. agenda .. ':leased:' .. lane end
 function key.lane(agenda, lane) return 'cph:' .. agenda .. ':lane:' .. lane end
 function key.project(name) return 'cph:project:' .. name end
+function key.durations(project, operation) return 'cph:durations:' .. project .. ':' .. operation end
 function key.wake(agenda) return 'cph:wake:' .. agenda end

@@ -1,7 +1,7 @@
 -- How a registered job ends, whoever brings it about: an answer of CPH, the deadline, or a registration that came late.
 local ending = {}
 
--- ids.py: event_id and delivery_id.
+-- The event's id is the same but for its prefix. Made anew, it comes out the same.
 function ending.delivery_id(registration, job, state)
   local digest = redis.sha1hex(registration .. '|' .. job .. '|' .. state)
   return 'dlv_' .. string.sub(registration, 5, 14) .. string.sub(digest, 1, 16)
@@ -10,7 +10,7 @@ end
 -- What has ended is kept for a while; what still owes a callback is kept until it does not.
 function ending.keep(registration, keep_s)
   local now = redis.call('HMGET', key.progress(registration), 'state', 'pending')
-  if now[1] ~= 'watching' and tonumber(now[2]) == 0 then
+  if now[1] and tonumber(now[2] or 0) == 0 then
     redis.call('EXPIRE', key.registration(registration), keep_s)
     redis.call('EXPIRE', key.progress(registration), keep_s)
   end
@@ -19,35 +19,49 @@ end
 -- Nothing is older than this: 7 days of watching and some of trying, then `keep_s`.
 local LONGEST_LIFE_MS = 14 * 86400000
 
-local function create_delivery(registration, job, state, snapshot, observed, now, keep_s)
+-- What was used before this moment for the last time, nothing needs any more.
+function ending.forgotten(now, keep_s) return math.max(0, now - keep_s * 1000 - LONGEST_LIFE_MS) end
+
+-- `job` is '' for the jobs of a registration together; the snapshot is JSON.
+function ending.create_delivery(id, registration, job, state, snapshot, observed, now, keep_s)
   local progress = key.progress(registration)
   local owner = redis.call('HMGET', progress, 'tenant', 'lane')
-  local id = ending.delivery_id(registration, job, state)
   redis.call('HSET', key.delivery(id), 'registration', registration, 'tenant', owner[1], 'lane', owner[2],
-    'job_id', job, 'job_state', state, 'job', snapshot, 'observed', observed, 'created', now,
+    'job_id', job, 'end', state, 'about', snapshot, 'observed', observed, 'created', now,
     'state', 'pending', 'attempts', 0, 'next', now)
   redis.call('ZADD', key.deliveries(owner[1]), 0, string.format('%013d:%s', now, id))
-  local forgotten = now - keep_s * 1000 - LONGEST_LIFE_MS
-  redis.call('ZREMRANGEBYLEX', key.deliveries(owner[1]), '-', string.format('(%013d', math.max(0, forgotten)))
+  redis.call('ZREMRANGEBYLEX', key.deliveries(owner[1]), '-', string.format('(%013d', ending.forgotten(now, keep_s)))
   redis.call('HINCRBY', progress, 'pending', 1)
   agenda.schedule('deliver', owner[2], id, now)
   agenda.wake('deliver')
 end
 
--- Ends a job for one registration, once: later endings of the same job change nothing.
--- `snapshot` is the job as JSON, `observed` the moment (ms) at which the end was seen.
-function ending.of_job(registration, job, state, snapshot, observed, now, keep_s)
+local function tell(registration, job, state, ...)
+  ending.create_delivery(ending.delivery_id(registration, job, state), registration, job, state, ...)
+end
+
+-- Tries the callback while nothing has ended yet.
+function ending.test(registration, now, keep_s)
+  tell(registration, '', 'test', 'null', now, now, keep_s)
+end
+
+-- A delivery is over, its registration has one less to wait for. `death`: why it is dead, '' unless it is.
+function ending.settle(id, registration, was, state, death, keep_s)
   local progress = key.progress(registration)
-  if redis.call('HGET', progress, 'job:' .. job) ~= '' then return end
-  redis.call('HSET', progress, 'job:' .. job, state)
-  if string.find(redis.call('HGET', progress, 'events'), state, 1, true) then
-    create_delivery(registration, job, state, snapshot, observed, now, keep_s)
-  end
-  if redis.call('HINCRBY', progress, 'open', -1) == 0 then
-    redis.call('HSET', progress, 'state', 'finished')
-    redis.call('ZREM', key.deadlines(), registration)
-    ending.keep(registration, keep_s)
-  end
+  redis.call('HSET', key.delivery(id), 'state', state, 'next', '')
+  if state == 'dead' then redis.call('HSET', key.delivery(id), 'death', death) end
+  redis.call('HDEL', key.delivery(id), 'again')
+  if was ~= 'cancelled' then redis.call('HINCRBY', progress, was, -1) end
+  redis.call('HINCRBY', progress, state, 1)
+  redis.call('EXPIRE', key.delivery(id), keep_s)
+  redis.call('EXPIRE', key.attempts(id), keep_s)
+  ending.keep(registration, keep_s)
+end
+
+-- The usual, every end of a job and nothing of all jobs together, is not written down.
+local function wants(events, kind)
+  if not events then return kind ~= 'finished' end
+  return string.find(events, kind, 1, true)
 end
 
 -- The jobs of a registration with their states; '' for one that has not ended.
@@ -57,6 +71,84 @@ function ending.jobs(registration)
     if string.sub(fields[i], 1, 4) == 'job:' then jobs[string.sub(fields[i], 5)] = fields[i + 1] end
   end
   return jobs
+end
+
+-- What all jobs of a registration have come to, as JSON: a count for each state, and the jobs themselves, those that
+-- have not succeeded first; too long a list is cut.
+local MOST_JOBS, MOST_BYTES = 1000, 200 * 1024
+local MARGIN = 150 -- what a subscriber gets may be so much longer than a snapshot: fields that it lacks
+local function summary(registration)
+  local states, counts, order = ending.jobs(registration), {}, {}
+  for job, state in pairs(states) do
+    counts[state] = (counts[state] or 0) + 1
+    order[#order + 1] = job
+  end
+  table.sort(order, function(a, b)
+    local a_last, b_last = states[a] == 'succeeded', states[b] == 'succeeded'
+    if a_last ~= b_last then return b_last end
+    return a < b
+  end)
+  local shown, bytes = {}, 0
+  for i = 1, math.min(#order, MOST_JOBS) do
+    local snapshot = redis.call('HGET', key.ends(registration), order[i])
+    bytes = bytes + #snapshot + MARGIN
+    if bytes > MOST_BYTES then break end
+    shown[i] = snapshot
+  end
+  return string.format('{"counts":%s,"jobs":[%s],"truncated":%s}',
+    cjson.encode(counts), table.concat(shown, ','), tostring(#shown < #order))
+end
+
+-- One thing less to wait for; with the last of them the registration is finished.
+function ending.release(registration, now, keep_s)
+  local progress = key.progress(registration)
+  if redis.call('HINCRBY', progress, 'open', -1) > 0 then return end
+  redis.call('HSET', progress, 'state', 'finished')
+  redis.call('ZREM', key.deadlines(), registration)
+  if wants(redis.call('HGET', progress, 'events'), 'finished') then
+    tell(registration, '', 'finished', summary(registration), now, now, keep_s)
+    redis.call('DEL', key.ends(registration))
+  end
+  ending.keep(registration, keep_s)
+end
+
+-- Ends a job for one registration, once: later endings of the same job change nothing.
+-- `snapshot` is the job as JSON, `observed` the moment (ms) at which the end was seen.
+function ending.of_job(registration, job, state, snapshot, observed, now, keep_s)
+  local progress = key.progress(registration)
+  local own = redis.call('HMGET', progress, 'job:' .. job, 'events')
+  if own[1] ~= '' then return end
+  redis.call('HSET', progress, 'job:' .. job, state)
+  if wants(own[2], state) then tell(registration, job, state, snapshot, observed, now, keep_s) end
+  if wants(own[2], 'finished') then
+    local short = cjson.decode(snapshot)
+    short.execute_msg, short.state = nil, state
+    redis.call('HSET', key.ends(registration), job, cjson.encode(short))
+  end
+  ending.release(registration, now, keep_s)
+end
+
+-- Ends a job that CPH has shown for every registration; how many had waited.
+function ending.complete(project, job, state, snapshot, now, keep_s)
+  local watch = key.watch(project, job)
+  agenda.remove('poll', project, job)
+  ending.leave_request(project, job)
+  local known = redis.call('HMGET', watch, 'state', 'job')
+  if not known[1] or known[2] then return 0 end
+  local waited = 0
+  for _, field in ipairs(redis.call('HKEYS', watch)) do
+    if string.sub(field, 1, 4) == 'reg_' then
+      ending.of_job(field, job, state, snapshot, now, now, keep_s)
+      waited = waited + 1
+    end
+  end
+  if state == 'lost' then
+    redis.call('DEL', watch)
+  else
+    redis.call('HSET', watch, 'state', state, 'job', snapshot, 'observed', now)
+    redis.call('EXPIRE', watch, keep_s)
+  end
+  return waited
 end
 
 -- Its request need not be asked for a job any more.

@@ -1,0 +1,56 @@
+"""/v1/registrations/{id}/rotate-secret: another secret, while the earlier ones still sign for a while."""
+
+import secrets
+from datetime import timedelta
+
+from flask import Response
+from pydantic import BaseModel, ConfigDict, Field
+from werkzeug.exceptions import NotFound
+
+from app.api.access import tenant
+from app.api.fields import GivenSecret, Moment
+from app.api.idempotency import IdempotencyHeader, first_answer
+from app.api.registration_models import RegistrationPath
+from app.api.routes import Routes, json_answer
+from app.domain.signature import FRESH_SECRET_BYTES, new_secret
+from app.domain.times import from_ms, to_ms
+from app.runtime import Runtime
+from app.store.idempotency import Repeated
+
+OVERLAP_S = 86_400
+
+
+class RotationRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    overlap_s: int = Field(OVERLAP_S, ge=0, le=604_800, strict=True, description="How long earlier secrets still sign.")
+    secret: GivenSecret | None = None
+
+
+class Rotated(BaseModel):
+    id: str
+    secret: str = Field(description="Shown this once.")
+    earlier_until: Moment = Field(description="Until then the secret before it signs as well.")
+
+
+class RotationViews:
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def routes(self) -> Routes:
+        routes = Routes("rotation")
+        routes.post("/registrations/<id>/rotate-secret", responses={200: Rotated})(self.rotate)
+        return routes
+
+    def rotate(self, path: RegistrationPath, header: IdempotencyHeader, body: RotationRequest) -> Response:
+        """Give a registration another secret."""
+        now = from_ms(to_ms(self._runtime.clock()))  # as it is kept
+        overlap = timedelta(seconds=body.overlap_s)
+        secret = body.secret or new_secret(secrets.token_bytes(FRESH_SECRET_BYTES))
+        answer = Rotated(id=path.id, secret=secret, earlier_until=now + overlap).model_dump_json()
+        done = self._runtime.registrations.rotate(
+            tenant(), path.id, lambda registration: registration.rotated(secret, now, overlap), header.of(answer)
+        )
+        if done is None:
+            raise NotFound
+        return json_answer(first_answer(done) if isinstance(done, Repeated) else answer)

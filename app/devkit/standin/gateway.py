@@ -1,0 +1,79 @@
+"""The gateway in front of CPH: lets in who proves who he is, for his own project, and not too often."""
+
+from collections.abc import Set
+from dataclasses import dataclass
+from datetime import datetime
+
+from flask import Response, request
+
+from app.devkit.standin import signature
+from app.devkit.standin.budgets import Budget
+from app.devkit.standin.calls import Api
+from app.devkit.standin.cloud import Cloud
+from app.devkit.standin.faults import Answer, Kind, Refusals, spoiled
+from app.devkit.standin.refusal import Refusal
+
+
+def iam_unavailable() -> Refusal:
+    return Refusal(503, "APIGW.0613", "The IAM service is unavailable.")
+
+
+def _throttled(limit: Budget) -> Refusal:
+    message = f"The throttling threshold has been reached: policy api over ratelimit,{limit}"
+    return Refusal(429, "APIGW.0308", message)
+
+
+REFUSALS: Refusals = {
+    Kind.THROTTLE: lambda: _throttled(Budget(calls=10, per_s=60)),
+    Kind.ERROR_500: lambda: Refusal(500, "CPS.0003", "Internal error."),
+    Kind.UNAUTHORIZED: lambda: signature.incorrect("decrypt token fail"),
+    Kind.FORBIDDEN: lambda: Refusal(403, "CPS.0001", "You do not have the permission."),
+    Kind.IAM_UNAVAILABLE: iam_unavailable,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    cloud: Cloud
+
+    def admit(self, api: Api, project_id: str) -> datetime:
+        """The moment at which the call was let in."""
+        now = self.cloud.clock.now()
+        if token := request.headers.get("X-Auth-Token"):
+            self.cloud.tokens.check(token, now)
+        else:
+            self._check_signature(now)
+        if project_id != self.cloud.account.project_id:
+            raise Refusal(403, "CPS.0001", "You do not have permission for this project.")
+        if exhausted := self.cloud.budgets.spend(api, now):
+            raise _throttled(exhausted)
+        return now
+
+    def answer(self, api: Api, now: datetime, good: Answer, job_ids: Set[str] = frozenset()) -> Response:
+        """The good answer, unless a fault comes in between."""
+        return spoiled(self.cloud.faults.take(api, now, job_ids), good, REFUSALS)
+
+    def _check_signature(self, now: datetime) -> None:
+        claim = signature.read_claim(request)
+        secret_key = self._secret_key(claim, now)
+        locks = self.cloud.key_locks
+        if locks.shuts_out(claim.access_key, now):
+            raise signature.incorrect("AK access failed to reach the limit,forbidden.")
+        claim.check_time(now)
+        if not claim.holds(request, secret_key):
+            locks.failed(claim.access_key, now)
+            raise signature.incorrect("verify aksk signature fail")
+        locks.passed(claim.access_key)
+
+    def _secret_key(self, claim: signature.Claim, now: datetime) -> str:
+        """Of the account's own key, or of a temporary one whose security token comes with it, signed too."""
+        account = self.cloud.account
+        if claim.access_key == account.access_key:
+            return account.secret_key
+        key = self.cloud.keys.find(claim.access_key, now)
+        if key is None:
+            raise signature.incorrect(f"Get secretKey failed,ak:{claim.access_key},err:ak not exist")
+        signed = "x-security-token" in claim.signed_headers
+        if not signed or request.headers.get("X-Security-Token") != key.security_token:
+            raise signature.incorrect("the security token is missing or wrong")
+        return key.secret_key

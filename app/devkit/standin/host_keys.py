@@ -1,0 +1,89 @@
+"""Where keys come from on a host: the metadata service of an ECS host, and the pod identity of a CCE cluster.
+
+Paths, headers and shapes are those that huaweicloudsdkcore 3.1.219 asks for, in auth/internal.py.
+"""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from flask import Blueprint, Response, request
+
+from app.devkit.serving import json_answer
+from app.devkit.standin.calls import Api
+from app.devkit.standin.cloud import Cloud
+from app.devkit.standin.faults import Kind, Refusals, spoiled
+from app.devkit.standin.iam import MOMENT
+from app.devkit.standin.refusal import IamRefusal
+
+NO_AGENCY = "Please configure Cloud Service Agency first"
+
+
+def _unauthorized(why: str = "The token is missing or wrong.") -> IamRefusal:
+    return IamRefusal(401, "Unauthorized", why)
+
+
+REFUSALS: Refusals = {
+    Kind.THROTTLE: lambda: IamRefusal(429, "Too Many Requests", "Too many requests."),
+    Kind.ERROR_500: lambda: IamRefusal(500, "Internal Server Error", "Internal error."),
+    Kind.UNAUTHORIZED: _unauthorized,
+    Kind.FORBIDDEN: lambda: IamRefusal(403, "Forbidden", "Forbidden."),
+    Kind.IAM_UNAVAILABLE: lambda: IamRefusal(503, "Service Unavailable", "The IAM service is unavailable."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class HostKeys:
+    cloud: Cloud
+    tokens: set[str] = field(default_factory=set)
+
+    def routes(self) -> Blueprint:
+        routes = Blueprint("host_keys", __name__)
+        routes.add_url_rule("/meta-data/latest/api/token", view_func=self.metadata_token, methods=["PUT"])
+        routes.add_url_rule("/openstack/latest/securitykey", view_func=self.of_the_host)
+        routes.add_url_rule("/pod-identity", view_func=self.of_the_pod, methods=["POST"])
+        return routes
+
+    def metadata_token(self) -> Response:
+        if self.cloud.host.tokens == "unknown":
+            raise IamRefusal(404, "Not Found", "Not found.")
+        if not request.headers.get("X-Metadata-Token-Ttl-Seconds", "").isdecimal():
+            raise IamRefusal(400, "Bad Request", "X-Metadata-Token-Ttl-Seconds is missing or wrong.")
+        token = secrets.token_urlsafe(40)
+        self.tokens.add(token)
+        return Response(token, mimetype="text/plain")
+
+    def of_the_host(self) -> Response:
+        return self._call("host_keys", self._check_host)
+
+    def of_the_pod(self) -> Response:
+        return self._call("pod_keys", self._check_pod)
+
+    def _check_host(self) -> None:
+        host, token = self.cloud.host, request.headers.get("X-Metadata-Token")
+        if host.tokens == "required" and token not in self.tokens:
+            raise _unauthorized()
+        if not host.agency:
+            raise _unauthorized(NO_AGENCY)
+
+    def _check_pod(self) -> None:
+        """The service account's token comes as it is, without a scheme."""
+        if request.headers.get("Authorization") != self.cloud.account.pod_token:
+            raise _unauthorized()
+
+    def _call(self, api: Api, check: Callable[[], None]) -> Response:
+        with self.cloud.calls.one(api):
+            check()
+            now = self.cloud.clock.now()
+            return spoiled(self.cloud.faults.take(api, now), lambda: self._new_key(now), REFUSALS)
+
+    def _new_key(self, now: datetime) -> Response:
+        key = self.cloud.keys.issue(now)
+        credential = {
+            "access": key.access_key,
+            "secret": key.secret_key,
+            "securitytoken": key.security_token,
+            "expires_at": key.ends_at.strftime(MOMENT),
+        }
+        return json_answer({"credential": credential})

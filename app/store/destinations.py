@@ -1,0 +1,153 @@
+"""Destinations: what attempts tell of them, looked at, paused, resumed; and the operator, who is told of some."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from app.domain.destination import (
+    DISABLED_AFTER,
+    OPENS_AFTER,
+    PAUSES,
+    Destination,
+    DestinationState,
+    Sign,
+    destination_id,
+    lane_of,
+)
+from app.domain.times import from_ms, to_ms
+from app.domain.wire import to_json
+from app.store import keys
+from app.store.agenda import DELIVER, MILLISECOND
+from app.store.scripts import Call, Scripts
+
+DROPPED_AT_ONCE = 500  # a script that settles so many keeps Redis for some milliseconds
+RULES = {
+    "opens_after": OPENS_AFTER,
+    "disabled_after": DISABLED_AFTER // MILLISECOND,
+    "pauses": [pause // MILLISECOND for pause in PAUSES],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """Where the operator is told: a registration as the scripts write it when there is something to tell."""
+
+    id: str
+    record: str
+    tenant: str
+    lane: str
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What an attempt tells of its destination. heard: is given what has become of that, '' for nothing new."""
+
+    told: str  # JSON
+    now: datetime
+    heard: Callable[[str], None]
+
+
+class Destinations:
+    """places: the most attempts at once to one."""
+
+    def __init__(
+        self, scripts: Scripts, *, places: int, retention: timedelta, operator: Operator | None = None
+    ) -> None:
+        self._scripts = scripts
+        self._redis = scripts.redis
+        self._places = places
+        self._keep_s = int(retention.total_seconds())
+        self._operator = operator and {
+            "id": operator.id,
+            "record": operator.record,
+            "tenant": operator.tenant,
+            "lane": operator.lane,
+        }
+
+    def told(self, sign: Sign, why: str, started: datetime) -> str:
+        """JSON for `News`. why: in words, if it was not answered as it should be."""
+        told: dict[str, Any] = {
+            "started": to_ms(started),
+            "places": self._places,
+            "answered": sign.answered,
+            "crowded": sign.crowded,
+        }
+        if not sign.answered:
+            told |= {"why": why, "pause": sign.pause // MILLISECOND, "rules": RULES}
+            if self._operator:
+                told["operator"] = self._operator
+        return to_json(told)
+
+    def page(self, tenant: str, *, limit: int, cursor: str | None) -> tuple[list[Destination], str | None]:
+        """Last used first, and the cursor of the next page."""
+        entries = [
+            (f"{int(used):013d}:{address}", address, from_ms(int(used)))
+            for address, used in self._redis.zrevrange(keys.destinations(tenant), 0, -1, withscores=True)
+        ]
+        left = sorted((entry for entry in entries if cursor is None or entry[0] < cursor), reverse=True)
+        shown = left[:limit]
+        found = self._load({lane_of(tenant, address): used_at for _, address, used_at in shown})
+        return found, shown[-1][0] if len(left) > limit else None
+
+    def get(self, tenant: str, id: str) -> Destination | None:
+        """None if the tenant has none of that id."""
+        for address, used in self._redis.zscan_iter(keys.destinations(tenant), count=1_000):
+            lane = lane_of(tenant, address)
+            if destination_id(lane) == id:
+                return self._load({lane: from_ms(int(used))})[0]
+        return None
+
+    def pause(self, lane: str, now: datetime) -> None:
+        """No attempt starts from now on; those that have started come to their end."""
+        self._scripts.run(Call("hold", (lane, to_ms(now))))
+
+    def resume(self, lane: str, now: datetime) -> bool:
+        """True if it had been disabled."""
+        operator = to_json(self._operator) if self._operator else ""
+        return bool(self._scripts.run(Call("resume", (lane, to_ms(now), self._keep_s, operator))))
+
+    def drop(self, lane: str, now: datetime) -> int:
+        """Gives up what is held; how many deliveries that were."""
+        dropped, looked_at = 0, DROPPED_AT_ONCE
+        while looked_at == DROPPED_AT_ONCE:
+            died, looked_at = self._scripts.run(Call("drop", (lane, to_ms(now), self._keep_s, DROPPED_AT_ONCE)))
+            dropped += died
+        return dropped
+
+    def _load(self, used: Mapping[str, datetime]) -> list[Destination]:
+        """used: when, by lane. In this order, from one round trip."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for lane in used:
+            pipeline.hgetall(keys.lane(DELIVER, lane))
+            pipeline.zcard(keys.due(DELIVER, lane))
+            pipeline.zcard(keys.leased(DELIVER, lane))
+        answers = pipeline.execute()
+        return [
+            self._destination(lane, used[lane], answers[place : place + 3])
+            for place, lane in zip(range(0, len(answers), 3), used, strict=True)
+        ]
+
+    def _destination(self, lane: str, used_at: datetime, answers: Sequence[Any]) -> Destination:
+        fields, due, leased = answers
+        moments = ("held", "failing_since", "answered", "failed", "not_before")
+        held, failing_since, answered, failed, not_before = (_moment(fields.get(name)) for name in moments)
+        return Destination(
+            lane=lane,
+            used_at=used_at,
+            held=DestinationState(fields["held_why"]) if held else None,
+            held_since=held,
+            failures=int(fields.get("failures", 0)),
+            failing_since=failing_since,
+            answered_at=answered,
+            failed_at=failed,
+            failure=fields.get("failure"),
+            refused="refusals" in fields,
+            not_before=not_before,
+            places=1 if "refusals" in fields else int(fields.get("places", self._places)),
+            deliveries=due + leased,
+        )
+
+
+def _moment(milliseconds: str | None) -> datetime | None:
+    return from_ms(int(milliseconds)) if milliseconds else None

@@ -1,0 +1,52 @@
+"""How long jobs have taken: counted as they end, read now and then by those who decide when to ask."""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+
+from app.domain.cadence import FADE_ABOVE, Durations, bucket_of
+from app.domain.errors import Unavailable
+from app.store import keys
+from app.store.connection import Client
+from app.store.scripts import Call
+
+FRESH = timedelta(seconds=10)
+MOST_KINDS = 1_000  # callers name operations: what is remembered of them here must have a bound
+
+Kind = tuple[str, str]  # project, operation; '' for all of the project
+
+
+class SeenDurations:
+    """For use by many threads; two of them may read the same, which is no harm."""
+
+    def __init__(self, redis: Client, clock: Callable[[], datetime], *, retention: timedelta) -> None:
+        self._redis = redis
+        self._clock = clock
+        self._life_s = int(retention.total_seconds())
+        self._read: dict[Kind, tuple[datetime, Durations | None]] = {}
+
+    def learn(self, project: str, operation: str | None, durations: Iterable[timedelta]) -> Call:
+        buckets = (bucket_of(duration) for duration in durations)
+        return Call("learn", (project, operation or "", FADE_ABOVE, self._life_s, *buckets))
+
+    def of(self, project: str, operation: str | None) -> Durations | None:
+        """Of the operation, else of the project; None while too little is known of either."""
+        known = self._of((project, operation)) if operation else None
+        return known or self._of((project, ""))
+
+    def _of(self, kind: Kind) -> Durations | None:
+        now = self._clock()
+        read_at, durations = self._read.get(kind, (None, None))
+        if read_at is None or now >= read_at + FRESH:
+            durations = self._load(kind, durations)
+            if len(self._read) >= MOST_KINDS:
+                self._read.clear()
+            self._read[kind] = (now, durations)
+        return durations
+
+    def _load(self, kind: Kind, last: Durations | None) -> Durations | None:
+        """The last ones while Redis is away: the question itself must not wait for this."""
+        try:
+            counts = self._redis.hgetall(keys.durations(*kind))
+        except Unavailable:
+            return last
+        return Durations.from_counts({int(bucket): int(jobs) for bucket, jobs in counts.items()})

@@ -1,0 +1,21 @@
+-- Deliveries that go out once more: the same event, by a schedule that begins anew.
+local redelivery = {}
+
+-- Nothing is sent for a registration that is cancelled.
+function redelivery.allowed(registration, state)
+  return state ~= 'cancelled' and redis.call('HGET', key.progress(registration), 'state') ~= 'cancelled'
+end
+
+-- While it is under way its lease stands: it falls due again when the attempt fails, and not at all when it succeeds.
+function redelivery.schedule(id, registration, lane, state, due)
+  local delivery, progress = key.delivery(id), key.progress(registration)
+  if state ~= 'pending' then
+    redis.call('HINCRBY', progress, state, -1)
+    redis.call('HINCRBY', progress, 'pending', 1)
+    for _, kept in ipairs({delivery, key.attempts(id), key.registration(registration), progress}) do
+      redis.call('PERSIST', kept)
+    end
+  end
+  redis.call('HSET', delivery, 'state', 'pending', 'again', due, 'next', due)
+  if not redis.call('ZSCORE', key.leased('deliver', lane), id) then agenda.schedule('deliver', lane, id, due) end
+end

@@ -1,0 +1,57 @@
+"""Where the time of a call goes."""
+
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from time import monotonic
+from typing import Any
+
+MILLISECOND = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """None: the call did not come so far, or went by a kept-alive connection.
+
+    first_byte: from the moment that there is a connection, so with sending.
+    """
+
+    total: timedelta
+    lookup: timedelta | None = None
+    connect: timedelta | None = None
+    tls: timedelta | None = None
+    first_byte: timedelta | None = None
+
+    def in_ms(self) -> dict[str, Any]:
+        """For a log: `{"total_ms": 12.3, …}`, without what is None."""
+        times = ((field.name, getattr(self, field.name)) for field in fields(self))
+        return {f"{name}_ms": round(time / MILLISECOND, 1) for name, time in times if time is not None}
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """When a call came where, by the monotonic clock."""
+
+    began: float = field(default_factory=monotonic)
+    opening: float | None = None
+    looked_up: float | None = None
+    connected: float | None = None
+    secured: float | None = None
+    first_byte: float | None = None
+
+    def open(self) -> None:
+        """A connection is opened, perhaps anew."""
+        self.opening = monotonic()
+        self.looked_up = self.connected = self.secured = None
+
+    def timings(self) -> Timings:
+        return Timings(
+            total=timedelta(seconds=monotonic() - self.began),
+            lookup=_between(self.opening, self.looked_up),
+            connect=_between(self.looked_up, self.connected),
+            tls=_between(self.connected, self.secured),
+            first_byte=_between(self.secured or self.connected or self.began, self.first_byte),
+        )
+
+
+def _between(begin: float | None, end: float | None) -> timedelta | None:
+    return None if begin is None or end is None else timedelta(seconds=end - begin)

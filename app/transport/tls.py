@@ -1,0 +1,41 @@
+"""Whom to trust over TLS, and what to show: for everybody, or for one destination by files that may be renewed."""
+
+import logging
+import ssl
+from functools import lru_cache
+from pathlib import Path
+
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
+
+from app.domain.grant import TlsFiles
+from app.transport.sockets import TLSSocket
+from app.transport.unreachable import Kind, Unreachable
+
+log = logging.getLogger("bridge.transport")
+CONTEXTS = 64
+
+
+def context(files: TlsFiles) -> ssl.SSLContext:
+    """The same one for as long as the files stay as they are. Unreachable if they cannot be used."""
+    try:
+        return _context(files, tuple(_version(path) for path in (files.ca, files.certificate, files.key)))
+    except (OSError, ValueError) as error:  # an SSLError is an OSError
+        log.error("a destination's TLS files cannot be used: %s: %s", files, error)  # noqa: TRY400 - paths and a reason
+        raise Unreachable(Kind.TLS, "TLS: the operator's files for this destination cannot be used") from error
+
+
+def _version(path: str | None) -> int:
+    """It changes with the file, also if that is a link, as it is in a mounted Secret."""
+    return Path(path).stat().st_mtime_ns if path else 0
+
+
+@lru_cache(maxsize=CONTEXTS)
+def _context(files: TlsFiles, versions: tuple[int, ...]) -> ssl.SSLContext:  # noqa: ARG001
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.sslsocket_class = TLSSocket
+    context.hostname_checks_common_name = False
+    context.load_verify_locations(files.ca or DEFAULT_CA_BUNDLE_PATH)
+    if files.certificate:
+        # Without a password of its own, OpenSSL would ask for one at the terminal.
+        context.load_cert_chain(files.certificate, files.key, password="")
+    return context

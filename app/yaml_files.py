@@ -1,0 +1,67 @@
+"""Files that operators write: YAML in, a checked model out, or words for what is wrong, never with a value."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from app.domain.errors import OperatorError
+
+Value = TypeVar("Value")
+
+
+class Strict(BaseModel):
+    """What is unknown is wrong."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def read(file: Path, parse: Callable[[str], Value], words: Callable[[Any], str]) -> Value:
+    """What `parse` makes of its text. OperatorError has `words` for each of pydantic's problems."""
+    text = content(file)
+    try:
+        return parse(text)
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise OperatorError(f"{file}: {line}{error.problem}") from None
+    except yaml.YAMLError:
+        raise OperatorError(f"{file}: not YAML") from None
+    except ValidationError as error:
+        raise OperatorError(f"{file}: {'; '.join(words(problem) for problem in error.errors())}") from None
+
+
+def load(text: str) -> Any:
+    return yaml.load(text, _Loader)  # noqa: S506 - it is a SafeLoader
+
+
+def content(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise OperatorError(f"cannot read {file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise OperatorError(f"cannot read {file}: not UTF-8") from None
+
+
+def problem_in_words(problem: Any, place: str) -> str:
+    match problem["type"]:
+        case "extra_forbidden":
+            return f"{place}: unknown"
+        case "missing":
+            return f"{place}: is missing"
+        case _:
+            return f"{place}: {problem['msg'].removeprefix('Value error, ')}".removeprefix(": ")
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader, but it does not drop the first of two entries of one name."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value} is there twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)

@@ -1,0 +1,127 @@
+"""A callback is tried, by the API."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from app.devkit.processes import wait_until
+from app.domain.access import Scope
+from app.runtime import Runtime
+from tests.api.calling import Api, problem
+from tests.conftest import SECRET
+from tests.receiver import Receiver
+
+
+def tried(api: Api, **body: Any) -> Any:
+    answer = api.call("POST", "/v1/callbacks/test", json=body)
+    assert answer.status_code == 200, answer.text
+    return answer.json
+
+
+def test_one_callback_goes_out_as_a_delivery_does(api: Api, receiver: Receiver) -> None:
+    answer = tried(api, callback_url=receiver.url, secret=SECRET, headers={"Authorization": "Bearer t"})
+    (callback,) = receiver.callbacks
+    assert callback.verified_by(SECRET)
+    assert callback.headers["authorization"] == "Bearer t"
+    assert callback.headers["bridge-attempt"] == "1"
+    assert callback.event.pop("timestamp").endswith("Z")
+    assert callback.event["type"] == "callback.test"
+    data = callback.event["data"]
+    assert data.pop("observed_at") == callback.event["timestamp"]
+    assert data == {"registration_id": None, "project": None, "metadata": {}}
+    assert answer["event_id"] == callback.event["id"] == callback.id
+    assert (answer["number"], answer["verdict"], answer["status_code"]) == (1, "delivered", 200)
+    assert answer["secret"] is None
+    assert api.get("/v1/deliveries")["items"] == []
+
+
+def test_a_secret_is_made_if_none_is_given(api: Api, receiver: Receiver) -> None:
+    answer = tried(api, callback_url=receiver.url)
+    assert receiver.callbacks[0].verified_by(answer["secret"])
+
+
+@pytest.mark.parametrize(("status", "verdict"), [(404, "refused"), (410, "gone"), (503, "retry"), (302, "refused")])
+def test_what_came_of_it_is_told(api: Api, receiver: Receiver, status: int, verdict: str) -> None:
+    receiver.statuses = [(status, {})]
+    answer = tried(api, callback_url=receiver.url)
+    assert (answer["verdict"], answer["status_code"], answer["next_at"]) == (verdict, status, None)
+    assert len(receiver.callbacks) == 1
+
+
+def test_nobody_there_is_an_answer(api: Api) -> None:
+    answer = tried(api, callback_url="http://127.0.0.1:9/")
+    assert (answer["verdict"], answer["status_code"]) == ("retry", None)
+    assert answer["error"]
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({}, "/callback_url"),
+        ({"callback_url": "http://10.0.0.1/"}, "/callback_url"),
+        ({"callback_url": "https://bot.example/", "secret": "x"}, "/secret"),
+        ({"callback_url": "https://bot.example/", "headers": {"Host": "x"}}, "/headers/Host"),
+        ({"callback_url": "https://bot.example/", "headers": {"webhook-id": "x"}}, "/headers/webhook-id"),
+        ({"callback_url": "https://bot.example/", "metadata": {}}, "/metadata"),
+    ],
+)
+def test_what_is_wrong_is_named(api: Api, body: dict[str, Any], pointer: str) -> None:
+    answer = problem(api.call("POST", "/v1/callbacks/test", json=body), 422)
+    assert [error["pointer"] for error in answer["errors"]] == [pointer]
+
+
+def test_it_needs_the_scope_of_registering(api: Api, receiver: Receiver) -> None:
+    scopes = frozenset({Scope.REGISTRATIONS_READ, Scope.DELIVERIES_WRITE})
+    key = api.runtime.api_keys.create("default", scopes, api.runtime.clock(), None)
+    problem(api.call("POST", "/v1/callbacks/test", key=key, json={"callback_url": receiver.url}), 403)
+    assert receiver.callbacks == []
+
+
+def test_slow_receivers_leave_room_for_others(api: Api, receiver: Receiver) -> None:
+    """Half of the API's eight threads."""
+    receiver.gate.clear()
+    with ThreadPoolExecutor(4) as pool:
+        held = [pool.submit(tried, api, callback_url=receiver.url) for _ in range(4)]
+        wait_until(lambda: len(receiver.callbacks) == 4, what="four under way")
+        answer = api.call("POST", "/v1/callbacks/test", json={"callback_url": receiver.url})
+        problem(answer, 429)
+        assert int(answer.headers["Retry-After"]) == 10
+        receiver.gate.set()
+        assert {each.result(10)["verdict"] for each in held} == {"delivered"}
+    assert tried(api, callback_url=receiver.url)["verdict"] == "delivered"
+
+
+def test_a_test_that_succeeds_opens_a_url_that_was_gone(api: Api, receiver: Receiver) -> None:
+    runtime: Runtime = api.runtime
+    registration = api.registered(callback_url=receiver.url)
+    path = f"/v1/registrations/{registration['id']}"
+    assert api.get(path)["callback_gone"] is False
+    runtime.scripts.run(runtime.gone_urls.add("default", receiver.url, runtime.clock()))
+    assert api.get(path)["callback_gone"] is True
+    receiver.statuses = [(500, {})]
+    tried(api, callback_url=receiver.url)
+    assert api.get(path)["callback_gone"] is True
+    tried(api, callback_url=receiver.url)
+    assert api.get(path)["callback_gone"] is False
+
+
+def test_a_registration_says_whether_its_callback_was_tried(api: Api) -> None:
+    asked, other = api.registered(verify=True), api.registered()
+    (delivery,) = api.get("/v1/deliveries")["items"]
+    assert (delivery["type"], delivery["job_id"], delivery["registration_id"]) == ("callback.test", None, asked["id"])
+    for each in (asked, other):
+        shown = api.get(f"/v1/registrations/{each['id']}")
+        assert (shown["callback_verified"], shown["callback_verdict"]) == (None, None)
+
+
+def test_a_callback_test_cannot_be_chosen_as_an_event(api: Api) -> None:
+    problem(api.register(events=["callback.test"]), 422)
+
+
+def test_no_secret_is_logged(api: Api, receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="bridge")
+    tried(api, callback_url=receiver.url, secret=SECRET, headers={"Authorization": "canary-header"})
+    lines = str([record.__dict__ for record in caplog.records])
+    assert "api.request" in lines
+    assert not [secret for secret in (SECRET, "canary-header", "s3cret-path") if secret in lines]

@@ -1,0 +1,47 @@
+"""A registration whose key is missing, by the API: shown as far as it can be, and no reason to hide others."""
+
+from dataclasses import replace
+
+import pytest
+
+from app.store.registrations import Registrations
+from app.store.sealing import Sealer
+from tests.api.calling import Api, problem
+
+
+@pytest.fixture
+def unopened(api: Api) -> str:
+    """Id of a registration that was sealed with a key which is gone; one before it and one after it are as usual."""
+    runtime = api.runtime
+    api.registered(job_id="before")
+    lost = api.registered(job_id="unopened", metadata={"room": "ops"}, headers={"X-Key": "canary"})["id"]
+    api.registered(job_id="after")
+    known = runtime.registrations.get("default", lost)
+    assert known
+    gone = Registrations(
+        runtime.scripts, Sealer({"gone": bytes(32)}), runtime.gone_urls, retention=runtime.settings.retention
+    )
+    runtime.redis.set(f"cph:{lost}", gone.record(replace(known[0], job_ids=())))
+    return str(lost)
+
+
+def test_the_list_shows_it_beside_the_others(api: Api, unopened: str) -> None:
+    after, lost, before = api.get("/v1/registrations")["items"]
+    assert [item["jobs"][0]["job_id"] for item in (before, lost, after)] == ["before", "unopened", "after"]
+    assert lost["id"] == unopened
+    assert (lost["callback_url"], lost["headers"]) == ("http://127.0.0.1:9/…", None)
+    assert (lost["state"], lost["metadata"]) == ("watching", {"room": "ops"})
+    assert lost == api.get(f"/v1/registrations/{unopened}")
+
+
+def test_the_log_says_which_and_what_to_do(api: Api, unopened: str, caplog: pytest.LogCaptureFixture) -> None:
+    api.get("/v1/registrations?job_id=unopened")
+    (record,) = [record for record in caplog.records if record.getMessage() == "registration.unopened"]
+    assert record.__dict__["fields"]["registration_id"] == unopened
+    assert "BRIDGE_SECRET_KEYS" in record.__dict__["fields"]["remedy"]
+
+
+def test_it_can_be_cancelled_but_not_be_given_another_secret(api: Api, unopened: str) -> None:
+    problem(api.call("POST", f"/v1/registrations/{unopened}/rotate-secret", json={}), 500)
+    assert api.call("DELETE", f"/v1/registrations/{unopened}").status_code == 204
+    assert api.get(f"/v1/registrations/{unopened}")["state"] == "cancelled"

@@ -1,0 +1,78 @@
+"""What watched jobs cost in Redis, and how this grows with their number."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from tests.bench.bridge import Bridge
+from tests.bench.figures import Effort, Figure
+from tests.bench.harness import Build, Rig, job_ids, progress, rig
+from tests.bench.naive import Naive
+
+LARGEST = 1_000  # jobs of one registration
+MOST_BYTES = 1_000
+CLAIMS, CLAIMED = 50, 100
+HALF = 0.5  # of ten or a hundred times the backlog a claim may feel no more than this: noise, and a logarithm
+MICROSECONDS = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """claim_us: the quickest claim of CLAIMED jobs, while all are due: neighbours only make it slower."""
+
+    jobs: int
+    bytes_each: float
+    claim_us: float
+
+
+def measure(effort: Effort) -> list[Figure]:
+    smallest, measured, *_ = effort.backlogs
+    first, *others = sizes(effort.backlogs)
+    alone = others[0].bytes_each
+    naive = bytes_each(Naive, smallest)
+    together = bytes_each(partial(Bridge, jobs_each=LARGEST), measured)
+    figures = [
+        Figure("Redis for a job by itself", alone, naive, "bytes", less_is_better=True),
+        Figure(f"… beside {MOST_BYTES:,} bytes", alone, MOST_BYTES, "bytes", wanted=1, less_is_better=True),
+        Figure(f"Redis for a job of {LARGEST:,}", together, naive, "bytes", less_is_better=True),
+    ]
+    for size in others:
+        beside = f"{size.jobs:,} jobs, beside {first.jobs:,}"
+        grown = Figure(f"Redis for a job, {beside}", size.bytes_each, first.bytes_each, "bytes", less_is_better=True)
+        claim = f"a claim of {CLAIMED}, {beside}"
+        figures += [grown, Figure(claim, size.claim_us, first.claim_us, "µs", wanted=HALF, less_is_better=True)]
+    return figures
+
+
+def sizes(backlogs: Sequence[int]) -> Iterator[Size]:
+    """In one Redis that grows from each to the next."""
+    with rig(Bridge) as parts:
+        assert isinstance(parts.program, Bridge)
+        jobs, ids = 0, iter(job_ids(backlogs[-1] + 1))
+        parts.program.watch([next(ids)])  # scripts and connections, which cost but once
+        before = _used(parts)
+        for backlog in backlogs:
+            parts.program.watch([next(ids) for _ in range(backlog - jobs)])
+            jobs = backlog
+            used = (_used(parts) - before) / jobs
+            claim = min(parts.program.claim(CLAIMED) for _ in range(CLAIMS)) * MICROSECONDS
+            progress.print(
+                f"  bridge: {used:.0f} bytes for each of {jobs} jobs, {claim:.0f} µs for a claim of {CLAIMED}"
+            )
+            yield Size(jobs, used, claim)
+
+
+def bytes_each(build: Build, jobs: int) -> float:
+    with rig(build) as parts:
+        first, *others = job_ids(jobs + 1)
+        parts.program.watch([first])
+        before = _used(parts)
+        parts.program.watch(others)
+        used = (_used(parts) - before) / jobs
+        progress.print(f"  {parts.program.name}: {used:.0f} bytes for each of {jobs} jobs")
+    return used
+
+
+def _used(parts: Rig) -> float:
+    used: float = parts.redis.info("memory")["used_memory"]
+    return used

@@ -1,0 +1,86 @@
+"""What an attempt tells of its destination, and how that fares."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from app.domain.delivery import Schedule
+from app.domain.destination import (
+    DISABLED_AFTER,
+    PAUSES,
+    Breaker,
+    Destination,
+    DestinationState,
+    Sign,
+    lane_of,
+    sign,
+    split_lane,
+)
+from app.domain.verdict import Verdict
+from app.settings import Settings
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+DEADLINE = 10 * SECOND
+
+
+def seen(
+    verdict: Verdict, status: int | None, *, took: timedelta = SECOND, retry_after: timedelta | None = None
+) -> Sign | None:
+    return sign(verdict, status_code=status, took=took, deadline=DEADLINE, retry_after=retry_after)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "status", "answered"),
+    [
+        (Verdict.DELIVERED, 200, True),
+        (Verdict.REFUSED, 404, True),
+        (Verdict.GONE, 410, True),
+        (Verdict.RETRY, 500, False),
+        (Verdict.RETRY, 429, False),
+        (Verdict.RETRY, None, False),
+    ],
+)
+def test_who_refuses_one_url_is_there_for_others(verdict: Verdict, status: int | None, *, answered: bool) -> None:
+    told = seen(verdict, status)
+    assert told is not None
+    assert told.answered is answered
+
+
+def test_an_address_that_may_not_be_called_tells_nothing() -> None:
+    assert seen(Verdict.REFUSED, None) is None
+
+
+def test_too_many_requests_and_slowness_are_signs_of_too_much() -> None:
+    assert seen(Verdict.RETRY, 429) == Sign(answered=False, crowded=True)
+    assert seen(Verdict.RETRY, None, took=DEADLINE) == Sign(answered=False, crowded=True)
+    assert seen(Verdict.DELIVERED, 200, took=DEADLINE / 2) == Sign(answered=True, crowded=True)
+    assert seen(Verdict.DELIVERED, 200, took=DEADLINE / 2 - SECOND) == Sign(answered=True)
+
+
+def test_a_pause_that_is_asked_for_is_bounded() -> None:
+    assert seen(Verdict.RETRY, 503, retry_after=7 * SECOND) == Sign(answered=False, pause=7 * SECOND)
+    assert seen(Verdict.RETRY, 503, retry_after=timedelta(days=1)) == Sign(answered=False, pause=PAUSES[-1])
+
+
+def test_a_lane_says_whose_it_is_and_where_it_leads() -> None:
+    assert split_lane(lane_of("team-a", "https://bot.example:443")) == ("team-a", "https://bot.example:443")
+    assert Destination(lane_of("a", "x"), NOW).id != Destination(lane_of("b", "x"), NOW).id
+
+
+def test_a_single_delivery_does_not_disable_its_destination() -> None:
+    waits = Schedule(tuple(timedelta(seconds=wait) for wait in Settings().retry_schedule))
+    assert waits.life < DISABLED_AFTER
+
+
+def test_a_breaker_is_closed_open_or_half_open() -> None:
+    sound = Destination("t x", NOW, not_before=NOW + SECOND)
+    failing = Destination("t x", NOW, refused=True, not_before=NOW + SECOND)
+    assert (sound.state, sound.breaker(NOW)) == (DestinationState.OK, Breaker.CLOSED)
+    assert (failing.state, failing.breaker(NOW)) == (DestinationState.FAILING, Breaker.OPEN)
+    assert failing.breaker(NOW + SECOND) is Breaker.HALF_OPEN
+
+
+def test_what_is_held_is_not_tried_whatever_its_breaker_says() -> None:
+    held = Destination("t x", NOW, held=DestinationState.DISABLED, refused=True, not_before=NOW + SECOND)
+    assert (held.state, held.next_try_at(NOW), held.address) == (DestinationState.DISABLED, None, "x")

@@ -1,0 +1,167 @@
+"""What is secret of a registration: kept sealed, changed, sealed anew."""
+
+import base64
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from app.domain.errors import OperatorError
+from app.domain.job import Job, JobState
+from app.runtime import Runtime
+from app.settings import load
+from app.store import keys
+from app.store.idempotency import Idempotency, Repeated
+from app.store.resealing import Resealing
+from app.store.sealing import key_of
+
+HOUR = timedelta(hours=1)
+HEADERS = {"Authorization": "Bearer k3y", "X-Room": "ops"}
+OLD_KEY, NEW_KEY = (f"{id}:{base64.b64encode(id.encode()[:1] * 32).decode()}" for id in ("old", "new"))
+
+
+@pytest.fixture
+def with_keys(environment: dict[str, str], runtime: Runtime):
+    """A process with these keys, on the Redis that `runtime` has emptied."""
+    started = []
+
+    def start(*secret_keys: str) -> Runtime:
+        started.append(Runtime(load(environment | {"BRIDGE_SECRET_KEYS": ",".join(secret_keys)})))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.redis.close()
+
+
+def test_headers_and_earlier_secrets_come_back_as_they_were(runtime: Runtime, registration, now: datetime) -> None:
+    made = registration(headers=HEADERS)
+    runtime.registrations.add(made)
+    rotated = runtime.registrations.rotate("t", made.id, lambda found: found.rotated("whsec_new", now, HOUR))
+    found = runtime.registrations.get("t", made.id)
+    assert found is not None
+    assert found[0] == made.rotated("whsec_new", now, HOUR)
+    assert rotated == replace(found[0], job_ids=())
+
+
+def test_headers_and_secrets_lie_sealed(runtime: Runtime, registration, now: datetime) -> None:
+    made = registration(headers=HEADERS)
+    runtime.registrations.add(made)
+    runtime.registrations.rotate("t", made.id, lambda found: found.rotated("whsec_canary", now, HOUR))
+    record = runtime.redis.get(keys.registration(made.id))
+    for secret in ("k3y", "canary", made.secret.removeprefix("whsec_")):
+        assert secret not in record
+
+
+def test_of_rotations_at_the_same_time_none_is_lost(runtime: Runtime, registration, now: datetime) -> None:
+    made = registration()
+    runtime.registrations.add(made)
+
+    def rotate(number: int) -> None:
+        runtime.registrations.rotate("t", made.id, lambda found: found.rotated(f"whsec_{number}", now, HOUR))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(rotate, range(4)))
+    found = runtime.registrations.get("t", made.id)
+    assert found is not None
+    assert set(found[0].secrets_at(now)) == {made.secret, *(f"whsec_{number}" for number in range(4))}
+
+
+def test_of_the_same_rotation_sent_twice_at_once_one_counts(runtime: Runtime, registration, now: datetime) -> None:
+    def rotate(made, secret: str) -> Repeated | str:
+        key = Idempotency(made.id, "request", secret)
+        answer = runtime.registrations.rotate("t", made.id, lambda found: found.rotated(secret, now, HOUR), key)
+        assert answer is not None
+        return answer if isinstance(answer, Repeated) else answer.secret
+
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(50):
+            made = registration()
+            runtime.registrations.add(made)
+            one, other = pool.map(rotate, [made] * 2, ["whsec_1", "whsec_2"])
+            first, repeated = (one, other) if isinstance(other, Repeated) else (other, one)
+            assert repeated == Repeated(first)
+            found = runtime.registrations.get("t", made.id)
+            assert found is not None
+            assert found[0].secrets_at(now) == (first, made.secret)
+
+
+def test_a_rotation_lengthens_no_life(runtime: Runtime, registration, now: datetime) -> None:
+    made = registration()
+    runtime.registrations.add(made)
+    runtime.redis.expire(keys.registration(made.id), 100)
+    runtime.registrations.rotate("t", made.id, lambda found: found.rotated("whsec_new", now, HOUR))
+    assert 0 < runtime.redis.ttl(keys.registration(made.id)) <= 100
+
+
+def test_what_is_sealed_for_one_registration_does_not_open_for_another(runtime: Runtime, registration) -> None:
+    mine, other = registration(), registration()
+    for each in (mine, other):
+        runtime.registrations.add(each)
+    runtime.redis.set(keys.registration(mine.id), runtime.redis.get(keys.registration(other.id)))
+    known = runtime.registrations.get("t", mine.id)
+    assert known
+    assert (known[0].callback_url, known[0].secret, known[1].opened) == (mine.destination, "", False)
+    with pytest.raises(OperatorError):
+        runtime.registrations.rotate("t", mine.id, lambda found: found)
+
+
+def test_a_key_at_rest_is_rotated_and_everything_still_delivers(with_keys, registration, now: datetime) -> None:
+    before = with_keys(OLD_KEY)
+    made = [registration(headers=HEADERS) for _ in range(1_200)]  # some pages
+    for each in made:
+        before.registrations.add(each, Idempotency(each.id, "request", each.secret))
+    before.redis.expire(keys.registration(made[0].id), 100)
+
+    during = with_keys(NEW_KEY, OLD_KEY)
+    found = during.registrations.get("t", made[0].id)
+    assert found is not None
+    assert found[0] == made[0]
+    walk = Resealing(during.scripts, during.sealer)
+    assert len(list(walk.pages())) > 2
+    assert (walk.seen, walk.rewritten, walk.closed) == (2_400, 2_400, {})
+    again = Resealing(during.scripts, during.sealer)
+    assert [*again.pages(), again.rewritten][-1] == 0
+    assert 0 < during.redis.ttl(keys.registration(made[0].id)) <= 100
+    assert during.redis.ttl(keys.registration(made[1].id)) == -1
+
+    after = with_keys(NEW_KEY)
+    (item,) = after.polls_due.claim_due(now, 1).items
+    after.scripts.run(after.watches.complete(item, Job(item.id, JobState.SUCCEEDED), now))
+    claimed = after.deliveries_due.claim_due(now, 16).items
+    opened = [after.deliveries.open(begun)[0] for begun in after.deliveries.begin(claimed, now + HOUR)]
+    assert [each.headers for each in opened] == [HEADERS] * 16
+    repeated = after.registrations.add(made[7], Idempotency(made[7].id, "request", ""))
+    assert repeated == Repeated(made[7].secret)
+
+
+def test_what_is_sealed_with_a_key_that_is_gone_is_left_and_counted(with_keys, registration) -> None:
+    with_keys(OLD_KEY).registrations.add(registration())
+    runtime = with_keys(NEW_KEY)
+    walk = Resealing(runtime.scripts, runtime.sealer)
+    assert list(walk.pages())
+    assert (walk.seen, walk.rewritten, walk.closed) == (1, 0, {"old": 1})
+
+
+def test_what_lay_open_is_sealed_once_there_is_a_key(with_keys, registration) -> None:
+    made = registration()
+    with_keys("").registrations.add(made, Idempotency("key", "request", "whsec_canary"))
+    runtime = with_keys(NEW_KEY)
+    assert list(Resealing(runtime.scripts, runtime.sealer).pages())
+    assert key_of(runtime.redis.get(keys.idempotency("t", "key"))) == "new"
+    assert "secret-path" not in runtime.redis.get(keys.registration(made.id))
+    assert runtime.registrations.get("t", made.id) is not None
+
+
+def test_a_secret_that_changes_during_the_walk_is_not_put_back(with_keys, registration, now: datetime) -> None:
+    made = registration()
+    with_keys(OLD_KEY).registrations.add(made)
+    runtime = with_keys(NEW_KEY, OLD_KEY)
+    walk = Resealing(runtime.scripts, runtime.sealer)
+    (call,) = walk._registrations([keys.registration(made.id)])
+    runtime.registrations.rotate("t", made.id, lambda found: found.rotated("whsec_new", now, HOUR))
+    assert runtime.scripts.run(call) == 0
+    found = runtime.registrations.get("t", made.id)
+    assert found is not None
+    assert found[0].secret == "whsec_new"

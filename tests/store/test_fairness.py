@@ -1,0 +1,161 @@
+"""A budget that is short: who waits, and for how long. Real scripts on a real Redis; the test owns the time."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import pytest
+
+from app.domain.times import to_ms
+from app.runtime import Runtime
+from app.store import keys
+from app.store.agenda import Agenda, Claimed, Pace
+from app.store.requests import is_request
+from app.store.scripts import Call
+from app.store.watches import Watch, Watches
+
+SECOND = timedelta(seconds=1)
+STEP = timedelta(milliseconds=100)
+
+
+@dataclass
+class Seen:
+    """When an item was handed out, and how late, after a time for settling."""
+
+    lateness: list[timedelta]
+    interval: timedelta
+
+    @property
+    def relative(self) -> float:
+        """Mean lateness in intervals."""
+        return sum(self.lateness, timedelta()) / len(self.lateness) / self.interval
+
+
+class Project:
+    """Jobs and requests of one CPH project, each with an interval at which it wants to be asked for."""
+
+    def __init__(self, runtime: Runtime, rate: float, now: datetime) -> None:
+        self._runtime = runtime
+        pace = Pace(rate=rate, burst=1, places=256)
+        self.agenda = Agenda(runtime.scripts, "poll", lease=60 * SECOND, pace=pace)
+        self._watches = Watches(runtime.scripts, retention=60 * SECOND)
+        self._intervals: dict[str, timedelta] = {}
+        self.now = now
+
+    def add(self, count: int, interval: timedelta, *, requests: bool = False) -> None:
+        redis = self._runtime.redis
+        for number in range(count):
+            name = f"{interval.total_seconds():g}-{number}"
+            id = f"request:{name}" if requests else name
+            if requests:
+                redis.hset(keys.request("p", name), mapping={"since": 0, "job:j": 1})
+            else:
+                redis.hset(keys.watch("p", id), "state", "running")
+            self._intervals[id] = interval
+            due = self.now + interval * number / count
+            redis.zadd(keys.due("poll", "p"), {id: to_ms(due)})
+            redis.zadd(keys.lanes("poll"), {"p": to_ms(due)}, lt=True)
+
+    def pass_time(self, length: timedelta, settling: timedelta) -> dict[str, Seen]:
+        """Claims ten times a second; what is handed out is done at once, and asked for again after its interval."""
+        seen = {id: Seen([], interval) for id, interval in self._intervals.items()}
+        begin = self.now
+        for item in self._handed_out(until=begin + length):
+            if self.now >= begin + settling:
+                seen[item.id].lateness.append(self.now - item.due_at)
+        return seen
+
+    def _handed_out(self, until: datetime) -> Iterator[Claimed]:
+        calls: list[Call] = []
+        while self.now < until:
+            self.now += STEP
+            answers = self._runtime.scripts.run_all([*calls, self.agenda.claim(self.now, 32)])
+            items = Agenda.claimed(answers[-1]).items
+            calls = [self._again(item) for item in items]
+            yield from items
+        self._runtime.scripts.run_all(calls)
+
+    def _again(self, item: Claimed) -> Call:
+        due = self.now + self._intervals[item.id]
+        if is_request(item):
+            return self._runtime.requests.unheard(item, self.now, due)
+        return self._watches.postpone(item, Watch("p", item.id, self.now, None, None, ()), due, self.now)
+
+
+def schedule(runtime: Runtime, lane: str, due: datetime, id: str) -> None:
+    runtime.redis.zadd(keys.due("poll", lane), {id: to_ms(due)})
+    runtime.redis.zadd(keys.lanes("poll"), {lane: to_ms(due)}, lt=True)
+
+
+def test_requests_are_on_time_and_jobs_wait_in_proportion_to_their_cadence(runtime: Runtime, now: datetime) -> None:
+    """Five calls a second for requests, fifty that jobs want, and twenty to have."""
+    project = Project(runtime, rate=20, now=now)
+    project.add(5, SECOND, requests=True)
+    for count, interval in ((36, SECOND), (40, 5 * SECOND), (24, 8 * SECOND), (90, 30 * SECOND)):
+        project.add(count, interval)
+    seen = project.pass_time(600 * SECOND, settling=200 * SECOND)
+    requests = [seen.pop(id) for id in list(seen) if id.startswith("request:")]
+    assert max(late for request in requests for late in request.lateness) <= 2 * STEP
+    assert all(len(one.lateness) >= 2 for one in seen.values())
+    relative = [one.relative for one in seen.values()]
+    assert min(relative) > 1
+    assert max(relative) / min(relative) < 2.5
+
+
+def test_requests_that_want_the_whole_budget_leave_the_jobs_a_share(runtime: Runtime, now: datetime) -> None:
+    project = Project(runtime, rate=8, now=now)
+    project.add(40, SECOND, requests=True)
+    project.add(10, SECOND)
+    project.add(10, 30 * SECOND)
+    seen = project.pass_time(400 * SECOND, settling=100 * SECOND)
+    turns: dict[bool, int] = defaultdict(int)
+    for id, one in seen.items():
+        turns[id.startswith("request:")] += len(one.lateness)
+    assert all(one.lateness for one in seen.values())
+    assert turns[True] / turns[False] == pytest.approx(7, rel=0.05)
+
+
+def test_nobody_is_late_where_the_budget_suffices(runtime: Runtime, now: datetime) -> None:
+    project = Project(runtime, rate=20, now=now)
+    project.add(5, SECOND, requests=True)
+    project.add(8, SECOND)
+    project.add(30, 30 * SECOND)
+    seen = project.pass_time(60 * SECOND, settling=10 * SECOND)
+    assert max(late for one in seen.values() for late in one.lateness) <= STEP
+
+
+def test_after_a_long_pause_those_that_wait_longest_for_their_cadence_are_first(
+    runtime: Runtime, now: datetime
+) -> None:
+    project = Project(runtime, rate=1, now=now)
+    project.add(3, SECOND)
+    project.add(3, 30 * SECOND)
+    project.add(1, 30 * SECOND, requests=True)
+    project.pass_time(60 * SECOND, settling=60 * SECOND)
+    project.now += timedelta(hours=1)
+    batch = runtime.polls_due.claim_due(project.now, 4)
+    assert [item.id.split("-")[0] for item in batch.items] == ["request:30", "1", "1", "1"]
+
+
+def test_requests_that_have_passed_nobody_owe_nobody_a_turn(runtime: Runtime, now: datetime) -> None:
+    project = Project(runtime, rate=2, now=now)
+    project.add(1, SECOND, requests=True)
+    project.add(1, 30 * SECOND)
+    project.pass_time(29 * SECOND, settling=29 * SECOND)
+    assert [item.id for item in project.agenda.claim_due(now + 32 * SECOND, 1).items] == ["request:1-0"]
+
+
+def test_a_job_that_is_new_stands_behind_requests_that_came_later(runtime: Runtime, registration, now) -> None:
+    runtime.registrations.add(registration("new"))
+    schedule(runtime, "default", now + SECOND, "request:r")
+    assert [item.id for item in runtime.polls_due.claim_due(now + SECOND, 1).items] == ["request:r"]
+
+
+def test_what_tries_a_refused_lane_is_what_has_waited_longest(runtime: Runtime, registration, now) -> None:
+    """Else a missing right to call ListJobs would keep a project shut that may well call ShowJob."""
+    polls = runtime.polls_due
+    runtime.registrations.add(registration("older", at=now))
+    schedule(runtime, "default", now + SECOND, "request:r")
+    polls.refuse("default", now, 2 * SECOND, ())
+    assert [item.id for item in polls.claim_due(now + 2 * SECOND, 10).items] == ["older"]

@@ -1,0 +1,116 @@
+"""The file of grants."""
+
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from app.domain.errors import OperatorError
+from app.domain.grant import TlsFiles
+from app.grants import read_grants
+from app.runtime import Runtime
+from app.settings import load
+
+README = Path(__file__).parent.parent / "README.md"
+GOOD: dict[str, Any] = {
+    "tenants": ["team-b"],
+    "hosts": ["Bot.team-b.svc.cluster.local"],
+    "networks": ["10.96.0.0/16"],
+    "ports": [8080],
+    "schemes": ["http"],
+}
+TLS = {"ca_file": "/ca.pem"}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "grants.yaml"
+
+
+def written(file: Path, grant: Any) -> Path:
+    file.write_text(yaml.safe_dump({"grants": {"b": grant}}))
+    return file
+
+
+def test_the_example_of_the_readme_is_read(file: Path) -> None:
+    file.write_text(README.read_text().split("```yaml\n")[2].split("```")[0])
+    bots, partner = read_grants(file).values()
+    assert bots.networks == (ip_network("10.96.0.0/16"),)
+    assert (bots.tenants, bots.ports, bots.schemes, bots.tls) == ({"team-b"}, {8080}, {"http"}, None)
+    assert partner.networks == ()
+    assert partner.tls == TlsFiles(ca="/etc/bridge/partner-ca.pem", certificate="/run/secrets/bridge.pem")
+
+
+def test_a_file_without_grants_grants_nothing(file: Path) -> None:
+    file.write_text("grants: {}")
+    assert read_grants(file) == {}
+
+
+def test_hosts_are_as_urls_have_them(file: Path) -> None:
+    [grant] = read_grants(
+        written(file, GOOD | {"hosts": ["BOT.example", "*.b.Example", "10.0.0.1", "fd12::1"]})
+    ).values()
+    assert grant.hosts == {"bot.example", "*.b.example", "10.0.0.1", "fd12::1"}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"tenants": []}, "grants.b.tenants: "),
+        ({"hosts": []}, "grants.b.hosts: "),
+        ({"ports": []}, "grants.b.ports: "),
+        ({"ports": [0]}, "grants.b.ports.0: "),
+        ({"ports": [65536]}, "grants.b.ports.0: "),
+        ({"schemes": ["ftp"]}, "grants.b.schemes.0: "),
+        ({"hosts": ["http://bot.example"]}, "grants.b.hosts.0: give a full name"),
+        ({"hosts": ["bot.example:80"]}, "grants.b.hosts.0: give a full name"),
+        ({"hosts": ["10.0.0.1:80"]}, "grants.b.hosts.0: give a full name"),
+        ({"hosts": ["bot.example."]}, "grants.b.hosts.0: give a full name"),
+        ({"hosts": ["*"]}, "grants.b.hosts.0: give a full name"),
+        ({"hosts": ["fd12::0"]}, "grants.b.hosts.0: give a full name"),
+        ({"networks": ["10.0.0.1/8"]}, "grants.b.networks.0: give a network"),
+        ({"networks": [10]}, "grants.b.networks.0: give a network"),
+        ({"networks": ["127.0.0.0/8"]}, "grants.b.networks.0: loopback cannot be granted"),
+        ({"networks": ["::1/128"]}, "grants.b.networks.0: loopback cannot be granted"),
+        ({"networks": []}, "grants.b: grants nothing"),
+        ({"network": ["10.0.0.0/8"]}, "grants.b.network: unknown"),
+        ({"tls": TLS}, "grants.b: tls needs https"),
+        ({"tls": {}, "schemes": ["https"]}, "grants.b.tls: give ca_file, certificate_file or both"),
+        ({"tls": TLS | {"key_file": "/k"}, "schemes": ["https"]}, "grants.b.tls: key_file needs certificate_file"),
+    ],
+)
+def test_what_is_wrong_is_named_by_its_path(file: Path, change: dict[str, Any], words: str) -> None:
+    with pytest.raises(OperatorError) as refused:
+        read_grants(written(file, GOOD | change))
+    assert str(refused.value).startswith(f"{file}: {words}")
+
+
+@pytest.mark.parametrize("missing", sorted(GOOD))
+def test_a_grant_names_everything_that_must_match(file: Path, missing: str) -> None:
+    with pytest.raises(OperatorError, match=rf"grants\.b\.{missing}: is missing"):
+        read_grants(written(file, {name: value for name, value in GOOD.items() if name != missing}))
+
+
+def test_grants_are_the_very_same_while_their_file_is(file: Path) -> None:
+    """Connections that are kept alive are told apart by them."""
+    runtime = Runtime(load({"BRIDGE_GRANTS_FILE": str(written(file, GOOD))}), environment={})
+    policy = runtime.address_policy
+    runtime.reload()
+    assert runtime.address_policy is policy
+    written(file, GOOD | {"ports": [8081]})
+    assert runtime.address_policy is policy
+    runtime.reload()
+    assert runtime.address_policy.grants[0].ports == {8081}
+
+
+def test_a_sender_is_not_built_from_a_file_that_is_wrong_but_keeps_the_last_good_one(file: Path) -> None:
+    runtime = Runtime(load({"BRIDGE_GRANTS_FILE": str(file)}), environment={})
+    with pytest.raises(OperatorError, match="cannot read"):
+        runtime.sender.close()
+    written(file, GOOD)
+    policy = runtime.address_policy
+    file.write_text("grants: [")
+    runtime.reload()
+    assert runtime.address_policy is policy

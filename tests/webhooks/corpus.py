@@ -1,0 +1,22 @@
+"""The corpus of hostile URLs, and the two policies under which it is judged."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from app.domain.address import AddressPolicy, Endpoint
+
+_CORPUS = json.loads((Path(__file__).parent / "ssrf-corpus.json").read_text())
+DNS: dict[str, list[str]] = _CORPUS["dns"]
+ROWS: list[dict[str, Any]] = _CORPUS["urls"]
+
+OWN_NAME = Endpoint("bridge.example.invalid")
+STRICT = AddressPolicy(allow_http=False, allow_ports=frozenset({443, 8443}), allow_networks=(), denied=(OWN_NAME,))
+OPEN = AddressPolicy(allow_http=True, allow_ports=frozenset(range(1, 65536)), allow_networks=(), denied=(OWN_NAME,))
+
+
+def expected(row: dict[str, Any], policy: AddressPolicy) -> str:
+    """allow, deny or error. A redirect is judged on its answer: its URL is a good one."""
+    if row["expect"] == "not_followed" or (row["category"] == "port" and policy is OPEN):
+        return "allow"
+    return str(row["expect"])

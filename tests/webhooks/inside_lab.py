@@ -1,0 +1,151 @@
+"""The sender in the lab, from the URL to the address that was reached: pytest runs this where test_lab.py says."""
+
+import re
+import ssl
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
+from operator import itemgetter
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from app.domain.address import AddressPolicy, Endpoint
+from app.domain.grant import Grant, TlsFiles
+from app.domain.verdict import Verdict
+from app.webhooks.sender import Attempt, Sender
+from tests.certificates import Authority
+from tests.webhooks.corpus import DNS, OPEN, ROWS, STRICT, expected
+from tests.webhooks.lab import Canary, NameServer, settle
+
+DEADLINE = timedelta(seconds=2)
+PORTS = {80, 443, 8443, 8080} | {int(port) for row in ROWS for port in re.findall(r":([1-9]\d{1,4})/", row["url"])}
+NOW = datetime(2019, 4, 26, 7, 0, 0, tzinfo=UTC)
+PUBLIC = "93.184.216.34"
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="session")
+def lab(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Canary:
+    settle(tmp_path_factory.mktemp("etc"))
+    NameServer()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority.certificate(PUBLIC, *DNS))
+    return Canary(PORTS, context)
+
+
+@pytest.fixture
+def canary(lab: Canary) -> Canary:
+    lab.reached.clear()
+    return lab
+
+
+@pytest.fixture
+def trust(authority: Authority) -> Grant:
+    """It opens no network: it only makes the canary's certificate good."""
+    return Grant(
+        tenants=frozenset({"t"}),
+        hosts=frozenset({"*.test", PUBLIC}),
+        networks=(),
+        ports=frozenset(PORTS),
+        schemes=frozenset({"https"}),
+        tls=TlsFiles(ca=str(authority.file)),
+    )
+
+
+class Senders:
+    """One sender, whose policy the test changes."""
+
+    def __init__(self) -> None:
+        self.policy = STRICT
+        self._sender = Sender(policy=lambda: self.policy, deadline=DEADLINE, user_agent="test", clock=lambda: NOW)
+        self.close = self._sender.close
+
+    def post(self, url: str, policy: AddressPolicy, tenant: str = "t") -> Attempt:
+        self.policy = policy
+        return self._sender.post(url, tenant=tenant, headers={}, body=b"{}")
+
+
+@pytest.fixture
+def sender() -> Iterator[Senders]:
+    with closing(Senders()) as senders:
+        yield senders
+
+
+@pytest.mark.parametrize("policy", [STRICT, OPEN], ids=["strict", "open"])
+@pytest.mark.parametrize("row", ROWS, ids=itemgetter("id"))
+def test_a_row_of_the_corpus_ends_as_it_says_and_reaches_nothing_else(
+    canary: Canary, sender: Senders, trust: Grant, row: dict[str, Any], policy: AddressPolicy
+) -> None:
+    began = monotonic()
+    attempt = sender.post(row["url"], replace(policy, grants=(trust,)))
+    assert monotonic() - began < DEADLINE.total_seconds() + 0.5
+    reached = [address for address, _ in canary.reached]
+    match expected(row, policy):
+        case "allow":
+            status, verdict = (302, Verdict.REFUSED) if row["category"] == "redirect" else (200, Verdict.DELIVERED)
+            assert (attempt.status_code, attempt.verdict) == (status, verdict), attempt
+            assert reached == [row["canary"] or PUBLIC]
+        case "deny":
+            assert (attempt.status_code, attempt.verdict, reached) == (None, Verdict.REFUSED, []), attempt
+        case "error":
+            assert (attempt.status_code, attempt.verdict, reached) == (None, Verdict.RETRY, []), attempt
+        case other:
+            pytest.fail(f"nobody knows what {other} means")
+
+
+def test_the_canary_is_reached_at_forbidden_addresses_by_whoever_does_not_look(canary: Canary, sender: Senders) -> None:
+    inward = AddressPolicy(False, frozenset(), (ip_network("10.0.0.0/8"),))
+    assert sender.post("http://internal.test/", inward).verdict is Verdict.DELIVERED
+    assert canary.reached == [("10.0.0.5", 80)]
+
+
+def test_a_name_that_changes_between_lookups_never_leads_inward(canary: Canary, trust: Grant) -> None:
+    verdicts = []
+    for _ in range(6):
+        with closing(Senders()) as fresh:
+            verdicts.append(fresh.post("https://rebind.test/", replace(STRICT, grants=(trust,))).verdict)
+    assert set(verdicts) == {Verdict.DELIVERED, Verdict.REFUSED}
+    assert canary.reached == [(PUBLIC, 443)] * 3
+
+
+BOT = "http://bot.team-b.svc.cluster.local:8080/hook"
+BOTS = Grant(
+    tenants=frozenset({"team-b"}),
+    hosts=frozenset({"*.svc.cluster.local", "10.96.0.66"}),
+    networks=(ip_network("10.96.0.0/16"),),
+    ports=frozenset({8080, 6379}),
+    schemes=frozenset({"http"}),
+)
+
+
+def test_a_kept_connection_that_a_grant_has_opened_serves_nobody_else(canary: Canary, sender: Senders) -> None:
+    granted = replace(OPEN, grants=(BOTS,))
+    for _ in range(2):
+        assert sender.post(BOT, granted, "team-b").verdict is Verdict.DELIVERED
+    assert canary.reached == [("10.96.8.8", 8080)]
+    attempt = sender.post(BOT, granted, "team-c")
+    assert (attempt.verdict, attempt.error) == (Verdict.REFUSED, "address_private")
+    assert canary.reached == [("10.96.8.8", 8080)]
+
+
+def test_a_kept_connection_is_not_used_after_its_grant_was_taken_back(canary: Canary, sender: Senders) -> None:
+    assert sender.post(BOT, replace(OPEN, grants=(BOTS,)), "team-b").verdict is Verdict.DELIVERED
+    assert sender.post(BOT, OPEN, "team-b").error == "address_private"
+    assert len(canary.reached) == 1
+
+
+@pytest.mark.parametrize("host", ["redis.bridge.svc.cluster.local", "10.96.0.66"])
+def test_redis_stays_shut_by_name_and_by_address(canary: Canary, sender: Senders, host: str) -> None:
+    denied = (Endpoint("redis.bridge.svc.cluster.local", 6379),)
+    attempt = sender.post(f"http://{host}:6379/", replace(OPEN, grants=(BOTS,), denied=denied), "team-b")
+    assert attempt.verdict is Verdict.REFUSED
+    assert "host_denied" in (attempt.error or "")
+    assert canary.reached == []

@@ -1,0 +1,248 @@
+"""Receivers that mean harm, or are broken as if they did: every attempt has its verdict, in time and little memory."""
+
+import re
+import ssl
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from app.domain.address import AddressPolicy
+from app.domain.grant import Grant, TlsFiles
+from app.domain.verdict import Verdict
+from app.webhooks.sender import Attempt, Sender
+from tests.certificates import Authority
+from tests.scripted_server import Peer, Server, serving
+
+DEADLINE = timedelta(seconds=1)
+LATE_S = 0.5
+MIB = 1024 * 1024
+GROWTH = 32 * MIB
+BODY = b'{"id":"evt_1"}'
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    with serving() as start:
+        yield start
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+def sender(authority: Authority) -> Iterator[Sender]:
+    trust = Grant(
+        tenants=frozenset({"t"}),
+        hosts=frozenset({"127.0.0.1"}),
+        networks=(),
+        ports=frozenset(range(1, 65536)),
+        schemes=frozenset({"https"}),
+        tls=TlsFiles(ca=str(authority.file)),
+    )
+    policy = AddressPolicy(False, frozenset({443}), (ip_network("127.0.0.0/8"),), (trust,))
+    now = datetime(2019, 4, 26, 7, 0, 0, tzinfo=UTC)
+    with closing(Sender(policy=lambda: policy, deadline=DEADLINE, user_agent="test", clock=lambda: now)) as sender:
+        yield sender
+
+
+def resident(what: str) -> int:
+    """VmRSS: now. VmHWM: at most, since it was last forgotten."""
+    found = re.search(rf"{what}:\s*(\d+) kB", Path("/proc/self/status").read_text())
+    assert found
+    return int(found[1]) * 1024
+
+
+def attempted(sender: Sender, server: Server, body: bytes = BODY) -> Attempt:
+    Path("/proc/self/clear_refs").write_text("5")
+    before, began = resident("VmRSS"), monotonic()
+    attempt = sender.post(f"{server.url}/hooks/s3cret", tenant="t", headers={}, body=body)
+    took = monotonic() - began
+    assert took < DEADLINE.total_seconds() + LATE_S
+    assert resident("VmHWM") - before < GROWTH
+    assert attempt.timings.total.total_seconds() == pytest.approx(took, abs=LATE_S)
+    assert "s3cret" not in str(attempt)
+    return attempt
+
+
+def bomb() -> bytes:
+    """300 MB of nothing, small."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    return b"".join(packer.compress(bytes(MIB)) for _ in range(300)) + packer.flush()
+
+
+BOMB = bomb()
+
+
+def head(status: int, headers: bytes, length: int) -> bytes:
+    return b"HTTP/1.1 %d X\r\n%sContent-Length: %d\r\n\r\n" % (status, headers, length)
+
+
+def bombing(status: int) -> bytes:
+    return head(status, b"Content-Encoding: gzip\r\nLocation: http://10.0.0.5/\r\n", len(BOMB)) + BOMB
+
+
+def saying(*parts: bytes, then: Callable[[Peer], None] = Peer.hang, first: bool = False) -> Callable[[Peer], None]:
+    """Reads the request, unless it speaks `first`."""
+
+    def script(peer: Peer) -> None:
+        if not first:
+            peer.request()
+        for part in parts:
+            peer.send(part)
+        then(peer)
+
+    return script
+
+
+def dripping(peer: Peer) -> None:
+    peer.drip(b"x")
+
+
+def flooding(peer: Peer) -> None:
+    peer.drip(bytes(MIB), pause=0)
+
+
+def leaving(peer: Peer) -> None:
+    peer.leave()
+
+
+@dataclass(frozen=True)
+class Case:
+    script: Callable[[Peer], None]
+    verdict: Verdict
+    status: int | None
+    error: str | None
+    body: bytes = BODY
+
+
+TIMED_OUT, TOO_MUCH = "timed out after 1 s", "too much before the body of the answer"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+ZOO = {
+    "drips headers": Case(saying(b"HTTP/1.1 200 OK\r\nX: ", then=dripping), Verdict.RETRY, None, TIMED_OUT),
+    "drips its status line": Case(saying(b"HTTP/1.1 2", then=dripping), Verdict.RETRY, None, TIMED_OUT),
+    "drips the body of a 200": Case(saying(head(200, b"", 999), then=dripping), Verdict.DELIVERED, 200, None),
+    "drips the body of a 503": Case(saying(head(503, b"", 999), then=dripping), Verdict.RETRY, 503, None),
+    "drips the body of a 302": Case(saying(head(302, b"", 999), then=dripping), Verdict.REFUSED, 302, None),
+    "bombs on 200": Case(saying(bombing(200)), Verdict.DELIVERED, 200, None),
+    "bombs on 302": Case(saying(bombing(302)), Verdict.REFUSED, 302, None),
+    "floods on 200": Case(saying(head(200, b"", 10**12), then=flooding), Verdict.DELIVERED, 200, None),
+    "floods on 302": Case(saying(head(302, b"", 10**12), then=flooding), Verdict.REFUSED, 302, None),
+    "never answers": Case(saying(), Verdict.RETRY, None, TIMED_OUT),
+    "never reads": Case(Peer.hang, Verdict.RETRY, None, TIMED_OUT, body=bytes(16 * MIB)),
+    "closes after the request": Case(saying(then=leaving), Verdict.RETRY, None, "connection closed without an answer"),
+    "closes in its headers": Case(saying(b"HTTP/1.1 200 OK\r\nX: y", then=leaving), Verdict.DELIVERED, 200, None),
+    "closes in its body": Case(saying(head(200, b"", 9) + b"ok", then=leaving), Verdict.DELIVERED, 200, None),
+    "answers before the request is read": Case(saying(OK, first=True), Verdict.DELIVERED, 200, None),
+    "answers before a long request is read": Case(
+        saying(head(413, b"", 0), then=leaving, first=True), Verdict.REFUSED, 413, None, body=bytes(16 * MIB)
+    ),
+    "says 100 a thousand times": Case(saying(CONTINUE * 1000, OK), Verdict.DELIVERED, 200, None),
+    "says 100 for ever": Case(
+        saying(then=lambda peer: peer.drip(CONTINUE * 1000, pause=0)), Verdict.RETRY, None, TOO_MUCH
+    ),
+    "sends 2 MB in one header": Case(
+        saying(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 2 * MIB), Verdict.RETRY, None, "not HTTP: LineTooLong"
+    ),
+    "sends 2 MB of headers": Case(
+        saying(b"HTTP/1.1 200 OK\r\n" + (b"X: " + b"y" * 60_000 + b"\r\n") * 35), Verdict.RETRY, None, TOO_MUCH
+    ),
+    "sends 2 MB of small headers": Case(
+        saying(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 350_000), Verdict.RETRY, None, "not HTTP: HTTPException"
+    ),
+    "speaks another protocol": Case(saying(b"SSH-2.0-OpenSSH_9.2\r\n"), Verdict.RETRY, None, "not HTTP: BadStatusLine"),
+}
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=id) for id, case in ZOO.items()])
+def test_a_hostile_receiver_has_its_verdict_in_time_and_takes_no_memory(
+    sender: Sender, serve: Callable[..., Server], case: Case
+) -> None:
+    attempt = attempted(sender, serve(case.script), case.body)
+    assert (attempt.verdict, attempt.status_code, attempt.error) == (case.verdict, case.status, case.error)
+
+
+def context(pem: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    return context
+
+
+def test_a_certificate_that_is_good_is_good(sender: Sender, serve: Callable[..., Server], authority: Authority) -> None:
+    attempt = attempted(sender, serve(saying(OK), context(authority.certificate("127.0.0.1"))))
+    assert attempt.verdict is Verdict.DELIVERED
+    assert attempt.timings.tls
+
+
+@pytest.mark.parametrize(
+    ("names", "life", "words"),
+    [
+        (["bot.example"], timedelta(days=36500), "IP address mismatch, certificate is not valid for '127.0.0.1'."),
+        (["127.0.0.1"], timedelta(days=1), "certificate has expired"),
+        (["127.0.0.1"], None, "unable to get local issuer certificate"),
+    ],
+    ids=["wrong name", "expired", "unknown"],
+)
+def test_a_certificate_that_is_not_good_is_tried_again(
+    sender: Sender,
+    serve: Callable[..., Server],
+    authority: Authority,
+    tmp_path: Path,
+    names: list[str],
+    life: timedelta | None,
+    words: str,
+) -> None:
+    pem = authority.certificate(*names, life=life) if life else Authority(tmp_path, "unknown").certificate(*names)
+    attempt = attempted(sender, serve(saying(OK), context(pem)))
+    assert (attempt.verdict, attempt.error) == (Verdict.RETRY, f"TLS: certificate refused: {words}")
+    assert attempt.timings.connect is not None
+    assert attempt.timings.tls is None
+
+
+@pytest.mark.parametrize("script", [Peer.hang, dripping], ids=["hangs", "drips"])
+def test_a_handshake_without_an_end_is_tried_again(
+    sender: Sender, serve: Callable[..., Server], script: Callable[[Peer], None]
+) -> None:
+    # The first bytes of a long record: it is TLS so far.
+    server = serve(saying(b"\x16\x03\x03\x3f\xff\x02\x00\x3f\x00", first=True, then=script))
+    server.url = server.url.replace("http:", "https:")
+    attempt = attempted(sender, server)
+    assert (attempt.verdict, attempt.error) == (Verdict.RETRY, TIMED_OUT)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_inward_is_not_followed(sender: Sender, serve: Callable[..., Server], status: int) -> None:
+    inward = serve(saying(OK))
+    attempt = attempted(sender, serve(saying(head(status, f"Location: {inward.url}/\r\n".encode(), 0))))
+    assert (attempt.verdict, attempt.status_code, inward.connections) == (Verdict.REFUSED, status, 0)
+
+
+def test_a_cookie_is_not_brought_back(sender: Sender, serve: Callable[..., Server]) -> None:
+    seen: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        while request := peer.request():
+            seen.append(request)
+            peer.send(head(200, b"Set-Cookie: session=1; Path=/\r\n", 0))
+
+    server = serve(script)
+    for _ in range(2):
+        assert attempted(sender, server).verdict is Verdict.DELIVERED
+    assert (len(seen), server.connections) == (2, 1)
+    assert not any(b"cookie" in request.lower() for request in seen)
+
+
+def test_a_receiver_that_closes_idle_connections_costs_no_attempt(sender: Sender, serve: Callable[..., Server]) -> None:
+    server = serve(saying(OK, then=leaving))
+    for _ in range(3):
+        assert attempted(sender, server).verdict is Verdict.DELIVERED
+    assert server.connections == 3

@@ -1,0 +1,34 @@
+"""The guard in a network of its own, in which every address is this machine: what is reached is what is seen."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+UNSHARE = ["unshare", "--net", "--mount", *(["--map-root-user"] if os.geteuid() else [])]
+
+
+@pytest.fixture
+def namespaces() -> list[str]:
+    """The command that enters them. Without the right to, there is no lab; with CI=true, that is a failure."""
+    try:
+        tried = subprocess.run([*UNSHARE, "ip", "link", "set", "lo", "up"], capture_output=True, text=True, check=False)
+        reason = tried.stderr
+    except OSError as error:
+        reason = str(error)
+    if reason:
+        why = f"no network namespace here: {reason.strip()}"
+        if os.environ.get("CI") == "true":  # noqa: TID251 - it is about this run, not about a setting
+            pytest.fail(why)
+        pytest.skip(why)
+    return UNSHARE
+
+
+@pytest.mark.slow
+def test_the_corpus_holds_in_a_network_where_every_address_answers(namespaces: list[str]) -> None:
+    inside = [sys.executable, "-m", "pytest", "tests/webhooks/inside_lab.py"]
+    run = subprocess.run([*namespaces, *inside], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr

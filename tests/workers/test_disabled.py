@@ -1,0 +1,139 @@
+"""Destinations that have only failed for days: disabled, resumed, and the operator told. The test owns the time."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from app.domain.delivery import DeliveryState
+from app.domain.destination import DISABLED_AFTER, DestinationState
+from app.runtime import Runtime
+from app.settings import Settings, load
+from app.store import keys
+from tests.receiver import Receiver
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def operator() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def settings(environment: dict[str, str], operator: Receiver, registration) -> Settings:
+    told = {"BRIDGE_OPERATOR_URL": operator.url, "BRIDGE_OPERATOR_SECRET": registration().secret}
+    return load(environment | told)
+
+
+def told(caplog) -> list[str]:
+    return [record.message for record in caplog.records if record.message.startswith("destination.")]
+
+
+def until_disabled(delivering: Any, turn: Any, time: Any, look: Any) -> timedelta:
+    """How long that took."""
+    began = time.now
+    while look().state is not DestinationState.DISABLED:
+        time.now += 2 * HOUR
+        turn(delivering)
+        assert time.now < began + 2 * DISABLED_AFTER
+    return time.now - began
+
+
+def test_days_of_nothing_but_failures_disable_it_and_the_operator_is_told(
+    delivering, turn, owe, receiver: Receiver, operator: Receiver, time, look, states, runtime: Runtime, caplog
+) -> None:
+    owe(300)
+    receiver.fail()
+    turn(delivering)
+    since = time.now
+    assert until_disabled(delivering, turn, time, look) == DISABLED_AFTER
+    tries = len(receiver.callbacks)
+    assert turn(delivering) == 1  # the operator's
+    (callback,) = operator.callbacks
+    held = states().count(DeliveryState.HELD)
+    assert callback.event["type"] == "destination.disabled"
+    assert callback.event["data"] == {
+        "tenant": "t",
+        "destination": "here",
+        "since": since.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "failures": tries,
+        "held": held,
+        "observed_at": time.now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    assert held > 250
+    for _ in range(10):
+        time.now += 24 * HOUR
+        assert turn(delivering) == 0
+    assert states().count(DeliveryState.HELD) == held
+    assert told(caplog) == ["destination.fails", "destination.disabled"]
+
+
+def test_one_that_was_disabled_sends_what_it_held_when_it_is_resumed(
+    delivering, turn, owe, receiver: Receiver, operator: Receiver, time, look, states, runtime: Runtime
+) -> None:
+    owe(100)
+    receiver.fail()
+    until_disabled(delivering, turn, time, look)
+    dead = states().count(DeliveryState.DEAD)
+    assert turn(delivering) == 1  # the operator's
+    assert runtime.destinations.resume(look().lane, time.now)
+    receiver.heal()
+    while DeliveryState.PENDING in states():
+        time.now += HOUR
+        turn(delivering)
+    assert states().count(DeliveryState.DELIVERED) == 100 - dead > 0
+    assert [callback.event["type"] for callback in operator.callbacks] == [
+        "destination.disabled",
+        "destination.reopened",
+    ]
+
+
+def test_one_that_was_resumed_and_still_fails_has_days_again(
+    delivering, turn, owe, receiver: Receiver, time, look, runtime: Runtime
+) -> None:
+    owe(300)
+    receiver.fail()
+    until_disabled(delivering, turn, time, look)
+    runtime.destinations.resume(look().lane, time.now)
+    assert turn(delivering) == 3  # one probe, and what the operator is told
+    assert look().state is DestinationState.FAILING
+    assert until_disabled(delivering, turn, time, look) >= DISABLED_AFTER
+
+
+def test_what_the_operator_is_told_verifies(
+    delivering, turn, owe, receiver: Receiver, operator: Receiver, time, look, runtime: Runtime, settings
+) -> None:
+    time.now = runtime.clock() - DISABLED_AFTER  # the package that verifies looks at the real clock
+    owe(300)
+    receiver.fail()
+    turn(delivering)
+    until_disabled(delivering, turn, time, look)
+    turn(delivering)
+    assert operator.callbacks[0].verified_by(settings.operator_secret.get_secret_value())
+
+
+def test_of_the_operators_own_destination_the_operator_is_not_told(
+    delivering, turn, owe, receiver: Receiver, operator: Receiver, time, look, runtime: Runtime
+) -> None:
+    owe(300)
+    receiver.fail()
+    operator.fail()
+    until_disabled(delivering, turn, time, look)
+    (lane,) = [lane for lane in runtime.redis.zrange(keys.lanes("deliver"), 0, -1) if ":operator" in lane]
+    for _ in range(6):  # other tenants' trouble, so that there is always something to tell
+        time.now += 24 * HOUR
+        runtime.destinations.resume(look().lane, time.now)
+        runtime.redis.hset(keys.lane("deliver", look().lane), mapping={"held": 1, "held_why": "disabled"})
+        runtime.redis.hset(keys.lane("deliver", look().lane), mapping={"failing_since": 1, "failures": 9})
+        for _ in range(300):
+            time.now += timedelta(minutes=5)
+            turn(delivering)
+    assert runtime.redis.hget(keys.lane("deliver", lane), "held_why") == "disabled"
+    operator.heal()
+    runtime.destinations.resume(lane, time.now)
+    for _ in range(30):
+        turn(delivering)
+    assert {callback.event["data"]["tenant"] for callback in operator.callbacks} == {"t"}

@@ -1,0 +1,100 @@
+"""What other clients of CPH get wrong, each as one sentence; from a registration to its event."""
+
+from datetime import timedelta
+from time import monotonic
+
+import pytest
+
+from app.domain.event import EventType
+from app.domain.job import JobState
+from app.settings import Settings, load
+from tests.served import Served
+
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture
+def settings(environment: dict[str, str]) -> Settings:
+    return load(environment | {"BRIDGE_CPH_RATE": "1000"})
+
+
+@pytest.fixture
+def looks(polling, turn, time):
+    def look(seconds: int) -> None:
+        for _ in range(seconds):
+            while turn(polling):
+                pass
+            time.now += SECOND
+
+    return look
+
+
+def test_a_status_that_is_neither_running_nor_failed_is_not_taken_for_success(
+    watched, looks, standin: Served, deliveries_of
+) -> None:
+    job = watched(standin.job(duration_s=3600)["job_id"])
+    standin.order("/_standin/faults", {"kind": "unknown_status", "times": None})
+    looks(30)
+    assert job.state is JobState.RUNNING
+    assert deliveries_of() == []
+
+
+def test_an_empty_list_is_not_taken_for_success(watched, looks, standin: Served, time) -> None:
+    made = standin.job(duration_s=3600)
+    job = watched(made["job_id"])
+    looks(3)
+    standin.job(job_id=made["job_id"], duration_s=0, outcome="failed")  # so its request is empty from now on
+    looks(5)
+    assert job.events == [EventType.JOB_FAILED]
+
+
+def test_a_job_behind_the_first_hundred_of_its_request_is_found(watched, looks, standin: Served, calls) -> None:
+    *_, last = standin.jobs(250, duration_s=3600)
+    job = watched(last["job_id"])
+    looks(2)
+    calls()
+    standin.end(last)
+    looks(3)
+    assert job.events == [EventType.JOB_SUCCEEDED]
+    assert calls()[0] == 0
+
+
+def test_an_answer_about_another_job_is_not_believed(watched, looks, standin: Served, deliveries_of) -> None:
+    job = watched(standin.job(duration_s=0)["job_id"])
+    standin.order("/_standin/faults", {"kind": "wrong_job_id", "times": 2})
+    looks(1)
+    assert deliveries_of() == []
+    looks(10)
+    assert job.events == [EventType.JOB_SUCCEEDED]
+
+
+def test_the_jobs_of_another_call_are_not_waited_for(runtime, registration, looks, standin: Served, deliveries_of):
+    mine, others = standin.job(duration_s=0), standin.job(duration_s=3600)
+    runtime.registrations.add(registration(request_id=mine["request_id"], job_ids=()))
+    looks(50)
+    assert [delivery.job_id for delivery in deliveries_of()] == [mine["job_id"]] != [others["job_id"]]
+
+
+def test_a_job_that_failed_is_not_waited_for_until_the_deadline(watched, looks, standin: Served) -> None:
+    job = watched(standin.job(duration_s=2, outcome="failed")["job_id"])
+    standin.order("/_standin/faults", {"kind": "error_500"})
+    standin.end({"job_id": job.job_id, "request_id": "r"}, outcome="failed")
+    looks(10)
+    assert job.events == [EventType.JOB_FAILED]
+
+
+def test_what_cph_says_of_a_failure_is_passed_on(runtime, watched, looks, standin: Served, time) -> None:
+    watched(standin.job(duration_s=0, outcome="failed", error_code="CPS.0005", error_msg="No space left.")["job_id"])
+    looks(1)
+    (begun,) = runtime.deliveries.begin(runtime.deliveries_due.claim_due(time(), 1).items, time() + SECOND)
+    about = runtime.deliveries.open(begun)[1].about
+    assert (about.error_code, about.error_msg) == ("CPS.0005", "No space left.")
+
+
+def test_a_worker_does_not_sleep_when_cph_throttles(watched, looks, standin: Served) -> None:
+    job = watched(standin.job(duration_s=0)["job_id"])
+    standin.order("/_standin/faults", {"kind": "throttle"})
+    began = monotonic()
+    looks(120)
+    assert monotonic() - began < 10
+    assert job.events == [EventType.JOB_SUCCEEDED]

@@ -1,0 +1,175 @@
+"""What each attempt is signed with and carries, and what of it is not shown again."""
+
+import base64
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from standardwebhooks import WebhookVerificationError
+
+from app.domain.delivery import DeliveryState
+from app.domain.job import Job, JobState
+from app.runtime import Runtime
+from app.settings import Settings, load
+from tests.receiver import Callback, Receiver
+
+SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
+OLD, NEW = ("whsec_" + base64.b64encode(letter * 32).decode() for letter in (b"o", b"n"))
+SEEDS = ",".join(f"{id}:{base64.b64encode(id.encode() * 32).decode()}" for id in "ab")
+
+
+@pytest.fixture
+def settings(environment: dict[str, str]) -> Settings:
+    return load(environment | {"BRIDGE_RETRY_SCHEDULE": "5,30,120", "BRIDGE_SIGNING_KEYS": SEEDS})
+
+
+@pytest.fixture
+def ended(runtime: Runtime, registration, receiver: Receiver, time) -> Any:
+    """A registration with secret OLD whose job has ended; from now on it is the time of the package that verifies."""
+
+    def make(**fields: Any) -> Any:
+        time.now = runtime.clock()
+        made = registration(
+            **{"at": time.now, "callback_url": receiver.url, "destination": "here", "secret": OLD} | fields
+        )
+        runtime.registrations.add(made)
+        (item,) = runtime.polls_due.claim_due(time.now, 1).items
+        runtime.scripts.run(runtime.watches.complete(item, Job(item.id, JobState.SUCCEEDED), time.now))
+        return made
+
+    return make
+
+
+@pytest.fixture
+def rotate(runtime: Runtime, time) -> Any:
+    def to(made: Any, secret: str, overlap: timedelta) -> None:
+        assert runtime.registrations.rotate("t", made.id, lambda found: found.rotated(secret, time(), overlap))
+
+    return to
+
+
+def signatures(callback: Callback, version: str) -> list[str]:
+    return [each for each in callback.headers["webhook-signature"].split() if each.startswith(f"{version},")]
+
+
+def test_every_attempt_of_a_rotation_carries_both_signatures_the_newest_first(
+    delivering, turn, ended, rotate, receiver: Receiver, time
+) -> None:
+    made = ended()
+    receiver.statuses = [(500, {})]
+    rotate(made, NEW, HOUR)
+    for _ in range(2):
+        turn(delivering)
+        time.now += 5.5 * SECOND
+    assert len(receiver.callbacks) == 2
+    for callback in receiver.callbacks:
+        assert callback.verified_by(OLD)
+        assert callback.verified_by(NEW)
+        newest, _ = signatures(callback, "v1")
+        alone = callback.headers | {"webhook-signature": newest}
+        assert Callback("", alone, callback.body).verified_by(NEW)
+
+
+def test_an_attempt_is_signed_by_what_is_in_force_at_its_time(
+    delivering, turn, ended, rotate, receiver: Receiver, time
+) -> None:
+    made = ended()
+    receiver.statuses = [(500, {})] * 2
+    turn(delivering)
+    rotate(made, NEW, 6 * SECOND)
+    for _ in range(2):
+        time.now += 5.5 * SECOND
+        turn(delivering)
+        time.now += 28 * SECOND
+    before, during, after = receiver.callbacks
+    assert [len(signatures(each, "v1")) for each in (before, during, after)] == [1, 2, 1]
+    assert before.verified_by(OLD)
+    assert during.verified_by(OLD)
+    assert after.verified_by(NEW)
+    for callback, secret in ((before, NEW), (after, OLD)):
+        with pytest.raises(WebhookVerificationError):
+            callback.verified_by(secret)
+
+
+def test_a_rotation_does_not_hold_up_an_attempt_under_way(
+    delivering, ended, rotate, runtime: Runtime, receiver: Receiver, time
+) -> None:
+    made = ended()
+    (begun,) = delivering.prepare(delivering.agenda.claim_due(time(), 1).items)
+    rotate(made, NEW, timedelta())
+    runtime.scripts.run_all(delivering.do(begun))
+    assert receiver.callbacks[0].verified_by(OLD)
+    found = runtime.registrations.get("t", made.id)
+    assert found is not None
+    assert (found[1].delivered, found[0].secret) == (1, NEW)
+
+
+def test_the_first_key_of_the_deployment_signs_too(delivering, turn, ended, runtime: Runtime, receiver) -> None:
+    ended()
+    turn(delivering)
+    (callback,) = receiver.callbacks
+    assert callback.verified_by(OLD)
+    (v1a,) = signatures(callback, "v1a")
+    signature = base64.b64decode(v1a.removeprefix("v1a,"))
+    signed = f"{callback.headers['webhook-id']}.{callback.headers['webhook-timestamp']}.".encode() + callback.body
+    first, second = (
+        Ed25519PublicKey.from_public_bytes(base64.b64decode(key.removeprefix("whpk_")))
+        for key in runtime.signing_keys.public.values()
+    )
+    first.verify(signature, signed)
+    with pytest.raises(InvalidSignature):
+        first.verify(signature, signed + b" ")
+    with pytest.raises(InvalidSignature):
+        second.verify(signature, signed)
+
+
+def test_the_subscribers_headers_are_on_each_attempt(delivering, turn, ended, receiver: Receiver, time) -> None:
+    ended(headers={"Authorization": "Bearer k3y", "X-Room": "ops, bridge"})
+    receiver.statuses = [(500, {})]
+    for _ in range(2):
+        turn(delivering)
+        time.now += 5.5 * SECOND
+    assert [
+        (each.headers["authorization"], each.headers["x-room"], each.headers["content-type"])
+        for each in receiver.callbacks
+    ] == [("Bearer k3y", "ops, bridge", "application/json")] * 2
+
+
+def test_what_the_receiver_repeats_of_it_is_not_kept(
+    delivering, turn, ended, rotate, runtime: Runtime, receiver: Receiver, deliveries_of
+) -> None:
+    made = ended(headers={"Authorization": "Bearer k3y-of-the-bot", "X-Pin": "1234"})
+    rotate(made, NEW, HOUR)
+    receiver.statuses = [(401, {})]
+    receiver.echoes = True
+    turn(delivering)
+    found = runtime.deliveries.get("t", deliveries_of()[0].id)
+    assert found is not None
+    kept = json.dumps(found[1], ensure_ascii=False)
+    assert "/hooks/" not in kept
+    assert kept.count("…") >= 2
+    for secret in ("k3y-of-the-bot", "1234", "s3cret", OLD.removeprefix("whsec_"), NEW.removeprefix("whsec_")):
+        assert secret not in kept
+
+
+def test_without_the_key_that_sealed_it_a_delivery_waits_for_the_operator(
+    delivering, turn, ended, runtime: Runtime, environment: dict[str, str], receiver: Receiver, time, deliveries_of
+) -> None:
+    ended()
+    without = Runtime(load(environment | {"BRIDGE_SECRET_KEYS": "other:" + base64.b64encode(bytes(32)).decode()}))
+    delivering._deliveries = without.deliveries
+    turn(delivering)
+    found = runtime.deliveries.get("t", deliveries_of()[0].id)
+    assert found is not None
+    (attempt,) = found[1]
+    assert (found[0].state, attempt["verdict"]) == (DeliveryState.PENDING, "retry")
+    assert "operator" in attempt["error"]
+    assert receiver.callbacks == []
+    delivering._deliveries = runtime.deliveries
+    time.now += 5.5 * SECOND
+    turn(delivering)
+    assert receiver.callbacks[0].verified_by(OLD)
+    without.redis.close()
