@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import yaml
@@ -13,7 +14,7 @@ from app.runtime import Runtime
 from app.settings import load
 from tests.served import Served
 
-NO_JOB = "0" * 32
+NO_JOB = uuid4().hex  # the stand-in is shared with tests that make jobs
 
 
 @pytest.fixture

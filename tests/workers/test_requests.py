@@ -1,6 +1,7 @@
 """All jobs of a request, and jobs of which a caller says whose they are."""
 
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 
@@ -214,7 +215,7 @@ def test_the_end_that_a_caller_brings_is_told_to_nobody_else(
 def test_a_job_of_a_submission_that_its_request_shows_late_is_asked_for_by_its_request_in_the_end(
     runtime: Runtime, registration, looks, standin: Served, calls, request_id: str
 ) -> None:
-    ids = [f"{number:032x}" for number in range(3)]
+    ids = [uuid4().hex for _ in range(3)]
     runtime.registrations.add(registration(*ids, request_id=request_id))
     looks(3)
     scripts = [{"job_id": id, "request_id": request_id, "duration_s": 3600} for id in ids]
