@@ -12,17 +12,19 @@ from redis import Redis
 from redis.retry import Retry
 
 from app import VERSION, logs
+from app.catalogue import FORMATS, Catalogue
 from app.clients import Clients, only_project
 from app.cph.client import CphClient
 from app.denied import denied
 from app.domain import callback_url
 from app.domain.address import AddressPolicy
 from app.domain.cadence import Cadence
-from app.domain.delivery import Schedule
+from app.domain.delivery import CHAT_LATEST, Schedule
 from app.domain.destination import lane_of
 from app.domain.errors import InvalidField, OperatorError
 from app.domain.grant import Grant
 from app.domain.registration import OPERATOR, for_operator
+from app.formats.format import Format
 from app.grants import read_grants
 from app.projects import Project, read_projects
 from app.reloading import Reloaded
@@ -44,6 +46,7 @@ from app.store.sealing import Sealer
 from app.store.tokens import SharedTokens
 from app.store.wake_ups import WakeUps
 from app.store.watches import Watches
+from app.templates import read_templates
 from app.webhooks.sender import Sender
 from app.webhooks.signing_keys import SigningKeys
 
@@ -163,7 +166,8 @@ class Runtime:
     @cached_property
     def deliveries_due(self) -> Agenda:
         """A lane for each tenant and destination."""
-        pace = Pace(rate=UNPACED, burst=1, places=self.settings.lane_places)
+        # Those that have a pace of their own are banned for one message too many: no bursts.
+        pace = Pace(rate=UNPACED, burst=0, places=self.settings.lane_places)
         return Agenda(self.scripts, DELIVER, lease=self.settings.lease, pace=pace)
 
     @cached_property
@@ -175,6 +179,20 @@ class Runtime:
     @cached_property
     def schedule(self) -> Schedule:
         return Schedule(tuple(timedelta(seconds=wait) for wait in self.settings.retry_schedule))
+
+    @cached_property
+    def chat_schedule(self) -> Schedule:
+        waits = tuple(timedelta(seconds=wait) for wait in self.settings.chat_retry_schedule)
+        return Schedule(waits, latest=CHAT_LATEST, repeats=False)
+
+    @cached_property
+    def templates(self) -> Mapping[str, Format]:
+        """By name, as the folder holds them now."""
+        return Reloaded("templates", self._read_templates, time.monotonic)
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        return Catalogue(FORMATS, self.templates)
 
     @property
     def address_policy(self) -> AddressPolicy:
@@ -227,6 +245,10 @@ class Runtime:
     def _read_grants(self) -> Mapping[str, Grant]:
         file = self.settings.grants_file
         return read_grants(file) if file else {}
+
+    def _read_templates(self) -> Mapping[str, Format]:
+        folder = self.settings.templates_dir
+        return read_templates(folder) if folder else {}
 
     def _build_policy(self, grants: tuple[Grant, ...]) -> AddressPolicy:
         return AddressPolicy(

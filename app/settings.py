@@ -149,6 +149,21 @@ class Settings(BaseModel):
     )
     """Waits before the 2nd, 3rd, … attempt, in seconds."""
 
+    chat_retry_schedule: Annotated[tuple[PositiveSeconds, ...], CommaSeparated] = (30, 120, 600, 1_800)
+    """The same for messages that people read; whatever it says, none is sent again after an hour."""
+
+    link: str | None = None
+    """URL of a page about what a message tells, with `{job_id}` and the like in it; for registrations without one."""
+
+    templates_dir: Path | None = None
+    """Folder with templates for callbacks: `<name>.json.j2`, and beside it perhaps `<name>.yaml`."""
+
+    cloudevents_handshake: bool = False
+    """Whether receivers of `cloudevents` must first allow it (OPTIONS, as the specification for web hooks says)."""
+
+    cloudevents_origin: str | None = None
+    """Whom receivers then see asking: the bridge's own host name, e.g. `bridge.example`."""
+
     lane_places: int = Field(default=16, ge=1)
     """Most attempts at once to one destination."""
 
@@ -205,6 +220,12 @@ class Settings(BaseModel):
     def _operator_can_verify(self) -> Self:
         if bool(self.operator_url) != bool(self.operator_secret):
             raise ValueError("BRIDGE_OPERATOR_URL and BRIDGE_OPERATOR_SECRET need each other")
+        return self
+
+    @model_validator(mode="after")
+    def _handshake_names_us(self) -> Self:
+        if self.cloudevents_handshake and not self.cloudevents_origin:
+            raise ValueError("BRIDGE_CLOUDEVENTS_HANDSHAKE needs BRIDGE_CLOUDEVENTS_ORIGIN")
         return self
 
     @model_validator(mode="after")

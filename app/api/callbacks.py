@@ -10,18 +10,20 @@ from flask import Response
 from pydantic import BaseModel, ConfigDict, Field
 from werkzeug.exceptions import TooManyRequests
 
+from app.api import look
 from app.api.access import tenant
 from app.api.deliveries import AttemptView
-from app.api.fields import GivenSecret
+from app.api.fields import FormatName, GivenLink, GivenSecret
 from app.api.idempotency import IdempotencyHeader, once
-from app.api.registration_models import Format
 from app.api.routes import Routes, json_answer
+from app.catalogue import AUTO
 from app.domain import callback_url, headers
 from app.domain.event import Event
 from app.domain.ids import RANDOM_BITS, new_id
-from app.domain.signature import FRESH_SECRET_BYTES, PREFIX, by_secret, new_secret
+from app.domain.signature import PREFIX, by_secret
 from app.domain.times import to_ms
 from app.domain.verdict import Verdict
+from app.formats.format import Language, Wishes
 from app.runtime import Runtime
 from app.webhooks import callback
 from app.webhooks.callback import Subscriber
@@ -33,8 +35,10 @@ class CallbackTestRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     callback_url: str
-    format: Format = "auto"
-    secret: GivenSecret | None = Field(None, description="`whsec_` + base64 of 24 to 64 bytes; made when left out.")
+    format: FormatName = AUTO
+    language: Language = Language.EN
+    link: GivenLink | None = None
+    secret: GivenSecret | None = None
     headers: dict[str, str] = Field({}, description="At most 20 more request headers.")
 
 
@@ -60,13 +64,16 @@ class CallbackViews:
         return json_answer(once(self._runtime.claims, header, lambda: self._tested(body)))
 
     def _tested(self, body: CallbackTestRequest) -> str:
-        callback_url.parse(body.callback_url, self._runtime.address_policy, tenant())
+        url = callback_url.parse(body.callback_url, self._runtime.address_policy, tenant())
         headers.check(body.headers)
-        secret = body.secret or new_secret(secrets.token_bytes(FRESH_SECRET_BYTES))
+        form = look.chosen(self._runtime.catalogue, body.format, url)
+        secret = look.checked_secret(form, url, body.secret)
+        link = body.link or self._runtime.settings.link
         subscriber = Subscriber(
             tenant=tenant(),
-            url=body.callback_url,
-            signers=(by_secret(secret), *self._runtime.signing_keys.signers),
+            format=form,
+            wishes=Wishes(url.raw, None if form.machine else body.secret, body.language, link),
+            signers=(by_secret(secret), *self._runtime.signing_keys.signers) if form.machine else (),
             headers=body.headers,
             hidden=(secret.removeprefix(PREFIX),),
         )
@@ -74,7 +81,7 @@ class CallbackViews:
             tested = self._send(subscriber)
         if tested.verdict is Verdict.DELIVERED:
             self._runtime.scripts.run(self._runtime.gone_urls.remove(tenant(), body.callback_url))
-        made = None if body.secret else secret
+        made = None if body.secret else secret or None
         return tested.model_copy(update={"secret": made}).model_dump_json()
 
     def _send(self, subscriber: Subscriber) -> CallbackTested:
@@ -87,7 +94,9 @@ class CallbackViews:
             observed_at=now,
             metadata={},
         )
-        attempt = callback.send(self._runtime.sender, subscriber, event, number=FIRST, now=now, deadline=self._deadline)
+        attempt = callback.send(
+            self._runtime.sender, subscriber, [event], number=FIRST, now=now, deadline=self._deadline
+        )
         return CallbackTested.of(callback.line(attempt, FIRST, now) | {"event_id": event.id, "secret": None})
 
     @contextmanager

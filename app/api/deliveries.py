@@ -67,7 +67,9 @@ class AttemptView(BaseModel):
     timings: dict[str, float] = Field({}, description="Where the time went, as far as it came.")
     verdict: Verdict
     status_code: int | None = None
-    error: str | None = None
+    error: str | None = Field(None, description="Why there is no answer, if there is none.")
+    said: str | None = Field(None, description="What the answer means, in words, where its status does not say it all.")
+    digest: list[str] | None = Field(None, description="Ids of all events of the message, if it told of several.")
     response_excerpt: str | None = None
     next_at: PreciseMoment | None = None
 

@@ -34,7 +34,8 @@ class DestinationError(BaseModel):
 
 class DestinationView(BaseModel):
     id: str
-    destination: str = Field(description="Scheme, host and port.")
+    destination: str = Field(description="Scheme, host and port; of a bot also which.")
+    format: str | None = Field(description="Of a bot: the format of its messages.")
     state: DestinationState = Field(description="`paused` and `disabled` hold their deliveries until `resume`.")
     held_since: Moment | None
     breaker: Breaker = Field(description="`open`: nothing is tried before `next_try_at`; `half_open`: one at a time.")
@@ -53,6 +54,7 @@ class DestinationView(BaseModel):
         return cls(
             id=destination.id,
             destination=destination.address,
+            format=destination.format,
             state=destination.state,
             held_since=destination.held_since,
             breaker=destination.breaker(now),

@@ -8,9 +8,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
-from app.domain.signature import secret_bytes
+from app.catalogue import AUTO, FORMATS, TEMPLATE
 from app.domain.times import rfc3339
 
+BUILT_IN = [each.name for each in FORMATS]
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 DATE_TIME = WithJsonSchema({"type": "string", "format": "date-time"})
 
@@ -25,16 +26,33 @@ def _refuse_other_spellings(text: str) -> str:
     return text
 
 
-def _is_secret(secret: str) -> str:
-    secret_bytes(secret)
-    return secret
+def _is_link(link: str) -> str:
+    return link
 
 
 Moment = Annotated[datetime, PlainSerializer(rfc3339), DATE_TIME]
 PreciseMoment = Annotated[datetime, PlainSerializer(_to_the_millisecond), DATE_TIME]
 GivenMoment = Annotated[AwareDatetime, BeforeValidator(_refuse_other_spellings), DATE_TIME]
 GivenSecret = Annotated[
-    str, AfterValidator(_is_secret), Field(description="`whsec_` + base64 of 24 to 64 bytes; made when left out.")
+    str,
+    Field(
+        min_length=1,
+        max_length=256,
+        description="`whsec_` + base64 of 24 to 64 bytes, made when left out; of chat formats the bot's own, if any.",
+    ),
+]
+GivenLink = Annotated[
+    str,
+    AfterValidator(_is_link),
+    Field(max_length=1024, description="URL of a page about what is told, with `{job_id}` and the like in it."),
+]
+FormatName = Annotated[
+    str,
+    Field(
+        max_length=80,
+        description="`auto`: chat services by their host, else `standard`.",
+        json_schema_extra={"anyOf": [{"enum": [AUTO, *BUILT_IN]}, {"pattern": f"^{TEMPLATE}"}]},
+    ),
 ]
 Limit = Annotated[int, Field(ge=1, le=200)]
 

@@ -3,19 +3,22 @@
 import json
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from app.api.fields import GivenSecret, Limit, Moment, RegistrationCursor, encode_cursor
+from app.api.fields import FormatName, GivenLink, GivenSecret, Limit, Moment, RegistrationCursor, encode_cursor
 from app.api.idempotency import IdempotencyHeader
+from app.catalogue import AUTO
 from app.domain.callback_url import CallbackUrl
+from app.domain.destination import origin_of
 from app.domain.event import EventType
 from app.domain.headers import MOST
 from app.domain.job import JobState
 from app.domain.registration import Notify, Progress, Registration, RegistrationState
 from app.domain.verdict import Verdict
+from app.formats.format import Language
 
 METADATA_BYTES = 4096
 DEADLINE_S = 7_200
@@ -42,7 +45,6 @@ def _well_formed(traceparent: str) -> str | None:
 
 # Of requests as well. CPH's ids have 32 or 36 characters; nothing says that they will stay so.
 JobId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
-Format = Literal["auto", "standard"]
 Events = Annotated[list[EventType], Field(min_length=1, json_schema_extra={"uniqueItems": True})]
 
 
@@ -57,7 +59,9 @@ class RegistrationRequest(BaseModel):
     request_id: JobId | None = Field(None, description="All jobs of this CPH request.")
     submission: dict[str, Any] | None = Field(None, description="CPH's answer to an asynchronous call, as it came.")
     project: str | None = Field(None, description="May be left out when there is just one.")
-    format: Format = "auto"
+    format: FormatName = AUTO
+    language: Language = Language.EN
+    link: GivenLink | None = None
     events: Annotated[Events, AfterValidator(_each_once)] = list(EventType)
     notify: Notify = Notify.EACH
     secret: GivenSecret | None = None
@@ -119,7 +123,9 @@ class RegistrationView(BaseModel):
     id: str
     state: RegistrationState
     project: str
-    format: Literal["standard"] = "standard"
+    format: str
+    language: Language
+    link: str | None
     notify: Notify
     callback_url: str = Field(description="Masked.")
     callback_gone: bool = Field(description="It has answered 410: it is not called any more.")
@@ -140,8 +146,11 @@ class RegistrationView(BaseModel):
             id=registration.id,
             state=progress.state,
             project=registration.project,
+            format=registration.format,
+            language=Language(registration.language),
+            link=registration.link,
             notify=registration.notify,
-            callback_url=_masked(registration) if progress.opened else f"{registration.destination}/…",
+            callback_url=_masked(registration) if progress.opened else f"{origin_of(registration.destination)}/…",
             callback_gone=progress.gone,
             callback_verified=None if progress.tested is None else progress.tested is Verdict.DELIVERED,
             callback_verdict=progress.tested,
@@ -158,7 +167,10 @@ class RegistrationView(BaseModel):
 
 
 class RegistrationCreated(RegistrationView):
-    secret: str = Field(description="Shown this once.")
+    secret: str | None = Field(None, description="Shown this once; of chat formats only where the bot has one.")
+
+    def as_answer(self) -> str:
+        return self.model_dump_json(exclude=None if self.secret else {"secret"})
 
 
 class RegistrationPage(BaseModel):
@@ -185,6 +197,6 @@ def _jobs(registration: Registration, progress: Progress) -> Iterator[RefusedJob
 
 def _masked(registration: Registration) -> str:
     """Not parsed anew: the policy may have become stricter since."""
-    origin = urlsplit(registration.destination)
+    origin = urlsplit(origin_of(registration.destination))
     host, port = origin.hostname or "", origin.port or 0
     return CallbackUrl(registration.callback_url, origin.scheme, host, port).masked

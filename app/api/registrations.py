@@ -10,6 +10,7 @@ from flask import Response
 from werkzeug.exceptions import NotFound
 
 from app import logs
+from app.api import look
 from app.api.access import tenant
 from app.api.idempotency import first_answer
 from app.api.registration_models import (
@@ -28,7 +29,6 @@ from app.domain.errors import InvalidField
 from app.domain.ids import RANDOM_BITS, new_id
 from app.domain.job import JobState
 from app.domain.registration import Progress, Registration, RegistrationState
-from app.domain.signature import FRESH_SECRET_BYTES, new_secret
 from app.domain.times import from_ms, to_ms
 from app.runtime import Runtime
 
@@ -57,8 +57,9 @@ class RegistrationViews:
         jobs |= {job.job_id: job.state for job in registration.ended if job.job_id}
         progress = Progress(state=RegistrationState.WATCHING, jobs=jobs)
         # Before it is taken: with an Idempotency-Key the answer is kept along with it.
-        answer = RegistrationCreated.of(registration, progress, secret=registration.secret).model_dump_json()
-        earlier = self._registrations.add(registration, header.of(answer))
+        answer = RegistrationCreated.of(registration, progress, secret=registration.secret).as_answer()
+        rate = self._runtime.catalogue.rate(registration.format)
+        earlier = self._registrations.add(registration, header.of(answer), rate=rate)
         if earlier is None:
             return _created(registration.id, answer)
         answer = first_answer(earlier)
@@ -93,6 +94,7 @@ class RegistrationViews:
         now = from_ms(to_ms(self._runtime.clock()))
         url = callback_url.parse(body.callback_url, self._runtime.address_policy, tenant())
         headers.check(body.headers)
+        form = look.chosen(self._runtime.catalogue, body.format, url)
         target = _target(body)
         registration = Registration(
             id=new_id("reg", to_ms(now), secrets.randbits(RANDOM_BITS)),
@@ -100,8 +102,8 @@ class RegistrationViews:
             project=self._project(body.project),
             job_ids=target.job_ids,
             callback_url=url.raw,
-            destination=url.origin,
-            secret=body.secret or new_secret(secrets.token_bytes(FRESH_SECRET_BYTES)),
+            destination=look.destination(form, url),
+            secret=look.checked_secret(form, url, body.secret),
             events=tuple(body.events),
             metadata=body.metadata,
             created_at=now,
@@ -112,6 +114,9 @@ class RegistrationViews:
             ended=target.ended,
             headers=body.headers,
             verify=body.verify,
+            format=form.name,
+            language=body.language,
+            link=body.link,
         )
         if not registration.told_of:
             raise InvalidField("/events", f"none of them is sent with notify={body.notify}", EVENTS_HINT)

@@ -1,18 +1,21 @@
 """/v1/registrations/{id}/rotate-secret: another secret, while the earlier ones still sign for a while."""
 
-import secrets
 from datetime import timedelta
 
 from flask import Response
 from pydantic import BaseModel, ConfigDict, Field
 from werkzeug.exceptions import NotFound
 
+from app.api import look
 from app.api.access import tenant
 from app.api.fields import GivenSecret, Moment
 from app.api.idempotency import IdempotencyHeader, first_answer
 from app.api.registration_models import RegistrationPath
 from app.api.routes import Routes, json_answer
-from app.domain.signature import FRESH_SECRET_BYTES, new_secret
+from app.domain import callback_url
+from app.domain.destination import is_bot
+from app.domain.errors import InvalidField
+from app.domain.registration import Registration
 from app.domain.times import from_ms, to_ms
 from app.runtime import Runtime
 from app.store.idempotency import Repeated
@@ -46,11 +49,25 @@ class RotationViews:
         """Give a registration another secret."""
         now = from_ms(to_ms(self._runtime.clock()))  # as it is kept
         overlap = timedelta(seconds=body.overlap_s)
-        secret = body.secret or new_secret(secrets.token_bytes(FRESH_SECRET_BYTES))
+        known = self._runtime.registrations.get(tenant(), path.id)
+        if known is None:
+            raise NotFound
+        secret = self._new_secret(known[0], body.secret)
+        if is_bot(known[0].destination):
+            overlap = timedelta()  # its service knows one, and would take no other
         answer = Rotated(id=path.id, secret=secret, earlier_until=now + overlap).model_dump_json()
-        done = self._runtime.registrations.rotate(
+        done = self._runtime.registrations.change(
             tenant(), path.id, lambda registration: registration.rotated(secret, now, overlap), header.of(answer)
         )
         if done is None:
             raise NotFound
         return json_answer(first_answer(done) if isinstance(done, Repeated) else answer)
+
+    def _new_secret(self, registration: Registration, given: str | None) -> str:
+        form = self._runtime.catalogue.find(registration.format)
+        if form is None or form.machine:
+            return look.machine_secret(given)
+        if given is None:
+            raise InvalidField(look.SECRET, "is missing: it is made where the bot is", "give the bot's new one")
+        url = callback_url.parse(registration.callback_url, self._runtime.address_policy, tenant())
+        return look.checked_secret(form, url, given)

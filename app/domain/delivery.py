@@ -8,6 +8,8 @@ from app.domain.verdict import Verdict
 
 SPREAD = 0.1  # a wait is up to this share longer, never shorter
 REFUSED_TRIES = 3
+CHAT_LATEST = timedelta(hours=1)
+DOUBTFUL_TRIES = 2  # where repeats are not dropped
 
 
 class DeliveryState(StrEnum):
@@ -27,6 +29,8 @@ class Death(StrEnum):
     GONE_BEFORE = "gone_before"
     GIVEN_UP = "given_up"
     DROPPED = "dropped"
+    DOUBTFUL = "doubtful"
+    LATE = "late"
 
     @property
     def words(self) -> str:
@@ -40,14 +44,21 @@ WORDS = {
     Death.GONE_BEFORE: "its URL has answered 410; not called again until a test call or a new registration succeeds",
     Death.GIVEN_UP: "workers ended in the middle of every try",
     Death.DROPPED: "dropped with all that its destination held",
+    Death.DOUBTFUL: "it may have arrived, but nobody said so; once more, and people might read it twice",
+    Death.LATE: "no try has arrived in time, and people are not told of what is old",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """waits: before the 2nd, 3rd, … attempt. There is one attempt more than there are waits."""
+    """waits: before the 2nd, 3rd, … attempt. There is one attempt more than there are waits.
+
+    latest: how long after it began something may be sent again. repeats: its receivers drop what comes twice.
+    """
 
     waits: tuple[timedelta, ...]
+    latest: timedelta | None = None
+    repeats: bool = True
 
     @property
     def attempts(self) -> int:
@@ -64,11 +75,13 @@ class Try:
     """An attempt as the schedule counts it: from 1, and anew when a delivery is delivered again.
 
     began: when the schedule began. refused: how many tries before this one were refused.
+    doubtful: how many may have arrived although nobody said so; counted only where repeats are not dropped.
     """
 
     number: int
     began: datetime
     refused: int = 0
+    doubtful: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +91,17 @@ class Next:
     state: DeliveryState
     due: datetime | None = None
     death: Death | None = None
+
+
+def over_before(tried: Try, schedule: Schedule, now: datetime) -> Death | None:
+    """Why it is not even sent this time."""
+    if tried.number > schedule.attempts:
+        return Death.GIVEN_UP
+    if not schedule.repeats and tried.doubtful >= DOUBTFUL_TRIES:
+        return Death.DOUBTFUL
+    if tried.number > 1 and schedule.latest and now > tried.began + schedule.latest:
+        return Death.LATE
+    return None
 
 
 def after(
@@ -97,7 +121,10 @@ def after(
     wait = schedule.waits[tried.number - 1] * (1 + SPREAD * spread)
     life_left = tried.began + schedule.life - now
     floor = min(retry_after or timedelta(), life_left)
-    return Next(DeliveryState.PENDING, now + max(wait, floor))
+    due = now + max(wait, floor)
+    if schedule.latest and due > tried.began + schedule.latest:
+        return Next(DeliveryState.DEAD, death=Death.LATE)
+    return Next(DeliveryState.PENDING, due)
 
 
 def _death(tried: Try, verdict: Verdict, schedule: Schedule) -> Death | None:
@@ -106,4 +133,6 @@ def _death(tried: Try, verdict: Verdict, schedule: Schedule) -> Death | None:
     # Only refusals count: a gateway that says 404 for a moment, after hours of 503, is no reason to give up.
     if verdict is Verdict.REFUSED and tried.refused + 1 >= REFUSED_TRIES:
         return Death.REFUSED
+    if not schedule.repeats and tried.doubtful:
+        return Death.DOUBTFUL
     return Death.TRIES if tried.number >= schedule.attempts else None

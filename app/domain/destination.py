@@ -1,4 +1,5 @@
-"""A destination: where callbacks go (scheme, host and port), what attempts tell of it, and how it fares."""
+"""A destination: where callbacks go (scheme, host and port; in a chat service the bot), what attempts tell of it, and
+how it fares."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,6 +17,32 @@ PAUSES = pauses(timedelta(seconds=5), timedelta(minutes=5))
 # Longer than a long weekend, and than one delivery is tried for (two days).
 DISABLED_AFTER = timedelta(days=5)
 SLOW = 0.5  # of the deadline: whoever needs longer has too much to do, or will soon
+LONGEST_PAUSE_OF_A_BOT = timedelta(hours=1)  # as long as people are told of anything at all
+BOT = "#"  # in no origin
+BOT_DIGITS = 12
+
+
+def bot_at(origin: str, format_name: str, bot: str) -> str:
+    """The destination of a chat message: `https://oapi.dingtalk.com:443#dingtalk-9f3a12bc44d0`.
+
+    bot: what beside the origin tells it from others, often its credential; '' if that is the origin alone.
+    """
+    digest = f"-{sha256(bot.encode()).hexdigest()[:BOT_DIGITS]}" if bot else ""
+    return f"{origin}{BOT}{format_name}{digest}"
+
+
+def is_bot(destination: str) -> bool:
+    return BOT in destination
+
+
+def origin_of(destination: str) -> str:
+    """Scheme, host and port."""
+    return destination.partition(BOT)[0]
+
+
+def format_of(destination: str) -> str | None:
+    """Name of the chat format, None where machines are told."""
+    return destination.partition(BOT)[2].partition("-")[0] or None
 
 
 def lane_of(tenant: str, destination: str) -> str:
@@ -49,13 +76,18 @@ def sign(
     took: timedelta,
     deadline: timedelta,
     retry_after: timedelta | None,
+    crowded: bool = False,
+    is_bot: bool = False,
 ) -> Sign | None:
-    """None if it was never reached. Whoever refuses one URL, or is gone from it, may well be there for others."""
+    """None if it was never reached. Whoever refuses one URL, or is gone from it, may well be there for others.
+
+    crowded: it said so otherwise than by its status.
+    """
     if verdict is Verdict.REFUSED and status_code is None:
         return None
-    crowded = status_code == TOO_MANY_REQUESTS or took >= deadline * SLOW
-    # What is asked for on behalf of one URL must not silence the others for days.
-    pause = min(retry_after or timedelta(), PAUSES[-1])
+    crowded = crowded or status_code == TOO_MANY_REQUESTS or took >= deadline * SLOW
+    # What is asked for on behalf of one URL must not silence the others for days; a bot has no others.
+    pause = min(retry_after or timedelta(), LONGEST_PAUSE_OF_A_BOT if is_bot else PAUSES[-1])
     return Sign(answered=verdict is not Verdict.RETRY, crowded=crowded, pause=pause)
 
 
@@ -98,6 +130,10 @@ class Destination:
     @property
     def address(self) -> str:
         return split_lane(self.lane)[1]
+
+    @property
+    def format(self) -> str | None:
+        return format_of(self.address)
 
     @property
     def state(self) -> DestinationState:

@@ -46,10 +46,12 @@ class EarlierSecret:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What a caller asked for; nothing of it changes but the secret. Never log what a repr of it leaves out.
+    """What a caller asked for; nothing of it changes but the secret, and the URL where a chat service says so.
+    Never log what a repr of it leaves out.
 
     request_id: CPH's request that the jobs belong to, if the caller named one; without any jobs beside it: all of them.
     ended: jobs whose end the caller has brought along. verify: the callback is tried at once.
+    secret: of chat formats the bot's own, '' if it has none. format, language, link: how people are told; see formats/.
     """
 
     id: str
@@ -57,7 +59,7 @@ class Registration:
     project: str
     job_ids: tuple[str, ...]
     callback_url: str = field(repr=False)
-    destination: str  # scheme, host and port: what shares a lane
+    destination: str  # what shares a lane (domain/destination.py)
     secret: str = field(repr=False)
     events: tuple[EventType, ...]
     metadata: Mapping[str, Any]
@@ -68,11 +70,14 @@ class Registration:
     request_id: str | None = None
     ended: tuple[Job, ...] = ()
     verify: bool = False
+    format: str = "standard"
+    language: str = "en"
+    link: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     earlier_secrets: tuple[EarlierSecret, ...] = ()  # newest first
 
     def secrets_at(self, now: datetime) -> tuple[str, ...]:
-        """Those that sign then, newest first."""
+        """Those that sign then, newest first. Not for chat formats, whose secret signs nothing beside the message."""
         return (self.secret, *(earlier.secret for earlier in self.earlier_secrets if now < earlier.until))
 
     def rotated(self, secret: str, now: datetime, overlap: timedelta) -> Self:
@@ -86,6 +91,12 @@ class Registration:
             hint = "0 ends all earlier ones at once"
             raise InvalidField("/overlap_s", f"{MOST_SECRETS} secrets sign already, and no more may", hint)
         return replace(self, secret=secret, earlier_secrets=kept)
+
+    @property
+    def look(self) -> tuple[object, ...]:
+        """Those alike in this can be told of together, in one message."""
+        headers = tuple(sorted(self.headers.items()))
+        return self.callback_url, self.secret, headers, self.format, self.language, self.link
 
     @property
     def credentials(self) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -34,6 +34,7 @@ class Begun:
     tried: Try
     some_gone: bool  # of the tenant's URLs
     facts: tuple[str, ...]  # for `Deliveries.open`
+    along: tuple["Begun", ...] = ()  # in the same message, as far as it can be
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,15 @@ class Deliveries:
         answers = self._scripts.run_all(calls)
         return [_begun(item, permit_until, answer) for item, answer in zip(claimed, answers, strict=True) if answer]
 
+    def gather(self, begun: Sequence[Begun], most: Callable[[Begun], int], now: datetime) -> list[Begun]:
+        """Each with what else is due where it goes, up to `most` in all; one round trip for those that may take any."""
+        eager = [item for item in begun if most(item) > 1]
+        if not eager:
+            return list(begun)
+        answers = self._scripts.run_all(_gather(item, most(item) - 1, now) for item in eager)
+        along = {item.claimed.id: _along(item, answer) for item, answer in zip(eager, answers, strict=True)}
+        return [replace(item, along=along.get(item.claimed.id, ())) for item in begun]
+
     def open(self, begun: Begun) -> tuple[Registration, Event]:
         """What to tell whom. OperatorError if the key that sealed it is missing."""
         registration_id, record, end, snapshot, observed, project = begun.facts
@@ -92,13 +102,15 @@ class Deliveries:
     def record(
         self,
         claimed: Claimed,
-        verdict: Verdict,
+        verdict: Verdict | None,
         follows: Next,
         line: Mapping[str, Any] | None,
         news: News | None = None,
+        *,
+        in_doubt: bool = False,
     ) -> Call:
         """The attempt is over: its line for the log, None if nothing was sent after all; what follows; news of where it
-        went.
+        went. verdict: None if it says nothing of the URL. in_doubt: it may have arrived although nobody said so.
         """
         settled = (
             claimed.id,
@@ -108,12 +120,22 @@ class Deliveries:
             to_ms(follows.due) if follows.due else "",
             to_json(line) if line else "",
             self._keep_s,
-            verdict,
+            verdict or "",
             follows.death or "",
+            1 if in_doubt else "",
         )
         if news is None:
             return Call("record_attempt", settled)
         return Call("record_attempt", (*settled, to_ms(news.now), news.told), news.heard)
+
+    def move(self, registration: Registration, url: str) -> None:
+        """Its messages go there from now on. At once; somebody else may have changed it in between."""
+
+        def moved(found: Registration) -> Registration:
+            still_there = found.callback_url == registration.callback_url
+            return replace(found, callback_url=url) if still_there else found
+
+        self._registrations.change(registration.tenant, registration.id, moved)
 
     def redeliver(self, tenant: str, id: str, now: datetime) -> DeliveryState | None:
         """PENDING if it is sent once more, CANCELLED if nothing is; None if the tenant has no such delivery."""
@@ -201,9 +223,19 @@ def _bounds(since: datetime | None, until: datetime | None) -> tuple[str, str]:
 
 
 def _begun(item: Claimed, permit_until: datetime, answer: Sequence[Any]) -> Begun:
-    number, spent, refused, began, gone, *facts = answer
-    tried = Try(number - int(spent), from_ms(int(began)), int(refused))
+    number, spent, refused, began, doubtful, gone, *facts = answer
+    tried = Try(number - int(spent), from_ms(int(began)), int(refused), int(doubtful))
     return Begun(item, permit_until, number, tried, bool(gone), tuple(facts))
+
+
+def _gather(leader: Begun, most: int, now: datetime) -> Call:
+    claimed = leader.claimed
+    arguments = (claimed.id, claimed.lane, claimed.fence, to_ms(leader.permit_until), to_ms(now), most)
+    return Call("gather", arguments)
+
+
+def _along(leader: Begun, answers: Sequence[Sequence[Any]]) -> tuple[Begun, ...]:
+    return tuple(_begun(replace(leader.claimed, id=id), leader.permit_until, answer) for id, *answer in answers)
 
 
 def _about(end: str, values: Any) -> Job | Group | DestinationChange | None:

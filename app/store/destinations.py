@@ -65,11 +65,11 @@ class Destinations:
             "lane": operator.lane,
         }
 
-    def told(self, sign: Sign, why: str, started: datetime) -> str:
-        """JSON for `News`. why: in words, if it was not answered as it should be."""
+    def told(self, sign: Sign, why: str, started: datetime, *, is_bot: bool = False) -> str:
+        """JSON for `News`. why: in words, if it was not answered as it should be. is_bot: it takes one at a time."""
         told: dict[str, Any] = {
             "started": to_ms(started),
-            "places": self._places,
+            "places": 1 if is_bot else self._places,
             "answered": sign.answered,
             "crowded": sign.crowded,
         }
@@ -144,7 +144,7 @@ class Destinations:
             failure=fields.get("failure"),
             refused="refusals" in fields,
             not_before=not_before,
-            places=1 if "refusals" in fields else int(fields.get("places", self._places)),
+            places=1 if "refusals" in fields else int(fields.get("places") or fields.get("most") or self._places),
             deliveries=due + leased,
         )
 

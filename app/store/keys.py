@@ -58,8 +58,9 @@ def request(project: str, id: str) -> str:
 def delivery(id: str) -> str:
     """Hash: registration, tenant, lane (domain/destination.py), job_id ('' for all jobs of the registration), end (the
     job's state, `finished`, `test`, or what befell a destination), about (JSON), observed, created, next (ms); state,
-    attempts; of these, spent before the schedule began anew, and when it began (ms); refused since; death: why it is
-    dead; again: when (ms) the schedule begins anew."""
+    attempts; of these, spent before the schedule began anew, and when it began (ms); refused since; doubts: how
+    many attempts, of a chat message, may have arrived although nobody said so; death: why it is dead; again: when (ms)
+    the schedule begins anew."""
     return f"cph:dlv:{id}"
 
 
@@ -105,7 +106,8 @@ def leased(agenda: str, lane: str) -> str:
 def lane(agenda: str, lane: str) -> str:
     """Hash: not_before (ms); tokens, stamp (ms) of the bucket; learned, learned_at (ms) from being throttled;
     passed: how often in a row what has a patience has been passed by what has none; while the other side refuses us:
-    refusals (in a row), refused_since, refused_at (ms, the last); rate, places where they are the lane's own.
+    refusals (in a row), refused_since, refused_at (ms, the last); rate, places where they are the lane's own; most: the
+    most places it may have, where that is its own.
     Of a destination also: held (ms, since when nothing is handed out), held_why (`paused` or `disabled`); failures
     (in a row), failing_since, answered, failed (ms), failure (words, of the last); halved_at (ms, its places), run (of
     answers since they were changed); redelivery: behind those of many redelivered at once (ms)."""

@@ -1,4 +1,4 @@
-"""Registrations: taken, looked at, given another secret, cancelled."""
+"""Registrations: taken, looked at, given another secret or URL, cancelled."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -38,6 +38,9 @@ USUAL: Mapping[str, Any] = {
     "request_id": None,
     "ended": [],
     "verify": False,
+    "format": "standard",
+    "language": "en",
+    "link": None,
 }
 EACH_JOB = tuple(event for event in EventType if event is not EventType.GROUP_FINISHED)
 
@@ -55,8 +58,13 @@ class Registrations:
         self._keep_s = int(retention.total_seconds())
         self._longest_life = LONGEST_WATCHED_AND_TRIED + retention
 
-    def add(self, registration: Registration, idempotency: Idempotency | None = None) -> Repeated | None:
-        """None if it was taken; once this returns it is in Redis, with its watches."""
+    def add(
+        self, registration: Registration, idempotency: Idempotency | None = None, *, rate: float | None = None
+    ) -> Repeated | None:
+        """None if it was taken; once this returns it is in Redis, with its watches.
+
+        rate: messages a second, one at a time, that its destination bears, if that is known.
+        """
         earlier = self._scripts.run(
             Call(
                 "register",
@@ -75,6 +83,7 @@ class Registrations:
                     registration.operation or "",
                     registration.request_id or "",
                     int(registration.verify),
+                    rate or "",
                     len(registration.job_ids),
                     *registration.job_ids,
                     *_ended(registration),
@@ -107,14 +116,14 @@ class Registrations:
             cursor = ids[-1]
         return found, cursor
 
-    def rotate(
+    def change(
         self,
         tenant: str,
         id: str,
-        rotated: Callable[[Registration], Registration],
+        changed: Callable[[Registration], Registration],
         idempotency: Idempotency | None = None,
     ) -> Registration | Repeated | None:
-        """The registration with its secrets from now on; None if the tenant has no such registration."""
+        """The registration with what is secret of it from now on; None if the tenant has no such registration."""
         key = keys.registration(id)
         while True:
             pipeline = self._redis.pipeline(transaction=False)
@@ -127,7 +136,7 @@ class Registrations:
                 return None
             if idempotency and earlier:
                 return self._answers.repeated(tenant, idempotency, earlier)
-            after = rotated(self.parse(id, record, project=project, lane=lane))
+            after = changed(self.parse(id, record, project=project, lane=lane))
             anew = to_json(json.loads(record) | {"sealed": self._sealed(after)})
             call = Call("rewrite", (key, record, anew, *self._answers.arguments(tenant, idempotency)))
             if self._scripts.run(call):
@@ -153,6 +162,9 @@ class Registrations:
             "request_id": registration.request_id,
             "ended": [job.as_dict() for job in registration.ended],
             "verify": registration.verify,
+            "format": registration.format,
+            "language": registration.language,
+            "link": registration.link,
         }
         fields = {
             "sealed": self._sealed(registration),
@@ -237,6 +249,9 @@ def _registration(
         request_id=fields["request_id"],
         ended=tuple(Job.from_dict(job) for job in fields["ended"]),
         verify=fields["verify"],
+        format=fields["format"],
+        language=fields["language"],
+        link=fields["link"],
         **secrets,
     )
 

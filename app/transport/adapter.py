@@ -52,6 +52,7 @@ class _PlainConnection(HTTPConnection):
     def send(self, data: Any) -> None:
         # Sent by itself, the body would cost a second system call and a second packet: a sixth of the whole call.
         super().send(data + self._body)
+        current.call.watch.sent = monotonic()
 
     @property
     def is_connected(self) -> bool:

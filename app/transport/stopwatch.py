@@ -36,6 +36,7 @@ class Stopwatch:
     looked_up: float | None = None
     connected: float | None = None
     secured: float | None = None
+    sent: float | None = None
     first_byte: float | None = None
 
     def open(self) -> None:

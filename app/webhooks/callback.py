@@ -1,8 +1,8 @@
-"""A callback: the request that tells a subscriber of an event, and the line about it in the log of attempts."""
+"""A callback: the request that tells a subscriber of events, and the line about it in the log of attempts."""
 
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,40 +11,54 @@ from app.domain.event import Event
 from app.domain.ids import RANDOM_BITS, new_id
 from app.domain.signature import Signer
 from app.domain.times import to_ms
-from app.formats import standard
+from app.formats.format import Format, Wishes
 from app.webhooks.sender import Attempt, Sender
 
 
 @dataclass(frozen=True, slots=True)
 class Subscriber:
-    """Whom to call. headers: more of them, which the caller of the API wants.
+    """Whom to call, and how. headers: more of them, which the caller of the API wants.
 
     hidden: what the excerpt of an answer must not show, beside what was sent.
     """
 
     tenant: str
-    url: str = field(repr=False)
+    format: Format
+    wishes: Wishes
     signers: tuple[Signer, ...] = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     hidden: tuple[str, ...] = field(repr=False)
 
 
 def send(
-    sender: Sender, subscriber: Subscriber, event: Event, *, number: int, now: datetime, deadline: timedelta
+    sender: Sender, subscriber: Subscriber, events: Sequence[Event], *, number: int, now: datetime, deadline: timedelta
 ) -> Attempt:
-    """number: of the attempt, from 1."""
-    body = standard.render(event)
-    headers = {
-        **subscriber.headers,
-        "Content-Type": standard.CONTENT_TYPE,
-        "Bridge-Attempt": str(number),
-        **signature.headers(subscriber.signers, event.id, now, body),
-    }
+    """One message about all of the events. number: of the attempt, from 1.
+
+    Where the service names another URL, it is sent there at once: the attempt's `url` says where from now on.
+    """
+    attempt = _send(sender, subscriber, events, number=number, now=now, deadline=deadline)
+    if attempt.url is None:
+        return attempt
+    moved = replace(subscriber, wishes=replace(subscriber.wishes, url=attempt.url))
+    left = deadline - attempt.timings.total
+    return replace(_send(sender, moved, events, number=number, now=now, deadline=left), url=attempt.url)
+
+
+def _send(
+    sender: Sender, subscriber: Subscriber, events: Sequence[Event], *, number: int, now: datetime, deadline: timedelta
+) -> Attempt:
+    outgoing = subscriber.format.render(events, subscriber.wishes, now)
+    headers = {**subscriber.headers, **outgoing.headers}
+    if subscriber.format.machine:
+        headers["Bridge-Attempt"] = str(number)
+        headers |= signature.headers(subscriber.signers, events[0].id, now, outgoing.body)
     return sender.post(
-        subscriber.url,
+        outgoing.url,
         tenant=subscriber.tenant,
         headers=headers,
-        body=body,
+        body=outgoing.body,
+        judge=subscriber.format.judge,
         deadline=deadline,
         secrets=subscriber.hidden,
     )
@@ -65,5 +79,6 @@ def line(attempt: Attempt, number: int, started: datetime) -> dict[str, Any]:
         "verdict": attempt.verdict,
         "status_code": attempt.status_code,
         "error": attempt.error,
+        "said": attempt.said,
         "response_excerpt": attempt.response_excerpt,
     }

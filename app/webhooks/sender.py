@@ -1,7 +1,7 @@
 """One attempt: a POST to a subscriber, and what came of it."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from app.domain.address import AddressPolicy
@@ -9,6 +9,7 @@ from app.domain.callback_url import parse
 from app.domain.errors import InvalidField
 from app.domain.headers import is_owned
 from app.domain.verdict import Verdict, by_status
+from app.formats.format import Answer, Judgement
 from app.transport.client import PUBLIC, Reply, Transport
 from app.transport.sockets import resolve
 from app.transport.stopwatch import Stopwatch, Timings
@@ -20,7 +21,11 @@ from app.webhooks.retry_after import retry_after
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """error: words or a stable code, without the address that a name led to and without the URL's path and query."""
+    """error: words or a stable code, without the address that a name led to and without the URL's path and query.
+
+    said: what the answer means, in words, if it says more than its status. in_doubt: it may have arrived although
+    nobody said so. crowded, url: see Judgement.
+    """
 
     verdict: Verdict
     status_code: int | None
@@ -28,6 +33,14 @@ class Attempt:
     response_excerpt: str | None
     timings: Timings
     retry_after: timedelta | None
+    said: str | None = None
+    in_doubt: bool = False
+    crowded: bool = False
+    url: str | None = field(default=None, repr=False)
+
+
+def judge_by_status(answer: Answer) -> Judgement:
+    return Judgement(by_status(answer.status))
 
 
 class Sender:
@@ -56,6 +69,7 @@ class Sender:
         tenant: str,
         headers: Mapping[str, str],
         body: bytes,
+        judge: Callable[[Answer], Judgement] = judge_by_status,
         deadline: timedelta | None = None,
         secrets: Iterable[str] = (),
     ) -> Attempt:
@@ -80,21 +94,25 @@ class Sender:
         except Refused as error:
             return _failed(Verdict.REFUSED, error.code, watch)
         except Unreachable as error:
-            return _failed(Verdict.RETRY, str(error), watch)
+            return replace(_failed(Verdict.RETRY, str(error), watch), in_doubt=watch.sent is not None)
         sent = (value for name, value in headers.items() if not is_owned(name))
-        return self._answered(reply, (to.tail, *sent, *secrets), watch)
+        judgement = judge(Answer(reply.status, reply.headers, reply.body))
+        return self._answered(reply, judgement, (to.tail, *sent, *secrets), watch)
 
     def close(self) -> None:
         self._transport.close()
 
-    def _answered(self, reply: Reply, secrets: Iterable[str], watch: Stopwatch) -> Attempt:
+    def _answered(self, reply: Reply, judgement: Judgement, secrets: tuple[str, ...], watch: Stopwatch) -> Attempt:
         return Attempt(
-            verdict=by_status(reply.status),
+            verdict=judgement.verdict,
             status_code=reply.status,
             error=None,
             response_excerpt=excerpt(reply.body, secrets=secrets),
             timings=watch.timings(),
-            retry_after=retry_after(reply.headers.get("Retry-After"), self._clock()),
+            retry_after=judgement.retry_after or retry_after(reply.headers.get("Retry-After"), self._clock()),
+            said=excerpt((judgement.words or "").encode(), secrets=secrets),  # they may quote the answer
+            crowded=judgement.crowded,
+            url=judgement.url,
         )
 
 

@@ -38,7 +38,7 @@ def with_keys(environment: dict[str, str], runtime: Runtime):
 def test_headers_and_earlier_secrets_come_back_as_they_were(runtime: Runtime, registration, now: datetime) -> None:
     made = registration(headers=HEADERS)
     runtime.registrations.add(made)
-    rotated = runtime.registrations.rotate("t", made.id, lambda found: found.rotated("whsec_new", now, HOUR))
+    rotated = runtime.registrations.change("t", made.id, lambda found: found.rotated("whsec_new", now, HOUR))
     found = runtime.registrations.get("t", made.id)
     assert found is not None
     assert found[0] == made.rotated("whsec_new", now, HOUR)
@@ -48,7 +48,7 @@ def test_headers_and_earlier_secrets_come_back_as_they_were(runtime: Runtime, re
 def test_headers_and_secrets_lie_sealed(runtime: Runtime, registration, now: datetime) -> None:
     made = registration(headers=HEADERS)
     runtime.registrations.add(made)
-    runtime.registrations.rotate("t", made.id, lambda found: found.rotated("whsec_canary", now, HOUR))
+    runtime.registrations.change("t", made.id, lambda found: found.rotated("whsec_canary", now, HOUR))
     record = runtime.redis.get(keys.registration(made.id))
     for secret in ("k3y", "canary", made.secret.removeprefix("whsec_")):
         assert secret not in record
@@ -59,7 +59,7 @@ def test_of_rotations_at_the_same_time_none_is_lost(runtime: Runtime, registrati
     runtime.registrations.add(made)
 
     def rotate(number: int) -> None:
-        runtime.registrations.rotate("t", made.id, lambda found: found.rotated(f"whsec_{number}", now, HOUR))
+        runtime.registrations.change("t", made.id, lambda found: found.rotated(f"whsec_{number}", now, HOUR))
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(rotate, range(4)))
@@ -71,7 +71,7 @@ def test_of_rotations_at_the_same_time_none_is_lost(runtime: Runtime, registrati
 def test_of_the_same_rotation_sent_twice_at_once_one_counts(runtime: Runtime, registration, now: datetime) -> None:
     def rotate(made, secret: str) -> Repeated | str:
         key = Idempotency(made.id, "request", secret)
-        answer = runtime.registrations.rotate("t", made.id, lambda found: found.rotated(secret, now, HOUR), key)
+        answer = runtime.registrations.change("t", made.id, lambda found: found.rotated(secret, now, HOUR), key)
         assert answer is not None
         return answer if isinstance(answer, Repeated) else answer.secret
 
@@ -91,7 +91,7 @@ def test_a_rotation_lengthens_no_life(runtime: Runtime, registration, now: datet
     made = registration()
     runtime.registrations.add(made)
     runtime.redis.expire(keys.registration(made.id), 100)
-    runtime.registrations.rotate("t", made.id, lambda found: found.rotated("whsec_new", now, HOUR))
+    runtime.registrations.change("t", made.id, lambda found: found.rotated("whsec_new", now, HOUR))
     assert 0 < runtime.redis.ttl(keys.registration(made.id)) <= 100
 
 
@@ -104,7 +104,7 @@ def test_what_is_sealed_for_one_registration_does_not_open_for_another(runtime: 
     assert known
     assert (known[0].callback_url, known[0].secret, known[1].opened) == (mine.destination, "", False)
     with pytest.raises(OperatorError):
-        runtime.registrations.rotate("t", mine.id, lambda found: found)
+        runtime.registrations.change("t", mine.id, lambda found: found)
 
 
 def test_a_key_at_rest_is_rotated_and_everything_still_delivers(with_keys, registration, now: datetime) -> None:
@@ -160,7 +160,7 @@ def test_a_secret_that_changes_during_the_walk_is_not_put_back(with_keys, regist
     runtime = with_keys(NEW_KEY, OLD_KEY)
     walk = Resealing(runtime.scripts, runtime.sealer)
     (call,) = walk._registrations([keys.registration(made.id)])
-    runtime.registrations.rotate("t", made.id, lambda found: found.rotated("whsec_new", now, HOUR))
+    runtime.registrations.change("t", made.id, lambda found: found.rotated("whsec_new", now, HOUR))
     assert runtime.scripts.run(call) == 0
     found = runtime.registrations.get("t", made.id)
     assert found is not None

@@ -46,7 +46,7 @@ def ended(runtime: Runtime, registration, receiver: Receiver, time) -> Any:
 @pytest.fixture
 def rotate(runtime: Runtime, time) -> Any:
     def to(made: Any, secret: str, overlap: timedelta) -> None:
-        assert runtime.registrations.rotate("t", made.id, lambda found: found.rotated(secret, time(), overlap))
+        assert runtime.registrations.change("t", made.id, lambda found: found.rotated(secret, time(), overlap))
 
     return to
 

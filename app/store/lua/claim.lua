@@ -19,7 +19,7 @@ end
 
 -- Serves one lane; says when it is worth the next look, nil if it is empty.
 local function serve(lane)
-  local own = redis.call('HMGET', key.lane(name, lane), 'not_before', 'places', 'passed', 'refusals', 'held')
+  local own = redis.call('HMGET', key.lane(name, lane), 'not_before', 'places', 'passed', 'refusals', 'held', 'most')
   if own[5] then return nil end
   local not_before = tonumber(own[1] or '0')
   if not_before > now then return not_before end
@@ -27,7 +27,7 @@ local function serve(lane)
   local rate = budget.rate(name, lane, ARGV[5], now)
   local tokens = budget.tokens(name, lane, rate, ARGV[6], now)
   -- After a refusal one goes ahead and the others wait for its answer.
-  local free = (own[4] and 1 or tonumber(own[2] or ARGV[7])) - redis.call('ZCARD', key.leased(name, lane))
+  local free = (own[4] and 1 or tonumber(own[2] or own[6] or ARGV[7])) - redis.call('ZCARD', key.leased(name, lane))
   local room, next_due = math.min(limit, share, free, math.floor(tokens)), nil
   if room > 0 then
     local before, items, passed = tonumber(own[3] or '0'), nil, nil

@@ -21,14 +21,16 @@ function destination.tell(operator, lane, what, since, failures, now, keep_s)
   ending.create_delivery(id, registration, '', kind, cjson.encode(about), now, now, keep_s)
 end
 
--- Half as many at once after a sign of too much, one more after as many answers as there are places. What was under way
+-- Half as many at once, and half as often where there is a pace, after a sign of too much, one more after as many answers as there are places. What was under way
 -- at a change for the worse tells nothing of what came of it.
-local function learn(hash, own, news, now)
+local function learn(lane, hash, own, news, now)
   local places, halved_at = tonumber(own[1] or news.places), tonumber(own[2] or '0')
   if news.started <= halved_at then return end
   if news.crowded then
     local fewer = math.max(1, math.floor(math.min(places, news.places) / 2))
     redis.call('HSET', hash, 'places', fewer, 'halved_at', now, 'run', 0)
+    local rate = budget.rate('deliver', lane, 0, now)
+    if rate > 0 then redis.call('HSET', hash, 'learned', tostring(rate / 2), 'learned_at', now) end
   elseif own[1] and news.answered and redis.call('HINCRBY', hash, 'run', 1) >= places then
     if places + 1 >= news.places then redis.call('HDEL', hash, 'places', 'halved_at', 'run')
     else redis.call('HSET', hash, 'places', places + 1, 'run', 0) end
@@ -68,7 +70,7 @@ end
 function destination.fare(lane, news, now, keep_s)
   local hash = key.lane('deliver', lane)
   local own = redis.call('HMGET', hash, 'places', 'halved_at', 'failures', 'refusals')
-  learn(hash, own, news, now)
+  learn(lane, hash, own, news, now)
   if news.answered then return answered(lane, hash, own[3], now) end
   return failed(lane, hash, own[4], news, now, keep_s)
 end

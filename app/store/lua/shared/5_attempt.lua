@@ -1,0 +1,40 @@
+-- An attempt begins: a permit for what is still wanted.
+local attempt = {}
+
+-- A destination of which a bot is part; what it is told twice, people read twice.
+local function is_bot(lane) return string.find(lane, '#', 1, true) end
+
+-- Right before the POST: is it still wanted, is the lease still ours, does nothing hold its destination? Then a permit,
+-- which runs out before the lease does. Else nothing, and it is off the agenda.
+-- Returns what begin.lua says of it.
+function attempt.begin(id, lane, fence, permit_until)
+  if not agenda.holds('deliver', lane, id, fence) then return {} end
+  local delivery = key.delivery(id)
+  local own = redis.call('HMGET', delivery, 'registration', 'state', 'end', 'about', 'observed', 'created', 'tenant',
+    'again', 'spent', 'refused', 'began', 'next', 'doubts')
+  local held = redis.call('HEXISTS', key.lane('deliver', lane), 'held') == 1
+  if own[2] ~= 'pending' or held then
+    agenda.remove('deliver', lane, id)
+    if own[2] == 'pending' then agenda.schedule('deliver', lane, id, own[12]) end
+    return {}
+  end
+  redis.call('HSET', key.progress(own[1]), 'permit:' .. id, permit_until)
+  local number = redis.call('HINCRBY', delivery, 'attempts', 1)
+  local spent, refused, began, doubts = own[9] or 0, own[10] or 0, own[11] or own[6], own[13] or 0
+  if own[8] then
+    spent, refused, began, doubts = number - 1, 0, own[8], 0
+    redis.call('HSET', delivery, 'spent', spent, 'refused', refused, 'began', began)
+    redis.call('HDEL', delivery, 'again')
+  end
+  -- Until it is recorded how this one has ended, it may have arrived.
+  if is_bot(lane) then redis.call('HSET', delivery, 'doubts', doubts + 1) end
+  local project = redis.call('HGET', key.progress(own[1]), 'project')
+  return {number, spent, refused, began, doubts, redis.call('EXISTS', key.gone(own[7])), own[1],
+    redis.call('GET', key.registration(own[1])), own[3], own[4], own[5], project}
+end
+
+-- It is known how an attempt has ended.
+function attempt.is_clear(id, lane)
+  local doubts = is_bot(lane) and tonumber(redis.call('HGET', key.delivery(id), 'doubts') or '0') or 0
+  if doubts > 0 then redis.call('HSET', key.delivery(id), 'doubts', doubts - 1) end
+end
