@@ -42,11 +42,12 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """headers: by any spelling. body: at most the first 64 KiB."""
+    """headers: by any spelling. body: at most the first 64 KiB. url: where it came from, as it was sent to."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    url: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,15 @@
 """`standard`: the event as the contract shows it, compact UTF-8 JSON."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from app.domain.event import DestinationChange, Event, Group
 from app.domain.job import Job
 from app.domain.times import rfc3339
 from app.domain.wire import to_json
+from app.formats.format import Format, Outgoing, Wishes
+from app.formats.judging import by_status_alone
 
 CONTENT_TYPE = "application/json"
 
@@ -19,12 +23,13 @@ def render(event: Event) -> bytes:
         "id": event.id,
         "type": event.type,
         "timestamp": rfc3339(event.observed_at),
-        "data": _data(event),
+        "data": data(event),
     }
     return to_json(body).encode()
 
 
-def _data(event: Event) -> dict[str, Any]:
+def data(event: Event) -> dict[str, Any]:
+    """What there is to say of it, without its id, type and time."""
     observed = {"observed_at": rfc3339(event.observed_at)}
     if isinstance(event.about, DestinationChange):
         return _change(event.about) | observed
@@ -56,3 +61,11 @@ def _about(subject: Job | Group | None) -> dict[str, Any]:
     for job in jobs:
         del job["execute_msg"]
     return {"group": {"total": subject.total, **subject.counts}, "jobs": jobs, "truncated": subject.truncated}
+
+
+def _outgoing(events: Sequence[Event], wishes: Wishes, _: datetime) -> Outgoing:
+    (event,) = events
+    return Outgoing(wishes.url, render(event))
+
+
+FORMAT = Format("standard", _outgoing, by_status_alone, machine=True)

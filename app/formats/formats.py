@@ -1,0 +1,17 @@
+"""The formats that are built in: one list."""
+
+from app.domain.callback_url import CallbackUrl
+from app.formats import standard
+from app.formats.format import Format
+
+FORMATS: tuple[Format, ...] = (standard.FORMAT,)
+BY_NAME = {each.name: each for each in FORMATS}
+
+
+def find(name: str) -> Format | None:
+    return BY_NAME.get(name)
+
+
+def for_url(url: CallbackUrl) -> Format:
+    """What `auto` means."""
+    return next((each for each in FORMATS if each.known_by(url)), standard.FORMAT)

@@ -1,0 +1,98 @@
+"""What answers mean, as far as services agree: status first, then what the body says; codes are data."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from app.domain.verdict import Verdict, by_status
+from app.formats.format import Answer, Judgement
+from app.formats.plain import plain
+
+LONGEST = 200  # characters of what a service says
+HTML = (b"<!doctype", b"<html", b"<head", b"<?xml")
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """What one of a service's own codes means. advice: what a person can do. wait, crowded: see Judgement."""
+
+    verdict: Verdict
+    advice: str | None = None
+    wait: timedelta | None = None
+    crowded: bool = False
+
+
+# What a code means that no table knows: a person must look.
+UNKNOWN = Code(Verdict.REFUSED)
+CROWDED = Code(Verdict.RETRY, "asked too often", crowded=True)
+
+
+def by_status_alone(answer: Answer) -> Judgement:
+    return Judgement(by_status(answer.status), crowded=answer.status == 429)
+
+
+def succeeded(answer: Answer) -> bool:
+    return by_status(answer.status) is Verdict.DELIVERED
+
+
+def is_html(answer: Answer) -> bool:
+    """A proxy's login page or the like, whatever the status."""
+    named = next((value for name, value in answer.headers.items() if name.lower() == "content-type"), "")
+    return "html" in named.lower() or answer.body.lstrip()[:16].lower().startswith(HTML)
+
+
+def said(answer: Answer) -> dict[str, Any]:
+    """The JSON object that the body is; empty if it is none."""
+    try:
+        body = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def part(values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The object in it of that name; empty if there is none."""
+    value = values.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def integer(value: object) -> int | None:
+    """None for what is none, `true` among it."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def seconds(value: object) -> timedelta | None:
+    """None for what is no sensible number of them."""
+    try:
+        wait = timedelta(seconds=float(value))  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return wait if wait >= timedelta() else None
+
+
+def words(service: str, message: object, code: object = None, advice: str | None = None) -> str:
+    """`DingTalk: sign not match (310000): the secret is wrong`"""
+    text = plain(message, LONGEST) if isinstance(message, str) else ""
+    number = "" if code is None else f" ({plain(str(code), 40)})"
+    return f"{service}: {text or 'no words'}{number}" + (f": {advice}" if advice else "")
+
+
+def by_code(service: str, code: Code, message: object, number: object = None) -> Judgement:
+    return Judgement(code.verdict, words(service, message, number, code.advice), code.wait, code.crowded)
+
+
+def no_success(service: str, answer: Answer) -> Judgement:
+    """A 2xx that is not what the service answers: it did not come from there, or it has changed."""
+    what = "an HTML page, as proxies show" if is_html(answer) else "not what this service answers"
+    return Judgement(Verdict.RETRY, f"{service}: {answer.status} with {what}")
+
+
+def not_2xx(service: str, answer: Answer, message: object = None, advice: str | None = None) -> Judgement:
+    """By the status, in the service's words if it has any; the first line of a text is as good."""
+    if not isinstance(message, str):
+        message = "an HTML page" if is_html(answer) else answer.body[:LONGEST].decode("utf-8", "replace")
+    crowded = answer.status == 429
+    advice = advice or (CROWDED.advice if crowded else None)
+    return Judgement(by_status(answer.status), words(service, message, answer.status, advice), crowded=crowded)
