@@ -12,7 +12,7 @@ from redis import Redis
 from redis.retry import Retry
 
 from app import VERSION, logs
-from app.catalogue import FORMATS, Catalogue
+from app.catalogue import Catalogue
 from app.clients import Clients, only_project
 from app.cph.client import CphClient
 from app.denied import denied
@@ -68,6 +68,7 @@ class Runtime:
         self.project_settings = Reloaded("projects", self._read_projects, time.monotonic)
         self.cph_clients = Reloaded("cph_clients", self._build_clients, time.monotonic)
         self.grants = Reloaded("grants", self._read_grants, time.monotonic)
+        self.templates = Reloaded("templates", self._read_templates, time.monotonic)
         self._policy_with = lru_cache(maxsize=1)(self._build_policy)
         self._retry = PATIENT if patient else HASTY
         self._answer_time = timedelta(seconds=5 if patient else 2)
@@ -186,13 +187,10 @@ class Runtime:
         return Schedule(waits, latest=CHAT_LATEST, repeats=False)
 
     @cached_property
-    def templates(self) -> Mapping[str, Format]:
-        """By name, as the folder holds them now."""
-        return Reloaded("templates", self._read_templates, time.monotonic)
-
-    @cached_property
     def catalogue(self) -> Catalogue:
-        return Catalogue(FORMATS, self.templates)
+        """OperatorError if a template is wrong: later, the last good ones hold."""
+        self.templates.current()
+        return Catalogue(self.templates)
 
     @property
     def address_policy(self) -> AddressPolicy:
@@ -229,8 +227,9 @@ class Runtime:
         return found.rate if found else None
 
     def reload(self) -> None:
-        """Reads the projects, their secrets and the grants anew at their next use."""
+        """Reads the projects, their secrets, the grants and the templates anew at their next use."""
         self.grants.reload()
+        self.templates.reload()
         self.project_settings.reload()
         self.cph_clients.reload()
 

@@ -204,6 +204,13 @@ class Settings(BaseModel):
             secret_bytes(value.get_secret_value())
         return value
 
+    @field_validator("link")
+    @classmethod
+    def _links(cls, value: str | None) -> str | None:
+        if value:
+            links.check(value)
+        return value
+
     @field_validator("secret_keys", "signing_keys")
     @classmethod
     def _readable(cls, value: SecretStr | None) -> SecretStr | None:

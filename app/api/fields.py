@@ -8,10 +8,12 @@ from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
-from app.catalogue import AUTO, FORMATS, TEMPLATE
+from app.catalogue import AUTO
+from app.domain.errors import InvalidField
 from app.domain.times import rfc3339
+from app.formats import formats, links
+from app.templates import PREFIX
 
-BUILT_IN = [each.name for each in FORMATS]
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 DATE_TIME = WithJsonSchema({"type": "string", "format": "date-time"})
 
@@ -27,6 +29,10 @@ def _refuse_other_spellings(text: str) -> str:
 
 
 def _is_link(link: str) -> str:
+    try:
+        links.check(link)
+    except InvalidField as error:
+        raise ValueError(f"{error.detail}; {error.hint}" if error.hint else error.detail) from None
     return link
 
 
@@ -51,7 +57,7 @@ FormatName = Annotated[
     Field(
         max_length=80,
         description="`auto`: chat services by their host, else `standard`.",
-        json_schema_extra={"anyOf": [{"enum": [AUTO, *BUILT_IN]}, {"pattern": f"^{TEMPLATE}"}]},
+        json_schema_extra={"anyOf": [{"enum": [AUTO, *formats.BY_NAME]}, {"pattern": f"^{PREFIX}"}]},
     ),
 ]
 Limit = Annotated[int, Field(ge=1, le=200)]

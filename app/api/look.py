@@ -2,21 +2,23 @@
 
 import secrets
 
-from app.catalogue import AUTO, TEMPLATE, Catalogue
+from app.catalogue import AUTO, Catalogue
 from app.domain.callback_url import CallbackUrl
 from app.domain.destination import bot_at
 from app.domain.errors import InvalidField
 from app.domain.signature import FRESH_SECRET_BYTES, new_secret, secret_bytes
+from app.formats import formats
 from app.formats.format import Format
+from app.templates import PREFIX
 
 POINTER, SECRET = "/format", "/secret"
 
 
 def chosen(catalogue: Catalogue, name: str, url: CallbackUrl) -> Format:
     """InvalidField for a name that stands for none."""
-    found = catalogue.told_by(url) if name == AUTO else catalogue.find(name)
-    if found is None and name.startswith(TEMPLATE):
-        raise InvalidField(POINTER, "there is no such template", "the operator puts it into BRIDGE_TEMPLATES_DIR")
+    found = formats.for_url(url) if name == AUTO else catalogue.find(name)
+    if found is None and name.startswith(PREFIX):
+        raise InvalidField(POINTER, "there is no such template", "the operator puts it into BRIDGE_PREFIXS_DIR")
     if found is None:
         raise InvalidField(POINTER, "there is no such format", f"one of: {', '.join(catalogue.names)}")
     return found

@@ -4,6 +4,7 @@ BridgeError
 ├── CallerError            the caller can mend it: answered 4xx
 │   └── InvalidField         a field is wrong: 422
 ├── OperatorError          an operator must act: settings, credentials, permissions
+│   └── Unrenderable         a template gives no message for an event
 └── Unavailable            nobody: it will heal, wait
 """
 
@@ -33,6 +34,10 @@ class InvalidField(CallerError):
 
 class OperatorError(BridgeError):
     """An operator must act; the text says what to do."""
+
+
+class Unrenderable(OperatorError):
+    """A template gives no message for an event; the text names template, line and reason, and quotes no event."""
 
 
 class Unavailable(BridgeError):

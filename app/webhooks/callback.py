@@ -7,12 +7,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from app.domain import signature
+from app.domain.errors import Unrenderable
 from app.domain.event import Event
 from app.domain.ids import RANDOM_BITS, new_id
 from app.domain.signature import Signer
 from app.domain.times import to_ms
+from app.domain.verdict import Verdict
 from app.formats.format import Format, Wishes
-from app.webhooks.sender import Attempt, Sender
+from app.webhooks.sender import Attempt, Sender, failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,13 @@ def send(
 def _send(
     sender: Sender, subscriber: Subscriber, events: Sequence[Event], *, number: int, now: datetime, deadline: timedelta
 ) -> Attempt:
-    outgoing = subscriber.format.render(events, subscriber.wishes, now)
-    headers = {**subscriber.headers, **outgoing.headers}
+    try:
+        outgoing = subscriber.format.render(events, subscriber.wishes, now)
+    except Unrenderable as error:
+        return failed(Verdict.REFUSED, str(error))
+    own = {name.lower() for name in outgoing.headers}
+    headers = {name: value for name, value in subscriber.headers.items() if name.lower() not in own}
+    headers |= outgoing.headers
     if subscriber.format.machine:
         headers["Bridge-Attempt"] = str(number)
         headers |= signature.headers(subscriber.signers, events[0].id, now, outgoing.body)

@@ -90,13 +90,13 @@ class Sender:
                 watch=watch,
             )
         except InvalidField as error:
-            return _failed(Verdict.REFUSED, error.detail, watch)
+            return failed(Verdict.REFUSED, error.detail, watch)
         except Refused as error:
-            return _failed(Verdict.REFUSED, error.code, watch)
+            return failed(Verdict.REFUSED, error.code, watch)
         except Unreachable as error:
-            return replace(_failed(Verdict.RETRY, str(error), watch), in_doubt=watch.sent is not None)
+            return replace(failed(Verdict.RETRY, str(error), watch), in_doubt=watch.sent is not None)
         sent = (value for name, value in headers.items() if not is_owned(name))
-        judgement = judge(Answer(reply.status, reply.headers, reply.body))
+        judgement = judge(Answer(reply.status, reply.headers, reply.body, url))
         return self._answered(reply, judgement, (to.tail, *sent, *secrets), watch)
 
     def close(self) -> None:
@@ -116,5 +116,6 @@ class Sender:
         )
 
 
-def _failed(verdict: Verdict, error: str, watch: Stopwatch) -> Attempt:
-    return Attempt(verdict, None, error, None, watch.timings(), None)
+def failed(verdict: Verdict, error: str, watch: Stopwatch | None = None) -> Attempt:
+    """No answer came. watch: None if nothing was sent."""
+    return Attempt(verdict, None, error, None, (watch or Stopwatch()).timings(), None)

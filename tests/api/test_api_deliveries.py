@@ -69,6 +69,8 @@ def test_a_delivery_is_shown_with_its_attempts(api: Api) -> None:
             "verdict": "retry",
             "status_code": 503,
             "error": error,
+            "said": None,
+            "digest": None,
             "response_excerpt": "<html>",
             "next_at": "2030-01-01T00:00:00.123Z",
         }

@@ -36,6 +36,7 @@ def test_a_destination_is_shown_with_how_it_fares(api: Api, path: str) -> None:
     assert shown == {
         "id": path.rpartition("/")[2],
         "destination": "http://127.0.0.1:9",
+        "format": None,
         "state": "failing",
         "held_since": None,
         "breaker": "open",

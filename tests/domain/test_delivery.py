@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.delivery import SPREAD, Death, DeliveryState, Next, Schedule, Try, after
+from app.domain.delivery import CHAT_LATEST, SPREAD, Death, DeliveryState, Next, Schedule, Try, after, over_before
 from app.domain.verdict import Verdict, by_status
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -119,3 +119,50 @@ def test_every_retry_lies_within_the_life_of_the_delivery(
         longest = waits[attempt - 1] * (1 + SPREAD)
         assert due <= max(NOW + schedule.life, now + longest) + timedelta(milliseconds=1)
         now = due
+
+
+SECOND = timedelta(seconds=1)
+CHAT = Schedule(tuple(wait * SECOND for wait in (30, 120, 600, 1_800)), latest=CHAT_LATEST, repeats=False)
+
+
+def chat(tried: Try, verdict: Verdict = Verdict.RETRY, *, late: timedelta = timedelta(), **more: timedelta) -> Next:
+    return after(tried, verdict, schedule=CHAT, now=NOW + late, spread=1.0, **more)
+
+
+def test_people_are_told_within_an_hour_by_five_tries() -> None:
+    assert CHAT.attempts == 5
+    assert CHAT.life < CHAT_LATEST
+    assert chat(Try(4, NOW), late=1_000 * SECOND).state is DeliveryState.PENDING
+
+
+def test_people_are_not_told_of_what_is_old() -> None:
+    assert chat(Try(2, NOW), late=CHAT_LATEST - 60 * SECOND) == Next(DeliveryState.DEAD, death=Death.LATE)
+    late = NOW + CHAT_LATEST + SECOND
+    assert over_before(Try(2, NOW), CHAT, late) is Death.LATE
+    assert over_before(Try(2, NOW), CHAT, late - 2 * SECOND) is None
+    assert over_before(Try(2, NOW), SCHEDULE, late) is None
+
+
+def test_what_has_only_waited_is_told_however_late() -> None:
+    assert over_before(Try(1, NOW), CHAT, NOW + 24 * CHAT_LATEST) is None
+
+
+def test_after_an_attempt_that_may_have_arrived_there_is_one_more_and_no_other() -> None:
+    assert chat(Try(1, NOW)).state is DeliveryState.PENDING
+    assert over_before(Try(2, NOW, doubtful=1), CHAT, NOW) is None
+    assert chat(Try(2, NOW, doubtful=1)) == Next(DeliveryState.DEAD, death=Death.DOUBTFUL)
+    assert chat(Try(2, NOW, doubtful=1), Verdict.DELIVERED) == Next(DeliveryState.DELIVERED)
+
+
+def test_workers_that_end_in_the_middle_leave_doubt_too() -> None:
+    assert over_before(Try(3, NOW, doubtful=2), CHAT, NOW) is Death.DOUBTFUL
+
+
+def test_machines_drop_what_comes_twice() -> None:
+    assert over_before(Try(3, NOW, doubtful=2), SCHEDULE, NOW) is None
+    assert after(Try(2, NOW, doubtful=1), Verdict.RETRY, schedule=SCHEDULE, now=NOW, spread=0).due is not None
+
+
+def test_what_was_begun_more_often_than_the_schedule_has_tries_is_given_up() -> None:
+    assert over_before(Try(SCHEDULE.attempts, NOW), SCHEDULE, NOW) is None
+    assert over_before(Try(SCHEDULE.attempts + 1, NOW), SCHEDULE, NOW) is Death.GIVEN_UP

@@ -12,7 +12,11 @@ from app.domain.destination import (
     Destination,
     DestinationState,
     Sign,
+    bot_at,
+    format_of,
+    is_bot,
     lane_of,
+    origin_of,
     sign,
     split_lane,
 )
@@ -84,3 +88,30 @@ def test_a_breaker_is_closed_open_or_half_open() -> None:
 def test_what_is_held_is_not_tried_whatever_its_breaker_says() -> None:
     held = Destination("t x", NOW, held=DestinationState.DISABLED, refused=True, not_before=NOW + SECOND)
     assert (held.state, held.next_try_at(NOW), held.address) == (DestinationState.DISABLED, None, "x")
+
+
+def test_a_bot_is_a_destination_of_its_own_that_does_not_tell_its_credential() -> None:
+    origin, token = "https://oapi.dingtalk.com:443", "t0ken"
+    bot = bot_at(origin, "dingtalk", token)
+    assert token not in bot
+    assert bot != bot_at(origin, "dingtalk", "another")
+    assert (origin_of(bot), format_of(bot), is_bot(bot)) == (origin, "dingtalk", True)
+    assert Destination(lane_of("t", bot), used_at=NOW).format == "dingtalk"
+    assert (origin_of(origin), format_of(origin), is_bot(origin)) == (origin, None, False)
+    assert format_of(bot_at(origin, "mattermost", "")) == "mattermost"
+
+
+def test_a_bot_may_ask_for_a_longer_pause_than_one_url_of_many() -> None:
+    def asked(*, is_bot: bool) -> Sign | None:
+        ten_minutes = 600 * SECOND
+        return sign(
+            Verdict.RETRY, status_code=200, took=SECOND, deadline=DEADLINE, retry_after=ten_minutes, is_bot=is_bot
+        )
+
+    assert asked(is_bot=True) == Sign(answered=False, pause=600 * SECOND)
+    assert asked(is_bot=False) == Sign(answered=False, pause=PAUSES[-1])
+
+
+def test_a_service_may_say_that_it_is_too_much_otherwise_than_by_its_status() -> None:
+    told = sign(Verdict.RETRY, status_code=200, took=SECOND, deadline=DEADLINE, retry_after=None, crowded=True)
+    assert told == Sign(answered=False, crowded=True)
