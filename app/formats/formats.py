@@ -1,10 +1,18 @@
 """The formats that are built in: one list."""
 
 from app.domain.callback_url import CallbackUrl
-from app.formats import standard
+from app.formats import discord, googlechat, mattermost, rocketchat, slack, standard, teams
 from app.formats.format import Format
 
-FORMATS: tuple[Format, ...] = (standard.FORMAT,)
+FORMATS: tuple[Format, ...] = (
+    standard.FORMAT,
+    slack.FORMAT,
+    teams.FORMAT,
+    discord.FORMAT,
+    mattermost.FORMAT,
+    rocketchat.FORMAT,
+    googlechat.FORMAT,
+)
 BY_NAME = {each.name: each for each in FORMATS}
 
 

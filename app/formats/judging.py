@@ -52,6 +52,11 @@ def said(answer: Answer) -> dict[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
+def is_object(answer: Answer) -> bool:
+    """Whether it is a JSON object, be it an empty one."""
+    return bool(said(answer)) or answer.body.strip() == b"{}"
+
+
 def part(values: Mapping[str, Any], name: str) -> dict[str, Any]:
     """The object in it of that name; empty if there is none."""
     value = values.get(name)

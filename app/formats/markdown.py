@@ -1,0 +1,23 @@
+"""Markdown, as far as several services agree: what has a meaning there loses it."""
+
+import re
+
+from app.formats.plain import NOTHING
+
+# Backslashes take it away wherever CommonMark is spoken; they are not shown.
+MARKUP = re.compile(r"([\\`*_\[\]<>~|#])")
+
+
+def escaped(text: str) -> str:
+    """Nothing in it is bold, code, a link, a heading or HTML."""
+    return MARKUP.sub(r"\\\1", text)
+
+
+def uncalled(text: str) -> str:
+    """`@all`, `<!channel>`, `<@U…>` and the like call nobody: behind their first sign stands one without a width."""
+    return re.sub(r"([@<])", rf"\1{NOTHING}", text)
+
+
+def link(url: str, escaped_text: str) -> str:
+    """url: without brackets or blanks, as links.filled gives them."""
+    return f"[{escaped_text}]({url})"

@@ -1,0 +1,53 @@
+"""`mattermost`: Mattermost's incoming webhooks."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from app.domain.event import Event
+from app.domain.verdict import Verdict
+from app.formats import markdown
+from app.formats.attachment import attachment
+from app.formats.format import Answer, Format, Judgement, Outgoing, Wishes
+from app.formats.judging import no_success, not_2xx, said, succeeded
+from app.formats.plain import units
+from app.formats.shrink import Body, fitted
+from app.formats.urls import path
+from app.formats.words import Message
+
+SERVICE = "Mattermost"
+MOST = 16_383  # characters
+# By what the ids of its errors end with.
+ADVICE = {
+    "invalid.app_error": "the webhook was removed, or the URL is wrong: make a new one",
+    "disabled.app_error": "the server's admins have switched webhooks off",
+    "channel.app_error": "the channel is gone",
+}
+
+
+def _text(text: str) -> str:
+    return markdown.uncalled(markdown.escaped(text))
+
+
+def _body(message: Message) -> Body:
+    return {"attachments": [attachment(message, _text)]}
+
+
+def _fits(_: Body, written: bytes) -> bool:
+    return units(written.decode()) <= MOST
+
+
+def render(events: Sequence[Event], wishes: Wishes, _: datetime) -> Outgoing:
+    return Outgoing(wishes.url, fitted(events, wishes, _body, _fits))
+
+
+def judge(answer: Answer) -> Judgement:
+    if answer.status == 200 and answer.body.strip() == b"ok":
+        return Judgement(Verdict.DELIVERED)
+    if succeeded(answer):
+        return no_success(SERVICE, answer)
+    error = said(answer)
+    advice = next((advice for end, advice in ADVICE.items() if str(error.get("id")).endswith(end)), None)
+    return not_2xx(SERVICE, answer, error.get("message"), advice)
+
+
+FORMAT = Format("mattermost", render, judge, bot=path)

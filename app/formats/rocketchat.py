@@ -1,0 +1,58 @@
+"""`rocketchat`: Rocket.Chat's incoming integrations."""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+
+from app.domain.event import Event
+from app.domain.verdict import Verdict
+from app.formats.attachment import attachment
+from app.formats.format import Answer, Format, Judgement, Outgoing, Wishes
+from app.formats.judging import is_object, no_success, not_2xx, said, succeeded, words
+from app.formats.plain import NOTHING, clip
+from app.formats.shrink import Body, fitted, within
+from app.formats.urls import path
+from app.formats.words import Message
+
+SERVICE = "Rocket.Chat"
+TITLE = 1_024
+MOST_BYTES = 20_000  # none is told; what a person still reads
+ADVICE = {
+    "error-invalid-channel": "the channel is gone",
+    "Invalid integration id or token provided.": "the URL is wrong, or the integration was removed",
+}
+
+
+def _text(text: str) -> str:
+    """Its Markdown knows a backslash before some signs; the others are parted from what follows."""
+    apart = re.sub(r"([@<\]|\\])", rf"\1{NOTHING}", text)
+    return re.sub(r"([*_~`#])", r"\\\1", apart)
+
+
+def _body(message: Message) -> Body:
+    body = attachment(message, _text)
+    body["title"] = clip(body["title"], TITLE)
+    if message.link:
+        url, label = message.link
+        body["actions"] = [{"type": "button", "text": label, "url": url}]
+    return {"attachments": [body]}
+
+
+def render(events: Sequence[Event], wishes: Wishes, _: datetime) -> Outgoing:
+    return Outgoing(wishes.url, fitted(events, wishes, _body, within(MOST_BYTES)))
+
+
+def judge(answer: Answer) -> Judgement:
+    body = said(answer)
+    error = body.get("error") or body.get("message")
+    advice = ADVICE.get(str(error))
+    if not succeeded(answer):
+        return not_2xx(SERVICE, answer, error, advice)
+    if not is_object(answer):
+        return no_success(SERVICE, answer)
+    if body.get("success") is False:
+        return Judgement(Verdict.REFUSED, words(SERVICE, error, advice=advice))
+    return Judgement(Verdict.DELIVERED)
+
+
+FORMAT = Format("rocketchat", render, judge, bot=path)

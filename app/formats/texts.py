@@ -1,0 +1,63 @@
+"""What messages say, in each language."""
+
+from app.formats.format import Language
+
+# Names in braces are filled in; what is filled in is not looked at again.
+TEXTS: dict[str, tuple[str, str]] = {
+    "job.succeeded": ("Job succeeded: {subject}", "任务成功：{subject}"),
+    "job.failed": ("Job failed: {subject}", "任务失败：{subject}"),
+    "job.lost": ("Job lost: {subject}", "任务丢失：{subject}"),
+    "job.overdue": ("Job overdue: {subject}", "任务超时：{subject}"),
+    "job.lost.why": (
+        "CPH does not know this job, or not any more. How it ended cannot be told.",
+        "云手机服务查不到该任务，无法得知其结果。",
+    ),
+    "job.overdue.why": ("It had not ended when its deadline passed.", "截止时间已到，任务尚未结束。"),
+    "group.finished": ("{total} jobs have ended: {counts}", "{total} 个任务已结束：{counts}"),
+    "group.finished.one": ("1 job has ended: {counts}", "1 个任务已结束：{counts}"),
+    "callback.test": ("Test: messages of the bridge arrive here", "测试：通知可以送达此处"),
+    "callback.test.why": ("No job has ended; there is nothing to do.", "没有任务结束，无需处理。"),
+    "destination.disabled": ("Callbacks stopped: {subject}", "回调已停用：{subject}"),
+    "destination.disabled.why": (
+        "Every attempt has failed. What is due there is held until somebody resumes it.",
+        "所有尝试均失败。待发送的回调已保留，恢复后继续发送。",
+    ),
+    "destination.reopened": ("Callbacks resumed: {subject}", "回调已恢复：{subject}"),
+    "destination.reopened.why": ("What was held is sent now.", "保留的回调正在发送。"),
+    "digest": ("{total} messages: {counts}", "{total} 条通知：{counts}"),
+    "succeeded": ("{n} succeeded", "{n} 个成功"),
+    "failed": ("{n} failed", "{n} 个失败"),
+    "lost": ("{n} lost", "{n} 个丢失"),
+    "overdue": ("{n} overdue", "{n} 个超时"),
+    "group": ("{n} about groups", "{n} 条任务组通知"),
+    "other": ("{n} about the bridge", "{n} 条系统通知"),
+    "comma": (", ", "，"),
+    "colon": (": ", "："),
+    "phone": ("phone {id}", "云手机 {id}"),
+    "server": ("server {id}", "服务器 {id}"),
+    "job": ("job {id}", "任务 {id}"),
+    "request": ("a job of request {id}", "请求 {id} 的任务"),
+    "nameless": ("a job without an id", "无编号任务"),
+    "Error": ("Error", "错误"),
+    "Took": ("Took", "用时"),
+    "Server": ("Server", "服务器"),
+    "Job": ("Job", "任务"),
+    "Request": ("Request", "请求"),
+    "Project": ("Project", "项目"),
+    "Registration": ("Registration", "登记"),
+    "Tenant": ("Tenant", "租户"),
+    "Since": ("Since", "起始时间"),
+    "Failures": ("Failures", "失败次数"),
+    "Held": ("Held", "保留数"),
+    "more": ("and {n} more", "另有 {n} 个"),
+    "open": ("Open", "查看"),
+    "days": ("{n} d", "{n} 天"),
+    "hours": ("{n} h", "{n} 小时"),
+    "minutes": ("{n} min", "{n} 分"),
+    "seconds": ("{n} s", "{n} 秒"),
+}
+COLUMNS = {Language.EN: 0, Language.ZH_CN: 1}
+
+
+def say(language: Language, key: str, **values: object) -> str:
+    return TEXTS[key][COLUMNS[language]].format_map(values)
