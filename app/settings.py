@@ -20,8 +20,9 @@ from pydantic import (
     model_validator,
 )
 
-from app.domain.errors import OperatorError
+from app.domain.errors import InvalidField, OperatorError
 from app.domain.signature import secret_bytes
+from app.formats import links
 
 PREFIX = "BRIDGE_"
 FILE_SUFFIX = "_FILE"
@@ -207,8 +208,10 @@ class Settings(BaseModel):
     @field_validator("link")
     @classmethod
     def _links(cls, value: str | None) -> str | None:
-        if value:
-            links.check(value)
+        try:
+            links.check(value or "https://nowhere.example")
+        except InvalidField as error:
+            raise ValueError(error.detail) from None
         return value
 
     @field_validator("secret_keys", "signing_keys")

@@ -36,13 +36,14 @@ class Callback:
 class Receiver:
     """statuses: the answers to come, in order; 200 when they are used up. `gate`: no answer while it is closed.
 
-    echoes: answers say what was sent, as careless servers do.
+    echoes: answers say what was sent, as careless servers do. said: the body of the others.
     """
 
     def __init__(self) -> None:
         self.callbacks: list[Callback] = []
         self.statuses: list[tuple[int, dict[str, str]]] = []
         self.echoes = False
+        self.said = b""
         self.gate = threading.Event()
         self.gate.set()
         self._lock = threading.Lock()
@@ -64,7 +65,7 @@ class Receiver:
             self.callbacks.append(callback)
             answer = self.statuses.pop(0) if self.statuses else (200, {})
         self.gate.wait()
-        return *answer, f"{callback.path} {json.dumps(callback.headers)}".encode() if self.echoes else b""
+        return *answer, f"{callback.path} {json.dumps(callback.headers)}".encode() if self.echoes else self.said
 
     def fail(self, status: int = 500) -> None:
         """From now on, until `heal`."""
