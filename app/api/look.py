@@ -18,7 +18,7 @@ def chosen(catalogue: Catalogue, name: str, url: CallbackUrl) -> Format:
     """InvalidField for a name that stands for none."""
     found = formats.for_url(url) if name == AUTO else catalogue.find(name)
     if found is None and name.startswith(PREFIX):
-        raise InvalidField(POINTER, "there is no such template", "the operator puts it into BRIDGE_PREFIXS_DIR")
+        raise InvalidField(POINTER, "there is no such template", "the operator puts it into BRIDGE_TEMPLATES_DIR")
     if found is None:
         raise InvalidField(POINTER, "there is no such format", f"one of: {', '.join(catalogue.names)}")
     return found
