@@ -1,17 +1,35 @@
 """The formats that are built in: one list."""
 
 from app.domain.callback_url import CallbackUrl
-from app.formats import discord, googlechat, mattermost, rocketchat, slack, standard, teams
+from app.formats import (
+    cloudevents,
+    dingtalk,
+    discord,
+    feishu,
+    googlechat,
+    mattermost,
+    rocketchat,
+    slack,
+    standard,
+    teams,
+    telegram,
+    wecom,
+)
 from app.formats.format import Format
 
 FORMATS: tuple[Format, ...] = (
     standard.FORMAT,
+    cloudevents.FORMAT,
     slack.FORMAT,
     teams.FORMAT,
     discord.FORMAT,
     mattermost.FORMAT,
     rocketchat.FORMAT,
     googlechat.FORMAT,
+    telegram.FORMAT,
+    feishu.FORMAT,
+    dingtalk.FORMAT,
+    wecom.FORMAT,
 )
 BY_NAME = {each.name: each for each in FORMATS}
 

@@ -88,6 +88,15 @@ def by_code(service: str, code: Code, message: object, number: object = None) ->
     return Judgement(code.verdict, words(service, message, number, code.advice), code.wait, code.crowded)
 
 
+def by_number(service: str, answer: Answer, number: int | None, message: object, code: Code) -> Judgement:
+    """For services that say 0 in a 200 when all is well. code: what the number means, if it is another."""
+    if answer.status == 200 and number == 0:
+        return Judgement(Verdict.DELIVERED)
+    if number and by_status(answer.status) in {Verdict.DELIVERED, Verdict.REFUSED}:
+        return by_code(service, code, message, number)
+    return no_success(service, answer) if succeeded(answer) else not_2xx(service, answer, message)
+
+
 def no_success(service: str, answer: Answer) -> Judgement:
     """A 2xx that is not what the service answers: it did not come from there, or it has changed."""
     what = "an HTML page, as proxies show" if is_html(answer) else "not what this service answers"

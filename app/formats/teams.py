@@ -9,7 +9,7 @@ from app.domain.event import Event
 from app.domain.verdict import Verdict
 from app.formats.format import Answer, Format, Judgement, Outgoing, Pace, Wishes
 from app.formats.judging import is_html, no_success, not_2xx, part, said, succeeded
-from app.formats.markdown import escaped, link
+from app.formats.markdown import escaped, link, uncalled
 from app.formats.shrink import Body, fitted, within
 from app.formats.urls import below, path, refused
 from app.formats.words import Line, Message, Tone
@@ -32,7 +32,7 @@ ADVICE = {
 
 def _text(text: str) -> str:
     """Cards also fill in `{{DATE(…)}}`."""
-    return escaped(text).replace("{{", "{ {")
+    return uncalled(escaped(text)).replace("{{", "{ {")
 
 
 def _line(line: Line) -> str:

@@ -36,3 +36,7 @@ def below(host: str, *domains: str) -> bool:
 
 def refused(detail: str, hint: str) -> InvalidField:
     return InvalidField(POINTER, detail, hint)
+
+
+def refused_secret(hint: str) -> InvalidField:
+    return InvalidField("/secret", "not the bot's own", hint)

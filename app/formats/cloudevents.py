@@ -1,0 +1,41 @@
+"""`cloudevents`: CloudEvents 1.0 in structured mode, for machines."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from app.domain.event import Event
+from app.domain.job import Job
+from app.domain.times import rfc3339
+from app.domain.wire import to_json
+from app.formats.format import Format, Outgoing, Wishes
+from app.formats.judging import by_status_alone
+from app.formats.standard import data
+
+CONTENT_TYPE = "application/cloudevents+json"
+TYPE_PREFIX = "com.huaweicloud.cph."
+
+
+def render(events: Sequence[Event], wishes: Wishes, _: datetime) -> Outgoing:
+    (event,) = events
+    return Outgoing(wishes.url, to_json(_envelope(event)).encode(), {"Content-Type": CONTENT_TYPE})
+
+
+def _envelope(event: Event) -> dict[str, Any]:
+    """subject: only of what is about one job with an id; the specification has none that is empty."""
+    job_id = event.about.job_id if isinstance(event.about, Job) else None
+    return {
+        "specversion": "1.0",
+        "id": event.id,
+        "type": TYPE_PREFIX + event.type,
+        # A URI reference; `/` where it is about no project.
+        "source": f"/projects/{quote(event.project, safe='')}" if event.project else "/",
+        **({"subject": job_id} if job_id else {}),
+        "time": rfc3339(event.observed_at),
+        "datacontenttype": "application/json",
+        "data": data(event),
+    }
+
+
+FORMAT = Format("cloudevents", render, by_status_alone, machine=True)
