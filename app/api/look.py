@@ -31,6 +31,8 @@ def destination(form: Format, url: CallbackUrl) -> str:
 def checked_secret(form: Format, url: CallbackUrl, given: str | None) -> str:
     """What signs: made where it must be and none is given; '' where nothing does. InvalidField if it cannot work."""
     form.check(url, given)
+    if given and not (form.machine or form.signs):
+        raise InvalidField(SECRET, f"nothing signs messages of {form.name}", "leave it out")
     return machine_secret(given) if form.machine else given or ""
 
 

@@ -115,6 +115,7 @@ FORMAT = Format(
     "feishu",
     render,
     judge,
+    signs=True,
     pace=Pace(100, timedelta(minutes=1)),
     bot=path,
     check=check,

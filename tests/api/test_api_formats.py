@@ -11,10 +11,11 @@ from tests.receiver import Receiver
 
 SLACK = "https://hooks.slack.com/services/T0/B0/t0ken"
 DISCORD = "https://discord.com/api/webhooks/1/t0ken"
+DINGTALK = "https://oapi.dingtalk.com/robot/send?access_token=t0ken"
 
 
 @pytest.mark.parametrize(
-    ("url", "format"),
+    ("url", "expected"),
     [
         (SLACK, "slack"),
         (DISCORD, "discord"),
@@ -22,11 +23,11 @@ DISCORD = "https://discord.com/api/webhooks/1/t0ken"
         ("https://bot.example/hooks/x", "standard"),
     ],
 )
-def test_auto_tells_the_format_by_the_host(api: Api, url: str, format: str) -> None:
+def test_auto_tells_the_format_by_the_host(api: Api, url: str, expected: str) -> None:
     made = api.registered(callback_url=url)
-    assert made["format"] == format
+    assert made["format"] == expected
     shown = api.get(f"/v1/registrations/{made['id']}")
-    assert (shown["format"], shown["language"], shown["link"]) == (format, "en", None)
+    assert (shown["format"], shown["language"], shown["link"]) == (expected, "en", None)
 
 
 def test_what_is_asked_for_is_kept_and_shown(api: Api) -> None:
@@ -49,6 +50,8 @@ def test_what_is_asked_for_is_kept_and_shown(api: Api) -> None:
         ({"callback_url": "https://hooks.slack.com/workflows/x"}, "/callback_url", "services"),
         ({"format": "discord"}, "/callback_url", "webhooks"),
         ({"secret": "whsec_short"}, "/secret", None),
+        ({"callback_url": SLACK, "secret": SECRET}, "/secret", "leave it out"),
+        ({"callback_url": DINGTALK, "secret": SECRET}, "/secret", "SEC"),
     ],
 )
 @pytest.mark.parametrize("path", ["/v1/registrations", "/v1/callbacks/test"])
@@ -67,6 +70,18 @@ def test_nothing_is_made_up_for_a_chat_that_knows_no_secret(api: Api) -> None:
     id = api.registered(callback_url=SLACK)["id"]
     answer = api.call("POST", f"/v1/registrations/{id}/rotate-secret", json={})
     assert problem(answer, 422)["errors"][0]["pointer"] == "/secret"
+
+
+def test_the_own_secret_of_a_bot_is_kept_and_exchanged_as_it_is(api: Api) -> None:
+    made = api.registered(callback_url=DINGTALK, secret="SECfirst")
+    assert made["secret"] == "SECfirst"
+    path = f"/v1/registrations/{made['id']}/rotate-secret"
+    assert problem(api.call("POST", path, json={}), 422)["errors"][0]["pointer"] == "/secret"
+    answer = api.call("POST", path, json={"secret": "SECsecond"})
+    assert (answer.status_code, answer.json["secret"]) == (200, "SECsecond")
+    known = api.runtime.registrations.get("default", made["id"])
+    assert known is not None
+    assert known[0].secrets_at(api.runtime.clock()) == ("SECsecond",)
 
 
 def test_a_bot_is_a_destination_of_its_own(api: Api) -> None:

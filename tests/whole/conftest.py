@@ -39,6 +39,7 @@ class Whole:
         self.about_cph = standin.about
         self.receiver = receiver
         self._runtime = Runtime(load({"BRIDGE_REDIS_URL": bridge.redis.url}))
+        self.clock = self._runtime.clock
         self._workers: list[Process] = []
 
     def start_worker(self, kind: str, **settings: str) -> Process:
