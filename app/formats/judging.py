@@ -78,10 +78,13 @@ def seconds(value: object) -> timedelta | None:
 
 
 def words(service: str, message: object, code: object = None, advice: str | None = None) -> str:
-    """`DingTalk: sign not match (310000): the secret is wrong`"""
+    """`DingTalk: sign not match (310000): the secret is wrong`; `DingTalk: answered 310000` if it says no more."""
     text = plain(message, LONGEST) if isinstance(message, str) else ""
-    number = "" if code is None else f" ({plain(str(code), 40)})"
-    return f"{service}: {text or 'no words'}{number}" + (f": {advice}" if advice else "")
+    number = "" if code is None else plain(str(code), 40)
+    if text and number:
+        text = f"{text} ({number})"
+    told = text or f"answered {number or 'no reason'}"
+    return f"{service}: {told}" + (f": {advice}" if advice else "")
 
 
 def by_code(service: str, code: Code, message: object, number: object = None) -> Judgement:

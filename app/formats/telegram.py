@@ -24,7 +24,7 @@ CHAT = "chat_id"
 METHOD = "/sendMessage"
 BOT = re.compile(r"(?P<bot>/bot[^/]+(?:/test)?)(?:/sendMessage)?/?")
 CHAT_ID = re.compile(r"-?[0-9]{1,20}|@[A-Za-z0-9_]{1,64}")
-MOST = 4_096  # characters without the markup: counted with it, it is less than that
+MOST = 4_096  # characters; Telegram counts without the markup, we with it
 # By how the descriptions of its errors begin, after "Bad Request: " and the like.
 ADVICE = {
     "chat not found": "chat_id is wrong, or the bot is not in the chat",
@@ -40,12 +40,12 @@ ADVICE = {
 
 def _text(text: str) -> str:
     """`@name` calls whoever has that name, `/word` is a command."""
-    return html.escape(re.sub(r"([@/#])", rf"\1{NOTHING}", text))
+    return html.escape(re.sub(r"([@/#])", rf"\1{NOTHING}", text), quote=False)
 
 
 def _exact(text: str) -> str:
     """Looked for neither names nor commands, and copied by a touch."""
-    return f"<code>{html.escape(text)}</code>"
+    return f"<code>{html.escape(text, quote=False)}</code>"
 
 
 def _fact(fact: Fact) -> str:
@@ -133,7 +133,7 @@ FORMAT = Format(
     "telegram",
     render,
     judge,
-    digest=20,
+    digest=16,
     pace=Pace(20, timedelta(minutes=1)),
     bot=bot,
     check=check,

@@ -262,7 +262,10 @@ def _line_of(event: Event, wishes: Wishes, room: Room) -> Line:
     url = links.filled(wishes.link, event, job) if room.links else None
     if job:
         return _line(job, url, wishes, room)
-    return Line(_tone(event), plain(_title(event, wishes.language), TITLE), event.registration_id or "", url)
+    title, id = plain(_title(event, wishes.language), TITLE), plain(event.registration_id or "", ID)
+    if not room.text:
+        return Line(_tone(event), id or plain(title, ID), "", url)
+    return Line(_tone(event), title, id, url)
 
 
 def _line(job: Job, url: str | None, wishes: Wishes, room: Room) -> Line:

@@ -1,0 +1,120 @@
+"""The `rocketchat` format: what Rocket.Chat is sent, and what its answers mean."""
+
+from typing import Any
+
+import pytest
+
+from app.domain.verdict import Verdict
+from app.formats.rocketchat import FORMAT
+from tests.formats.samples import FAILED, FINISHED, LINK, in_chinese, judged, told, wishes
+
+URL = "https://chat.example/hooks/1/2"
+
+FAILED_JOB_IN_ENGLISH = {
+    "attachments": [
+        {
+            "fallback": "❌ Job failed: phone 9b28fbe50ded4060b8149a47e55dba82",
+            "color": "#E01E5A",
+            "title": "❌ Job failed: phone 9b28fbe50ded4060b8149a47e55dba82",
+            "title_link": "https://console.example/jobs/6837531fd3f54550927b930180a706bf",
+            "fields": [
+                {
+                    "title": "Error",
+                    "value": "CPS.0003: Internal error.",
+                    "short": True,
+                },
+                {
+                    "title": "Took",
+                    "value": "2 min 6 s",
+                    "short": True,
+                },
+                {
+                    "title": "Job",
+                    "value": "6837531fd3f54550927b930180a706bf",
+                    "short": True,
+                },
+                {
+                    "title": "Request",
+                    "value": "2676a3b4f7df49c297c6775989806d32",
+                    "short": True,
+                },
+                {
+                    "title": "Project",
+                    "value": "default",
+                    "short": True,
+                },
+                {
+                    "title": "operation",
+                    "value": "restart",
+                    "short": True,
+                },
+            ],
+            "actions": [
+                {
+                    "type": "button",
+                    "text": "Open",
+                    "url": "https://console.example/jobs/6837531fd3f54550927b930180a706bf",
+                },
+            ],
+        },
+    ],
+}
+
+JOBS_IN_CHINESE = {
+    "attachments": [
+        {
+            "fallback": "❌ 2 个任务已结束：1 个成功，1 个失败",
+            "color": "#E01E5A",
+            "title": "❌ 2 个任务已结束：1 个成功，1 个失败",
+            "text": (
+                "❌ 云手机 9b28fbe50ded4060b8149a47e55dba82 · "
+                "CPS.0003：Internal error. · 6837531fd3f54550927b930180a706bf\n"
+                "✅ 服务器 server-1 · 0c1fe7c1aabd4bd09a0ba8c2d4b4ab23"
+            ),
+            "fields": [
+                {
+                    "title": "项目",
+                    "value": "default",
+                    "short": True,
+                },
+                {
+                    "title": "登记",
+                    "value": "reg\\_01kdyqfbhgzzzzzzzzzzzzzzzz",
+                    "short": True,
+                },
+            ],
+        },
+    ],
+}
+
+ANSWERS = [
+    (200, {"success": True}, Verdict.DELIVERED, None),
+    (200, "{}", Verdict.DELIVERED, None),
+    (200, "<html>", Verdict.RETRY, "Rocket.Chat: 200 with an HTML page, as proxies show"),
+    (200, "", Verdict.RETRY, "Rocket.Chat: 200 with not what this service answers"),
+    (
+        200,
+        {"success": False, "error": "error-invalid-channel"},
+        Verdict.REFUSED,
+        "Rocket.Chat: error-invalid-channel: the channel is gone",
+    ),
+    (400, {"success": False, "error": "nope"}, Verdict.REFUSED, "Rocket.Chat: nope (400)"),
+    (410, "", Verdict.GONE, "Rocket.Chat: answered 410"),
+    (429, {"success": False, "error": "Slow"}, Verdict.RETRY, "Rocket.Chat: Slow (429): asked too often"),
+    (503, "", Verdict.RETRY, "Rocket.Chat: answered 503"),
+]
+
+
+def test_a_failed_job_is_told_with_these_words() -> None:
+    assert told(FORMAT, FAILED, wishes(URL, link=LINK)) == FAILED_JOB_IN_ENGLISH
+
+
+def test_all_jobs_of_a_registration_are_told_in_chinese() -> None:
+    assert in_chinese(FORMAT, FINISHED, URL) == JOBS_IN_CHINESE
+
+
+@pytest.mark.parametrize(("status", "body", "verdict", "words"), ANSWERS)
+def test_what_an_answer_means(status: int, body: Any, verdict: Verdict, words: str | None) -> None:
+    said = judged(FORMAT, status, body)
+    assert (said.verdict, said.words) == (verdict, words)
+    assert said.crowded == (status == 429)
