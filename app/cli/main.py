@@ -8,7 +8,9 @@ from app import VERSION
 from app.cli.doctor import doctor
 from app.cli.keys import keys, secret_key
 from app.cli.processes import api, inbox, standin, worker
+from app.cli.render import render
 from app.cli.reseal import reseal
+from app.cli.verify import verify
 from app.domain.errors import OperatorError, Unavailable
 
 
@@ -34,5 +36,5 @@ def main() -> None:
     """Signed callbacks for Huawei Cloud Phone jobs. Settings are environment variables, BRIDGE_…"""
 
 
-for command in (api, worker, keys, secret_key, reseal, doctor, standin, inbox):
+for command in (api, worker, keys, secret_key, reseal, doctor, render, verify, standin, inbox):
     main.add_command(command)

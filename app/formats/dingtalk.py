@@ -127,6 +127,7 @@ FORMAT = Format(
     "dingtalk",
     render,
     judge,
+    limit="20,000 bytes",
     signs=True,
     digest=100,
     pace=Pace(20, timedelta(minutes=1)),

@@ -119,6 +119,7 @@ FORMAT = Format(
     "discord",
     render,
     judge,
+    limit="6,000 characters in all",
     pace=Pace(5, timedelta(seconds=2)),
     bot=bot,
     check=check,

@@ -115,6 +115,7 @@ FORMAT = Format(
     "feishu",
     render,
     judge,
+    limit="20,000 bytes",
     signs=True,
     pace=Pace(100, timedelta(minutes=1)),
     bot=path,

@@ -85,6 +85,7 @@ class Format:
     machine: its receivers drop repeats by `webhook-id` and verify `webhook-signature`, so it is signed by Standard
     Webhooks and tried for days; else people read it, and what comes late or twice is noise.
     signs: a message to people may prove who sends it, by the bot's own secret.
+    limit: of a message, in words, if there is one.
     bot: what beside scheme, host and port tells one destination from another; it is a credential, so keep its digest.
     check: InvalidField for a URL or secret that cannot work, with the way out.
     known_by: whether the URL is one that only this service has; for `auto`.
@@ -95,6 +96,7 @@ class Format:
     judge: Callable[[Answer], Judgement]
     machine: bool = False
     signs: bool = False
+    limit: str | None = None
     digest: int = 1
     pace: Pace | None = None
     bot: Callable[[CallbackUrl], str] = lambda _: ""

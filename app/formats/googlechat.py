@@ -99,6 +99,7 @@ FORMAT = Format(
     "googlechat",
     render,
     judge,
+    limit="32,000 bytes",
     digest=20,
     pace=Pace(60, MINUTE),
     bot=bot,

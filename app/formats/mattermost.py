@@ -50,4 +50,4 @@ def judge(answer: Answer) -> Judgement:
     return not_2xx(SERVICE, answer, error.get("message"), advice)
 
 
-FORMAT = Format("mattermost", render, judge, bot=path)
+FORMAT = Format("mattermost", render, judge, limit="16,383 characters", bot=path)

@@ -55,4 +55,4 @@ def judge(answer: Answer) -> Judgement:
     return Judgement(Verdict.DELIVERED)
 
 
-FORMAT = Format("rocketchat", render, judge, bot=path)
+FORMAT = Format("rocketchat", render, judge, limit="20,000 bytes", bot=path)

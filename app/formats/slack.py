@@ -133,6 +133,7 @@ FORMAT = Format(
     "slack",
     render,
     judge,
+    limit="13,000 bytes",
     digest=20,
     pace=Pace(1, timedelta(seconds=1)),
     bot=path,

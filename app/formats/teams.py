@@ -103,6 +103,7 @@ FORMAT = Format(
     "teams",
     render,
     judge,
+    limit="20,000 bytes, for Teams adds to it",
     pace=Pace(4, timedelta(seconds=1)),
     bot=path,
     check=check,

@@ -133,6 +133,7 @@ FORMAT = Format(
     "telegram",
     render,
     judge,
+    limit="4,096 characters of text",
     digest=16,
     pace=Pace(20, timedelta(minutes=1)),
     bot=bot,

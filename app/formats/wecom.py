@@ -95,6 +95,7 @@ FORMAT = Format(
     "wecom",
     render,
     judge,
+    limit="4,096 bytes of content",
     digest=20,
     pace=Pace(20, timedelta(minutes=1)),
     bot=bot,

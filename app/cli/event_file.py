@@ -1,0 +1,70 @@
+"""An event from a file, as subscribers of `standard` receive it."""
+
+from typing import Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from app.domain.errors import OperatorError
+from app.domain.event import Event, Group
+from app.domain.job import Job, JobState
+
+EXAMPLE = "take one from `GET /v1/events`, from the body of a `standard` callback, or from docs/contract.md"
+
+
+class _Job(BaseModel):
+    job_id: str | None = None
+    state: JobState
+    status: int | None = None
+    request_id: str | None = None
+    phone_id: str | None = None
+    server_id: str | None = None
+    begin_time: str | None = None
+    end_time: str | None = None
+    error_code: str | None = None
+    error_msg: str | None = None
+    execute_msg: str | None = None
+
+    def job(self) -> Job:
+        return Job.from_dict(self.model_dump())
+
+
+class _Data(BaseModel):
+    registration_id: str | None = None
+    project: str | None = None
+    job: _Job | None = None
+    group: dict[str, int] | None = None
+    jobs: list[_Job] = []
+    truncated: bool = False
+    observed_at: AwareDatetime
+    metadata: dict[str, Any] = {}
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    id: str = Field(pattern="^evt_")
+    type: str
+    timestamp: AwareDatetime
+    data: _Data
+
+
+def read_event(name: str, text: str) -> Event:
+    """OperatorError names what is wrong with it. name: of the file."""
+    try:
+        given = _Event.model_validate_json(text)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in fault["loc"])
+        raise OperatorError(f"{name}: {place or 'not an event'}: {fault['msg']}; {EXAMPLE}") from None
+    data = given.data
+    about = data.job.job() if data.job else _group(data) if data.group is not None else None
+    event = Event(given.id, data.registration_id, data.project, about, data.observed_at, data.metadata)
+    kind = event.type if data.job is None or data.job.state.ended else f"no event: the job is {data.job.state}"
+    if kind != given.type:
+        raise OperatorError(f"{name}: type: is {given.type!r}, but what is in data makes it {str(kind)!r}")
+    return event
+
+
+def _group(data: _Data) -> Group:
+    jobs = [job.job().as_dict() for job in data.jobs]
+    return Group.from_dict({"counts": data.group, "jobs": jobs, "truncated": data.truncated})
