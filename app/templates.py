@@ -16,15 +16,21 @@ from app import yaml_files
 from app.domain import headers
 from app.domain.errors import InvalidField, OperatorError, Unrenderable
 from app.domain.event import Event
+from app.domain.job import Job
 from app.domain.verdict import Verdict, by_status
 from app.domain.wire import to_json
-from app.formats import standard
+from app.formats import links, standard
 from app.formats.format import Answer, Format, Judgement, Outgoing, Wishes
 from app.formats.samples import SAMPLES
 from app.yaml_files import Strict, problem_in_words
 
 SOURCE, ABOUT = ".json.j2", ".yaml"
 KEPT = 256
+# So that `event.data.job.job_id | default(…)` copes with events that are about no job.
+ALWAYS: Mapping[str, Any] = {
+    **{"registration_id": None, "project": None, "job": None, "group": None},
+    **{"jobs": [], "truncated": False, "metadata": {}},
+}
 PREFIX = "template:"
 
 Render = Callable[[Sequence[Event], Wishes, datetime], Outgoing]
@@ -80,6 +86,7 @@ def _compiled(file: Path, source: str, about: str) -> Format:
     settings = _About.model_validate_json(about)
     # A template of its own each, for its name stands in what Python says of an error in it.
     environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
+    environment.filters["tojson"] = partial(json.dumps, default=_not_json)
     try:
         template = environment.from_string(source)
     except TemplateSyntaxError as error:
@@ -109,9 +116,11 @@ def _render(
 def _body(template: Template, name: str, event: Event, wishes: Wishes) -> bytes:
     """Unrenderable says for which event, in which line and why it gives no JSON."""
     told = json.loads(standard.render(event))
+    told["data"] = {**ALWAYS, **told["data"]}
     prefix = f"template {name}, for {event.type}"
     try:
-        text = template.render(event=told, language=wishes.language.value, link=wishes.link)
+        link = links.filled(wishes.link, event, event.about if isinstance(event.about, Job) else None)
+        text = template.render(event=told, language=wishes.language.value, link=link)
     except Exception as error:  # noqa: BLE001 - whatever the operator's expressions raise is theirs to mend
         line = _line(error, template)
         raise Unrenderable(f"{prefix}, line {line}: {_reason(error)}") from None
@@ -121,6 +130,11 @@ def _body(template: Template, name: str, event: Event, wishes: Wishes) -> bytes:
         raise Unrenderable(f"{prefix}: gives no JSON: {error.msg} in line {error.lineno} of what it gives") from None
     except (ValueError, RecursionError) as error:
         raise Unrenderable(f"{prefix}: gives no JSON: {error}") from None
+
+
+def _not_json(value: Any) -> str:
+    """What is undefined says so itself when it is looked at."""
+    raise TypeError(str(value))
 
 
 def _line(error: BaseException, template: Template) -> int:

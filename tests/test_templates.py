@@ -1,0 +1,211 @@
+"""The operator's templates."""
+
+import json
+import logging
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.domain.errors import OperatorError, Unrenderable
+from app.domain.event import Event
+from app.domain.job import Job, JobState
+from app.domain.verdict import Verdict
+from app.formats.format import Answer, Format, Language, Wishes
+from app.formats.samples import FAILED, GROUP, LOST, SAMPLES, SUCCEEDED, sample
+from app.runtime import Runtime
+from app.settings import load
+from app.templates import read_templates
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+EXAMPLES = Path(__file__).parent.parent / "docs" / "templates"
+WISHES = Wishes("https://receiver.example/s3cret-path", "s3cret", Language.EN, "https://console.example/{job_id}")
+SMALL = '{"id": {{ event.id | tojson }}}'
+
+
+def written(folder: Path, source: str, about: str | None = None, name: str = "mine") -> Format:
+    (folder / f"{name}.json.j2").write_text(source)
+    if about is not None:
+        (folder / f"{name}.yaml").write_text(about)
+    return read_templates(folder)[name]
+
+
+def body(format_: Format, event: Event, wishes: Wishes = WISHES) -> Any:
+    outgoing = format_.render([event], wishes, NOW)
+    assert outgoing.url == wishes.url
+    return json.loads(outgoing.body)
+
+
+def test_a_template_becomes_a_format_that_is_signed_and_retried_as_machines_are(tmp_path: Path) -> None:
+    made = written(tmp_path, '{ "a" : {{ event.data.job.job_id | default("手机") | tojson }} }')
+    assert (made.name, made.machine, made.digest, made.pace) == ("template:mine", True, 1, None)
+    outgoing = made.render([sample(None)], WISHES, NOW)
+    assert (outgoing.body, dict(outgoing.headers)) == ('{"a":"手机"}'.encode(), {"Content-Type": "application/json"})
+
+
+def test_other_peoples_text_stays_text(tmp_path: Path) -> None:
+    made = written(tmp_path, '{"words": {{ event.data.job.error_msg | default("") | tojson }}}')
+    hostile = '"}, {{ 7 * 7 }} {% raw %} </script> \n\u202e' + "手" * 10_000
+    assert body(made, sample(Job("j", JobState.FAILED, error_msg=hostile))) == {"words": hostile}
+
+
+def test_a_template_sees_no_secret(tmp_path: Path) -> None:
+    made = written(tmp_path, '{"all": {{ [event, language, link] | string | tojson }}}')
+    told = str(body(made, sample(SUCCEEDED)))
+    assert "s3cret" not in told
+    assert f"https://console.example/{SUCCEEDED.job_id}" in told
+    for name in ("wishes", "self._TemplateReference__context", "cycler.__init__.__globals__.os"):
+        with pytest.raises(OperatorError):
+            written(tmp_path, '{"x": {{ NAME | string | tojson }}}'.replace("NAME", name))
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ('{\n"a": {{ event.id | tojson }', ["line 2"]),
+        ('{\n"a":\n{{ event.nothing | tojson }}}', ["line 3", "job.succeeded", "nothing"]),
+        ('{\n\n"a": {{ event.data.job.job_id | tojson }}}', ["line 3", "group.finished", "job"]),
+        ('{"a": {{ event.data.metadata.room | tojson }}}', ["line 1", "room"]),
+        ('{"a": {{ event.id }}}', ["gives no JSON", "line 1"]),
+        ("", ["gives no JSON"]),
+        ('{"a": NaN}', ["NaN"]),
+        ('{"a": {{ 1 / 0 }}}', ["line 1", "ZeroDivisionError"]),
+        ('{"a": {{ "".__class__.__mro__ | tojson }}}', ["line 1"]),
+        ('{"a": {{ range(10000000) | list | length }}}', ["line 1"]),
+        ("{% include 'other' %}", ["line 1"]),
+    ],
+)
+def test_what_is_wrong_is_named_with_file_and_line(tmp_path: Path, source: str, words: list[str]) -> None:
+    with pytest.raises(OperatorError) as raised:
+        written(tmp_path, source)
+    for word in ["mine.json.j2", *words]:
+        assert word in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("about", "words"),
+    [
+        ("method: PUT", "method"),
+        ("headers: {Host: x}", "Host"),
+        ("success: {status: [700]}", "success.status"),
+        ("success: {status: []}", "success.status"),
+        ("retries: 7", "retries"),
+        ("a: b: c", "line 1"),
+        ("content_type: 'a\r\nb'", "content_type"),
+    ],
+)
+def test_what_is_wrong_beside_it_is_named_too(tmp_path: Path, about: str, words: str) -> None:
+    with pytest.raises(OperatorError) as raised:
+        written(tmp_path, SMALL, about)
+    assert "mine.yaml" in str(raised.value)
+    assert words in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("about", "status", "answer", "verdict"),
+    [
+        ("", 200, b"", Verdict.DELIVERED),
+        ("", 204, b"<html>", Verdict.DELIVERED),
+        ("", 410, b"", Verdict.GONE),
+        ("", 404, b"", Verdict.REFUSED),
+        ("success: {status: [202]}", 202, b"", Verdict.DELIVERED),
+        ("success: {status: [202]}", 200, b"", Verdict.RETRY),
+        ("success: {status: [409]}", 409, b"", Verdict.DELIVERED),
+        ("success: {json: {ok: true}}", 200, b'{"ok": true, "more": 1}', Verdict.DELIVERED),
+        ("success: {json: {ok: true}}", 200, b'{"ok": false}', Verdict.RETRY),
+        ("success: {json: {ok: true}}", 200, b"ok", Verdict.RETRY),
+        ("success: {json: {a: {b: 1}}}", 200, b'{"a": {"b": 1, "c": 2}}', Verdict.DELIVERED),
+        ("success: {json: {a: {b: 1}}}", 200, b'{"a": []}', Verdict.RETRY),
+        ("success: {json: {ok: true}}", 500, b'{"ok": true}', Verdict.RETRY),
+    ],
+)
+def test_success_is_what_the_template_takes_for_it(
+    tmp_path: Path, about: str, status: int, answer: bytes, verdict: Verdict
+) -> None:
+    judged = written(tmp_path, SMALL, about).judge(Answer(status, {}, answer))
+    assert judged.verdict is verdict
+    assert (judged.words is not None) == (verdict is Verdict.RETRY and status < 300)
+
+
+def test_a_real_event_that_it_cannot_tell_is_named(tmp_path: Path) -> None:
+    made = written(tmp_path, '{"n": {{ (event.data.metadata.n | default(1) // 1) | int }}}')
+    with pytest.raises(Unrenderable, match=r"template mine, for job.lost, line 1: TypeError"):
+        body(made, sample(LOST, n="s3cret words"))
+
+
+def test_the_same_files_give_the_very_same_formats(tmp_path: Path) -> None:
+    made = written(tmp_path, SMALL)
+    assert read_templates(tmp_path)["mine"] is made
+    assert written(tmp_path, SMALL + " ") is not made
+
+
+def test_a_change_is_taken_over_and_a_mistake_is_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    made = written(tmp_path, SMALL)
+    runtime = Runtime(load({"BRIDGE_TEMPLATES_DIR": str(tmp_path)}))
+    assert runtime.catalogue.find("template:mine") is made
+    assert "template:mine" in runtime.catalogue.names
+    (tmp_path / "mine.json.j2").write_text("{")
+    runtime.reload()
+    assert runtime.catalogue.find("template:mine") is made
+    (tmp_path / "mine.json.j2").rename(tmp_path / "other.json.j2")
+    (tmp_path / "other.json.j2").write_text(SMALL)
+    runtime.reload()
+    assert runtime.catalogue.find("template:mine") is None
+    assert runtime.catalogue.find("template:other") is not None
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OperatorError, match="BRIDGE_TEMPLATES_DIR: cannot read"):
+        _ = Runtime(load({"BRIDGE_TEMPLATES_DIR": str(tmp_path / "none")})).catalogue
+
+
+@pytest.fixture
+def examples(tmp_path: Path) -> dict[str, Format]:
+    """As an operator copies them."""
+    shutil.copytree(EXAMPLES, tmp_path, dirs_exist_ok=True)
+    return dict(read_templates(tmp_path))
+
+
+def test_the_examples_tell_of_every_event(examples: dict[str, Format]) -> None:
+    assert set(examples) == {"pagerduty", "github-dispatch", "errbot"}
+    for made in examples.values():
+        for event in SAMPLES:
+            assert body(made, event)
+
+
+def test_pagerduty_gets_an_incident_and_its_end(examples: dict[str, Format]) -> None:
+    opened = body(examples["pagerduty"], sample(FAILED, pagerduty_key="R0"))
+    assert opened["routing_key"] == "R0"
+    assert opened["event_action"] == "trigger"
+    assert opened["dedup_key"] == f"cph/{FAILED.job_id}"
+    assert opened["payload"]["severity"] == "error"
+    assert opened["payload"]["custom_details"]["error_code"] == "CPS.0003"
+    assert set(opened["payload"]) >= {"summary", "source", "severity"}  # what Events API v2 requires
+    assert opened["links"] == [{"href": f"https://console.example/{FAILED.job_id}", "text": "Job"}]
+    assert body(examples["pagerduty"], sample(SUCCEEDED))["event_action"] == "resolve"
+    assert body(examples["pagerduty"], sample(GROUP))["event_action"] == "trigger"
+    judge = examples["pagerduty"].judge
+    assert judge(Answer(202, {}, b'{"status": "success", "dedup_key": "x"}')).verdict is Verdict.DELIVERED
+    assert judge(Answer(202, {}, b"<html>")).verdict is Verdict.RETRY
+    assert judge(Answer(429, {}, b"")).crowded
+
+
+def test_github_starts_a_workflow(examples: dict[str, Format]) -> None:
+    made = examples["github-dispatch"]
+    told = body(made, sample(FAILED, branch="main"))
+    assert told["event_type"] == "cph-job-failed"
+    assert told["client_payload"]["event"]["job"]["job_id"] == FAILED.job_id
+    assert len(told["client_payload"]) <= 10
+    sent = made.render([sample(FAILED)], WISHES, NOW).headers
+    assert sent["Accept"] == "application/vnd.github+json"
+    assert made.judge(Answer(204, {}, b"")).verdict is Verdict.DELIVERED
+
+
+def test_errbot_gets_what_its_plugin_reads(examples: dict[str, Format]) -> None:
+    told = body(examples["errbot"], sample(FAILED, room="#phones"))
+    assert told["room"] == "#phones"
+    assert FAILED.job_id in told["text"]
+    assert body(examples["errbot"], sample(GROUP))["text"].startswith("group.finished: all jobs")
