@@ -37,6 +37,7 @@ from app.store.deliveries import Deliveries
 from app.store.destinations import Destinations, Operator
 from app.store.durations import SeenDurations
 from app.store.gone import GoneUrls
+from app.store.handshakes import Handshakes
 from app.store.idempotency import Claims
 from app.store.project_healths import ProjectHealths
 from app.store.registrations import Registrations
@@ -47,6 +48,7 @@ from app.store.tokens import SharedTokens
 from app.store.wake_ups import WakeUps
 from app.store.watches import Watches
 from app.templates import read_templates
+from app.webhooks.handshake import Handshake
 from app.webhooks.sender import Sender
 from app.webhooks.signing_keys import SigningKeys
 
@@ -207,6 +209,14 @@ class Runtime:
             user_agent=f"cph-webhook-bridge/{VERSION}",
             clock=self.clock,
         )
+
+    @cached_property
+    def handshake(self) -> Handshake | None:
+        """None where receivers of CloudEvents are not asked first."""
+        if not (self.settings.cloudevents_handshake and self.settings.cloudevents_origin):
+            return None
+        memory = Handshakes(self.scripts, self.sealer, self.deliveries_due)
+        return Handshake(self.sender, memory, self.settings.cloudevents_origin)
 
     @cached_property
     def signing_keys(self) -> SigningKeys:

@@ -37,6 +37,7 @@ class Receiver:
     """statuses: the answers to come, in order; 200 when they are used up. `gate`: no answer while it is closed.
 
     echoes: answers say what was sent, as careless servers do. said: the body of the others.
+    options: the answer to OPTIONS; asked: their headers.
     """
 
     def __init__(self) -> None:
@@ -44,6 +45,8 @@ class Receiver:
         self.statuses: list[tuple[int, dict[str, str]]] = []
         self.echoes = False
         self.said = b""
+        self.options: tuple[int, dict[str, str]] = (405, {})
+        self.asked: list[dict[str, str]] = []
         self.gate = threading.Event()
         self.gate.set()
         self._lock = threading.Lock()
@@ -106,6 +109,14 @@ def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(said)
+
+        def do_OPTIONS(self) -> None:
+            receiver.asked.append({name.lower(): value for name, value in self.headers.items()})
+            status, headers = receiver.options
+            self.send_response(status)
+            for name, value in {"Content-Length": "0", **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
 
         def log_message(self, *args: object) -> None:
             """Nothing: pytest's output is for failures."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from time import monotonic
 from typing import Any
 
 from app import logs
@@ -18,6 +19,7 @@ from app.domain.event import Event
 from app.domain.registration import Registration
 from app.domain.times import to_ms
 from app.domain.verdict import Verdict
+from app.formats import cloudevents
 from app.formats.format import Format, Language, Wishes
 from app.store.agenda import Agenda, Claimed
 from app.store.deliveries import Begun, Deliveries
@@ -26,6 +28,7 @@ from app.store.gone import GoneUrls
 from app.store.scripts import Call
 from app.webhooks import callback
 from app.webhooks.callback import Subscriber
+from app.webhooks.handshake import Handshake
 from app.webhooks.sender import Attempt, Sender
 from app.webhooks.signing_keys import SigningKeys
 
@@ -61,6 +64,7 @@ class Delivering:
         schedule: Schedule,
         chat_schedule: Schedule,
         link: str | None,
+        handshake: Handshake | None,
         deadline: timedelta,
         clock: Callable[[], datetime],
         crash_point: Callable[[str], None],
@@ -74,6 +78,7 @@ class Delivering:
         self._own_signers = signing_keys.signers
         self._schedules = {False: schedule, True: chat_schedule}
         self._link = link
+        self._handshake = handshake
         self._deadline = deadline
         self._clock = clock
         self._crash_point = crash_point
@@ -163,6 +168,12 @@ class Delivering:
             hidden=registration.credentials,
         )
         events = [part.event for part in parts]
+        if self._handshake and form is cloudevents.FORMAT:
+            began = monotonic()
+            refused = self._handshake.refusal(subscriber, begun.claimed.lane, deadline / 2)
+            if refused:
+                return refused
+            deadline -= timedelta(seconds=monotonic() - began)
         return callback.send(self._sender, subscriber, events, number=begun.number, now=now, deadline=deadline)
 
     def _about_url(self, parts: Sequence[Part], attempt: Attempt) -> list[Call]:

@@ -65,6 +65,7 @@ def _delivering(parts: Runtime) -> Work:
         schedule=parts.schedule,
         chat_schedule=parts.chat_schedule,
         link=parts.settings.link,
+        handshake=parts.handshake,
         deadline=timedelta(seconds=parts.settings.attempt_deadline_s),
         clock=parts.clock,
         crash_point=parts.crash_point,

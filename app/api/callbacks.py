@@ -18,11 +18,13 @@ from app.api.idempotency import IdempotencyHeader, once
 from app.api.routes import Routes, json_answer
 from app.catalogue import AUTO
 from app.domain import callback_url, headers
+from app.domain.destination import lane_of
 from app.domain.event import Event
 from app.domain.ids import RANDOM_BITS, new_id
 from app.domain.signature import PREFIX, by_secret
 from app.domain.times import to_ms
 from app.domain.verdict import Verdict
+from app.formats import cloudevents
 from app.formats.format import Language, Wishes
 from app.runtime import Runtime
 from app.webhooks import callback
@@ -78,13 +80,13 @@ class CallbackViews:
             hidden=(secret.removeprefix(PREFIX),),
         )
         with self._place():
-            tested = self._send(subscriber)
+            tested = self._send(subscriber, lane_of(tenant(), look.destination(form, url)))
         if tested.verdict is Verdict.DELIVERED:
             self._runtime.scripts.run(self._runtime.gone_urls.remove(tenant(), body.callback_url))
         made = None if body.secret else secret or None
         return tested.model_copy(update={"secret": made}).model_dump_json()
 
-    def _send(self, subscriber: Subscriber) -> CallbackTested:
+    def _send(self, subscriber: Subscriber, lane: str) -> CallbackTested:
         now = self._runtime.clock()
         event = Event(
             id=new_id("evt", to_ms(now), secrets.randbits(RANDOM_BITS)),
@@ -94,7 +96,8 @@ class CallbackViews:
             observed_at=now,
             metadata={},
         )
-        attempt = callback.send(
+        asks = self._runtime.handshake if subscriber.format is cloudevents.FORMAT else None
+        attempt = (asks and asks.refusal(subscriber, lane, self._deadline)) or callback.send(
             self._runtime.sender, subscriber, [event], number=FIRST, now=now, deadline=self._deadline
         )
         return CallbackTested.of(callback.line(attempt, FIRST, now) | {"event_id": event.id, "secret": None})

@@ -127,6 +127,11 @@ def idempotency(tenant: str, digest: str) -> str:
     return f"cph:idem:{tenant}:{digest}"
 
 
+def handshake(tenant: str, digest: str) -> str:
+    """String, a day: a receiver of CloudEvents allows them; by the keyed digest of its URL."""
+    return f"cph:handshake:{tenant}:{digest}"
+
+
 def api_key(id: str) -> str:
     """Hash, until it expires: tenant, scopes, digest (SHA-256 of the key), created (ms)."""
     return f"cph:key:{id}"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from app.domain.address import AddressPolicy
-from app.domain.callback_url import parse
+from app.domain.callback_url import BEFORE_TAIL, parse
 from app.domain.errors import InvalidField
 from app.domain.headers import is_owned
 from app.domain.verdict import Verdict, by_status
@@ -75,12 +75,40 @@ class Sender:
     ) -> Attempt:
         """secrets: what the excerpt of the answer must not show, beside what was sent."""
         watch = Stopwatch()
+        reply = self._exchange("POST", url, tenant=tenant, headers=headers, body=body, deadline=deadline, watch=watch)
+        if isinstance(reply, Attempt):
+            return reply
+        tail = BEFORE_TAIL.sub("", url)
+        sent = (value for name, value in headers.items() if not is_owned(name))
+        judgement = judge(Answer(reply.status, reply.headers, reply.body, url))
+        return self._answered(reply, judgement, (tail, *sent, *secrets), watch)
+
+    def options(
+        self, url: str, *, tenant: str, headers: Mapping[str, str], deadline: timedelta, watch: Stopwatch
+    ) -> Reply | Attempt:
+        """An attempt if no answer came."""
+        return self._exchange("OPTIONS", url, tenant=tenant, headers=headers, body=None, deadline=deadline, watch=watch)
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def _exchange(
+        self,
+        method: str,
+        url: str,
+        *,
+        tenant: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        deadline: timedelta | None,
+        watch: Stopwatch,
+    ) -> Reply | Attempt:
         policy = self._policy()
         try:
             # Again, although registering checked it: the rules, or what is stored, may have changed since.
             to = parse(url, policy, tenant)
-            reply = self._transport.send(
-                "POST",
+            return self._transport.send(
+                method,
                 url,
                 headers={"User-Agent": self._user_agent, **headers},
                 body=body,
@@ -95,12 +123,6 @@ class Sender:
             return failed(Verdict.REFUSED, error.code, watch)
         except Unreachable as error:
             return replace(failed(Verdict.RETRY, str(error), watch), in_doubt=watch.sent is not None)
-        sent = (value for name, value in headers.items() if not is_owned(name))
-        judgement = judge(Answer(reply.status, reply.headers, reply.body, url))
-        return self._answered(reply, judgement, (to.tail, *sent, *secrets), watch)
-
-    def close(self) -> None:
-        self._transport.close()
 
     def _answered(self, reply: Reply, judgement: Judgement, secrets: tuple[str, ...], watch: Stopwatch) -> Attempt:
         return Attempt(

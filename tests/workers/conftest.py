@@ -80,6 +80,7 @@ def delivering(runtime: Runtime, time: Time) -> Iterator[Delivering]:
         schedule=runtime.schedule,
         chat_schedule=runtime.chat_schedule,
         link=None,
+        handshake=runtime.handshake,
         deadline=timedelta(seconds=2),
         clock=time,
         crash_point=lambda _: None,
