@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ QUICK = {
     "BRIDGE_CPH_RATE": "1000",
     "BRIDGE_WORKER_THREADS": "8",
     "BRIDGE_API_WORKERS": "1",
+    "BRIDGE_TEMPLATES_DIR": str(Path(__file__).parent.parent.parent / "docs" / "templates"),
 }
 
 

@@ -1,0 +1,67 @@
+"""What tests need of others: installed into .dev when first used; they are skipped without a network, but not in CI."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+DEV = Path(__file__).parent.parent / ".dev"
+LOCKED = ("package.json", "package-lock.json")
+
+
+def npm_packages(wanted: Path) -> Path:
+    """The folder in which they are installed. wanted: a folder with package.json and its lock."""
+    folder = DEV / wanted.name
+    with _once(folder, [wanted / name for name in LOCKED]) as missing:
+        if missing:
+            for name in LOCKED:
+                shutil.copy(wanted / name, folder / name)
+            _run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], folder)
+    return folder
+
+
+def python_packages(requirements: Path) -> Path:
+    """The Python of a venv of their own."""
+    folder = DEV / requirements.parent.name
+    with _once(folder, [requirements]) as missing:
+        if missing:
+            _run([sys.executable, "-m", "venv", "--clear", "venv"], folder)
+            pip = [folder / "venv" / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install"]
+            _run([*pip, "--quiet", "--requirement", requirements], folder)
+    return folder / "venv" / "bin" / "python"
+
+
+@contextmanager
+def _once(folder: Path, made_of: Sequence[Path]) -> Iterator[bool]:
+    """True if it is not installed as it should be; what others install meanwhile is waited for."""
+    wanted = sha256(b"".join(file.read_bytes() for file in made_of)).hexdigest()
+    stamp = folder / "installed"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        missing = not stamp.exists() or stamp.read_text() != wanted
+        yield missing
+        if missing:
+            stamp.write_text(wanted)
+
+
+def _run(command: Sequence[str | Path], folder: Path) -> None:
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
+    except FileNotFoundError as error:
+        _cannot(f"there is no {error.filename}")
+    if done.returncode:
+        _cannot(f"{Path(command[0]).name} cannot install: {done.stderr[-300:]}")
+
+
+def _cannot(reason: str) -> None:
+    if os.environ.get("CI") == "true":  # noqa: TID251 - on a laptop without a network it is no failure
+        pytest.fail(reason)
+    pytest.skip(reason)
