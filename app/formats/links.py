@@ -44,7 +44,8 @@ def filled(template: str | None, event: Event, job: Job | None) -> str | None:
         "project": event.project,
         "event_id": event.id,
     }
-    if not all(known.get(name) for name in PLACEHOLDER.findall(template)):
+    named = [known.get(name) or "" for name in PLACEHOLDER.findall(template)]
+    if not all(named) or sum(map(len, named)) > LONGEST:
         return None
     url = PLACEHOLDER.sub(lambda name: quote(known[name[1]] or "", safe=""), template)
     url = quote(url, safe=URL_SIGNS)

@@ -5,12 +5,12 @@ import re
 from app.formats.plain import NOTHING
 
 # Backslashes take it away wherever CommonMark is spoken; they are not shown.
-MARKUP = re.compile(r"([\\`*_\[\]<>~|#])")
+MARKUP = re.compile(r"([\\`*_\[\]<>~|#&])|\A([-+=])|\A([0-9]{1,9})([.)])")
 
 
 def escaped(text: str) -> str:
-    """Nothing in it is bold, code, a link, a heading or HTML."""
-    return MARKUP.sub(r"\\\1", text)
+    """Nothing in it is bold, code, a link, a heading, a list or HTML."""
+    return MARKUP.sub(lambda sign: f"{sign[3] or ''}\\{sign[1] or sign[2] or sign[4]}", text)
 
 
 def uncalled(text: str) -> str:

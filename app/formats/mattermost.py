@@ -1,14 +1,15 @@
 """`mattermost`: Mattermost's incoming webhooks."""
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 
 from app.domain.event import Event
 from app.domain.verdict import Verdict
-from app.formats import markdown
 from app.formats.attachment import attachment
 from app.formats.format import Answer, Format, Judgement, Outgoing, Wishes
 from app.formats.judging import no_success, not_2xx, said, succeeded
+from app.formats.markdown import uncalled
 from app.formats.plain import units
 from app.formats.shrink import Body, fitted
 from app.formats.urls import path
@@ -16,6 +17,8 @@ from app.formats.words import Message
 
 SERVICE = "Mattermost"
 MOST = 16_383  # characters
+# Those that its Markdown takes a backslash before; `<` and `&` are not among them.
+MARKUP = re.compile(r"([\\`*_\[\]~|#>])|\A([-+])")
 # By what the ids of its errors end with.
 ADVICE = {
     "invalid.app_error": "the webhook was removed, or the URL is wrong: make a new one",
@@ -25,7 +28,7 @@ ADVICE = {
 
 
 def _text(text: str) -> str:
-    return markdown.uncalled(markdown.escaped(text))
+    return uncalled(MARKUP.sub(lambda sign: f"\\{sign[0]}", text))
 
 
 def _body(message: Message) -> Body:

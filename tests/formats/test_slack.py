@@ -118,7 +118,8 @@ JOBS_IN_CHINESE = {
                     "text": {
                         "type": "mrkdwn",
                         "text": (
-                            "❌ `云手机 9b28fbe50ded4060b8149a47e55dba82` `CPS.0003：Internal error. · 6837531fd3f54550927b930180a706bf`\n"
+                            "❌ `云手机 9b28fbe50ded4060b8149a47e55dba82` "
+                            "`CPS.0003：Internal error. · 6837531fd3f54550927b930180a706bf`\n"
                             "✅ `服务器 server-1` `0c1fe7c1aabd4bd09a0ba8c2d4b4ab23`"
                         ),
                         "verbatim": True,

@@ -6,9 +6,11 @@ import pytest
 
 from app.domain.errors import InvalidField
 from app.domain.verdict import Verdict
+from app.formats.format import Language
 from app.formats.formats import for_url
 from app.formats.teams import ACCEPTED, FORMAT
-from tests.formats.samples import FAILED, FINISHED, LINK, NOW, in_chinese, judged, told, url, wishes
+from tests.formats.judges import complaints
+from tests.formats.samples import EVERY, FAILED, FINISHED, LINK, NOW, in_chinese, judged, told, url, wishes
 
 URL = "https://prod-1.westeurope.logic.azure.com:443/workflows/w/triggers/manual/paths/invoke?sig=s"
 
@@ -198,3 +200,17 @@ def test_a_url_without_its_signature_is_refused() -> None:
 def test_the_url_stays_as_it_is_byte_for_byte() -> None:
     odd = "https://x.logic.azure.com/workflows/w?sp=%2Ftriggers%2fmanual%2Frun&sv=1.0&sig=a%2Bb-_~"
     assert FORMAT.render([FAILED], wishes(odd), NOW).url == odd
+
+
+def test_microsoft_s_own_library_takes_every_card() -> None:
+    many = [FAILED, FINISHED]
+    bodies = [
+        told(FORMAT, events, wishes(link=LINK, language=language)) for language in Language for events in (*EVERY, many)
+    ]
+    assert complaints(cards=[body["attachments"][0]["content"] for body in bodies]) == []
+
+
+def test_microsoft_s_own_library_can_find_fault() -> None:
+    card = told(FORMAT, FAILED, wishes())["attachments"][0]["content"]
+    card["body"][0]["color"] = "Purple"
+    assert len(complaints(cards=[card])) == 1
