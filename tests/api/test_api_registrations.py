@@ -127,7 +127,7 @@ def test_a_thousand_jobs_fit_and_one_more_does_not(api: Api) -> None:
         ("job_ids", [[], "a", {}, 7]),
         ("callback_url", ["", "x", "ftp://bot.example/", "https://u:p@bot.example/", "http://10.0.0.1/", None, 7, []]),
         ("project", ["", "other", 7, []]),
-        ("format", ["", "slack", "cloudevents", None, 7]),
+        ("format", ["", "irc", "Slack", "template:none", None, 7]),
         ("notify", ["", "none", None, 7]),
         ("events", [[], ["job.lost", "job.lost"], "job.lost", None, {}]),
         ("secret", ["", "whsec_", "whsec_*", SECRET[:-4], SECRET + "!", "x" + SECRET, 7]),
