@@ -4,6 +4,8 @@ from collections import Counter
 from contextlib import closing
 from typing import Any
 
+import pytest
+
 from app.devkit.processes import wait_until
 from tests.chat_services import SECRET, SERVICES, ChatService
 from tests.whole.conftest import Whole
@@ -50,3 +52,31 @@ def everything(workers: Whole) -> list[dict[str, Any]]:
         found += [workers.bridge.call("GET", f"/v1/deliveries/{item['id']}") for item in page["items"]]
         cursor = page["next_cursor"] and f"&cursor={page['next_cursor']}"
     return [attempt for delivery in found for attempt in delivery["attempts"]]
+
+
+@pytest.mark.parametrize(
+    ("point", "messages"),
+    [
+        pytest.param("claimed", 1, marks=pytest.mark.slow),
+        ("gathered", 1),
+        pytest.param("before_post", 1, marks=pytest.mark.slow),
+        ("after_post", 2),
+        pytest.param("recorded", 1, marks=pytest.mark.slow),
+    ],
+)
+def test_a_worker_that_is_killed_at_any_point_of_a_digest_loses_none(whole: Whole, point: str, messages: int) -> None:
+    """What may have arrived is told once more, and nothing else is."""
+    doomed = whole.start_worker("deliver", BRIDGE_CRASH_AT=f"deliver.{point}")
+    with closing(ChatService(SERVICES["dingtalk"], whole.clock)) as bot:
+        jobs = [whole.job() for _ in range(5)]
+        made = whole.register(job_ids=jobs, callback_url=bot.url, secret=SECRET, format="dingtalk", notify="both")
+        whole.start_worker("poll")
+        wait_until(lambda: doomed.exit_code is not None, timeout=30, what="the worker killed")
+        wait_until(lambda: whole.look(made)["state"] == "finished", timeout=30, what="every job ended")
+        whole.start_worker("deliver")
+        wait_until(lambda: whole.look(made)["deliveries"]["delivered"] == len(jobs) + 1, timeout=45, what="all told")
+    assert bot.refused == []
+    counts = [told(bot.messages, job) for job in jobs]
+    assert all(1 <= count <= messages for count in counts), counts
+    if point == "after_post":
+        assert max(counts) == messages

@@ -2,12 +2,14 @@
 
 import base64
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
 
 from app.devkit.client import Refused
 from app.devkit.processes import wait_until
+from tests.chat_services import SECRET, SERVICES, TOKEN, ChatService, answer
 
 OWN = "whsec_" + base64.b64encode(b"canary-of-a-secret-brought-along").decode()
 HEADERS = {"Authorization": "Bearer canary-in-a-header", "X-Key": "short-1"}
@@ -64,6 +66,21 @@ def test_what_goes_wrong_shows_no_secret_either(workers) -> None:
     assert leaks(secrets, [*shown, *everywhere(workers)]) == []
     assert leaks(["canary"], logs) == []
     assert workers.receiver.callbacks[0].headers["authorization"] == HEADERS["Authorization"]
+
+
+def test_the_credentials_of_a_bot_stay_secret_whatever_it_says(workers) -> None:
+    """One that is told, and one that refuses and quotes the URL and what signs it."""
+    with closing(ChatService(SERVICES["dingtalk"], workers.clock)) as bot:
+        quoted = {"errcode": 310000, "errmsg": f"sign not match: access_token={TOKEN}, secret {SECRET}"}
+        bot.says = [answer(200, quoted)]
+        made = [
+            workers.register(workers.job(), callback_url=bot.url, secret=SECRET, format="dingtalk", link=link)
+            for link in (None, "https://console.example")
+        ]
+        wait_until(lambda: all(tried(workers, each) for each in made), timeout=30, what="attempts")
+    shown = [str(workers.attempts(each)) for each in made] + [str(workers.bridge.call("GET", "/v1/destinations"))]
+    assert "sign not match" in "".join(shown)
+    assert leaks([TOKEN, SECRET], [*shown, *everywhere(workers)]) == []
 
 
 def tried(workers: Any, registration: dict[str, Any]) -> bool:
