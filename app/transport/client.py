@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
-from typing import cast
+from typing import Any, cast
 
 from requests import PreparedRequest, RequestException
 from requests.exceptions import InvalidURL
 from requests.structures import CaseInsensitiveDict
+from urllib3 import Timeout
 from urllib3.exceptions import HTTPError
 
 from app.domain.grant import TlsFiles
@@ -20,6 +21,7 @@ from app.transport.stopwatch import Stopwatch
 from app.transport.unreachable import Kind, Unreachable, explain, root_cause
 
 HEADERS_BYTES = 256 * 1024
+UNTIMED: Any = Timeout()  # time is the socket's; without one, requests would make a new one for each call
 PUBLIC = TlsFiles()  # what the public authorities vouch for
 
 
@@ -76,7 +78,7 @@ class Transport:
     def _exchange(self, request: PreparedRequest, call: Call, deadline: timedelta) -> Reply:
         current.call = call
         try:
-            answer: Answer = self._adapter.send(request).raw
+            answer: Answer = self._adapter.send(request, timeout=UNTIMED).raw
         except InvalidURL:
             raise
         except (RequestException, HTTPError) as error:
