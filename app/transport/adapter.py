@@ -27,9 +27,7 @@ from app.transport.sockets import Connect, PlainSocket, current
 
 HOSTS = 256  # with connections kept alive; beyond, the host that was called longest ago loses its own
 SURELY_ALIVE_S = 1.0
-# RFC 9110, 5: nothing that could begin another line.
-HEADER = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+: [^\r\n\0]*"
-HEADERS = re.compile(rf"{HEADER}(?:\r\n{HEADER})*")
+NAME, VALUE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"), re.compile(r"[^\r\n\0]*")  # RFC 9110, 5
 
 
 class _PlainConnection(HTTPConnection):
@@ -67,15 +65,15 @@ class _PlainConnection(HTTPConnection):
         return answer
 
     def _write(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> None:
-        lines = "\r\n".join([f"{name}: {value}" for name, value in headers.items()])
-        if headers and not HEADERS.fullmatch(lines):
+        if not all(NAME.fullmatch(name) and VALUE.fullmatch(value) for name, value in headers.items()):
             raise ValueError("a header is malformed")  # without its value, which may be a credential
         self._used_at = monotonic()
         self._body = body
         self.putrequest(method, url, skip_host=any(name.lower() == "host" for name in headers))
         if headers:
             # All at once: http.client's putheader would take a third of the time that the whole call does.
-            self._output(lines.encode("latin-1"))  # type: ignore[attr-defined]
+            lines = [f"{name}: {value}" for name, value in headers.items()]
+            self._output("\r\n".join(lines).encode("latin-1"))  # type: ignore[attr-defined]
         self.endheaders()
 
     def send(self, data: Any) -> None:

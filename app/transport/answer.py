@@ -23,7 +23,9 @@ class Answer(HTTPResponse):
 
     def begin(self) -> None:
         version, status, reason = self._read_status()  # type: ignore[attr-defined] # all that is left of http.client's own
-        while status < OK and status != SWITCHING_PROTOCOLS:  # 100 Continue, 103 Early Hints: the answer comes after them
+        while (
+            status < OK and status != SWITCHING_PROTOCOLS
+        ):  # 100 Continue, 103 Early Hints: the answer comes after them
             self._read_headers()
             version, status, reason = self._read_status()  # type: ignore[attr-defined]
         self.code = self.status = status

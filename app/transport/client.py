@@ -4,7 +4,6 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from time import monotonic
 from typing import Any, cast
 
 from requests import PreparedRequest, RequestException
@@ -58,11 +57,12 @@ class Transport:
     ) -> Reply:
         """One call. Raises Unreachable, or what `connect` raised; ValueError for a malformed URL or header.
 
-        watch: shows where the time went, however the call ended.
+        watch: shows where the time went, however the call ended; the deadline counts from when it began.
         """
+        watch = watch or Stopwatch()
         request = _prepared(method, url, headers, body)
-        until = monotonic() + deadline.total_seconds()
-        call = Call(until, HEADERS_BYTES + max_bytes, connect, tls, watch or Stopwatch(), max_bytes=max_bytes)
+        until = watch.began + deadline.total_seconds()
+        call = Call(until, HEADERS_BYTES + max_bytes, connect, tls, watch, max_bytes=max_bytes)
         try:
             return self._exchange(request, call, deadline)
         except Unreachable as error:
@@ -78,7 +78,7 @@ class Transport:
     def _exchange(self, request: PreparedRequest, call: Call, deadline: timedelta) -> Reply:
         current.call = call
         try:
-            answer: Answer = self._adapter.send(request, timeout=UNTIMED).raw
+            answer = cast("Answer", self._adapter.send(request, timeout=UNTIMED).raw)
         except InvalidURL:
             raise
         except (RequestException, HTTPError) as error:
