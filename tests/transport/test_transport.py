@@ -338,6 +338,18 @@ def test_proxies_in_the_environment_are_ignored(transport, serve, monkeypatch):
     assert get(transport, serve(answering(OK)).url).status == 200
 
 
+def test_passwords_in_a_netrc_are_not_sent(transport, serve, monkeypatch, tmp_path):
+    (tmp_path / ".netrc").write_text(
+        "default login ours password s3cret\nmachine 127.0.0.1 login ours password s3cret\n"
+    )
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    seen = []
+    server = serve(lambda peer: (seen.append(peer.request()), peer.send(OK)))
+    assert get(transport, server.url).status == 200
+    assert b"authorization" not in seen[0].lower()
+
+
 def test_a_port_where_nobody_listens_is_connection_refused(transport):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
