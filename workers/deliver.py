@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from time import monotonic
 from typing import Any
 
 from app import logs
@@ -26,6 +25,7 @@ from app.store.deliveries import Begun, Deliveries
 from app.store.destinations import Destinations, News
 from app.store.gone import GoneUrls
 from app.store.scripts import Call
+from app.transport.stopwatch import Stopwatch
 from app.webhooks import callback
 from app.webhooks.callback import Subscriber
 from app.webhooks.handshake import Handshake
@@ -92,6 +92,8 @@ class Delivering:
         return gathered
 
     def do(self, task: Begun) -> Sequence[Call]:
+        # The deadline counts from before the look at the permit: whoever stands still after it sends nothing any more.
+        watch = Stopwatch()
         started = self._clock()
         calls: list[Call] = []
         parts: list[Part] = []
@@ -103,10 +105,9 @@ class Delivering:
                 calls.append(self._put_back(begun, started))
             else:
                 parts.append(part)
-        time_left = task.permit_until - started
         # We may have been stopped for too long: whoever has the lease now goes on.
-        if parts and time_left > timedelta():
-            calls += self._tell(parts, started, min(self._deadline, time_left))
+        if parts and started < task.permit_until:
+            calls += self._tell(parts, started, watch)
         return calls
 
     def _most_in_one(self, begun: Begun) -> int:
@@ -131,10 +132,10 @@ class Delivering:
             return self._unsent(begun, started, reason=reason, error=NO_FORMAT)
         return Part(begun, registration, event, found)
 
-    def _tell(self, parts: Sequence[Part], started: datetime, deadline: timedelta) -> Iterator[Call]:
+    def _tell(self, parts: Sequence[Part], started: datetime, watch: Stopwatch) -> Iterator[Call]:
         """One message about all of the parts, whose registrations look alike."""
         self._crash_point("deliver.before_post")
-        attempt = self._post(parts, started, deadline)
+        attempt = self._post(parts, started, watch)
         self._crash_point("deliver.after_post")
         if attempt.url:
             for part in parts:
@@ -148,7 +149,7 @@ class Delivering:
             yield self._record(part, attempt, line, news)
             news = None  # it is told once, as the attempt was made once
 
-    def _post(self, parts: Sequence[Part], now: datetime, deadline: timedelta) -> Attempt:
+    def _post(self, parts: Sequence[Part], now: datetime, watch: Stopwatch) -> Attempt:
         begun, registration, form = parts[0].begun, parts[0].registration, parts[0].format
         by_secrets = map(signature.by_secret, registration.secrets_at(now)) if form.machine else ()
         headers = dict(registration.headers)
@@ -167,14 +168,15 @@ class Delivering:
             headers=headers,
             hidden=registration.credentials,
         )
+        deadline = min(self._deadline, begun.permit_until - now)
         events = [part.event for part in parts]
         if self._handshake and form is cloudevents.FORMAT:
-            began = monotonic()
-            refused = self._handshake.refusal(subscriber, begun.claimed.lane, deadline / 2)
+            refused = self._handshake.refusal(subscriber, begun.claimed.lane, deadline, watch)
             if refused:
                 return refused
-            deadline -= timedelta(seconds=monotonic() - began)
-        return callback.send(self._sender, subscriber, events, number=begun.number, now=now, deadline=deadline)
+        return callback.send(
+            self._sender, subscriber, events, number=begun.number, now=now, deadline=deadline, watch=watch
+        )
 
     def _about_url(self, parts: Sequence[Part], attempt: Attempt) -> list[Call]:
         """What its answer means to others with the same URL."""

@@ -27,6 +27,7 @@ from app.domain.verdict import Verdict
 from app.formats import cloudevents
 from app.formats.format import Language, Wishes
 from app.runtime import Runtime
+from app.transport.stopwatch import Stopwatch
 from app.webhooks import callback
 from app.webhooks.callback import Subscriber
 
@@ -96,9 +97,10 @@ class CallbackViews:
             observed_at=now,
             metadata={},
         )
+        watch = Stopwatch()
         asks = self._runtime.handshake if subscriber.format is cloudevents.FORMAT else None
-        attempt = (asks and asks.refusal(subscriber, lane, self._deadline)) or callback.send(
-            self._runtime.sender, subscriber, [event], number=FIRST, now=now, deadline=self._deadline
+        attempt = (asks and asks.refusal(subscriber, lane, self._deadline, watch)) or callback.send(
+            self._runtime.sender, subscriber, [event], number=FIRST, now=now, deadline=self._deadline, watch=watch
         )
         return CallbackTested.of(callback.line(attempt, FIRST, now) | {"event_id": event.id, "secret": None})
 

@@ -14,6 +14,7 @@ from app.domain.signature import Signer
 from app.domain.times import to_ms
 from app.domain.verdict import Verdict
 from app.formats.format import Format, Wishes
+from app.transport.stopwatch import Stopwatch
 from app.webhooks.sender import Attempt, Sender, failed
 
 
@@ -33,27 +34,41 @@ class Subscriber:
 
 
 def send(
-    sender: Sender, subscriber: Subscriber, events: Sequence[Event], *, number: int, now: datetime, deadline: timedelta
+    sender: Sender,
+    subscriber: Subscriber,
+    events: Sequence[Event],
+    *,
+    number: int,
+    now: datetime,
+    deadline: timedelta,
+    watch: Stopwatch | None = None,
 ) -> Attempt:
-    """One message about all of the events. number: of the attempt, from 1.
+    """One message about all of the events. number: of the attempt, from 1. watch: the deadline counts from it.
 
     Where the service names another URL, it is sent there at once: the attempt's `url` says where from now on.
     """
-    attempt = _send(sender, subscriber, events, number=number, now=now, deadline=deadline)
+    how: dict[str, Any] = {"number": number, "now": now, "deadline": deadline, "watch": watch or Stopwatch()}
+    attempt = _send(sender, subscriber, events, **how)
     if attempt.url is None:
         return attempt
     moved = replace(subscriber, wishes=replace(subscriber.wishes, url=attempt.url))
-    left = deadline - attempt.timings.total
-    return replace(_send(sender, moved, events, number=number, now=now, deadline=left), url=attempt.url)
+    return replace(_send(sender, moved, events, **how), url=attempt.url)
 
 
 def _send(
-    sender: Sender, subscriber: Subscriber, events: Sequence[Event], *, number: int, now: datetime, deadline: timedelta
+    sender: Sender,
+    subscriber: Subscriber,
+    events: Sequence[Event],
+    *,
+    number: int,
+    now: datetime,
+    deadline: timedelta,
+    watch: Stopwatch,
 ) -> Attempt:
     try:
         outgoing = subscriber.format.render(events, subscriber.wishes, now)
     except Unrenderable as error:
-        return failed(Verdict.REFUSED, str(error))
+        return failed(Verdict.REFUSED, str(error), watch)
     own = {name.lower() for name in outgoing.headers}
     headers = {name: value for name, value in subscriber.headers.items() if name.lower() not in own}
     headers |= outgoing.headers
@@ -68,6 +83,7 @@ def _send(
         judge=subscriber.format.judge,
         deadline=deadline,
         secrets=subscriber.hidden,
+        watch=watch,
     )
 
 

@@ -31,12 +31,11 @@ class Handshake:
         self._memory = memory
         self._origin = origin
 
-    def refusal(self, subscriber: Subscriber, lane: str, deadline: timedelta) -> Attempt | None:
-        """None if callbacks may go there: it has been asked, now or within a day."""
+    def refusal(self, subscriber: Subscriber, lane: str, deadline: timedelta, watch: Stopwatch) -> Attempt | None:
+        """None if callbacks may go there: it has been asked, now or within a day. The deadline is the watch's."""
         url, tenant = subscriber.wishes.url, subscriber.tenant
         if self._memory.is_known(tenant, url):
             return None
-        watch = Stopwatch()
         asking = {"WebHook-Request-Origin": self._origin, "WebHook-Request-Rate": str(REQUESTED)}
         reply = self._sender.options(
             url, tenant=tenant, headers={**subscriber.headers, **asking}, deadline=deadline, watch=watch
@@ -45,12 +44,12 @@ class Handshake:
             return reply
         if words := self._no(reply):
             return _refused(reply, words, watch)
-        self._memory.remember(tenant, url, lane, _rate(reply.headers.get("WebHook-Allowed-Rate", ANY)))
+        self._memory.remember(tenant, url, lane, _rate(reply.headers.get("webhook-allowed-rate", ANY)))
         return None
 
     def _no(self, reply: Reply) -> str | None:
         """Why callbacks may not go there, in words."""
-        allowed = reply.headers.get("WebHook-Allowed-Origin")
+        allowed = reply.headers.get("webhook-allowed-origin")
         if by_status(reply.status) is not Verdict.DELIVERED:
             return f"the receiver answers {reply.status} to the handshake of CloudEvents (OPTIONS)"
         if allowed is None:

@@ -72,9 +72,10 @@ class Sender:
         judge: Callable[[Answer], Judgement] = judge_by_status,
         deadline: timedelta | None = None,
         secrets: Iterable[str] = (),
+        watch: Stopwatch | None = None,
     ) -> Attempt:
-        """secrets: what the excerpt of the answer must not show, beside what was sent."""
-        watch = Stopwatch()
+        """secrets: what the excerpt of the answer must not show, beside what was sent. The deadline is the watch's."""
+        watch = watch or Stopwatch()
         reply = self._exchange("POST", url, tenant=tenant, headers=headers, body=body, deadline=deadline, watch=watch)
         if isinstance(reply, Attempt):
             return reply
@@ -131,13 +132,13 @@ class Sender:
             error=None,
             response_excerpt=excerpt(reply.body, secrets=secrets),
             timings=watch.timings(),
-            retry_after=judgement.retry_after or retry_after(reply.headers.get("Retry-After"), self._clock()),
+            retry_after=judgement.retry_after or retry_after(reply.headers.get("retry-after"), self._clock()),
             said=excerpt((judgement.words or "").encode(), secrets=secrets),  # they may quote the answer
             crowded=judgement.crowded,
             url=judgement.url,
         )
 
 
-def failed(verdict: Verdict, error: str, watch: Stopwatch | None = None) -> Attempt:
-    """No answer came. watch: None if nothing was sent."""
-    return Attempt(verdict, None, error, None, (watch or Stopwatch()).timings(), None)
+def failed(verdict: Verdict, error: str, watch: Stopwatch) -> Attempt:
+    """No answer came."""
+    return Attempt(verdict, None, error, None, watch.timings(), None)

@@ -13,10 +13,17 @@ function budget.rate(name, lane, rate, now)
   return rate, nil
 end
 
--- Calls left in the bucket of a lane, which holds `burst` seconds' worth; without a rate there is no end of them.
+-- Half the rate in force, but no less than the least.
+function budget.halve(name, lane, rate, now, least)
+  local learned = math.max(budget.rate(name, lane, rate, now) / 2, least)
+  redis.call('HSET', key.lane(name, lane), 'learned', tostring(learned), 'learned_at', now)
+end
+
+-- Calls left in the bucket of a lane, which holds `burst` seconds' worth; without a rate there is no end of them. Where
+-- one after the other is the most, it holds one: who bans for one too many is not tried by a burst.
 function budget.tokens(name, lane, rate, burst, now)
   if rate <= 0 then return math.huge end
-  local most = math.max(1, rate * burst)
-  local own = redis.call('HMGET', key.lane(name, lane), 'tokens', 'stamp')
+  local own = redis.call('HMGET', key.lane(name, lane), 'tokens', 'stamp', 'most')
+  local most = own[3] and 1 or math.max(1, rate * burst)
   return math.min(most, tonumber(own[1] or most) + math.max(0, now - tonumber(own[2] or now)) * rate / 1000)
 end
