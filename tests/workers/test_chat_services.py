@@ -275,18 +275,24 @@ def test_a_chat_that_has_moved_is_told_there_at_once_and_from_now_on(
     assert len(bot.service.callbacks) == 3  # nobody asks the old one any more
 
 
-def test_a_bot_that_bans_is_never_told_too_often(delivering: Delivering, turn, bot_of, states, time) -> None:
-    """45 messages that cannot be merged, as each has its own link."""
-    bot = bot_of("dingtalk")
-    for number in range(45):
+@pytest.mark.parametrize("name", [name for name, service in SERVICES.items() if service.pace])
+def test_a_bot_is_never_told_too_often(delivering: Delivering, turn, bot_of, states, time, name: str) -> None:
+    """After an idle while, and with messages that cannot be merged, as each has its own link."""
+    bot = bot_of(name)
+    bot.owe()
+    turn(delivering)
+    time.now += 300 * SECOND
+    most, window = SERVICES[name].pace
+    count = min(most + 6, 45)
+    for number in range(count):
         bot.owe(link=f"https://console.example/{number}")
-    for _ in range(200):
-        while turn(delivering):
-            pass
-        time.now += SECOND
-    assert bot.service.times.bans == 0
-    assert states() == [DeliveryState.DELIVERED] * 45
-    assert len(bot.service.messages) == 45
+    until = time.now + count * 1.2 * window / most * SECOND + 2 * SECOND
+    while time.now < until:
+        turn(delivering)
+        time.now += 0.1 * SECOND
+    assert (bot.service.refused, bot.service.times.bans) == ([], 0)
+    assert states() == [DeliveryState.DELIVERED] * (count + 1)
+    assert len(bot.service.messages) == count + 1
 
 
 def test_who_is_banned_is_left_alone_until_the_ban_is_over(delivering: Delivering, turn, bot_of, states, time) -> None:
