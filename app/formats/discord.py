@@ -34,13 +34,19 @@ def _text(text: str) -> str:
     return uncalled(escaped(text))
 
 
+def _title(text: str) -> str:
+    """Cut before it is made harmless, as afterwards what makes it so could be cut off."""
+    whole = _text(text)
+    return whole if units(whole) <= TITLE else _text(clip(text, TITLE // 3))
+
+
 def _line(line: Line) -> str:
     name = link(line.link, _text(line.name)) if line.link else _text(line.name)
     return f"{line.sign} {name}" + (f" · {_text(line.about)}" if line.about else "")
 
 
 def _body(message: Message) -> Body:
-    embed: Body = {"title": clip(_text(message.title), TITLE), "color": int(HEX[message.tone][1:], 16)}
+    embed: Body = {"title": _title(message.title), "color": int(HEX[message.tone][1:], 16)}
     lines = [*filter(None, [message.why]), *map(_line, message.lines), *filter(None, [message.more])]
     if lines:
         embed["description"] = "\n".join(lines)

@@ -40,7 +40,7 @@ def succeeded(answer: Answer) -> bool:
 def is_html(answer: Answer) -> bool:
     """A proxy's login page or the like, whatever the status."""
     named = next((value for name, value in answer.headers.items() if name.lower() == "content-type"), "")
-    return "html" in named.lower() or answer.body.lstrip()[:16].lower().startswith(HTML)
+    return ("html" in named.lower() and bool(answer.body.strip())) or answer.body.lstrip()[:16].lower().startswith(HTML)
 
 
 def said(answer: Answer) -> dict[str, Any]:

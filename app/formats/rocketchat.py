@@ -9,14 +9,13 @@ from app.domain.verdict import Verdict
 from app.formats.attachment import attachment
 from app.formats.format import Answer, Format, Judgement, Outgoing, Wishes
 from app.formats.judging import is_object, no_success, not_2xx, said, succeeded, words
-from app.formats.plain import NOTHING, clip
+from app.formats.plain import NOTHING
 from app.formats.shrink import Body, fitted, within
 from app.formats.urls import path
 from app.formats.words import Message
 
 SERVICE = "Rocket.Chat"
-TITLE = 1_024
-MOST_BYTES = 20_000  # none is told; what a person still reads
+MOST_BYTES = 20_000  # no limit is told; so much a person still reads. Titles may have 1,024 characters, and never do.
 ADVICE = {
     "error-invalid-channel": "the channel is gone",
     "Invalid integration id or token provided.": "the URL is wrong, or the integration was removed",
@@ -31,7 +30,6 @@ def _text(text: str) -> str:
 
 def _body(message: Message) -> Body:
     body = attachment(message, _text)
-    body["title"] = clip(body["title"], TITLE)
     if message.link:
         url, label = message.link
         body["actions"] = [{"type": "button", "text": label, "url": url}]

@@ -17,6 +17,7 @@ SERVICE = "Slack"
 HOSTS = ("hooks.slack.com", "hooks.slack-gov.com")
 # A header takes 150 characters; a title never has so many.
 MOST_BYTES, SECTION, FIELD, FIELDS = 13_000, 3_000, 2_000, 10
+LINES = 8  # in a section
 # Slack has no sign that takes the meaning from `*`, `_` and `~`; these only look like them. Ids go into code spans.
 LOOKALIKES = str.maketrans({"*": "∗", "_": "ˍ", "~": "∼", "`": "ˋ"})
 
@@ -74,8 +75,9 @@ def _blocks(message: Message) -> list[Body]:
     for first in range(0, len(message.facts), FIELDS):
         fields = [_field(fact) for fact in message.facts[first : first + FIELDS]]
         blocks.append({"type": "section", "fields": fields})
-    if lines := [*map(_line, message.lines), *filter(None, [message.more])]:
-        blocks.append({"type": "section", "text": _mrkdwn("\n".join(lines))})
+    lines = [*map(_line, message.lines), *filter(None, [message.more])]
+    parts = (lines[first : first + LINES] for first in range(0, len(lines), LINES))
+    blocks += [{"type": "section", "text": _mrkdwn("\n".join(part))} for part in parts]
     if message.link:
         url, label = message.link
         button = {"type": "button", "text": {"type": "plain_text", "text": label}, "url": url}

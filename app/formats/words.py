@@ -108,11 +108,12 @@ def message(events: Sequence[Event], wishes: Wishes, room: Room) -> Message:
     event, language = events[0], wishes.language
     url = links.filled(wishes.link, event, event.about if isinstance(event.about, Job) else None)
     lines, more = _lines(event, event.about, wishes, room) if isinstance(event.about, Group) else ((), 0)
+    facts = (*_facts(event, language, room), *_metadata(event, room))
     return Message(
         tone=_tone(event),
         title=_titled(event, language),
         why=_why(event, language),
-        facts=(*_facts(event, language, room), *_metadata(event, room)),
+        facts=tuple(fact for fact in facts if fact.label and fact.value),
         lines=lines,
         more=say(language, "more", n=more) if more else None,
         link=(url, say(language, "open")) if url else None,
@@ -188,6 +189,7 @@ def _why(event: Event, language: Language) -> str | None:
 
 
 def _facts(event: Event, language: Language, room: Room) -> Iterator[Fact]:
+    """Those without a value are not shown."""
     match event.about:
         case Job() as job:
             yield from _facts_of_job(job, language, room)
@@ -197,22 +199,18 @@ def _facts(event: Event, language: Language, room: Room) -> Iterator[Fact]:
             yield Fact(say(language, "Failures"), str(change.failures))
             yield Fact(say(language, "Held"), str(change.held))
             return
-    if event.project:
-        yield Fact(say(language, "Project"), plain(event.project, room.value))
-    if event.registration_id and not isinstance(event.about, Job):
-        yield Fact(say(language, "Registration"), plain(event.registration_id, ID), exact=True)
+    yield Fact(say(language, "Project"), plain(event.project or "", room.value))
+    if not isinstance(event.about, Job):
+        yield Fact(say(language, "Registration"), plain(event.registration_id or "", ID), exact=True)
 
 
 def _facts_of_job(job: Job, language: Language, room: Room) -> Iterator[Fact]:
-    if error := _error(job, language, room.value):
-        yield Fact(say(language, "Error"), error)
-    if took := _took(job, language):
-        yield Fact(say(language, "Took"), took)
-    if job.phone_id and job.server_id:
-        yield Fact(say(language, "Server"), plain(job.server_id, ID), exact=True)
-    for label, id in (("Job", job.job_id), ("Request", job.request_id)):
-        if shown := plain(id or "", ID):
-            yield Fact(say(language, label), shown, exact=True)
+    yield Fact(say(language, "Error"), _error(job, language, room.value))
+    yield Fact(say(language, "Took"), _took(job, language))
+    if job.phone_id:  # else the title names the server
+        yield Fact(say(language, "Server"), plain(job.server_id or "", ID), exact=True)
+    yield Fact(say(language, "Job"), plain(job.job_id or "", ID), exact=True)
+    yield Fact(say(language, "Request"), plain(job.request_id or "", ID), exact=True)
 
 
 def _error(job: Job, language: Language, longest: int) -> str:
@@ -243,9 +241,7 @@ def _metadata(event: Event, room: Room) -> Iterator[Fact]:
     """What the tenant wants to find again; first come."""
     for name, value in list(event.metadata.items())[: room.metadata]:
         text = value if isinstance(value, str) else to_json(value)
-        label, shown = plain(name, LABEL), plain(text, room.value)
-        if label and shown:
-            yield Fact(label, shown)
+        yield Fact(plain(name, LABEL), plain(text, room.value))
 
 
 def _lines(event: Event, group: Group, wishes: Wishes, room: Room) -> tuple[tuple[Line, ...], int]:

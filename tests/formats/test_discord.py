@@ -152,3 +152,7 @@ def test_what_is_no_webhook_is_refused(path: str) -> None:
 
 def test_nobody_is_called() -> None:
     assert told(FORMAT, FAILED, wishes())["allowed_mentions"] == {"parse": []}
+
+
+def test_urls_of_webhooks_are_taken() -> None:
+    FORMAT.check(url("https://canary.discord.com/api/v9/webhooks/1/t_-x?wait=true"), None)

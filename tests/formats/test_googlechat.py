@@ -194,3 +194,10 @@ def test_all_webhooks_of_a_space_share_its_pace() -> None:
 def test_a_url_without_its_token_is_refused() -> None:
     with pytest.raises(InvalidField):
         FORMAT.check(url("https://chat.googleapis.com/v1/spaces/A/messages?key=k"), None)
+
+
+def test_jobs_have_links_of_their_own() -> None:
+    FORMAT.check(url(URL), None)
+    assert '<a href="https://console.example/jobs/6837531fd3f54550927b930180a706bf">' in str(
+        told(FORMAT, FINISHED, wishes(URL, link=LINK))
+    )

@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 from app.domain.event import DestinationChange, Event, Group, OwnEventType
 from app.domain.job import Job, JobState
-from app.formats.standard import render
+from app.formats.standard import FORMAT, render
+from tests.formats.samples import NOW, TEST, judged, wishes
 
 
 def test_the_event_of_the_contract_has_these_bytes() -> None:
@@ -74,3 +75,11 @@ def test_what_befell_a_destination_has_these_bytes() -> None:
         '"data":{"tenant":"team-a","destination":"https://bot.example:443","since":"2019-04-21T07:00:00Z",'
         '"failures":1451,"held":77,"observed_at":"2019-04-26T07:00:08Z"}}'
     )
+
+
+def test_a_machine_is_sent_the_same_bytes_about_one_event_and_judged_by_its_status_alone() -> None:
+    outgoing = FORMAT.render([TEST], wishes("https://bot.example/hook"), NOW)
+    assert (outgoing.url, outgoing.body) == ("https://bot.example/hook", render(TEST))
+    assert outgoing.headers == {"Content-Type": "application/json"}
+    assert FORMAT.machine
+    assert judged(FORMAT, 200, "<html>").verdict == "delivered"

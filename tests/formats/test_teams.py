@@ -214,3 +214,8 @@ def test_microsoft_s_own_library_can_find_fault() -> None:
     card = told(FORMAT, FAILED, wishes())["attachments"][0]["content"]
     card["body"][0]["color"] = "Purple"
     assert len(complaints(cards=[card])) == 1
+
+
+def test_jobs_have_links_of_their_own() -> None:
+    told_of = told(FORMAT, FINISHED, wishes(link=LINK))
+    assert "](https://console.example/jobs/6837531fd3f54550927b930180a706bf)" in str(told_of)
