@@ -16,20 +16,20 @@ DEV = Path(__file__).parent.parent / ".dev"
 LOCKED = ("package.json", "package-lock.json")
 
 
-def npm_packages(wanted: Path) -> Path:
-    """The folder in which they are installed. wanted: a folder with package.json and its lock."""
-    folder = DEV / wanted.name
-    with _once(folder, [wanted / name for name in LOCKED]) as missing:
+def npm_packages(wanted: Path, name: str) -> Path:
+    """The folder in which they are installed, of that name. wanted: a folder with package.json and its lock."""
+    folder = DEV / name
+    with _once(folder, [wanted / file for file in LOCKED]) as missing:
         if missing:
-            for name in LOCKED:
-                shutil.copy(wanted / name, folder / name)
+            for file in LOCKED:
+                shutil.copy(wanted / file, folder / file)
             _run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], folder)
     return folder
 
 
-def python_packages(requirements: Path) -> Path:
-    """The Python of a venv of their own."""
-    folder = DEV / requirements.parent.name
+def python_packages(requirements: Path, name: str) -> Path:
+    """The Python of a venv of their own, in a folder of that name."""
+    folder = DEV / name
     with _once(folder, [requirements]) as missing:
         if missing:
             _run([sys.executable, "-m", "venv", "--clear", "venv"], folder)

@@ -22,7 +22,7 @@ NEVER = "whsec_" + "A" * 40
 @pytest.fixture
 def errbot(tmp_path: Path, workers: Whole) -> Iterator[tuple[Process, str]]:
     """The bot, and its URL."""
-    python = python_packages(BOTS / "errbot" / "requirements.txt")
+    python = python_packages(BOTS / "errbot" / "requirements.txt", "errbot")
     home = tmp_path / "errbot"
     (home / "data").mkdir(parents=True)
     shutil.copy(BOTS / "errbot" / "config.py", home)
@@ -47,7 +47,7 @@ def errbot(tmp_path: Path, workers: Whole) -> Iterator[tuple[Process, str]]:
 
 @pytest.fixture
 def hubot(tmp_path: Path, workers: Whole) -> Iterator[tuple[Process, str]]:
-    folder = npm_packages(BOTS / "hubot")
+    folder = npm_packages(BOTS / "hubot", "hubot")
     shutil.copy(BOTS / "hubot" / "bot.mjs", folder)  # beside the packages that it imports
     environment = {"CPH_SECRET": workers.bridge.secret, "EXPRESS_PORT": "0", "EXPRESS_BIND_ADDRESS": "127.0.0.1"}
     with start(["node", folder / "bot.mjs"], environment, log=tmp_path / "hubot") as bot:
