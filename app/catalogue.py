@@ -16,17 +16,17 @@ class Catalogue:
     """templates: by name, as they are now."""
 
     def __init__(self, templates: Mapping[str, Format]) -> None:
-        self._templates = templates
+        self.templates = templates
 
     @property
     def names(self) -> tuple[str, ...]:
         """What callers may choose from."""
-        return (AUTO, *formats.BY_NAME, *(PREFIX + name for name in self._templates))
+        return (AUTO, *formats.BY_NAME, *(PREFIX + name for name in self.templates))
 
     def find(self, name: str) -> Format | None:
         """None for a name that stands for none, `auto` among them."""
         if name.startswith(PREFIX):
-            return self._templates.get(name.removeprefix(PREFIX))
+            return self.templates.get(name.removeprefix(PREFIX))
         return formats.find(name)
 
     def rate(self, name: str) -> float | None:

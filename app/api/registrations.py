@@ -41,6 +41,7 @@ class RegistrationViews:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._registrations = runtime.registrations
+        self._catalogue = runtime.catalogue
 
     def routes(self) -> Routes:
         routes = Routes("registrations")
@@ -58,7 +59,7 @@ class RegistrationViews:
         progress = Progress(state=RegistrationState.WATCHING, jobs=jobs)
         # Before it is taken: with an Idempotency-Key the answer is kept along with it.
         answer = RegistrationCreated.of(registration, progress, secret=registration.secret).as_answer()
-        rate = self._runtime.catalogue.rate(registration.format)
+        rate = self._catalogue.rate(registration.format)
         earlier = self._registrations.add(registration, header.of(answer), rate=rate)
         if earlier is None:
             return _created(registration.id, answer)
@@ -94,7 +95,7 @@ class RegistrationViews:
         now = from_ms(to_ms(self._runtime.clock()))
         url = callback_url.parse(body.callback_url, self._runtime.address_policy, tenant())
         headers.check(body.headers)
-        form = look.chosen(self._runtime.catalogue, body.format, url)
+        form = look.chosen(self._catalogue, body.format, url)
         target = _target(body)
         registration = Registration(
             id=new_id("reg", to_ms(now), secrets.randbits(RANDOM_BITS)),

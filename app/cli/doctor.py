@@ -65,6 +65,7 @@ def examine() -> Iterator[Finding]:
         return
     yield Finding(Level.OK, "settings can be read")
     yield from _sealing(runtime)
+    yield from _templates(runtime)
     try:
         info = runtime.redis.info()
     except Unavailable as error:
@@ -86,6 +87,17 @@ def _sealing(runtime: Runtime) -> Iterator[Finding]:
     bootstrap = runtime.settings.bootstrap_key
     if bootstrap and len(bootstrap.get_secret_value()) < SHORT_KEY:
         yield Finding(Level.WARN, "BRIDGE_BOOTSTRAP_KEY can be guessed", f"take {SHORT_KEY} random characters or more")
+
+
+def _templates(runtime: Runtime) -> Iterator[Finding]:
+    if runtime.settings.templates_dir is None:
+        return
+    try:
+        names = ", ".join(runtime.catalogue.templates) or "none"
+    except OperatorError as error:
+        yield Finding(Level.FAIL, "a template", str(error))
+    else:
+        yield Finding(Level.OK, f"templates that tell of every event: {names}")
 
 
 def judge_redis(info: dict[str, Any]) -> Iterator[Finding]:

@@ -78,6 +78,16 @@ def test_what_is_wrong_is_named_with_its_remedy(healthy: dict[str, str], wrong: 
     assert [line for line in result.output.splitlines() if line.startswith("FAIL") and text in line]
 
 
+def test_templates_are_tried(healthy: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "mine.json.j2").write_text('{"id": {{ event.id | tojson }}}')
+    with_templates = healthy | {"BRIDGE_TEMPLATES_DIR": str(tmp_path)}
+    assert "templates that tell of every event: mine" in doctor(with_templates).output
+    (tmp_path / "mine.json.j2").write_text("{")
+    result = doctor(with_templates)
+    assert result.exit_code == 1
+    assert "mine.json.j2: template mine, for job.succeeded: gives no JSON" in result.output
+
+
 def test_cph_is_not_asked_while_its_token_cannot_be_looked_up(healthy: dict[str, str]) -> None:
     login = {f"BRIDGE_IAM_{name}": "x" for name in ("USER", "PASSWORD", "DOMAIN")}
     iam = {"BRIDGE_CPH_TOKEN": "", "BRIDGE_IAM_ENDPOINT": healthy["BRIDGE_CPH_ENDPOINT"], **login}
