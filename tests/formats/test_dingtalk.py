@@ -80,6 +80,18 @@ ANSWERS = [
         Verdict.REFUSED,
         "DingTalk: invalid timestamp (310000): a clock is an hour off",
     ),
+    (
+        200,
+        {"errcode": 310000, "errmsg": "description:机器人发送签名不匹配;solution:请确认签名和生成签名的时间戳"},
+        Verdict.REFUSED,
+        "DingTalk: description:机器人发送签名不匹配;solution:请确认签名和生成签名的时间戳 (310000): the secret is wrong",
+    ),
+    (
+        200,
+        {"errcode": 310000, "errmsg": "description:unknown"},
+        Verdict.REFUSED,
+        "DingTalk: description:unknown (310000)",
+    ),
     (200, {"errcode": 310000}, Verdict.REFUSED, "DingTalk: answered 310000"),
     (200, {"errcode": 4711, "errmsg": "New"}, Verdict.REFUSED, "DingTalk: New (4711)"),
     (200, {"errcode": -1, "errmsg": "system busy"}, Verdict.REFUSED, "DingTalk: system busy (-1): DingTalk is busy"),
