@@ -82,9 +82,9 @@ ANSWERS = [
     ),
     (
         200,
-        {"errcode": 310000, "errmsg": "description:机器人发送签名不匹配;solution:请确认签名和生成签名的时间戳"},
+        {"errcode": 310000, "errmsg": "机器人发送签名不匹配;请确认时间戳"},
         Verdict.REFUSED,
-        "DingTalk: description:机器人发送签名不匹配;solution:请确认签名和生成签名的时间戳 (310000): the secret is wrong",
+        "DingTalk: 机器人发送签名不匹配;请确认时间戳 (310000): the secret is wrong",
     ),
     (
         200,
