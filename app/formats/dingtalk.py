@@ -13,7 +13,7 @@ from app.domain.times import to_ms
 from app.domain.verdict import Verdict
 from app.formats.format import Answer, Format, Judgement, Outgoing, Pace, Wishes
 from app.formats.judging import UNKNOWN, Code, by_number, integer, said
-from app.formats.markdown import link, uncalled
+from app.formats.markdown import one_of_several, uncalled
 from app.formats.shrink import Body, fitted, within
 from app.formats.urls import argument, below, path, refused, refused_secret, with_argument
 from app.formats.words import HEX, Fact, Line, Message
@@ -61,8 +61,7 @@ def _fact(fact: Fact) -> str:
 
 
 def _line(line: Line) -> str:
-    name = link(line.link, _text(line.name)) if line.link else _text(line.name)
-    return f"- {line.sign} {name}" + (f" · {_text(line.about)}" if line.about else "")
+    return f"- {one_of_several(line, _text)}"
 
 
 def _body(message: Message) -> Body:
