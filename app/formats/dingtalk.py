@@ -13,7 +13,7 @@ from app.domain.times import to_ms
 from app.domain.verdict import Verdict
 from app.formats.format import Answer, Format, Judgement, Outgoing, Pace, Wishes
 from app.formats.judging import UNKNOWN, Code, by_number, integer, said
-from app.formats.markdown import link, uncalled
+from app.formats.markdown import one_of_several, uncalled
 from app.formats.shrink import Body, fitted, within
 from app.formats.urls import argument, below, path, refused, refused_secret, with_argument
 from app.formats.words import HEX, Fact, Line, Message
@@ -42,13 +42,14 @@ CODES = {
     460101: Code(Verdict.REFUSED, "the message is too long"),
 }
 INSECURE = 310000
-# What 310000 says is wrong with what secures the bot.
-SECURED_BY = {
-    "sign not match": "the secret is wrong",
-    "timestamp": "a clock is an hour off",
-    "keywords": "the bot wants a keyword that the message lacks: let it want the signature instead",
-    "ip": "the bot's list of IP addresses does not hold this bridge's",
-}
+KEYWORD = "the bot wants a keyword that the message lacks: let it want the signature instead"
+# What 310000 says is wrong with what secures the bot, in English or Chinese. The first that is found.
+SECURED_BY = (
+    (re.compile(r"sign not match|签名不匹配", re.IGNORECASE), "the secret is wrong"),
+    (re.compile(r"keyword|关键词", re.IGNORECASE), KEYWORD),
+    (re.compile(r"timestamp|时间戳", re.IGNORECASE), "a clock is an hour off"),
+    (re.compile(r"\bip\b|白名单", re.IGNORECASE), "the bot's list of IP addresses does not hold this bridge's"),
+)
 
 
 def _text(text: str) -> str:
@@ -60,8 +61,7 @@ def _fact(fact: Fact) -> str:
 
 
 def _line(line: Line) -> str:
-    name = link(line.link, _text(line.name)) if line.link else _text(line.name)
-    return f"- {line.sign} {name}" + (f" · {_text(line.about)}" if line.about else "")
+    return f"- {one_of_several(line, _text)}"
 
 
 def _body(message: Message) -> Body:
@@ -102,8 +102,8 @@ def judge(answer: Answer) -> Judgement:
 def _code(number: int | None, message: Any) -> Code:
     if number != INSECURE:
         return CODES.get(number or 0, UNKNOWN)
-    told = str(message).lower()
-    return Code(Verdict.REFUSED, next((SECURED_BY[known] for known in SECURED_BY if known in told), None))
+    told = str(message)
+    return Code(Verdict.REFUSED, next((advice for known, advice in SECURED_BY if known.search(told)), None))
 
 
 def bot(url: CallbackUrl) -> str:

@@ -10,7 +10,7 @@ from app.domain.event import Event
 from app.domain.verdict import Verdict
 from app.formats.format import Answer, Format, Judgement, Outgoing, Pace, Wishes
 from app.formats.judging import Code, by_code, integer, no_success, not_2xx, said, seconds, succeeded
-from app.formats.markdown import escaped, link, uncalled
+from app.formats.markdown import escaped, one_of_several, uncalled
 from app.formats.plain import clip, units
 from app.formats.shrink import Body, fitted
 from app.formats.urls import below, path, refused
@@ -41,8 +41,7 @@ def _title(text: str) -> str:
 
 
 def _line(line: Line) -> str:
-    name = link(line.link, _text(line.name)) if line.link else _text(line.name)
-    return f"{line.sign} {name}" + (f" · {_text(line.about)}" if line.about else "")
+    return one_of_several(line, _text)
 
 
 def _body(message: Message) -> Body:

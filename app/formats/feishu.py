@@ -11,7 +11,7 @@ from app.domain.event import Event
 from app.domain.verdict import Verdict
 from app.formats.format import Answer, Format, Judgement, Outgoing, Pace, Wishes
 from app.formats.judging import CROWDED, UNKNOWN, Code, by_number, integer, said
-from app.formats.markdown import link
+from app.formats.markdown import one_of_several
 from app.formats.shrink import Body, fitted, within
 from app.formats.urls import below, path, refused, refused_secret
 from app.formats.words import Fact, Line, Message, Tone
@@ -48,8 +48,7 @@ def _fact(fact: Fact) -> Body:
 
 
 def _line(line: Line) -> str:
-    name = link(line.link, _text(line.name)) if line.link else _text(line.name)
-    return f"{line.sign} {name}" + (f" · {_text(line.about)}" if line.about else "")
+    return one_of_several(line, _text)
 
 
 def _card(message: Message) -> Body:

@@ -1,8 +1,10 @@
 """Markdown, as far as several services agree: what has a meaning there loses it."""
 
 import re
+from collections.abc import Callable
 
 from app.formats.plain import NOTHING
+from app.formats.words import Line
 
 # Backslashes take it away wherever CommonMark is spoken; they are not shown.
 MARKUP = re.compile(r"([\\`*_\[\]<>~|#&])|\A([-+=])|\A([0-9]{1,9})([.)])")
@@ -21,3 +23,9 @@ def uncalled(text: str) -> str:
 def link(url: str, escaped_text: str) -> str:
     """url: without brackets or blanks, as links.filled gives them."""
     return f"[{escaped_text}]({url})"
+
+
+def one_of_several(line: Line, harmless: Callable[[str], str]) -> str:
+    """`❌ [phone p](https://…) · CPS.0003 · job-id`. harmless: as this service needs it."""
+    name = link(line.link, harmless(line.name)) if line.link else harmless(line.name)
+    return f"{line.sign} {name}" + (f" · {harmless(line.about)}" if line.about else "")

@@ -9,7 +9,7 @@ from app.domain.event import Event
 from app.domain.verdict import Verdict
 from app.formats.format import Answer, Format, Judgement, Outgoing, Pace, Wishes
 from app.formats.judging import is_html, no_success, not_2xx, part, said, succeeded
-from app.formats.markdown import escaped, link, uncalled
+from app.formats.markdown import escaped, one_of_several, uncalled
 from app.formats.shrink import Body, fitted, within
 from app.formats.urls import below, path, refused
 from app.formats.words import Line, Message, Tone
@@ -36,8 +36,7 @@ def _text(text: str) -> str:
 
 
 def _line(line: Line) -> str:
-    name = link(line.link, _text(line.name)) if line.link else _text(line.name)
-    return f"{line.sign} {name}" + (f" · {_text(line.about)}" if line.about else "")
+    return one_of_several(line, _text)
 
 
 def _block(text: str, **more: str) -> Body:

@@ -8,7 +8,7 @@ from app.domain.event import Event
 from app.domain.verdict import Verdict
 from app.formats.format import Answer, Format, Judgement, Outgoing, Pace, Wishes
 from app.formats.judging import CROWDED, UNKNOWN, Code, by_number, integer, said
-from app.formats.markdown import link, uncalled
+from app.formats.markdown import link, one_of_several, uncalled
 from app.formats.shrink import Body, fitted
 from app.formats.urls import argument, below, path, refused
 from app.formats.words import Fact, Line, Message, Tone
@@ -47,8 +47,7 @@ def _fact(fact: Fact) -> str:
 
 
 def _line(line: Line) -> str:
-    name = link(line.link, _text(line.name)) if line.link else _text(line.name)
-    return f"{line.sign} {name}" + (f" · {_text(line.about)}" if line.about else "")
+    return one_of_several(line, _text)
 
 
 def _body(message: Message) -> Body:

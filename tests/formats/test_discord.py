@@ -1,14 +1,13 @@
 """The `discord` format: what Discord is sent, and what its answers mean."""
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
 from app.domain.errors import InvalidField
 from app.domain.verdict import Verdict
 from app.formats.discord import FORMAT
-from tests.formats.samples import FAILED, FINISHED, LINK, NOW, in_chinese, judged, told, url, wishes
+from tests.formats.samples import FAILED, NOW, judged, told, url, wishes
 
 URL = "https://discord.com/api/webhooks/1/t"
 
@@ -107,21 +106,6 @@ ANSWERS = [
     (410, {"message": "Gone", "code": 10015}, Verdict.GONE, "Discord: Gone (410)"),
     (500, "", Verdict.RETRY, "Discord: answered 500"),
 ]
-
-
-def test_a_failed_job_is_told_with_these_words() -> None:
-    assert told(FORMAT, FAILED, wishes(URL, link=LINK)) == FAILED_JOB_IN_ENGLISH
-
-
-def test_all_jobs_of_a_registration_are_told_in_chinese() -> None:
-    assert in_chinese(FORMAT, FINISHED, URL) == JOBS_IN_CHINESE
-
-
-@pytest.mark.parametrize(("status", "body", "verdict", "words"), ANSWERS)
-def test_what_an_answer_means(status: int, body: Any, verdict: Verdict, words: str | None) -> None:
-    said = judged(FORMAT, status, body)
-    assert (said.verdict, said.words) == (verdict, words)
-    assert said.crowded == (status == 429)
 
 
 def test_it_says_how_long_to_wait_in_seconds_and_the_header_is_more_exact() -> None:

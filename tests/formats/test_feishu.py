@@ -1,13 +1,11 @@
 """The `feishu` format: what Feishu is sent, and what its answers mean."""
 
-from typing import Any
-
 import pytest
 
 from app.domain.errors import InvalidField
 from app.domain.verdict import Verdict
 from app.formats.feishu import FORMAT
-from tests.formats.samples import FAILED, FINISHED, LINK, NOW, in_chinese, judged, openssl_hmac, told, url, wishes
+from tests.formats.samples import FAILED, NOW, judged, openssl_hmac, told, url, wishes
 
 URL = "https://open.feishu.cn/open-apis/bot/v2/hook/1"
 
@@ -180,21 +178,6 @@ ANSWERS = [
     (410, {"code": 19001, "msg": "Gone"}, Verdict.GONE, "Feishu: Gone (410)"),
     (500, {"code": 1, "msg": "Oops"}, Verdict.RETRY, "Feishu: Oops (500)"),
 ]
-
-
-def test_a_failed_job_is_told_with_these_words() -> None:
-    assert told(FORMAT, FAILED, wishes(URL, link=LINK)) == FAILED_JOB_IN_ENGLISH
-
-
-def test_all_jobs_of_a_registration_are_told_in_chinese() -> None:
-    assert in_chinese(FORMAT, FINISHED, URL) == JOBS_IN_CHINESE
-
-
-@pytest.mark.parametrize(("status", "body", "verdict", "words"), ANSWERS)
-def test_what_an_answer_means(status: int, body: Any, verdict: Verdict, words: str | None) -> None:
-    said = judged(FORMAT, status, body)
-    assert (said.verdict, said.words) == (verdict, words)
-    assert said.crowded == (status == 429)
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,13 @@
 """The `googlechat` format: what Google Chat is sent, and what its answers mean."""
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
 from app.domain.errors import InvalidField
 from app.domain.verdict import Verdict
 from app.formats.googlechat import FORMAT
-from tests.formats.samples import FAILED, FINISHED, LINK, in_chinese, judged, told, url, wishes
+from tests.formats.samples import FINISHED, LINK, judged, told, url, wishes
 
 URL = "https://chat.googleapis.com/v1/spaces/A/messages?key=k&token=t"
 
@@ -163,21 +162,6 @@ ANSWERS = [
     (410, "", Verdict.GONE, "Google Chat: answered 410"),
     (500, "", Verdict.RETRY, "Google Chat: answered 500"),
 ]
-
-
-def test_a_failed_job_is_told_with_these_words() -> None:
-    assert told(FORMAT, FAILED, wishes(URL, link=LINK)) == FAILED_JOB_IN_ENGLISH
-
-
-def test_all_jobs_of_a_registration_are_told_in_chinese() -> None:
-    assert in_chinese(FORMAT, FINISHED, URL) == JOBS_IN_CHINESE
-
-
-@pytest.mark.parametrize(("status", "body", "verdict", "words"), ANSWERS)
-def test_what_an_answer_means(status: int, body: Any, verdict: Verdict, words: str | None) -> None:
-    said = judged(FORMAT, status, body)
-    assert (said.verdict, said.words) == (verdict, words)
-    assert said.crowded == (status == 429)
 
 
 def test_who_asks_too_often_waits_for_the_minute_of_its_quota() -> None:

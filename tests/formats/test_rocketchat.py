@@ -1,12 +1,9 @@
 """The `rocketchat` format: what Rocket.Chat is sent, and what its answers mean."""
 
-from typing import Any
-
-import pytest
-
+from app.domain.job import Job, JobState
 from app.domain.verdict import Verdict
 from app.formats.rocketchat import FORMAT
-from tests.formats.samples import FAILED, FINISHED, LINK, in_chinese, judged, told, wishes
+from tests.formats.samples import event, told, wishes
 
 URL = "https://chat.example/hooks/1/2"
 
@@ -105,16 +102,9 @@ ANSWERS = [
 ]
 
 
-def test_a_failed_job_is_told_with_these_words() -> None:
-    assert told(FORMAT, FAILED, wishes(URL, link=LINK)) == FAILED_JOB_IN_ENGLISH
-
-
-def test_all_jobs_of_a_registration_are_told_in_chinese() -> None:
-    assert in_chinese(FORMAT, FINISHED, URL) == JOBS_IN_CHINESE
-
-
-@pytest.mark.parametrize(("status", "body", "verdict", "words"), ANSWERS)
-def test_what_an_answer_means(status: int, body: Any, verdict: Verdict, words: str | None) -> None:
-    said = judged(FORMAT, status, body)
-    assert (said.verdict, said.words) == (verdict, words)
-    assert said.crowded == (status == 429)
+def test_what_no_backslash_helps_against_is_parted() -> None:
+    about = Job("a_b", JobState.FAILED, error_msg="@all [x](https://evil.example) *b*")
+    (attachment,) = told(FORMAT, event(about), wishes())["attachments"]
+    shown = {field["title"]: field["value"] for field in attachment["fields"]}
+    assert shown["Error"] == "@\u200ball [x]\u200b(https://evil.example) \\*b\\*"
+    assert shown["Job"] == r"a\_b"

@@ -1,7 +1,5 @@
 """The `slack` format: what Slack is sent, and what its answers mean."""
 
-from typing import Any
-
 import pytest
 from slack_sdk.models.blocks import Block
 
@@ -9,7 +7,7 @@ from app.domain.errors import InvalidField
 from app.domain.verdict import Verdict
 from app.formats.format import Language
 from app.formats.slack import FORMAT
-from tests.formats.samples import EVERY, FAILED, FINISHED, LINK, in_chinese, judged, told, url, wishes
+from tests.formats.samples import EVERY, LINK, told, url, wishes
 
 URL = "https://hooks.slack.com/services/T1/B1/abc"
 
@@ -155,21 +153,6 @@ ANSWERS = [
     (503, "<html>", Verdict.RETRY, "Slack: an HTML page (503)"),
     (302, "", Verdict.REFUSED, "Slack: answered 302"),
 ]
-
-
-def test_a_failed_job_is_told_with_these_words() -> None:
-    assert told(FORMAT, FAILED, wishes(URL, link=LINK)) == FAILED_JOB_IN_ENGLISH
-
-
-def test_all_jobs_of_a_registration_are_told_in_chinese() -> None:
-    assert in_chinese(FORMAT, FINISHED, URL) == JOBS_IN_CHINESE
-
-
-@pytest.mark.parametrize(("status", "body", "verdict", "words"), ANSWERS)
-def test_what_an_answer_means(status: int, body: Any, verdict: Verdict, words: str | None) -> None:
-    said = judged(FORMAT, status, body)
-    assert (said.verdict, said.words) == (verdict, words)
-    assert said.crowded == (status == 429)
 
 
 def test_only_incoming_webhooks_are_taken() -> None:

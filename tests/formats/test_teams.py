@@ -1,7 +1,5 @@
 """The `teams` format: what Teams is sent, and what its answers mean."""
 
-from typing import Any
-
 import pytest
 
 from app.domain.errors import InvalidField
@@ -10,7 +8,7 @@ from app.formats.format import Language
 from app.formats.formats import for_url
 from app.formats.teams import ACCEPTED, FORMAT
 from tests.formats.judges import complaints
-from tests.formats.samples import EVERY, FAILED, FINISHED, LINK, NOW, in_chinese, judged, told, url, wishes
+from tests.formats.samples import EVERY, FAILED, FINISHED, LINK, NOW, told, url, wishes
 
 URL = "https://prod-1.westeurope.logic.azure.com:443/workflows/w/triggers/manual/paths/invoke?sig=s"
 
@@ -158,21 +156,6 @@ ANSWERS = [
     (410, "", Verdict.GONE, "Teams: answered 410"),
     (502, "", Verdict.RETRY, "Teams: answered 502"),
 ]
-
-
-def test_a_failed_job_is_told_with_these_words() -> None:
-    assert told(FORMAT, FAILED, wishes(URL, link=LINK)) == FAILED_JOB_IN_ENGLISH
-
-
-def test_all_jobs_of_a_registration_are_told_in_chinese() -> None:
-    assert in_chinese(FORMAT, FINISHED, URL) == JOBS_IN_CHINESE
-
-
-@pytest.mark.parametrize(("status", "body", "verdict", "words"), ANSWERS)
-def test_what_an_answer_means(status: int, body: Any, verdict: Verdict, words: str | None) -> None:
-    said = judged(FORMAT, status, body)
-    assert (said.verdict, said.words) == (verdict, words)
-    assert said.crowded == (status == 429)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import json
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
@@ -10,7 +9,7 @@ from app.domain.errors import InvalidField
 from app.domain.verdict import Verdict
 from app.formats.format import Answer
 from app.formats.telegram import FORMAT
-from tests.formats.samples import FAILED, FINISHED, LINK, NOW, in_chinese, judged, told, url, wishes
+from tests.formats.samples import FAILED, NOW, judged, url, wishes
 
 URL = "https://api.telegram.org/bot1:a/sendMessage?chat_id=-100"
 
@@ -89,21 +88,6 @@ ANSWERS = [
     (410, "", Verdict.GONE, "Telegram: answered 410"),
     (502, "<html>", Verdict.RETRY, "Telegram: an HTML page (502)"),
 ]
-
-
-def test_a_failed_job_is_told_with_these_words() -> None:
-    assert told(FORMAT, FAILED, wishes(URL, link=LINK)) == FAILED_JOB_IN_ENGLISH
-
-
-def test_all_jobs_of_a_registration_are_told_in_chinese() -> None:
-    assert in_chinese(FORMAT, FINISHED, URL) == JOBS_IN_CHINESE
-
-
-@pytest.mark.parametrize(("status", "body", "verdict", "words"), ANSWERS)
-def test_what_an_answer_means(status: int, body: Any, verdict: Verdict, words: str | None) -> None:
-    said = judged(FORMAT, status, body)
-    assert (said.verdict, said.words) == (verdict, words)
-    assert said.crowded == (status == 429)
 
 
 @pytest.mark.parametrize("status", [200, 429])

@@ -1,14 +1,12 @@
 """The `wecom` format: what WeCom is sent, and what its answers mean."""
 
-from typing import Any
-
 import pytest
 
 from app.domain.errors import InvalidField
 from app.domain.verdict import Verdict
 from app.formats.format import Language
 from app.formats.wecom import FORMAT
-from tests.formats.samples import FAILED, FINISHED, LINK, NOW, in_chinese, judged, told, url, wishes
+from tests.formats.samples import FAILED, NOW, judged, url, wishes
 
 URL = "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=k"
 
@@ -71,21 +69,6 @@ ANSWERS = [
     (429, "", Verdict.RETRY, "WeCom: answered 429: asked too often"),
     (500, "", Verdict.RETRY, "WeCom: answered 500"),
 ]
-
-
-def test_a_failed_job_is_told_with_these_words() -> None:
-    assert told(FORMAT, FAILED, wishes(URL, link=LINK)) == FAILED_JOB_IN_ENGLISH
-
-
-def test_all_jobs_of_a_registration_are_told_in_chinese() -> None:
-    assert in_chinese(FORMAT, FINISHED, URL) == JOBS_IN_CHINESE
-
-
-@pytest.mark.parametrize(("status", "body", "verdict", "words"), ANSWERS)
-def test_what_an_answer_means(status: int, body: Any, verdict: Verdict, words: str | None) -> None:
-    said = judged(FORMAT, status, body)
-    assert (said.verdict, said.words) == (verdict, words)
-    assert said.crowded == (status == 429)
 
 
 @pytest.mark.parametrize("code", [45009, 45033])

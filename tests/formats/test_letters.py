@@ -1,0 +1,58 @@
+"""Each chat format to the letter: what goes out, and what answers mean. The literals are in the file of each format."""
+
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from app.domain.verdict import Verdict
+from app.formats.format import Format
+from app.formats.formats import FORMATS
+from tests.formats import (
+    test_dingtalk,
+    test_discord,
+    test_feishu,
+    test_googlechat,
+    test_mattermost,
+    test_rocketchat,
+    test_slack,
+    test_teams,
+    test_telegram,
+    test_wecom,
+)
+from tests.formats.samples import FAILED, FINISHED, LINK, in_chinese, judged, told, wishes
+
+EXPECTED = [
+    test_slack,
+    test_teams,
+    test_discord,
+    test_mattermost,
+    test_rocketchat,
+    test_googlechat,
+    test_telegram,
+    test_feishu,
+    test_dingtalk,
+    test_wecom,
+]
+ANSWERS = [(expected.FORMAT, *answer) for expected in EXPECTED for answer in expected.ANSWERS]
+
+
+def test_no_chat_format_is_left_out() -> None:
+    assert [expected.FORMAT.name for expected in EXPECTED] == [form.name for form in FORMATS if not form.machine]
+
+
+@pytest.mark.parametrize("expected", EXPECTED, ids=lambda expected: expected.FORMAT.name)
+def test_a_failed_job_is_told_with_these_words(expected: ModuleType) -> None:
+    assert told(expected.FORMAT, FAILED, wishes(expected.URL, link=LINK)) == expected.FAILED_JOB_IN_ENGLISH
+
+
+@pytest.mark.parametrize("expected", EXPECTED, ids=lambda expected: expected.FORMAT.name)
+def test_all_jobs_of_a_registration_are_told_in_chinese(expected: ModuleType) -> None:
+    assert in_chinese(expected.FORMAT, FINISHED, expected.URL) == expected.JOBS_IN_CHINESE
+
+
+@pytest.mark.parametrize(("form", "status", "body", "verdict", "words"), ANSWERS)
+def test_what_an_answer_means(form: Format, status: int, body: Any, verdict: Verdict, words: str | None) -> None:
+    said = judged(form, status, body)
+    assert (said.verdict, said.words) == (verdict, words)
+    assert said.crowded == (status == 429)
