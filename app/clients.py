@@ -31,7 +31,8 @@ class _Built:
 
 
 class Clients:
-    """environment: where secrets may be; cache_of: what the workers share of a project's tokens."""
+    """environment: where secrets may be; cache_of: what the workers share of a project's tokens, by its name and by
+    whose they are."""
 
     def __init__(
         self,
@@ -39,7 +40,7 @@ class Clients:
         environment: Mapping[str, str],
         *,
         clock: Callable[[], datetime],
-        cache_of: Callable[[str], TokenCache],
+        cache_of: Callable[[str, str], TokenCache],
     ) -> None:
         self._settings = settings
         self._environment = environment
@@ -101,7 +102,7 @@ class Clients:
                     password=secrets["password"],
                     domain=domain,
                     project_id=project.project_id,
-                    cache=self._cache_of(name),
+                    cache=self._cache_of(name, _whose(project)),
                     clock=self._clock,
                     deadline=deadline,
                 )
@@ -124,7 +125,8 @@ class Clients:
                 )
 
     def _temporary(self, name: str, project: Project, source: KeySource) -> Credentials:
-        return keys.TemporaryKeys(source, project_id=project.project_id, cache=self._cache_of(name), clock=self._clock)
+        cache = self._cache_of(name, _whose(project))
+        return keys.TemporaryKeys(source, project_id=project.project_id, cache=cache, clock=self._clock)
 
     def _pod_identity(self, name: str, transport: Transport) -> KeySource:
         """CCE sets both variables in pods that have an identity."""
@@ -138,6 +140,12 @@ class Clients:
 def address(project: Project) -> str | None:
     """URL of the project's CPH; None if nobody said."""
     return project.endpoint or (cph_endpoint(project.region) if project.region else None)
+
+
+def _whose(project: Project) -> str:
+    """What a token is for: CPH may answer that of another project with a 403, for which none is renewed."""
+    said = project.credentials.model_dump(include={"user", "domain"}) if project.credentials else {}
+    return f"{project.project_id} {address(project)} {project.iam_endpoint} {said}"
 
 
 def only_project(settings: Settings) -> dict[str, Project]:

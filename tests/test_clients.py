@@ -144,3 +144,21 @@ def test_a_broken_file_leaves_the_clients_as_they_are(mounted: Path) -> None:
     made.reload()
     assert made.cph_clients["prod"] is before
     assert made.projects == ("prod",)
+
+
+def test_a_project_that_has_become_another_under_its_name_logs_in_anew(
+    several: Callable[..., Runtime], standin: Served
+) -> None:
+    about = standin.about
+    place = {"endpoint": about["url"], "iam_endpoint": about["url"]}
+    login = {"user": about["iam_user"], "domain": about["iam_domain"], "password_env": "PASSWORD"}
+
+    def logins_of(project_id: str, rate: int) -> int:
+        project = place | {"project_id": project_id, "credentials": login, "rate": rate}
+        made = several({"PASSWORD": about["iam_password"]}, prod=project)
+        before = standin.call("GET", "/_standin/calls").json()["iam_tokens"]
+        made.cph_clients["prod"].show_job(NO_JOB)
+        return standin.call("GET", "/_standin/calls").json()["iam_tokens"] - before
+
+    assert [logins_of(about["project_id"], rate) for rate in (1, 2)] == [1, 0]
+    assert logins_of("another" * 4, rate=2) == 1

@@ -142,7 +142,7 @@ def durations(project: str, operation: str) -> str:
 
 
 def token(project: str) -> str:
-    """String, as long as the token lives: IAM's token, sealed."""
+    """String, as long as the token lives: IAM's token, sealed, behind a digest of whose it is."""
     return f"cph:token:{project}"
 
 
