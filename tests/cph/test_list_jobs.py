@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from scripted_cloud import Answer, Cloud, in_turn, says
+from scripted_cloud import ENDLESS, Answer, Cloud, in_turn, says
 
 from app.cph.client import JOBS_A_PAGE, PAGES_AT_MOST, CphClient, Listed, NoSuchRequest, Unanswered
 from app.cph.credentials import FixedToken
@@ -12,8 +12,7 @@ from app.domain.job import JobState
 from app.transport.client import Transport
 
 
-def client_of(endpoint: str, transport: Transport) -> CphClient:
-    deadline = timedelta(seconds=5)
+def client_of(endpoint: str, transport: Transport, deadline: timedelta = timedelta(seconds=5)) -> CphClient:
     return CphClient(
         transport=transport, endpoint=endpoint, project_id="p", credentials=FixedToken("fixed"), deadline=deadline
     )
@@ -118,6 +117,13 @@ def test_a_list_that_is_none_is_no_answer(client, cloud, answer: Answer):
     outcome = client.list_jobs(["r"])
     assert isinstance(outcome, Unanswered)
     assert outcome.pause is None
+
+
+@pytest.mark.parametrize("answer", ENDLESS)
+def test_a_list_that_does_not_come_to_its_end_is_not_believed(cloud, transport, answer: Answer):
+    cloud.cph = answer
+    listing = client_of(cloud.url, transport, timedelta(seconds=0.3)).list_jobs(["r"])
+    assert listing == Unanswered("HTTP 200: the answer is cut short")
 
 
 def test_what_came_before_a_page_that_fails_is_not_taken_for_all(client, cloud):
