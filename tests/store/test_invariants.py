@@ -55,7 +55,7 @@ class Cloud:
             return self.mood
         return Answered(self._job(job_id)) if job_id in self.states else Unknown()
 
-    def list_jobs(self, request_ids: Sequence[str], enough: Set[str] | None = None) -> Listing:
+    def list_jobs(self, request_ids: Sequence[str], enough: Set[str] | None = None, **_: Any) -> Listing:
         if self.mood:
             return self.mood
         known = [job for job in self.states if REQUEST_OF[job] in request_ids]
