@@ -44,7 +44,7 @@ def test_a_refused_project_is_tried_at_once_when_its_secret_has_changed(whole, r
     worker = whole.start_worker("poll", BRIDGE_PROJECTS_FILE=str(file))
     whole.start_worker("deliver")
     registrations = [whole.register(whole.job()) for _ in range(3)]
-    wait_until(lambda: project_of(whole)["state"] == "refused", what="a refusal")
+    wait_until(lambda: project_of(whole)["state"] == "refused", timeout=30, what="a refusal")
     assert project_of(whole)["budget"]["paused_until"]
     assert "not-the-token" not in whole.log_of("worker-poll")
     token.write_text(about["token"])
