@@ -149,7 +149,10 @@ class Listing:
 
     def _by_ids(self, task: RollCall, reason: str) -> list[Call]:
         """Nothing can be said of who looks for the jobs of a request: only its deadline ends that."""
-        remedy = "grant cph:jobs:list: without it each job costs calls of its own, and requests show no jobs"
+        remedy = (
+            "grant cph:jobs:list, or see whether this endpoint has ListJobs: without it each job costs calls"
+            " of its own, and requests show no jobs"
+        )
         logs.event("project.may_not_list", level=logging.WARNING, project=task.project, reason=reason, remedy=remedy)
         now = self._clock()
         due = now + self._timing.longest

@@ -79,7 +79,7 @@ class NoSuchRequest:
 
 @dataclass(frozen=True, slots=True)
 class MayNotList:
-    """We lack the permission `cph:jobs:list`; jobs can be asked for by their ids all the same."""
+    """We lack the permission `cph:jobs:list`, or there is no such call here; jobs can be asked for by their ids."""
 
     reason: str
 
@@ -175,7 +175,7 @@ class CphClient:
         match self._answer(query, _jobs, max_bytes=PAGE_BYTES):
             case Refusal(kind=Kind.NO_SUCH_REQUEST):
                 return NoSuchRequest()
-            case Refusal(kind=Kind.FORBIDDEN) as refusal:
+            case Refusal(kind=Kind.FORBIDDEN) | Refusal(kind=Kind.OTHER, status=403 | 404 | 405) as refusal:
                 return MayNotList(str(refusal))
             case Refusal() as refusal:
                 return _unanswered(refusal)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from scripted_cloud import ENDLESS, Answer, Cloud, in_turn, says
 
-from app.cph.client import JOBS_A_PAGE, PAGES_AT_ONCE, CphClient, Listed, NoSuchRequest, Unanswered
+from app.cph.client import JOBS_A_PAGE, PAGES_AT_ONCE, CphClient, Listed, MayNotList, NoSuchRequest, Unanswered
 from app.cph.credentials import FixedToken
 from app.domain.job import JobState
 from app.transport.client import Transport
@@ -105,6 +105,21 @@ def test_what_is_no_job_costs_the_others_nothing(client, cloud):
 def test_a_request_that_cph_does_not_know_is_said_so(client, cloud):
     cloud.cph = says(400, {"error_code": "CPS.0050", "error_msg": "No jobs."})
     assert client.list_jobs(["r1", "r2"]) == NoSuchRequest()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        says(403, {"error_code": "CPS.0001", "error_msg": "You do not have the permission."}),
+        says(404, {"error_code": "APIGW.0101", "error_msg": "The API does not exist."}),
+        says(403, b"<html>the firewall says no"),
+        says(405),
+    ],
+    ids=["no permission", "no such API", "a firewall", "not this method"],
+)
+def test_where_nothing_can_be_listed_jobs_are_to_be_asked_for_by_their_ids(client, cloud, answer: Answer):
+    cloud.cph = answer
+    assert isinstance(client.list_jobs(["r"]), MayNotList)
 
 
 @pytest.mark.parametrize(
