@@ -47,8 +47,6 @@ from app.store.watches import Watches
 from app.webhooks.sender import Sender
 from app.webhooks.signing_keys import SigningKeys
 
-UNPACED = 0.0
-
 
 class Runtime:
     """What a process of the bridge needs, each part built when it is first used.
@@ -135,7 +133,11 @@ class Runtime:
         """OperatorError if callbacks may not go to the operator's URL."""
         settings = self.settings
         return Destinations(
-            self.scripts, places=settings.lane_places, retention=settings.retention, operator=self._operator()
+            self.scripts,
+            places=settings.lane_places,
+            rate=settings.lane_rate,
+            retention=settings.retention,
+            operator=self._operator(),
         )
 
     def _operator(self) -> Operator | None:
@@ -163,7 +165,7 @@ class Runtime:
     @cached_property
     def deliveries_due(self) -> Agenda:
         """A lane for each tenant and destination."""
-        pace = Pace(rate=UNPACED, burst=1, places=self.settings.lane_places)
+        pace = Pace(rate=self.settings.lane_rate, burst=1, places=self.settings.lane_places)
         return Agenda(self.scripts, DELIVER, lease=self.settings.lease, pace=pace)
 
     @cached_property

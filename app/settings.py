@@ -152,6 +152,9 @@ class Settings(BaseModel):
     lane_places: int = Field(default=16, ge=1)
     """Most attempts at once to one destination."""
 
+    lane_rate: float = Field(default=200, ge=0)
+    """Most attempts a second to one destination; 0 for as many as it bears."""
+
     redeliver_rate: float = Field(default=10, gt=0)
     """Dead deliveries a second to one destination, when many are redelivered at once."""
 

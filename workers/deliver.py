@@ -20,6 +20,7 @@ from app.store.deliveries import Begun, Deliveries
 from app.store.destinations import Destinations, News
 from app.store.gone import GoneUrls
 from app.store.scripts import Call
+from app.transport.stopwatch import Stopwatch
 from app.webhooks import callback
 from app.webhooks.callback import Subscriber
 from app.webhooks.sender import Attempt, Sender
@@ -65,6 +66,8 @@ class Delivering:
     def do(self, task: Begun) -> Sequence[Call]:
         if task.tried.number > self._schedule.attempts:
             return [self._given_up(task)]
+        # The deadline counts from before the look at the permit: whoever stands still after it sends nothing any more.
+        watch = Stopwatch()
         started = self._clock()
         try:
             registration, event = self._deliveries.open(task)
@@ -72,17 +75,14 @@ class Delivering:
             return [self._unopened(task, started, reason=str(error))]
         if task.some_gone and self._gone_urls.cut_off(registration.tenant, [registration]) == [True]:
             return [self._cut_off(task)]
-        time_left = task.permit_until - started
-        if time_left <= timedelta():
+        if started >= task.permit_until:
             return ()  # we were stopped for too long: whoever has the lease now goes on
         self._crash_point("deliver.before_post")
-        attempt = self._post(task, registration, event, started, min(self._deadline, time_left))
+        attempt = self._post(task, registration, event, started, watch)
         self._crash_point("deliver.after_post")
         return [*self._about_url(task, registration, attempt), self._record(task, event, attempt, started)]
 
-    def _post(
-        self, task: Begun, registration: Registration, event: Event, now: datetime, deadline: timedelta
-    ) -> Attempt:
+    def _post(self, task: Begun, registration: Registration, event: Event, now: datetime, watch: Stopwatch) -> Attempt:
         signers = (*map(signature.by_secret, registration.secrets_at(now)), *self._own_signers)
         headers = dict(registration.headers)
         if registration.traceparent:
@@ -94,7 +94,10 @@ class Delivering:
             headers=headers,
             hidden=registration.credentials,
         )
-        return callback.send(self._sender, subscriber, event, number=task.number, now=now, deadline=deadline)
+        deadline = min(self._deadline, task.permit_until - now)
+        return callback.send(
+            self._sender, subscriber, event, number=task.number, now=now, deadline=deadline, watch=watch
+        )
 
     def _about_url(self, task: Begun, registration: Registration, attempt: Attempt) -> list[Call]:
         """What its answer means to others with the same URL."""

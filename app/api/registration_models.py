@@ -127,7 +127,7 @@ class RegistrationView(BaseModel):
     callback_verdict: Verdict | None = Field(description="What came of that try.")
     events: tuple[EventType, ...]
     headers: list[str] | None = Field(description="Their names; None while the bridge lacks the key that opens them.")
-    metadata: dict[str, Any]
+    metadata: dict[str, Any] | None
     created_at: Moment
     deadline_at: Moment
     request_id: str | None
@@ -147,7 +147,7 @@ class RegistrationView(BaseModel):
             callback_verdict=progress.tested,
             events=registration.events,
             headers=list(registration.headers) if progress.opened else None,
-            metadata=dict(registration.metadata),
+            metadata=dict(registration.metadata) if progress.opened else None,
             created_at=registration.created_at,
             deadline_at=registration.deadline_at,
             request_id=registration.request_id,

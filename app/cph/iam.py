@@ -76,7 +76,7 @@ def _login(user: str, password: str, domain: str, project_id: str) -> bytes:
 def _read_token(reply: Reply) -> tuple[str, datetime]:
     about = read_object(reply).get("token")
     expires_at = parse_rfc3339(text(about.get("expires_at"))) if isinstance(about, dict) else None
-    token = header_value(reply.headers.get("X-Subject-Token"))
+    token = header_value(reply.headers.get("x-subject-token"))
     if expires_at is None or token is None:
         raise NoCredentials("the answer holds no token")
     return token, expires_at

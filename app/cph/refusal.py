@@ -115,7 +115,7 @@ def read_refusal(reply: Reply, *, secrets: Iterable[str]) -> Refusal:
         code=_blot(text(body.get("error_code")), secrets),
         message=_blot(message, secrets) or silent,
         request_id=_blot(text(payload.get("request_id")), secrets),
-        retry_after=_retry_after(reply.headers.get("Retry-After", "")),
+        retry_after=_retry_after(reply.headers.get("retry-after", "")),
     )
 
 

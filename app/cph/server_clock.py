@@ -16,7 +16,7 @@ class ServerClock:
 
     def see(self, reply: Reply) -> None:
         try:
-            date = parsedate_to_datetime(reply.headers.get("Date", ""))
+            date = parsedate_to_datetime(reply.headers.get("date", ""))
         except (ValueError, OverflowError):
             return
         self.ahead = date.replace(tzinfo=UTC) - self._clock()  # HTTP knows no other zone

@@ -10,21 +10,26 @@ from app.domain.wire import to_json
 
 def dump(registration: Registration) -> str:
     earlier = [[each.secret, to_ms(each.until)] for each in registration.earlier_secrets]
-    special = [dict(registration.headers), earlier] if registration.headers or earlier else []
-    return to_json([registration.secret, registration.callback_url, *special])
+    parts = [registration.secret, registration.callback_url, dict(registration.headers), earlier, registration.metadata]
+    while not parts[-1]:  # bytes count here
+        parts.pop()
+    return to_json(parts)
 
 
 def unknown(destination: str) -> dict[str, Any]:
     """In place of what `load` returns: enough to show the registration by, and of no other use."""
-    return {"secret": "", "callback_url": destination}
+    return {"secret": "", "callback_url": destination, "metadata": {}}
 
 
 def load(text: str) -> dict[str, Any]:
     """The fields of a Registration that `dump` took."""
-    secret, callback_url, headers, earlier = (*json.loads(text), {}, [])[:4]
+    given = json.loads(text)
+    left_out: list[Any] = [None, None, {}, [], {}][len(given) :]
+    secret, callback_url, headers, earlier, metadata = given + left_out
     return {
         "secret": secret,
         "callback_url": callback_url,
         "headers": headers,
         "earlier_secrets": tuple(EarlierSecret(each, from_ms(until)) for each, until in earlier),
+        "metadata": metadata,
     }

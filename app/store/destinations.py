@@ -49,14 +49,15 @@ class News:
 
 
 class Destinations:
-    """places: the most attempts at once to one."""
+    """places: the most attempts at once to one. rate: a second; 0 is unbounded."""
 
     def __init__(
-        self, scripts: Scripts, *, places: int, retention: timedelta, operator: Operator | None = None
+        self, scripts: Scripts, *, places: int, rate: float, retention: timedelta, operator: Operator | None = None
     ) -> None:
         self._scripts = scripts
         self._redis = scripts.redis
         self._places = places
+        self._rate = rate
         self._keep_s = int(retention.total_seconds())
         self._operator = operator and {
             "id": operator.id,
@@ -70,6 +71,7 @@ class Destinations:
         told: dict[str, Any] = {
             "started": to_ms(started),
             "places": self._places,
+            "rate": self._rate,
             "answered": sign.answered,
             "crowded": sign.crowded,
         }

@@ -32,7 +32,6 @@ SCAN_MOST = 2_000  # and looked through for one page, so that a filter that fits
 # What a record does not say.
 USUAL: Mapping[str, Any] = {
     "events": list(EventType),
-    "metadata": {},
     "traceparent": None,
     "notify": Notify.EACH,
     "request_id": None,
@@ -147,7 +146,6 @@ class Registrations:
         """What the scripts need not know, and of this what is not USUAL: bytes count here."""
         special = {
             "events": list(registration.events),
-            "metadata": registration.metadata,
             "traceparent": registration.traceparent,
             "notify": registration.notify,
             "request_id": registration.request_id,
@@ -229,7 +227,6 @@ def _registration(
         job_ids=(),
         destination=destination,
         events=tuple(EventType(event) for event in fields["events"]),
-        metadata=fields["metadata"],
         created_at=from_ms(created_ms(id)),
         deadline_at=from_ms(fields["deadline"]),
         traceparent=fields["traceparent"],

@@ -4,29 +4,29 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from time import monotonic
-from typing import cast
+from typing import Any, cast
 
 from requests import PreparedRequest, RequestException
 from requests.exceptions import InvalidURL
 from requests.structures import CaseInsensitiveDict
+from urllib3 import Timeout
 from urllib3.exceptions import HTTPError
-from urllib3.response import BaseHTTPResponse
-from urllib3.util import SKIP_HEADER
 
 from app.domain.grant import TlsFiles
 from app.transport.adapter import Adapter
+from app.transport.answer import Answer
 from app.transport.sockets import Call, Connect, connect_anywhere, current
 from app.transport.stopwatch import Stopwatch
 from app.transport.unreachable import Kind, Unreachable, explain, root_cause
 
 HEADERS_BYTES = 256 * 1024
+UNTIMED: Any = Timeout()  # time is the socket's; without one, requests would make a new one for each call
 PUBLIC = TlsFiles()  # what the public authorities vouch for
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A status line with its headers came; `headers` does not mind case; `truncated`: the body is not all there."""
+    """A status line with its headers came, these by names in small letters; `truncated`: the body is not all there."""
 
     status: int
     headers: Mapping[str, str]
@@ -57,34 +57,34 @@ class Transport:
     ) -> Reply:
         """One call. Raises Unreachable, or what `connect` raised; ValueError for a malformed URL or header.
 
-        watch: shows where the time went, however the call ended.
+        watch: shows where the time went, however the call ended; the deadline counts from when it began.
         """
+        watch = watch or Stopwatch()
         request = _prepared(method, url, headers, body)
-        until = monotonic() + deadline.total_seconds()
-        call = Call(until, HEADERS_BYTES + max_bytes, connect, tls, watch or Stopwatch())
+        until = watch.began + deadline.total_seconds()
+        call = Call(until, HEADERS_BYTES + max_bytes, connect, tls, watch, max_bytes=max_bytes)
         try:
-            return self._exchange(request, call, deadline, max_bytes)
+            return self._exchange(request, call, deadline)
         except Unreachable as error:
             if not (call.stale and error.kind is Kind.CLOSED):
                 raise
         # The peer closed a kept-alive connection while the request was on its way: not a failure of the peer.
         call.fresh = True
-        return self._exchange(request, call, deadline, max_bytes)
+        return self._exchange(request, call, deadline)
 
     def close(self) -> None:
         self._adapter.close()
 
-    def _exchange(self, request: PreparedRequest, call: Call, deadline: timedelta, max_bytes: int) -> Reply:
+    def _exchange(self, request: PreparedRequest, call: Call, deadline: timedelta) -> Reply:
         current.call = call
         try:
-            answer = self._adapter.send(request, stream=True).raw
+            answer = cast("Answer", self._adapter.send(request, timeout=UNTIMED).raw)
         except InvalidURL:
             raise
         except (RequestException, HTTPError) as error:
             cause = root_cause(error)
             raise explain(cause, deadline) from cause
-        body, truncated = _read(answer, max_bytes)
-        return Reply(answer.status, answer.headers, body, truncated)
+        return Reply(answer.status, answer.headers, answer.body, answer.truncated)
 
 
 def _prepared(method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> PreparedRequest:
@@ -93,22 +93,7 @@ def _prepared(method: str, url: str, headers: Mapping[str, str], body: bytes | N
     request.method = method
     request.url = url
     framing = {} if body is None else {"Content-Length": str(len(body))}
-    # urllib3 adds a User-Agent of its own unless told not to. A plain dictionary does: requests' own is slow.
-    request.headers = cast("CaseInsensitiveDict[str]", {"User-Agent": SKIP_HEADER, **headers, **framing})
+    # A plain dictionary does: requests' own is slow.
+    request.headers = cast("CaseInsensitiveDict[str]", {**headers, **framing})
     request.body = body
     return request
-
-
-def _read(answer: BaseHTTPResponse, max_bytes: int) -> tuple[bytes, bool]:
-    """The body as far as it came, and whether that is not all of it. Ends the connection if so."""
-    body = b""
-    try:
-        while chunk := answer.read1(max_bytes + 1 - len(body), decode_content=False):
-            body += chunk
-        truncated = len(body) > max_bytes
-    except HTTPError:
-        truncated = True
-    if truncated:
-        answer.close()
-        answer.release_conn()
-    return body[:max_bytes], truncated

@@ -23,8 +23,11 @@ class Timings:
 
     def in_ms(self) -> dict[str, Any]:
         """For a log: `{"total_ms": 12.3, …}`, without what is None."""
-        times = ((field.name, getattr(self, field.name)) for field in fields(self))
-        return {f"{name}_ms": round(time / MILLISECOND, 1) for name, time in times if time is not None}
+        times = [(name, getattr(self, of)) for name, of in NAMES_IN_MS]
+        return {name: round(time / MILLISECOND, 1) for name, time in times if time is not None}
+
+
+NAMES_IN_MS = tuple((f"{field.name}_ms", field.name) for field in fields(Timings))
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ from app.domain.ids import RANDOM_BITS, new_id
 from app.domain.signature import Signer
 from app.domain.times import to_ms
 from app.formats import standard
+from app.transport.stopwatch import Stopwatch
 from app.webhooks.sender import Attempt, Sender
 
 
@@ -30,9 +31,16 @@ class Subscriber:
 
 
 def send(
-    sender: Sender, subscriber: Subscriber, event: Event, *, number: int, now: datetime, deadline: timedelta
+    sender: Sender,
+    subscriber: Subscriber,
+    event: Event,
+    *,
+    number: int,
+    now: datetime,
+    deadline: timedelta,
+    watch: Stopwatch | None = None,
 ) -> Attempt:
-    """number: of the attempt, from 1."""
+    """number: of the attempt, from 1. watch: if the deadline counts from an earlier moment."""
     body = standard.render(event)
     headers = {
         **subscriber.headers,
@@ -47,6 +55,7 @@ def send(
         body=body,
         deadline=deadline,
         secrets=subscriber.hidden,
+        watch=watch,
     )
 
 

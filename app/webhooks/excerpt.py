@@ -12,6 +12,8 @@ QUOTED_IN_MANY_WAYS = re.compile(r"[^A-Za-z0-9._~-]")
 
 def excerpt(body: bytes, *, secrets: Iterable[str]) -> str | None:
     """Printable, on one line. secrets: what was sent and is not shown, should the server quote it or a part of it."""
+    if not body:
+        return None
     text = body.decode("utf-8", "replace")
     for word in sorted(_unshown(secrets), key=len, reverse=True):
         text = text.replace(word, BLOT)

@@ -9,7 +9,9 @@ SECONDS = re.compile(r"[0-9]{1,9}")
 
 def retry_after(value: str | None, now: datetime) -> timedelta | None:
     """None for what is missing or makes no sense; a date that has passed is no wait at all."""
-    text = (value or "").strip()
+    if value is None:
+        return None
+    text = value.strip()
     if SECONDS.fullmatch(text):
         return timedelta(seconds=int(text))
     try:

@@ -58,9 +58,10 @@ class Sender:
         body: bytes,
         deadline: timedelta | None = None,
         secrets: Iterable[str] = (),
+        watch: Stopwatch | None = None,
     ) -> Attempt:
-        """secrets: what the excerpt of the answer must not show, beside what was sent."""
-        watch = Stopwatch()
+        """secrets: what the excerpt of the answer must not show, beside what was sent. The deadline is the watch's."""
+        watch = watch or Stopwatch()
         policy = self._policy()
         try:
             # Again, although registering checked it: the rules, or what is stored, may have changed since.
@@ -94,7 +95,7 @@ class Sender:
             error=None,
             response_excerpt=excerpt(reply.body, secrets=secrets),
             timings=watch.timings(),
-            retry_after=retry_after(reply.headers.get("Retry-After"), self._clock()),
+            retry_after=retry_after(reply.headers.get("retry-after"), self._clock()),
         )
 
 

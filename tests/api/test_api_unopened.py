@@ -30,7 +30,7 @@ def test_the_list_shows_it_beside_the_others(api: Api, unopened: str) -> None:
     assert [item["jobs"][0]["job_id"] for item in (before, lost, after)] == ["before", "unopened", "after"]
     assert lost["id"] == unopened
     assert (lost["callback_url"], lost["headers"]) == ("http://127.0.0.1:9/…", None)
-    assert (lost["state"], lost["metadata"]) == ("watching", {"room": "ops"})
+    assert (lost["state"], lost["metadata"]) == ("watching", None)
     assert lost == api.get(f"/v1/registrations/{unopened}")
 
 

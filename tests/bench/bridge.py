@@ -44,6 +44,7 @@ class Bridge:
             "BRIDGE_CPH_RATE": UNLIMITED,
             "BRIDGE_CPH_PLACES": UNLIMITED,
             "BRIDGE_LANE_PLACES": UNLIMITED,
+            "BRIDGE_LANE_RATE": "0",
             "BRIDGE_POLL_MIN_S": str(INTERVAL_S),
             "BRIDGE_POLL_MAX_S": str(INTERVAL_S),
             "BRIDGE_ALLOW_NETWORKS": "127.0.0.0/8",

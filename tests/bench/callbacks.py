@@ -9,8 +9,10 @@ from tests.bench.bridge import Bridge
 from tests.bench.figures import Effort, Figure
 from tests.bench.harness import Build, Rig, cpu_us, job_ids, progress, rig
 from tests.bench.naive import Naive
+from tests.bench.unguarded import Unguarded
 
 WANTED = 8
+WANTED_OF_UNGUARDED = 0.85
 SLOW_S = 0.05
 MANY = 100
 TAIL = 0.05  # left out at either end: workers that start or run dry
@@ -19,16 +21,18 @@ TIMEOUT_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """cpu_us: of all workers, for one callback."""
+    """cpu_us: of all workers, for one callback; redis_us: of Redis."""
 
     callbacks_a_second: float
     cpu_us: float
+    redis_us: float
 
 
 def measure(effort: Effort) -> list[Figure]:
     baseline = flow(Naive, effort.callbacks // 4)
     slow_baseline = flow(Naive, effort.callbacks // 30, latency_s=SLOW_S)
     quick = flow(Bridge, effort.callbacks)
+    unguarded = flow(Unguarded, effort.callbacks)  # next to it, as neighbours come and go
     slow = flow(Bridge, effort.callbacks, latency_s=SLOW_S)
     many = flow(Bridge, effort.callbacks, destinations=MANY)
     rates = [
@@ -36,27 +40,38 @@ def measure(effort: Effort) -> list[Figure]:
         Figure("… each taking 50 ms", slow.callbacks_a_second, slow_baseline.callbacks_a_second, "1/s", wanted=WANTED),
         Figure(f"… to {MANY} destinations", many.callbacks_a_second, baseline.callbacks_a_second, "1/s"),
     ]
-    return [*rates, Figure("… CPU for a callback", quick.cpu_us, baseline.cpu_us, "µs", less_is_better=True)]
+    # CPU is all that is short here, and steadier than a rate.
+    beside_none = Figure("… beside no guard", quick.cpu_us, unguarded.cpu_us, "µs", WANTED_OF_UNGUARDED, True)
+    return [
+        *rates,
+        Figure("… CPU for a callback", quick.cpu_us, baseline.cpu_us, "µs", less_is_better=True),
+        beside_none,
+        Figure("… and in Redis", quick.redis_us, baseline.redis_us, "µs", less_is_better=True),
+    ]
 
 
 def flow(build: Build, count: int, *, latency_s: float = 0.0, destinations: int = 1) -> Flow:
     with rig(build, latency_s=latency_s, destinations=destinations) as parts:
         parts.program.owe(job_ids(count))
         with parts.workers(DELIVER, DELIVER) as crew:
-            first, cpu_before = _passing(parts, crew, round(count * TAIL))
-            last, cpu_after = _passing(parts, crew, round(count * (1 - TAIL)))
+            first, before = _passing(parts, crew, round(count * TAIL))
+            last, after = _passing(parts, crew, round(count * (1 - TAIL)))
             arrivals = sorted(parts.receiver.ask("arrivals"))
-    rate = (last - first) / (arrivals[last - 1] - arrivals[first - 1])
+    count = last - first
+    rate = count / (arrivals[last - 1] - arrivals[first - 1])
     name = parts.program.name
+    worker_us, redis_us = ((then - now) / count for now, then in zip(before, after, strict=True))
     progress.print(f"  {name}: {rate:.0f} callbacks/s, {latency_s * 1000:g} ms each, {destinations} destination(s)")
-    return Flow(rate, (cpu_after - cpu_before) / (last - first))
+    return Flow(rate, worker_us, redis_us)
 
 
-def _passing(parts: Rig, crew: Sequence[Process], mark: int) -> tuple[int, float]:
-    """Once `mark` callbacks have arrived: how many have, and the CPU time that the workers have used."""
+def _passing(parts: Rig, crew: Sequence[Process], mark: int) -> tuple[int, tuple[float, float]]:
+    """Once `mark` callbacks have arrived: how many have, and the CPU time (µs) that workers and Redis have used."""
 
     def passed() -> int:
         count: int = parts.receiver.ask("count")
         return count if count >= mark else 0
 
-    return wait_until(passed, timeout=TIMEOUT_S, what=f"{mark} callbacks"), cpu_us(crew)
+    arrived = wait_until(passed, timeout=TIMEOUT_S, what=f"{mark} callbacks")
+    redis = parts.redis.info("cpu")
+    return arrived, (cpu_us(crew), 1e6 * (redis["used_cpu_sys"] + redis["used_cpu_user"]))

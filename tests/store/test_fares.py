@@ -52,6 +52,25 @@ def test_a_slow_answer_halves_its_places_once_for_all_that_were_under_way(runtim
     assert places(runtime) == 1
 
 
+def test_a_slow_answer_halves_its_pace_which_comes_back_by_itself(runtime: Runtime, fare, now) -> None:
+    def rate(at: datetime) -> float:
+        return runtime.deliveries_due.budgets([LANE], at)[0].rate
+
+    slow, away = Sign(answered=True, crowded=True), Sign(answered=False, crowded=True)
+    assert rate(now) == runtime.settings.lane_rate == 200
+    for _ in range(3):
+        fare(slow)
+    assert rate(now) == 100
+    for number in range(20):
+        fare(slow, at=now + SECOND, started=now + SECOND * number)
+    for number in range(20, 40):  # five of these open its breaker
+        fare(away, at=now + SECOND * number, started=now + SECOND * number)
+    later = now + 25 * SECOND
+    assert 1 <= rate(later) < 5
+    assert rate(later + timedelta(minutes=5)) == pytest.approx(2 * rate(later))
+    assert rate(later + timedelta(hours=1)) == 200
+
+
 def test_places_come_back_one_by_one_with_answers(runtime: Runtime, fare, now) -> None:
     fare(Sign(answered=True, crowded=True))
     fare(Sign(answered=True))  # it was under way then

@@ -74,6 +74,12 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(serve, own):
     assert (error.kind, str(error)) == (Kind.TLS, "TLS: certificate refused: unable to get local issuer certificate")
 
 
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
+def test_whom_to_trust_does_not_come_from_the_environment(serve, own, trusting, monkeypatch, name):
+    monkeypatch.setenv(name, trusting.ca)
+    assert failure(serve(echo, own).url).kind is Kind.TLS
+
+
 def test_a_certificate_for_another_name_is_refused(serve, authority, trusting):
     error = failure(serve(echo, context(authority.certificate("bot.example"))).url, tls=trusting)
     assert error.kind is Kind.TLS

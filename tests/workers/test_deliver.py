@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from time import sleep
 
 import pytest
 
@@ -110,6 +111,22 @@ def test_an_attempt_whose_permit_has_run_out_does_not_start(
     time.now = begun.permit_until
     assert delivering.do(begun) == ()
     assert receiver.callbacks == []
+
+
+def test_a_worker_that_stands_still_after_its_last_look_at_the_permit_sends_nothing(
+    delivering, turn, runtime: Runtime, ended, receiver: Receiver
+) -> None:
+    """A cancel is answered when the permit has run out: nothing leaves after that, even on a kept connection."""
+    deadline = 0.5
+    ended("job-1")
+    turn(delivering)
+    ended("job-2")
+    delivering._deadline = timedelta(seconds=deadline)
+    delivering._crash_point = lambda point: sleep(deadline) if point == "deliver.before_post" else None
+    (begun,) = delivering.prepare(delivering.agenda.claim_due(delivering._clock(), 1).items)
+    (recorded,) = delivering.do(begun)
+    assert "timed out" in str(recorded.args)
+    assert len(receiver.callbacks) == 1
 
 
 def test_a_cancelled_delivery_is_not_begun(delivering, turn, runtime: Runtime, ended, receiver: Receiver, time) -> None:

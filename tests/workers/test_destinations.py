@@ -15,6 +15,7 @@ from workers.crew import Crew, Drain
 SECOND = timedelta(seconds=1)
 HOUR = timedelta(hours=1)
 PLACES = 16
+RATE = 200
 
 
 def told(caplog) -> list[str]:
@@ -60,8 +61,11 @@ def test_who_is_back_is_not_run_over(delivering, turn, owe, receiver: Receiver, 
     turn(delivering)
     receiver.heal()
     time.now += PAUSES[0]
-    at_once = [turn(delivering) for _ in range(30)]
-    assert at_once[: PLACES + 2] == [*range(1, PLACES + 1), PLACES, PLACES]
+    at_once = []
+    for _ in range(PLACES + 2):
+        at_once.append(turn(delivering))
+        time.now += SECOND
+    assert at_once == [*range(1, PLACES + 1), PLACES, PLACES]
     assert told(caplog) == ["destination.fails", "destination.answers_again"]
 
 
@@ -97,6 +101,15 @@ def test_retry_after_pauses_the_destination_and_429_narrows_it(
     assert turn(delivering) == 0
     time.now += SECOND
     assert turn(delivering) == PLACES // 2
+
+
+def test_no_more_start_in_a_second_than_its_pace_allows(delivering, turn, owe, receiver: Receiver, time) -> None:
+    owe(1_000)
+    at_first = sum(turn(delivering) for _ in range(20))
+    assert at_first == RATE
+    for _ in range(10):
+        time.now += SECOND / 10
+        assert sum(turn(delivering) for _ in range(5)) == RATE / 10
 
 
 def test_a_failure_of_one_tenant_is_not_felt_by_another(delivering, turn, owe, receiver: Receiver, look) -> None:
@@ -142,10 +155,17 @@ def test_after_hours_everything_arrives_by_age_and_without_a_flood(
     probes = len(receiver.callbacks)
     assert probes <= PLACES + 6 * HOUR / PAUSES[-1] + len(PAUSES)
     receiver.heal()
-    time.now += PAUSES[-1]
-    at_once = [turn(delivering) for _ in range(60)]
+    step, at_once = SECOND / 20, []
+    while len(receiver.callbacks) == probes:
+        time.now += step
+        at_once = [turn(delivering)]
+    for _ in range(60):
+        time.now += step
+        at_once.append(turn(delivering))
     assert at_once[0] == 1
     assert max(at_once) <= PLACES
+    within_a_second = [sum(at_once[first : first + 20]) for first in range(40)]
+    assert max(within_a_second) <= RATE * 5 / 4  # what it saved up while it began with few places
     tried = {callback.id for callback in receiver.callbacks[:probes]}
     came = [callback.event for callback in receiver.callbacks[probes:] if callback.id not in tried]
     assert len(came) > 200

@@ -25,7 +25,7 @@ if was ~= 'delivered' and (follows == 'delivered' or (ours and was == 'pending')
     if verdict == 'refused' then redis.call('HINCRBY', delivery, 'refused', 1) end
     agenda.schedule('deliver', lane, id, due)
   else
-    agenda.remove('deliver', lane, id)
+    if not ours then agenda.remove('deliver', lane, id) end
     ending.settle(id, own[1], was, follows, ARGV[9], keep_s)
   end
 end

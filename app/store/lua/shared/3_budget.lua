@@ -13,6 +13,12 @@ function budget.rate(name, lane, rate, now)
   return rate, nil
 end
 
+-- Half the rate in force, but no less than the least.
+function budget.halve(name, lane, rate, now, least)
+  local learned = math.max(budget.rate(name, lane, rate, now) / 2, least)
+  redis.call('HSET', key.lane(name, lane), 'learned', tostring(learned), 'learned_at', now)
+end
+
 -- Calls left in the bucket of a lane, which holds `burst` seconds' worth; without a rate there is no end of them.
 function budget.tokens(name, lane, rate, burst, now)
   if rate <= 0 then return math.huge end

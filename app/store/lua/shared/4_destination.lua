@@ -21,14 +21,19 @@ function destination.tell(operator, lane, what, since, failures, now, keep_s)
   ending.create_delivery(id, registration, '', kind, cjson.encode(about), now, now, keep_s)
 end
 
--- Half as many at once after a sign of too much, one more after as many answers as there are places. What was under way
--- at a change for the worse tells nothing of what came of it.
-local function learn(hash, own, news, now)
+-- Slower than this no pace is learned: a backlog of hours must come to an end.
+local LEAST_RATE = 1
+
+-- Half as many at once, at half the pace, after a sign of too much; one more after as many answers as there are places, while
+-- the pace comes back by itself. What was under way at a change for the worse tells nothing of what came of it, and a probe
+-- of one that does not answer tells nothing of its pace.
+local function learn(lane, hash, own, news, now)
   local places, halved_at = tonumber(own[1] or news.places), tonumber(own[2] or '0')
   if news.started <= halved_at then return end
   if news.crowded then
     local fewer = math.max(1, math.floor(math.min(places, news.places) / 2))
     redis.call('HSET', hash, 'places', fewer, 'halved_at', now, 'run', 0)
+    if news.rate > 0 and not own[4] then budget.halve('deliver', lane, news.rate, now, LEAST_RATE) end
   elseif own[1] and news.answered and redis.call('HINCRBY', hash, 'run', 1) >= places then
     if places + 1 >= news.places then redis.call('HDEL', hash, 'places', 'halved_at', 'run')
     else redis.call('HSET', hash, 'places', places + 1, 'run', 0) end
@@ -52,7 +57,10 @@ local function failed(lane, hash, refused, news, now, keep_s)
   end
   local pause = breaker.open('deliver', lane, now, math.max(news.pause, rules.pauses[1]), rules.pauses)
   -- Whoever comes back after that is not run over.
-  if pause > 0 then redis.call('HSET', hash, 'places', 1, 'halved_at', now, 'run', 0) end
+  if pause > 0 then
+    redis.call('HSET', hash, 'places', 1, 'halved_at', now, 'run', 0)
+    if news.rate > 0 then redis.call('HSET', hash, 'tokens', 1, 'stamp', now + pause) end
+  end
   local own = redis.call('HMGET', hash, 'failing_since', 'held')
   if not own[2] and now - own[1] >= rules.disabled_after then
     redis.call('HSET', hash, 'held', now, 'held_why', 'disabled')
@@ -62,13 +70,13 @@ local function failed(lane, hash, refused, news, now, keep_s)
   return pause > 0 and not refused and 'fails' or ''
 end
 
--- news: started (ms), places, crowded (too much for it), answered; if it was not: why, pause (ms), rules (opens_after,
+-- news: started (ms), places, rate (a second, 0 for no pace), crowded (too much for it), answered; if it was not: why, pause (ms), rules (opens_after,
 -- disabled_after, pauses), operator (id, record, tenant, lane) if there is one.
 -- Returns what has become of the destination, if something has: 'answers_again', 'fails', 'disabled', else ''.
 function destination.fare(lane, news, now, keep_s)
   local hash = key.lane('deliver', lane)
   local own = redis.call('HMGET', hash, 'places', 'halved_at', 'failures', 'refusals')
-  learn(hash, own, news, now)
+  learn(lane, hash, own, news, now)
   if news.answered then return answered(lane, hash, own[3], now) end
   return failed(lane, hash, own[4], news, now, keep_s)
 end

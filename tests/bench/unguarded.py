@@ -1,0 +1,24 @@
+"""A deliver worker whose callbacks go wherever they are told to: what it is spared is what the guard costs."""
+
+import sys
+from typing import Any
+
+from app.domain.callback_url import CallbackUrl
+from app.transport.sockets import connect_anywhere
+from app.webhooks import sender
+from tests.bench.bridge import Bridge
+from workers.__main__ import main
+
+
+class Unguarded(Bridge):
+    name = "bridge without its guard"
+
+    def command(self, kind: str) -> list[str]:
+        return [sys.executable, "-m", "tests.bench.unguarded", kind]
+
+
+if __name__ == "__main__":
+    doors: Any = sender
+    doors.parse = lambda url, _policy, _tenant: CallbackUrl(url, "http", "", 80)
+    doors.Guard = lambda *_: connect_anywhere
+    sys.exit(main(sys.argv[1]))
