@@ -22,6 +22,7 @@ from app.domain.delivery import Schedule
 from app.domain.destination import lane_of
 from app.domain.errors import InvalidField, OperatorError
 from app.domain.grant import Grant
+from app.domain.quota import Quotas
 from app.domain.registration import OPERATOR, for_operator
 from app.grants import read_grants
 from app.projects import Project, read_projects
@@ -34,8 +35,12 @@ from app.store.connection import HASTY, PATIENT, Client, connect
 from app.store.deliveries import Deliveries
 from app.store.destinations import Destinations, Operator
 from app.store.durations import SeenDurations
+from app.store.events import Events
 from app.store.gone import GoneUrls
 from app.store.idempotency import Claims
+from app.store.jobs import Jobs
+from app.store.memory import Memory
+from app.store.paces import Paces
 from app.store.project_healths import ProjectHealths
 from app.store.registrations import Registrations
 from app.store.requests import Requests
@@ -44,6 +49,7 @@ from app.store.sealing import Sealer
 from app.store.tokens import SharedTokens
 from app.store.wake_ups import WakeUps
 from app.store.watches import Watches
+from app.tenants import EVERYTHING, Tenant, read_tenants
 from app.webhooks.sender import Sender
 from app.webhooks.signing_keys import SigningKeys
 
@@ -65,6 +71,7 @@ class Runtime:
         self.project_settings = Reloaded("projects", self._read_projects, time.monotonic)
         self.cph_clients = Reloaded("cph_clients", self._build_clients, time.monotonic)
         self.grants = Reloaded("grants", self._read_grants, time.monotonic)
+        self.tenants = Reloaded("tenants", self._read_tenants, time.monotonic)
         self._policy_with = lru_cache(maxsize=1)(self._build_policy)
         self._retry = PATIENT if patient else HASTY
         self._answer_time = timedelta(seconds=5 if patient else 2)
@@ -97,7 +104,8 @@ class Runtime:
     @cached_property
     def api_keys(self) -> ApiKeys:
         key = self.settings.bootstrap_key
-        return ApiKeys(self.redis, bootstrap=key.get_secret_value() if key else None)
+        bootstrap = key.get_secret_value() if key else None
+        return ApiKeys(self.scripts, self.clock, time.monotonic, bootstrap=bootstrap)
 
     @cached_property
     def registrations(self) -> Registrations:
@@ -129,6 +137,22 @@ class Runtime:
     @cached_property
     def deliveries(self) -> Deliveries:
         return Deliveries(self.scripts, self.registrations, retention=self.settings.retention)
+
+    @cached_property
+    def events(self) -> Events:
+        return Events(self.redis)
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        return Jobs(self.redis, self.registrations)
+
+    @cached_property
+    def paces(self) -> Paces:
+        return Paces(self.scripts, self.clock)
+
+    @cached_property
+    def memory(self) -> Memory:
+        return Memory(self.redis, time.monotonic)
 
     @cached_property
     def destinations(self) -> Destinations:
@@ -201,6 +225,27 @@ class Runtime:
         """Names of the CPH projects that callers may name."""
         return tuple(self.project_settings)
 
+    def projects_of(self, tenant: str) -> tuple[str, ...]:
+        """Those of them that this tenant may name."""
+        allowed = self._tenant(tenant).projects
+        return tuple(name for name in self.projects if allowed is None or name in allowed)
+
+    def quotas_of(self, tenant: str) -> Quotas:
+        return self._tenant(tenant).quotas_over(self._quotas)
+
+    def _tenant(self, tenant: str) -> Tenant:
+        return self.tenants.get(tenant, EVERYTHING)
+
+    @cached_property
+    def _quotas(self) -> Quotas:
+        settings = self.settings
+        return Quotas(
+            registrations=settings.quota_registrations,
+            destinations=settings.quota_destinations,
+            deliveries=settings.quota_deliveries,
+            requests=settings.quota_requests,
+        )
+
     def cph_client(self, project: str) -> CphClient:
         """Of one project alone: what another lacks does not matter."""
         return self._clients.build({project: self.project_settings[project]})[project]
@@ -211,8 +256,9 @@ class Runtime:
         return found.rate if found else None
 
     def reload(self) -> None:
-        """Reads the projects, their secrets and the grants anew at their next use."""
+        """Reads the projects, their secrets, the grants and the tenants anew at their next use."""
         self.grants.reload()
+        self.tenants.reload()
         self.project_settings.reload()
         self.cph_clients.reload()
 
@@ -227,6 +273,10 @@ class Runtime:
     def _read_grants(self) -> Mapping[str, Grant]:
         file = self.settings.grants_file
         return read_grants(file) if file else {}
+
+    def _read_tenants(self) -> Mapping[str, Tenant]:
+        file = self.settings.tenants_file
+        return read_tenants(file) if file else {}
 
     def _build_policy(self, grants: tuple[Grant, ...]) -> AddressPolicy:
         return AddressPolicy(

@@ -62,6 +62,12 @@ class Settings(BaseModel):
     api_threads: int = Field(default=8, ge=1)
     """Threads of each API process: how many requests it has in hand at once."""
 
+    api_streams: int = Field(default=16, ge=1)
+    """Threads beside these, of each process, for who waits: event streams, `wait_s`."""
+
+    api_proxies: int = Field(default=0, ge=0)
+    """How many proxies in front of the API add to `X-Forwarded-For`; with 0 it is not believed."""
+
     bootstrap_key: SecretStr | None = None
     """An API key that is admin of tenant `default`, for the first start."""
 
@@ -160,6 +166,21 @@ class Settings(BaseModel):
 
     operator_secret: SecretStr | None = None
     """Signs what the operator is told, `whsec_` and base64."""
+
+    tenants_file: Path | None = None
+    """YAML file with what tenants may have and which CPH projects they may name, where it is not as below."""
+
+    quota_registrations: int = Field(default=100_000, ge=0)
+    """Registrations that a tenant may have watched at once; 0 is unbounded, here and below."""
+
+    quota_destinations: int = Field(default=1_000, ge=0)
+    """Destinations that a tenant may have: hosts and ports that it has registered for lately."""
+
+    quota_deliveries: int = Field(default=100_000, ge=0)
+    """Pending deliveries beyond which a tenant may not register."""
+
+    quota_requests: int = Field(default=60_000, ge=0)
+    """Requests a minute to the API that a tenant may make."""
 
     lease_s: PositiveSeconds = 60
     """How long claimed work may take before others take it over; longer than any attempt or call."""

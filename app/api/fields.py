@@ -12,6 +12,7 @@ from app.domain.signature import secret_bytes
 from app.domain.times import rfc3339
 
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+LATEST = "latest"
 DATE_TIME = WithJsonSchema({"type": "string", "format": "date-time"})
 
 
@@ -37,6 +38,7 @@ GivenSecret = Annotated[
     str, AfterValidator(_is_secret), Field(description="`whsec_` + base64 of 24 to 64 bytes; made when left out.")
 ]
 Limit = Annotated[int, Field(ge=1, le=200)]
+Wait = Annotated[int, Field(ge=0, le=60, description="Holds the answer for so long, at most, until there is one.")]
 
 
 def encode_cursor(place: str | None) -> str | None:
@@ -59,6 +61,12 @@ def decode_cursor(pattern: str) -> Callable[[str], str]:
     return decode
 
 
+def _place_in_feed(text: str) -> str:
+    return text if text == LATEST else decode_cursor(r"[0-9]{1,20}-[0-9]{1,20}")(text)
+
+
 RegistrationCursor = Annotated[str, AfterValidator(decode_cursor(r"reg_[0-9a-z]{26}"))]
-DestinationCursor = Annotated[str, AfterValidator(decode_cursor(r"[0-9]{13}:[!-~]+"))]
+DestinationCursor = Annotated[str, AfterValidator(decode_cursor(r"https?://[!-~]+"))]
 DeliveryCursor = Annotated[str, AfterValidator(decode_cursor(r"[0-9]{13}:dlv_[0-9a-z]{26}"))]
+FeedCursor = Annotated[str, AfterValidator(_place_in_feed)]
+KeyCursor = Annotated[str, AfterValidator(decode_cursor(r"[0-9]{13}:[0-9a-f]{12}"))]

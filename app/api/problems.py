@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problems. `type` is `/problems/invalid-field` for 422, else `about:blank`: the status says all."""
+"""Errors as RFC 9457 problems. `type` is `about:blank` where the status says all."""
 
 import json
 import logging
@@ -13,11 +13,14 @@ from werkzeug.exceptions import HTTPException
 
 from app import logs
 from app.api.inputs import InvalidInput
-from app.domain.errors import InvalidField, OperatorError, Unavailable
+from app.domain.errors import InvalidField, NearlyFull, OperatorError, Unavailable
+from app.domain.quota import Quota, QuotaReached
 
 MEDIA_TYPE = "application/problem+json"
 INVALID_FIELD = "/problems/invalid-field"
 RETRY_AFTER_S = 2
+FULL_RETRY_AFTER_S = 30
+QUOTA = "/problems/quota-reached"
 
 
 class FieldError(BaseModel):
@@ -43,6 +46,8 @@ def register(app: Flask) -> None:
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(InvalidInput, _invalid_input)
     app.register_error_handler(InvalidField, _invalid_field)
+    app.register_error_handler(QuotaReached, _quota_reached)
+    app.register_error_handler(NearlyFull, _nearly_full)
     app.register_error_handler(Unavailable, _unavailable)
     app.register_error_handler(OperatorError, _misconfigured)
     app.register_error_handler(Exception, _failed)
@@ -65,6 +70,19 @@ def _invalid_field(error: InvalidField) -> Response:
 def _wrong_fields(faults: Sequence[Mapping[str, str]], hint: str | None = None) -> Response:
     more: dict[str, Any] = {"hint": hint} if hint else {}
     return _problem(422, "A field is wrong; `errors` says which.", type=INVALID_FIELD, errors=faults, **more)
+
+
+def _quota_reached(error: QuotaReached) -> Response:
+    """A minute's requests come back by the minute; of the others nobody knows."""
+    retry_after = g.allowance.resets_in if error.quota is Quota.REQUESTS else FULL_RETRY_AFTER_S
+    headers = {"Retry-After": str(retry_after)}
+    return _problem(429, f"The tenant's quota of {error.quota} is reached.", headers, type=QUOTA, hint=error.remedy)
+
+
+def _nearly_full(error: NearlyFull) -> Response:
+    logs.event("api.nearly_full", level=logging.ERROR, request_id=g.request_id, reason=str(error))
+    hint = "What was taken goes on; cancelling and looking work."
+    return _problem(503, "The bridge has no room for more.", {"Retry-After": str(FULL_RETRY_AFTER_S)}, hint=hint)
 
 
 def _unavailable(error: Unavailable) -> Response:

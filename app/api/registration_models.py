@@ -2,15 +2,16 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from app.api.fields import GivenSecret, Limit, Moment, RegistrationCursor, encode_cursor
+from app.api.fields import GivenSecret, Limit, Moment, RegistrationCursor, Wait, encode_cursor
 from app.api.idempotency import IdempotencyHeader
 from app.domain.callback_url import CallbackUrl
+from app.domain.errors import InvalidField
 from app.domain.event import EventType
 from app.domain.headers import MOST
 from app.domain.job import JobState
@@ -21,6 +22,18 @@ METADATA_BYTES = 4096
 DEADLINE_S = 7_200
 # W3C Trace Context: neither version ff nor ids that are all zero.
 TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+def named_project(name: str | None, projects: Sequence[str], pointer: str = "/project") -> str:
+    """One of them; the only one if none is named."""
+    if not projects:
+        hint = "the operator sets BRIDGE_CPH_PROJECT_ID, or lets this tenant name a project"
+        raise InvalidField(pointer, "no CPH project is configured", hint)
+    if name is None and len(projects) == 1:
+        return projects[0]
+    if name is not None and name in projects:
+        return name
+    raise InvalidField(pointer, "must name a configured CPH project", f"one of: {', '.join(projects)}")
 
 
 def _each_once(events: list[EventType]) -> list[EventType]:
@@ -73,6 +86,12 @@ class RegistrationHeaders(IdempotencyHeader):
 
 class RegistrationPath(BaseModel):
     id: str = Field(pattern=r"^reg_[0-9a-z]{26}$")
+
+
+class ShowQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    wait_s: Wait = 0
 
 
 class RegistrationQuery(BaseModel):

@@ -5,6 +5,7 @@ BridgeError
 │   └── InvalidField         a field is wrong: 422
 ├── OperatorError          an operator must act: settings, credentials, permissions
 └── Unavailable            nobody: it will heal, wait
+    └── NearlyFull           Redis has little memory left: nothing more is taken
 """
 
 
@@ -37,3 +38,7 @@ class OperatorError(BridgeError):
 
 class Unavailable(BridgeError):
     """Something that we stand on is away for now; waiting heals it."""
+
+
+class NearlyFull(Unavailable):
+    """Redis has little memory left: what has been taken goes on, nothing more is."""

@@ -83,7 +83,7 @@ class Deliveries:
             id=event_id(begun.claimed.id),
             registration_id=registration_id,
             project=registration.project,
-            about=_about(end, json.loads(snapshot)),
+            about=about(end, json.loads(snapshot)),
             observed_at=from_ms(int(observed)),
             metadata=registration.metadata,
         )
@@ -206,7 +206,7 @@ def _begun(item: Claimed, permit_until: datetime, answer: Sequence[Any]) -> Begu
     return Begun(item, permit_until, number, tried, bool(gone), tuple(facts))
 
 
-def _about(end: str, values: Any) -> Job | Group | DestinationChange | None:
+def about(end: str, values: Any) -> Job | Group | DestinationChange | None:
     """What was kept of it when it happened."""
     if end == TEST:
         return None

@@ -84,6 +84,21 @@ def destinations(tenant: str) -> str:
     return f"cph:dests:{tenant}"
 
 
+def counts(tenant: str) -> str:
+    """Hash, for ever: registrations that are watching, deliveries that are pending."""
+    return f"cph:tenant:{tenant}"
+
+
+def taken(tenant: str, window: str) -> str:
+    """String, two minutes: how many requests were made in that minute, or may still be by those who have taken them."""
+    return f"cph:taken:{tenant}:{window}"
+
+
+def feed(tenant: str) -> str:
+    """Stream, until `retention` after the last of them: events as they came to be; d: the delivery, without `dlv_`."""
+    return f"cph:events:{tenant}"
+
+
 # Agendas: for ever; they shrink to nothing when nothing is due.
 
 
@@ -126,8 +141,14 @@ def idempotency(tenant: str, digest: str) -> str:
 
 
 def api_key(id: str) -> str:
-    """Hash, until it expires: tenant, scopes, digest (SHA-256 of the key), created (ms)."""
+    """Hash, until it expires: tenant, scopes, digest (SHA-256 of the key), created, expires, used (ms; used: to the
+    minute), name."""
     return f"cph:key:{id}"
+
+
+def api_keys(tenant: str) -> str:
+    """Sorted set, all scores 0: ids of its keys."""
+    return f"cph:keys:{tenant}"
 
 
 def project(name: str) -> str:

@@ -67,7 +67,7 @@ def test_the_command_serves_the_api_and_ends_cleanly(serve: Serve) -> None:
     shown = api.call("GET", taken.headers["Location"])
     assert shown.json()["id"] == taken.json()["id"]
     assert api.process.stop() == 0
-    assert {line["event"] for line in api.log} == {"api.listening", "api.request"}
+    assert {line["event"] for line in api.log} == {"api.listening", "api.request", "audit"}
 
 
 def test_probes_are_answered_while_slow_clients_hold_every_thread(serve: Serve) -> None:

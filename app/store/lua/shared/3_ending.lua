@@ -32,6 +32,8 @@ function ending.create_delivery(id, registration, job, state, snapshot, observed
   redis.call('ZADD', key.deliveries(owner[1]), 0, string.format('%013d:%s', now, id))
   redis.call('ZREMRANGEBYLEX', key.deliveries(owner[1]), '-', string.format('(%013d', ending.forgotten(now, keep_s)))
   redis.call('HINCRBY', progress, 'pending', 1)
+  tenancy.count(owner[1], 'deliveries', 1)
+  tenancy.tell(owner[1], id, now, keep_s)
   agenda.schedule('deliver', owner[2], id, now)
   agenda.wake('deliver')
 end
@@ -52,6 +54,7 @@ function ending.settle(id, registration, was, state, death, keep_s)
   if state == 'dead' then redis.call('HSET', key.delivery(id), 'death', death) end
   redis.call('HDEL', key.delivery(id), 'again')
   if was ~= 'cancelled' then redis.call('HINCRBY', progress, was, -1) end
+  if was == 'pending' then tenancy.owes(progress, -1) end
   redis.call('HINCRBY', progress, state, 1)
   redis.call('EXPIRE', key.delivery(id), keep_s)
   redis.call('EXPIRE', key.attempts(id), keep_s)
@@ -103,6 +106,7 @@ end
 function ending.release(registration, now, keep_s)
   local progress = key.progress(registration)
   if redis.call('HINCRBY', progress, 'open', -1) > 0 then return end
+  tenancy.watched(progress)
   redis.call('HSET', progress, 'state', 'finished')
   redis.call('ZREM', key.deadlines(), registration)
   if wants(redis.call('HGET', progress, 'events'), 'finished') then

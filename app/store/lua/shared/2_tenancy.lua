@@ -1,0 +1,39 @@
+-- What a tenant has: how much of what its quotas bound, and the feed of its events.
+local tenancy = {}
+
+-- what: 'registrations' that are watching, or 'deliveries' that are pending.
+function tenancy.count(tenant, what, by) redis.call('HINCRBY', key.counts(tenant), what, by) end
+
+-- A registration is watched no more; to be called before its state says so.
+function tenancy.watched(progress)
+  local own = redis.call('HMGET', progress, 'tenant', 'state')
+  if own[1] and not own[2] then tenancy.count(own[1], 'registrations', -1) end
+end
+
+-- A pending delivery of a registration more or less.
+function tenancy.owes(progress, by)
+  local tenant = redis.call('HGET', progress, 'tenant')
+  if tenant then tenancy.count(tenant, 'deliveries', by) end
+end
+
+-- What a registration to a destination would be one too many of, nil if of nothing.
+-- quotas: the most of each; 0 is unbounded.
+function tenancy.full(tenant, destination, quotas)
+  local counts = redis.call('HMGET', key.counts(tenant), 'registrations', 'deliveries')
+  local function reached(quota, count) return quota > 0 and count >= quota end
+  if reached(quotas.registrations, tonumber(counts[1] or 0)) then return 'registrations' end
+  if reached(quotas.deliveries, tonumber(counts[2] or 0)) then return 'deliveries' end
+  local index = key.destinations(tenant)
+  if reached(quotas.destinations, redis.call('ZCARD', index)) and not redis.call('ZSCORE', index, destination) then
+    return 'destinations'
+  end
+end
+
+-- Puts an event into the feed, by Redis' own clock: a later event is behind all earlier ones, also after a failover that
+-- has lost the last of them. The delivery says what it is about, so that nothing is kept twice.
+function tenancy.tell(tenant, delivery, now, keep_s)
+  local feed = key.feed(tenant)
+  local oldest = string.format('%d', math.max(0, now - keep_s * 1000))
+  redis.call('XADD', feed, 'MINID', '~', oldest, '*', 'd', string.sub(delivery, 5))
+  redis.call('EXPIRE', feed, keep_s)
+end
