@@ -7,7 +7,7 @@ from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
 
 from app import VERSION
-from app.api import audit, problems, request_log
+from app.api import audit, problems, request_log, strictness
 from app.api.access import Access
 from app.api.api_keys import KeyViews
 from app.api.callbacks import CallbackViews
@@ -42,6 +42,7 @@ def create_app(runtime: Runtime, stopping: Callable[[], bool] = lambda: False) -
     app.url_map.merge_slashes = False
     request_log.register(app)
     audit.register(app)
+    strictness.register(app)
     app.before_request(Access(runtime.api_keys.principal).check)
     Pacing(runtime.paces, runtime.quotas_of).register(app)
     places = Places(runtime.settings.api_streams, stopping)

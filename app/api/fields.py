@@ -12,6 +12,7 @@ from app.domain.signature import secret_bytes
 from app.domain.times import rfc3339
 
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+DIGITS = re.compile(r"-?[0-9]{1,9}")
 LATEST = "latest"
 DATE_TIME = WithJsonSchema({"type": "string", "format": "date-time"})
 
@@ -26,6 +27,12 @@ def _refuse_other_spellings(text: str) -> str:
     return text
 
 
+def _refuse_other_digits(text: str) -> str:
+    if not DIGITS.fullmatch(text):
+        raise ValueError("must be a whole number")
+    return text
+
+
 def _is_secret(secret: str) -> str:
     secret_bytes(secret)
     return secret
@@ -37,8 +44,13 @@ GivenMoment = Annotated[AwareDatetime, BeforeValidator(_refuse_other_spellings),
 GivenSecret = Annotated[
     str, AfterValidator(_is_secret), Field(description="`whsec_` + base64 of 24 to 64 bytes; made when left out.")
 ]
-Limit = Annotated[int, Field(ge=1, le=200)]
-Wait = Annotated[int, Field(ge=0, le=60, description="Holds the answer for so long, at most, until there is one.")]
+
+# pydantic would also take blanks, signs and underscores.
+Digits = BeforeValidator(_refuse_other_digits)
+Limit = Annotated[int, Digits, Field(ge=1, le=200)]
+Wait = Annotated[
+    int, Digits, Field(ge=0, le=60, description="Holds the answer for so long, at most, until there is one.")
+]
 
 
 def encode_cursor(place: str | None) -> str | None:

@@ -6,9 +6,10 @@ from typing import Any
 
 from flask import Response, request
 from flask_openapi3.blueprint import APIBlueprint
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 from werkzeug.exceptions import NotFound
 
+from app.api import strictness
 from app.api.inputs import InvalidInput, validated
 from app.api.json_body import read_body
 from app.api.problems import MEDIA_TYPE
@@ -21,6 +22,12 @@ PROBLEM = {
 
 Parameters = type[BaseModel] | None
 View = Callable[..., Response]
+
+
+class Nothing(BaseModel):
+    """Of a call that has no parameters in its query."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 class Routes(APIBlueprint):
@@ -46,8 +53,11 @@ class Routes(APIBlueprint):
             values: dict[str, BaseModel] = {}
             if path:
                 values["path"] = _from_path(path, in_path)
+            asked = strictness.query()
             if query:
-                values["query"] = validated(query, request.args.to_dict(), "/query")
+                values["query"] = validated(query, asked, "/query")
+            elif asked:
+                validated(Nothing, asked, "/query")
             if header:
                 values["header"] = _from_headers(header)
             if body:
