@@ -64,7 +64,8 @@ class RegistrationRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    callback_url: str
+    # Left out, not null: who has lost its URL on the way must not be taken for one who pulls.
+    callback_url: str = Field(default_factory=str, description="If left out, events are to be pulled: `/v1/events`.")
     job_id: JobId | None = None
     job_ids: Annotated[list[JobId], Field(min_length=1, max_length=1_000)] | None = None
     request_id: JobId | None = Field(None, description="All jobs of this CPH request.")
@@ -140,7 +141,7 @@ class RegistrationView(BaseModel):
     project: str
     format: Literal["standard"] = "standard"
     notify: Notify
-    callback_url: str = Field(description="Masked.")
+    callback_url: str | None = Field(description="Masked; None if events are to be pulled.")
     callback_gone: bool = Field(description="It has answered 410: it is not called any more.")
     callback_verified: bool | None = Field(description="None while not tried; then whether the last try arrived.")
     callback_verdict: Verdict | None = Field(description="What came of that try.")
@@ -154,13 +155,13 @@ class RegistrationView(BaseModel):
     deliveries: DeliveryCounts
 
     @classmethod
-    def of(cls, registration: Registration, progress: Progress, **more: str) -> Self:
+    def of(cls, registration: Registration, progress: Progress, **more: str | None) -> Self:
         return cls(
             id=registration.id,
             state=progress.state,
             project=registration.project,
             notify=registration.notify,
-            callback_url=_masked(registration) if progress.opened else f"{registration.destination}/…",
+            callback_url=_masked(registration, opened=progress.opened),
             callback_gone=progress.gone,
             callback_verified=None if progress.tested is None else progress.tested is Verdict.DELIVERED,
             callback_verdict=progress.tested,
@@ -177,7 +178,7 @@ class RegistrationView(BaseModel):
 
 
 class RegistrationCreated(RegistrationView):
-    secret: str = Field(description="Shown this once.")
+    secret: str | None = Field(description="Shown this once. None if events are to be pulled: nothing is signed.")
 
 
 class RegistrationPage(BaseModel):
@@ -202,8 +203,12 @@ def _jobs(registration: Registration, progress: Progress) -> Iterator[RefusedJob
         yield JobView(job_id=job_id, state=state)
 
 
-def _masked(registration: Registration) -> str:
+def _masked(registration: Registration, *, opened: bool) -> str | None:
     """Not parsed anew: the policy may have become stricter since."""
+    if not registration.destination:
+        return None
+    if not opened:
+        return f"{registration.destination}/…"
     origin = urlsplit(registration.destination)
     host, port = origin.hostname or "", origin.port or 0
     return CallbackUrl(registration.callback_url, origin.scheme, host, port).masked

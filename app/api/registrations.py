@@ -27,6 +27,7 @@ from app.api.registration_models import (
 from app.api.routes import Routes, json_answer
 from app.cph.submission import Submission, read_submission
 from app.domain import callback_url, headers
+from app.domain.callback_url import CallbackUrl
 from app.domain.errors import InvalidField
 from app.domain.ids import RANDOM_BITS, new_id
 from app.domain.job import JobState
@@ -37,6 +38,8 @@ from app.runtime import Runtime
 
 LOOK_EVERY_S = 0.1
 TARGETS = ("job_id", "job_ids", "request_id", "submission")
+OF_CALLBACKS = ("secret", "headers", "verify")
+PULL_HINT = "give a callback_url, or pull events from /v1/events without this"
 EVENTS_HINT = "each sends job.… events, all sends group.finished, both sends both"
 
 
@@ -55,14 +58,14 @@ class RegistrationViews:
         return routes
 
     def register(self, header: RegistrationHeaders, body: RegistrationRequest) -> Response:
-        """Tell a URL when jobs end."""
+        """Tell a URL, or those who pull, when jobs end."""
         registration = self._registration(header, body)
         self._runtime.memory.check()
         jobs = dict.fromkeys(registration.job_ids, JobState.PENDING)
         jobs |= {job.job_id: job.state for job in registration.ended if job.job_id}
         progress = Progress(state=RegistrationState.WATCHING, jobs=jobs)
         # Before it is taken: with an Idempotency-Key the answer is kept along with it.
-        answer = RegistrationCreated.of(registration, progress, secret=registration.secret).model_dump_json()
+        answer = RegistrationCreated.of(registration, progress, secret=registration.secret or None).model_dump_json()
         earlier = self._registrations.add(registration, header.of(answer), self._runtime.quotas_of(tenant()))
         if earlier is None:
             return _created(registration.id, answer)
@@ -107,17 +110,16 @@ class RegistrationViews:
     def _registration(self, header: RegistrationHeaders, body: RegistrationRequest) -> Registration:
         # To the millisecond, as it is kept: it must not look different later.
         now = from_ms(to_ms(self._runtime.clock()))
-        url = callback_url.parse(body.callback_url, self._runtime.address_policy, tenant())
-        headers.check(body.headers)
+        url, secret = self._callback(body)
         target = _target(body)
         registration = Registration(
             id=new_id("reg", to_ms(now), secrets.randbits(RANDOM_BITS)),
             tenant=tenant(),
             project=named_project(body.project, self._runtime.projects_of(tenant())),
             job_ids=target.job_ids,
-            callback_url=url.raw,
-            destination=url.origin,
-            secret=body.secret or new_secret(secrets.token_bytes(FRESH_SECRET_BYTES)),
+            callback_url=url.raw if url else "",
+            destination=url.origin if url else "",
+            secret=secret,
             events=tuple(body.events),
             metadata=body.metadata,
             created_at=now,
@@ -132,6 +134,17 @@ class RegistrationViews:
         if not registration.told_of:
             raise InvalidField("/events", f"none of them is sent with notify={body.notify}", EVENTS_HINT)
         return registration
+
+    def _callback(self, body: RegistrationRequest) -> tuple[CallbackUrl | None, str]:
+        """Where to call, and what signs; None and '' if nobody is to be called."""
+        if "callback_url" not in body.model_fields_set:
+            for name in OF_CALLBACKS:
+                if getattr(body, name):
+                    raise InvalidField(f"/{name}", "is of no use without callback_url", PULL_HINT)
+            return None, ""
+        url = callback_url.parse(body.callback_url, self._runtime.address_policy, tenant())
+        headers.check(body.headers)
+        return url, body.secret or new_secret(secrets.token_bytes(FRESH_SECRET_BYTES))
 
 
 def _target(body: RegistrationRequest) -> Submission:

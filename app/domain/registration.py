@@ -50,6 +50,7 @@ class Registration:
 
     request_id: CPH's request that the jobs belong to, if the caller named one; without any jobs beside it: all of them.
     ended: jobs whose end the caller has brought along. verify: the callback is tried at once.
+    callback_url, destination, secret: '' if nobody is called: its events are for the feed alone.
     """
 
     id: str
@@ -77,6 +78,8 @@ class Registration:
 
     def rotated(self, secret: str, now: datetime, overlap: timedelta) -> Self:
         """With this secret, and those that sign now for as long as the overlap, none for longer than it was told."""
+        if not self.destination:
+            raise InvalidField("/secret", "nothing is signed for a registration without callback_url")
         if secret in self.secrets_at(now):
             raise InvalidField("/secret", "signs already")
         until = now + overlap

@@ -59,7 +59,8 @@ def delivery(id: str) -> str:
     """Hash: registration, tenant, lane (domain/destination.py), job_id ('' for all jobs of the registration), end (the
     job's state, `finished`, `test`, or what befell a destination), about (JSON), observed, created, next (ms); state,
     attempts; of these, spent before the schedule began anew, and when it began (ms); refused since; death: why it is
-    dead; again: when (ms) the schedule begins anew."""
+    dead; again: when (ms) the schedule begins anew. Where nobody is called, only the event: registration, end,
+    about, observed."""
     return f"cph:dlv:{id}"
 
 

@@ -25,7 +25,7 @@ if ARGV[7] ~= '' then redis.call('HSET', key.progress(id), 'events', ARGV[7]) en
 redis.call('ZADD', key.registrations(ARGV[4]), 0, id)
 redis.call('ZREMRANGEBYLEX', key.registrations(ARGV[4]), '-', '(' .. ARGV[10])
 redis.call('ZADD', key.deadlines(), ARGV[8], id)
-destination.used(ARGV[4], ARGV[6], tonumber(now), keep_s)
+if not tenancy.pulls(ARGV[6]) then destination.used(ARGV[4], ARGV[6], tonumber(now), keep_s) end
 if ARGV[16] == '1' then ending.test(id, now, keep_s) end
 local ask = request ~= '' and not ARGV[19]
 if ask then

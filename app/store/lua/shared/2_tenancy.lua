@@ -16,13 +16,17 @@ function tenancy.owes(progress, by)
   if tenant then tenancy.count(tenant, 'deliveries', by) end
 end
 
--- What a registration to a destination would be one too many of, nil if of nothing.
+-- Nobody is called for a registration whose lane names no destination: its events are for the feed alone.
+function tenancy.pulls(lane) return string.sub(lane, -1) == ' ' end
+
+-- What a registration to a destination ('' for none) would be one too many of, nil if of nothing.
 -- quotas: the most of each; 0 is unbounded.
 function tenancy.full(tenant, destination, quotas)
   local counts = redis.call('HMGET', key.counts(tenant), 'registrations', 'deliveries')
   local function reached(quota, count) return quota > 0 and count >= quota end
   if reached(quotas.registrations, tonumber(counts[1] or 0)) then return 'registrations' end
   if reached(quotas.deliveries, tonumber(counts[2] or 0)) then return 'deliveries' end
+  if destination == '' then return end
   local index = key.destinations(tenant)
   if reached(quotas.destinations, redis.call('ZCARD', index)) and not redis.call('ZSCORE', index, destination) then
     return 'destinations'
