@@ -5,6 +5,7 @@ from functools import cache
 
 from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import VERSION
 from app.api import audit, document, problems, request_log, strictness
@@ -46,6 +47,9 @@ def create_app(runtime: Runtime, stopping: Callable[[], bool] = lambda: False) -
     )
     app.config.update(MAX_CONTENT_LENGTH=READ_AT_MOST, PROVIDE_AUTOMATIC_OPTIONS=False)
     app.url_map.merge_slashes = False
+    if runtime.settings.api_proxies:
+        hops = runtime.settings.api_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=0)  # type: ignore[method-assign] # as Flask says
     request_log.register(app)
     audit.register(app)
     strictness.register(app)
