@@ -8,6 +8,9 @@ from typing import Any
 
 _to_json = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
+# JSON lets them stand as they are; to some readers of logs they end a line, or move a terminal's cursor.
+LINE_ENDS = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x2029)}
+
 bridge = logging.getLogger("bridge")
 
 
@@ -30,7 +33,7 @@ class JsonLines(logging.Formatter):
             line |= {"event": "log", "logger": record.name, "message": record.getMessage()}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return _to_json(line)
+        return _to_json(line).translate(LINE_ENDS)
 
 
 def configure(level: str) -> None:

@@ -78,7 +78,10 @@ class Delivering:
         self._crash_point("deliver.before_post")
         attempt = self._post(task, registration, event, started, min(self._deadline, time_left))
         self._crash_point("deliver.after_post")
-        return [*self._about_url(task, registration, attempt), self._record(task, event, attempt, started)]
+        return [
+            *self._about_url(task, registration, attempt),
+            self._record(task, event, attempt, started, registration.trace_id),
+        ]
 
     def _post(
         self, task: Begun, registration: Registration, event: Event, now: datetime, deadline: timedelta
@@ -104,13 +107,14 @@ class Delivering:
             return [self._gone_urls.remove(registration.tenant, registration.callback_url)]
         return []
 
-    def _record(self, task: Begun, event: Event, attempt: Attempt, started: datetime) -> Call:
+    def _record(self, task: Begun, event: Event, attempt: Attempt, started: datetime, trace_id: str | None) -> Call:
         follows = self._follows(task, attempt.verdict, attempt.retry_after)
         logs.event(
             "delivery.attempted",
             delivery_id=task.claimed.id,
             event_id=event.id,
             registration_id=event.registration_id,
+            trace_id=trace_id,
             number=task.number,
             verdict=attempt.verdict,
             status_code=attempt.status_code,

@@ -78,6 +78,22 @@ class TestEvent(_Event):
     data: AboutRegistration
 
 
+class AboutDestination(BaseModel):
+    tenant: str
+    destination: str
+    since: Moment = Field(description="The first of its failures in a row.")
+    failures: int
+    held: int = Field(description="Deliveries that are not sent, or were not until now.")
+    observed_at: Moment
+
+
+class DestinationEvent(_Event):
+    """For the operator alone: a destination was disabled, or is called again."""
+
+    type: Literal["destination.disabled", "destination.reopened"]
+    data: AboutDestination
+
+
 AnyEvent = Annotated[JobEvent | GroupEvent | TestEvent, Field(discriminator="type")]
 
 

@@ -47,9 +47,9 @@ GivenSecret = Annotated[
 
 # pydantic would also take blanks, signs and underscores.
 Digits = BeforeValidator(_refuse_other_digits)
-Limit = Annotated[int, Digits, Field(ge=1, le=200)]
+Limit = Annotated[int, Field(ge=1, le=200), Digits]
 Wait = Annotated[
-    int, Digits, Field(ge=0, le=60, description="Holds the answer for so long, at most, until there is one.")
+    int, Field(ge=0, le=60, description="Holds the answer for so long, at most, until there is one."), Digits
 ]
 
 

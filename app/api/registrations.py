@@ -6,7 +6,7 @@ import secrets
 import time
 from datetime import timedelta
 
-from flask import Response
+from flask import Response, g
 from werkzeug.exceptions import NotFound
 
 from app import logs
@@ -66,6 +66,7 @@ class RegistrationViews:
         progress = Progress(state=RegistrationState.WATCHING, jobs=jobs)
         # Before it is taken: with an Idempotency-Key the answer is kept along with it.
         answer = RegistrationCreated.of(registration, progress, secret=registration.secret or None).model_dump_json()
+        g.trace_id = registration.trace_id
         earlier = self._registrations.add(registration, header.of(answer), self._runtime.quotas_of(tenant()))
         if earlier is None:
             return _created(registration.id, answer)

@@ -32,6 +32,7 @@ def _end(response: Response) -> Response:
         status=response.status_code,
         took_ms=round((time.perf_counter() - g.started) * 1000, 1),
         request_id=g.request_id,
+        trace_id=g.get("trace_id"),
         tenant=g.principal.tenant if "principal" in g else None,
     )
     return response

@@ -12,13 +12,6 @@ from werkzeug.exceptions import NotFound
 from app.api import strictness
 from app.api.inputs import InvalidInput, validated
 from app.api.json_body import read_body
-from app.api.problems import MEDIA_TYPE
-
-SECURITY_SCHEME = "ApiKey"
-PROBLEM = {
-    "description": "A problem.",
-    "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-}
 
 Parameters = type[BaseModel] | None
 View = Callable[..., Response]
@@ -34,13 +27,7 @@ class Routes(APIBlueprint):
     """flask-openapi3's own reading of parameters builds their JSON schema anew at each request."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(
-            name,
-            __name__,
-            url_prefix="/v1",
-            abp_security=[{SECURITY_SCHEME: []}],
-            abp_responses={"default": PROBLEM},
-        )
+        super().__init__(name, __name__, url_prefix="/v1")
 
     @staticmethod
     def create_view_func(  # type: ignore[override] # it is called by position

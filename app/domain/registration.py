@@ -98,6 +98,11 @@ class Registration:
         return (*(secret.removeprefix(PREFIX) for secret in secrets), *self.headers.values(), tail)
 
     @property
+    def trace_id(self) -> str | None:
+        """Of W3C's trace context, if the caller gave one: it ties our logs to the caller's."""
+        return self.traceparent.split("-")[1] if self.traceparent else None
+
+    @property
     def operation(self) -> str | None:
         """What the jobs do, if the caller says so in `metadata`: such jobs take about as long as each other."""
         named = self.metadata.get("operation")
