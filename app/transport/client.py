@@ -1,7 +1,8 @@
 """A lean `requests`: one adapter and no session, so no redirects, cookies, netrc or proxies."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
@@ -21,6 +22,8 @@ from app.transport.stopwatch import Stopwatch
 from app.transport.unreachable import Kind, Unreachable, explain, root_cause
 
 HEADERS_BYTES = 256 * 1024
+CHUNK_BYTES = 64 * 1024
+NO_END = 2**63
 PUBLIC = TlsFiles()  # what the public authorities vouch for
 
 
@@ -32,6 +35,15 @@ class Reply:
     headers: Mapping[str, str]
     body: bytes
     truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """chunks: of the body, as they come. Unreachable when there is silence for too long, or the connection breaks."""
+
+    status: int
+    headers: Mapping[str, str]
+    chunks: Iterator[bytes]
 
 
 class Transport:
@@ -71,20 +83,38 @@ class Transport:
         call.fresh = True
         return self._exchange(request, call, deadline, max_bytes)
 
+    @contextmanager
+    def stream(
+        self, url: str, *, headers: Mapping[str, str], silence: timedelta, tls: TlsFiles = PUBLIC
+    ) -> Iterator[Opened]:
+        """A GET whose answer need not end; silence: the longest without a byte. Raises as `send` does."""
+        call = Call(monotonic() + silence.total_seconds(), NO_END, connect_anywhere, tls, fresh=True)
+        answer = self._answer(_prepared("GET", url, headers, None), call, silence)
+        try:
+            yield Opened(answer.status, answer.headers, _chunks(answer, call, silence))
+        finally:
+            answer.close()
+            answer.release_conn()
+
     def close(self) -> None:
         self._adapter.close()
 
     def _exchange(self, request: PreparedRequest, call: Call, deadline: timedelta, max_bytes: int) -> Reply:
+        answer = self._answer(request, call, deadline)
+        body, truncated = _read(answer, max_bytes)
+        return Reply(answer.status, answer.headers, body, truncated)
+
+    def _answer(self, request: PreparedRequest, call: Call, deadline: timedelta) -> BaseHTTPResponse:
+        """As far as its headers."""
         current.call = call
         try:
-            answer = self._adapter.send(request, stream=True).raw
+            answer: BaseHTTPResponse = self._adapter.send(request, stream=True).raw
         except InvalidURL:
             raise
         except (RequestException, HTTPError) as error:
             cause = root_cause(error)
             raise explain(cause, deadline) from cause
-        body, truncated = _read(answer, max_bytes)
-        return Reply(answer.status, answer.headers, body, truncated)
+        return answer
 
 
 def _prepared(method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> PreparedRequest:
@@ -97,6 +127,20 @@ def _prepared(method: str, url: str, headers: Mapping[str, str], body: bytes | N
     request.headers = cast("CaseInsensitiveDict[str]", {"User-Agent": SKIP_HEADER, **headers, **framing})
     request.body = body
     return request
+
+
+def _chunks(answer: BaseHTTPResponse, call: Call, silence: timedelta) -> Iterator[bytes]:
+    try:
+        while True:
+            current.call = call  # the thread may have made others meanwhile
+            call.until = monotonic() + silence.total_seconds()
+            chunk = answer.read1(CHUNK_BYTES, decode_content=False)
+            if not chunk:
+                return
+            yield chunk
+    except HTTPError as error:
+        cause = root_cause(error)
+        raise explain(cause, silence) from cause
 
 
 def _read(answer: BaseHTTPResponse, max_bytes: int) -> tuple[bytes, bool]:
