@@ -49,6 +49,7 @@ from app.store.sealing import Sealer
 from app.store.tokens import SharedTokens
 from app.store.wake_ups import WakeUps
 from app.store.watches import Watches
+from app.store.workers import Workers
 from app.tenants import EVERYTHING, Tenant, read_tenants
 from app.webhooks.sender import Sender
 from app.webhooks.signing_keys import SigningKeys
@@ -261,6 +262,10 @@ class Runtime:
         self.tenants.reload()
         self.project_settings.reload()
         self.cph_clients.reload()
+
+    @cached_property
+    def workers(self) -> Workers:
+        return Workers(self.redis)
 
     @cached_property
     def project_healths(self) -> ProjectHealths:

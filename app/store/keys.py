@@ -171,3 +171,11 @@ def token(project: str) -> str:
 def lock(name: str) -> str:
     """String, seconds: who holds it."""
     return f"cph:lock:{name}"
+
+
+# RQ's own, which it reads and writes itself (workers/queues.py); looked at to tell who is alive.
+
+
+def rq_workers(kind: str) -> str:
+    """Set: keys of the workers of that kind."""
+    return f"rq:workers:cph-{kind}"

@@ -14,6 +14,7 @@ from app.domain.access import Scope
 from app.runtime import Runtime
 from app.settings import load
 from tests.receiver import Receiver
+from tests.whole.commands import Commands
 from workers.queues import enqueue_drain, queue
 
 QUICK = {
@@ -40,6 +41,11 @@ class Whole:
         self.receiver = receiver
         self._runtime = Runtime(load({"BRIDGE_REDIS_URL": bridge.redis.url}))
         self._workers: list[Process] = []
+
+    @property
+    def runtime(self) -> Runtime:
+        """On its Redis, with no settings but that."""
+        return self._runtime
 
     def start_worker(self, kind: str, **settings: str) -> Process:
         process = self.bridge.start_worker(kind, settings)
@@ -173,3 +179,9 @@ def workers(whole: Whole) -> Whole:
     whole.start_worker("poll")
     whole.start_worker("deliver")
     return whole
+
+
+@pytest.fixture
+def commands(whole: Whole) -> Commands:
+    """The command line, beside an API without workers."""
+    return Commands(whole)
