@@ -33,7 +33,8 @@ class JsonLines(logging.Formatter):
             line |= {"event": "log", "logger": record.name, "message": record.getMessage()}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return _to_json(line).translate(LINE_ENDS)
+        text = _to_json(line)
+        return text if text.isascii() and "\x7f" not in text else text.translate(LINE_ENDS)
 
 
 def configure(level: str) -> None:

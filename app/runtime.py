@@ -232,10 +232,11 @@ class Runtime:
         return tuple(name for name in self.projects if allowed is None or name in allowed)
 
     def quotas_of(self, tenant: str) -> Quotas:
-        return self._tenant(tenant).quotas_over(self._quotas)
+        known = self._tenant(tenant)
+        return self._quotas if known is EVERYTHING else known.quotas_over(self._quotas)
 
     def _tenant(self, tenant: str) -> Tenant:
-        return self.tenants.get(tenant, EVERYTHING)
+        return self.tenants.current().get(tenant, EVERYTHING)
 
     @cached_property
     def _quotas(self) -> Quotas:

@@ -25,6 +25,7 @@ from app.api.projects import ProjectViews
 from app.api.public_keys import PublicKeyViews
 from app.api.registrations import RegistrationViews
 from app.api.rotation import RotationViews
+from app.api.routes import DeliveryConverter
 from app.runtime import Runtime
 
 OPEN_CALLS = {
@@ -47,6 +48,7 @@ def create_app(runtime: Runtime, stopping: Callable[[], bool] = lambda: False) -
     )
     app.config.update(MAX_CONTENT_LENGTH=READ_AT_MOST, PROVIDE_AUTOMATIC_OPTIONS=False)
     app.url_map.merge_slashes = False
+    app.url_map.converters["delivery"] = DeliveryConverter
     if runtime.settings.api_proxies:
         hops = runtime.settings.api_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=0)  # type: ignore[method-assign] # as Flask says

@@ -4,7 +4,7 @@ import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
@@ -21,8 +21,8 @@ def _to_the_millisecond(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _refuse_other_spellings(text: str) -> str:
-    if not RFC_3339.fullmatch(text):
+def _refuse_other_spellings(text: Any) -> Any:
+    if not isinstance(text, str) or not RFC_3339.fullmatch(text):
         raise ValueError("must be a moment such as 2019-04-26T07:00:08Z")
     return text
 

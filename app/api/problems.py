@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, g
+from gunicorn.http.errors import NoMoreData, ParseException  # type: ignore[import-untyped] # gunicorn has none
 from pydantic import BaseModel
 from werkzeug.exceptions import HTTPException
 
@@ -50,6 +51,8 @@ def register(app: Flask) -> None:
     app.register_error_handler(NearlyFull, _nearly_full)
     app.register_error_handler(Unavailable, _unavailable)
     app.register_error_handler(OperatorError, _misconfigured)
+    app.register_error_handler(ParseException, _unreadable)
+    app.register_error_handler(NoMoreData, _unreadable)
     app.register_error_handler(Exception, _failed)
 
 
@@ -94,6 +97,11 @@ def _unavailable(error: Unavailable) -> Response:
 def _misconfigured(error: OperatorError) -> Response:
     logs.event("settings.wrong", level=logging.ERROR, request_id=g.request_id, reason=str(error))
     return _problem(500, "Something is set up wrongly; the log says what.")
+
+
+def _unreadable(_: Exception) -> Response:
+    """What gunicorn raises while a body is read: it breaks off, or is not in chunks as it says."""
+    return _problem(400, "The body cannot be read to its end.")
 
 
 def _failed(error: Exception) -> Response:

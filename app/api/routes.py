@@ -8,6 +8,7 @@ from flask import Response, request
 from flask_openapi3.blueprint import APIBlueprint
 from pydantic import BaseModel, ConfigDict
 from werkzeug.exceptions import NotFound
+from werkzeug.routing import BaseConverter
 
 from app.api import strictness
 from app.api.inputs import InvalidInput, validated
@@ -15,6 +16,12 @@ from app.api.json_body import read_body
 
 Parameters = type[BaseModel] | None
 View = Callable[..., Response]
+
+
+class DeliveryConverter(BaseConverter):
+    """So that /v1/deliveries/redeliver is no delivery."""
+
+    regex = "dlv_[^/]+"
 
 
 class Nothing(BaseModel):

@@ -23,6 +23,8 @@ def _refuse_encoded_path() -> None:
 
 def query() -> dict[str, str]:
     """By name. Raises what is answered 422."""
+    if not request.query_string:
+        return {}
     try:
         pairs = parse_qsl(
             request.query_string.decode("ascii"),

@@ -1,6 +1,5 @@
 """How much a tenant may have, and how often it may ask."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -51,13 +50,9 @@ class Quotas:
     requests: int = 0
 
     @property
-    def of_registrations(self) -> Mapping[str, int]:
-        """Those that a registration counts against."""
-        return {
-            "registrations": self.registrations,
-            "destinations": self.destinations,
-            "deliveries": self.deliveries,
-        }
+    def of_registrations(self) -> tuple[int, int, int]:
+        """Those that a registration counts against, in this order."""
+        return self.registrations, self.destinations, self.deliveries
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ class Registrations:
                     registration.operation or "",
                     registration.request_id or "",
                     int(registration.verify),
-                    to_json(quotas.of_registrations) if quotas else "",
+                    " ".join(map(str, quotas.of_registrations)) if quotas else "",
                     len(registration.job_ids),
                     *registration.job_ids,
                     *_ended(registration),

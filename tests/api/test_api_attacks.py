@@ -109,6 +109,18 @@ def test_fields_out_of_bounds_are_pointed_at(api: Api, field: str, value: Any) -
     assert errors[0]["pointer"].startswith(f"/{field}")
 
 
+@pytest.mark.parametrize("moment", [{}, [], 5, True, "", "now", "2026-01-01", "２026-01-01T00:00:00Z"])
+def test_what_is_no_moment_is_pointed_at(api: Api, moment: Any) -> None:
+    answer = api.call("POST", "/v1/deliveries/redeliver", json={"state": "dead", "since": moment})
+    assert problem(answer, 422)["errors"][0]["pointer"] == "/since"
+
+
+def test_an_order_is_no_delivery(api: Api) -> None:
+    answer = api.call("GET", "/v1/deliveries/redeliver")
+    problem(answer, 405)
+    assert answer.headers["Allow"] == "POST"
+
+
 @pytest.mark.parametrize(
     "content_type",
     [

@@ -36,7 +36,7 @@ def test_the_document_is_valid_openapi_3_1(document: Any) -> None:
 
 def test_the_document_names_every_call_and_no_other(api: Api, document: Any) -> None:
     served = {
-        (re.sub(r"<(\w+)>", r"{\1}", rule.rule), method)
+        (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method)
         for rule in api.app.url_map.iter_rules()
         if rule.rule != "/docs/<name>"  # the files of that page
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}

@@ -3,7 +3,7 @@
 --       id that those of forgotten ones are below,
 --       key of the idempotency record or '', its value, its life in seconds,
 --       what the jobs do or '', id of the request of the jobs or '', 1 to try the callback at once,
---       quotas of the tenant (JSON) or '',
+--       quotas of the tenant (see tenancy.full) or '',
 --       how many jobs are to be watched, these...,
 --       then of each job that has ended already: its id (or `#` and a number), state, snapshot (JSON).
 --       A request without any job: all that it will show.
@@ -14,7 +14,7 @@ if idempotency ~= '' then
   local earlier = redis.call('GET', idempotency)
   if earlier then return earlier end
 end
-local full = ARGV[17] ~= '' and tenancy.full(ARGV[4], string.sub(ARGV[6], #ARGV[4] + 2), cjson.decode(ARGV[17]))
+local full = ARGV[17] ~= '' and tenancy.full(ARGV[4], string.sub(ARGV[6], #ARGV[4] + 2), ARGV[17])
 if full then return {full} end
 if idempotency ~= '' then redis.call('SET', idempotency, ARGV[12], 'EX', ARGV[13]) end
 tenancy.count(ARGV[4], 'registrations', 1)

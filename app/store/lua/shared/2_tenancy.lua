@@ -20,15 +20,16 @@ end
 function tenancy.pulls(lane) return string.sub(lane, -1) == ' ' end
 
 -- What a registration to a destination ('' for none) would be one too many of, nil if of nothing.
--- quotas: the most of each; 0 is unbounded.
+-- quotas: the most registrations, destinations and deliveries; 0 is unbounded.
 function tenancy.full(tenant, destination, quotas)
+  local registrations, destinations, deliveries = string.match(quotas, '(%d+) (%d+) (%d+)')
   local counts = redis.call('HMGET', key.counts(tenant), 'registrations', 'deliveries')
-  local function reached(quota, count) return quota > 0 and count >= quota end
-  if reached(quotas.registrations, tonumber(counts[1] or 0)) then return 'registrations' end
-  if reached(quotas.deliveries, tonumber(counts[2] or 0)) then return 'deliveries' end
+  local function reached(quota, count) return quota ~= '0' and tonumber(count or 0) >= tonumber(quota) end
+  if reached(registrations, counts[1]) then return 'registrations' end
+  if reached(deliveries, counts[2]) then return 'deliveries' end
   if destination == '' then return end
   local index = key.destinations(tenant)
-  if reached(quotas.destinations, redis.call('ZCARD', index)) and not redis.call('ZSCORE', index, destination) then
+  if reached(destinations, redis.call('ZCARD', index)) and not redis.call('ZSCORE', index, destination) then
     return 'destinations'
   end
 end
