@@ -56,6 +56,10 @@ class TcpProxy:
         listener, self._listener = self._listener, None
         if listener:
             listener.close()
+        self.cut()
+
+    def cut(self) -> None:
+        """Off what is connected now."""
         for connection in list(self._open):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)

@@ -1,5 +1,6 @@
 """The command line on a whole bridge, as a person or a script runs it."""
 
+import os
 import subprocess
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
@@ -11,11 +12,14 @@ from app.cli.main import main
 from app.devkit.processes import wait_until
 from app.domain.job import Job, JobState
 from app.store.agenda import Claimed
-from tests.cutting_proxy import CuttingProxy
+from tests.tcp_proxy import TcpProxy
 from tests.terminal import CPH_BRIDGE, Terminal, terminal
 
 if TYPE_CHECKING:
     from tests.whole.conftest import Whole
+
+# So that what commands run is counted, where coverage is measured.
+MEASURED = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}  # noqa: TID251
 
 
 class Commands:
@@ -23,7 +27,7 @@ class Commands:
 
     def __init__(self, whole: "Whole") -> None:
         self.whole = whole
-        self._env = {"BRIDGE_URL": whole.bridge.url, "BRIDGE_KEY": whole.bridge.key}
+        self._env = {"BRIDGE_URL": whole.bridge.url, "BRIDGE_KEY": whole.bridge.key} | MEASURED
         self._claimed: dict[str, Claimed] = {}
 
     def run(self, *arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
@@ -60,12 +64,12 @@ class Commands:
     def terminal(self, *arguments: str, **env: str) -> AbstractContextManager[Terminal]:
         return terminal(*arguments, env=self._env | env)
 
-    def proxy(self, url: str | None = None) -> CuttingProxy:
+    def proxy(self, url: str | None = None) -> TcpProxy:
         """In front of the API, or of what is there."""
         parts = urlsplit(url or self.whole.bridge.url)
         assert parts.hostname
         assert parts.port
-        return CuttingProxy(parts.hostname, parts.port)
+        return TcpProxy((parts.hostname, parts.port))
 
     def end_jobs(self, *job_ids: str, state: JobState = JobState.SUCCEEDED, **about: Any) -> None:
         """As if a poll worker had seen it, without waiting for one to start."""

@@ -78,17 +78,19 @@ def test_without_a_place_only_what_is_new_comes(ended: Commands, tmp_path: Path)
 
 def test_a_stream_that_is_cut_neither_loses_nor_repeats(commands: Commands, tmp_path: Path) -> None:
     with commands.proxy() as proxy:
-        listener = Listener(commands, "--after", "oldest", "--json", log=tmp_path / "log", url=proxy.url)
+        listener = Listener(
+            commands, "--after", "oldest", "--json", log=tmp_path / "log", url=f"http://127.0.0.1:{proxy.port}"
+        )
         with listener.process:
             end(commands, "one")
             listener.wait_for(1)
             proxy.cut()
             end(commands, "two")
             listener.wait_for(2)
-            proxy.leave()
+            proxy.mood = "refusing"
             end(commands, "three")
             wait_until(lambda: "cannot be reached" in listener.complained(), timeout=30, what="a word about it")
-            proxy.come_back()
+            proxy.mood = "open"
             end(commands, "four")
             assert listener.wait_for(4) == ["one", "two", "three", "four"]
             wait_until(lambda: "connected again" in listener.complained(), timeout=30, what="a word about it")
@@ -129,12 +131,14 @@ def test_what_is_forwarded_is_what_a_callback_would_have_been(ended: Commands, t
 def test_a_receiver_that_is_down_gets_its_events_when_it_is_back(ended: Commands, tmp_path: Path) -> None:
     receiver = ended.whole.receiver
     with ended.proxy(receiver.url) as proxy:
-        proxy.leave()
-        listener = Listener(ended, "--after", "oldest", "--forward", proxy.url, log=tmp_path / "log")
+        proxy.mood = "refusing"
+        listener = Listener(
+            ended, "--after", "oldest", "--forward", f"http://127.0.0.1:{proxy.port}", log=tmp_path / "log"
+        )
         with listener.process:
             wait_until(lambda: "trying again" in listener.complained(), timeout=30, what="a word about it")
             assert listener.process.lines == []
-            proxy.come_back()
+            proxy.mood = "open"
             receiver.wait_for(2)
     assert job_ids([callback.event for callback in receiver.callbacks]) == ["one", "two"]
     assert "webhook-signature" not in receiver.callbacks[0].headers
