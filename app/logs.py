@@ -39,6 +39,9 @@ class JsonLines(logging.Formatter):
 
 def configure(level: str) -> None:
     """Everything that this process logs goes to stderr as JSON lines; libraries speak up from WARNING on."""
+    # Nobody asks a line where it comes from; looking costs more than writing it (docs.python.org, Logging HOWTO).
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

@@ -16,6 +16,7 @@ from app.clients import Clients, only_project
 from app.cph.client import CphClient
 from app.denied import denied
 from app.domain import callback_url
+from app.domain.access import Principal
 from app.domain.address import AddressPolicy
 from app.domain.cadence import Cadence
 from app.domain.delivery import Schedule
@@ -25,6 +26,7 @@ from app.domain.grant import Grant
 from app.domain.quota import Quotas
 from app.domain.registration import OPERATOR, for_operator
 from app.grants import read_grants
+from app.oidc import Claimed, IssuerKeys, Tokens, looks_like_token
 from app.projects import Project, read_projects
 from app.reloading import Reloaded
 from app.settings import Settings, parse_keys, variables
@@ -107,6 +109,21 @@ class Runtime:
         key = self.settings.bootstrap_key
         bootstrap = key.get_secret_value() if key else None
         return ApiKeys(self.scripts, self.clock, time.monotonic, bootstrap=bootstrap)
+
+    def principal_of(self, shown: str) -> Principal | None:
+        """Who shows this API key or JWT; None for nobody."""
+        if self._tokens and looks_like_token(shown):
+            return self._tokens.principal(shown)
+        return self.api_keys.principal(shown)
+
+    @cached_property
+    def _tokens(self) -> Tokens | None:
+        settings = self.settings
+        if not (settings.oidc_issuer and settings.oidc_audience):
+            return None
+        keys = IssuerKeys(settings.oidc_issuer, settings.oidc_keys_url, settings.oidc_ca_file, time.monotonic)
+        claimed = Claimed(settings.oidc_tenant_claim, settings.oidc_scopes_claim, frozenset(settings.oidc_scopes))
+        return Tokens(keys, issuer=settings.oidc_issuer, audience=settings.oidc_audience, claimed=claimed)
 
     @cached_property
     def registrations(self) -> Registrations:

@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from app.domain.access import Scope
 from app.domain.errors import OperatorError
 from app.domain.signature import secret_bytes
 
@@ -70,6 +71,27 @@ class Settings(BaseModel):
 
     bootstrap_key: SecretStr | None = None
     """An API key that is admin of tenant `default`, for the first start."""
+
+    oidc_issuer: str | None = None
+    """Whose JWTs open the API as keys do: an OpenID provider, or the issuer of Kubernetes' service accounts."""
+
+    oidc_audience: str | None = None
+    """Whom they must be meant for."""
+
+    oidc_keys_url: str | None = None
+    """Where its keys are (JWKS); from its `/.well-known/openid-configuration` when left out."""
+
+    oidc_ca_file: str | None = None
+    """Authority of its certificate, PEM, if it is not a public one."""
+
+    oidc_tenant_claim: str = "/tenant"
+    """JSON pointer to the tenant in a JWT; of a service account e.g. `/kubernetes.io/namespace`."""
+
+    oidc_scopes_claim: str = "/scope"
+    """JSON pointer to its scopes: a list, or a text with blanks between."""
+
+    oidc_scopes: Annotated[tuple[Scope, ...], CommaSeparated] = ()
+    """Scopes of JWTs without that claim."""
 
     projects_file: Path | None = None
     """YAML file with several CPH projects; those below that are about one project then say nothing."""
@@ -220,6 +242,12 @@ class Settings(BaseModel):
     def _lease_outlasts_its_work(self) -> Self:
         if self.lease_s <= self.attempt_deadline_s:
             raise ValueError("BRIDGE_LEASE_S must exceed BRIDGE_ATTEMPT_DEADLINE_S")
+        return self
+
+    @model_validator(mode="after")
+    def _tokens_are_for_us(self) -> Self:
+        if bool(self.oidc_issuer) != bool(self.oidc_audience):
+            raise ValueError("BRIDGE_OIDC_ISSUER and BRIDGE_OIDC_AUDIENCE need each other")
         return self
 
     @model_validator(mode="after")

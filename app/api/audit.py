@@ -15,16 +15,18 @@ def register(app: Flask) -> None:
 
 
 def _write(response: Response) -> Response:
-    if request.method in READING or "principal" not in g:
+    asked = request._get_current_object()  # type: ignore[attr-defined] # once: each look through the proxy costs
+    principal = g.get("principal")
+    if asked.method in READING or principal is None:
         return response
-    ids = {name: value for name, value in (request.view_args or {}).items() if ID.fullmatch(value)}
+    ids = {name: value for name, value in (asked.view_args or {}).items() if ID.fullmatch(value)}
     logs.event(
         "audit",
-        tenant=g.principal.tenant,
-        key_id=g.principal.key_id,
-        address=request.remote_addr,
-        method=request.method,
-        route=request.url_rule.rule if request.url_rule else None,
+        tenant=principal.tenant,
+        key_id=principal.key_id,
+        address=asked.remote_addr,
+        method=asked.method,
+        route=asked.url_rule.rule if asked.url_rule else None,
         **ids,
         location=response.headers.get("Location"),
         status=response.status_code,

@@ -55,7 +55,7 @@ def create_app(runtime: Runtime, stopping: Callable[[], bool] = lambda: False) -
     request_log.register(app)
     audit.register(app)
     strictness.register(app)
-    app.before_request(Access(runtime.api_keys.principal).check)
+    app.before_request(Access(runtime.principal_of).check)
     Pacing(runtime.paces, runtime.quotas_of).register(app)
     places = Places(runtime.settings.api_streams, stopping)
     problems.register(app)

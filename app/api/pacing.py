@@ -21,10 +21,11 @@ class Pacing:
         app.after_request(_tell)
 
     def _check(self) -> None:
-        quota = self._quotas_of(g.principal.tenant).requests if "principal" in g else 0
+        principal = g.get("principal")
+        quota = self._quotas_of(principal.tenant).requests if principal else 0
         if not quota:
             return
-        allowed, g.allowance = self._paces.spend(g.principal.tenant, quota)
+        allowed, g.allowance = self._paces.spend(principal.tenant, quota)
         if not allowed:
             raise QuotaReached(Quota.REQUESTS)
 

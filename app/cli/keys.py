@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import click
 
-from app.domain.access import TENANT, Scope
+from app.domain.access import TENANT_NAME, Scope
 from app.domain.times import rfc3339
 from app.runtime import Runtime
 from app.settings import KEY_BYTES, load
@@ -29,7 +29,7 @@ class Life(click.ParamType[timedelta]):
 
 
 def _plain(_context: click.Context, _option: click.Parameter, tenant: str) -> str:
-    if not re.fullmatch(TENANT, tenant):
+    if not TENANT_NAME.fullmatch(tenant):
         raise click.BadParameter("1 to 64 letters, digits, dots, underscores and hyphens")
     return tenant
 

@@ -1,10 +1,12 @@
 """Who may do what: scopes, and the tenant behind a key."""
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 # A tenant is part of names in Redis and of places of sealed values, so neither `:` nor `|`.
 TENANT = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+TENANT_NAME = re.compile(TENANT)
 
 
 class Scope(StrEnum):

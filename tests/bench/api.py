@@ -99,12 +99,11 @@ def _many_at_once(bind: str, seconds: float) -> float:
 def _lists(effort: Effort) -> tuple[float, float]:
     """Milliseconds for a list out of few registrations, and out of very many."""
     with served("app.api") as (parts, bind):
-        connection = HTTPConnection(bind)
         ids = job_ids(effort.backlogs[-1])
         parts.program.watch(ids[:FEW])
-        few = _list(connection)
+        few = _list(HTTPConnection(bind))
         parts.program.watch(ids[FEW:])
-        lots = _list(connection)
+        lots = _list(HTTPConnection(bind))
     progress.print(f"  list of {SHOWN}: {few:.1f} ms out of {FEW}, {lots:.1f} ms out of {len(ids):,}")
     return few, lots
 
