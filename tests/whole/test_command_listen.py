@@ -63,9 +63,11 @@ def test_events_come_as_the_feed_has_them_and_ctrl_c_says_how_to_go_on(ended: Co
         code, shown = screen.end()
     assert code == 130
     line = shown.split("To go on: ")[1].strip()
-    end(ended, "three")
+    made = ended.whole.bridge.call("POST", "/v1/registrations", {"job_id": "three", "notify": "both", "verify": False})
+    ended.end_jobs("three")
     with ended.terminal(*line.split()[1:]) as screen:
         assert "job.succeeded  three" in screen.wait_for("\n")
+        assert f"group.finished  {made['id']}  1 total, 1 succeeded" in screen.wait_for("\n")
 
 
 def test_without_a_place_only_what_is_new_comes(ended: Commands, tmp_path: Path) -> None:
@@ -107,7 +109,8 @@ def test_a_restart_goes_on_where_the_state_file_says(ended: Commands, tmp_path: 
     second = Listener(ended, *arguments, log=tmp_path / "log")
     with second.process:
         assert second.wait_for(1) == ["three"]
-    assert {file.name for file in tmp_path.iterdir()} == {"log", "state"}
+        at = ended.whole.bridge.call("GET", "/v1/events")["next_cursor"]
+        wait_until(lambda: (tmp_path / "state").read_text() == at + "\n", timeout=30, what="its place")
 
 
 def test_what_is_forwarded_is_what_a_callback_would_have_been(ended: Commands, tmp_path: Path) -> None:
