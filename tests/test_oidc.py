@@ -63,7 +63,7 @@ class Issuer:
         usual = {
             "iss": self.url,
             "aud": "bridge",
-            "exp": NOW + 60,
+            "exp": 600,
             "sub": "bot",
             "tenant": "acme",
             "scope": READ,
