@@ -20,7 +20,6 @@ from app.runtime import Runtime
 from app.settings import load
 from tests.api.calling import Api, problem
 
-NOW = datetime.now(UTC).timestamp()  # noqa: TID251 - the library looks at the real time
 READ = "registrations:read"
 
 
@@ -60,15 +59,18 @@ class Issuer:
         return json.dumps({"keys": [*shown, {"kty": "odd", "kid": "x"}]}).encode()
 
     def token(self, *, key: str = "one", algorithm: str = "ES256", signer: Any = None, **claims: Any) -> str:
+        """exp, nbf: seconds from now."""
         usual = {
             "iss": self.url,
             "aud": "bridge",
-            "exp": NOW + 60,
+            "exp": 600,
             "sub": "bot",
             "tenant": "acme",
             "scope": READ,
         }
         said = {name: value for name, value in (usual | claims).items() if value is not None}
+        now = datetime.now(UTC).timestamp()  # noqa: TID251 - the library looks at the real time
+        said |= {name: now + said[name] for name in ("exp", "nbf") if name in said}
         return jwt.encode(said, signer or self.keys.get(key), algorithm, headers={"kid": key})
 
 
@@ -122,8 +124,8 @@ def test_a_token_opens_as_a_key_does(
     [
         {"iss": "https://other.example"},
         {"aud": "other"},
-        {"exp": NOW - 60},
-        {"nbf": NOW + 3_600},
+        {"exp": -60},
+        {"nbf": 3_600},
         {"exp": None},
         {"aud": None},
         {"tenant": None},

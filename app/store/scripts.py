@@ -101,6 +101,6 @@ def _needed(parts: Sequence[str], text: str) -> list[str]:
     needed: list[str] = []
     for part in reversed(parts):
         table = TABLE.search(part)
-        if table and re.search(rf"\b{table[1]}\.", "".join([text, *needed])):
+        if not table or re.search(rf"\b{table[1]}\.", "".join([text, *needed])):
             needed.insert(0, part)
     return needed
