@@ -8,6 +8,9 @@ from typing import Any
 
 _to_json = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
+# JSON lets them stand as they are; to some readers of logs they end a line, or move a terminal's cursor.
+LINE_ENDS = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x2029)}
+
 bridge = logging.getLogger("bridge")
 
 
@@ -30,11 +33,15 @@ class JsonLines(logging.Formatter):
             line |= {"event": "log", "logger": record.name, "message": record.getMessage()}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return _to_json(line)
+        text = _to_json(line)
+        return text if text.isascii() and "\x7f" not in text else text.translate(LINE_ENDS)
 
 
 def configure(level: str) -> None:
     """Everything that this process logs goes to stderr as JSON lines; libraries speak up from WARNING on."""
+    # Nobody asks a line where it comes from; looking costs more than writing it (docs.python.org, Logging HOWTO).
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

@@ -17,15 +17,18 @@ from app.clients import Clients, only_project
 from app.cph.client import CphClient
 from app.denied import denied
 from app.domain import callback_url
+from app.domain.access import Principal
 from app.domain.address import AddressPolicy
 from app.domain.cadence import Cadence
 from app.domain.delivery import CHAT_LATEST, Schedule
 from app.domain.destination import lane_of
 from app.domain.errors import InvalidField, OperatorError
 from app.domain.grant import Grant
+from app.domain.quota import Quotas
 from app.domain.registration import OPERATOR, for_operator
 from app.formats.format import Format
 from app.grants import read_grants
+from app.oidc import Claimed, IssuerKeys, Tokens, looks_like_token
 from app.projects import Project, read_projects
 from app.reloading import Reloaded
 from app.settings import Settings, parse_keys, variables
@@ -36,9 +39,13 @@ from app.store.connection import HASTY, PATIENT, Client, connect
 from app.store.deliveries import Deliveries
 from app.store.destinations import Destinations, Operator
 from app.store.durations import SeenDurations
+from app.store.events import Events
 from app.store.gone import GoneUrls
 from app.store.handshakes import Handshakes
 from app.store.idempotency import Claims
+from app.store.jobs import Jobs
+from app.store.memory import Memory
+from app.store.paces import Paces
 from app.store.project_healths import ProjectHealths
 from app.store.registrations import Registrations
 from app.store.requests import Requests
@@ -47,7 +54,9 @@ from app.store.sealing import Sealer
 from app.store.tokens import SharedTokens
 from app.store.wake_ups import WakeUps
 from app.store.watches import Watches
+from app.store.workers import Workers
 from app.templates import read_templates
+from app.tenants import EVERYTHING, Tenant, read_tenants
 from app.webhooks.handshake import Handshake
 from app.webhooks.sender import Sender
 from app.webhooks.signing_keys import SigningKeys
@@ -69,6 +78,7 @@ class Runtime:
         self.cph_clients = Reloaded("cph_clients", self._build_clients, time.monotonic)
         self.grants = Reloaded("grants", self._read_grants, time.monotonic)
         self.templates = Reloaded("templates", self._read_templates, time.monotonic)
+        self.tenants = Reloaded("tenants", self._read_tenants, time.monotonic)
         self._policy_with = lru_cache(maxsize=1)(self._build_policy)
         self._retry = PATIENT if patient else HASTY
         self._answer_time = timedelta(seconds=5 if patient else 2)
@@ -101,7 +111,23 @@ class Runtime:
     @cached_property
     def api_keys(self) -> ApiKeys:
         key = self.settings.bootstrap_key
-        return ApiKeys(self.redis, bootstrap=key.get_secret_value() if key else None)
+        bootstrap = key.get_secret_value() if key else None
+        return ApiKeys(self.scripts, self.clock, time.monotonic, bootstrap=bootstrap)
+
+    def principal_of(self, shown: str) -> Principal | None:
+        """Who shows this API key or JWT; None for nobody."""
+        if self._tokens and looks_like_token(shown):
+            return self._tokens.principal(shown)
+        return self.api_keys.principal(shown)
+
+    @cached_property
+    def _tokens(self) -> Tokens | None:
+        settings = self.settings
+        if not (settings.oidc_issuer and settings.oidc_audience):
+            return None
+        keys = IssuerKeys(settings.oidc_issuer, settings.oidc_keys_url, settings.oidc_ca_file, time.monotonic)
+        claimed = Claimed(settings.oidc_tenant_claim, settings.oidc_scopes_claim, frozenset(settings.oidc_scopes))
+        return Tokens(keys, issuer=settings.oidc_issuer, audience=settings.oidc_audience, claimed=claimed)
 
     @cached_property
     def registrations(self) -> Registrations:
@@ -133,6 +159,22 @@ class Runtime:
     @cached_property
     def deliveries(self) -> Deliveries:
         return Deliveries(self.scripts, self.registrations, retention=self.settings.retention)
+
+    @cached_property
+    def events(self) -> Events:
+        return Events(self.redis)
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        return Jobs(self.redis, self.registrations)
+
+    @cached_property
+    def paces(self) -> Paces:
+        return Paces(self.scripts, self.clock)
+
+    @cached_property
+    def memory(self) -> Memory:
+        return Memory(self.redis, time.monotonic)
 
     @cached_property
     def destinations(self) -> Destinations:
@@ -228,6 +270,28 @@ class Runtime:
         """Names of the CPH projects that callers may name."""
         return tuple(self.project_settings)
 
+    def projects_of(self, tenant: str) -> tuple[str, ...]:
+        """Those of them that this tenant may name."""
+        allowed = self._tenant(tenant).projects
+        return tuple(name for name in self.projects if allowed is None or name in allowed)
+
+    def quotas_of(self, tenant: str) -> Quotas:
+        known = self._tenant(tenant)
+        return self._quotas if known is EVERYTHING else known.quotas_over(self._quotas)
+
+    def _tenant(self, tenant: str) -> Tenant:
+        return self.tenants.current().get(tenant, EVERYTHING)
+
+    @cached_property
+    def _quotas(self) -> Quotas:
+        settings = self.settings
+        return Quotas(
+            registrations=settings.quota_registrations,
+            destinations=settings.quota_destinations,
+            deliveries=settings.quota_deliveries,
+            requests=settings.quota_requests,
+        )
+
     def cph_client(self, project: str) -> CphClient:
         """Of one project alone: what another lacks does not matter."""
         return self._clients.build({project: self.project_settings[project]})[project]
@@ -238,11 +302,16 @@ class Runtime:
         return found.rate if found else None
 
     def reload(self) -> None:
-        """Reads the projects, their secrets, the grants and the templates anew at their next use."""
+        """Reads the projects, their secrets, the grants, the templates and the tenants anew at their next use."""
         self.grants.reload()
         self.templates.reload()
+        self.tenants.reload()
         self.project_settings.reload()
         self.cph_clients.reload()
+
+    @cached_property
+    def workers(self) -> Workers:
+        return Workers(self.redis)
 
     @cached_property
     def project_healths(self) -> ProjectHealths:
@@ -259,6 +328,10 @@ class Runtime:
     def _read_templates(self) -> Mapping[str, Format]:
         folder = self.settings.templates_dir
         return read_templates(folder) if folder else {}
+
+    def _read_tenants(self) -> Mapping[str, Tenant]:
+        file = self.settings.tenants_file
+        return read_tenants(file) if file else {}
 
     def _build_policy(self, grants: tuple[Grant, ...]) -> AddressPolicy:
         return AddressPolicy(

@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from app.domain.access import Scope
 from app.domain.errors import InvalidField, OperatorError
 from app.domain.signature import secret_bytes
 from app.formats import links
@@ -63,8 +64,35 @@ class Settings(BaseModel):
     api_threads: int = Field(default=8, ge=1)
     """Threads of each API process: how many requests it has in hand at once."""
 
+    api_streams: int = Field(default=16, ge=1)
+    """Threads beside these, of each process, for who waits: event streams, `wait_s`."""
+
+    api_proxies: int = Field(default=0, ge=0)
+    """How many proxies in front of the API add to `X-Forwarded-For`; with 0 it is not believed."""
+
     bootstrap_key: SecretStr | None = None
     """An API key that is admin of tenant `default`, for the first start."""
+
+    oidc_issuer: str | None = None
+    """Whose JWTs open the API as keys do: an OpenID provider, or the issuer of Kubernetes' service accounts."""
+
+    oidc_audience: str | None = None
+    """Whom they must be meant for."""
+
+    oidc_keys_url: str | None = None
+    """Where its keys are (JWKS); from its `/.well-known/openid-configuration` when left out."""
+
+    oidc_ca_file: str | None = None
+    """Authority of its certificate, PEM, if it is not a public one."""
+
+    oidc_tenant_claim: str = "/tenant"
+    """JSON pointer to the tenant in a JWT; of a service account e.g. `/kubernetes.io/namespace`."""
+
+    oidc_scopes_claim: str = "/scope"
+    """JSON pointer to its scopes: a list, or a text with blanks between."""
+
+    oidc_scopes: Annotated[tuple[Scope, ...], CommaSeparated] = ()
+    """Scopes of JWTs without that claim."""
 
     projects_file: Path | None = None
     """YAML file with several CPH projects; those below that are about one project then say nothing."""
@@ -180,6 +208,21 @@ class Settings(BaseModel):
     operator_secret: SecretStr | None = None
     """Signs what the operator is told, `whsec_` and base64."""
 
+    tenants_file: Path | None = None
+    """YAML file with what tenants may have and which CPH projects they may name, where it is not as below."""
+
+    quota_registrations: int = Field(default=100_000, ge=0)
+    """Registrations that a tenant may have watched at once; 0 is unbounded, here and below."""
+
+    quota_destinations: int = Field(default=1_000, ge=0)
+    """Destinations that a tenant may have: hosts and ports that it has registered for lately."""
+
+    quota_deliveries: int = Field(default=100_000, ge=0)
+    """Pending deliveries beyond which a tenant may not register."""
+
+    quota_requests: int = Field(default=60_000, ge=0)
+    """Requests a minute to the API that a tenant may make."""
+
     lease_s: PositiveSeconds = 60
     """How long claimed work may take before others take it over; longer than any attempt or call."""
 
@@ -227,6 +270,12 @@ class Settings(BaseModel):
     def _lease_outlasts_its_work(self) -> Self:
         if self.lease_s <= self.attempt_deadline_s:
             raise ValueError("BRIDGE_LEASE_S must exceed BRIDGE_ATTEMPT_DEADLINE_S")
+        return self
+
+    @model_validator(mode="after")
+    def _tokens_are_for_us(self) -> Self:
+        if bool(self.oidc_issuer) != bool(self.oidc_audience):
+            raise ValueError("BRIDGE_OIDC_ISSUER and BRIDGE_OIDC_AUDIENCE need each other")
         return self
 
     @model_validator(mode="after")

@@ -43,3 +43,13 @@ def test_an_exception_is_in_its_line(line) -> None:
     except KeyError:
         logs.event("work.failed", level=logging.ERROR, exc_info=True)
     assert "KeyError" in line()["exception"]
+
+
+def test_no_content_ends_a_line_or_moves_a_cursor() -> None:
+    record = logging.LogRecord("bridge", logging.INFO, "", 0, "audit", (), None)
+    nasty = 'a\nb\r\x1b[2J\x00\x7f\x85\x9b\u2028\u2029"} {"event":"audit"}'
+    record.fields = {"id": nasty}
+    line = logs.JsonLines().format(record)
+    assert len(line.splitlines()) == 1
+    assert line.isprintable()
+    assert json.loads(line)["id"] == nasty

@@ -195,6 +195,7 @@ class Delivering:
             delivery_id=begun.claimed.id,
             event_id=part.event.id,
             registration_id=part.event.registration_id,
+            trace_id=part.registration.trace_id,
             attempt_id=line["id"],
             number=begun.number,
             verdict=attempt.verdict,

@@ -6,6 +6,7 @@ import sys
 from app import logs
 from app.api.serving import Server
 from app.domain.errors import OperatorError
+from app.runtime import Runtime
 from app.settings import load
 
 
@@ -15,6 +16,7 @@ def main() -> int:
     try:
         settings = load()
         logs.configure(settings.log_level)
+        Runtime(settings).tenants.current()  # a file that is wrong is told of now; later, the last good one holds
         Server(settings).run()
     except OperatorError as error:
         logs.event("settings.wrong", level=logging.CRITICAL, reason=str(error))

@@ -9,7 +9,8 @@ from werkzeug.exceptions import Forbidden, Unauthorized
 from app.domain.access import Principal, Scope
 
 READING = ("GET", "HEAD")
-SENDING = ("/v1/deliveries", "/v1/destinations")  # whoever writes here says what is sent, and when
+MANAGING = ("/v1/keys/",)
+SENDING = ("/v1/deliveries/", "/v1/destinations/")  # whoever writes here says what is sent, and when
 
 
 class Access:
@@ -23,26 +24,38 @@ class Access:
         if not f"{request.path}/".startswith("/v1/"):
             return
         g.principal = self._principal()
-        scope = _needed(request.method, request.path)
+        scope = needed(request.method, request.path)
         if not g.principal.may(scope):
             raise Forbidden(f"this key lacks the scope {scope}")
 
     def _principal(self) -> Principal:
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-        principal = self._principal_of(key.strip()) if scheme.lower() == "bearer" else None
+        key = key.strip()
+        principal = self._principal_of(key) if scheme.lower() == "bearer" else None
         if principal is None:
             detail = "send `Authorization: Bearer <key>` with a key that is valid"
             raise Unauthorized(detail, www_authenticate=WWWAuthenticate("bearer"))
+        g.still_good = lambda: self._principal_of(key) == principal
         return principal
 
 
-def _needed(method: str, path: str) -> Scope:
+def needed(method: str, path: str) -> Scope:
+    """The scope that a call needs; path: as it was sent, or with names in place of ids."""
+    below = f"{path}/"
+    if below.startswith(MANAGING):
+        return Scope.ADMIN
     if method in READING:
         return Scope.REGISTRATIONS_READ
-    return Scope.DELIVERIES_WRITE if f"{path}/".startswith(SENDING) else Scope.REGISTRATIONS_WRITE
+    return Scope.DELIVERIES_WRITE if below.startswith(SENDING) else Scope.REGISTRATIONS_WRITE
 
 
 def tenant() -> str:
     """Whose key this request has shown."""
     principal: Principal = g.principal
     return principal.tenant
+
+
+def still_good() -> Callable[[], bool]:
+    """Whether the key of this request is good, for an answer that goes on when the request is long over."""
+    check: Callable[[], bool] = g.still_good
+    return check

@@ -131,8 +131,8 @@ class DeliveryViews:
     def routes(self) -> Routes:
         routes = Routes("deliveries")
         routes.get("/deliveries", responses={200: DeliveryPage})(self.list)
-        routes.get("/deliveries/<id>", responses={200: DeliveryWithAttempts})(self.show)
-        routes.post("/deliveries/<id>/redeliver", responses={202: DeliveryWithAttempts})(self.redeliver)
+        routes.get("/deliveries/<delivery:id>", responses={200: DeliveryWithAttempts})(self.show)
+        routes.post("/deliveries/<delivery:id>/redeliver", responses={202: DeliveryWithAttempts})(self.redeliver)
         routes.post("/deliveries/redeliver", responses={202: Redelivered})(self.redeliver_dead)
         return routes
 

@@ -92,7 +92,7 @@ class DestinationViews:
         return routes
 
     def list(self, query: DestinationQuery) -> Response:
-        """Destinations, last registered for first."""
+        """Destinations, by address."""
         found, cursor = self._runtime.destinations.page(tenant(), limit=query.limit, cursor=query.cursor)
         now = self._runtime.clock()
         items = [DestinationView.of(destination, now) for destination in found]

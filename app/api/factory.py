@@ -1,49 +1,74 @@
 """The Flask application."""
 
-import json
+from collections.abc import Callable
+from functools import cache
 
 from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import VERSION
-from app.api import problems, request_log
+from app.api import audit, document, problems, request_log, strictness
 from app.api.access import Access
+from app.api.api_keys import KeyViews
 from app.api.callbacks import CallbackViews
 from app.api.deliveries import DeliveryViews
 from app.api.destinations import DestinationViews
+from app.api.docs import Docs
+from app.api.events import EventViews
 from app.api.health import Health
+from app.api.jobs import JobViews
 from app.api.json_body import READ_AT_MOST
+from app.api.pacing import Pacing
+from app.api.places import Places
 from app.api.projects import ProjectViews
 from app.api.public_keys import PublicKeyViews
 from app.api.registrations import RegistrationViews
 from app.api.rotation import RotationViews
-from app.api.routes import SECURITY_SCHEME, json_answer
+from app.api.routes import DeliveryConverter
 from app.runtime import Runtime
 
+OPEN_CALLS = {
+    "/healthz": "The process lives.",
+    "/readyz": "Redis answers it.",
+    "/openapi.json": "This document.",
+    "/docs": "This document, to be read and tried.",
+}
 
-def create_app(runtime: Runtime) -> OpenAPI:
-    """Talks to Redis only when it is asked something."""
+
+def create_app(runtime: Runtime, stopping: Callable[[], bool] = lambda: False) -> OpenAPI:
+    """Talks to Redis only when it is asked something. stopping: whether the process ends, so that nobody waits on."""
     app = OpenAPI(
         __name__,
         info=Info(title="cph-webhook-bridge", version=VERSION),
-        security_schemes={SECURITY_SCHEME: {"type": "http", "scheme": "bearer"}},
         validation_error_model=problems.Problem,
-        validation_error_status="default",
+        validation_error_status="422",
         doc_ui=False,
         static_folder=None,
     )
     app.config.update(MAX_CONTENT_LENGTH=READ_AT_MOST, PROVIDE_AUTOMATIC_OPTIONS=False)
     app.url_map.merge_slashes = False
+    app.url_map.converters["delivery"] = DeliveryConverter
+    if runtime.settings.api_proxies:
+        hops = runtime.settings.api_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=0)  # type: ignore[method-assign] # as Flask says
     request_log.register(app)
-    app.before_request(Access(runtime.api_keys.principal).check)
+    audit.register(app)
+    strictness.register(app)
+    app.before_request(Access(runtime.principal_of).check)
+    Pacing(runtime.paces, runtime.quotas_of).register(app)
+    places = Places(runtime.settings.api_streams, stopping)
     problems.register(app)
     Health(runtime).register(app)
-    app.register_api(RegistrationViews(runtime).routes())
+    app.register_api(RegistrationViews(runtime, places).routes())
     app.register_api(RotationViews(runtime).routes())
     app.register_api(DeliveryViews(runtime).routes())
     app.register_api(DestinationViews(runtime).routes())
+    app.register_api(EventViews(runtime, places).routes())
+    app.register_api(JobViews(runtime).routes())
+    app.register_api(KeyViews(runtime).routes())
     app.register_api(CallbackViews(runtime).routes())
     app.register_api(ProjectViews(runtime).routes())
     app.register_api(PublicKeyViews(runtime.signing_keys).routes())
-    app.add_url_rule("/openapi.json", "openapi", lambda: json_answer(json.dumps(app.api_doc)))
+    Docs(cache(lambda: document.complete(app.api_doc, OPEN_CALLS))).register(app)
     return app

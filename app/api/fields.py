@@ -4,7 +4,7 @@ import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
@@ -15,6 +15,8 @@ from app.formats import formats, links
 from app.templates import PREFIX
 
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+DIGITS = re.compile(r"-?[0-9]{1,9}")
+LATEST = "latest"
 DATE_TIME = WithJsonSchema({"type": "string", "format": "date-time"})
 
 
@@ -22,8 +24,8 @@ def _to_the_millisecond(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _refuse_other_spellings(text: str) -> str:
-    if not RFC_3339.fullmatch(text):
+def _refuse_other_spellings(text: Any) -> Any:
+    if not isinstance(text, str) or not RFC_3339.fullmatch(text):
         raise ValueError("must be a moment such as 2019-04-26T07:00:08Z")
     return text
 
@@ -34,6 +36,12 @@ def _is_link(link: str) -> str:
     except InvalidField as error:
         raise ValueError(f"{error.detail}; {error.hint}" if error.hint else error.detail) from None
     return link
+
+
+def _refuse_other_digits(text: str) -> str:
+    if not DIGITS.fullmatch(text):
+        raise ValueError("must be a whole number")
+    return text
 
 
 Moment = Annotated[datetime, PlainSerializer(rfc3339), DATE_TIME]
@@ -60,7 +68,13 @@ FormatName = Annotated[
         json_schema_extra={"anyOf": [{"enum": [AUTO, *formats.BY_NAME]}, {"pattern": f"^{PREFIX}"}]},
     ),
 ]
-Limit = Annotated[int, Field(ge=1, le=200)]
+
+# pydantic would also take blanks, signs and underscores.
+Digits = BeforeValidator(_refuse_other_digits)
+Limit = Annotated[int, Field(ge=1, le=200), Digits]
+Wait = Annotated[
+    int, Field(ge=0, le=60, description="Holds the answer for so long, at most, until there is one."), Digits
+]
 
 
 def encode_cursor(place: str | None) -> str | None:
@@ -83,6 +97,12 @@ def decode_cursor(pattern: str) -> Callable[[str], str]:
     return decode
 
 
+def _place_in_feed(text: str) -> str:
+    return text if text == LATEST else decode_cursor(r"[0-9]{1,20}-[0-9]{1,20}")(text)
+
+
 RegistrationCursor = Annotated[str, AfterValidator(decode_cursor(r"reg_[0-9a-z]{26}"))]
-DestinationCursor = Annotated[str, AfterValidator(decode_cursor(r"[0-9]{13}:[!-~]+"))]
+DestinationCursor = Annotated[str, AfterValidator(decode_cursor(r"https?://[!-~]+"))]
 DeliveryCursor = Annotated[str, AfterValidator(decode_cursor(r"[0-9]{13}:dlv_[0-9a-z]{26}"))]
+FeedCursor = Annotated[str, AfterValidator(_place_in_feed)]
+KeyCursor = Annotated[str, AfterValidator(decode_cursor(r"[0-9]{13}:[0-9a-f]{12}"))]

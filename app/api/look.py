@@ -1,17 +1,31 @@
 """How callers want their callbacks to look: from what they said to a format, or the field that is wrong."""
 
 import secrets
+from dataclasses import dataclass, field
 
 from app.catalogue import AUTO, Catalogue
 from app.domain.callback_url import CallbackUrl
 from app.domain.destination import bot_at
 from app.domain.errors import InvalidField
 from app.domain.signature import FRESH_SECRET_BYTES, new_secret, secret_bytes
-from app.formats import formats
+from app.formats import formats, standard
 from app.formats.format import Format
 from app.templates import PREFIX
 
 POINTER, SECRET = "/format", "/secret"
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """Where a registration is told, and how: all '' but the format if nobody is called."""
+
+    url: str = field(repr=False)
+    destination: str
+    secret: str = field(repr=False)
+    format: str
+
+
+PULLED = Callback("", "", "", standard.FORMAT.name)
 
 
 def chosen(catalogue: Catalogue, name: str, url: CallbackUrl) -> Format:

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problems. `type` is `/problems/invalid-field` for 422, else `about:blank`: the status says all."""
+"""Errors as RFC 9457 problems. `type` is `about:blank` where the status says all."""
 
 import json
 import logging
@@ -8,16 +8,20 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, g
+from gunicorn.http.errors import NoMoreData, ParseException  # type: ignore[import-untyped] # gunicorn has none
 from pydantic import BaseModel
 from werkzeug.exceptions import HTTPException
 
 from app import logs
 from app.api.inputs import InvalidInput
-from app.domain.errors import InvalidField, OperatorError, Unavailable
+from app.domain.errors import InvalidField, NearlyFull, OperatorError, Unavailable
+from app.domain.quota import Quota, QuotaReached
 
 MEDIA_TYPE = "application/problem+json"
 INVALID_FIELD = "/problems/invalid-field"
 RETRY_AFTER_S = 2
+FULL_RETRY_AFTER_S = 30
+QUOTA = "/problems/quota-reached"
 
 
 class FieldError(BaseModel):
@@ -43,8 +47,12 @@ def register(app: Flask) -> None:
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(InvalidInput, _invalid_input)
     app.register_error_handler(InvalidField, _invalid_field)
+    app.register_error_handler(QuotaReached, _quota_reached)
+    app.register_error_handler(NearlyFull, _nearly_full)
     app.register_error_handler(Unavailable, _unavailable)
     app.register_error_handler(OperatorError, _misconfigured)
+    app.register_error_handler(ParseException, _unreadable)
+    app.register_error_handler(NoMoreData, _unreadable)
     app.register_error_handler(Exception, _failed)
 
 
@@ -67,6 +75,19 @@ def _wrong_fields(faults: Sequence[Mapping[str, str]], hint: str | None = None) 
     return _problem(422, "A field is wrong; `errors` says which.", type=INVALID_FIELD, errors=faults, **more)
 
 
+def _quota_reached(error: QuotaReached) -> Response:
+    """A minute's requests come back by the minute; of the others nobody knows."""
+    retry_after = g.allowance.resets_in if error.quota is Quota.REQUESTS else FULL_RETRY_AFTER_S
+    headers = {"Retry-After": str(retry_after)}
+    return _problem(429, f"The tenant's quota of {error.quota} is reached.", headers, type=QUOTA, hint=error.remedy)
+
+
+def _nearly_full(error: NearlyFull) -> Response:
+    logs.event("api.nearly_full", level=logging.ERROR, request_id=g.request_id, reason=str(error))
+    hint = "What was taken goes on; cancelling and looking work."
+    return _problem(503, "The bridge has no room for more.", {"Retry-After": str(FULL_RETRY_AFTER_S)}, hint=hint)
+
+
 def _unavailable(error: Unavailable) -> Response:
     logs.event("api.unavailable", level=logging.WARNING, request_id=g.request_id, reason=str(error))
     hint = "Try again; a POST with an Idempotency-Key, for this one may have been taken."
@@ -76,6 +97,11 @@ def _unavailable(error: Unavailable) -> Response:
 def _misconfigured(error: OperatorError) -> Response:
     logs.event("settings.wrong", level=logging.ERROR, request_id=g.request_id, reason=str(error))
     return _problem(500, "Something is set up wrongly; the log says what.")
+
+
+def _unreadable(_: Exception) -> Response:
+    """What gunicorn raises while a body is read: it breaks off, or is not in chunks as it says."""
+    return _problem(400, "The body cannot be read to its end.")
 
 
 def _failed(error: Exception) -> Response:

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from flask import Response
 from pydantic import BaseModel, Field
 
+from app.api.access import tenant
 from app.api.fields import Moment
 from app.api.routes import Routes, json_answer
 from app.clients import address
@@ -93,7 +94,8 @@ class ProjectViews:
     def list(self) -> Response:
         """CPH projects, in the order of the settings."""
         runtime = self._runtime
-        projects = dict(runtime.project_settings)
+        allowed = runtime.projects_of(tenant())
+        projects = {name: project for name, project in runtime.project_settings.items() if name in allowed}
         now, rate = runtime.clock(), runtime.settings.cph_rate
         healths = runtime.project_healths.of(tuple(projects))
         budgets = runtime.polls_due.budgets(tuple(projects), now)

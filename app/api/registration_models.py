@@ -2,17 +2,18 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from app.api.fields import FormatName, GivenLink, GivenSecret, Limit, Moment, RegistrationCursor, encode_cursor
+from app.api.fields import FormatName, GivenLink, GivenSecret, Limit, Moment, RegistrationCursor, Wait, encode_cursor
 from app.api.idempotency import IdempotencyHeader
 from app.catalogue import AUTO
 from app.domain.callback_url import CallbackUrl
 from app.domain.destination import origin_of
+from app.domain.errors import InvalidField
 from app.domain.event import EventType
 from app.domain.headers import MOST
 from app.domain.job import JobState
@@ -24,6 +25,18 @@ METADATA_BYTES = 4096
 DEADLINE_S = 7_200
 # W3C Trace Context: neither version ff nor ids that are all zero.
 TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+def named_project(name: str | None, projects: Sequence[str], pointer: str = "/project") -> str:
+    """One of them; the only one if none is named."""
+    if not projects:
+        hint = "the operator sets BRIDGE_CPH_PROJECT_ID, or lets this tenant name a project"
+        raise InvalidField(pointer, "no CPH project is configured", hint)
+    if name is None and len(projects) == 1:
+        return projects[0]
+    if name is not None and name in projects:
+        return name
+    raise InvalidField(pointer, "must name a configured CPH project", f"one of: {', '.join(projects)}")
 
 
 def _each_once(events: list[EventType]) -> list[EventType]:
@@ -53,7 +66,8 @@ class RegistrationRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    callback_url: str
+    # Left out, not null: who has lost its URL on the way must not be taken for one who pulls.
+    callback_url: str = Field(default_factory=str, description="If left out, events are to be pulled: `/v1/events`.")
     job_id: JobId | None = None
     job_ids: Annotated[list[JobId], Field(min_length=1, max_length=1_000)] | None = None
     request_id: JobId | None = Field(None, description="All jobs of this CPH request.")
@@ -77,6 +91,12 @@ class RegistrationHeaders(IdempotencyHeader):
 
 class RegistrationPath(BaseModel):
     id: str = Field(pattern=r"^reg_[0-9a-z]{26}$")
+
+
+class ShowQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    wait_s: Wait = 0
 
 
 class RegistrationQuery(BaseModel):
@@ -127,7 +147,7 @@ class RegistrationView(BaseModel):
     language: Language
     link: str | None
     notify: Notify
-    callback_url: str = Field(description="Masked.")
+    callback_url: str | None = Field(description="Masked; None if events are to be pulled.")
     callback_gone: bool = Field(description="It has answered 410: it is not called any more.")
     callback_verified: bool | None = Field(description="None while not tried; then whether the last try arrived.")
     callback_verdict: Verdict | None = Field(description="What came of that try.")
@@ -141,7 +161,7 @@ class RegistrationView(BaseModel):
     deliveries: DeliveryCounts
 
     @classmethod
-    def of(cls, registration: Registration, progress: Progress, **more: str) -> Self:
+    def of(cls, registration: Registration, progress: Progress, **more: str | None) -> Self:
         return cls(
             id=registration.id,
             state=progress.state,
@@ -150,7 +170,7 @@ class RegistrationView(BaseModel):
             language=Language(registration.language),
             link=registration.link,
             notify=registration.notify,
-            callback_url=_masked(registration) if progress.opened else f"{origin_of(registration.destination)}/…",
+            callback_url=_masked(registration, opened=progress.opened),
             callback_gone=progress.gone,
             callback_verified=None if progress.tested is None else progress.tested is Verdict.DELIVERED,
             callback_verdict=progress.tested,
@@ -195,8 +215,12 @@ def _jobs(registration: Registration, progress: Progress) -> Iterator[RefusedJob
         yield JobView(job_id=job_id, state=state)
 
 
-def _masked(registration: Registration) -> str:
+def _masked(registration: Registration, *, opened: bool) -> str | None:
     """Not parsed anew: the policy may have become stricter since."""
+    if not registration.destination:
+        return None
+    if not opened:
+        return f"{origin_of(registration.destination)}/…"
     origin = urlsplit(origin_of(registration.destination))
     host, port = origin.hostname or "", origin.port or 0
     return CallbackUrl(registration.callback_url, origin.scheme, host, port).masked

@@ -6,13 +6,14 @@ import secrets
 import time
 from datetime import timedelta
 
-from flask import Response
+from flask import Response, g
 from werkzeug.exceptions import NotFound
 
 from app import logs
 from app.api import look
 from app.api.access import tenant
 from app.api.idempotency import first_answer
+from app.api.places import Places
 from app.api.registration_models import (
     RegistrationCreated,
     RegistrationHeaders,
@@ -21,6 +22,8 @@ from app.api.registration_models import (
     RegistrationQuery,
     RegistrationRequest,
     RegistrationView,
+    ShowQuery,
+    named_project,
 )
 from app.api.routes import Routes, json_answer
 from app.cph.submission import Submission, read_submission
@@ -32,14 +35,17 @@ from app.domain.registration import Progress, Registration, RegistrationState
 from app.domain.times import from_ms, to_ms
 from app.runtime import Runtime
 
-LOOK_EVERY_S = 0.05
+LOOK_EVERY_S = 0.1
 TARGETS = ("job_id", "job_ids", "request_id", "submission")
+OF_CALLBACKS = ("secret", "headers", "verify", "format", "language", "link")
+PULL_HINT = "give a callback_url, or pull events from /v1/events without this"
 EVENTS_HINT = "each sends job.… events, all sends group.finished, both sends both"
 
 
 class RegistrationViews:
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, places: Places) -> None:
         self._runtime = runtime
+        self._places = places
         self._registrations = runtime.registrations
         self._catalogue = runtime.catalogue
 
@@ -52,15 +58,21 @@ class RegistrationViews:
         return routes
 
     def register(self, header: RegistrationHeaders, body: RegistrationRequest) -> Response:
-        """Tell a URL when jobs end."""
+        """Tell a URL, or those who pull, when jobs end."""
         registration = self._registration(header, body)
+        self._runtime.memory.check()
         jobs = dict.fromkeys(registration.job_ids, JobState.PENDING)
         jobs |= {job.job_id: job.state for job in registration.ended if job.job_id}
         progress = Progress(state=RegistrationState.WATCHING, jobs=jobs)
         # Before it is taken: with an Idempotency-Key the answer is kept along with it.
         answer = RegistrationCreated.of(registration, progress, secret=registration.secret).as_answer()
-        rate = self._catalogue.rate(registration.format)
-        earlier = self._registrations.add(registration, header.of(answer), rate=rate)
+        g.trace_id = registration.trace_id
+        earlier = self._registrations.add(
+            registration,
+            header.of(answer),
+            quotas=self._runtime.quotas_of(tenant()),
+            rate=self._catalogue.rate(registration.format),
+        )
         if earlier is None:
             return _created(registration.id, answer)
         answer = first_answer(earlier)
@@ -73,8 +85,10 @@ class RegistrationViews:
             _tell_if_unopened(*known)
         return json_answer(RegistrationPage.of(found, cursor).model_dump_json())
 
-    def show(self, path: RegistrationPath) -> Response:
-        """One registration."""
+    def show(self, path: RegistrationPath, query: ShowQuery) -> Response:
+        """One registration; with `wait_s` as soon as it is watched no more, or when the time is up."""
+        if query.wait_s:
+            self._wait(path.id, query.wait_s)
         known = self._registrations.get(tenant(), path.id)
         if known is None:
             raise NotFound
@@ -90,21 +104,28 @@ class RegistrationViews:
             time.sleep(LOOK_EVERY_S)
         return Response(status=204)
 
+    def _wait(self, id: str, wait_s: int) -> None:
+        if not self._registrations.watching(tenant(), id):
+            return
+        with self._places.slices(tenant(), wait_s) as slices:
+            for _ in slices:
+                if not self._registrations.watching(tenant(), id):
+                    return
+                time.sleep(LOOK_EVERY_S)
+
     def _registration(self, header: RegistrationHeaders, body: RegistrationRequest) -> Registration:
         # To the millisecond, as it is kept: it must not look different later.
         now = from_ms(to_ms(self._runtime.clock()))
-        url = callback_url.parse(body.callback_url, self._runtime.address_policy, tenant())
-        headers.check(body.headers)
-        form = look.chosen(self._catalogue, body.format, url)
+        callback = self._callback(body)
         target = _target(body)
         registration = Registration(
             id=new_id("reg", to_ms(now), secrets.randbits(RANDOM_BITS)),
             tenant=tenant(),
-            project=self._project(body.project),
+            project=named_project(body.project, self._runtime.projects_of(tenant())),
             job_ids=target.job_ids,
-            callback_url=url.raw,
-            destination=look.destination(form, url),
-            secret=look.checked_secret(form, url, body.secret),
+            callback_url=callback.url,
+            destination=callback.destination,
+            secret=callback.secret,
             events=tuple(body.events),
             metadata=body.metadata,
             created_at=now,
@@ -115,7 +136,7 @@ class RegistrationViews:
             ended=target.ended,
             headers=body.headers,
             verify=body.verify,
-            format=form.name,
+            format=callback.format,
             language=body.language,
             link=body.link,
         )
@@ -123,16 +144,19 @@ class RegistrationViews:
             raise InvalidField("/events", f"none of them is sent with notify={body.notify}", EVENTS_HINT)
         return registration
 
-    def _project(self, name: str | None) -> str:
-        projects = self._runtime.projects
-        if not projects:
-            hint = "the operator sets BRIDGE_CPH_PROJECT_ID"
-            raise InvalidField("/project", "no CPH project is configured", hint)
-        if name is None and len(projects) == 1:
-            return projects[0]
-        if name in projects:
-            return name
-        raise InvalidField("/project", "must name a configured CPH project", f"one of: {', '.join(projects)}")
+    def _callback(self, body: RegistrationRequest) -> look.Callback:
+        """Where to call, and how; PULLED if nobody is to be called."""
+        if "callback_url" not in body.model_fields_set:
+            for name in OF_CALLBACKS:
+                if getattr(body, name) != RegistrationRequest.model_fields[name].default:
+                    raise InvalidField(f"/{name}", "is of no use without callback_url", PULL_HINT)
+            return look.PULLED
+        url = callback_url.parse(body.callback_url, self._runtime.address_policy, tenant())
+        headers.check(body.headers)
+        form = look.chosen(self._catalogue, body.format, url)
+        return look.Callback(
+            url.raw, look.destination(form, url), look.checked_secret(form, url, body.secret), form.name
+        )
 
 
 def _target(body: RegistrationRequest) -> Submission:

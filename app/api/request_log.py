@@ -24,14 +24,17 @@ def _begin() -> None:
 
 
 def _end(response: Response) -> Response:
-    response.headers["X-Request-Id"] = g.request_id
+    known = g._get_current_object()  # once: each look through the proxy costs
+    response.headers["X-Request-Id"] = known.request_id
+    rule = request.url_rule
     logs.event(
         "api.request",
         method=request.method,
-        route=request.url_rule.rule if request.url_rule else None,
+        route=rule.rule if rule else None,
         status=response.status_code,
-        took_ms=round((time.perf_counter() - g.started) * 1000, 1),
-        request_id=g.request_id,
-        tenant=g.principal.tenant if "principal" in g else None,
+        took_ms=round((time.perf_counter() - known.started) * 1000, 1),
+        request_id=known.request_id,
+        trace_id=known.get("trace_id"),
+        tenant=known.principal.tenant if "principal" in known else None,
     )
     return response

@@ -26,6 +26,7 @@ class Server(BaseApplication):  # type: ignore[misc]
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._worker: Any = None
         self._probe_socket = probes.listen(settings.probe_bind)
         super().__init__()
 
@@ -35,7 +36,7 @@ class Server(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> Flask:
         self._runtime = Runtime(self._settings)
-        return create_app(self._runtime)
+        return create_app(self._runtime, self._stopping)
 
     def _options(self) -> dict[str, Any]:
         settings = self._settings
@@ -43,7 +44,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "bind": settings.api_bind,
             "workers": settings.api_workers,
             "worker_class": "gthread",
-            "threads": settings.api_threads,
+            "threads": settings.api_threads + settings.api_streams,
             "keepalive": int(KEEP_ALIVE.total_seconds()),
             "graceful_timeout": int(settings.attempt_deadline_s + GRACE.total_seconds()),
             "limit_request_line": 4094,
@@ -61,7 +62,11 @@ class Server(BaseApplication):  # type: ignore[misc]
         addresses = [str(listener) for listener in arbiter.LISTENERS]
         logs.event("api.listening", addresses=addresses, probes=probes.url_of(self._probe_socket))
 
-    def _answer_probes(self, _: Any) -> None:
+    def _stopping(self) -> bool:
+        return self._worker is not None and not self._worker.alive
+
+    def _answer_probes(self, worker: Any) -> None:
+        self._worker = worker
         probes.ProbeServer(self._probe_socket, self._runtime.redis.ping).start()
 
 

@@ -9,20 +9,29 @@ from statistics import median
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.text import Text
 
+from app.cli.options import as_json
+from app.cli.output import echo_json, echo_rich
+from app.cli.times import in_words
 from app.cph.client import Unanswered
 from app.domain.budget import Budget
 from app.domain.errors import OperatorError, Unavailable
 from app.domain.project_health import CHECK_CREDENTIALS, TRY_AT_ONCE, ProjectHealth
 from app.runtime import Runtime
 from app.settings import load
+from app.store.agenda import DELIVER, POLL, Agenda
+from app.store.memory import FULL
 
 OLDEST_REDIS = (6, 2)
+MIB = 1024 * 1024
 PINGS = 5
 SHORT_KEY = 16
 SLOW = timedelta(milliseconds=10)
+LATE = timedelta(seconds=10)
+# RQ's workers say so every 15 s, but not before they have finished what they have in hand.
+SILENT = timedelta(minutes=1)
+CROWDED = 0.6  # of maxmemory
 WRONG_CLOCK = timedelta(seconds=1)
 # The shape of an id, but not one that CPH gives out.
 NO_JOB = "0" * 32
@@ -45,13 +54,20 @@ class Finding:
 
 
 @click.command()
-def doctor() -> None:
-    """Checks settings, Redis, clock and CPH; says what to do. Ends with 1 if something must be done."""
-    console = Console(highlight=False, soft_wrap=True)
+@as_json
+def doctor(as_json: bool) -> None:
+    """Checks settings, Redis, clock, workers, backlog and CPH; says what to do.
+
+    Ends with 1 if something must be done; with 0 also if there are warnings. It needs the settings of the bridge, and
+    asks Redis and CPH itself.
+    """
     failed = False
     for finding in examine():
-        line = Text.assemble((f"{finding.level:<5}", STYLES[finding.level]), finding.what)
-        console.print(line.append(f": {finding.remedy}") if finding.remedy else line)
+        if as_json:
+            echo_json({"level": finding.level.lower(), "what": finding.what, "remedy": finding.remedy or None})
+        else:
+            line = Text.assemble((f"{finding.level:<5}", STYLES[finding.level]), finding.what)
+            echo_rich(line.append(f": {finding.remedy}") if finding.remedy else line)
         failed = failed or finding.level is Level.FAIL
     raise SystemExit(int(failed))
 
@@ -75,6 +91,8 @@ def examine() -> Iterator[Finding]:
         yield judge_answer_time(_answer_time(runtime))
         runtime.clock()
         yield judge_clock(runtime.clock.ahead)
+        yield from _work(runtime, POLL, runtime.polls_due)
+        yield from _work(runtime, DELIVER, runtime.deliveries_due)
     yield from _cph(runtime)
 
 
@@ -115,6 +133,37 @@ def judge_redis(info: dict[str, Any]) -> Iterator[Finding]:
         yield Finding(Level.OK, "Redis evicts nothing")
     else:
         yield Finding(Level.FAIL, f"Redis may evict what we keep ({policy})", "set maxmemory-policy noeviction")
+    yield judge_memory(info["used_memory"], info["maxmemory"])
+
+
+def judge_memory(used: int, limit: int) -> Finding:
+    """In bytes; a limit of 0 is none."""
+    if not limit:
+        remedy = "set maxmemory, so that the API refuses (503) before the system ends Redis"
+        return Finding(Level.WARN, f"Redis uses {used / MIB:.0f} MiB and may use all there is", remedy)
+    text = f"Redis uses {used / limit:.0%} of its {limit / MIB:.0f} MiB"
+    remedy = "raise maxmemory, or lower BRIDGE_RETENTION_S"
+    if used >= FULL * limit:
+        return Finding(Level.FAIL, f"{text}: the API takes nothing more", remedy)
+    return Finding(Level.WARN, text, remedy) if used >= CROWDED * limit else Finding(Level.OK, text)
+
+
+def _work(runtime: Runtime, kind: str, agenda: Agenda) -> Iterator[Finding]:
+    now = runtime.clock()
+    alive = [at for at in runtime.workers.heard_of(kind) if now - at < SILENT]
+    oldest = agenda.next_look()
+    yield judge_work(kind, len(alive), max(timedelta(), now - oldest) if oldest else timedelta())
+
+
+def judge_work(kind: str, alive: int, late: timedelta) -> Finding:
+    """late: how long what is due has waited."""
+    waits = f"; work has waited for {in_words(late)}" if late >= LATE else ""
+    if not alive:
+        level = Level.FAIL if waits else Level.WARN
+        return Finding(level, f"no {kind} worker is alive{waits}", f"start `cph-bridge worker {kind}`")
+    text = f"{alive} {kind} worker{'s' if alive > 1 else ''} alive{waits}"
+    remedy = f"start more of `cph-bridge worker {kind}`, or look into their logs"
+    return Finding(Level.WARN, text, remedy) if waits else Finding(Level.OK, f"{text}, nothing is late")
 
 
 def judge_answer_time(took: timedelta) -> Finding:

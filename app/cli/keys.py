@@ -7,14 +7,14 @@ from datetime import timedelta
 
 import click
 
-from app.domain.access import Scope
+from app.domain.access import TENANT_NAME, Scope
+from app.domain.times import rfc3339
 from app.runtime import Runtime
 from app.settings import KEY_BYTES, load
 
-# A tenant is part of names in Redis and of places of sealed values, so neither `:` nor `|`.
-TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 SCOPES = [scope.value for scope in Scope]
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+NAME_LENGTH = 100
 LIFE = re.compile(r"([1-9][0-9]{0,5})([smhd])")
 
 
@@ -29,9 +29,15 @@ class Life(click.ParamType[timedelta]):
 
 
 def _plain(_context: click.Context, _option: click.Parameter, tenant: str) -> str:
-    if not TENANT.fullmatch(tenant):
+    if not TENANT_NAME.fullmatch(tenant):
         raise click.BadParameter("1 to 64 letters, digits, dots, underscores and hyphens")
     return tenant
+
+
+def _one_line(_context: click.Context, _option: click.Parameter, name: str) -> str:
+    if len(name) > NAME_LENGTH or not name.isprintable():
+        raise click.BadParameter(f"at most {NAME_LENGTH} printable characters")
+    return name
 
 
 @click.group()
@@ -49,11 +55,12 @@ def keys() -> None:
     help="Default: all but admin.",
 )
 @click.option("--expires-in", "life", type=Life(), help="30d, 12h, 45m, 90s; never when left out.")
-def create(tenant: str, scopes: tuple[str, ...], life: timedelta | None) -> None:
+@click.option("--name", default="", callback=_one_line, help="What it is for.")
+def create(tenant: str, scopes: tuple[str, ...], life: timedelta | None, name: str) -> None:
     """Makes a key and prints it, this once."""
     runtime = Runtime(load())
     granted = frozenset(map(Scope, scopes)) or frozenset(Scope) - {Scope.ADMIN}
-    click.echo(runtime.api_keys.create(tenant, granted, runtime.clock(), life))
+    click.echo(runtime.api_keys.create(tenant, granted, runtime.clock(), life, name=name))
 
 
 @keys.command()
@@ -62,6 +69,34 @@ def revoke(id: str) -> None:
     """Ends a key at once. ID is the middle part of cphb_ID_…"""
     if not Runtime(load()).api_keys.revoke(id):
         raise click.ClickException("there is no such key")
+
+
+@keys.command("list")
+@click.option("--tenant", required=True, callback=_plain, help="Whose keys.")
+def show(tenant: str) -> None:
+    """Keys of a tenant, newest first: id, scopes, made, ends, last used, name."""
+    runtime = Runtime(load())
+    cursor, more = None, True
+    while more:
+        found, cursor = runtime.api_keys.page(tenant, limit=200, cursor=cursor)
+        for key in found:
+            moments = (key.created_at, key.expires_at, key.last_used_at)
+            words = (key.id, ",".join(sorted(key.scopes)), *(rfc3339(each) if each else "-" for each in moments))
+            click.echo("\t".join((*words, key.name or "-")))
+        more = cursor is not None
+
+
+@keys.command()
+@click.argument("id")
+@click.option("--overlap", type=Life(), default="1d", show_default=True, help="How long the earlier one is good.")
+def rotate(id: str, overlap: timedelta) -> None:
+    """Makes a key like that one, which ends after the overlap, and prints it, this once."""
+    runtime = Runtime(load())
+    owner = runtime.api_keys.owner(id)
+    key = owner and runtime.api_keys.rotate(owner, id, runtime.clock(), overlap)
+    if not key:
+        raise click.ClickException("there is no such key")
+    click.echo(key)
 
 
 @click.command()

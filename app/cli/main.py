@@ -1,17 +1,25 @@
 """`cph-bridge`: one command for all that runs."""
 
+import os
+import sys
 from importlib import import_module
 from typing import Any
 
 import click
 
 from app import VERSION
+from app.cli.exit_codes import INTERRUPTED, NOBODY_READS
 from app.domain.errors import OperatorError, Unavailable
 
 # Command → its module here.
 COMMANDS = {
     "api": "processes",
     "worker": "processes",
+    "watch": "watch",
+    "listen": "listen",
+    "registrations": "registrations",
+    "deliveries": "deliveries",
+    "destinations": "destinations",
     "keys": "keys",
     "secret-key": "keys",
     "reseal": "reseal",
@@ -49,6 +57,12 @@ class Commands(click.Group):
             raise Refused(str(error)) from error
         except Unavailable as error:
             raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt:
+            raise SystemExit(INTERRUPTED) from None
+        except BrokenPipeError:
+            # Whoever read has enough. What is still buffered must not fail once more when Python ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(NOBODY_READS) from None
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -6,6 +6,7 @@ BridgeError
 ├── OperatorError          an operator must act: settings, credentials, permissions
 │   └── Unrenderable         a template gives no message for an event
 └── Unavailable            nobody: it will heal, wait
+    └── NearlyFull           Redis has little memory left: nothing more is taken
 """
 
 
@@ -42,3 +43,7 @@ class Unrenderable(OperatorError):
 
 class Unavailable(BridgeError):
     """Something that we stand on is away for now; waiting heals it."""
+
+
+class NearlyFull(Unavailable):
+    """Redis has little memory left: what has been taken goes on, nothing more is."""

@@ -51,6 +51,7 @@ class Registration:
 
     request_id: CPH's request that the jobs belong to, if the caller named one; without any jobs beside it: all of them.
     ended: jobs whose end the caller has brought along. verify: the callback is tried at once.
+    callback_url, destination, secret: '' if nobody is called: its events are for the feed alone.
     secret: of chat formats the bot's own, '' if it has none. format, language, link: how people are told; see formats/.
     """
 
@@ -82,6 +83,8 @@ class Registration:
 
     def rotated(self, secret: str, now: datetime, overlap: timedelta) -> Self:
         """With this secret, and those that sign now for as long as the overlap, none for longer than it was told."""
+        if not self.destination:
+            raise InvalidField("/secret", "nothing is signed for a registration without callback_url")
         if secret in self.secrets_at(now):
             raise InvalidField("/secret", "signs already")
         until = now + overlap
@@ -104,6 +107,11 @@ class Registration:
         secrets = (self.secret, *(each.secret for each in self.earlier_secrets))
         tail = BEFORE_TAIL.sub("", self.callback_url)
         return (*(secret.removeprefix(PREFIX) for secret in secrets), *self.headers.values(), tail)
+
+    @property
+    def trace_id(self) -> str | None:
+        """Of W3C's trace context, if the caller gave one: it ties our logs to the caller's."""
+        return self.traceparent.split("-")[1] if self.traceparent else None
 
     @property
     def operation(self) -> str | None:

@@ -19,13 +19,17 @@ def render(event: Event) -> bytes:
 
     Compact and not escaped, so that receivers that re-serialise what they parsed still verify the signature.
     """
-    body = {
+    return to_json(body(event)).encode()
+
+
+def body(event: Event) -> dict[str, Any]:
+    """As a value."""
+    return {
         "id": event.id,
         "type": event.type,
         "timestamp": rfc3339(event.observed_at),
         "data": data(event),
     }
-    return to_json(body).encode()
 
 
 def data(event: Event) -> dict[str, Any]:

@@ -2,53 +2,170 @@
 
 import hmac
 import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 
 from app.domain.access import Principal, Scope
-from app.domain.times import to_ms
+from app.domain.times import from_ms, to_ms
 from app.store import keys
 from app.store.connection import Client
+from app.store.scripts import Call, Scripts
 
 PREFIX = "cphb"
 KEY_BYTES = 32
+BOOTSTRAP = "bootstrap"
+# A key that was seen is believed for so long: one that is revoked stays good no longer, in whatever process.
+BELIEVED_S = 2.0
+MOST_BELIEVED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """All of a key but the key."""
+
+    id: str
+    tenant: str
+    name: str
+    scopes: frozenset[Scope]
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
 
 
 class ApiKeys:
-    """bootstrap: a key given by the environment, admin of tenant `default`; it is kept nowhere."""
+    """bootstrap: a key given by the environment, admin of tenant `default`; it is kept nowhere. monotonic: seconds."""
 
-    def __init__(self, redis: Client, *, bootstrap: str | None = None) -> None:
-        self._redis = redis
+    def __init__(
+        self,
+        scripts: Scripts,
+        clock: Callable[[], datetime],
+        monotonic: Callable[[], float],
+        *,
+        bootstrap: str | None = None,
+    ) -> None:
+        self._scripts = scripts
+        self._redis: Client = scripts.redis
+        self._clock = clock
+        self._monotonic = monotonic
         self._bootstrap = _digest(bootstrap) if bootstrap else None
+        self._believed: dict[str, tuple[float, Principal]] = {}
 
-    def create(self, tenant: str, scopes: frozenset[Scope], now: datetime, life: timedelta | None = None) -> str:
+    def create(
+        self, tenant: str, scopes: frozenset[Scope], now: datetime, life: timedelta | None = None, *, name: str = ""
+    ) -> str:
         """The key, `cphb_<id>_<secret>`; it cannot be had again."""
-        id, secret = secrets.token_hex(6), secrets.token_urlsafe(KEY_BYTES)
-        key = f"{PREFIX}_{id}_{secret}"
-        fields = {"tenant": tenant, "scopes": " ".join(sorted(scopes)), "digest": _digest(key), "created": to_ms(now)}
-        pipeline = self._redis.pipeline(transaction=True)
-        pipeline.hset(keys.api_key(id), mapping=fields)
-        if life:
-            pipeline.expire(keys.api_key(id), life)
-        pipeline.execute()
+        id, key, made = _made()
+        expires = to_ms(now + life) if life else ""
+        fields = (tenant, " ".join(sorted(scopes)), made, to_ms(now), expires, name)
+        self._scripts.run(Call("create_key", (id, *fields, "", 0)))
         return key
 
-    def revoke(self, id: str) -> bool:
-        """False if there is no such key."""
-        return bool(self._redis.delete(keys.api_key(id)))
+    def rotate(self, tenant: str, id: str, now: datetime, overlap: timedelta) -> str | None:
+        """A key like it, with as long a life; it itself ends after the overlap. None if the tenant has none such."""
+        old = self.get(tenant, id)
+        if old is None:
+            return None
+        new, key, made = _made()
+        expires = to_ms(now + (old.expires_at - old.created_at)) if old.expires_at else ""
+        fields = (tenant, " ".join(sorted(old.scopes)), made, to_ms(now), expires, old.name)
+        ends = to_ms(now + overlap)
+        done = self._scripts.run(Call("create_key", (new, *fields, id, ends)))
+        self._believed.clear()
+        return key if done else None
+
+    def revoke(self, id: str, tenant: str | None = None) -> bool:
+        """False if there is no such key. tenant: whose it must be; None for anybody's."""
+        owner = self.owner(id)
+        if owner is None or tenant not in (None, owner):
+            return False
+        pipeline = self._redis.pipeline(transaction=True)
+        pipeline.delete(keys.api_key(id))
+        pipeline.zrem(keys.api_keys(owner), id)
+        self._believed.clear()
+        return bool(pipeline.execute()[0])
+
+    def owner(self, id: str) -> str | None:
+        """The tenant whose key it is."""
+        owner: str | None = self._redis.hget(keys.api_key(id), "tenant")
+        return owner
+
+    def get(self, tenant: str, id: str) -> ApiKey | None:
+        fields = self._redis.hgetall(keys.api_key(id))
+        return _key(id, fields) if fields.get("tenant") == tenant else None
+
+    def page(self, tenant: str, *, limit: int, cursor: str | None) -> tuple[list[ApiKey], str | None]:
+        """Newest first, and the cursor of the next page. A tenant has few keys: all of them are read."""
+        ids = self._redis.zrange(keys.api_keys(tenant), 0, -1)
+        pipeline = self._redis.pipeline(transaction=False)
+        for id in ids:
+            pipeline.hgetall(keys.api_key(id))
+        found = []
+        for id, fields in zip(ids, pipeline.execute(), strict=True):
+            if fields:
+                found.append(_key(id, fields))
+            else:
+                self._redis.zrem(keys.api_keys(tenant), id)
+        left = sorted((key for key in found if cursor is None or _place(key) < cursor), key=_place, reverse=True)
+        return left[:limit], _place(left[limit - 1]) if len(left) > limit else None
 
     def principal(self, key: str) -> Principal | None:
-        """Who shows this key; None if it is no key of ours, or has expired."""
+        """Who shows this key; None if it is no key of ours, or has expired, or was revoked some seconds ago."""
         digest = _digest(key)
         if self._bootstrap and hmac.compare_digest(self._bootstrap, digest):
-            return Principal("default", frozenset({Scope.ADMIN}))
+            return Principal("default", frozenset({Scope.ADMIN}), BOOTSTRAP)
+        until, believed = self._believed.get(digest, (0.0, None))
+        if believed and self._monotonic() < until:
+            return believed
+        return self._looked_up(key, digest)
+
+    def _looked_up(self, key: str, digest: str) -> Principal | None:
         prefix, _, rest = key.partition("_")
         id = rest.partition("_")[0]
         fields = self._redis.hgetall(keys.api_key(id)) if prefix == PREFIX else {}
         if not hmac.compare_digest(fields.get("digest", ""), digest):
+            self._believed.pop(digest, None)
             return None
-        return Principal(fields["tenant"], frozenset(Scope(scope) for scope in fields["scopes"].split()))
+        self._scripts.run(Call("use_key", (id, to_ms(self._clock()))))
+        found = Principal(fields["tenant"], _scopes(fields), id)
+        if len(self._believed) >= MOST_BELIEVED:
+            self._believed.clear()
+        self._believed[digest] = (self._monotonic() + BELIEVED_S, found)
+        return found
+
+
+def _made() -> tuple[str, str, str]:
+    """Id, key, digest."""
+    id = secrets.token_hex(6)
+    key = f"{PREFIX}_{id}_{secrets.token_urlsafe(KEY_BYTES)}"
+    return id, key, _digest(key)
+
+
+def key_id(key: str) -> str:
+    return key.split("_")[1]
 
 
 def _digest(key: str) -> str:
     return sha256(key.encode()).hexdigest()
+
+
+def _scopes(fields: dict[str, str]) -> frozenset[Scope]:
+    return frozenset(Scope(scope) for scope in fields["scopes"].split())
+
+
+def _place(key: ApiKey) -> str:
+    return f"{to_ms(key.created_at):013d}:{key.id}"
+
+
+def _key(id: str, fields: dict[str, str]) -> ApiKey:
+    expires, used = fields.get("expires"), fields.get("used")
+    return ApiKey(
+        id=id,
+        tenant=fields["tenant"],
+        name=fields.get("name", ""),
+        scopes=_scopes(fields),
+        created_at=from_ms(int(fields["created"])),
+        expires_at=from_ms(int(expires)) if expires else None,
+        last_used_at=from_ms(int(used)) if used else None,
+    )

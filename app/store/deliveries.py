@@ -93,7 +93,7 @@ class Deliveries:
             id=event_id(begun.claimed.id),
             registration_id=registration_id,
             project=registration.project,
-            about=_about(end, json.loads(snapshot)),
+            about=about(end, json.loads(snapshot)),
             observed_at=from_ms(int(observed)),
             metadata=registration.metadata,
         )
@@ -238,7 +238,7 @@ def _along(leader: Begun, answers: Sequence[Sequence[Any]]) -> tuple[Begun, ...]
     return tuple(_begun(replace(leader.claimed, id=id), leader.permit_until, answer) for id, *answer in answers)
 
 
-def _about(end: str, values: Any) -> Job | Group | DestinationChange | None:
+def about(end: str, values: Any) -> Job | Group | DestinationChange | None:
     """What was kept of it when it happened."""
     if end == TEST:
         return None

@@ -82,15 +82,15 @@ class Destinations:
         return to_json(told)
 
     def page(self, tenant: str, *, limit: int, cursor: str | None) -> tuple[list[Destination], str | None]:
-        """Last used first, and the cursor of the next page."""
-        entries = [
-            (f"{int(used):013d}:{address}", address, from_ms(int(used)))
-            for address, used in self._redis.zrevrange(keys.destinations(tenant), 0, -1, withscores=True)
-        ]
-        left = sorted((entry for entry in entries if cursor is None or entry[0] < cursor), reverse=True)
+        """By address, which does not change as they are used, and the cursor of the next page."""
+        used_at = {
+            address: from_ms(int(used))
+            for address, used in self._redis.zrange(keys.destinations(tenant), 0, -1, withscores=True)
+        }
+        left = sorted(address for address in used_at if cursor is None or address > cursor)
         shown = left[:limit]
-        found = self._load({lane_of(tenant, address): used_at for _, address, used_at in shown})
-        return found, shown[-1][0] if len(left) > limit else None
+        found = self._load({lane_of(tenant, address): used_at[address] for address in shown})
+        return found, shown[-1] if len(left) > limit else None
 
     def get(self, tenant: str, id: str) -> Destination | None:
         """None if the tenant has none of that id."""

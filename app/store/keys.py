@@ -60,7 +60,7 @@ def delivery(id: str) -> str:
     job's state, `finished`, `test`, or what befell a destination), about (JSON), observed, created, next (ms); state,
     attempts; of these, spent before the schedule began anew, and when it began (ms); refused since; doubts: how
     many attempts, of a chat message, may have arrived although nobody said so; death: why it is dead; again: when (ms)
-    the schedule begins anew."""
+    the schedule begins anew. Where nobody is called, only the event: registration, end, about, observed."""
     return f"cph:dlv:{id}"
 
 
@@ -83,6 +83,21 @@ def destinations(tenant: str) -> str:
     """Sorted set: destinations by the time (ms) of the last registration; without those unused for long, whose lanes go
     with them."""
     return f"cph:dests:{tenant}"
+
+
+def counts(tenant: str) -> str:
+    """Hash, for ever: registrations that are watching, deliveries that are pending."""
+    return f"cph:tenant:{tenant}"
+
+
+def taken(tenant: str, window: str) -> str:
+    """String, two minutes: how many requests were made in that minute, or may still be by those who have taken them."""
+    return f"cph:taken:{tenant}:{window}"
+
+
+def feed(tenant: str) -> str:
+    """Stream, until `retention` after the last of them: events as they came to be; d: the delivery, without `dlv_`."""
+    return f"cph:events:{tenant}"
 
 
 # Agendas: for ever; they shrink to nothing when nothing is due.
@@ -133,8 +148,14 @@ def handshake(tenant: str, digest: str) -> str:
 
 
 def api_key(id: str) -> str:
-    """Hash, until it expires: tenant, scopes, digest (SHA-256 of the key), created (ms)."""
+    """Hash, until it expires: tenant, scopes, digest (SHA-256 of the key), created, expires, used (ms; used: to the
+    minute), name."""
     return f"cph:key:{id}"
+
+
+def api_keys(tenant: str) -> str:
+    """Sorted set, all scores 0: ids of its keys."""
+    return f"cph:keys:{tenant}"
 
 
 def project(name: str) -> str:
@@ -156,3 +177,11 @@ def token(project: str) -> str:
 def lock(name: str) -> str:
     """String, seconds: who holds it."""
     return f"cph:lock:{name}"
+
+
+# RQ's own, which it reads and writes itself (workers/queues.py); looked at to tell who is alive.
+
+
+def rq_workers(kind: str) -> str:
+    """Set: keys of the workers of that kind."""
+    return f"rq:workers:cph-{kind}"

@@ -1,7 +1,7 @@
 """Registrations: taken, looked at, given another secret or URL, cancelled."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,6 +11,7 @@ from app.domain.errors import OperatorError
 from app.domain.event import EventType
 from app.domain.ids import created_ms, new_id
 from app.domain.job import Job, JobState
+from app.domain.quota import QuotaReached, Quotas
 from app.domain.registration import Notify, Progress, Registration, RegistrationState
 from app.domain.times import from_ms, to_ms
 from app.domain.verdict import Verdict
@@ -58,9 +59,14 @@ class Registrations:
         self._longest_life = LONGEST_WATCHED_AND_TRIED + retention
 
     def add(
-        self, registration: Registration, idempotency: Idempotency | None = None, *, rate: float | None = None
+        self,
+        registration: Registration,
+        idempotency: Idempotency | None = None,
+        *,
+        quotas: Quotas | None = None,
+        rate: float | None = None,
     ) -> Repeated | None:
-        """None if it was taken; once this returns it is in Redis, with its watches.
+        """None if it was taken; once this returns it is in Redis, with its watches. QuotaReached if it was not.
 
         rate: messages a second, one at a time, that its destination bears, if that is known.
         """
@@ -82,6 +88,7 @@ class Registrations:
                     registration.operation or "",
                     registration.request_id or "",
                     int(registration.verify),
+                    " ".join(map(str, quotas.of_registrations)) if quotas else "",
                     rate or "",
                     len(registration.job_ids),
                     *registration.job_ids,
@@ -89,6 +96,8 @@ class Registrations:
                 ),
             )
         )
+        if isinstance(earlier, list):
+            raise QuotaReached(earlier[0])
         if earlier == CREATED or idempotency is None:
             return None
         return self._answers.repeated(registration.tenant, idempotency, earlier)
@@ -101,16 +110,17 @@ class Registrations:
     ) -> tuple[list[Known], str | None]:
         """Newest first, and the cursor of the next page (an id: those after it were seen)."""
         found: list[Known] = []
-        for _ in range(SCAN_MOST // SCAN):
+        # Mostly all of them are wanted: then the first look is enough, and one more tells whether there is a next page.
+        for count in (limit + 1, *(SCAN for _ in range(SCAN_MOST // SCAN))):
             ids = self._redis.zrevrangebylex(
-                keys.registrations(tenant), f"({cursor}" if cursor else "+", "-", start=0, num=SCAN
+                keys.registrations(tenant), f"({cursor}" if cursor else "+", "-", start=0, num=count
             )
             for known in self._load(tenant, ids):
                 if wanted(known):
                     if len(found) == limit:
                         return found, found[-1][0].id
                     found.append(known)
-            if len(ids) < SCAN:
+            if len(ids) < count:
                 return found, None
             cursor = ids[-1]
         return found, cursor
@@ -145,6 +155,11 @@ class Registrations:
         """Until when an attempt that is under way may last; None if the tenant has no such registration."""
         until = self._scripts.run(Call("cancel", (id, tenant, self._keep_s)))
         return None if until < 0 else from_ms(until)
+
+    def watching(self, tenant: str, id: str) -> bool:
+        """False as well if the tenant has no such registration."""
+        owner, state = self._redis.hmget(keys.progress(id), "tenant", "state")
+        return owner == tenant and state is None
 
     def under_way(self, id: str, now: datetime) -> bool:
         """True while an attempt for it may be under way."""
@@ -201,26 +216,39 @@ class Registrations:
             pipeline.get(keys.registration(id))
             pipeline.hgetall(keys.progress(id))
         answers = pipeline.execute()
+        seen = self._seen(answers[1::2])
         for id, record, fields in zip(ids, answers[::2], answers[1::2], strict=True):
             if record is None or fields.get("tenant") != tenant:
                 self._redis.zrem(keys.registrations(tenant), id)
                 continue
-            jobs = self._job_states(fields)
+            jobs = _job_states(fields, seen)
             registration, opened = self._shown(id, record, project=fields["project"], lane=fields["lane"])
             brought = {job.job_id for job in registration.ended}
             watched = tuple(job_id for job_id in jobs if job_id not in brought)
             yield replace(registration, job_ids=watched), replace(_progress(fields, jobs), opened=opened)
 
-    def _job_states(self, fields: dict[str, str]) -> dict[str, JobState]:
-        """Its own end of each job, else what the watch says, else `pending`."""
-        jobs = {name.removeprefix(JOB): end for name, end in fields.items() if name.startswith(JOB)}
-        ends = {key: end for key, end in jobs.items() if job_id_of(key)}
-        running = [job for job, end in ends.items() if not end]
+    def _seen(self, registrations: Sequence[Mapping[str, str]]) -> dict[tuple[str, str], str | None]:
+        """What their watches say of the jobs that have not ended, by project and job."""
+        running = {
+            (fields["project"], job) for fields in registrations for job, end in _ends(fields).items() if not end
+        }
         pipeline = self._redis.pipeline(transaction=False)
-        for job in running:
-            pipeline.hget(keys.watch(fields["project"], job), "state")
-        seen = dict(zip(running, pipeline.execute(), strict=True)) if running else {}
-        return {job: JobState(end or seen[job] or JobState.PENDING) for job, end in ends.items()}
+        for project, job in running:
+            pipeline.hget(keys.watch(project, job), "state")
+        return dict(zip(running, pipeline.execute(), strict=True))
+
+
+def _ends(fields: Mapping[str, str]) -> dict[str, str]:
+    """Of each job that has an id; '' for one that has not ended."""
+    jobs = {name.removeprefix(JOB): end for name, end in fields.items() if name.startswith(JOB)}
+    return {key: end for key, end in jobs.items() if job_id_of(key)}
+
+
+def _job_states(fields: Mapping[str, str], seen: Mapping[tuple[str, str], str | None]) -> dict[str, JobState]:
+    """Its own end of each job, else what the watch says, else `pending`."""
+    return {
+        job: JobState(end or seen[fields["project"], job] or JobState.PENDING) for job, end in _ends(fields).items()
+    }
 
 
 def place(tenant: str, id: str) -> str:

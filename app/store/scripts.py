@@ -1,5 +1,6 @@
 """Runs the scripts in lua/: one a verb, many in one round trip."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,6 +13,7 @@ from redis.exceptions import NoScriptError
 from app.store.connection import Client, translated
 
 Argument = str | int | float
+TABLE = re.compile(r"^local (\w+) = \{\}$", re.MULTILINE)  # what a shared part brings
 MAJOR_WITH_FLAGS = 7  # Redis 7 brought `#!lua flags=…`; before it, a script over maxmemory is refused whatever it does
 
 
@@ -74,7 +76,7 @@ class Scripts:
 
     @cached_property
     def _sources(self) -> dict[str, str]:
-        """Each script as a function, behind what all share and before the loop that calls it."""
+        """Each script as a function, behind what it needs of what all share and before the loop that calls it."""
         folder = files("app.store") / "lua"
         parts = {part.name: part.read_text() for part in (folder / "shared").iterdir()}
         *before, after = (parts[name] for name in sorted(parts))
@@ -85,9 +87,20 @@ class Scripts:
                 text = file.read_text()
                 head = "#!lua flags=allow-oom\n" if flags and "-- flags: allow-oom\n" in text else ""
                 function = ["local function verb(ARGV)\n", text, "end\n"]
-                sources[file.name.removesuffix(".lua")] = "".join([head, *before, *function, after])
+                sources[file.name.removesuffix(".lua")] = "".join([head, *_needed(before, text), *function, after])
         return sources
 
     @cached_property
     def _digests(self) -> dict[str, str]:
         return {name: sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in self._sources.items()}
+
+
+def _needed(parts: Sequence[str], text: str) -> list[str]:
+    """Those that the text uses, or that one of them uses; a part uses those before it alone. Redis makes each function
+    of a script anew at each call: most scripts need few of them."""
+    needed: list[str] = []
+    for part in reversed(parts):
+        table = TABLE.search(part)
+        if not table or re.search(rf"\b{table[1]}\.", "".join([text, *needed])):
+            needed.insert(0, part)
+    return needed

@@ -52,13 +52,19 @@ class _PlainConnection(HTTPConnection):
             raise NewConnectionError(self, "") from error
         return sock
 
-    def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes, most: int) -> Answer:
-        """A request, and its answer with at most so many bytes of its body. Closed if another cannot follow."""
+    def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes, most: int | None) -> Answer:
+        """A request, and its answer with at most so many bytes of its body. Closed if another cannot follow.
+
+        most: None leaves the body unread; the connection then ends with the answer, and another cannot follow either.
+        """
         if self.is_closed:
             self.connect()
         with suppress(BrokenPipeError, ConnectionResetError):  # it may have answered before it read everything
             self._write(method, url, headers, body)
         answer: Answer = http.client.HTTPConnection.getresponse(self)  # type: ignore[assignment] # see response_class
+        if most is None:
+            answer.ends_with_it(self)
+            return answer
         answer.read_at_most(most)
         if answer.truncated:
             self.close()
@@ -103,8 +109,9 @@ class _Lean(HTTPConnectionPool):
 
     def urlopen(self, method: str, url: str, body: Any = None, headers: Any = None, **options: Any) -> Any:  # type: ignore[override]
         connection: Any = self._get_conn()
+        most = current.call.max_bytes
         try:
-            return connection.exchange(method, url, headers, body or b"", current.call.max_bytes)
+            return connection.exchange(method, url, headers, body or b"", most)
         except HTTPException as error:
             connection.close()
             raise ProtocolError from error
@@ -112,7 +119,7 @@ class _Lean(HTTPConnectionPool):
             connection.close()
             raise
         finally:
-            self._put_conn(connection)
+            self._put_conn(None if most is None else connection)
 
 
 class _PlainPool(_Lean):

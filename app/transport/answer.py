@@ -1,7 +1,7 @@
 """An answer, read as http.client reads it, but for its headers: http.client takes them for those of a mail."""
 
 import re
-from http.client import HTTPException, HTTPResponse, LineTooLong, UnknownProtocol
+from http.client import HTTPConnection, HTTPException, HTTPResponse, LineTooLong, UnknownProtocol
 
 MOST_HEADERS = 100
 LONGEST_LINE = 65_536
@@ -20,12 +20,21 @@ class Answer(HTTPResponse):
     length: int | None
     body = b""
     truncated = False
+    _connection: HTTPConnection | None = None
+
+    def ends_with_it(self, connection: HTTPConnection) -> None:
+        """It is read as it comes, and nobody else gets the connection."""
+        self._connection = connection
+
+    def end(self) -> None:
+        self.close()
+        if self._connection:
+            self._connection.close()
 
     def begin(self) -> None:
         version, status, reason = self._read_status()  # type: ignore[attr-defined] # all that is left of http.client's own
-        while (
-            status < OK and status != SWITCHING_PROTOCOLS
-        ):  # 100 Continue, 103 Early Hints: the answer comes after them
+        # 100 Continue, 103 Early Hints: the answer comes after them.
+        while status < OK and status != SWITCHING_PROTOCOLS:
             self._read_headers()
             version, status, reason = self._read_status()  # type: ignore[attr-defined]
         self.code = self.status = status

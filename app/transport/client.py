@@ -1,9 +1,12 @@
 """A lean `requests`: one adapter and no session, so no redirects, cookies, netrc or proxies."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from http.client import HTTPException
+from time import monotonic
 from typing import Any, cast
 
 from requests import PreparedRequest, RequestException
@@ -20,6 +23,8 @@ from app.transport.stopwatch import Stopwatch
 from app.transport.unreachable import Kind, Unreachable, explain, root_cause
 
 HEADERS_BYTES = 256 * 1024
+CHUNK_BYTES = 64 * 1024
+NO_END = 2**63
 UNTIMED: Any = Timeout()  # time is the socket's; without one, requests would make a new one for each call
 PUBLIC = TlsFiles()  # what the public authorities vouch for
 
@@ -32,6 +37,15 @@ class Reply:
     headers: Mapping[str, str]
     body: bytes
     truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """chunks: of the body, as they come. Unreachable when there is silence for too long, or the connection breaks."""
+
+    status: int
+    headers: Mapping[str, str]
+    chunks: Iterator[bytes]
 
 
 class Transport:
@@ -72,19 +86,36 @@ class Transport:
         call.fresh = True
         return self._exchange(request, call, deadline)
 
+    @contextmanager
+    def stream(
+        self, url: str, *, headers: Mapping[str, str], silence: timedelta, tls: TlsFiles = PUBLIC
+    ) -> Iterator[Opened]:
+        """A GET whose answer need not end; silence: the longest without a byte. Raises as `send` does."""
+        until = monotonic() + silence.total_seconds()
+        call = Call(until, NO_END, connect_anywhere, tls, fresh=True, max_bytes=None)
+        answer = self._answer(_prepared("GET", url, headers, None), call, silence)
+        try:
+            yield Opened(answer.status, answer.headers, _chunks(answer, call, silence))
+        finally:
+            answer.end()
+
     def close(self) -> None:
         self._adapter.close()
 
     def _exchange(self, request: PreparedRequest, call: Call, deadline: timedelta) -> Reply:
+        answer = self._answer(request, call, deadline)
+        return Reply(answer.status, answer.headers, answer.body, answer.truncated)
+
+    def _answer(self, request: PreparedRequest, call: Call, deadline: timedelta) -> Answer:
+        """With as much of its body as the call wants to be read at once."""
         current.call = call
         try:
-            answer = cast("Answer", self._adapter.send(request, timeout=UNTIMED).raw)
+            return cast("Answer", self._adapter.send(request, timeout=UNTIMED).raw)
         except InvalidURL:
             raise
         except (RequestException, HTTPError) as error:
             cause = root_cause(error)
             raise explain(cause, deadline) from cause
-        return Reply(answer.status, answer.headers, answer.body, answer.truncated)
 
 
 def _prepared(method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> PreparedRequest:
@@ -97,3 +128,17 @@ def _prepared(method: str, url: str, headers: Mapping[str, str], body: bytes | N
     request.headers = cast("CaseInsensitiveDict[str]", {**headers, **framing})
     request.body = body
     return request
+
+
+def _chunks(answer: Answer, call: Call, silence: timedelta) -> Iterator[bytes]:
+    try:
+        while True:
+            current.call = call  # the thread may have made others meanwhile
+            call.until = monotonic() + silence.total_seconds()
+            chunk = answer.read1(CHUNK_BYTES)
+            if not chunk:
+                return
+            yield chunk
+    except (OSError, HTTPException) as error:
+        cause = root_cause(error)
+        raise explain(cause, silence) from cause

@@ -45,7 +45,7 @@ class Call:
     fresh: bool = False  # kept-alive connections are not to be used
     connected: bool = False  # it has opened a connection, rather than used a kept-alive one
     received: int = 0
-    max_bytes: int = 64 * 1024  # of the body
+    max_bytes: int | None = 64 * 1024  # of the body; None if it is to be read as it comes
 
     @property
     def stale(self) -> bool:

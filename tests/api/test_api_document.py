@@ -1,13 +1,17 @@
-"""The OpenAPI document: valid, and true."""
+"""The OpenAPI document: valid, and true; and the page that shows it."""
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
-from tests.api.calling import Api
+from app.domain.event import EventType, OwnEventType
+from tests.api.calling import Api, problem
+
+OPEN = {"/healthz", "/readyz", "/openapi.json", "/docs"}
 
 
 @pytest.fixture
@@ -15,27 +19,49 @@ def document(api: Api) -> Any:
     return api.get("/openapi.json", key=None)
 
 
+def validator(document: Any, schema: Any) -> Draft202012Validator:
+    return Draft202012Validator({**schema, "components": document["components"]})
+
+
+def calls(document: Any) -> Iterator[tuple[str, str, Any]]:
+    for path, methods in document["paths"].items():
+        for method, call in methods.items():
+            yield path, method.upper(), call
+
+
 def test_the_document_is_valid_openapi_3_1(document: Any) -> None:
     assert document["openapi"].startswith("3.1.")
     validate(document)
 
 
-def test_the_document_names_every_call_under_v1_and_no_other(api: Api, document: Any) -> None:
+def test_the_document_names_every_call_and_no_other(api: Api, document: Any) -> None:
     served = {
-        (re.sub(r"<(\w+)>", r"{\1}", rule.rule), method)
+        (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method)
         for rule in api.app.url_map.iter_rules()
-        if rule.rule.startswith("/v1/")
-        for method in (rule.methods or set()) - {"HEAD"}
+        if rule.rule != "/docs/<name>"  # the files of that page
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
-    assert served == {(path, method.upper()) for path, calls in document["paths"].items() for method in calls}
+    assert served == {(path, method) for path, method, _ in calls(document)}
 
 
-def test_every_call_needs_a_key_and_may_end_in_a_problem(document: Any) -> None:
-    for calls in document["paths"].values():
-        for call in calls.values():
-            assert call["security"] == [{"ApiKey": []}]
-            assert "application/problem+json" in call["responses"]["default"]["content"]
-    assert document["components"]["securitySchemes"]["ApiKey"] == {"type": "http", "scheme": "bearer"}
+def test_every_call_under_v1_needs_a_key_and_says_how_it_may_end(document: Any) -> None:
+    for path, method, call in calls(document):
+        if path in OPEN:
+            assert call["security"] == []
+            continue
+        [[scope]] = [need["ApiKey"] for need in call["security"]]
+        assert scope in document["components"]["schemas"]["Scope"]["enum"], (path, method)
+        assert {"401", "403", "422", "429", "503", "default"} <= call["responses"].keys()
+        assert ("404" in call["responses"]) == ("{" in path)
+        assert ("415" in call["responses"]) == ("requestBody" in call)
+    for name, answer in document["components"]["responses"].items():
+        assert list(answer["content"]) == ["application/problem+json"], name
+
+
+def test_every_post_takes_an_idempotency_key(document: Any) -> None:
+    for path, method, call in calls(document):
+        names = {parameter["name"] for parameter in call.get("parameters", [])}
+        assert ("Idempotency-Key" in names) == (method == "POST"), (path, method)
 
 
 def test_headers_that_are_read_are_documented(document: Any) -> None:
@@ -46,19 +72,104 @@ def test_headers_that_are_read_are_documented(document: Any) -> None:
     }
 
 
+def test_examples_are_what_their_schemas_say(document: Any) -> None:
+    bodies = 0
+    for where in (document["paths"], document["webhooks"]):
+        for path, method, call in calls({"paths": where}):
+            for content in call.get("requestBody", {}).get("content", {}).values():
+                shown = [each["value"] for each in content.get("examples", {}).values()] or [content["example"]]
+                for example in shown:
+                    validator(document, content["schema"]).validate(example)
+                    bodies += 1
+                assert shown, (path, method)
+    assert bodies > 15
+    for answer in document["components"]["responses"].values():
+        [content] = answer["content"].values()
+        if "example" in content:
+            validator(document, content["schema"]).validate(content["example"])
+
+
+def test_examples_of_requests_are_taken(api: Api, document: Any) -> None:
+    shown = document["paths"]["/v1/registrations"]["post"]["requestBody"]["content"]["application/json"]["examples"]
+    for name, example in shown.items():
+        body = example["value"] | {"callback_url": "http://127.0.0.1:9/hooks/cph"}
+        assert api.call("POST", "/v1/registrations", json=body).status_code == 201, name
+
+
+def test_every_event_is_a_webhook_with_its_headers(document: Any) -> None:
+    assert document["webhooks"].keys() == {*EventType, *OwnEventType}
+    for name, webhook in document["webhooks"].items():
+        call = webhook["post"]
+        assert {"webhook-id", "webhook-timestamp", "webhook-signature", "Bridge-Attempt", "traceparent"} <= {
+            parameter["name"] for parameter in call["parameters"]
+        }
+        assert call["requestBody"]["content"]["application/json"]["example"]["type"] == name
+
+
+def test_events_as_they_are_sent_are_as_the_document_says(api: Api, document: Any) -> None:
+    refused = {"request_id": "r", "jobs": [{"phone_id": "p", "error_code": "CPS.0004"}]}
+    api.registered(job_id=None, submission=refused, notify="both", verify=True)
+    page = api.get("/v1/events")
+    assert {event["type"] for event in page["items"]} == {"job.failed", "group.finished", "callback.test"}
+    [content] = document["paths"]["/v1/events"]["get"]["responses"]["200"]["content"].values()
+    validator(document, content["schema"]).validate(page)
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status", "details"),
     [
         ("POST", "/v1/registrations", "201", {"json": {"job_id": "a", "callback_url": "http://127.0.0.1:9/"}}),
         ("GET", "/v1/registrations", "200", {}),
         ("GET", "/v1/deliveries", "200", {}),
-        ("POST", "/v1/registrations", "default", {"json": {}}),
+        ("GET", "/v1/destinations", "200", {}),
+        ("GET", "/v1/projects", "200", {}),
+        ("GET", "/v1/keys", "200", {}),
+        ("POST", "/v1/keys", "201", {"json": {}}),
+        ("POST", "/v1/registrations", "422", {"json": {}}),
     ],
 )
 def test_answers_are_what_the_document_says(
     api: Api, document: Any, method: str, path: str, status: str, details: Any
 ) -> None:
     api.registered()
-    [content] = document["paths"][path][method.lower()]["responses"][status]["content"].values()
-    schema = {**content["schema"], "components": document["components"]}
-    Draft202012Validator(schema).validate(api.call(method, path, **details).json)
+    answered = document["paths"][path][method.lower()]["responses"][status]
+    if "$ref" in answered:
+        answered = document["components"]["responses"][answered["$ref"].rpartition("/")[2]]
+    [content] = answered["content"].values()
+    answer = api.call(method, path, **details)
+    assert str(answer.status_code) == status
+    validator(document, content["schema"]).validate(answer.json)
+    for header, about in answered["headers"].items():
+        required = document["components"]["headers"][about["$ref"].rpartition("/")[2]]["required"]
+        assert header in answer.headers or not required
+
+
+# /docs
+
+
+def test_the_page_needs_nothing_from_elsewhere(api: Api) -> None:
+    page = api.call("GET", "/docs", key=None)
+    assert page.status_code == 200
+    assert page.mimetype == "text/html"
+    sources = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert sources
+    for source in sources:
+        answer = api.call("GET", f"/{source}", key=None)
+        assert answer.status_code == 200, source
+        assert answer.data
+
+
+def test_the_page_is_under_a_strict_policy(api: Api) -> None:
+    for path in ("/docs", "/docs/start.js", "/docs/swagger-ui-bundle.js"):
+        headers = api.call("GET", path, key=None).headers
+        policy = dict(part.split(" ", 1) for part in headers["Content-Security-Policy"].split("; "))
+        assert policy["default-src"] == "'none'"
+        assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+    page = api.call("GET", "/docs", key=None).text
+    assert not re.search(r"<script(?![^>]*\bsrc=)|\bstyle=|<style|\bon\w+=", page)
+
+
+@pytest.mark.parametrize("name", ["x", "start.js/", "..", "swagger.svg", "%2e%2e", "start.js%00"])
+def test_no_other_file_is_served(api: Api, name: str) -> None:
+    problem(api.call("GET", f"/docs/{name}", key=None), 404)

@@ -60,6 +60,7 @@ def test_each_request_has_a_line_in_the_log(api: Api, caplog: pytest.LogCaptureF
         "route": "/v1/registrations/<id>",
         "status": 404,
         "request_id": answer.headers["X-Request-Id"],
+        "trace_id": None,
         "tenant": "default",
     }
 

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -67,7 +68,7 @@ def test_the_command_serves_the_api_and_ends_cleanly(serve: Serve) -> None:
     shown = api.call("GET", taken.headers["Location"])
     assert shown.json()["id"] == taken.json()["id"]
     assert api.process.stop() == 0
-    assert {line["event"] for line in api.log} == {"api.listening", "api.request"}
+    assert {line["event"] for line in api.log} == {"api.listening", "api.request", "audit"}
 
 
 def test_probes_are_answered_while_slow_clients_hold_every_thread(serve: Serve) -> None:
@@ -93,6 +94,43 @@ def test_a_request_in_hand_is_answered_before_the_end(serve: Serve) -> None:
         client.sendall(body[-1:])
         assert client.makefile("rb").read().startswith(b"HTTP/1.1 201 ")
     assert api.process.stop() == 0
+
+
+def test_streams_end_with_the_process_and_hold_it_up_no_longer_than_a_moment(serve: Serve) -> None:
+    api = serve()
+    with requests.get(
+        f"{api.address}/v1/events/stream", headers={"Authorization": f"Bearer {KEY}"}, stream=True, timeout=20
+    ) as stream:
+        lines = stream.iter_lines()
+        assert next(lines).startswith(b"retry: ")
+        began = time.monotonic()
+        os.kill(api.process.pid, signal.SIGTERM)
+        assert [line for line in lines if line] == []
+    assert api.process.stop() == 0
+    assert time.monotonic() - began < 8
+
+
+def test_a_stream_goes_on_while_others_ask_and_sees_what_they_do(serve: Serve) -> None:
+    api = serve(BRIDGE_API_THREADS="1", BRIDGE_API_STREAMS="1")
+    refused = {"request_id": "r", "jobs": [{"phone_id": "p", "error_code": "CPS.0004"}]}
+    with requests.get(
+        f"{api.address}/v1/events/stream", headers={"Authorization": f"Bearer {KEY}"}, stream=True, timeout=20
+    ) as stream:
+        lines = stream.iter_lines()
+        assert next(lines).startswith(b"retry: ")
+        body = {"submission": refused, "callback_url": SMALLEST["callback_url"]}
+        assert api.call("POST", "/v1/registrations", json=body).status_code == 201
+        assert b"event: job.failed" in (next(lines) for _ in range(20))
+        assert api.call("GET", "/v1/events/stream").status_code == 503
+
+
+def test_a_wrong_file_of_tenants_is_told_at_the_start(environment: dict[str, str], tmp_path: Path) -> None:
+    file, log = tmp_path / "tenants.yaml", tmp_path / "stderr"
+    file.write_text("tenants: {a: {quotas: {requests: many}}}")
+    with start([CPH_BRIDGE, "api"], {**environment, "BRIDGE_TENANTS_FILE": str(file)}, log=log) as process:
+        wait_until(lambda: process.exit_code is not None, timeout=30, what="its end")
+        assert process.exit_code == 2
+    assert "tenants.a.quotas.requests" in log.read_text()
 
 
 def test_it_may_listen_on_a_unix_socket(serve: Serve, tmp_path: Path) -> None:

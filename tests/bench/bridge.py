@@ -89,7 +89,7 @@ class Bridge:
         now = self._runtime.clock()
         registration = Registration(
             id=new_id("reg", to_ms(now), secrets.randbits(RANDOM_BITS)),
-            tenant="bench",
+            tenant="default",  # that of the key in bench/api.py
             project=DEFAULT_PROJECT,
             job_ids=tuple(job_ids),
             callback_url=f"{destination}/hooks/cph",

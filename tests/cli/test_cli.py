@@ -1,9 +1,11 @@
 """The command line: keys, what becomes another program, how it says no."""
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -19,6 +21,21 @@ CPH_BRIDGE = Path(sys.executable).with_name("cph-bridge")
 
 def run(environment: dict[str, str], *arguments: str) -> Result:
     return CliRunner().invoke(main, arguments, env=environment)
+
+
+def test_the_readme_calls_commands_as_they_are() -> None:
+    text = (Path(__file__).parent.parent.parent / "README.md").read_text()
+    block = text.split("## A command line")[1].split("```sh\n")[1].split("```")[0]
+    block = block.replace("$SECRET", "whsec_" + "A" * 32)
+    calls = [shlex.split(line)[1:] for line in block.splitlines() if line.startswith("cph-bridge ")]
+    assert len(calls) >= 7
+    for call in calls:
+        command, context, rest = main, click.Context(main), call
+        while isinstance(command, click.Group):
+            name, *rest = rest
+            command = command.get_command(context, name)
+            assert command, name
+        command.make_context(name, rest)  # raises for what it would refuse
 
 
 def test_the_version_is_told() -> None:

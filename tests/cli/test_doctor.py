@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from app.cli.doctor import judge_answer_time, judge_clock, judge_project, judge_redis
+from app.cli.doctor import judge_answer_time, judge_clock, judge_project, judge_redis, judge_work
 from app.cli.main import main
 from app.devkit.processes import start
 from app.domain.project_health import ProjectHealth
@@ -20,7 +20,13 @@ from app.runtime import Runtime
 from app.store import keys
 from app.store.project_healths import note
 
-GOOD_REDIS = {"redis_version": "7.2.4", "aof_enabled": 1, "maxmemory_policy": "noeviction"}
+GOOD_REDIS = {
+    "redis_version": "7.2.4",
+    "aof_enabled": 1,
+    "maxmemory_policy": "noeviction",
+    "used_memory": 100,
+    "maxmemory": 1_000,
+}
 
 
 @pytest.fixture(scope="module")
@@ -108,11 +114,52 @@ def test_secrets_are_not_told(healthy: dict[str, str]) -> None:
         ({"redis_version": "6.0.16"}, "FAIL"),
         ({"aof_enabled": 0}, "warn"),
         ({"maxmemory_policy": "allkeys-lru"}, "FAIL"),
+        ({"used_memory": 599}, "ok"),
+        ({"used_memory": 600}, "warn"),
+        ({"used_memory": 800}, "FAIL"),
+        ({"maxmemory": 0}, "warn"),
     ],
 )
 def test_a_redis_that_would_lose_something_is_found(wrong: dict[str, Any], level: str) -> None:
     found = [finding.level for finding in judge_redis(GOOD_REDIS | wrong)]
     assert max(found, key=["ok", "warn", "FAIL"].index) == level
+
+
+@pytest.mark.parametrize(
+    ("alive", "late_s", "level", "text"),
+    [
+        (1, 0, "ok", "1 poll worker alive, nothing is late"),
+        (2, 9, "ok", "2 poll workers alive, nothing is late"),
+        (2, 90, "warn", "2 poll workers alive; work has waited for 1:30"),
+        (0, 0, "warn", "no poll worker is alive"),
+        (0, 90, "FAIL", "no poll worker is alive; work has waited for 1:30"),
+    ],
+)
+def test_work_that_waits_is_found_and_fails_if_nobody_is_there_for_it(
+    alive: int, late_s: int, level: str, text: str
+) -> None:
+    found = judge_work("poll", alive, timedelta(seconds=late_s))
+    assert (found.level, found.what) == (level, text)
+    assert (found.remedy == "") == (level == "ok")
+
+
+def test_a_backlog_that_nobody_works_off_fails(healthy: dict[str, str], runtime: Runtime) -> None:
+    late = to_ms(runtime.clock() - timedelta(minutes=1))
+    runtime.redis.zadd(keys.lanes("deliver"), {"t https://bot.example:443": late})
+    result = doctor(healthy)
+    assert result.exit_code == 1
+    assert re.search(
+        r"FAIL no deliver worker is alive; work has waited for 1:0\d: start `cph-bridge worker deliver`", result.output
+    )
+    assert "warn no poll worker is alive: start `cph-bridge worker poll`" in result.output
+
+
+def test_programs_get_a_line_of_json_for_each_finding(healthy: dict[str, str]) -> None:
+    result = CliRunner().invoke(main, ["doctor", "--json"], env=healthy)
+    found = [json.loads(line) for line in result.output.splitlines()]
+    assert {"level": "ok", "what": "settings can be read", "remedy": None} in found
+    assert {each["level"] for each in found} == {"ok", "warn"}
+    assert all(each["remedy"] for each in found if each["level"] == "warn")
 
 
 def test_a_slow_redis_and_a_wrong_clock_deserve_a_warning() -> None:

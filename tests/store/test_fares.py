@@ -113,7 +113,7 @@ def test_an_answer_during_the_pause_is_one_from_before(runtime: Runtime, fare, n
     assert fare(Sign(answered=True), at=now + 5 * SECOND) == "answers_again"
 
 
-def test_destinations_are_listed_by_their_last_registration_page_by_page(
+def test_destinations_are_listed_by_address_page_by_page_however_they_are_used(
     runtime: Runtime, registration, now: datetime
 ) -> None:
     for number in range(5):
@@ -125,7 +125,7 @@ def test_destinations_are_listed_by_their_last_registration_page_by_page(
         seen += [destination.address[8] for destination in found]
         if cursor is None:
             break
-    assert seen == ["1", "4", "3", "2", "0"]
+    assert seen == ["0", "1", "2", "3", "4"]
 
 
 def test_one_that_was_not_used_for_long_is_forgotten_with_its_lane_but_not_while_it_holds_something(

@@ -32,7 +32,10 @@ PROJECT = "default"
 REQUEST_OF: Mapping[str, str | None] = {"a": "r", "b": "r", "c": "s", "d": None}
 ENDS = (JobState.SUCCEEDED, JobState.FAILED)
 # What stays for ever: indexes, paces, what is known of a project. All of it is bounded, or forgets by itself.
-LASTING = ("cph:regs:", "cph:dlvs:", "cph:dests:", "cph:poll:lane:", "cph:deliver:lane:", "cph:wake:", "cph:project:")
+LASTING = (
+    *("cph:regs:", "cph:dlvs:", "cph:dests:", "cph:tenant:"),
+    *("cph:poll:lane:", "cph:deliver:lane:", "cph:wake:", "cph:project:"),
+)
 
 jobs = st.sampled_from(sorted(REQUEST_OF))
 requests = st.sampled_from(["r", "s"])
@@ -231,6 +234,8 @@ class Stored:
         self.deliveries = list(_under(hashes, "cph:dlv:").values())
         self.agenda = {id for key in (keys.due, keys.leased) for id in redis.zrange(key("poll", PROJECT), 0, -1)}
         self.deadlines = set(redis.zrange(keys.deadlines(), 0, -1))
+        self.counts = {what: int(count) for what, count in hashes.get(keys.counts("t"), {}).items()}
+        self.told = [keys.delivery("dlv_" + fields["d"]) for _, fields in redis.xrange(keys.feed("t"))]
 
 
 def _under(hashes: Mapping[str, dict[str, str]], prefix: str) -> dict[str, dict[str, str]]:
@@ -250,6 +255,11 @@ def check(stored: Stored) -> None:
     assert stored.agenda <= asked_for, "asked for, though nobody waits"
     for id, progress in stored.registrations.items():
         check_registration(stored, id, progress)
+    watching = sum("state" not in progress for progress in stored.registrations.values())
+    pending = sum(each["state"] == "pending" for each in stored.deliveries)
+    assert stored.counts.get("registrations", 0) == watching
+    assert stored.counts.get("deliveries", 0) == pending
+    assert sorted(stored.told) == sorted(key for key in stored.ttl if key.startswith("cph:dlv:"))
 
 
 def check_registration(stored: Stored, id: str, progress: dict[str, str]) -> None:

@@ -15,6 +15,7 @@ from app.domain.access import Scope
 from app.runtime import Runtime
 from app.settings import load
 from tests.receiver import Receiver
+from tests.whole.commands import Commands
 from workers.queues import enqueue_drain, queue
 
 QUICK = {
@@ -43,6 +44,11 @@ class Whole:
         self._runtime = Runtime(load({"BRIDGE_REDIS_URL": bridge.redis.url}))
         self.clock = self._runtime.clock
         self._workers: list[Process] = []
+
+    @property
+    def runtime(self) -> Runtime:
+        """On its Redis, with no settings but that."""
+        return self._runtime
 
     def start_worker(self, kind: str, **settings: str) -> Process:
         process = self.bridge.start_worker(kind, settings)
@@ -176,3 +182,9 @@ def workers(whole: Whole) -> Whole:
     whole.start_worker("poll")
     whole.start_worker("deliver")
     return whole
+
+
+@pytest.fixture
+def commands(whole: Whole) -> Commands:
+    """The command line, beside an API without workers."""
+    return Commands(whole)

@@ -5,6 +5,7 @@
 local id, progress, keep_s = ARGV[1], key.progress(ARGV[1]), ARGV[3]
 local own = redis.call('HMGET', progress, 'tenant', 'project', 'lane')
 if own[1] ~= ARGV[2] then return -1 end
+tenancy.watched(progress)
 redis.call('HSET', progress, 'state', 'cancelled')
 redis.call('ZREM', key.deadlines(), id)
 redis.call('DEL', key.ends(id))
@@ -15,6 +16,7 @@ local function stop(delivery)
     redis.call('HSET', key.delivery(delivery), 'state', 'cancelled', 'next', '')
     redis.call('HDEL', key.delivery(delivery), 'again')
     redis.call('HINCRBY', progress, 'pending', -1)
+    tenancy.count(ARGV[2], 'deliveries', -1)
     redis.call('EXPIRE', key.delivery(delivery), keep_s)
     redis.call('EXPIRE', key.attempts(delivery), keep_s)
     redis.call('ZREM', key.due('deliver', own[3]), delivery)

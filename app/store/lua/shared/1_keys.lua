@@ -11,6 +11,11 @@ function key.delivery(id) return 'cph:dlv:' .. id end
 function key.attempts(id) return 'cph:dlv:' .. id .. ':attempts' end
 function key.deliveries(tenant) return 'cph:dlvs:' .. tenant end
 function key.gone(tenant) return 'cph:gone:' .. tenant end
+function key.counts(tenant) return 'cph:tenant:' .. tenant end
+function key.taken(tenant, window) return 'cph:taken:' .. tenant .. ':' .. window end
+function key.api_key(id) return 'cph:key:' .. id end
+function key.api_keys(tenant) return 'cph:keys:' .. tenant end
+function key.feed(tenant) return 'cph:events:' .. tenant end
 function key.destinations(tenant) return 'cph:dests:' .. tenant end
 function key.lanes(agenda) return 'cph:' .. agenda .. ':lanes' end
 function key.due(agenda, lane) return 'cph:' .. agenda .. ':due:' .. lane end

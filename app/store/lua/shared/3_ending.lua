@@ -22,16 +22,23 @@ local LONGEST_LIFE_MS = 14 * 86400000
 -- What was used before this moment for the last time, nothing needs any more.
 function ending.forgotten(now, keep_s) return math.max(0, now - keep_s * 1000 - LONGEST_LIFE_MS) end
 
--- `job` is '' for the jobs of a registration together; the snapshot is JSON.
+-- `job` is '' for the jobs of a registration together; the snapshot is JSON. Where nobody is called, only the event
+-- is kept: without an owner it is in no log, and nothing can send it.
 function ending.create_delivery(id, registration, job, state, snapshot, observed, now, keep_s)
   local progress = key.progress(registration)
   local owner = redis.call('HMGET', progress, 'tenant', 'lane')
-  redis.call('HSET', key.delivery(id), 'registration', registration, 'tenant', owner[1], 'lane', owner[2],
-    'job_id', job, 'end', state, 'about', snapshot, 'observed', observed, 'created', now,
+  redis.call('HSET', key.delivery(id), 'registration', registration, 'end', state, 'about', snapshot, 'observed', observed)
+  tenancy.tell(owner[1], id, now, keep_s)
+  if tenancy.pulls(owner[2]) then
+    redis.call('EXPIRE', key.delivery(id), keep_s)
+    return
+  end
+  redis.call('HSET', key.delivery(id), 'tenant', owner[1], 'lane', owner[2], 'job_id', job, 'created', now,
     'state', 'pending', 'attempts', 0, 'next', now)
   redis.call('ZADD', key.deliveries(owner[1]), 0, string.format('%013d:%s', now, id))
   redis.call('ZREMRANGEBYLEX', key.deliveries(owner[1]), '-', string.format('(%013d', ending.forgotten(now, keep_s)))
   redis.call('HINCRBY', progress, 'pending', 1)
+  tenancy.count(owner[1], 'deliveries', 1)
   agenda.schedule('deliver', owner[2], id, now)
   agenda.wake('deliver')
 end
@@ -52,6 +59,7 @@ function ending.settle(id, registration, was, state, death, keep_s)
   if state == 'dead' then redis.call('HSET', key.delivery(id), 'death', death) end
   redis.call('HDEL', key.delivery(id), 'again')
   if was ~= 'cancelled' then redis.call('HINCRBY', progress, was, -1) end
+  if was == 'pending' then tenancy.owes(progress, -1) end
   redis.call('HINCRBY', progress, state, 1)
   redis.call('EXPIRE', key.delivery(id), keep_s)
   redis.call('EXPIRE', key.attempts(id), keep_s)
@@ -103,6 +111,7 @@ end
 function ending.release(registration, now, keep_s)
   local progress = key.progress(registration)
   if redis.call('HINCRBY', progress, 'open', -1) > 0 then return end
+  tenancy.watched(progress)
   redis.call('HSET', progress, 'state', 'finished')
   redis.call('ZREM', key.deadlines(), registration)
   if wants(redis.call('HGET', progress, 'events'), 'finished') then

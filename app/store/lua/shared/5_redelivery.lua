@@ -12,6 +12,7 @@ function redelivery.schedule(id, registration, lane, state, due)
   if state ~= 'pending' then
     redis.call('HINCRBY', progress, state, -1)
     redis.call('HINCRBY', progress, 'pending', 1)
+    tenancy.owes(progress, 1)
     for _, kept in ipairs({delivery, key.attempts(id), key.registration(registration), progress}) do
       redis.call('PERSIST', kept)
     end

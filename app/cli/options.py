@@ -1,0 +1,56 @@
+"""Options that commands which call the API share."""
+
+import os
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from app.cli.api_client import ApiClient
+from app.domain.errors import OperatorError
+from app.domain.grant import TlsFiles
+
+HERE = "http://127.0.0.1:8080"
+
+as_json = click.option("--json", "as_json", is_flag=True, help="JSON, a line each.")
+limit = click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="The most to show.")
+
+
+def calls_api(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a command its first argument, the API, and the options that say where it is."""
+
+    @click.option(
+        "--api", "url", envvar="BRIDGE_URL", show_envvar=True, default=HERE, show_default=True, help="Its URL."
+    )
+    @click.option(
+        "--key", envvar="BRIDGE_KEY", show_envvar=True, help="An API key. As an option, others on this machine see it."
+    )
+    @click.option("--key-file", envvar="BRIDGE_KEY_FILE", show_envvar=True, help="A file that holds it.")
+    @click.option(
+        "--ca-file", envvar="BRIDGE_CA_FILE", show_envvar=True, help="PEM file with the authority to trust for https."
+    )
+    @wraps(command)
+    def wrapped(url: str, key: str | None, key_file: str | None, ca_file: str | None, **more: Any) -> Any:
+        given = key or (_read(key_file) if key_file else "")
+        return command(ApiClient(url, given.strip(), TlsFiles(ca=_readable(ca_file) if ca_file else None)), **more)
+
+    return wrapped
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise OperatorError(f"the key file {path} cannot be read: {_reason(error)}") from None
+
+
+def _readable(path: str) -> str:
+    if not os.access(path, os.R_OK):
+        raise OperatorError(f"--ca-file: {path} cannot be read")
+    return path
+
+
+def _reason(error: Exception) -> str:
+    return error.strerror or "" if isinstance(error, OSError) else "it is not text"

@@ -1,0 +1,91 @@
+"""What commands print: JSON lines for programs, tables and fields for people; all of it by click.echo."""
+
+import io
+import json
+import os
+import select
+import sys
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from app.cli.exit_codes import NOBODY_READS
+
+NOT_KNOWN = "-"
+WIDE = 1_000  # in a pipe nothing is cut or wrapped
+
+Fields = Mapping[str, Any]
+
+
+def show_list(items: Iterable[Fields], columns: Sequence[str], *, as_json: bool) -> None:
+    if as_json:
+        for item in items:
+            echo_json(item)
+        return
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for item in items:
+        table.add_row(*(words(item[column]) for column in columns))
+    echo_rich(table)
+
+
+def show_one(item: Fields, *, as_json: bool, lists: Mapping[str, Sequence[str]] | None = None) -> None:
+    """lists: those of its fields that are tables, with their columns."""
+    if as_json:
+        echo_json(item)
+        return
+    tables = lists or {}
+    grid = Table.grid(padding=(0, 2))
+    for name, value in item.items():
+        if name not in tables:
+            grid.add_row(name, words(value))
+    echo_rich(grid)
+    for name, columns in tables.items():
+        click.echo(f"\n{name}")
+        show_list(item[name], columns, as_json=False)
+
+
+def echo_json(item: Fields) -> None:
+    click.echo(json.dumps(item, ensure_ascii=False, separators=(",", ":")))
+
+
+def echo_rich(renderable: Any) -> None:
+    """Colours only on a terminal, and not with NO_COLOR."""
+    terminal = sys.stdout.isatty()
+    console = Console(width=None if terminal else WIDE, highlight=False, markup=False)
+    with console.capture() as captured:
+        console.print(renderable, soft_wrap=isinstance(renderable, Text))
+    for line in captured.get().splitlines():
+        click.echo(line.rstrip(), color=True)
+
+
+def words(value: Any) -> str:
+    """One line, and nothing in it that a terminal obeys: names and errors come from others."""
+    if value is None or value in ("", [], {}):
+        return NOT_KNOWN
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        value = ", ".join(value)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def end_with_reader() -> None:
+    """Ends this process when nobody reads its output any more: else it would only notice when it has more to write."""
+    try:
+        output = sys.stdout.fileno()
+    except io.UnsupportedOperation:
+        return
+    threading.Thread(target=_wait_for_closing, args=[output], daemon=True).start()
+
+
+def _wait_for_closing(output: int) -> None:
+    poll = select.poll()
+    poll.register(output, 0)  # errors and hang-ups alone
+    poll.poll()
+    os._exit(NOBODY_READS)

@@ -1,0 +1,41 @@
+"""Server-sent events, read: chunks in, messages out. Source: WHATWG HTML, 9.2."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """id: where to go on behind it."""
+
+    id: str
+    event: str
+    data: bytes
+
+
+def messages(chunks: Iterable[bytes]) -> Iterator[Message]:
+    """Whole ones only: what a broken connection cut off is sent again."""
+    fields: dict[bytes, list[bytes]] = {}
+    for line in _lines(chunks):
+        if line:
+            name, _, value = line.partition(b":")
+            fields.setdefault(name, []).append(value.removeprefix(b" "))
+        else:
+            if b"data" in fields:
+                yield _message(fields)
+            fields = {}
+
+
+def _message(fields: dict[bytes, list[bytes]]) -> Message:
+    def last(name: bytes) -> str:
+        return fields.get(name, [b""])[-1].decode(errors="replace")
+
+    return Message(last(b"id"), last(b"event"), b"\n".join(fields[b"data"]))
+
+
+def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Without their ends: LF or CR LF."""
+    rest = b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from (line.removesuffix(b"\r") for line in lines)

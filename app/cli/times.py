@@ -1,0 +1,56 @@
+"""Durations and moments as people type them."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import click
+
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+DURATION = re.compile(r"([1-9][0-9]{0,5})([smhd])")
+
+
+def now() -> datetime:
+    """By this machine's clock: the bridge's own is with Redis, which is out of a client's reach."""
+    return datetime.now(UTC)  # noqa: TID251
+
+
+def parse_duration(text: str) -> timedelta | None:
+    match = DURATION.fullmatch(text)
+    return timedelta(**{UNITS[match[2]]: int(match[1])}) if match else None
+
+
+class Duration(click.ParamType[timedelta]):
+    name = "duration"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        duration = parse_duration(value)
+        if duration is None:
+            self.fail(f"{value} is not a duration such as 30d, 12h, 45m or 90s", param, ctx)
+        return duration
+
+
+class Moment(click.ParamType[datetime]):
+    """So long ago, or at that time; in UTC unless it says otherwise."""
+
+    name = "moment"
+
+    def convert(self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        ago = parse_duration(value)
+        if ago is not None:
+            return now() - ago
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value} is neither a moment such as 2026-04-26T07:00:00Z nor as long ago as 2h", param, ctx)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def in_words(duration: timedelta) -> str:
+    """`7s`, `1:02`, `26:00:05`"""
+    seconds = int(duration.total_seconds())
+    minutes, hours = seconds // 60, seconds // 3600
+    if hours:
+        return f"{hours}:{minutes % 60:02}:{seconds % 60:02}"
+    return f"{minutes}:{seconds % 60:02}" if minutes else f"{seconds}s"

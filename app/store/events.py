@@ -1,0 +1,82 @@
+"""The feed of a tenant: its events in the order in which they came to be, for those who pull."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from app.domain.event import Event
+from app.domain.ids import event_id
+from app.domain.times import from_ms
+from app.store import keys
+from app.store.connection import Client
+from app.store.deliveries import about
+
+BEGINNING = "0-0"
+FIELDS = ("registration", "end", "about", "observed")
+MILLISECOND = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """place: behind it the feed goes on."""
+
+    place: str
+    event: Event
+
+
+class Events:
+    """A place is the id of an entry in the tenant's stream."""
+
+    def __init__(self, redis: Client) -> None:
+        self._redis = redis
+
+    def after(self, tenant: str, place: str, limit: int) -> tuple[list[Told], str]:
+        """Oldest first, and the place to go on at; nothing that is kept is left out."""
+        while True:
+            entries = self._redis.xrange(keys.feed(tenant), min=f"({place}", count=limit)
+            if not entries:
+                return [], place
+            place = entries[-1][0]
+            if told := self._load(entries):
+                return told, place
+
+    def newest(self, tenant: str) -> str:
+        """The place behind all that there is."""
+        entries = self._redis.xrevrange(keys.feed(tenant), count=1)
+        return entries[0][0] if entries else BEGINNING
+
+    def wait(self, tenant: str, place: str, longest: timedelta) -> None:
+        """Until there is more behind the place, or the time is up: less than an answer of Redis may take."""
+        self._redis.xread({keys.feed(tenant): place}, count=1, block=max(1, longest // MILLISECOND))
+
+    def _load(self, entries: Sequence[tuple[str, dict[str, str]]]) -> list[Told]:
+        """Those that are still kept: a stream is cut a little late."""
+        ids = ["dlv_" + fields["d"] for _, fields in entries]
+        pipeline = self._redis.pipeline(transaction=False)
+        for id in ids:
+            pipeline.hmget(keys.delivery(id), FIELDS)
+        deliveries = pipeline.execute()
+        for registration, *_ in deliveries:
+            pipeline.get(keys.registration(registration or ""))
+            pipeline.hget(keys.progress(registration or ""), "project")
+        answers = pipeline.execute()
+        return [
+            Told(place, _event(id, delivery, record, project))
+            for (place, _), id, delivery, record, project in zip(
+                entries, ids, deliveries, answers[::2], answers[1::2], strict=True
+            )
+            if delivery[0] and record
+        ]
+
+
+def _event(id: str, delivery: Sequence[str], record: str, project: str | None) -> Event:
+    registration_id, end, snapshot, observed = delivery
+    return Event(
+        id=event_id(id),
+        registration_id=registration_id,
+        project=project,
+        about=about(end, json.loads(snapshot)),
+        observed_at=from_ms(int(observed)),
+        metadata=json.loads(record).get("metadata", {}),
+    )

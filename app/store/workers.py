@@ -1,0 +1,19 @@
+"""Workers, as far as RQ's registry tells."""
+
+from datetime import datetime
+
+from app.domain.times import parse_rfc3339
+from app.store import keys
+from app.store.connection import Client
+
+
+class Workers:
+    def __init__(self, redis: Client) -> None:
+        self._redis = redis
+
+    def heard_of(self, kind: str) -> list[datetime]:
+        """Of each worker that is known, when it said last that it is alive; the latest first."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for worker in self._redis.smembers(keys.rq_workers(kind)):
+            pipeline.hget(worker, "last_heartbeat")
+        return sorted(filter(None, map(parse_rfc3339, pipeline.execute())), reverse=True)

@@ -1,0 +1,95 @@
+"""The audit log: every change by API, whose key, from where, in one line that its content cannot forge."""
+
+from typing import Any
+
+import pytest
+
+from app.domain.access import Scope
+from app.runtime import Runtime
+from app.settings import load
+from tests.api.calling import Api
+
+REFUSED = {"request_id": "r", "jobs": [{"phone_id": "p", "error_code": "CPS.0004"}]}
+
+
+@pytest.fixture
+def audited(caplog: pytest.LogCaptureFixture) -> Any:
+    """The lines so far, without what differs from run to run."""
+    caplog.set_level("INFO", logger="bridge")
+
+    def lines() -> list[dict[str, Any]]:
+        return [vars(record)["fields"] for record in caplog.records if record.getMessage() == "audit"]
+
+    return lines
+
+
+def test_every_change_has_a_line(api: Api, audited: Any) -> None:
+    key = api.runtime.api_keys.create("acme", frozenset({Scope.ADMIN}), api.runtime.clock())
+    made = api.register(key=key, job_id=None, submission=REFUSED)
+    id = made.json["id"]
+    api.call("GET", f"/v1/registrations/{id}", key=key)
+    api.call("DELETE", f"/v1/registrations/{id}", key=key)
+    api.call("POST", "/v1/keys", json={}, key=key)
+    lines = audited()
+    assert [(line["method"], line["route"], line["status"]) for line in lines] == [
+        ("POST", "/v1/registrations", 201),
+        ("DELETE", "/v1/registrations/<id>", 204),
+        ("POST", "/v1/keys", 201),
+    ]
+    assert lines[0] == {
+        "tenant": "acme",
+        "key_id": key.split("_")[1],
+        "address": "127.0.0.1",
+        "method": "POST",
+        "route": "/v1/registrations",
+        "location": f"/v1/registrations/{id}",
+        "status": 201,
+        "request_id": made.headers["X-Request-Id"],
+    }
+    assert lines[1]["id"] == id
+
+
+def test_what_was_refused_has_a_line_too(api: Api, audited: Any) -> None:
+    reader = api.runtime.api_keys.create("acme", frozenset({Scope.REGISTRATIONS_READ}), api.runtime.clock())
+    api.register(key=reader)
+    api.register(job_id=5)
+    assert [(line["tenant"], line["key_id"], line["status"]) for line in audited()] == [
+        ("acme", reader.split("_")[1], 403),
+        ("default", "bootstrap", 422),
+    ]
+
+
+def test_what_a_caller_makes_up_does_not_get_in(api: Api, audited: Any) -> None:
+    forged = 'x","event":"audit","tenant":"root'
+    api.call("POST", f"/v1/deliveries/{forged}/redeliver", headers={"X-Request-Id": forged})
+    api.call("POST", f"/v1/{forged}")
+    api.register(metadata={"a": forged}, headers={"Idempotency-Key": forged})
+    assert len(audited()) == 3
+    assert "root" not in str(audited())
+
+
+@pytest.mark.parametrize(
+    ("proxies", "forwarded", "address"),
+    [
+        (0, "203.0.113.7", "127.0.0.1"),
+        (1, "203.0.113.7", "203.0.113.7"),
+        (1, "198.51.100.1, 203.0.113.7", "203.0.113.7"),
+        (2, "198.51.100.1, 203.0.113.7, 10.0.0.1", "203.0.113.7"),
+        (1, None, "127.0.0.1"),
+    ],
+)
+def test_the_address_is_the_one_that_the_own_proxies_saw(
+    environment: dict[str, str], audited: Any, proxies: int, forwarded: str | None, address: str
+) -> None:
+    api = Api(Runtime(load(environment | {"BRIDGE_API_PROXIES": str(proxies)})))
+    api.register(headers={"X-Forwarded-For": forwarded} if forwarded else None)
+    assert [line["address"] for line in audited()] == [address]
+    api.runtime.redis.close()
+
+
+def test_a_trace_is_named_where_its_request_is_logged(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="bridge")
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    api.register(headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-01"})
+    lines = [vars(record)["fields"] for record in caplog.records if record.getMessage() == "api.request"]
+    assert [line["trace_id"] for line in lines] == [trace]

@@ -1,0 +1,323 @@
+"""The feed: every event of a tenant in order, waited for, streamed."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from itertools import islice
+from typing import Any
+
+import pytest
+from werkzeug.test import TestResponse
+
+from app.api.events import streamed
+from app.api.factory import create_app
+from app.api.places import Places
+from app.devkit.processes import wait_until
+from app.domain.access import Scope
+from app.domain.job import Job, JobState
+from app.formats import standard
+from app.store import keys
+from app.store.agenda import Claimed
+from app.store.events import BEGINNING
+from tests.api.calling import KEY, Api, problem
+
+
+def end(api: Api, *job_ids: str) -> None:
+    """As if CPH had shown it."""
+    runtime = api.runtime
+    claimed: list[Claimed] = []
+    wait_until(lambda: claimed.extend(runtime.polls_due.claim_due(runtime.clock(), 100).items) or claimed, what="polls")
+    runtime.scripts.run_all(
+        runtime.watches.complete(item, Job(item.id, JobState.SUCCEEDED, status=2), runtime.clock())
+        for item in claimed
+        if item.id in job_ids
+    )
+
+
+def pages(api: Api, after: str = "", limit: int = 50) -> list[list[dict[str, Any]]]:
+    """Until there is nothing more."""
+    found = []
+    while True:
+        page = api.get(f"/v1/events?limit={limit}{after and '&after=' + after}")
+        after = page["next_cursor"]
+        if not page["items"]:
+            return found
+        found.append(page["items"])
+
+
+def told(api: Api, **details: Any) -> list[str]:
+    return [event["data"]["job"]["job_id"] for page in pages(api, **details) for event in page]
+
+
+def test_events_come_in_order_as_subscribers_get_them(api: Api) -> None:
+    registered = api.registered(job_id="one", metadata={"room": "ops"})
+    end(api, "one")
+    [[event]] = pages(api)
+    assert event == {
+        "id": event["id"],
+        "type": "job.succeeded",
+        "timestamp": event["timestamp"],
+        "data": {
+            "registration_id": registered["id"],
+            "project": "default",
+            "job": Job("one", JobState.SUCCEEDED, status=2).as_dict(),
+            "observed_at": event["timestamp"],
+            "metadata": {"room": "ops"},
+        },
+    }
+    [delivery] = api.get("/v1/deliveries")["items"]
+    assert event["id"] == delivery["event_id"]
+    [item] = api.runtime.deliveries_due.claim_due(api.runtime.clock(), 1).items
+    [begun] = api.runtime.deliveries.begin([item], item.lease_ends)
+    assert json.loads(standard.render(api.runtime.deliveries.open(begun)[1])) == event
+
+
+def test_pages_go_on_where_they_ended(api: Api) -> None:
+    jobs = [f"job-{number}" for number in range(5)]
+    for job in jobs:
+        api.registered(job_id=job)
+        end(api, job)
+    assert [[event["data"]["job"]["job_id"] for event in page] for page in pages(api, limit=2)] == [
+        jobs[:2],
+        jobs[2:4],
+        jobs[4:],
+    ]
+    cursor = api.get("/v1/events?limit=2")["next_cursor"]
+    assert told(api, after=cursor) == jobs[2:]
+
+
+def test_an_empty_answer_has_a_cursor_that_misses_nothing(api: Api) -> None:
+    first = api.get("/v1/events")
+    assert first["items"] == []
+    api.registered(job_id="one")
+    end(api, "one")
+    assert told(api, after=first["next_cursor"]) == ["one"]
+
+
+def test_latest_is_what_comes_from_now_on(api: Api) -> None:
+    for job in ("one", "two"):
+        api.registered(job_id=job)
+    end(api, "one")
+    latest = api.get("/v1/events?after=latest")
+    assert latest["items"] == []
+    end_late = api.registered(job_id="three")
+    end(api, "three")
+    assert told(api, after=latest["next_cursor"]) == ["three"]
+    assert end_late["state"] == "watching"
+
+
+def test_events_stay_when_their_registration_is_cancelled(api: Api) -> None:
+    registered = api.registered(job_id=None, job_ids=["one", "two"])
+    end(api, "one")
+    assert api.call("DELETE", f"/v1/registrations/{registered['id']}").status_code == 204
+    assert told(api) == ["one"]
+    assert api.get("/v1/deliveries")["items"][0]["state"] == "cancelled"
+
+
+def test_a_group_and_a_test_are_told_as_well(api: Api) -> None:
+    api.registered(job_id="one", notify="both", verify=True)
+    end(api, "one")
+    assert [event["type"] for page in pages(api) for event in page] == [
+        "callback.test",
+        "job.succeeded",
+        "group.finished",
+    ]
+
+
+def test_events_are_a_tenants_own(api: Api) -> None:
+    api.registered(job_id="one")
+    end(api, "one")
+    theirs = api.runtime.api_keys.create("acme", frozenset({Scope.REGISTRATIONS_READ}), api.runtime.clock())
+    assert api.get("/v1/events", key=theirs)["items"] == []
+
+
+def test_what_is_not_kept_any_more_is_left_out_and_passed(api: Api) -> None:
+    for job in ("one", "two"):
+        api.registered(job_id=job)
+    end(api, "one", "two")
+    [first, second] = api.get("/v1/deliveries")["items"]
+    api.runtime.redis.delete(keys.delivery(first["id"]))
+    assert told(api, limit=1) == [second["job_id"]]
+
+
+def test_the_feed_is_forgotten_with_the_rest(api: Api) -> None:
+    api.registered(job_id="one")
+    end(api, "one")
+    assert 0 < api.runtime.redis.ttl(keys.feed("default")) <= api.runtime.settings.retention_s
+
+
+def test_a_hundred_thousand_events_take_little_room(api: Api) -> None:
+    """The feed says which delivery it was, and nothing of it twice."""
+    redis = api.runtime.redis
+    pipeline = redis.pipeline(transaction=False)
+    for number in range(10_000):
+        pipeline.xadd(keys.feed("default"), {"d": f"{number:026d}"})
+    pipeline.execute()
+    assert redis.memory_usage(keys.feed("default"), samples=0) / 10_000 < 60
+
+
+@pytest.mark.parametrize("after", ["", "x", "1-1", "====", "bGF0ZXN0"])
+def test_a_cursor_of_another_kind_is_refused(api: Api, after: str) -> None:
+    for path in (f"/v1/events?after={after}", f"/v1/events/stream?after={after}"):
+        assert problem(api.call("GET", path), 422)["errors"][0]["pointer"] == "/query/after"
+    answer = api.call("GET", "/v1/events/stream", headers={"Last-Event-ID": after or "?"})
+    assert problem(answer, 422)["errors"][0]["pointer"] == "/headers/Last-Event-ID"
+
+
+# Waiting.
+
+
+def test_an_answer_is_held_until_there_is_an_event(api: Api) -> None:
+    api.registered(job_id="one")
+    answers: list[Any] = []
+    waiting = threading.Thread(target=lambda: answers.append(api.get("/v1/events?wait_s=30")))
+    began = time.monotonic()
+    waiting.start()
+    end(api, "one")
+    waiting.join()
+    assert time.monotonic() - began < 20
+    assert [event["type"] for event in answers[0]["items"]] == ["job.succeeded"]
+
+
+def test_an_answer_is_held_no_longer_than_was_asked(api: Api) -> None:
+    began = time.monotonic()
+    assert api.get("/v1/events?wait_s=1")["items"] == []
+    assert 1 <= time.monotonic() - began < 5
+
+
+def test_a_registration_is_held_until_it_is_finished(api: Api) -> None:
+    registered = api.registered(job_id="one")
+    path = f"/v1/registrations/{registered['id']}"
+    began = time.monotonic()
+    assert api.get(f"{path}?wait_s=1")["state"] == "watching"
+    assert time.monotonic() - began >= 1
+    answers: list[Any] = []
+    waiting = threading.Thread(target=lambda: answers.append(api.get(f"{path}?wait_s=60")))
+    waiting.start()
+    end(api, "one")
+    waiting.join(timeout=20)
+    assert answers[0]["state"] == "finished"
+    assert api.get(f"{path}?wait_s=60")["state"] == "finished"
+
+
+@pytest.mark.parametrize("path", ["/v1/events?", "/v1/registrations/reg_00000000000000000000000000?"])
+@pytest.mark.parametrize("wait", ["-1", "61", "x", "1.5", ""])
+def test_a_wait_is_bounded(api: Api, path: str, wait: str) -> None:
+    assert problem(api.call("GET", f"{path}wait_s={wait}"), 422)["errors"][0]["pointer"] == "/query/wait_s"
+
+
+def test_waiting_for_what_another_tenant_has_does_not_tell_that_it_is_there(api: Api) -> None:
+    registered = api.registered(job_id="one")
+    theirs = api.runtime.api_keys.create("acme", frozenset({Scope.REGISTRATIONS_READ}), api.runtime.clock())
+    began = time.monotonic()
+    problem(api.call("GET", f"/v1/registrations/{registered['id']}?wait_s=30", key=theirs), 404)
+    assert time.monotonic() - began < 5
+
+
+# The stream.
+
+
+@pytest.fixture
+def stream(api: Api) -> Iterator[Callable[..., TestResponse]]:
+    """Opens one, which ends with the test."""
+    opened = []
+
+    def open_one(query: str = "", **headers: str) -> TestResponse:
+        path = f"/v1/events/stream{query}"
+        sent = {"Authorization": f"Bearer {KEY}", **headers}
+        answer = api.app.test_client().get(path, headers=sent, buffered=False)
+        opened.append(answer)
+        return answer
+
+    yield open_one
+    for answer in opened:
+        answer.close()
+
+
+def messages(answer: TestResponse) -> Iterator[dict[str, str]]:
+    """Each message's fields; comments and the retry are passed over."""
+    for chunk in answer.response:
+        fields = dict(line.split(": ", 1) for line in chunk.decode().splitlines() if line and line[0] != ":")
+        if "data" in fields:
+            yield fields
+
+
+def test_a_stream_tells_what_was_and_what_comes(api: Api, stream: Callable[..., TestResponse]) -> None:
+    api.registered(job_id="one")
+    end(api, "one")
+    answer = stream()
+    assert answer.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+    assert answer.headers["X-Accel-Buffering"] == "no"
+    assert answer.headers["Cache-Control"] == "no-store"
+    following = messages(answer)
+    first = next(following)
+    assert first["event"] == "job.succeeded"
+    assert [json.loads(first["data"])] == api.get("/v1/events")["items"]
+    api.registered(job_id="two")
+    end(api, "two")
+    assert json.loads(next(following)["data"])["data"]["job"]["job_id"] == "two"
+
+
+def test_a_stream_goes_on_where_it_broke_off(api: Api, stream: Callable[..., TestResponse]) -> None:
+    for job in ("one", "two", "three"):
+        api.registered(job_id=job)
+        end(api, job)
+    [first] = islice(messages(stream()), 1)
+    rest = islice(messages(stream(**{"Last-Event-ID": first["id"]})), 2)
+    assert [json.loads(each["data"])["data"]["job"]["job_id"] for each in rest] == ["two", "three"]
+    assert told(api, after=first["id"]) == ["two", "three"]
+
+
+def test_a_stream_ends_with_its_key(api: Api, stream: Callable[..., TestResponse]) -> None:
+    key = api.runtime.api_keys.create("acme", frozenset({Scope.REGISTRATIONS_READ}), api.runtime.clock())
+    answer = stream(Authorization=f"Bearer {key}")
+    assert next(iter(answer.response)).startswith(b"retry: ")
+    api.runtime.api_keys.revoke(key.split("_")[1])
+    began = time.monotonic()
+    assert list(answer.response) == []
+    assert time.monotonic() - began < 5
+
+
+def test_a_quiet_stream_says_that_it_lives(api: Api) -> None:
+    places = Places(1, stopping=lambda: False)
+    often = timedelta(seconds=1)
+    chunks = streamed(api.runtime.events, places, "default", BEGINNING, still_good=lambda: True, heartbeat=often)
+    assert list(islice(chunks, 3)) == [b"retry: 2000\n\n", b": heartbeat\n\n", b": heartbeat\n\n"]
+
+
+def test_a_process_that_ends_holds_nobody(api: Api) -> None:
+    ending = create_app(api.runtime, stopping=lambda: True).test_client()
+    headers = {"Authorization": f"Bearer {KEY}"}
+    began = time.monotonic()
+    assert ending.get("/v1/events?wait_s=60", headers=headers).json["items"] == []
+    assert ending.get("/v1/events/stream", headers=headers).data == b"retry: 2000\n\n"
+    assert time.monotonic() - began < 5
+
+
+def test_there_are_only_so_many_places(api: Api, stream: Callable[..., TestResponse]) -> None:
+    """Of 16, one tenant gets 12; the others are for tenants that have none."""
+    held = [stream() for _ in range(12)]
+    for refused in (stream(), api.call("GET", "/v1/events?wait_s=30")):
+        problem(refused, 503)
+        assert int(refused.headers["Retry-After"]) > 0
+    assert api.get("/v1/events")["items"] == []
+    key = api.runtime.api_keys.create("acme", frozenset({Scope.REGISTRATIONS_READ}), api.runtime.clock())
+    assert stream(Authorization=f"Bearer {key}").status_code == 200
+    held[0].close()
+    assert stream().status_code == 503  # acme has one of theirs
+    held[1].close()
+    assert stream().status_code == 200
+
+
+def test_a_place_is_given_back_once() -> None:
+    places = Places(4, stopping=lambda: False)
+    first = places.take("a")
+    first()
+    first()
+    for _ in range(3):
+        places.take("a")
+    with pytest.raises(Exception, match="503"):
+        places.take("a")
+    places.take("b")

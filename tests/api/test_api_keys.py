@@ -1,0 +1,150 @@
+"""/v1/keys: made, listed, rotated, revoked; of one's own tenant."""
+
+from typing import Any
+
+import pytest
+
+from app.devkit.processes import wait_until
+from app.domain.access import Scope
+from app.domain.times import from_ms, rfc3339, to_ms
+from app.runtime import Runtime
+from app.store import keys
+from tests.api.calling import Api, problem
+
+USUAL = ["deliveries:write", "registrations:read", "registrations:write"]
+
+
+def made(api: Api, **fields: Any) -> Any:
+    answer = api.call("POST", "/v1/keys", json=fields)
+    assert answer.status_code == 201, answer.text
+    return answer.json
+
+
+def works(api: Api, key: str) -> bool:
+    return api.call("GET", "/v1/registrations", key=key).status_code == 200
+
+
+def test_a_key_is_made_and_shown_once(api: Api) -> None:
+    key = made(api, name="the bot's")
+    assert key["key"].startswith(f"cphb_{key['id']}_")
+    assert (key["name"], key["scopes"], key["expires_at"], key["last_used_at"]) == ("the bot's", USUAL, None, None)
+    assert api.get("/v1/keys")["items"] == [{name: value for name, value in key.items() if name != "key"}]
+    assert works(api, key["key"])
+    assert problem(api.call("GET", "/v1/keys", key=key["key"]), 403)["detail"].endswith("admin")
+
+
+def test_the_key_itself_is_kept_nowhere(api: Api) -> None:
+    secret = made(api, name="n")["key"].rpartition("_")[2]
+    redis = api.runtime.redis
+    kept = [redis.hgetall(name) if redis.type(name) == "hash" else name for name in redis.scan_iter()]
+    assert secret not in str(kept)
+
+
+def test_a_key_has_the_scopes_and_the_life_that_were_asked_for(api: Api) -> None:
+    key = made(api, scopes=["admin"], expires_in_s=60)
+    assert key["scopes"] == ["admin"]
+    assert key["expires_at"] == rfc3339(from_ms(int(api.runtime.redis.hget(keys.api_key(key["id"]), "expires"))))
+    assert 50 < api.runtime.redis.ttl(keys.api_key(key["id"])) <= 60
+    assert made(api, scopes=["registrations:read"])["scopes"] == ["registrations:read"]
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("scopes", [[], ["all"], "admin", None]),
+        ("expires_in_s", [0, -1, 1.5, "60", 10**10]),
+        ("name", ["a\nb", "x" * 101, 5, "\u009b"]),
+        ("tenant", ["acme"]),
+    ],
+)
+def test_a_wrong_field_is_pointed_at(api: Api, field: str, values: list[Any]) -> None:
+    for value in values:
+        errors = problem(api.call("POST", "/v1/keys", json={field: value}), 422)["errors"]
+        assert errors[0]["pointer"].startswith(f"/{field}"), value
+
+
+def test_a_key_is_made_once_for_an_idempotency_key(api: Api) -> None:
+    headers = {"Idempotency-Key": "one"}
+    first, again = (api.call("POST", "/v1/keys", json={}, headers=headers) for _ in range(2))
+    assert first.json == again.json
+    assert len(api.get("/v1/keys")["items"]) == 1
+
+
+def test_a_revoked_key_lets_nobody_in_within_seconds(api: Api, runtime: Runtime) -> None:
+    key = made(api)
+    other = Api(runtime)  # another process, which has believed in it
+    api.call("DELETE", f"/v1/keys/{key['id']}")
+    assert not works(api, key["key"])
+    assert api.get("/v1/keys")["items"] == []
+    again = made(api)
+    assert works(other, again["key"])
+    assert api.call("DELETE", f"/v1/keys/{again['id']}").status_code == 204
+    wait_until(lambda: not works(other, again["key"]), timeout=5, what="its end in the other process")
+
+
+def test_a_rotated_key_is_good_until_the_overlap_ends(api: Api) -> None:
+    old = made(api, name="n", scopes=["registrations:read"], expires_in_s=1_000)
+    answer = api.call("POST", f"/v1/keys/{old['id']}/rotate", json={"overlap_s": 60})
+    assert answer.status_code == 201
+    new = answer.json
+    assert new["id"] != old["id"]
+    assert (new["name"], new["scopes"]) == (old["name"], old["scopes"])
+    assert works(api, old["key"])
+    assert works(api, new["key"])
+    assert 50 < api.runtime.redis.ttl(keys.api_key(old["id"])) <= 60
+    assert 990 < api.runtime.redis.ttl(keys.api_key(new["id"])) <= 1_000
+    last = api.call("POST", f"/v1/keys/{new['id']}/rotate", json={"overlap_s": 0}).json
+    assert [works(api, key["key"]) for key in (new, last)] == [False, True]
+
+
+def test_a_rotation_gives_no_key_a_longer_life(api: Api) -> None:
+    old = made(api, expires_in_s=30)
+    api.call("POST", f"/v1/keys/{old['id']}/rotate", json={"overlap_s": 86_400})
+    assert api.runtime.redis.ttl(keys.api_key(old["id"])) <= 30
+
+
+def test_its_last_use_is_written_once_a_minute(api: Api) -> None:
+    key = made(api)
+    name = keys.api_key(key["id"])
+    assert works(api, key["key"])
+    used = api.runtime.redis.hget(name, "used")
+    assert api.get("/v1/keys")["items"][0]["last_used_at"] == rfc3339(from_ms(int(used)))
+    principal = api.runtime.api_keys.principal
+    for _ in range(3):
+        api.runtime.api_keys._believed.clear()
+        assert principal(key["key"])
+    assert api.runtime.redis.hget(name, "used") == used
+    earlier = to_ms(api.runtime.clock()) - 60_001
+    api.runtime.redis.hset(name, "used", earlier)
+    api.runtime.api_keys._believed.clear()
+    assert principal(key["key"])
+    assert int(api.runtime.redis.hget(name, "used")) > earlier
+
+
+def test_a_key_that_was_revoked_is_not_made_anew_by_its_use(api: Api) -> None:
+    key = made(api)
+    assert api.runtime.api_keys.principal(key["key"])
+    api.call("DELETE", f"/v1/keys/{key['id']}")
+    assert not works(api, key["key"])
+    assert not api.runtime.redis.exists(keys.api_key(key["id"]))
+
+
+def test_keys_are_a_tenants_own(api: Api) -> None:
+    key = made(api)
+    theirs = api.runtime.api_keys.create("acme", frozenset({Scope.ADMIN}), api.runtime.clock())
+    assert [each["id"] for each in api.get("/v1/keys", key=theirs)["items"]] == [theirs.split("_")[1]]
+    unknown = problem(api.call("DELETE", "/v1/keys/000000000000", key=theirs), 404)
+    for method, path in (("DELETE", ""), ("POST", "/rotate")):
+        answer = problem(api.call(method, f"/v1/keys/{key['id']}{path}", key=theirs, json={}), 404)
+        assert answer | {"request_id": ""} == unknown | {"request_id": ""}
+    assert works(api, key["key"])
+
+
+def test_pages_go_from_new_to_old(api: Api) -> None:
+    ids = {made(api)["id"] for _ in range(5)}
+    first = api.get("/v1/keys?limit=3")
+    second = api.get(f"/v1/keys?limit=3&cursor={first['next_cursor']}")
+    items = first["items"] + second["items"]
+    assert second["next_cursor"] is None
+    assert {each["id"] for each in items} == ids
+    assert [each["created_at"] for each in items] == sorted((each["created_at"] for each in items), reverse=True)

@@ -1,0 +1,183 @@
+"""Raw bytes at gunicorn: smuggling, slow clients, huge headers. It stays alive, and the probes answer."""
+
+import json
+import random
+import socket
+import string
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+import requests
+
+from app.devkit.processes import start, wait_until
+from tests.api.calling import KEY, SMALLEST
+from tests.api.test_api_served import CPH_BRIDGE, Served, address_of
+
+AUTHORIZED = f"Host: x\r\nAuthorization: Bearer {KEY}\r\n".encode()
+BODY = json.dumps(SMALLEST).encode()
+JSON = b"Content-Type: application/json\r\n"
+POST = b"POST /v1/registrations HTTP/1.1\r\n" + AUTHORIZED + JSON
+SMUGGLED = b"GET /v1/keys HTTP/1.1\r\n" + AUTHORIZED + b"\r\n"
+CHUNKED = b"".join((b"%x\r\n" % len(BODY), BODY, b"\r\n0\r\n\r\n"))
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory, redis_server) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("raw")
+    environment = {
+        "BRIDGE_REDIS_URL": redis_server.url,
+        "BRIDGE_API_BIND": "127.0.0.1:0",
+        "BRIDGE_PROBE_BIND": "127.0.0.1:0",
+        "BRIDGE_BOOTSTRAP_KEY": KEY,
+        "BRIDGE_CPH_PROJECT_ID": "p" * 32,
+        "BRIDGE_ALLOW_NETWORKS": "127.0.0.0/8",
+        "BRIDGE_API_WORKERS": "1",
+        "BRIDGE_API_THREADS": "2",
+        "BRIDGE_API_STREAMS": "2",
+    }
+    with start([CPH_BRIDGE, "api"], environment, log=folder / "log") as process:
+        yield Served(process, folder / "log")
+
+
+def send(api: Served, *parts: bytes, timeout: float = 10) -> bytes:
+    """All that comes back until the server closes, or nothing more comes."""
+    with socket.create_connection(address_of(api.address), timeout=timeout) as client:
+        answer = b""
+        try:
+            for part in parts:
+                client.sendall(part)
+            client.shutdown(socket.SHUT_WR)
+            while chunk := client.recv(65_536):
+                answer += chunk
+        except OSError:
+            pass
+        return answer
+
+
+def statuses(answer: bytes) -> list[int]:
+    return [int(part[:3]) for part in answer.split(b"HTTP/1.1 ")[1:]]
+
+
+def alive(api: Served) -> None:
+    assert api.process.exit_code is None
+    assert [api.probe(path) for path in ("/healthz", "/readyz")] == [200, 200]
+    assert api.call("GET", "/v1/projects").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + SMUGGLED,
+        POST + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n" + CHUNKED + SMUGGLED,
+        POST + b"Content-Length: 2\r\nContent-Length: 400\r\n\r\n{}" + SMUGGLED,
+        POST + b"Content-Length: 2, 2\r\n\r\n{}" + SMUGGLED,
+        POST + b"Content-Length: +2\r\n\r\n{}" + SMUGGLED,
+        POST + b"Content-Length: 0x2\r\n\r\n{}" + SMUGGLED,
+        POST + b"Content-Length: -1\r\n\r\n" + SMUGGLED,
+        POST + b"Content-Length : 2\r\n\r\n{}" + SMUGGLED,
+        POST + b"Transfer-Encoding: xchunked\r\n\r\n" + CHUNKED + SMUGGLED,
+        POST + b"Transfer-Encoding: chunked, identity\r\n\r\n" + CHUNKED + SMUGGLED,
+        POST + b"Transfer-Encoding : chunked\r\n\r\n" + CHUNKED + SMUGGLED,
+        POST + b"Transfer-Encoding: \x0bchunked\r\n\r\n" + CHUNKED + SMUGGLED,
+        POST + b"Transfer-Encoding: chunked\r\n\r\n" + b"zz\r\n" + SMUGGLED,
+        POST + b"Transfer-Encoding: chunked\r\n\r\n" + b"-1\r\n" + SMUGGLED,
+        b"POST /v1/registrations HTTP/1.1\nHost: x\n\n" + SMUGGLED,
+        b"GET /v1/projects HTTP/1.1\r\nHost: x\r\n folded: header\r\n\r\n" + SMUGGLED,
+        b"GET /v1/projects HTTP/1.1\r\nHost: x\r\nX\x00Y: z\r\n\r\n" + SMUGGLED,
+        b"GET /v1/projects HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n" + SMUGGLED,
+    ],
+)
+def test_no_request_hides_in_another(api: Served, request_bytes: bytes) -> None:
+    """At most one answer: what is behind what two programs could read in two ways is not read at all."""
+    answer = send(api, request_bytes)
+    assert len(statuses(answer)) <= 1
+    assert b'"last_used_at"' not in answer
+    assert not {status for status in statuses(answer) if status not in range(400, 500) and status != 501}
+    alive(api)
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500),
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"\r\n" * 2_000,
+        b"A" * 100_000,
+        b"GET /" + b"a" * 9_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /v1/projects HTTP/1.1\r\n" + b"".join(b"X-%d: y\r\n" % number for number in range(500)) + b"\r\n",
+        b"GET /v1/projects HTTP/1.1\r\nX: " + b"y" * 100_000 + b"\r\n\r\n",
+        b"GET /v1/projects HTTP/1.1\r\nCookie: " + b"a=b; " * 20_000 + b"\r\n\r\n",
+        b"GET http://evil.example/v1/projects HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /v1/\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"CONNECT evil.example:443 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /v1/projects HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n",
+        POST + b"Expect: 200-maybe\r\nContent-Length: 2\r\n\r\n{}",
+        b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n" + SMUGGLED,
+    ],
+)
+def test_what_is_no_request_of_ours_is_refused(api: Served, request_bytes: bytes) -> None:
+    assert not {
+        status for status in statuses(send(api, request_bytes)) if status not in range(400, 500) and status != 501
+    }
+    alive(api)
+
+
+def test_sizes_are_bounded_with_and_without_a_length(api: Served) -> None:
+    large = b'{"a":"' + b"x" * 400_000 + b'"}'
+    told = send(api, POST + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(large), large)
+    chunk = b"%x\r\n%s\r\n0\r\n\r\n" % (len(large), large)
+    untold = send(api, POST + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n", chunk)
+    # Whoever still sends when it is closed may not read the answer.
+    assert statuses(told) in ([413], [])
+    assert statuses(untold) in ([413], [])
+    small = send(api, POST + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n" + CHUNKED)
+    assert statuses(small) == [201]
+    alive(api)
+
+
+def test_clients_that_drip_cannot_keep_the_probes_from_answering(api: Served) -> None:
+    with ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection(address_of(api.address))) for _ in range(12)]
+        for client in clients:
+            client.sendall(POST + b"Content-Length: 100\r\n\r\n{")
+        for _ in range(3):
+            for client in clients:
+                client.sendall(b" ")
+            assert [api.probe(path) for path in ("/healthz", "/readyz")] == [200, 200]
+    wait_until(lambda: requests.get(f"{api.address}/healthz", timeout=10).ok, timeout=20, what="the API again")
+    alive(api)
+
+
+def test_noise_ends_nothing(api: Served) -> None:
+    """Good requests with bytes changed, doubled and left out, and noise alone."""
+    chance = random.Random(6)
+    good = POST + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY
+    until = time.monotonic() + 10
+    tried = 0
+    while tried < 400 and time.monotonic() < until:
+        tried += 1
+        for status in statuses(send(api, noisy(good, chance), timeout=2)):
+            assert status != 500
+    assert tried > 50
+    alive(api)
+    assert api.event("api.failed") is None
+
+
+def noisy(good: bytes, chance: random.Random) -> bytes:
+    noise = bytearray(good)
+    for _ in range(chance.randint(1, 6)):
+        place = chance.randrange(len(noise))
+        match chance.randrange(4):
+            case 0:
+                noise[place] = chance.randrange(256)
+            case 1:
+                del noise[place : place + chance.randint(1, 30)]
+            case 2:
+                noise[place:place] = noise[place : place + chance.randint(1, 60)]
+            case _:
+                noise[place:place] = chance.choice(string.printable).encode() * chance.choice((1, 1, 5_000))
+    return bytes(noise)

@@ -1,0 +1,51 @@
+"""The running service beside its own document, by a judge from outside: Schemathesis with all of its checks.
+
+By hand, thousands of cases more: `SCHEMATHESIS_EXAMPLES=200 ./dev test tests/api/test_api_schemathesis.py -m slow -s`.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import requests
+
+from app.devkit.bridge import Bridge
+from app.settings import variables
+
+CONFIG = Path(__file__).with_name("schemathesis.toml")
+COMMAND = Path(sys.executable).with_name("st")
+EXAMPLES = variables().get("SCHEMATHESIS_EXAMPLES", "5")
+SETTINGS = {
+    "BRIDGE_CPH_PROJECT_ID": "p" * 32,
+    "BRIDGE_API_WORKERS": "1",
+    "BRIDGE_QUOTA_REQUESTS": "0",
+    "BRIDGE_ATTEMPT_DEADLINE_S": "1",
+}
+
+
+@pytest.mark.slow
+def test_the_service_answers_as_its_document_says(tmp_path: Path) -> None:
+    with Bridge(tmp_path, SETTINGS) as bridge:
+        api = bridge.start_api()
+        order = [COMMAND, "--config-file", CONFIG, "run", f"{bridge.url}/openapi.json"]
+        key = ["--header", f"Authorization: Bearer {bridge.key}"]
+        bounds = ["--checks", "all", "--max-examples", EXAMPLES, "--request-timeout", "20", "--continue-on-failure"]
+        # A stream has no end to wait for: test_api_events.py has it.
+        judged = subprocess.run(
+            [*order, *key, *bounds, "--exclude-path", "/v1/events/stream", "--no-color", "--seed", "1"],
+            capture_output=True,
+            text=True,
+            timeout=1_500,
+            check=False,
+            cwd=tmp_path,
+        )
+        assert judged.returncode == 0, judged.stdout + judged.stderr
+        generated = re.search(r"([\d,]+) generated", judged.stdout)
+        assert generated
+        print(generated[0])
+        assert int(generated[1].replace(",", "")) > 500
+        assert api.exit_code is None
+        assert requests.get(f"{bridge.url}/healthz", timeout=10).status_code == 200
+        assert "api.failed" not in (tmp_path / "logs" / "api.log").read_text()

@@ -1,0 +1,79 @@
+"""Answers without an end."""
+
+from contextlib import closing
+from datetime import timedelta
+from threading import Event
+
+import pytest
+
+from app.transport.client import Transport
+from app.transport.unreachable import Kind, Unreachable
+
+HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+SHORT = timedelta(seconds=0.4)
+LONG = timedelta(seconds=8)
+
+
+@pytest.fixture
+def transport():
+    with closing(Transport()) as transport:
+        yield transport
+
+
+def test_chunks_come_as_they_are_sent_and_the_thread_may_call_others_between_them(transport, serve):
+    go_on = Event()
+
+    def script(peer):
+        if b"/stream" in peer.request():
+            peer.send(HEAD + b"3\r\none\r\n")
+            go_on.wait(8)
+            peer.send(b"3\r\ntwo\r\n0\r\n\r\n")
+        else:
+            peer.send(OK)
+
+    server = serve(script)
+    with transport.stream(f"{server.url}/stream", headers={}, silence=LONG) as opened:
+        assert opened.status == 200
+        assert next(opened.chunks) == b"one"
+        assert transport.send("POST", server.url, headers={}, body=b"x", deadline=SHORT).body == b"ok"
+        go_on.set()
+        assert list(opened.chunks) == [b"two"]
+
+
+def test_it_may_last_for_longer_than_silence_may(transport, serve):
+    def script(peer):
+        peer.request()
+        peer.send(HEAD)
+        peer.drip(b"1\r\nx\r\n", pause=0.1)
+
+    with transport.stream(serve(script).url, headers={}, silence=SHORT) as opened:
+        assert b"".join(next(opened.chunks) for _ in range(8)).startswith(b"xxxxxxxx")
+
+
+def test_silence_for_too_long_is_a_timeout(transport, serve):
+    def script(peer):
+        peer.request()
+        peer.send(HEAD + b"1\r\nx\r\n")
+        peer.hang()
+
+    with transport.stream(serve(script).url, headers={}, silence=SHORT) as opened:
+        assert next(opened.chunks) == b"x"
+        with pytest.raises(Unreachable, match=r"timed out after 0\.4 s"):
+            next(opened.chunks)
+
+
+def test_one_that_is_cut_says_so(transport, serve):
+    def script(peer):
+        peer.request()
+        peer.send(HEAD + b"5\r\nab")
+        peer.leave()
+
+    with transport.stream(serve(script).url, headers={}, silence=LONG) as opened, pytest.raises(Unreachable) as caught:
+        list(opened.chunks)
+    assert caught.value.kind in (Kind.CLOSED, Kind.PROTOCOL)
+
+
+def test_one_that_nobody_answers_is_unreachable(transport):
+    with pytest.raises(Unreachable), transport.stream("http://127.0.0.1:9/", headers={}, silence=LONG):
+        pass

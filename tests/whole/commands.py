@@ -1,0 +1,103 @@
+"""The command line on a whole bridge, as a person or a script runs it."""
+
+import os
+import subprocess
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from click.testing import CliRunner, Result
+
+from app.cli.main import main
+from app.devkit.processes import wait_until
+from app.domain.job import Job, JobState
+from app.store.agenda import Claimed
+from tests.tcp_proxy import TcpProxy
+from tests.terminal import CPH_BRIDGE, Terminal, terminal
+
+if TYPE_CHECKING:
+    from tests.whole.conftest import Whole
+
+# So that what commands run is counted, where coverage is measured.
+MEASURED = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}  # noqa: TID251
+
+
+class Commands:
+    """With URL and key of the bridge, unless told otherwise. env: more of an environment."""
+
+    def __init__(self, whole: "Whole") -> None:
+        self.whole = whole
+        self._env = {"BRIDGE_URL": whole.bridge.url, "BRIDGE_KEY": whole.bridge.key} | MEASURED
+        self._claimed: dict[str, Claimed] = {}
+
+    def run(self, *arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
+        """In a script: its output goes into pipes."""
+        return subprocess.run(
+            [CPH_BRIDGE, *arguments], env=self._env | env, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    def here(self, *arguments: str, **env: str) -> Result:
+        """In this process, which starts none: for the many ways of calling what `run` has shown once."""
+        return CliRunner().invoke(main, arguments, env=self._env | env)
+
+    def shell(self, line: str, **env: str) -> "subprocess.CompletedProcess[str]":
+        """A line of bash, in which `cph-bridge` is the command."""
+        defined = f'cph-bridge() {{ "{CPH_BRIDGE}" "$@"; }}; {line}'
+        return subprocess.run(
+            ["/bin/bash", "-c", defined],
+            env={"PATH": "/usr/bin:/bin"} | self._env | env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def start(self, *arguments: str, **env: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [CPH_BRIDGE, *arguments],
+            env=self._env | env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def terminal(self, *arguments: str, **env: str) -> AbstractContextManager[Terminal]:
+        return terminal(*arguments, env=self._env | env)
+
+    def proxy(self, url: str | None = None) -> TcpProxy:
+        """In front of the API, or of what is there."""
+        parts = urlsplit(url or self.whole.bridge.url)
+        assert parts.hostname
+        assert parts.port
+        return TcpProxy((parts.hostname, parts.port))
+
+    def end_jobs(self, *job_ids: str, state: JobState = JobState.SUCCEEDED, **about: Any) -> None:
+        """As if a poll worker had seen it, without waiting for one to start."""
+        runtime = self.whole.runtime
+
+        def all_claimed() -> bool:
+            batch = runtime.polls_due.claim_due(runtime.clock(), 100)
+            self._claimed |= {item.id: item for item in batch.items}
+            return self._claimed.keys() >= set(job_ids)
+
+        wait_until(all_claimed, what=f"{job_ids} on the agenda")
+        runtime.scripts.run_all(
+            runtime.watches.complete(self._claimed[id], Job(id, state, **about), runtime.clock()) for id in job_ids
+        )
+
+    def registered(self, count: int = 1) -> list[dict[str, Any]]:
+        """Once there are so many, newest first."""
+
+        def found() -> list[dict[str, Any]]:
+            items: list[dict[str, Any]] = self.whole.bridge.call("GET", "/v1/registrations")["items"]
+            return items if len(items) >= count else []
+
+        return wait_until(found, timeout=30, what=f"{count} registrations")
+
+    def events(self) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = self.whole.bridge.call("GET", "/v1/events?limit=200")["items"]
+        return items
+
+
+def job_ids(events: list[dict[str, Any]]) -> list[str]:
+    return [event["data"]["job"]["job_id"] for event in events]

@@ -1,0 +1,217 @@
+"""`cph-bridge registrations|deliveries|destinations|doctor`, in terminals and pipes, and what they say of errors."""
+
+import json
+import re
+
+import pytest
+
+from app.devkit.processes import wait_until
+from tests.scripted_server import serving
+from tests.whole.commands import Commands
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*forkpty:DeprecationWarning")
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-7]m")
+
+
+def lines(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def state_of_delivery(commands: Commands) -> str:
+    """Of the only one."""
+    [delivery] = commands.whole.bridge.call("GET", "/v1/deliveries")["items"]
+    return str(delivery["state"])
+
+
+def test_registrations_are_listed_shown_and_cancelled(commands: Commands) -> None:
+    made = [commands.whole.register(f"job-{number}") for number in range(3)]
+    ids = [each["id"] for each in reversed(made)]
+    assert [each["id"] for each in lines(commands.run("registrations", "list", "--json").stdout)] == ids
+    assert [
+        each["id"] for each in lines(commands.here("registrations", "list", "--json", "--limit", "2").stdout)
+    ] == ids[:2]
+    assert [
+        each["id"] for each in lines(commands.here("registrations", "list", "--json", "--job", "job-1").stdout)
+    ] == [ids[1]]
+    head, *rows = commands.here("registrations", "list").stdout.splitlines()
+    assert head.split()[:4] == ["id", "state", "project", "jobs"]
+    assert [row.split()[0] for row in rows] == ids
+    assert "1 pending" in rows[0]
+    cancelled = commands.run("registrations", "cancel", *ids[:2])
+    assert cancelled.stdout.splitlines() == [f"{id} is cancelled" for id in ids[:2]]
+    states = lines(commands.here("registrations", "list", "--json", "--state", "cancelled").stdout)
+    assert [each["id"] for each in states] == ids[:2]
+    assert lines(commands.here("registrations", "show", ids[0], "--json").stdout) == [
+        commands.whole.look({"id": ids[0]})
+    ]
+    shown = commands.here("registrations", "show", ids[0]).stdout
+    assert re.search(r"^state +cancelled$", shown, re.MULTILINE)
+    assert re.search(r"^job-2 +pending$", shown, re.MULTILINE)
+
+
+def test_what_is_dead_is_counted_and_sent_once_more(commands: Commands) -> None:
+    whole = commands.whole
+    whole.start_worker("deliver")
+    whole.receiver.statuses = [(404, {})] * 3
+    whole.register("one")
+    commands.end_jobs("one")
+    wait_until(
+        lambda: commands.here("deliveries", "list", "--state", "dead", "--json").stdout, timeout=30, what="a death"
+    )
+    [dead] = lines(commands.here("deliveries", "list", "--json").stdout)
+    assert (dead["state"], dead["job_id"]) == ("dead", "one")
+    shown = commands.run("deliveries", "show", dead["id"]).stdout
+    assert len(re.findall(r"^[123] .* refused +404", shown, re.MULTILINE)) == 3
+    redeliver = ("deliveries", "redeliver", "--since", "2h")
+    assert commands.here(*redeliver, "--dry-run").stdout == "1 would be sent once more\n"
+    assert commands.here(*redeliver, "--until", "1h", "--dry-run", "--json").stdout == '{"count":0}\n'
+    assert commands.here(*redeliver, "--destination", "https://elsewhere.example:443", "--dry-run").stdout.startswith(
+        "0 "
+    )
+    assert commands.run(*redeliver).stdout == "1 will be sent once more\n"
+    wait_until(lambda: state_of_delivery(commands) == "delivered", timeout=30, what="its arrival")
+    assert commands.here("deliveries", "redeliver", dead["id"]).stdout == f"{dead['id']} will be sent once more\n"
+    wait_until(lambda: len(whole.receiver.callbacks) == 5, timeout=30, what="once more")
+    assert len(whole.receiver.ids()) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("dlv_x", "--since", "2h"), ("dlv_x", "--dry-run"), ("--since", "yesterday")]
+)
+def test_what_to_send_once_more_must_be_said(commands: Commands, arguments: tuple[str, ...]) -> None:
+    assert commands.here("deliveries", "redeliver", *arguments).exit_code == 2
+
+
+def test_a_destination_is_paused_resumed_and_dropped_after_a_question(commands: Commands) -> None:
+    commands.whole.register("one")
+    commands.end_jobs("one")
+    [there] = lines(commands.here("destinations", "list", "--json").stdout)
+    assert "paused" in commands.run("destinations", "pause", there["id"]).stdout
+    assert state_of_delivery(commands) == "held"
+    with commands.terminal("destinations", "drop", there["id"]) as screen:
+        screen.wait_for("Go on? [y/N]: ")
+        screen.type("n")
+        assert screen.end()[0] == 1
+    with commands.terminal("destinations", "drop", there["id"]) as screen:
+        screen.wait_for("Go on? [y/N]: ")
+        screen.type("y")
+        screen.wait_for("1 are dead now")
+        assert screen.end()[0] == 0
+    assert lines(commands.here("destinations", "drop", there["id"], "--yes", "--json").stdout) == [{"dropped": 0}]
+    assert lines(commands.here("destinations", "resume", there["id"], "--json").stdout)[0]["state"] == "ok"
+    assert re.search(r"^state +ok$", commands.here("destinations", "show", there["id"]).stdout, re.MULTILINE)
+
+
+def test_whoever_has_read_enough_of_a_list_or_a_stream_may_close_the_pipe(commands: Commands) -> None:
+    commands.whole.register(job_ids=["one", "two"])
+    commands.end_jobs("one", "two")
+    for number in range(4):
+        # More than a pipe holds.
+        commands.whole.register(job_ids=[f"{number}-{job:032}" for job in range(1_000)])
+    piped = commands.shell(
+        "cph-bridge registrations list --json | head -c 9; status=${PIPESTATUS[0]}; echo; echo $status"
+    )
+    assert piped.stderr == ""
+    assert piped.stdout.splitlines()[1] == "141"
+    piped = commands.shell("cph-bridge listen --after oldest --json | head -n 1; echo ${PIPESTATUS[0]}")
+    assert piped.stderr == ""
+    assert piped.stdout.splitlines()[1] == "141"
+
+
+@pytest.mark.parametrize(("env", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
+def test_a_terminal_has_colours_unless_it_is_told_not_to(
+    commands: Commands, env: dict[str, str], coloured: bool
+) -> None:
+    with commands.terminal("doctor", BRIDGE_REDIS_URL="unix:///nowhere", **env) as screen:
+        code, shown = screen.end()
+    assert code == 1
+    assert "FAIL" in shown
+    assert bool(COLOUR.search(shown)) == coloured
+
+
+def test_doctor_counts_the_workers_that_rq_knows(commands: Commands) -> None:
+    settings = {"BRIDGE_REDIS_URL": commands.whole.bridge.redis.url}
+    worker = commands.whole.start_worker("deliver")
+
+    def found(words: str) -> bool:
+        return words in commands.here("doctor", **settings).stdout
+
+    wait_until(lambda: found("ok   1 deliver worker alive, nothing is late"), timeout=30, what="a worker")
+    assert found("warn no poll worker is alive: start `cph-bridge worker poll`")
+    worker.stop()
+    wait_until(lambda: found("warn no deliver worker is alive"), timeout=30, what="its end")
+
+
+KEY = "cphb_0123456789ab_canary-canary-canary"
+
+
+@pytest.mark.parametrize(
+    ("env", "words"),
+    [
+        ({"BRIDGE_KEY": KEY}, "does not take the key: an admin makes one with `cph-bridge keys create"),
+        ({"BRIDGE_KEY": ""}, "no API key was given: an admin makes one"),
+        ({"BRIDGE_KEY": KEY + "\nX: y"}, "has characters in it that no key has"),
+        (
+            {"BRIDGE_KEY": "", "BRIDGE_KEY_FILE": "/nowhere/key"},
+            "/nowhere/key cannot be read: No such file or directory",
+        ),
+        ({"BRIDGE_KEY": KEY, "BRIDGE_URL": "http://127.0.0.1:9"}, "the API at http://127.0.0.1:9 cannot be reached"),
+        ({"BRIDGE_KEY": KEY, "BRIDGE_URL": "bridge.example"}, "is not one such as https://bridge.example"),
+        ({"BRIDGE_KEY": KEY, "BRIDGE_URL": f"http://u:{KEY}@127.0.0.1:9"}, "has a user name or password in it"),
+        ({"BRIDGE_KEY": KEY, "BRIDGE_CA_FILE": "/nowhere/ca"}, "/nowhere/ca cannot be read"),
+    ],
+)
+def test_an_error_is_one_line_that_says_what_to_do_without_the_key(
+    commands: Commands, env: dict[str, str], words: str
+) -> None:
+    for arguments in (("registrations", "list"), ("listen",)):
+        refused = commands.here(*arguments, **env)
+        assert refused.exit_code in (1, 2)
+        assert refused.stdout == ""
+        assert refused.stderr.startswith("Error: ")
+        assert refused.stderr.count("\n") == 1
+        assert words in refused.stderr
+        assert "canary" not in refused.stderr
+
+
+def test_a_key_may_be_in_a_file(commands: Commands, tmp_path) -> None:
+    (tmp_path / "key").write_text(commands.whole.bridge.key + "\n")
+    assert commands.here("registrations", "list", BRIDGE_KEY="", BRIDGE_KEY_FILE=str(tmp_path / "key")).exit_code == 0
+
+
+def test_what_is_not_there_is_named(commands: Commands) -> None:
+    refused = commands.here("registrations", "show", "reg_" + "0" * 26)
+    assert refused.exit_code == 2
+    assert refused.stderr == f"Error: registrations/reg_{'0' * 26} is not there, or not this key's to see\n"
+
+
+def test_a_server_that_is_no_bridge_is_told_from_one_and_cannot_draw_on_the_terminal(commands: Commands) -> None:
+    def answer(status: str, body: bytes):
+        def script(peer):
+            head = peer.request()
+            said = body.replace(b"KEY", re.search(rb"Bearer (\S+)", head)[1])
+            peer.send(b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n%s" % (status.encode(), len(said), said))
+
+        return script
+
+    with serving() as start:
+        cases = [
+            ("200 OK", b"<html>", "does not answer as the bridge's API does"),
+            ("404 Not Found", b"<html>", "answers HTTP 404, and not as the bridge does"),
+            ("403 Forbidden", b'{"detail": "scope \\u001b[2J KEY"}', "scope  [2J … (the key lacks a scope"),
+            ("500 Oops", b'{"detail": "A mistake."}', "failed: A mistake. Its log has more under request_id -"),
+            ("503 Later", b'{"detail": "full", "hint": "wait"}', "asks to wait: full (wait)"),
+        ]
+        for status, body, words in cases:
+            url = start(answer(status, body)).url
+            refused = commands.here("registrations", "list", BRIDGE_URL=url)
+            assert words in refused.stderr
+            assert refused.stderr.count("\n") == 1
+            assert "\x1b" not in refused.stderr
+            assert commands.whole.bridge.key not in refused.stderr
+
+
+def test_a_shell_completes_commands(commands: Commands) -> None:
+    asked = {"_CPH_BRIDGE_COMPLETE": "bash_complete", "COMP_WORDS": "cph-bridge de", "COMP_CWORD": "1"}
+    assert commands.run(**asked).stdout.split() == ["plain,deliveries", "plain,destinations"]

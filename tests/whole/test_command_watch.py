@@ -1,0 +1,140 @@
+"""`cph-bridge watch` in terminals, in scripts, and past what goes wrong."""
+
+import json
+import os
+import signal
+
+import pytest
+
+from app.domain.job import JobState
+from tests.whole.commands import Commands
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*forkpty:DeprecationWarning")
+
+
+def test_jobs_of_real_workers_are_shown_until_their_end(commands: Commands) -> None:
+    whole = commands.whole
+    whole.start_worker("poll")
+    whole.standin.call("POST", "/_standin/jobs", [{"request_id": "request-1", "duration_s": 0}] * 2)
+    of_request = commands.start("watch", "--request", "request-1")
+    good, bad = (
+        whole.job(duration_s=2),
+        whole.job(duration_s=2, outcome="failed", error_code="CPS.0005", error_msg="no 手机"),
+    )
+    with commands.terminal("watch", good, bad) as screen:
+        screen.wait_for("0 of 2 ended: 2 pending")
+        code, shown = screen.end()
+    assert code == 1
+    assert "CPS.0005: no 手机" in shown
+    assert "2 of 2 ended: 1 failed, 1 succeeded" in shown
+    lost = commands.run("watch", "nobody-knows-me", good, "--json")
+    *jobs, result = map(json.loads, lost.stdout.splitlines())
+    assert (lost.returncode, lost.stderr) == (1, "")
+    assert [(job["job_id"], job["state"]) for job in jobs[-1:]] == [("nobody-knows-me", "lost")]
+    assert result["jobs"] == {"lost": 1, "succeeded": 1}
+    out, errors = of_request.communicate(timeout=30)
+    assert (of_request.returncode, errors) == (0, "")
+    assert out.splitlines()[-1] == "2 of 2 ended: 2 succeeded"
+
+
+def test_a_script_gets_a_line_for_each_change_and_zero_when_all_succeeded(commands: Commands) -> None:
+    command = commands.start("watch", "one", "two", "one")
+    commands.registered()
+    commands.end_jobs("one", "two", phone_id="phone-1")
+    out, errors = command.communicate(timeout=30)
+    assert (command.returncode, errors) == (0, "")
+    lines = [line.split("  ") for line in out.splitlines()]
+    assert [line[:2] for line in lines[:2]] == [["one", "pending"], ["two", "pending"]]
+    assert sorted((line[0], line[1], line[3]) for line in lines[2:-1]) == [
+        ("one", "succeeded", "phone-1"),
+        ("two", "succeeded", "phone-1"),
+    ]
+    assert lines[-1] == ["2 of 2 ended: 2 succeeded"]
+
+
+def test_ctrl_c_cancels_and_says_how_to_go_on(commands: Commands) -> None:
+    with commands.terminal("watch", "one", "two") as screen:
+        screen.wait_for("0 of 2 ended")
+        screen.press_ctrl_c()
+        code, shown = screen.end()
+    assert code == 130
+    [made] = commands.registered()
+    assert made["state"] == "cancelled"
+    assert f"interrupted; {made['id']} is cancelled. To go on: cph-bridge watch one two" in shown
+    assert "Traceback" not in shown
+
+
+def test_what_is_kept_can_be_watched_further(commands: Commands) -> None:
+    with commands.terminal("watch", "one", "--keep") as screen:
+        screen.wait_for("0 of 1 ended")
+        screen.press_ctrl_c()
+        told = screen.wait_for("\n")
+        while "To go on: " not in told:
+            told += screen.wait_for("\n")
+        assert screen.end()[0] == 130
+    line = told.split("To go on: ")[1].strip()
+    [made] = commands.registered()
+    assert made["state"] == "watching"
+    assert line == f"cph-bridge watch --registration {made['id']}"
+    commands.end_jobs("one")
+    again = commands.shell(line)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert again.stdout.splitlines()[-1] == "1 of 1 ended: 1 succeeded"
+
+
+def test_a_time_out_is_124_and_cancels(commands: Commands) -> None:
+    done = commands.run("watch", "one", "--timeout", "1s")
+    assert done.returncode == 124
+    assert "timed out; " in done.stderr
+    assert commands.registered()[0]["state"] == "cancelled"
+
+
+def test_a_job_runner_that_gives_up_leaves_nothing_behind(commands: Commands) -> None:
+    command = commands.start("watch", "one")
+    commands.registered()
+    assert command.stdout
+    command.stdout.readline()
+    os.kill(command.pid, signal.SIGTERM)
+    assert command.communicate(timeout=30)[1].startswith("interrupted; ")
+    assert command.returncode == 130
+    assert commands.registered()[0]["state"] == "cancelled"
+
+
+def test_a_registration_that_another_cancels_ends_the_watch(commands: Commands) -> None:
+    command = commands.start("watch", "one")
+    [made] = commands.registered()
+    assert commands.run("registrations", "cancel", made["id"]).stdout == f"{made['id']} is cancelled\n"
+    assert "was cancelled" in command.communicate(timeout=30)[1]
+    assert command.returncode == 1
+
+
+def test_an_api_that_is_away_for_a_while_is_waited_for(commands: Commands) -> None:
+    with (
+        commands.proxy() as proxy,
+        commands.terminal("watch", "one", BRIDGE_URL=f"http://127.0.0.1:{proxy.port}") as screen,
+    ):
+        screen.wait_for("0 of 1 ended")
+        proxy.mood = "refusing"
+        screen.wait_for("cannot be reached")
+        commands.end_jobs("one", state=JobState.FAILED, error_msg="no such phone")
+        proxy.mood = "open"
+        code, shown = screen.end()
+    assert code == 1
+    assert "no such phone" in shown
+
+
+def test_an_api_that_is_down_is_no_failed_job(commands: Commands) -> None:
+    refused = commands.run("watch", "one", BRIDGE_URL="http://127.0.0.1:9")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("Error: the API at http://127.0.0.1:9 cannot be reached (connection refused)")
+    assert refused.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("one", "--request", "r"), ("--registration", "reg_x", "one"), ("one", "--timeout", "soon")],
+)
+def test_what_cannot_be_meant_is_refused(commands: Commands, arguments: tuple[str, ...]) -> None:
+    refused = commands.here("watch", *arguments)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert commands.whole.bridge.call("GET", "/v1/registrations")["items"] == []

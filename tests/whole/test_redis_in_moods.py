@@ -1,0 +1,96 @@
+"""Registrations for ten tenants at once, with a Redis that refuses, is silent and is slow in turns."""
+
+import json
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from app.devkit.processes import start, wait_until
+from app.devkit.redis_server import RedisServer
+from app.domain.access import Scope
+from app.runtime import Runtime
+from app.settings import load
+from tests.tcp_proxy import TcpProxy
+
+TENANTS = 10
+MOODS = ("open", "refusing", "open", "silent", "open", "slow", "refusing", "open")
+MOOD_S = 3.0
+# Three tries of two seconds and what lies between them, and a busy machine.
+LONGEST_S = 15.0
+
+
+class Tenant(threading.Thread):
+    """Registers, one after another, until it is told to end."""
+
+    def __init__(self, number: int, key: str, url: str, end: threading.Event) -> None:
+        super().__init__(daemon=True)
+        self.number, self.key, self.url, self.end = number, key, url, end
+        self.taken: list[str] = []
+        self.answers: Counter[int] = Counter()
+        self.longest = 0.0
+        self.unclear: list[str] = []
+
+    def run(self) -> None:
+        with requests.Session() as session:
+            session.headers["Authorization"] = f"Bearer {self.key}"
+            while not self.end.is_set():
+                began = time.monotonic()
+                self._register(session)
+                self.longest = max(self.longest, time.monotonic() - began)
+
+    def _register(self, session: requests.Session) -> None:
+        body = {"job_id": f"job-{self.number}-{sum(self.answers.values())}", "callback_url": "http://127.0.0.1:9/"}
+        answer = session.post(f"{self.url}/v1/registrations", json=body, timeout=LONGEST_S * 2)
+        self.answers[answer.status_code] += 1
+        if answer.status_code == 201:
+            self.taken.append(answer.json()["id"])
+        elif answer.status_code != 503 or not answer.json()["hint"] or int(answer.headers["Retry-After"]) <= 0:
+            self.unclear.append(answer.text)
+
+
+@pytest.mark.slow
+def test_every_201_is_there_afterwards_and_all_else_was_a_clear_error(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    with RedisServer(tmp_path / "redis") as server, TcpProxy(server.socket) as proxy:
+        direct = Runtime(load(environment | {"BRIDGE_REDIS_URL": server.url}))
+        behind = {"BRIDGE_REDIS_URL": f"redis://127.0.0.1:{proxy.port}/0", "BRIDGE_API_WORKERS": "2"}
+        scopes = frozenset({Scope.REGISTRATIONS_READ, Scope.REGISTRATIONS_WRITE})
+        keys = [direct.api_keys.create(f"tenant-{number}", scopes, direct.clock()) for number in range(TENANTS)]
+        command = Path(sys.executable).with_name("cph-bridge")
+        log = tmp_path / "api.log"
+        with start([command, "api"], environment | behind, log=log) as api:
+            url = wait_until(lambda: said(log, "api.listening"), timeout=30, what="the API")["addresses"][0]
+            end = threading.Event()
+            tenants = [Tenant(number, key, url, end) for number, key in enumerate(keys)]
+            for tenant in tenants:
+                tenant.start()
+            for mood in MOODS:
+                proxy.mood = mood
+                assert not end.wait(MOOD_S)
+            end.set()
+            for tenant in tenants:
+                tenant.join(LONGEST_S * 2)
+                assert not tenant.is_alive()
+            assert api.exit_code is None
+        answers = sum((tenant.answers for tenant in tenants), Counter())
+        print(answers, f"the longest took {max(tenant.longest for tenant in tenants):.1f} s")
+        assert answers.keys() == {201, 503}
+        for tenant in tenants:
+            assert tenant.unclear == []
+            assert tenant.longest < LONGEST_S
+            there = {id for id in tenant.taken if direct.registrations.get(f"tenant-{tenant.number}", id)}
+            assert there == set(tenant.taken)
+            assert tenant.taken
+        direct.redis.close()
+
+
+def said(log: Path, event: str) -> Any:
+    lines = (json.loads(line) for line in log.read_text().splitlines())
+    return next((line for line in lines if line["event"] == event), None)
