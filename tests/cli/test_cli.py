@@ -125,3 +125,28 @@ def test_a_probe_address_that_is_taken_ends_the_api(environment: dict[str, str],
     assert wait_until(lambda: process.exit_code, timeout=30, what="its end") == 2
     process.kill()
     assert "BRIDGE_PROBE_BIND" in log.read_text()
+
+
+def test_keys_are_listed_without_the_keys(runtime: Runtime, environment: dict[str, str]) -> None:
+    options = ("--name", "the bot", "--expires-in", "1h")
+    key = run(environment, "keys", "create", "--tenant", "acme", *options).output.strip()
+    run(environment, "keys", "create", "--tenant", "other")
+    listed = run(environment, "keys", "list", "--tenant", "acme").output
+    [[id, scopes, made, ends, used, name]] = [line.split("\t") for line in listed.splitlines()]
+    assert (id, scopes) == (key.split("_")[1], "deliveries:write,registrations:read,registrations:write")
+    assert (used, name) == ("-", "the bot")
+    assert made < ends
+    assert key not in listed
+
+
+def test_a_rotated_key_is_printed_and_the_earlier_one_ends(runtime: Runtime, environment: dict[str, str]) -> None:
+    old = run(environment, "keys", "create", "--tenant", "acme", "--scope", "admin").output.strip()
+    new = run(environment, "keys", "rotate", old.split("_")[1], "--overlap", "90s").output.strip()
+    assert runtime.api_keys.principal(new) == runtime.api_keys.principal(old) == Principal("acme", {Scope.ADMIN})
+    assert 0 < runtime.redis.ttl(f"cph:key:{old.split('_')[1]}") <= 90
+    assert run(environment, "keys", "rotate", "000000000000").exit_code == 1
+
+
+@pytest.mark.parametrize("name", ["a\nb", "x" * 101, "\x1b[2J"])
+def test_a_name_is_one_line(environment: dict[str, str], name: str) -> None:
+    assert run(environment, "keys", "create", "--tenant", "acme", "--name", name).exit_code == 2
