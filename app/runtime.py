@@ -162,7 +162,7 @@ class Runtime:
 
     @cached_property
     def events(self) -> Events:
-        return Events(self.redis)
+        return Events(self.redis, self.registrations)
 
     @cached_property
     def jobs(self) -> Jobs:

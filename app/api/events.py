@@ -1,5 +1,6 @@
 """/v1/events: every event of a tenant in order, for those who pull; and the same as server-sent events."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
@@ -7,12 +8,13 @@ from datetime import timedelta
 from flask import Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from app import logs
 from app.api.access import still_good, tenant
 from app.api.event_models import EventPage
 from app.api.fields import LATEST, FeedCursor, Limit, Wait, encode_cursor
 from app.api.places import SLICE, Places
 from app.api.routes import Routes, json_answer
-from app.domain.errors import Unavailable
+from app.domain.errors import OperatorError, Unavailable
 from app.formats import standard
 from app.runtime import Runtime
 from app.store.events import BEGINNING, Events, Told
@@ -113,6 +115,8 @@ def streamed(
                 events.wait(tenant, place, SLICE)
     except Unavailable:
         return
+    except OperatorError as error:
+        logs.event("events.unopened", level=logging.ERROR, tenant=tenant, reason=str(error))
 
 
 def _message(told: Told) -> bytes:

@@ -11,7 +11,7 @@ from app.domain.wire import to_json
 def dump(registration: Registration) -> str:
     earlier = [[each.secret, to_ms(each.until)] for each in registration.earlier_secrets]
     parts = [registration.secret, registration.callback_url, dict(registration.headers), earlier, registration.metadata]
-    while not parts[-1]:  # bytes count here
+    while len(parts) > 1 and not parts[-1]:  # bytes count here
         parts.pop()
     return to_json(parts)
 

@@ -11,6 +11,7 @@ from app.domain.times import from_ms
 from app.store import keys
 from app.store.connection import Client
 from app.store.deliveries import about
+from app.store.registrations import Registrations
 
 BEGINNING = "0-0"
 FIELDS = ("registration", "end", "about", "observed")
@@ -28,11 +29,15 @@ class Told:
 class Events:
     """A place is the id of an entry in the tenant's stream."""
 
-    def __init__(self, redis: Client) -> None:
+    def __init__(self, redis: Client, registrations: Registrations) -> None:
         self._redis = redis
+        self._registrations = registrations
 
     def after(self, tenant: str, place: str, limit: int) -> tuple[list[Told], str]:
-        """Oldest first, and the place to go on at; nothing that is kept is left out."""
+        """Oldest first, and the place to go on at; nothing that is kept is left out.
+
+        OperatorError if the key that sealed one of them is missing: without its metadata it would be another event.
+        """
         while True:
             entries = self._redis.xrange(keys.feed(tenant), min=f"({place}", count=limit)
             if not entries:
@@ -59,24 +64,24 @@ class Events:
         deliveries = pipeline.execute()
         for registration, *_ in deliveries:
             pipeline.get(keys.registration(registration or ""))
-            pipeline.hget(keys.progress(registration or ""), "project")
+            pipeline.hmget(keys.progress(registration or ""), "project", "lane")
         answers = pipeline.execute()
         return [
-            Told(place, _event(id, delivery, record, project))
-            for (place, _), id, delivery, record, project in zip(
+            Told(place, self._event(id, delivery, record, *whose))
+            for (place, _), id, delivery, record, whose in zip(
                 entries, ids, deliveries, answers[::2], answers[1::2], strict=True
             )
             if delivery[0] and record
         ]
 
-
-def _event(id: str, delivery: Sequence[str], record: str, project: str | None) -> Event:
-    registration_id, end, snapshot, observed = delivery
-    return Event(
-        id=event_id(id),
-        registration_id=registration_id,
-        project=project,
-        about=about(end, json.loads(snapshot)),
-        observed_at=from_ms(int(observed)),
-        metadata=json.loads(record).get("metadata", {}),
-    )
+    def _event(self, id: str, delivery: Sequence[str], record: str, project: str, lane: str) -> Event:
+        registration_id, end, snapshot, observed = delivery
+        registration = self._registrations.parse(registration_id, record, project=project, lane=lane)
+        return Event(
+            id=event_id(id),
+            registration_id=registration_id,
+            project=project,
+            about=about(end, json.loads(snapshot)),
+            observed_at=from_ms(int(observed)),
+            metadata=registration.metadata,
+        )
