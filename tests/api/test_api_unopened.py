@@ -7,6 +7,7 @@ import pytest
 from app.store.registrations import Registrations
 from app.store.sealing import Sealer
 from tests.api.calling import Api, problem
+from tests.api.test_api_events import end
 
 
 @pytest.fixture
@@ -45,3 +46,9 @@ def test_it_can_be_cancelled_but_not_be_given_another_secret(api: Api, unopened:
     problem(api.call("POST", f"/v1/registrations/{unopened}/rotate-secret", json={}), 500)
     assert api.call("DELETE", f"/v1/registrations/{unopened}").status_code == 204
     assert api.get(f"/v1/registrations/{unopened}")["state"] == "cancelled"
+
+
+def test_the_feed_waits_for_the_key_rather_than_tell_another_event(api: Api, unopened: str) -> None:
+    end(api, "before", "unopened")
+    problem(api.call("GET", "/v1/events"), 500)
+    assert [item["data"]["job"]["job_id"] for item in api.get("/v1/events?limit=1")["items"]] == ["before"]
