@@ -45,14 +45,13 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- end }}
 {{- end }}
 
-{{/* The bridge's own names, and those of its Redis, which callbacks never go to. */}}
-{{- define "bridge.ownNames" -}}
-{{- $names := list }}
-{{- range $service := list "api" "redis" }}
-{{- $host := printf "%s-%s" (include "bridge.fullname" $) $service }}
-{{- if or (eq $service "api") $.Values.redis.bundled.enabled }}
-{{- $names = concat $names (list $host (printf "%s.%s" $host $.Release.Namespace) (printf "%s.%s.svc" $host $.Release.Namespace) (printf "%s.%s.svc.%s" $host $.Release.Namespace $.Values.clusterDomain)) }}
+{{/* Full name of one of the services, which needs no search list: of (list $ component). */}}
+{{- define "bridge.host" -}}
+{{- $root := index . 0 -}}
+{{ include "bridge.fullname" $root }}-{{ index . 1 }}.{{ $root.Release.Namespace }}.svc.{{ $root.Values.clusterDomain }}
 {{- end }}
-{{- end }}
-{{- join "," $names }}
+
+{{/* Where callbacks never go, by whatever name; Redis' URL names another such place. */}}
+{{- define "bridge.ownPlace" -}}
+{{ include "bridge.host" (list . "api") }}:{{ .Values.api.service.port }}
 {{- end }}
