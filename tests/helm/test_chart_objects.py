@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from app.api import serving
+from app.store.agenda import DELIVER, POLL
 from tests import tools
 from tests.helm.generated import CHART
 from tests.helm.rendered import CI_VALUES, ROLES, Rendered, merged, render, values_of
@@ -232,3 +234,49 @@ def test_a_workers_probe_tells_a_fresh_file_from_an_old_one(age: str | None, ali
     assert probe[1] == "/tmp/alive"
     asked = subprocess.run([probe[0], file, *probe[2:]], check=False, capture_output=True)
     assert (asked.returncode == 0) is alive
+
+
+def test_a_misspelt_field_would_be_seen() -> None:
+    validator = tools.module("kubernetes_validate")
+    found = render(values_of("trial")).one("Deployment", "-api")
+    found["spec"]["template"]["spec"]["terminationGracePeriod"] = 30
+    with pytest.raises(validator.ValidationError, match="terminationGracePeriod"):
+        validator.validate(found, NEWEST, strict=True)
+
+
+@pytest.mark.parametrize("deadline_s", [0.5, 10, 25.5])
+def test_the_grace_is_longer_than_what_may_be_in_hand(deadline_s: float) -> None:
+    settings = {"attempt_deadline_s": deadline_s, "lease_s": deadline_s * 3 + 0.5}
+    rendered = render(merged(values_of("trial"), {"settings": settings}))
+    grace = {role: rendered.pod(role)["spec"]["terminationGracePeriodSeconds"] for role in ROLES}
+    pre_stop = int(rendered.pod("api")["spec"]["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][-1])
+    assert grace["api"] > pre_stop + deadline_s + serving.GRACE.total_seconds()
+    assert min(grace["poller"], grace["sender"]) > settings["lease_s"] + 10
+
+
+def test_keda_goes_by_what_is_due_on_a_roles_own_agenda() -> None:
+    rendered = render(values_of("production"))
+    for role, agenda in (("poller", POLL), ("sender", DELIVER)):
+        spec = rendered.one("ScaledObject", f"-{role}")["spec"]
+        (trigger,) = spec["triggers"]
+        assert trigger["metadata"]["query"] == f'max(cph_bridge_due{{namespace="phones",agenda="{agenda}"}})'
+        assert trigger["metadata"]["threshold"] == "500"
+        assert spec["minReplicaCount"] >= 1
+
+
+def test_both_ways_in_lead_to_the_service() -> None:
+    (rule,) = render(values_of("production")).one("Ingress")["spec"]["rules"]
+    assert rule["http"]["paths"][0]["backend"]["service"]["name"] == "bridge-cph-webhook-bridge-api"
+    route = render(values_of("parts")).one("HTTPRoute")["spec"]
+    assert route["rules"][0]["backendRefs"] == [{"name": "bridge-cph-webhook-bridge-api", "port": 80}]
+    assert route["parentRefs"] == [{"name": "public", "namespace": "gateways"}]
+
+
+def test_external_secrets_make_the_secrets_that_are_named() -> None:
+    spec = render(values_of("production")).one("ExternalSecret", "cph")["spec"]
+    assert spec["secretStoreRef"] == {"name": "vault", "kind": "ClusterSecretStore"}
+    assert spec["target"] == {"name": "cph"}
+    assert spec["data"] == [
+        {"secretKey": "password", "remoteRef": {"key": "kv/cph", "property": "password"}},
+        {"secretKey": "sk", "remoteRef": {"key": "kv/cph-sk"}},
+    ]

@@ -70,6 +70,12 @@ def test_the_last_line_of_the_notes_works(bridge: Running) -> None:
     assert '"name":"default"' in done.stdout, done.stderr
 
 
+def test_what_helm_test_runs_is_content(bridge: Running) -> None:
+    *command, url = bridge.node.rendered.one("Pod")["spec"]["containers"][0]["command"]
+    assert url == "http://bridge-cph-webhook-bridge-api:80/readyz"
+    assert bridge.pods["sender"].run(*command, f"{bridge.api_url}/readyz").stdout == "200\n"
+
+
 def test_a_registration_ends_in_a_signed_callback(bridge: Running, key: str) -> None:
     bridge.wait_until_delivered(key, *bridge.register(key, bridge.job(duration_s=1), bridge.job()))
 
