@@ -1,8 +1,10 @@
 """The chart as Helm renders it, and what can be asked of the result."""
 
 import copy
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -93,11 +95,16 @@ def _secrets(tree: Any, name: str = "") -> Iterator[tuple[str, str]]:
 def render(
     values: Mapping[str, Any], *, name: str = "bridge", namespace: str = "phones", chart: Path = CHART
 ) -> Rendered:
-    """Refused if the chart, or its schema, does not take the values."""
+    """Not to be changed: it is the same for the same values. Refused if the chart or its schema does not take them."""
+    return _render(json.dumps(values, sort_keys=True), name, namespace, chart)
+
+
+@cache
+def _render(values: str, name: str, namespace: str, chart: Path) -> Rendered:
     helm = tools.module("helm_python")
     try:
         with helm.Chart.load(str(chart)) as loaded:
-            files = loaded.render(dict(values), name=name, namespace=namespace)
+            files = loaded.render(json.loads(values), name=name, namespace=namespace)
     except helm.HelmError as error:
         raise Refused(str(error)) from None
     documents = [

@@ -1,4 +1,5 @@
-"""Trivy's opinion of what is rendered."""
+"""Trivy's opinion of what is rendered. (checkov 3.3 says nothing beside it but what is meant, or the operator's to say:
+readiness of workers, digests, pull policy; it cannot be installed here, for it wants a `packaging` of long ago.)"""
 
 import json
 import subprocess
