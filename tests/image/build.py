@@ -25,7 +25,7 @@ def built(folder: Path) -> Iterator[tuple[Image, dict[str, Any]]]:
     buildah, debootstrap = (tools.program(name, INSTALL) for name in ("buildah", "debootstrap"))
     if os.geteuid() != 0:
         tools.missing("root", "debootstrap and namespaces need it")
-    storage = [f"--root={folder}/storage", f"--runroot={folder}/run", "--storage-driver=vfs"]
+    storage = [f"--root={folder}/storage", f"--runroot={folder}/run", "--storage-driver=overlay"]
 
     def call(*arguments: str | Path) -> str:
         done = subprocess.run([buildah, *storage, *arguments], capture_output=True, text=True, check=False)
