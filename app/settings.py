@@ -229,6 +229,9 @@ class Settings(BaseModel):
     worker_threads: int = Field(default=32, ge=1)
     """Calls or attempts that a worker has in hand at once."""
 
+    alive_file: Path | None = None
+    """File that a worker touches every few seconds while it lives, whether Redis answers or not."""
+
     retention_s: int = Field(default=14 * 86_400, ge=60)
     """How long what has ended is kept."""
 

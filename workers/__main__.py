@@ -4,7 +4,9 @@ import logging
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from threading import Event, Thread
+from time import sleep
 
 from rq.exceptions import StopRequested
 
@@ -20,6 +22,7 @@ from workers.retrying import Retrying
 
 RETRY_S = 1.0
 CHILD_LOOK_S = 0.5
+TOUCH_S = 5.0
 
 
 def main(role: str) -> int:
@@ -29,6 +32,7 @@ def main(role: str) -> int:
         logs.configure(runtime.settings.log_level)
         if role in KINDS:
             drain.engine(role)
+            _show_life(runtime.settings.alive_file)
     except OperatorError as error:
         logs.configure("INFO")
         logs.event("settings.wrong", level=logging.CRITICAL, reason=str(error))
@@ -73,6 +77,26 @@ def _work(kind: str, runtime: Runtime, stopping: Event) -> None:
         except AWAY as error:
             logs.event("worker.waits", level=logging.WARNING, kind=kind, reason=f"Redis: {error}")
         stopping.wait(RETRY_S)
+
+
+def _show_life(file: Path | None) -> None:
+    """Touches it to the end of the process, so while what is in hand is finished too. OperatorError if it cannot.
+
+    It shows that threads run, and no more: a drain that hangs is ended by RQ, and Redis may be away for long.
+    """
+    if not file:
+        return
+    try:
+        file.touch()
+    except OSError as error:
+        raise OperatorError(f"BRIDGE_ALIVE_FILE: cannot touch {file}: {error.strerror}") from error
+    Thread(target=_touch, args=(file,), daemon=True).start()
+
+
+def _touch(file: Path) -> None:
+    while True:
+        sleep(TOUCH_S)
+        file.touch()
 
 
 def _keep_dispatcher(stopping: Event) -> None:

@@ -1,0 +1,317 @@
+{{/* The pods of the three roles, which differ in what they are given. */}}
+
+{{- define "bridge.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: {{ . }}
+runAsGroup: {{ . }}
+fsGroup: {{ . }}
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{- define "bridge.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end }}
+
+{{/* The secrets of a role, as a JSON list of {variable, name, key, file}. Of (list $ role). */}}
+{{- define "bridge.roleSecrets" -}}
+{{- $root := index . 0 }}
+{{- $role := index . 1 }}
+{{- $v := $root.Values }}
+{{- $found := list }}
+{{- $made := printf "%s-made" (include "bridge.fullname" $root) }}
+{{- if $v.redis.bundled.enabled }}
+{{- $found = append $found (dict "variable" "REDIS_URL" "name" $made "key" "redis-url" "file" "redis-url") }}
+{{- else if $v.redis.urlSecret.name }}
+{{- $found = append $found (dict "variable" "REDIS_URL" "name" $v.redis.urlSecret.name "key" $v.redis.urlSecret.key "file" "redis-url") }}
+{{- end }}
+{{- $wanted := dict "secretKeys" (list "api" "poller" "sender") "bootstrapKey" (list "api") "signingKeys" (list "api" "sender") "operatorUrl" (list "api" "sender") "operatorSecret" (list "api" "sender") }}
+{{- range $secret, $roles := $wanted }}
+{{- $given := index $v.secrets $secret }}
+{{- if and (has $role $roles) $given.name }}
+{{- $found = append $found (dict "variable" (snakecase $secret | upper) "name" $given.name "key" $given.key "file" (kebabcase $secret)) }}
+{{- else if and (eq $secret "secretKeys") $v.redis.bundled.enabled (not $given.lieOpen) }}
+{{- $found = append $found (dict "variable" "SECRET_KEYS" "name" $made "key" "secret-keys" "file" "secret-keys") }}
+{{- end }}
+{{- end }}
+{{- toJson $found }}
+{{- end }}
+
+{{/* Of (list $ role). */}}
+{{- define "bridge.env" -}}
+{{- $root := index . 0 }}
+{{- $role := index . 1 }}
+{{- $v := $root.Values }}
+{{- if eq $role "api" }}
+- name: BRIDGE_API_BIND
+  value: {{ printf "%s:%d" $v.api.bindAddress (int $v.api.port) | quote }}
+- name: BRIDGE_PROBE_BIND
+  value: {{ printf "%s:%d" $v.api.bindAddress (int $v.api.probePort) | quote }}
+{{- else }}
+- name: BRIDGE_ALIVE_FILE
+  value: /tmp/alive
+{{- end }}
+{{- if $v.metrics.enabled }}
+- name: BRIDGE_METRICS_BIND
+  value: {{ printf "%s:%d" $v.api.bindAddress (int $v.metrics.port) | quote }}
+{{- end }}
+{{- if not (or $v.redis.bundled.enabled $v.redis.urlSecret.name) }}
+{{- if $v.redis.passwordSecret.name }}
+- name: BRIDGE_REDIS_PASSWORD
+  valueFrom:
+    secretKeyRef:
+      name: {{ $v.redis.passwordSecret.name }}
+      key: {{ $v.redis.passwordSecret.key }}
+{{- end }}
+- name: BRIDGE_REDIS_URL
+  value: {{ include "bridge.redisUrl" $root | quote }}
+{{- end }}
+{{- with $v.redis.sentinel.nodes }}
+- name: BRIDGE_REDIS_SENTINELS
+  value: {{ join "," . | quote }}
+- name: BRIDGE_REDIS_SENTINEL_SERVICE
+  value: {{ $v.redis.sentinel.service | quote }}
+{{- end }}
+{{- range include "bridge.roleSecrets" . | fromJsonArray }}
+- name: BRIDGE_{{ .variable }}_FILE
+  value: /run/bridge/secrets/{{ .file }}
+{{- end }}
+{{- if ne $role "sender" }}
+- name: BRIDGE_PROJECTS_FILE
+  value: /run/bridge/projects/projects.yaml
+{{- end }}
+{{- if ne $role "poller" }}
+{{- if $v.grants }}
+- name: BRIDGE_GRANTS_FILE
+  value: /run/bridge/grants/grants.yaml
+{{- end }}
+{{- if $v.templates }}
+- name: BRIDGE_TEMPLATES_DIR
+  value: /run/bridge/templates
+{{- end }}
+{{- end }}
+{{- with concat $v.extraEnv (index $v $role).extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Name → volume, as JSON: mounted under /run/bridge/<name>. Of (list $ role). */}}
+{{- define "bridge.volumes" -}}
+{{- $root := index . 0 }}
+{{- $role := index . 1 }}
+{{- $v := $root.Values }}
+{{- $full := include "bridge.fullname" $root }}
+{{- $volumes := dict }}
+{{- $sources := list }}
+{{- range include "bridge.roleSecrets" . | fromJsonArray }}
+{{- $sources = append $sources (dict "secret" (dict "name" .name "items" (list (dict "key" .key "path" .file)))) }}
+{{- end }}
+{{- if $sources }}{{ $_ := set $volumes "secrets" (dict "projected" (dict "sources" $sources)) }}{{ end }}
+{{- if $v.redis.tls.caSecret.name }}
+{{- $_ := set $volumes "redis-ca" (dict "secret" (dict "secretName" $v.redis.tls.caSecret.name "items" (list (dict "key" $v.redis.tls.caSecret.key "path" "ca.crt")))) }}
+{{- end }}
+{{- if ne $role "sender" }}
+{{- $_ := set $volumes "projects" (dict "configMap" (dict "name" (printf "%s-projects" $full))) }}
+{{- end }}
+{{- if eq $role "poller" }}
+{{- $sources := list }}
+{{- range $name, $p := $v.projects }}
+{{- range $field := include "bridge.secretFields" $p.credentials | fromJsonArray }}
+{{- $place := index $p.credentials (printf "%sSecret" $field) }}
+{{- $sources = append $sources (dict "secret" (dict "name" $place.name "items" (list (dict "key" $place.key "path" (printf "%s/%s" $name $field))))) }}
+{{- end }}
+{{- end }}
+{{- if $sources }}{{ $_ := set $volumes "cph" (dict "projected" (dict "sources" $sources)) }}{{ end }}
+{{- else }}
+{{- if $v.grants }}{{ $_ := set $volumes "grants" (dict "configMap" (dict "name" (printf "%s-grants" $full))) }}{{ end }}
+{{- if $v.templates }}{{ $_ := set $volumes "templates" (dict "configMap" (dict "name" (printf "%s-templates" $full))) }}{{ end }}
+{{- $sources := list }}
+{{- range $name, $g := $v.grants }}
+{{- range $field := list "ca" "certificate" "key" }}
+{{- with index ($g.tls | default dict) (printf "%sSecret" $field) }}
+{{- $sources = append $sources (dict "secret" (dict "name" .name "items" (list (dict "key" .key "path" (printf "%s/%s" (sha256sum $name | trunc 8) $field))))) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if $sources }}{{ $_ := set $volumes "grants-tls" (dict "projected" (dict "sources" $sources)) }}{{ end }}
+{{- end }}
+{{- toJson $volumes }}
+{{- end }}
+
+{{/* Probes. A worker's liveness is a file that it touches: Redis may be away for long without pods being ended. */}}
+{{- define "bridge.probes" -}}
+{{- if eq . "api" -}}
+startupProbe:
+  httpGet: {path: /healthz, port: probes}
+  periodSeconds: 2
+  failureThreshold: 30
+livenessProbe:
+  httpGet: {path: /healthz, port: probes}
+  periodSeconds: 10
+  timeoutSeconds: 5
+  failureThreshold: 6
+readinessProbe:
+  httpGet: {path: /readyz, port: probes}
+  periodSeconds: 5
+  timeoutSeconds: 5
+{{- else -}}
+startupProbe:
+  exec:
+    command: [find, /tmp/alive]
+  periodSeconds: 2
+  failureThreshold: 30
+livenessProbe:
+  exec:
+    # Without a shell: `false` runs, and so the probe fails, if the file is older than a minute.
+    command: [find, /tmp/alive, -mmin, "+1", -exec, "false", "{}", +]
+  periodSeconds: 20
+  timeoutSeconds: 10
+  failureThreshold: 3
+{{- end }}
+{{- end }}
+
+{{/* Of (list $ role argv…). */}}
+{{- define "bridge.deployment" -}}
+{{- $root := index . 0 }}
+{{- $role := index . 1 }}
+{{- $v := $root.Values }}
+{{- $mine := index $v $role }}
+{{- $both := list $root $role }}
+{{- $volumes := include "bridge.volumes" $both | fromJson }}
+{{- include "bridge.validate" $root -}}
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: {{ include "bridge.fullname" $root }}-{{ $role }}
+  namespace: {{ $root.Release.Namespace }}
+  labels:
+    {{- include "bridge.labels" $both | nindent 4 }}
+spec:
+  {{- if not $mine.autoscaling.kind }}
+  replicas: {{ $mine.replicas }}
+  {{- end }}
+  revisionHistoryLimit: 5
+  strategy:
+    type: RollingUpdate
+    rollingUpdate: {maxUnavailable: 0, maxSurge: 1}
+  selector:
+    matchLabels:
+      {{- include "bridge.selector" $both | nindent 6 }}
+  template:
+    metadata:
+      labels:
+        {{- include "bridge.selector" $both | nindent 8 }}
+        {{- with $v.podLabels }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+      annotations:
+        # Of what is read at the start alone, and of nothing that a new chart changes. Projects, their secrets and grants
+        # are taken over by running pods.
+        checksum/settings: {{ include "bridge.settings" $root | sha256sum }}
+        {{- if and $v.templates (ne $role "poller") }}
+        checksum/templates: {{ toJson $v.templates | sha256sum }}
+        {{- end }}
+        {{- with merge (dict) $mine.podAnnotations $v.podAnnotations }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+    spec:
+      serviceAccountName: {{ include "bridge.fullname" $root }}-{{ $role }}
+      automountServiceAccountToken: false
+      enableServiceLinks: false
+      terminationGracePeriodSeconds: {{ $mine.terminationGracePeriodSeconds | default (include "bridge.grace" $both) }}
+      securityContext:
+        {{- include "bridge.podSecurity" 10001 | nindent 8 }}
+      {{- with $v.imagePullSecrets }}
+      imagePullSecrets:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      {{- with $v.priorityClassName }}
+      priorityClassName: {{ . }}
+      {{- end }}
+      {{- with $mine.dnsConfig }}
+      dnsConfig:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      {{- with $v.nodeSelector }}
+      nodeSelector:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      {{- with $v.tolerations }}
+      tolerations:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      {{- with $v.affinity }}
+      affinity:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      topologySpreadConstraints:
+        {{- if $v.topologySpreadConstraints }}
+        {{- toYaml $v.topologySpreadConstraints | nindent 8 }}
+        {{- else }}
+        {{- range $key := list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
+        - topologyKey: {{ $key }}
+          maxSkew: 1
+          whenUnsatisfiable: ScheduleAnyway
+          labelSelector:
+            matchLabels:
+              {{- include "bridge.selector" $both | nindent 14 }}
+          matchLabelKeys: [pod-template-hash]
+        {{- end }}
+        {{- end }}
+      containers:
+        - name: {{ $role }}
+          image: {{ include "bridge.image" (merge (dict "tag" ($v.image.tag | default $root.Chart.AppVersion)) $v.image) }}
+          imagePullPolicy: {{ $v.image.pullPolicy }}
+          command: {{ toJson (slice . 2) }}
+          securityContext:
+            {{- include "bridge.containerSecurity" $root | nindent 12 }}
+          envFrom:
+            - configMapRef:
+                name: {{ include "bridge.fullname" $root }}-settings
+            {{- with concat $v.extraEnvFrom $mine.extraEnvFrom }}
+            {{- toYaml . | nindent 12 }}
+            {{- end }}
+          env:
+            {{- include "bridge.env" $both | trim | nindent 12 }}
+          {{- if or (eq $role "api") $v.metrics.enabled }}
+          ports:
+            {{- if eq $role "api" }}
+            - {name: http, containerPort: {{ $mine.port }}}
+            - {name: probes, containerPort: {{ $mine.probePort }}}
+            {{- end }}
+            {{- if $v.metrics.enabled }}
+            - {name: metrics, containerPort: {{ $v.metrics.port }}}
+            {{- end }}
+          {{- end }}
+          {{- include "bridge.probes" $role | nindent 10 }}
+          {{- if and (eq $role "api") $mine.preStopSeconds }}
+          lifecycle:
+            preStop:
+              exec:
+                command: [sleep, {{ $mine.preStopSeconds | quote }}]
+          {{- end }}
+          resources:
+            {{- toYaml $mine.resources | nindent 12 }}
+          volumeMounts:
+            - {name: tmp, mountPath: /tmp}
+            {{- range $name, $_ := $volumes }}
+            - {name: {{ $name }}, mountPath: /run/bridge/{{ $name }}, readOnly: true}
+            {{- end }}
+            {{- with $v.extraVolumeMounts }}
+            {{- toYaml . | nindent 12 }}
+            {{- end }}
+      volumes:
+        - name: tmp
+          emptyDir: {medium: Memory, sizeLimit: 32Mi}
+        {{- range $name, $volume := $volumes }}
+        - name: {{ $name }}
+          {{- toYaml $volume | nindent 10 }}
+        {{- end }}
+        {{- with $v.extraVolumes }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+{{- end }}

@@ -1,0 +1,145 @@
+"""A whole bridge of rendered pods on a node of our own, beside the stand-in and a receiver."""
+
+import secrets
+import socket
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.devkit.client import Client
+from app.devkit.processes import Process, start, wait_until
+from app.devkit.redis_server import find_server
+from app.domain.signature import new_secret
+from tests.helm.rendered import ROLES, render
+from tests.pods import Container, Image, Node
+from tests.receiver import Receiver
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def trial_values(cph: Mapping[str, Any]) -> dict[str, Any]:
+    """A bundled Redis, one project at the stand-in, ports of our own; quick."""
+    api, probes, redis = free_ports(3)
+    return {
+        "image": {"repository": "bridge"},
+        "redis": {"bundled": {"enabled": True, "port": redis}},
+        "projects": {
+            "default": {
+                "projectId": cph["project_id"],
+                "endpoint": cph["url"],
+                "iamEndpoint": cph["url"],
+                "credentials": {
+                    "user": cph["iam_user"],
+                    "domain": cph["iam_domain"],
+                    "passwordSecret": {"name": "cph", "key": "password"},
+                },
+            }
+        },
+        "settings": {
+            "poll_min_s": 0.2,
+            "poll_max_s": 0.5,
+            "api_workers": 1,
+            "worker_threads": 8,
+            "cph_rate": 100,
+            "lease_s": 20,
+            "attempt_deadline_s": 8,
+            "retry_schedule": [0.2, 0.5, 1, 1, 1],
+            "allow_networks": ["127.0.0.1/32"],
+        },
+        "api": {"bindAddress": "127.0.0.1", "port": api, "probePort": probes, "preStopSeconds": 1},
+        "metrics": {"enabled": False},
+    }
+
+
+@dataclass(slots=True)
+class Running:
+    node: Node
+    redis: Process
+    start_redis: Callable[[], Process]
+    pods: dict[str, Container]
+    standin: Client
+    receiver: Receiver
+    api_url: str
+    secret: str
+
+    def key(self) -> str:
+        """As the NOTES say."""
+        made = self.pods["api"].run("cph-bridge", "keys", "create", "--tenant", "default")
+        assert made.returncode == 0, made.stderr
+        return made.stdout.strip()
+
+    def job(self, **script: Any) -> str:
+        job_id: str = self.standin.call("POST", "/_standin/jobs", {"duration_s": 0} | script)["jobs"][0]["job_id"]
+        return job_id
+
+    def register(self, key: str, *job_ids: str) -> list[str]:
+        bodies = ({"job_id": id, "callback_url": self.receiver.url, "secret": self.secret} for id in job_ids)
+        return [Client(self.api_url, key).call("POST", "/v1/registrations", body)["id"] for body in bodies]
+
+    def wait_until_delivered(self, key: str, *registrations: str) -> None:
+        client = Client(self.api_url, key)
+        for id in registrations:
+            wait_until(
+                lambda: client.call("GET", f"/v1/registrations/{id}")["deliveries"]["delivered"] == 1,  # noqa: B023
+                timeout=60,
+                what=f"{id} delivered",
+            )
+        assert all(callback.verified_by(self.secret) for callback in self.receiver.callbacks)
+
+    def replace(self, role: str) -> None:
+        self.pods[role] = self.node.start(role)
+        self.pods[role].wait_until_started()
+
+
+@contextmanager
+def running(folder: Path, image: Image) -> Iterator[Running]:
+    with ExitStack() as stack:
+        standin = stack.enter_context(start([sys.executable, "-m", "app.devkit.standin"]))
+        receiver = stack.enter_context(Receiver())
+        about = standin.announcement()
+        values = trial_values(about)
+        rendered = render(values)
+        node = Node(
+            folder,
+            rendered,
+            {("cph", "password"): about["iam_password"]},
+            image=image,
+            hosts={"bridge-cph-webhook-bridge-redis.phones.svc.cluster.local": "127.0.0.1"},
+        )
+        command = redis_command(node, folder / "redis")
+
+        def start_redis() -> Process:
+            return stack.enter_context(start(command, log=folder / "redis.log"))
+
+        redis = start_redis()
+        stack.enter_context(node)  # ends before its Redis does
+        pods = {role: node.start(role) for role in ROLES}
+        for pod in pods.values():
+            pod.wait_until_started()
+        wait_until(lambda: pods["api"].healthy("readinessProbe"), timeout=30, what="the API is ready")
+        url = f"http://127.0.0.1:{values['api']['port']}"
+        yield Running(
+            node, redis, start_redis, pods, Client(about["url"]), receiver, url, new_secret(secrets.token_bytes(32))
+        )
+
+
+def redis_command(node: Node, folder: Path) -> list[str]:
+    """That of the chart, with a folder of ours for its volumes."""
+    folder.mkdir()
+    (folder / "valkey.conf").write_text(node.secret("bridge-cph-webhook-bridge-made", "valkey.conf"))
+    (container,) = node.rendered.pod("redis")["spec"]["containers"]
+    ours = {
+        "valkey-server": str(find_server()),
+        "/run/bridge/redis/valkey.conf": str(folder / "valkey.conf"),
+        "/data": str(folder),
+    }
+    return [ours.get(word, word) for word in [*container["command"], *container["args"]]]

@@ -1,0 +1,164 @@
+"""What the chart tells the bridge is what the bridge reads."""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+from pydantic import SecretStr
+
+from app.denied import denied
+from app.grants import read_grants
+from app.projects import AccessKey, Agency, Password, PodIdentity, Token, read_projects
+from app.settings import FILE_SUFFIX, PREFIX, Settings, load
+from tests.helm.generated import OFFERED
+from tests.helm.rendered import CI_VALUES, ROLES, Rendered, merged, render, values_of
+from tests.helm.test_chart_files import EXPECTED
+
+HELPERS = {"BRIDGE_REDIS_PASSWORD"}  # Kubernetes puts it into the URL
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("name", CI_VALUES)
+def test_every_variable_is_a_setting(name: str, role: str) -> None:
+    known = {PREFIX + field.upper() for field in {*Settings.model_fields, *EXPECTED}}
+    container = render(values_of(name)).pod(role)["spec"]["containers"][0]
+    given = {entry["name"] for entry in container["env"]} | set(render(values_of(name)).environment(role))
+    ours = {
+        variable.removesuffix(FILE_SUFFIX) if variable.removesuffix(FILE_SUFFIX) in known else variable
+        for variable in given
+        if variable.startswith(PREFIX)
+    }
+    assert ours - HELPERS <= known
+
+
+def without_files(environment: dict[str, str]) -> dict[str, str]:
+    """Files of secrets are not there; the rest stays."""
+    return {name: value for name, value in environment.items() if not value.startswith("/run/bridge/secrets/")}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_what_nobody_changed_is_as_the_code_has_it(role: str) -> None:
+    settings = load(without_files(render(values_of("trial")).environment(role)))
+    for name in set(OFFERED) - {"deny_hosts"}:
+        assert getattr(settings, name) == Settings.model_fields[name].default, name
+
+
+def test_changed_settings_arrive_as_they_were_written() -> None:
+    changed: dict[str, Any] = {
+        "retention_s": 123_456_789,
+        "retry_schedule": [0.5, 2_000_000],
+        "allow_http": True,
+        "allow_networks": ["10.0.0.0/8", "fd00::/8"],
+        "log_level": "DEBUG",
+    }
+    settings = load(without_files(render(merged(values_of("trial"), {"settings": changed})).environment("sender")))
+    assert settings.retention_s == 123_456_789
+    assert settings.retry_schedule == (0.5, 2_000_000)
+    assert settings.allow_http is True
+    assert [str(network) for network in settings.allow_networks] == changed["allow_networks"]
+    assert settings.log_level == "DEBUG"
+
+
+def test_callbacks_never_go_to_the_bridge_or_its_redis() -> None:
+    values = merged(values_of("trial"), {"settings": {"deny_hosts": ["intranet.example:8443"]}})
+    hosts = {
+        (place.host, place.port) for place in denied(load(without_files(render(values).environment("sender"))), {})
+    }
+    assert ("intranet.example", 8443) in hosts
+    assert ("bridge-cph-webhook-bridge-api.phones.svc.cluster.local", 80) in hosts
+    url = urlsplit(render(values).one("Secret")["stringData"]["redis-url"])
+    assert url.hostname == "bridge-cph-webhook-bridge-redis.phones.svc.cluster.local"  # denied as any Redis is
+
+
+def mounted(rendered: Rendered, file: str, tmp_path: Path) -> Path:
+    """A file of one of the ConfigMaps."""
+    (text,) = (found["data"][file] for found in rendered.of("ConfigMap") if file in found["data"])
+    (tmp_path / file).write_text(text)
+    return tmp_path / file
+
+
+def test_projects_are_read_as_they_were_written(tmp_path: Path) -> None:
+    rendered = render(values_of("production"))
+    projects = read_projects(mounted(rendered, "projects.yaml", tmp_path))
+    assert {name: type(project.credentials) for name, project in projects.items()} == {
+        "user": Password,
+        "own-iam": Password,
+        "keys": AccessKey,
+        "temporary": AccessKey,
+        "node": Agency,
+        "pod": PodIdentity,
+    }
+    assert projects["user"].rate == 20
+    assert projects["own-iam"].iam_endpoint == "https://iam.example"
+    assert projects["keys"].credentials.access_key.value == SecretStr("AKIDEXAMPLE")
+    trial = read_projects(mounted(render(values_of("trial")), "projects.yaml", tmp_path))
+    assert isinstance(trial["default"].credentials, Token)
+
+
+def files_of(tree: Any) -> set[str]:
+    if isinstance(tree, dict):
+        return set().union(*(files_of(part) for part in tree.values()))
+    if isinstance(tree, list):
+        return set().union(*(files_of(part) for part in tree))
+    return {tree} if isinstance(tree, str) and tree.startswith("/run/bridge/") else set()
+
+
+@pytest.mark.parametrize(
+    ("file", "volume", "role"),
+    [("projects.yaml", "cph", "poller"), ("grants.yaml", "grants-tls", "sender"), ("grants.yaml", "grants-tls", "api")],
+)
+def test_each_file_that_is_named_is_mounted(file: str, volume: str, role: str, tmp_path: Path) -> None:
+    rendered = render(values_of("production"))
+    named = files_of(yaml.safe_load(mounted(rendered, file, tmp_path).read_text()))
+    (found,) = (each for each in rendered.pod(role)["spec"]["volumes"] if each["name"] == volume)
+    there = {
+        f"/run/bridge/{volume}/{item['path']}"
+        for source in found["projected"]["sources"]
+        for item in source["secret"]["items"]
+    }
+    assert named == there != set()
+
+
+def test_grants_are_read_as_they_were_written(tmp_path: Path) -> None:
+    grants = read_grants(mounted(render(values_of("production")), "grants.yaml", tmp_path))
+    assert [str(network) for network in grants["bots of team b"].networks] == ["10.96.0.0/16"]
+    tls = grants["a partner"].tls
+    assert tls
+    assert (tls.ca, tls.certificate, tls.key) == tuple(
+        f"/run/bridge/grants-tls/571c51e5/{part}" for part in ("ca", "certificate", "key")
+    )
+
+
+@pytest.mark.parametrize(
+    ("redis", "url", "sentinels"),
+    [
+        ({"url": "redis://redis.data:6379/3"}, "redis://redis.data:6379/3", ""),
+        ({"host": "redis.data", "database": 2}, "redis://redis.data:6379/2", ""),
+        ({"host": "r", "passwordSecret": {"name": "s"}}, "redis://:$(BRIDGE_REDIS_PASSWORD)@r:6379/0", ""),
+        (
+            {"host": "r", "username": "u", "passwordSecret": {"name": "s"}, "tls": {"enabled": True}},
+            "rediss://u:$(BRIDGE_REDIS_PASSWORD)@r:6379/0",
+            "",
+        ),
+        (
+            {"host": "r", "tls": {"enabled": True, "caSecret": {"name": "ca"}}},
+            "rediss://r:6379/0?ssl_ca_certs=/run/bridge/redis-ca/ca.crt",
+            "",
+        ),
+        ({"sentinel": {"nodes": ["a:1", "b:2"]}}, "redis://sentinel:6379/0", "a:1,b:2"),
+    ],
+)
+def test_redis_is_found_in_each_way(redis: dict[str, Any], url: str, sentinels: str) -> None:
+    values = {name: part for name, part in values_of("trial").items() if name != "redis"}
+    values |= {"redis": redis, "secrets": {"secretKeys": {"lieOpen": True}}}
+    rendered = render(values)
+    for role in ROLES:
+        environment = rendered.environment(role)
+        assert environment["BRIDGE_REDIS_URL"] == url
+        assert environment.get("BRIDGE_REDIS_SENTINELS", "") == sentinels
+        names = [entry["name"] for entry in rendered.pod(role)["spec"]["containers"][0]["env"]]
+        if "$(" in url:
+            # Kubernetes only puts in what stands before.
+            assert names.index("BRIDGE_REDIS_PASSWORD") < names.index("BRIDGE_REDIS_URL")

@@ -1,0 +1,126 @@
+"""What the chart renders is run: argv, environment and files of its pods, under a root that nobody can write to."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from app.devkit.client import Client
+from app.devkit.processes import wait_until
+from tests import tools
+from tests.helm.rendered import ROLES
+from tests.helm.running import Running, running
+from tests.pods import Image
+
+pytestmark = pytest.mark.slow
+
+# The files of this tree in place of an image's. Python may lie where only root gets at it.
+TREE = Image(Path("/"), "0:0", {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"})
+
+
+@pytest.fixture(scope="module")
+def bridge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    tools.module("helm_python")
+    if os.geteuid() != 0:
+        tools.missing("root", "namespaces with mounts of their own need it")
+    with running(tmp_path_factory.mktemp("pods"), TREE) as bridge:
+        yield bridge
+
+
+@pytest.fixture
+def key(bridge: Running) -> str:
+    bridge.receiver.callbacks.clear()
+    return bridge.key()
+
+
+def test_every_probe_is_content(bridge: Running) -> None:
+    for role in ROLES:
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            assert bridge.pods[role].healthy(probe), (role, probe)
+
+
+def test_nobody_can_write_to_the_root(bridge: Running) -> None:
+    for role in ROLES:
+        assert bridge.pods[role].run("touch", "/etc/here").returncode != 0
+        assert bridge.pods[role].run("touch", "/run/bridge/secrets/redis-url").returncode != 0
+        assert bridge.pods[role].run("touch", "/tmp/here").returncode == 0
+
+
+def test_the_doctor_of_the_notes_is_content_with_the_poller(bridge: Running) -> None:
+    told = bridge.pods["poller"].run("cph-bridge", "doctor")
+    assert told.returncode == 0, told.stdout
+    assert "CPH project default answers" in told.stdout
+
+
+def test_the_last_line_of_the_notes_works(bridge: Running) -> None:
+    *_, forward, key, curl = bridge.node.rendered.notes.strip().splitlines()
+    assert "port-forward svc/bridge-cph-webhook-bridge-api" in forward
+    _, _, create = key.strip().removesuffix(")").partition("deploy/bridge-cph-webhook-bridge-api -- ")
+    lines = f"KEY='{bridge.pods['api'].run(*create.split()).stdout.strip()}'\n{curl.strip()}"
+    done = subprocess.run(
+        ["bash", "-ec", lines.replace("http://127.0.0.1:8080", bridge.api_url)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert '"name":"default"' in done.stdout, done.stderr
+
+
+def test_what_helm_test_runs_is_content(bridge: Running) -> None:
+    *command, url = bridge.node.rendered.one("Pod")["spec"]["containers"][0]["command"]
+    assert url == "http://bridge-cph-webhook-bridge-api:80/readyz"
+    assert bridge.pods["sender"].run(*command, f"{bridge.api_url}/readyz").stdout == "200\n"
+
+
+def test_a_registration_ends_in_a_signed_callback(bridge: Running, key: str) -> None:
+    bridge.wait_until_delivered(key, *bridge.register(key, bridge.job(duration_s=1), bridge.job()))
+
+
+def test_a_sender_that_is_told_to_end_finishes_its_attempts_within_the_grace(bridge: Running, key: str) -> None:
+    receiver = bridge.receiver
+    receiver.gate.clear()
+    registrations = bridge.register(key, *(bridge.job() for _ in range(20)))
+    wait_until(lambda: len(receiver.callbacks) == 8, timeout=30, what="a whole crew at its attempts")
+    in_hand = set(receiver.ids())
+    assert bridge.pods["sender"].terminate(then=receiver.gate.set) == 0
+    assert set(receiver.ids()) == in_hand
+    bridge.replace("sender")
+    bridge.wait_until_delivered(key, *registrations)
+    assert set(receiver.ids().values()) == {1}
+    assert len(receiver.ids()) == len(registrations)
+
+
+def test_a_poller_that_is_told_to_end_at_work_loses_nothing(bridge: Running, key: str) -> None:
+    registrations = bridge.register(key, *(bridge.job(duration_s=4) for _ in range(20)))
+    wait_until(lambda: bridge.standin.call("GET", "/_standin/calls")["show_job"] > 20, timeout=30, what="polls")
+    assert bridge.pods["poller"].terminate() == 0
+    bridge.replace("poller")
+    bridge.wait_until_delivered(key, *registrations)
+    assert set(bridge.receiver.ids().values()) == {1}
+
+
+def test_an_api_that_is_told_to_end_answers_what_it_was_asked(bridge: Running, key: str) -> None:
+    bridge.receiver.gate.clear()
+    with ThreadPoolExecutor() as pool:
+        client = Client(bridge.api_url, key)
+        asked = pool.submit(client.call, "POST", "/v1/callbacks/test", {"callback_url": bridge.receiver.url})
+        bridge.receiver.wait_for(1)
+        assert bridge.pods["api"].terminate(then=bridge.receiver.gate.set) == 0
+        assert asked.result()["verdict"] == "delivered"
+    bridge.replace("api")
+
+
+def test_workers_live_and_the_api_is_not_ready_while_redis_is_away(bridge: Running) -> None:
+    bridge.pods["sender"].run("touch", "--date", "2 minutes ago", "/tmp/alive")
+    assert not bridge.pods["sender"].healthy("livenessProbe")
+    bridge.redis.kill()
+    wait_until(lambda: not bridge.pods["api"].healthy("readinessProbe"), timeout=30, what="the API is not ready")
+    assert bridge.pods["api"].healthy("livenessProbe")
+    for role in ("poller", "sender"):
+        wait_until(lambda: bridge.pods[role].healthy("livenessProbe"), timeout=30, what=f"{role} lives")  # noqa: B023
+    bridge.redis = bridge.start_redis()
+    wait_until(lambda: bridge.pods["api"].healthy("readinessProbe"), timeout=60, what="the API is ready again")
