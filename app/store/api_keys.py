@@ -9,6 +9,7 @@ from app.domain.access import Principal, Scope
 from app.domain.times import to_ms
 from app.store import keys
 from app.store.connection import Client
+from app.store.replicas import Replicas
 
 PREFIX = "cphb"
 KEY_BYTES = 32
@@ -17,8 +18,9 @@ KEY_BYTES = 32
 class ApiKeys:
     """bootstrap: a key given by the environment, admin of tenant `default`; it is kept nowhere."""
 
-    def __init__(self, redis: Client, *, bootstrap: str | None = None) -> None:
+    def __init__(self, redis: Client, replicas: Replicas, *, bootstrap: str | None = None) -> None:
         self._redis = redis
+        self._replicas = replicas
         self._bootstrap = _digest(bootstrap) if bootstrap else None
 
     def create(self, tenant: str, scopes: frozenset[Scope], now: datetime, life: timedelta | None = None) -> str:
@@ -31,11 +33,13 @@ class ApiKeys:
         if life:
             pipeline.expire(keys.api_key(id), life)
         pipeline.execute()
+        self._replicas.execute(self._redis.pipeline(transaction=False).exists(keys.api_key(id)))
         return key
 
     def revoke(self, id: str) -> bool:
         """False if there is no such key."""
-        return bool(self._redis.delete(keys.api_key(id)))
+        [deleted] = self._replicas.execute(self._redis.pipeline(transaction=False).delete(keys.api_key(id)))
+        return bool(deleted)
 
     def principal(self, key: str) -> Principal | None:
         """Who shows this key; None if it is no key of ours, or has expired."""

@@ -14,6 +14,7 @@ if idempotency ~= '' then
   if earlier then return earlier end
   redis.call('SET', idempotency, ARGV[12], 'EX', ARGV[13])
 end
+if redis.call('EXISTS', key.registration(id)) == 1 then return 'created' end -- sent again, as the answer was lost
 redis.call('SET', key.registration(id), ARGV[3])
 -- Open for one thing more than there are jobs, until all of them are known.
 redis.call('HSET', key.progress(id), 'tenant', ARGV[4], 'project', project, 'lane', ARGV[6], 'open', 1)
