@@ -3,7 +3,7 @@
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
@@ -30,10 +30,10 @@ class RedisGroup:
     The others reach the first primary through `door` alone, which can be shut on them while clients come in.
     """
 
-    def __init__(self, folder: Path, *, replicas: int = 1, sentinels: int = 0, primary: tuple[str, ...] = ()) -> None:
+    def __init__(self, folder: Path, *, replicas: int = 1, sentinels: int = 0, options: Sequence[str] = ()) -> None:
         self._folder = folder
         self._replica_count, self._sentinel_count = replicas, sentinels
-        self._options = primary
+        self._options = options
         self._stack = ExitStack()
         self.processes: dict[int, Process] = {}  # of the servers, by port
         self.sentinels: list[int] = []  # ports

@@ -22,12 +22,12 @@ class Replicas:
     def execute(self, pipeline: Pipeline, *, raise_on_error: bool = True) -> list[Any]:
         """The pipeline's answers, once enough replicas hold what it has written, and what it has read.
 
-        Unavailable if too few do in time: what was written stays, and reaches them later unless the primary is replaced.
+        Unavailable if too few do in time: what was written stays, and reaches them unless the primary is replaced.
         """
         if not self._count:
             return pipeline.execute(raise_on_error)
-        # On the same connection: another may lead to another server by now. WAIT is about what this one has written, and
-        # what it has but read (a kept answer) others may have written just before: so something is written behind that.
+        # On the same connection: another may lead to another server by now. WAIT is about what this one has written;
+        # what it has read alone (a kept answer) others may have written just before, so something is written behind it.
         pipeline.set(keys.held(), "")
         pipeline.execute_command("WAIT", self._count, int(AT_MOST.total_seconds() * 1_000))
         *answers, _, holding = pipeline.execute(raise_on_error)
