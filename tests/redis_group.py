@@ -1,6 +1,7 @@
 """A primary of Redis, its replicas and their Sentinels: real processes on loopback, and ways to part them."""
 
 import os
+import re
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -75,31 +76,38 @@ class RedisGroup:
         told = [self._asked(port)["port"] for port in self.sentinels]
         return max(told, key=told.count)
 
+    def fail_over(self) -> None:
+        """As an operator asks for it; returns when another is the primary."""
+        with self._sentinel(self.sentinels[0]) as sentinel:
+            sentinel.sentinel_failover(SERVICE)
+        self.wait_until_replaced()
+
     def freeze(self, port: int) -> None:
         os.killpg(self.processes[port].pid, signal.SIGSTOP)
 
     def thaw(self, port: int) -> None:
         os.killpg(self.processes[port].pid, signal.SIGCONT)
 
-    def wait_until_replaced(self) -> int:
-        """The port of the primary that follows, once it takes writes and another follows it."""
+    def wait_until_promoted(self) -> int:
+        """The port of the primary that follows the first one, once it is one."""
 
-        def replaced() -> int:
+        def promoted() -> int:
             port = self.primary()
-            return port if port != self.door.port else 0
+            return port if port != self.door.port and self.info(port).get("role") == "master" else 0
 
-        port = wait_until(replaced, timeout=60, what="another primary")
-        self.wait_until_followed(port, 1)
-        return port
+        return wait_until(promoted, timeout=60, what="another primary")
+
+    def wait_until_replaced(self) -> None:
+        """By a primary that has a replica again."""
+        self.wait_until_followed(self.wait_until_promoted(), 1)
 
     def wait_until_followed(self, port: int, count: int) -> None:
         """By so many replicas that have all that it has."""
 
         def followed() -> bool:
             info = self.info(port)
-            return info.get("role") == "master" and [
-                info[f"slave{number}"]["state"] for number in range(info["connected_slaves"])
-            ].count("online") >= count
+            states = [value["state"] for name, value in info.items() if re.fullmatch(r"slave\d+", name)]
+            return info.get("role") == "master" and states.count("online") >= count
 
         wait_until(followed, timeout=30, what=f"{count} replicas that follow {port}")
 
@@ -156,9 +164,12 @@ class RedisGroup:
         return sees == (self._sentinel_count - 1, self._replica_count, "master")
 
     def _asked(self, port: int) -> dict[str, Any]:
-        with Redis(port=port, password=SENTINEL_PASSWORD, socket_timeout=2, decode_responses=True) as sentinel:
+        with self._sentinel(port) as sentinel:
             told: dict[str, Any] = sentinel.sentinel_master(SERVICE)
             return told
+
+    def _sentinel(self, port: int) -> Redis:
+        return Redis(port=port, password=SENTINEL_PASSWORD, socket_timeout=2, decode_responses=True)
 
 
 class Door:

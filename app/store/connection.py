@@ -12,7 +12,7 @@ from redis.exceptions import ConnectionError as NotConnected
 from redis.exceptions import OutOfMemoryError
 from redis.exceptions import TimeoutError as TimedOut
 from redis.retry import Retry
-from redis.sentinel import Sentinel
+from redis.sentinel import MasterNotFoundError, Sentinel
 
 from app.domain.errors import Unavailable
 
@@ -36,7 +36,7 @@ class Unwritable(NotConnected):
     """It cannot write its snapshots to disk, and takes no writes until it can."""
 
 
-class _Parser(DefaultParser):
+class _Parser(DefaultParser):  # type: ignore[valid-type,misc] # whichever redis-py has
     """What takes no writes counts as not connected, for RQ too: the next try asks anew who the primary is."""
 
     EXCEPTION_CLASSES = DefaultParser.EXCEPTION_CLASSES | {
@@ -60,6 +60,8 @@ def translated(error: Exception) -> Exception:
             return Unavailable("Redis takes no writes: too few replicas follow it (min-replicas-to-write)")
         case Unwritable():
             return Unavailable("Redis takes no writes: it cannot write to its disk, and its log says why")
+        case MasterNotFoundError():
+            return Unavailable("no Sentinel names a primary: if this does not heal, check BRIDGE_REDIS_SENTINEL…")
         case NotConnected() | TimedOut():
             return Unavailable(f"Redis cannot be reached ({type(error).__name__})")
         case _:

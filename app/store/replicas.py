@@ -10,6 +10,7 @@ from app.store import keys
 from app.store.connection import Client
 
 AT_MOST = timedelta(seconds=1)  # below the time that any answer of Redis may take
+MILLISECOND = timedelta(milliseconds=1)
 
 
 class Replicas:
@@ -29,7 +30,7 @@ class Replicas:
         # On the same connection: another may lead to another server by now. WAIT is about what this one has written;
         # what it has read alone (a kept answer) others may have written just before, so something is written behind it.
         pipeline.set(keys.held(), "")
-        pipeline.execute_command("WAIT", self._count, int(AT_MOST.total_seconds() * 1_000))
+        pipeline.execute_command("WAIT", self._count, AT_MOST // MILLISECOND)  # type: ignore[no-untyped-call] # redis-py's
         *answers, _, holding = pipeline.execute(raise_on_error)
         if isinstance(holding, Exception) or holding < self._count:
             # It may have been replaced without knowing it: let all ask anew who the primary is.
