@@ -1,6 +1,6 @@
 """The way to Redis: its errors become ours here, and only here."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -49,23 +49,20 @@ class _Parser(DefaultParser):  # type: ignore[valid-type,misc] # whichever redis
 AWAY = (NotConnected, TimedOut, OutOfMemoryError)
 
 
+WORDS: Mapping[type[Exception], str] = {
+    OutOfMemoryError: "Redis is full: raise its maxmemory, or wait until what has ended is forgotten",
+    Replaced: "this Redis is a replica: BRIDGE_REDIS_URL must name the primary",
+    Lonely: "Redis takes no writes: too few replicas follow it (min-replicas-to-write)",
+    Unwritable: "Redis takes no writes: it cannot write to its disk, and its log says why",
+    MasterNotFoundError: "no Sentinel names a primary: if this does not heal, check BRIDGE_REDIS_SENTINEL…",
+}
+
+
 def translated(error: Exception) -> Exception:
     """Ours for what is AWAY; any other error is a mistake of ours and stays what it is."""
-    match error:
-        case OutOfMemoryError():
-            return Unavailable("Redis is full: raise its maxmemory, or wait until what has ended is forgotten")
-        case Replaced():
-            return Unavailable("this Redis is a replica: BRIDGE_REDIS_URL must name the primary")
-        case Lonely():
-            return Unavailable("Redis takes no writes: too few replicas follow it (min-replicas-to-write)")
-        case Unwritable():
-            return Unavailable("Redis takes no writes: it cannot write to its disk, and its log says why")
-        case MasterNotFoundError():
-            return Unavailable("no Sentinel names a primary: if this does not heal, check BRIDGE_REDIS_SENTINEL…")
-        case NotConnected() | TimedOut():
-            return Unavailable(f"Redis cannot be reached ({type(error).__name__})")
-        case _:
-            return error
+    if not isinstance(error, AWAY):
+        return error
+    return Unavailable(WORDS.get(type(error), f"Redis cannot be reached ({type(error).__name__})"))
 
 
 class Connection(Redis):
