@@ -23,6 +23,7 @@ CLIENTS, SERVERS = "127.0.0.1", "127.0.0.2"  # where they come from, so that the
 PASSWORD = "pw-of-redis"
 SENTINEL_PASSWORD = "pw-of-sentinels"
 USER = "bridge"
+RIGHTS = "~cph:* ~rq:* &rq:* +@all -@admin -@dangerous +info +client|list"  # as docs/operations.md says
 
 
 class RedisGroup:
@@ -69,7 +70,8 @@ class RedisGroup:
         }
 
     def url(self, port: int) -> str:
-        return f"redis://{USER}:{PASSWORD}@{CLIENTS}:{port}/0"
+        """For one who may do everything."""
+        return f"redis://:{PASSWORD}@{CLIENTS}:{port}/0"
 
     def primary(self) -> int:
         """Its port, as most Sentinels have it."""
@@ -131,7 +133,7 @@ class RedisGroup:
         folder.mkdir(mode=0o700, parents=True)
         argv = [find_server(), *_options(port, folder), "--appendonly", "yes"]
         argv += ["--replica-announce-ip", CLIENTS]
-        argv += ["--user", USER, "on", f">{PASSWORD}", "~*", "&*", "+@all"]
+        argv += ["--user", USER, "on", f">{PASSWORD}", *RIGHTS.split()]
         argv += ["--requirepass", PASSWORD, "--masterauth", PASSWORD, "--repl-diskless-sync-delay", "0", *options]
         self.processes[port] = self._stack.enter_context(start(argv))
         wait_until(lambda: self.info(port), timeout=30, what=f"a server on {port}")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from redis.exceptions import NoPermissionError
 
 from app.domain.errors import Unavailable
 from app.runtime import Runtime
@@ -31,6 +32,8 @@ def test_user_and_passwords_are_shown_to_redis_and_to_the_sentinels(group: Redis
     runtime.registrations.add(registration())
     assert runtime.redis.acl_whoami() == "bridge"
     assert runtime.rq_redis.ping()
+    with pytest.raises(NoPermissionError):
+        runtime.redis.config_set("maxmemory", "1")
     close(runtime)
 
 
@@ -73,5 +76,5 @@ def test_a_client_follows_when_the_primary_is_replaced(group: RedisGroup, settin
         except Unavailable:
             assert time.monotonic() - begun < BOUND_S
     assert runtime.registrations.get("t", before.id)
-    assert runtime.rq_redis.set("x", "y")
+    assert runtime.rq_redis.set("rq:x", "y")
     close(runtime)
