@@ -48,6 +48,7 @@ from app.store.memory import Memory
 from app.store.paces import Paces
 from app.store.project_healths import ProjectHealths
 from app.store.registrations import Registrations
+from app.store.replicas import Replicas
 from app.store.requests import Requests
 from app.store.scripts import Scripts
 from app.store.sealing import Sealer
@@ -97,8 +98,12 @@ class Runtime:
         return RedisClock(self.redis, time.time)
 
     @cached_property
+    def replicas(self) -> Replicas:
+        return Replicas(self.redis, self.settings.wait_replicas)
+
+    @cached_property
     def scripts(self) -> Scripts:
-        return Scripts(self.redis)
+        return Scripts(self.redis, self.replicas)
 
     @cached_property
     def sealer(self) -> Sealer:
@@ -136,7 +141,7 @@ class Runtime:
     @cached_property
     def claims(self) -> Claims:
         """As long as a lease, for it outlasts any attempt."""
-        return Claims(self.redis, self.sealer, life=self.settings.lease)
+        return Claims(self.redis, self.replicas, self.sealer, life=self.settings.lease)
 
     @cached_property
     def gone_urls(self) -> GoneUrls:
@@ -359,10 +364,12 @@ class Runtime:
 
     def _connect(self, retry: Retry, kind: type[Redis] | None = None) -> Client:
         settings = self.settings
+        password = settings.redis_sentinel_password
         options = {"kind": kind} if kind else {}
         return connect(
             settings.redis_url.get_secret_value(),
             sentinels=settings.redis_sentinels,
+            sentinel_password=password.get_secret_value() if password else None,
             service=settings.redis_sentinel_service,
             retry=retry,
             timeout=self._answer_time,

@@ -52,6 +52,12 @@ class Settings(BaseModel):
     redis_sentinel_service: str = "mymaster"
     """Name of the primary at the Sentinels."""
 
+    redis_sentinel_password: SecretStr | None = None
+    """Password of the Sentinels themselves, if they ask for one."""
+
+    wait_replicas: int = Field(default=0, ge=0)
+    """Replicas of Redis that must hold what a caller is told is kept; while fewer do, it is answered 503."""
+
     api_bind: str = "0.0.0.0:8080"
     """Where the API listens."""
 

@@ -15,7 +15,7 @@ DRAIN = "workers.drain.drain"
 ALLOWED = frozenset({DRAIN})
 
 DRAIN_S = 20  # a drain ends after this long, so that a rolling restart need not wait for longer
-WORKER_TTL_S = 30
+WORKER_TTL_S = 20
 FORGET_FAILED_S = 3_600  # wake-ups that failed are kept for a look; what they were for falls due again by itself
 
 

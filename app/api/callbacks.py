@@ -83,7 +83,7 @@ class CallbackViews:
         with self._place():
             tested = self._send(subscriber, lane_of(tenant(), look.destination(form, url)))
         if tested.verdict is Verdict.DELIVERED:
-            self._runtime.scripts.run(self._runtime.gone_urls.remove(tenant(), body.callback_url))
+            self._runtime.scripts.acknowledge(self._runtime.gone_urls.remove(tenant(), body.callback_url))
         made = None if body.secret else secret or None
         return tested.model_copy(update={"secret": made}).model_dump_json()
 

@@ -53,7 +53,7 @@ class Bridge:
         self.secret = new_secret(secrets.token_bytes(32))
         self.url = ""
         self._own = {
-            **_unset("redis_"),
+            **_unset("redis_", "wait_replicas"),
             "BRIDGE_REDIS_URL": self.redis.url,
             "BRIDGE_API_BIND": "127.0.0.1:0",
             "BRIDGE_PROBE_BIND": "127.0.0.1:0",

@@ -59,7 +59,7 @@ class ApiKeys:
         id, key, made = _made()
         expires = to_ms(now + life) if life else ""
         fields = (tenant, " ".join(sorted(scopes)), made, to_ms(now), expires, name)
-        self._scripts.run(Call("create_key", (id, *fields, "", 0)))
+        self._scripts.acknowledge(Call("create_key", (id, *fields, "", 0)))
         return key
 
     def rotate(self, tenant: str, id: str, now: datetime, overlap: timedelta) -> str | None:
@@ -71,7 +71,7 @@ class ApiKeys:
         expires = to_ms(now + (old.expires_at - old.created_at)) if old.expires_at else ""
         fields = (tenant, " ".join(sorted(old.scopes)), made, to_ms(now), expires, old.name)
         ends = to_ms(now + overlap)
-        done = self._scripts.run(Call("create_key", (new, *fields, id, ends)))
+        done = self._scripts.acknowledge(Call("create_key", (new, *fields, id, ends)))
         self._believed.clear()
         return key if done else None
 
@@ -80,11 +80,11 @@ class ApiKeys:
         owner = self.owner(id)
         if owner is None or tenant not in (None, owner):
             return False
-        pipeline = self._redis.pipeline(transaction=True)
+        pipeline = self._redis.pipeline(transaction=False)
         pipeline.delete(keys.api_key(id))
-        pipeline.zrem(keys.api_keys(owner), id)
+        pipeline.zrem(keys.api_keys(owner), id)  # if it is not done, the next look at the list does it
         self._believed.clear()
-        return bool(pipeline.execute()[0])
+        return bool(self._scripts.replicas.execute(pipeline)[0])
 
     def owner(self, id: str) -> str | None:
         """The tenant whose key it is."""

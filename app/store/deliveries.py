@@ -139,7 +139,7 @@ class Deliveries:
 
     def redeliver(self, tenant: str, id: str, now: datetime) -> DeliveryState | None:
         """PENDING if it is sent once more, CANCELLED if nothing is; None if the tenant has no such delivery."""
-        state = self._scripts.run(Call("redeliver", (to_ms(now), id, tenant)))
+        state = self._scripts.acknowledge(Call("redeliver", (to_ms(now), id, tenant)))
         return DeliveryState(state) if state else None
 
     def redeliver_dead(self, tenant: str, which: DeadOnes, now: datetime, *, rate: float, dry_run: bool) -> int:
@@ -149,7 +149,7 @@ class Deliveries:
         wanted = (which.registration_id or "", lane, rate, int(dry_run))
         total = 0
         while place:
-            count, place = self._scripts.run(
+            count, place = self._scripts.acknowledge(
                 Call("redeliver_dead", (to_ms(now), tenant, place, end, REDELIVERED_AT_ONCE, *wanted))
             )
             total += count

@@ -102,18 +102,18 @@ class Destinations:
 
     def pause(self, lane: str, now: datetime) -> None:
         """No attempt starts from now on; those that have started come to their end."""
-        self._scripts.run(Call("hold", (lane, to_ms(now))))
+        self._scripts.acknowledge(Call("hold", (lane, to_ms(now))))
 
     def resume(self, lane: str, now: datetime) -> bool:
         """True if it had been disabled."""
         operator = to_json(self._operator) if self._operator else ""
-        return bool(self._scripts.run(Call("resume", (lane, to_ms(now), self._keep_s, operator))))
+        return bool(self._scripts.acknowledge(Call("resume", (lane, to_ms(now), self._keep_s, operator))))
 
     def drop(self, lane: str, now: datetime) -> int:
         """Gives up what is held; how many deliveries that were."""
         dropped, looked_at = 0, DROPPED_AT_ONCE
         while looked_at == DROPPED_AT_ONCE:
-            died, looked_at = self._scripts.run(Call("drop", (lane, to_ms(now), self._keep_s, DROPPED_AT_ONCE)))
+            died, looked_at = self._scripts.acknowledge(Call("drop", (lane, to_ms(now), self._keep_s, DROPPED_AT_ONCE)))
             dropped += died
         return dropped
 

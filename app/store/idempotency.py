@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from app.store import keys
 from app.store.connection import Client
+from app.store.replicas import Replicas
 from app.store.sealing import Sealer
 
 LIFE = timedelta(hours=24)
@@ -53,8 +54,9 @@ class Answers:
 class Claims:
     """For what cannot be done and kept in one step. A claim ends by itself, in case that its process does."""
 
-    def __init__(self, redis: Client, sealer: Sealer, *, life: timedelta) -> None:
+    def __init__(self, redis: Client, replicas: Replicas, sealer: Sealer, *, life: timedelta) -> None:
         self._redis = redis
+        self._replicas = replicas
         self._answers = Answers(sealer)
         self._life = life
 
@@ -62,13 +64,15 @@ class Claims:
         """None if it is the caller's to answer now: `keep` or `release` follows."""
         key, sealed, _ = self._answers.arguments(tenant, replace(idempotency, answer=UNDER_WAY))
         while not self._redis.set(key, sealed, nx=True, px=self._life):
-            if earlier := self._redis.get(key):  # else it has ended just now
+            pipeline = self._redis.pipeline(transaction=False).get(key)
+            [earlier] = self._replicas.execute(pipeline)
+            if earlier:  # else it has ended just now
                 return self._answers.repeated(tenant, idempotency, earlier)
         return None
 
     def keep(self, tenant: str, idempotency: Idempotency) -> None:
         key, sealed, life_s = self._answers.arguments(tenant, idempotency)
-        self._redis.set(key, sealed, ex=life_s)
+        self._replicas.execute(self._redis.pipeline(transaction=False).set(key, sealed, ex=life_s))
 
     def release(self, tenant: str, idempotency: Idempotency) -> None:
         self._redis.delete(self._answers.key(tenant, idempotency))

@@ -174,6 +174,11 @@ def token(project: str) -> str:
     return f"cph:token:{project}"
 
 
+def held() -> str:
+    """String, empty: written behind what replicas must hold before it is acknowledged."""
+    return "cph:held"
+
+
 def lock(name: str) -> str:
     """String, seconds: who holds it."""
     return f"cph:lock:{name}"

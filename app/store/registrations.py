@@ -70,7 +70,7 @@ class Registrations:
 
         rate: messages a second, one at a time, that its destination bears, if that is known.
         """
-        earlier = self._scripts.run(
+        earlier = self._scripts.acknowledge(
             Call(
                 "register",
                 (
@@ -140,7 +140,7 @@ class Registrations:
             pipeline.hmget(keys.progress(id), "tenant", "project", "lane")
             # Last: if no answer is kept by then, the record is as it was before.
             pipeline.get(self._answers.key(tenant, idempotency))
-            record, (owner, project, lane), earlier = pipeline.execute()
+            record, (owner, project, lane), earlier = self._scripts.replicas.execute(pipeline)
             if record is None or owner != tenant:
                 return None
             if idempotency and earlier:
@@ -148,12 +148,12 @@ class Registrations:
             after = changed(self.parse(id, record, project=project, lane=lane))
             anew = to_json(json.loads(record) | {"sealed": self._sealed(after)})
             call = Call("rewrite", (key, record, anew, *self._answers.arguments(tenant, idempotency)))
-            if self._scripts.run(call):
+            if self._scripts.acknowledge(call):
                 return after
 
     def cancel(self, tenant: str, id: str) -> datetime | None:
         """Until when an attempt that is under way may last; None if the tenant has no such registration."""
-        until = self._scripts.run(Call("cancel", (id, tenant, self._keep_s)))
+        until = self._scripts.acknowledge(Call("cancel", (id, tenant, self._keep_s)))
         return None if until < 0 else from_ms(until)
 
     def watching(self, tenant: str, id: str) -> bool:

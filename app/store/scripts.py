@@ -11,6 +11,7 @@ from typing import Any
 from redis.exceptions import NoScriptError
 
 from app.store.connection import Client, translated
+from app.store.replicas import Replicas
 
 Argument = str | int | float
 TABLE = re.compile(r"^local (\w+) = \{\}$", re.MULTILINE)  # what a shared part brings
@@ -27,11 +28,19 @@ class Call:
 
 
 class Scripts:
-    def __init__(self, redis: Client) -> None:
+    """replicas: those that must hold what is acknowledged."""
+
+    def __init__(self, redis: Client, replicas: Replicas) -> None:
         self.redis = redis
+        self.replicas = replicas
 
     def run(self, call: Call) -> Any:
         return self.run_all([call])[0]
+
+    def acknowledge(self, call: Call) -> Any:
+        """As `run`; once it returns the caller may be told, as the replicas hold what was written. Else Unavailable."""
+        [[answer]] = self._answers({call.script: [call]}, held=True).values()
+        return answer
 
     def run_all(self, calls: Iterable[Call]) -> list[Any]:
         """The answers in order, from one round trip; all calls of a script run where the first of them stands.
@@ -52,27 +61,31 @@ class Scripts:
                 call.heard(answer)
         return answers
 
-    def _answers(self, batches: Mapping[str, Sequence[Call]]) -> dict[str, list[Any]]:
-        answered = self._send(batches)
+    def _answers(self, batches: Mapping[str, Sequence[Call]], *, held: bool = False) -> dict[str, list[Any]]:
+        answered = self._send(batches, held=held)
         unknown = [script for script, answer in answered.items() if isinstance(answer, NoScriptError)]
         if unknown:
             # A restarted Redis has forgotten the scripts. Those that were not found have changed nothing.
             for script in unknown:
                 self.redis.script_load(self._sources[script])
-            answered |= self._send({script: batches[script] for script in unknown})
+            answered |= self._send({script: batches[script] for script in unknown}, held=held)
         for answer in answered.values():
             if isinstance(answer, Exception):
                 raise translated(answer)
         return answered
 
-    def _send(self, batches: Mapping[str, Sequence[Call]]) -> dict[str, Any]:
+    def _send(self, batches: Mapping[str, Sequence[Call]], *, held: bool) -> dict[str, Any]:
         """By script: the answers, or the error."""
         pipeline = self.redis.pipeline(transaction=False)
         for script, calls in batches.items():
             pipeline.evalsha(
                 self._digests[script], 0, *(word for call in calls for word in (len(call.args), *call.args))
             )
-        return dict(zip(batches, pipeline.execute(raise_on_error=False), strict=True))
+        if held:
+            answers = self.replicas.execute(pipeline, raise_on_error=False)
+        else:
+            answers = pipeline.execute(raise_on_error=False)
+        return dict(zip(batches, answers, strict=True))
 
     @cached_property
     def _sources(self) -> dict[str, str]:

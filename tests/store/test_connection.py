@@ -1,10 +1,16 @@
 """Redis that is away, full, or another clock."""
 
+import asyncio
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from redis import Redis
+from redis.connection import SSLConnection
 from redis.exceptions import ConnectionError as NotConnected
 
 from app.devkit.redis_server import RedisServer
@@ -14,6 +20,33 @@ from app.runtime import Runtime
 from app.settings import load
 from app.store.clock import RedisClock
 from app.store.connection import HASTY, connect
+from tests.certificates import Authority
+
+
+@contextmanager
+def tls_before(server: RedisServer, certificate: str) -> Iterator[int]:
+    """A port that speaks TLS, before a server that does not."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+
+    async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while words := await source.read(65_536):
+            sink.write(words)
+        sink.close()
+
+    async def join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_server, to_server = await asyncio.open_unix_connection(server.socket)
+        await asyncio.gather(pump(reader, to_server), pump(from_server, writer))
+
+    with asyncio.Runner() as runner:
+        front = runner.run(asyncio.start_server(join, "127.0.0.1", 0, ssl=context))
+        loop = runner.get_loop()
+        thread = Thread(target=loop.run_forever)
+        thread.start()
+        yield front.sockets[0].getsockname()[1]
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        front.close()
 
 
 def test_a_redis_that_is_away_is_unavailable(tmp_path: Path) -> None:
@@ -72,5 +105,30 @@ def test_sentinels_are_asked_for_the_primary(tmp_path: Path) -> None:
     redis = Runtime(settings).redis
     assert redis.connection_pool.connection_kwargs["password"] == "pw"
     assert redis.connection_pool.connection_kwargs["db"] == 3
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable, match="no Sentinel names a primary"):
         redis.ping()
+
+
+def test_with_rediss_sentinels_are_asked_by_tls_as_well(tmp_path: Path) -> None:
+    url = f"rediss://ignored/0?ssl_ca_certs={tmp_path}/ca.pem"
+    redis = Runtime(load({"BRIDGE_REDIS_URL": url, "BRIDGE_REDIS_SENTINELS": "127.0.0.1:9"})).redis
+    (sentinel,) = redis.connection_pool.sentinel_manager.sentinels
+    for pool in (redis.connection_pool, sentinel.connection_pool):
+        assert issubclass(pool.connection_class, SSLConnection)
+        assert pool.connection_kwargs["ssl_ca_certs"] == f"{tmp_path}/ca.pem"
+
+
+def test_redis_is_reached_by_tls_and_must_show_a_certificate_of_the_authority(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    ours, others = Authority(tmp_path), Authority(tmp_path, "others")
+    with tls_before(redis_server, ours.certificate("127.0.0.1")) as port:
+
+        def reached(authority: Authority) -> Redis:
+            url = f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={authority.file}"
+            return connect(url, retry=HASTY, timeout=timedelta(seconds=5))
+
+        with reached(ours) as redis:
+            assert redis.ping()
+        with reached(others) as redis, pytest.raises(Unavailable):
+            redis.ping()

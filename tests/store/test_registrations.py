@@ -13,6 +13,7 @@ from app.domain.verdict import Verdict
 from app.runtime import Runtime
 from app.store import keys
 from app.store.idempotency import Idempotency, Repeated
+from app.store.scripts import Call
 
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
@@ -243,6 +244,31 @@ def test_a_key_that_was_used_gives_the_first_answer_again(runtime: Runtime, regi
     assert runtime.registrations.add(registration(), Idempotency("key", "other body", "{}")) == Repeated(None)
     assert runtime.registrations.get("t", again.id) is None
     assert "first" not in runtime.redis.get(keys.idempotency("t", "key"))
+
+
+def test_a_registration_whose_answer_was_lost_is_taken_once(
+    runtime: Runtime, registration, deliveries_of, now: datetime
+) -> None:
+    """redis-py sends a script again when the connection broke off, and the job may have ended since."""
+    made = registration("job-1", "job-2")
+    runtime.registrations.add(made)
+    end(runtime, "job-1", now)
+    assert runtime.registrations.add(made) is None
+    found = runtime.registrations.get("t", made.id)
+    assert found is not None
+    assert (found[1].jobs, found[1].pending) == ({"job-1": JobState.SUCCEEDED, "job-2": JobState.PENDING}, 1)
+    end(runtime, "job-2", now + MINUTE)
+    found = runtime.registrations.get("t", made.id)
+    assert found is not None
+    assert found[1].state is RegistrationState.FINISHED
+    assert len(deliveries_of()) == 2
+
+
+def test_a_value_whose_rewriting_was_not_answered_is_rewritten_once(runtime: Runtime) -> None:
+    runtime.redis.set("record", "before")
+    rewrite = Call("rewrite", ("record", "before", "after", "", "", 0))
+    assert [runtime.scripts.run(rewrite) for _ in range(2)] == [1, 1]
+    assert runtime.scripts.run(Call("rewrite", ("record", "before", "other", "", "", 0))) == 0
 
 
 def test_pages_neither_skip_nor_repeat_while_things_change(runtime: Runtime, registration, now: datetime) -> None:

@@ -15,6 +15,7 @@ if idempotency ~= '' then
   local earlier = redis.call('GET', idempotency)
   if earlier then return earlier end
 end
+if redis.call('EXISTS', key.registration(id)) == 1 then return 'created' end -- sent again, as the answer was lost
 local full = ARGV[17] ~= '' and tenancy.full(ARGV[4], string.sub(ARGV[6], #ARGV[4] + 2), ARGV[17])
 if full then return {full} end
 if idempotency ~= '' then redis.call('SET', idempotency, ARGV[12], 'EX', ARGV[13]) end

@@ -1,0 +1,248 @@
+"""A primary of Redis, its replicas and their Sentinels: real processes on loopback, and ways to part them."""
+
+import os
+import re
+import signal
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any, Self
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from app.devkit.processes import Process, start, wait_until
+from app.devkit.redis_server import find_server
+
+SERVICE = "bridge"
+QUORUM = 2
+SEEN_DOWN_MS = 1_000
+CLIENTS, SERVERS = "127.0.0.1", "127.0.0.2"  # where they come from, so that the door can tell them apart
+PASSWORD = "pw-of-redis"
+SENTINEL_PASSWORD = "pw-of-sentinels"
+USER = "bridge"
+RIGHTS = "~cph:* ~rq:* &rq:* +@all -@admin -@dangerous +info +client|list"  # as docs/operations.md says
+
+
+class RedisGroup:
+    """Entered, it has a primary that all replicas follow; with `sentinels`, these agree on it.
+
+    The others reach the first primary through `door` alone, which can be shut on them while clients come in.
+    """
+
+    def __init__(self, folder: Path, *, replicas: int = 1, sentinels: int = 0, options: Sequence[str] = ()) -> None:
+        self._folder = folder
+        self._replica_count, self._sentinel_count = replicas, sentinels
+        self._options = options
+        self._stack = ExitStack()
+        self.processes: dict[int, Process] = {}  # of the servers, by port
+        self.sentinels: list[int] = []  # ports
+
+    def __enter__(self) -> Self:
+        self.first = free_port()
+        self.door = self._stack.enter_context(Door(self.first))
+        self._start_server(self.first, "--replica-announce-port", str(self.door.port), *self._options)
+        self.replicas = [free_port() for _ in range(self._replica_count)]
+        for port in self.replicas:
+            self._start_server(port, "--replicaof", f"{CLIENTS} {self.door.port}", *self._options)
+        self.wait_until_followed(self.first, self._replica_count)
+        self.sentinels = [self._start_sentinel() for _ in range(self._sentinel_count)]
+        for port in self.sentinels:
+            wait_until(lambda: self._ready(port), timeout=30, what="Sentinels that know each other")  # noqa: B023
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.processes.values():
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGCONT)
+        self._stack.close()
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """For a bridge that asks the Sentinels."""
+        return {
+            "BRIDGE_REDIS_URL": f"redis://{USER}:{PASSWORD}@by-sentinel/0",
+            "BRIDGE_REDIS_SENTINELS": ",".join(f"{CLIENTS}:{port}" for port in self.sentinels),
+            "BRIDGE_REDIS_SENTINEL_SERVICE": SERVICE,
+            "BRIDGE_REDIS_SENTINEL_PASSWORD": SENTINEL_PASSWORD,
+        }
+
+    def url(self, port: int) -> str:
+        """For one who may do everything."""
+        return f"redis://:{PASSWORD}@{CLIENTS}:{port}/0"
+
+    def primary(self) -> int:
+        """Its port, as most Sentinels have it."""
+        told = [self._asked(port)["port"] for port in self.sentinels]
+        return max(told, key=told.count)
+
+    def fail_over(self) -> None:
+        """As an operator asks for it; returns when another is the primary."""
+        with self._sentinel(self.sentinels[0]) as sentinel:
+            sentinel.sentinel_failover(SERVICE)
+        self.wait_until_replaced()
+
+    def freeze(self, port: int) -> None:
+        os.killpg(self.processes[port].pid, signal.SIGSTOP)
+
+    def thaw(self, port: int) -> None:
+        os.killpg(self.processes[port].pid, signal.SIGCONT)
+
+    def wait_until_promoted(self) -> int:
+        """The port of the primary that follows the first one, once it is one."""
+
+        def promoted() -> int:
+            port = self.primary()
+            return port if port != self.door.port and self.info(port).get("role") == "master" else 0
+
+        return wait_until(promoted, timeout=60, what="another primary")
+
+    def wait_until_replaced(self) -> None:
+        """By a primary that has a replica again."""
+        self.wait_until_followed(self.wait_until_promoted(), 1)
+
+    def wait_until_followed(self, port: int, count: int) -> None:
+        """By so many replicas that have all that it has."""
+
+        def followed() -> bool:
+            info = self.info(port)
+            states = [value["state"] for name, value in info.items() if re.fullmatch(r"slave\d+", name)]
+            return info.get("role") == "master" and states.count("online") >= count
+
+        wait_until(followed, timeout=30, what=f"{count} replicas that follow {port}")
+
+    def wait_until_it_follows(self, port: int) -> None:
+        def follows() -> bool:
+            info = self.info(port)
+            return info.get("role") == "slave" and info["master_link_status"] == "up"
+
+        wait_until(follows, timeout=60, what=f"{port} as a replica")
+
+    def info(self, port: int) -> dict[str, Any]:
+        """{} while it does not answer."""
+        with Redis.from_url(self.url(port), socket_timeout=1, decode_responses=True) as client:
+            try:
+                return client.info("replication")
+            except RedisError:
+                return {}
+
+    def _start_server(self, port: int, *options: str) -> None:
+        folder = self._folder / str(port)
+        folder.mkdir(mode=0o700, parents=True)
+        argv = [find_server(), *_options(port, folder), "--appendonly", "yes"]
+        argv += ["--replica-announce-ip", CLIENTS]
+        argv += ["--user", USER, "on", f">{PASSWORD}", *RIGHTS.split()]
+        argv += ["--requirepass", PASSWORD, "--masterauth", PASSWORD, "--repl-diskless-sync-delay", "0", *options]
+        self.processes[port] = self._stack.enter_context(start(argv))
+        wait_until(lambda: self.info(port), timeout=30, what=f"a server on {port}")
+
+    def _start_sentinel(self) -> int:
+        port = free_port()
+        folder = self._folder / f"sentinel-{port}"
+        folder.mkdir(mode=0o700)
+        config = folder / "sentinel.conf"
+        lines = [
+            f"requirepass {SENTINEL_PASSWORD}",
+            f"sentinel sentinel-pass {SENTINEL_PASSWORD}",
+            f"sentinel announce-ip {CLIENTS}",
+            f"sentinel monitor {SERVICE} {CLIENTS} {self.door.port} {QUORUM}",
+            f"sentinel auth-pass {SERVICE} {PASSWORD}",
+            f"sentinel down-after-milliseconds {SERVICE} {SEEN_DOWN_MS}",
+            f"sentinel failover-timeout {SERVICE} 6000",
+        ]
+        config.write_text("\n".join(lines) + "\n")
+        argv = [find_server(), config, "--sentinel", *_options(port, folder)]
+        self._stack.enter_context(start(argv))
+        return port
+
+    def _ready(self, port: int) -> bool:
+        try:
+            told = self._asked(port)
+        except RedisError:
+            return False
+        sees = (told["num-other-sentinels"], told["num-slaves"], told["flags"])
+        return sees == (self._sentinel_count - 1, self._replica_count, "master")
+
+    def _asked(self, port: int) -> dict[str, Any]:
+        with self._sentinel(port) as sentinel:
+            told: dict[str, Any] = sentinel.sentinel_master(SERVICE)
+            return told
+
+    def _sentinel(self, port: int) -> Redis:
+        return Redis(port=port, password=SENTINEL_PASSWORD, socket_timeout=2, decode_responses=True)
+
+
+class Door:
+    """A way to a port that can be shut on other servers: what they have sent is kept until it opens."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self.open = Event()
+        self.open.set()
+        self._listener = socket.create_server((CLIENTS, 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._threads: list[Thread] = []
+
+    def __enter__(self) -> Self:
+        self._start(self._accept)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """The servers have ended before, and with them what they had open."""
+        self.open.set()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(timeout=5)
+        self._listener.close()
+
+    @contextmanager
+    def shut_on_servers(self) -> Iterator[None]:
+        self.open.clear()
+        try:
+            yield
+        finally:
+            self.open.set()
+
+    def _start(self, target: Callable[..., None], *args: Any) -> Thread:
+        thread = Thread(target=target, args=args, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+        return thread
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                caller, (address, _) = self._listener.accept()
+                self._start(self._join, caller, address == SERVERS)
+
+    def _join(self, caller: socket.socket, server: bool) -> None:
+        if server:
+            self.open.wait()
+        with caller, suppress(OSError), socket.create_connection((CLIENTS, self._target)) as target:
+            back = self._start(self._pump, target, caller, server)
+            self._pump(caller, target, server)
+            back.join()
+
+    def _pump(self, source: socket.socket, sink: socket.socket, server: bool) -> None:
+        with suppress(OSError):
+            while words := source.recv(65_536):
+                if server:
+                    self.open.wait()
+                sink.sendall(words)
+        for end in (source, sink):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+def _options(port: int, folder: Path) -> list[str]:
+    log = folder / "log"
+    options = {"port": str(port), "bind": CLIENTS, "bind-source-addr": SERVERS, "dir": str(folder), "logfile": str(log)}
+    return [word for name, value in options.items() for word in (f"--{name}", value)]
+
+
+def free_port() -> int:
+    with socket.create_server((CLIENTS, 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port

@@ -1,0 +1,153 @@
+"""What is acknowledged is on a replica, or is not acknowledged; on a real primary with a real replica."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import pytest
+from redis import Redis
+from redis.exceptions import ConnectionError as NotConnected
+
+from app.domain.access import Scope
+from app.domain.destination import lane_of
+from app.domain.errors import Unavailable
+from app.domain.registration import Registration
+from app.runtime import Runtime
+from app.settings import Settings
+from app.store.deliveries import DeadOnes
+from app.store.idempotency import Idempotency, Repeated
+from tests.redis_group import RedisGroup
+
+ASKED = Idempotency("key", "request", "the first answer")
+ANY = DeadOnes(registration_id=None, destination=None, since=None, until=None)
+LANE = lane_of("t", "https://bot.example:443")
+BOUND_S = 6.0  # far above the second that it waits, on a busy machine
+
+
+@pytest.fixture(scope="module")
+def group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisGroup]:
+    with RedisGroup(tmp_path_factory.mktemp("group")) as group:
+        yield group
+
+
+@pytest.fixture
+def bridge(group: RedisGroup, settings: Settings) -> Iterator[Callable[..., Runtime]]:
+    """bridge(): a process of the bridge that waits for one replica unless told otherwise."""
+    made: list[Runtime] = []
+
+    def make(wait_replicas: int = 1) -> Runtime:
+        ours = {"redis_url": group.url(group.first), "wait_replicas": wait_replicas}
+        made.append(Runtime(Settings.model_validate({**settings.model_dump(), **ours})))
+        return made[-1]
+
+    yield make
+    for runtime in made:
+        runtime.redis.flushall()
+        runtime.redis.close()
+        runtime.rq_redis.close()
+
+
+def rotated(registration: Registration) -> Registration:
+    return replace(registration, secret="whsec_" + "B" * 32)
+
+
+def delivery_of(runtime: Runtime) -> str:
+    found, _ = runtime.deliveries.page("t", limit=1, cursor=None, since=None, until=None, wanted=lambda _: True)
+    return found[0].id
+
+
+ACKNOWLEDGED: dict[str, Callable[[Runtime, Registration, datetime], Any]] = {
+    "register": lambda runtime, made, now: runtime.registrations.add(replace(made, id=made.id[:-1] + "z")),
+    "rotate": lambda runtime, made, now: runtime.registrations.rotate("t", made.id, rotated),
+    "cancel": lambda runtime, made, now: runtime.registrations.cancel("t", made.id),
+    "redeliver": lambda runtime, made, now: runtime.deliveries.redeliver("t", delivery_of(runtime), now),
+    "redeliver the dead": lambda runtime, made, now: runtime.deliveries.redeliver_dead(
+        "t", ANY, now, rate=1, dry_run=False
+    ),
+    "pause": lambda runtime, made, now: runtime.destinations.pause(LANE, now),
+    "resume": lambda runtime, made, now: runtime.destinations.resume(LANE, now),
+    "drop": lambda runtime, made, now: runtime.destinations.drop(LANE, now),
+    "keep an answer": lambda runtime, made, now: runtime.claims.keep("t", ASKED),
+    "create a key": lambda runtime, made, now: runtime.api_keys.create("t", frozenset({Scope.ADMIN}), now),
+    "revoke a key": lambda runtime, made, now: runtime.api_keys.revoke("0123456789ab"),
+}
+
+
+@pytest.mark.parametrize("verb", ACKNOWLEDGED)
+def test_nothing_is_acknowledged_that_no_replica_holds(group: RedisGroup, bridge, registration, now, verb: str) -> None:
+    runtime, made = bridge(), registration(verify=True)
+    runtime.registrations.add(made)
+    act = ACKNOWLEDGED[verb]
+    with group.door.shut_on_servers():
+        begun = time.monotonic()
+        with pytest.raises(Unavailable, match="too few replicas hold what was written: 0 of 1"):
+            act(runtime, made, now)
+        assert time.monotonic() - begun < BOUND_S
+        act(bridge(wait_replicas=0), made, now)
+    act(runtime, made, now)
+
+
+def test_what_was_acknowledged_is_on_the_replica(group: RedisGroup, bridge, registration) -> None:
+    runtime = bridge()
+    with Redis.from_url(group.url(group.replicas[0]), decode_responses=True) as replica:
+        for number in range(50):
+            made = registration(f"job-{number}")
+            runtime.registrations.add(made)
+            assert replica.exists(f"cph:{made.id}") == 1
+
+
+def test_what_was_not_acknowledged_stays_and_its_key_repeats_it(group: RedisGroup, bridge, registration) -> None:
+    first, again = registration(), registration()
+    with group.door.shut_on_servers():
+        with pytest.raises(Unavailable):
+            bridge().registrations.add(first, ASKED)
+        with pytest.raises(Unavailable):  # not even what was there already, to another process that only reads it
+            bridge().registrations.add(again, ASKED)
+    runtime = bridge()
+    assert runtime.registrations.add(again, ASKED) == Repeated("the first answer")
+    assert runtime.registrations.get("t", first.id)
+    assert runtime.registrations.get("t", again.id) is None
+
+
+def test_a_kept_answer_is_not_given_again_before_a_replica_holds_it(group: RedisGroup, bridge) -> None:
+    with group.door.shut_on_servers():
+        bridge(wait_replicas=0).claims.keep("t", ASKED)
+        with pytest.raises(Unavailable):
+            bridge().claims.claim("t", ASKED)
+    assert bridge().claims.claim("t", ASKED) == Repeated("the first answer")
+
+
+def test_a_redis_that_has_forgotten_the_scripts_acknowledges_too(bridge, registration) -> None:
+    runtime, made = bridge(), registration()
+    runtime.registrations.add(made)
+    runtime.redis.script_flush()
+    assert runtime.registrations.cancel("t", made.id) is not None
+
+
+def test_a_primary_that_lacks_replicas_takes_no_writes_and_is_away_for_all(
+    group: RedisGroup, bridge, registration, now
+) -> None:
+    runtime = bridge(wait_replicas=0)
+    runtime.registrations.add(registration())
+    runtime.redis.config_set("min-replicas-to-write", "2")
+    try:
+        with pytest.raises(Unavailable, match="takes no writes: too few replicas follow it"):
+            runtime.registrations.add(registration())
+        with pytest.raises(Unavailable, match="takes no writes"):
+            runtime.polls_due.claim_due(now, 1)
+        with pytest.raises(Unavailable, match="takes no writes"):
+            runtime.claims.keep("t", ASKED)
+        with pytest.raises(NotConnected):
+            runtime.rq_redis.lpush("rq:queue:x", "1")
+    finally:
+        runtime.redis.config_set("min-replicas-to-write", "0")
+
+
+def test_a_replica_takes_no_writes_and_says_what_to_mend(group: RedisGroup, settings: Settings, registration) -> None:
+    ours = {"redis_url": group.url(group.replicas[0])}
+    runtime = Runtime(Settings.model_validate({**settings.model_dump(), **ours}))
+    with pytest.raises(Unavailable, match="BRIDGE_REDIS_URL must name the primary"):
+        runtime.registrations.add(registration())
+    runtime.redis.close()

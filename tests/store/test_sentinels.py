@@ -1,0 +1,80 @@
+"""Redis by its Sentinels: real ones, with passwords of their own."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis.exceptions import NoPermissionError
+
+from app.domain.errors import Unavailable
+from app.runtime import Runtime
+from app.settings import Settings, load
+from tests.redis_group import RedisGroup
+
+BOUND_S = 20.0
+
+
+@pytest.fixture(scope="module")
+def group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisGroup]:
+    with RedisGroup(tmp_path_factory.mktemp("group"), sentinels=3) as group:
+        yield group
+
+
+def close(runtime: Runtime) -> None:
+    for client in (runtime.redis, runtime.rq_redis):
+        client.close()
+        client.connection_pool.sentinel_manager.close()
+
+
+def test_user_and_passwords_are_shown_to_redis_and_to_the_sentinels(group: RedisGroup, registration) -> None:
+    runtime = Runtime(load(group.settings))
+    runtime.registrations.add(registration())
+    assert runtime.redis.acl_whoami() == "bridge"
+    assert runtime.rq_redis.ping()
+    with pytest.raises(NoPermissionError):
+        runtime.redis.config_set("maxmemory", "1")
+    close(runtime)
+
+
+def test_a_sentinel_that_refuses_us_names_no_primary(group: RedisGroup, registration) -> None:
+    runtime = Runtime(load(group.settings | {"BRIDGE_REDIS_SENTINEL_PASSWORD": "another"}))
+    with pytest.raises(Unavailable, match="no Sentinel names a primary"):
+        runtime.registrations.add(registration())
+    close(runtime)
+
+
+def test_a_primary_that_was_parted_from_all_but_us_acknowledges_nothing_and_is_left(
+    tmp_path: Path, registration
+) -> None:
+    """Nothing breaks our connections to it, so that only the replicas it lacks can tell us."""
+    with RedisGroup(tmp_path, replicas=2, sentinels=3) as group:
+        runtime = Runtime(load(group.settings | {"BRIDGE_WAIT_REPLICAS": "1"}))
+        runtime.registrations.add(registration())
+        lost, kept = registration(), registration()
+        with group.door.shut_on_servers():
+            group.wait_until_replaced()
+            with pytest.raises(Unavailable, match="too few replicas"):
+                runtime.registrations.add(lost)
+            runtime.registrations.add(kept)
+            assert runtime.registrations.get("t", kept.id)
+            assert runtime.registrations.get("t", lost.id) is None
+        close(runtime)
+
+
+def test_a_client_follows_when_the_primary_is_replaced(group: RedisGroup, settings: Settings, registration) -> None:
+    """Planned, as before an upgrade of Redis: nothing has failed, and the first one lives on as a replica."""
+    runtime = Runtime(load(group.settings | {"BRIDGE_WAIT_REPLICAS": "1"}))
+    before, after = registration(), registration()
+    runtime.registrations.add(before)
+    group.fail_over()
+    begun = time.monotonic()
+    while True:
+        try:
+            runtime.registrations.add(after)
+            break
+        except Unavailable:
+            assert time.monotonic() - begun < BOUND_S
+    assert runtime.registrations.get("t", before.id)
+    assert runtime.rq_redis.set("rq:x", "y")
+    close(runtime)
