@@ -38,7 +38,8 @@ class RollCall:
 
     @property
     def first_page(self) -> int:
-        return (self.requests[0].page or 0) if len(self.requests) == 1 else 0
+        cut = self.requests[0].cut
+        return cut.page if cut and len(self.requests) == 1 else 0
 
     def one_by_one(self) -> list["RollCall"]:
         return [RollCall((item,), (request,)) for item, request in zip(self.claimed, self.requests, strict=True)]
@@ -131,7 +132,7 @@ class Listing:
         alone = len(task.requests) == 1
         goes_on = (task.first_page + answer.calls if alone else 0) if answer.cut else None
         for item, request in zip(task.claimed, task.requests, strict=True):
-            members = request.joined | request.shown
+            members = request.members
             # All of a list of its own: somebody may be waiting for others of the request too.
             running = answer.running if request.alone else members & answer.running
             ended = [
@@ -163,9 +164,7 @@ class Listing:
         calls = hush(self._agenda, task.project, answer, now)
         # What fails at one page alone is begun anew: the pages before it must not wait for it.
         return calls + [
-            self._requests.unheard(
-                item, now, self._timing.due(request, now), goes_on=request.page if answer.pause else None
-            )
+            self._requests.unheard(item, now, self._timing.due(request, now), cut=request.cut if answer.pause else None)
             for item, request in zip(task.claimed, task.requests, strict=True)
         ]
 

@@ -47,8 +47,9 @@ def watch(project: str, job: str) -> str:
 def request(project: str, id: str) -> str:
     """Hash: since (ms); `job:<id>` of each that its request may answer for: 1 once ListJobs has shown it, before that 0
     if its own answer has named the request, 2 if a caller has; `reg_…` of each that looks for all of its jobs → '',
-    `seen:<ms>` or `unknown:<ms>`; again: 1 if it should be asked for anew at once; page: where its list goes on, if it
-    was cut; operation: as a watch has it. It ends with the last of them. On the agenda it is `request:<id>`."""
+    `seen:<ms>` or `unknown:<ms>`; again: 1 if it should be asked for anew at once; cut: if its list was, JSON of the
+    page where it goes on and of the members that no page has shown; operation: as a watch has it. It ends with the last
+    of them. On the agenda it is `request:<id>`."""
     return f"cph:request:{project}:{id}"
 
 

@@ -1,5 +1,6 @@
 """Requests: what one ListJobs answers for, instead of a ShowJob for each job."""
 
+import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,11 +18,19 @@ NOT_KNOWN = -1
 
 
 @dataclass(frozen=True, slots=True)
+class Cut:
+    """Where a list goes on that was too long for one call. unseen: members that no page of it has shown yet."""
+
+    page: int
+    unseen: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """joined: jobs that have named it, or of which a caller has said so.
     shown: jobs that ListJobs has shown, and that nothing else asks for any more.
     looked_for: somebody wants all of its jobs; fresh: and knows none yet.
-    page: where its list goes on, which was cut last time; None for one that was not.
+    cut: if its list was, last time.
     """
 
     project: str
@@ -32,16 +41,20 @@ class Request:
     looked_for: bool
     fresh: bool
     operation: str | None
-    page: int | None = None
+    cut: Cut | None = None
+
+    @property
+    def members(self) -> frozenset[str]:
+        return self.joined | self.shown
 
     @property
     def wanted(self) -> bool:
-        return bool(self.joined or self.shown or self.looked_for)
+        return bool(self.members or self.looked_for)
 
     @property
     def alone(self) -> bool:
         """Asked for together with others, a list does not say which job is whose; one may be over; one may be long."""
-        return bool(self.joined or self.looked_for or not self.shown or self.page is not None)
+        return bool(self.joined or self.looked_for or not self.shown or self.cut)
 
 
 def is_request(claimed: Claimed) -> bool:
@@ -82,41 +95,39 @@ class Requests:
         goes_on: the page before which its list was cut; of what may come there nothing is said.
         """
         claimed, request = asked
-        cut = goes_on is not None
         if request.looked_for:
             due = min(due, now + self._quiet)
         # What is known need not be said again, but to those who know nothing.
         new = running if request.fresh else [job_id for job_id in running if job_id not in request.shown]
         seen = {*running, *(job.job_id for job in ended)}
-        members = frozenset() if cut or request.page else request.joined | request.shown
-        missing = [job_id for job_id in members if job_id not in seen]
-        total = NOT_KNOWN if cut else len(seen) + (request.page or 0)
+        earlier = request.cut.page if request.cut else 0
+        members = request.members & request.cut.unseen if request.cut and earlier else request.members
+        unseen = members - seen
+        cut = None if goes_on is None else Cut(goes_on, unseen)
         return Call(
             "listed",
             (
-                *self._about(claimed, now, due, goes_on),
-                total,
+                *self._about(claimed, now, due, cut),
+                NOT_KNOWN if cut else len(seen) + earlier,
                 len(new) + len(ended),
                 *(word for job_id in new for word in (job_id, JobState.RUNNING, "")),
                 *_ends(ended),
-                *missing,
+                *(() if cut else unseen),
             ),
         )
 
-    def unheard(self, claimed: Claimed, now: datetime, due: datetime, goes_on: int | None = None) -> Call:
+    def unheard(self, claimed: Claimed, now: datetime, due: datetime, cut: Cut | None = None) -> Call:
         """It could not be asked for, or need not be: ask at `due`, if anybody waits for any of its jobs then."""
-        return Call("listed", (*self._about(claimed, now, due, goes_on), NOT_KNOWN, 0))
+        return Call("listed", (*self._about(claimed, now, due, cut), NOT_KNOWN, 0))
 
     def unlisted(self, asked: tuple[Claimed, Request], now: datetime, due: datetime) -> Call:
         """It may not be asked for: its jobs are, each by itself."""
         claimed, request = asked
-        return Call("listed", (*self._about(claimed, now, due), NOT_KNOWN, 0, *request.joined, *request.shown))
+        return Call("listed", (*self._about(claimed, now, due), NOT_KNOWN, 0, *request.members))
 
-    def _about(
-        self, claimed: Claimed, now: datetime, due: datetime, goes_on: int | None = None
-    ) -> tuple[Argument, ...]:
-        page = "" if goes_on is None else goes_on
-        return (to_ms(now), claimed.lane, _id(claimed), claimed.fence, to_ms(due), self._keep_s, *self._waits, page)
+    def _about(self, claimed: Claimed, now: datetime, due: datetime, cut: Cut | None = None) -> tuple[Argument, ...]:
+        place = to_json([cut.page, *cut.unseen]) if cut else ""
+        return (to_ms(now), claimed.lane, _id(claimed), claimed.fence, to_ms(due), self._keep_s, *self._waits, place)
 
 
 def _id(claimed: Claimed) -> str:
@@ -137,8 +148,15 @@ def _request(claimed: Claimed, answer: Sequence[str]) -> Request:
         looked_for=bool(looks),
         fresh=not all(last.startswith(SEEN) for last in looks),
         operation=fields.get("operation"),
-        page=int(fields["page"]) if "page" in fields else None,
+        cut=_cut(fields.get("cut")),
     )
+
+
+def _cut(kept: str | None) -> Cut | None:
+    if not kept:
+        return None
+    page, *unseen = json.loads(kept)
+    return Cut(page, frozenset(unseen))
 
 
 def _ends(jobs: Iterable[Job]) -> Iterator[str]:

@@ -58,9 +58,14 @@ def delivery_of(runtime: Runtime) -> str:
     return found[0].id
 
 
+def key_of(runtime: Runtime) -> str:
+    found, _ = runtime.api_keys.page("t", limit=1, cursor=None)
+    return found[0].id
+
+
 ACKNOWLEDGED: dict[str, Callable[[Runtime, Registration, datetime], Any]] = {
     "register": lambda runtime, made, now: runtime.registrations.add(replace(made, id=made.id[:-1] + "z")),
-    "rotate": lambda runtime, made, now: runtime.registrations.rotate("t", made.id, rotated),
+    "rotate": lambda runtime, made, now: runtime.registrations.change("t", made.id, rotated),
     "cancel": lambda runtime, made, now: runtime.registrations.cancel("t", made.id),
     "redeliver": lambda runtime, made, now: runtime.deliveries.redeliver("t", delivery_of(runtime), now),
     "redeliver the dead": lambda runtime, made, now: runtime.deliveries.redeliver_dead(
@@ -71,7 +76,7 @@ ACKNOWLEDGED: dict[str, Callable[[Runtime, Registration, datetime], Any]] = {
     "drop": lambda runtime, made, now: runtime.destinations.drop(LANE, now),
     "keep an answer": lambda runtime, made, now: runtime.claims.keep("t", ASKED),
     "create a key": lambda runtime, made, now: runtime.api_keys.create("t", frozenset({Scope.ADMIN}), now),
-    "revoke a key": lambda runtime, made, now: runtime.api_keys.revoke("0123456789ab"),
+    "revoke a key": lambda runtime, made, now: runtime.api_keys.revoke(key_of(runtime)),
 }
 
 
@@ -79,6 +84,7 @@ ACKNOWLEDGED: dict[str, Callable[[Runtime, Registration, datetime], Any]] = {
 def test_nothing_is_acknowledged_that_no_replica_holds(group: RedisGroup, bridge, registration, now, verb: str) -> None:
     runtime, made = bridge(), registration(verify=True)
     runtime.registrations.add(made)
+    runtime.api_keys.create("t", frozenset({Scope.ADMIN}), now)
     act = ACKNOWLEDGED[verb]
     with group.door.shut_on_servers():
         begun = time.monotonic()

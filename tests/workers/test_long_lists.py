@@ -1,5 +1,6 @@
 """Requests whose lists are not read at once: CPH throttles in the middle, or they take too long."""
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -27,9 +28,9 @@ def states(runtime: Runtime, made) -> list[JobState]:
     return list(found[1].jobs.values())
 
 
-def page_of(runtime: Runtime, request_id: str) -> str | None:
-    page: str | None = runtime.redis.hget(keys.request("default", request_id), "page")
-    return page
+def page_of(runtime: Runtime, request_id: str) -> int | None:
+    cut = runtime.redis.hget(keys.request("default", request_id), "cut")
+    return json.loads(cut)[0] if cut else None
 
 
 def test_a_list_that_cph_never_gives_whole_is_read_part_by_part(
@@ -45,7 +46,7 @@ def test_a_list_that_cph_never_gives_whole_is_read_part_by_part(
                 break
             looks(1)
         assert len(states(runtime, made)) == seen
-        assert page_of(runtime, request_id) == (str(seen // 100) if seen < 450 else None)
+        assert page_of(runtime, request_id) == (seen // 100 if seen < 450 else None)
     assert deliveries_of() == []
     standin.call("DELETE", "/_standin/faults")
     looks(5 * 60)
@@ -68,12 +69,30 @@ def test_of_what_comes_behind_the_cut_nothing_is_concluded(
     standin.order("/_standin/budget", TWO_PAGES)
     looks(30)
     assert calls() == (0, 3)
-    assert page_of(runtime, request_id) == "2"
+    assert page_of(runtime, request_id) == 2
     standin.call("DELETE", "/_standin/faults")
     looks(100)
     assert [delivery.job_id for delivery in deliveries_of()] == [ids[0]]
     assert page_of(runtime, request_id) is None
     assert calls()[0] == 0
+
+
+def test_what_a_list_that_is_always_cut_shows_no_more_is_asked_for_by_its_id(
+    runtime: Runtime, registration, looks, standin: Served, deliveries_of
+) -> None:
+    jobs = standin.jobs(350, duration_s=3600)
+    request_id, ids = jobs[0]["request_id"], [job["job_id"] for job in jobs]
+    never_there = standin.job(duration_s=0)["job_id"]
+    runtime.registrations.add(registration(never_there, *ids, request_id=request_id))
+    looks(2)
+    standin.job(job_id=ids[0], duration_s=0)  # of another request now
+    for _ in range(10):
+        standin.order("/_standin/budget", TWO_PAGES)
+        looks(60)
+    assert runtime.redis.zscore(keys.due("poll", "default"), ids[0])
+    standin.call("DELETE", "/_standin/faults")
+    looks(5 * 60)
+    assert {delivery.job_id for delivery in deliveries_of()} == {never_there, ids[0]}
 
 
 def test_a_batch_that_is_cut_is_asked_for_one_by_one(watched, looks, standin: Served, calls, runtime: Runtime) -> None:
@@ -82,7 +101,7 @@ def test_a_batch_that_is_cut_is_asked_for_one_by_one(watched, looks, standin: Se
     looks(5)
     standin.order("/_standin/budget", TWO_PAGES)
     looks(30)
-    assert {page_of(runtime, request[0]["request_id"]) for request in made} == {"0"}
+    assert {page_of(runtime, request[0]["request_id"]) for request in made} == {0}
     standin.call("DELETE", "/_standin/faults")
     looks(5 * 60)
     assert {page_of(runtime, request[0]["request_id"]) for request in made} == {None}
@@ -103,7 +122,7 @@ def test_a_list_is_begun_anew_when_the_page_where_it_goes_on_fails_by_itself(
     looks(2)
     standin.order("/_standin/budget", TWO_PAGES)
     looks(5)
-    assert page_of(runtime, request_id) == "2"
+    assert page_of(runtime, request_id) == 2
     standin.call("DELETE", "/_standin/faults")
     standin.order("/_standin/faults", {"kind": "garbage", "api": "list_jobs"})
     calls()

@@ -1,8 +1,9 @@
 -- ListJobs was asked for a request, or could not be: take over what it shows, draw conclusions, ask again later.
 -- A registration that looks for all jobs is told of each; it stops when nothing new has come for a while, or when CPH
 -- has known no job of the request for the grace time.
--- ARGV: now, project, request, fence, due, keep_s, quiet_ms, grace_ms, page where its list goes on ('' if it was not cut),
---       how many jobs CPH has of it (-1: not known), how many are new here, of each of these: id, state, snapshot (JSON; '' while it runs), then the ids of missing ones
+-- ARGV: now, project, request, fence, due, keep_s, quiet_ms, grace_ms, where its list goes on (JSON; '' if it was not cut),
+--       how many jobs CPH has of it (-1: not known), how many are new here, of each of these: id, state, snapshot (JSON;
+--       '' while it runs), then the ids of missing ones
 -- Returns: 1, or 0 if the fence is old or the request need not be asked for any more.
 -- flags: allow-oom
 local now, project, id, due, keep_s, total = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[10])
@@ -57,7 +58,7 @@ if not agenda.holds('poll', project, item, ARGV[4]) then
   return 0
 end
 agenda.remove('poll', project, item)
-redis.call('HDEL', request, 'page')
+redis.call('HDEL', request, 'cut')
 for registration, was in pairs(looking) do
   if total >= 0 then look_on(registration, was)
   elseif news[registration] and string.find(was, 'seen:', 1, true) then
@@ -70,6 +71,6 @@ if redis.call('HLEN', request) == 1 + redis.call('HEXISTS', request, 'operation'
   redis.call('DEL', request)
   return 0
 end
-if ARGV[9] ~= '' then redis.call('HSET', request, 'page', ARGV[9]) end
+if ARGV[9] ~= '' then redis.call('HSET', request, 'cut', ARGV[9]) end
 agenda.schedule('poll', project, item, due)
 return 1
