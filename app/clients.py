@@ -1,9 +1,11 @@
 """Builds the clients of the CPH projects: address, credentials, and what was read from secret files."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from app.cph import keys
 from app.cph.agency import HostAgency
@@ -12,6 +14,7 @@ from app.cph.client import CphClient, cph_endpoint
 from app.cph.credentials import Credentials, FixedToken
 from app.cph.iam import IamPassword, iam_endpoint
 from app.cph.keys import KeySource
+from app.cph.reading import header_value
 from app.cph.renewing import TokenCache
 from app.cph.server_clock import ServerClock
 from app.domain.errors import OperatorError
@@ -20,6 +23,8 @@ from app.settings import Settings
 from app.transport.client import Transport
 
 DEFAULT_PROJECT = "default"
+URL = re.compile(r"https?://[^/?#@\s]+(/[^#\s]*)?")
+IN_HEADERS = ("token", "access_key", "security_token")
 POD_VARIABLES = ("HC_CONTAINER_CREDENTIALS_FULL_URI", "HC_CONTAINER_AUTHORIZATION_TOKEN_FILE")
 
 
@@ -31,7 +36,8 @@ class _Built:
 
 
 class Clients:
-    """environment: where secrets may be; cache_of: what the workers share of a project's tokens."""
+    """environment: where secrets may be; cache_of: what the workers share of a project's tokens, by its name and by
+    whose they are."""
 
     def __init__(
         self,
@@ -39,7 +45,7 @@ class Clients:
         environment: Mapping[str, str],
         *,
         clock: Callable[[], datetime],
-        cache_of: Callable[[str], TokenCache],
+        cache_of: Callable[[str, str], TokenCache],
     ) -> None:
         self._settings = settings
         self._environment = environment
@@ -64,18 +70,24 @@ class Clients:
 
     def _secrets(self, name: str, project: Project) -> dict[str, str]:
         try:
-            return {
+            secrets = {
                 field: place.read(self._environment)
                 for field, place in project.credentials or ()
                 if isinstance(place, Secret)
             }
         except OperatorError as error:
             raise OperatorError(f"CPH project {name}: {error}") from None
+        # Not later, one call at a time: the words of whoever refuses a header repeat it.
+        for field in IN_HEADERS:
+            if field in secrets and not header_value(secrets[field]):
+                raise OperatorError(f"CPH project {name}: {field} holds what no header can carry, such as a line end")
+        return secrets
 
     def _client(self, name: str, project: Project, secrets: Mapping[str, str]) -> CphClient:
         endpoint = address(project)
         if not endpoint:
             raise OperatorError("CPH is not configured: set BRIDGE_CPH_PROJECT_ID, and BRIDGE_CPH_REGION or _ENDPOINT")
+        _check(name, "endpoint", endpoint)
         transport = Transport(connections=self._settings.worker_threads)
         return CphClient(
             transport=transport,
@@ -94,14 +106,16 @@ class Clients:
             case Token():
                 return FixedToken(secrets["token"])
             case Password(user=user, domain=domain):
+                endpoint = project.iam_endpoint or iam_endpoint(project.region or "")
+                _check(name, "iam_endpoint", endpoint)
                 return IamPassword(
                     transport=transport,
-                    endpoint=project.iam_endpoint or iam_endpoint(project.region or ""),
+                    endpoint=endpoint,
                     user=user,
                     password=secrets["password"],
                     domain=domain,
                     project_id=project.project_id,
-                    cache=self._cache_of(name),
+                    cache=self._cache_of(name, _whose(project)),
                     clock=self._clock,
                     deadline=deadline,
                 )
@@ -124,20 +138,38 @@ class Clients:
                 )
 
     def _temporary(self, name: str, project: Project, source: KeySource) -> Credentials:
-        return keys.TemporaryKeys(source, project_id=project.project_id, cache=self._cache_of(name), clock=self._clock)
+        cache = self._cache_of(name, _whose(project))
+        return keys.TemporaryKeys(source, project_id=project.project_id, cache=cache, clock=self._clock)
 
     def _pod_identity(self, name: str, transport: Transport) -> KeySource:
         """CCE sets both variables in pods that have an identity."""
         url, file = (self._environment.get(variable) for variable in POD_VARIABLES)
         if not url or not file:
             raise OperatorError(f"CPH project {name}: no pod identity here: {' and '.join(POD_VARIABLES)} are not set")
+        _check(name, POD_VARIABLES[0], url)
         deadline = self._settings.cph_timeout
         return PodKeys(transport=transport, deadline=deadline, url=url, token_file=Path(file))
+
+
+def _check(name: str, what: str, url: str) -> None:
+    """What the environment says is not checked as the file of projects is."""
+    try:
+        good = URL.fullmatch(url) and urlsplit(url).port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise OperatorError(f"CPH project {name}: {what} is no URL such as https://cph.example")
 
 
 def address(project: Project) -> str | None:
     """URL of the project's CPH; None if nobody said."""
     return project.endpoint or (cph_endpoint(project.region) if project.region else None)
+
+
+def _whose(project: Project) -> str:
+    """What a token is for: CPH may answer that of another project with a 403, for which none is renewed."""
+    said = project.credentials.model_dump(include={"user", "domain"}) if project.credentials else {}
+    return f"{project.project_id} {address(project)} {project.iam_endpoint} {said}"
 
 
 def only_project(settings: Settings) -> dict[str, Project]:

@@ -276,8 +276,8 @@ class Runtime:
     def _clients(self) -> Clients:
         return Clients(self.settings, self._environment, clock=self.clock, cache_of=self._shared_tokens)
 
-    def _shared_tokens(self, project: str) -> SharedTokens:
-        return SharedTokens(self.redis, self.sealer, project=project, login=self.settings.cph_timeout)
+    def _shared_tokens(self, project: str, whose: str) -> SharedTokens:
+        return SharedTokens(self.redis, self.sealer, project=project, whose=whose, login=self.settings.cph_timeout)
 
     def crash_point(self, name: str) -> None:
         """Ends the process as kill -9 does, if the settings name this point: for tests of what survives."""

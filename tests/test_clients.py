@@ -99,6 +99,31 @@ def test_a_pod_without_an_identity_says_what_is_not_set(several: Callable[..., R
         len(made.cph_clients)
 
 
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"BRIDGE_CPH_TOKEN": "s3cret\nsecond line"}, "token holds what no header can carry"),
+        ({"BRIDGE_CPH_TOKEN": "s3cret…"}, "token holds what no header can carry"),
+        ({"BRIDGE_CPH_ACCESS_KEY": "A K", "BRIDGE_CPH_SECRET_KEY": "s3cret"}, "access_key holds what no header"),
+        ({"BRIDGE_CPH_ENDPOINT": "cph.example"}, "endpoint is no URL such as"),
+        ({"BRIDGE_CPH_ENDPOINT": "ftp://cph.example"}, "endpoint is no URL such as"),
+        ({"BRIDGE_CPH_ENDPOINT": "https://cph example"}, "endpoint is no URL such as"),
+        ({"BRIDGE_CPH_ENDPOINT": "https://s3cret@cph.example"}, "endpoint is no URL such as"),
+        ({"BRIDGE_CPH_ENDPOINT": "https://cph.example:99999"}, "endpoint is no URL such as"),
+        ({"BRIDGE_IAM_ENDPOINT": "iam.example", "BRIDGE_CPH_TOKEN": ""}, "iam_endpoint is no URL such as"),
+    ],
+)
+def test_what_no_call_could_be_made_with_is_said_at_once(variables: dict[str, str], words: str) -> None:
+    """A worker does not start with it, and goes on with what it had if it changes to it."""
+    iam = {"BRIDGE_IAM_USER": "u", "BRIDGE_IAM_PASSWORD": "p", "BRIDGE_IAM_DOMAIN": "d"}
+    usual = {"BRIDGE_CPH_PROJECT_ID": "p", "BRIDGE_CPH_ENDPOINT": "https://cph.example", "BRIDGE_CPH_TOKEN": "t"}
+    if "BRIDGE_CPH_ACCESS_KEY" in variables:
+        usual.pop("BRIDGE_CPH_TOKEN")
+    with pytest.raises(OperatorError, match=f"^CPH project default: {words}") as caught:
+        len(Runtime(load(usual | iam | variables)).cph_clients)
+    assert "s3cret" not in str(caught.value)
+
+
 def test_an_access_key_may_come_by_environment() -> None:
     keys = {"BRIDGE_CPH_ACCESS_KEY": "AK", "BRIDGE_CPH_SECRET_KEY": "s3cret", "BRIDGE_CPH_SECURITY_TOKEN": "t"}
     made = Runtime(load({"BRIDGE_CPH_PROJECT_ID": "p", "BRIDGE_CPH_REGION": "r"} | keys))
@@ -144,3 +169,21 @@ def test_a_broken_file_leaves_the_clients_as_they_are(mounted: Path) -> None:
     made.reload()
     assert made.cph_clients["prod"] is before
     assert made.projects == ("prod",)
+
+
+def test_a_project_that_has_become_another_under_its_name_logs_in_anew(
+    several: Callable[..., Runtime], standin: Served
+) -> None:
+    about = standin.about
+    place = {"endpoint": about["url"], "iam_endpoint": about["url"]}
+    login = {"user": about["iam_user"], "domain": about["iam_domain"], "password_env": "PASSWORD"}
+
+    def logins_of(project_id: str, rate: int) -> int:
+        project = place | {"project_id": project_id, "credentials": login, "rate": rate}
+        made = several({"PASSWORD": about["iam_password"]}, prod=project)
+        before = standin.call("GET", "/_standin/calls").json()["iam_tokens"]
+        made.cph_clients["prod"].show_job(NO_JOB)
+        return standin.call("GET", "/_standin/calls").json()["iam_tokens"] - before
+
+    assert [logins_of(about["project_id"], rate) for rate in (1, 2)] == [1, 0]
+    assert logins_of("another" * 4, rate=2) == 1

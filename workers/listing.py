@@ -36,6 +36,10 @@ class RollCall:
             return None
         return frozenset().union(*(request.shown for request in self.requests))
 
+    @property
+    def first_page(self) -> int:
+        return (self.requests[0].page or 0) if len(self.requests) == 1 else 0
+
     def one_by_one(self) -> list["RollCall"]:
         return [RollCall((item,), (request,)) for item, request in zip(self.claimed, self.requests, strict=True)]
 
@@ -81,8 +85,16 @@ class Listing:
         if not wanted or client is None:
             now = self._clock()
             return [self._requests.unheard(item, now, now + self._timing.longest) for item in task.claimed]
-        answer = client.list_jobs(wanted, task.enough)
-        return [*self._after(task, answer), *self._noting.after(task.project, client, answer, self._clock())]
+        answer = client.list_jobs(
+            wanted, task.enough, first_page=task.first_page, may_go_on=self._in_first_half(task.claimed[0])
+        )
+        return [*self._after(task, answer), *self._noting.after(task.project, client, _said(answer), self._clock())]
+
+    def _in_first_half(self, claimed: Claimed) -> Callable[[], bool]:
+        """Of the lease: no list takes so long that others begin it anew."""
+        now = self._clock()
+        half = now + (claimed.lease_ends - now) / 2
+        return lambda: self._clock() < half
 
     def _after(self, task: RollCall, answer: Answer) -> list[Call]:
         match answer:
@@ -99,10 +111,12 @@ class Listing:
 
     def _one_by_one(self, task: RollCall) -> list[Call]:
         client, calls, silence = self._clients[task.project], [self._agenda.spend(task.project, 1)], None
+        may_go_on = self._in_first_half(task.claimed[0])
         for one in task.one_by_one():
             # What pauses the project is the answer to the others too.
-            answer = silence or client.list_jobs([request.id for request in one.requests], one.enough)
-            silence = answer if isinstance(answer, Unanswered) and answer.pause else None
+            answer = silence or client.list_jobs([one.requests[0].id], one.enough, may_go_on=may_go_on)
+            said = _said(answer)
+            silence = said if isinstance(said, Unanswered) and said.pause else None
             calls += self._after(one, answer)
         return calls
 
@@ -111,6 +125,11 @@ class Listing:
             self._crash_point("poll.ended")
         now = self._clock()
         calls = [self._agenda.spend(task.project, answer.calls - len(task.requests))]
+        if answer.silence:
+            calls += hush(self._agenda, task.project, answer.silence, now)
+        # A list of several says nothing of where it goes on for each of them.
+        alone = len(task.requests) == 1
+        goes_on = (task.first_page + answer.calls if alone else 0) if answer.cut else None
         for item, request in zip(task.claimed, task.requests, strict=True):
             members = request.joined | request.shown
             # All of a list of its own: somebody may be waiting for others of the request too.
@@ -122,13 +141,18 @@ class Listing:
                 if request.looked_for or job.job_id in members:
                     logs.event("job.ended", project=request.project, job_id=job.job_id, state=job.state)
             calls += self._timing.learn(request, (job for job in ended if job.job_id in request.shown), now)
-            due = self._timing.due(request, now)
-            calls.append(self._requests.listed((item, request), now, due, running=running, ended=ended))
+            due = now if answer.cut else self._timing.due(request, now)
+            calls.append(
+                self._requests.listed((item, request), now, due, running=running, ended=ended, goes_on=goes_on)
+            )
         return calls
 
     def _by_ids(self, task: RollCall, reason: str) -> list[Call]:
         """Nothing can be said of who looks for the jobs of a request: only its deadline ends that."""
-        remedy = "grant cph:jobs:list: without it each job costs calls of its own, and requests show no jobs"
+        remedy = (
+            "grant cph:jobs:list, or see whether this endpoint has ListJobs: without it each job costs calls"
+            " of its own, and requests show no jobs"
+        )
         logs.event("project.may_not_list", level=logging.WARNING, project=task.project, reason=reason, remedy=remedy)
         now = self._clock()
         due = now + self._timing.longest
@@ -137,5 +161,15 @@ class Listing:
     def _after_silence(self, task: RollCall, answer: Unanswered) -> list[Call]:
         now = self._clock()
         calls = hush(self._agenda, task.project, answer, now)
-        asked = zip(task.claimed, task.requests, strict=True)
-        return [*calls, *(self._requests.unheard(item, now, self._timing.due(request, now)) for item, request in asked)]
+        # What fails at one page alone is begun anew: the pages before it must not wait for it.
+        return calls + [
+            self._requests.unheard(
+                item, now, self._timing.due(request, now), goes_on=request.page if answer.pause else None
+            )
+            for item, request in zip(task.claimed, task.requests, strict=True)
+        ]
+
+
+def _said(answer: Answer) -> Answer:
+    """Of a list the last word."""
+    return answer.silence or answer if isinstance(answer, Listed) else answer

@@ -42,8 +42,8 @@ class Retrying:
     def run(self, stopping: Event) -> None:
         """While a project is refused nobody else looks whether its credentials have changed."""
         while not stopping.is_set():
-            asked = self._asked.is_set()
-            self._asked.clear()
+            if asked := self._asked.is_set():
+                self._asked.clear()
             try:
                 self.look(asked=asked)
             except Unavailable as error:

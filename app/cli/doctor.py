@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from app.cph.client import CphClient, Unanswered
+from app.cph.client import Unanswered
 from app.domain.budget import Budget
 from app.domain.errors import OperatorError, Unavailable
 from app.domain.project_health import CHECK_CREDENTIALS, TRY_AT_ONCE, ProjectHealth
@@ -135,16 +135,20 @@ def _cph(runtime: Runtime) -> Iterator[Finding]:
         yield Finding(Level.FAIL, "no CPH project is configured", "set BRIDGE_CPH_PROJECT_ID or BRIDGE_PROJECTS_FILE")
     for name in names:
         try:
-            yield from _asked(name, runtime.cph_client(name), runtime.clock())
+            yield from _asked(name, runtime)
             yield from _noted(name, runtime)
-        except OperatorError as error:
-            yield Finding(Level.FAIL, f"CPH project {name} cannot be asked", str(error))
         except Unavailable as error:
             yield Finding(Level.WARN, f"CPH project {name} was not asked", str(error))
 
 
-def _asked(name: str, client: CphClient, now: datetime) -> Iterator[Finding]:
+def _asked(name: str, runtime: Runtime) -> Iterator[Finding]:
     """Asks about a job that cannot exist: that CPH does not know it shows that all else is well."""
+    now = runtime.clock()
+    try:
+        client = runtime.cph_client(name)
+    except OperatorError as error:
+        yield Finding(Level.FAIL, f"CPH project {name} cannot be asked", str(error))
+        return
     outcome = client.show_job(NO_JOB)
     if isinstance(outcome, Unanswered):
         yield Finding(Level.FAIL, f"CPH project {name}: {outcome.reason}", CHECK_CREDENTIALS)
@@ -168,10 +172,30 @@ def _noted(name: str, runtime: Runtime) -> Iterator[Finding]:
 
 
 def judge_polling(name: str, health: ProjectHealth, budget: Budget) -> Iterator[Finding]:
+    yield Finding(Level.OK, f"CPH project {name}, as poll workers see it: {_standing(health, budget)}")
     if health.refused_since:
-        next_try = f"next try {budget.paused_until:%F %T} UTC" if budget.paused_until else "tried now"
-        when = f"since {health.refused_since:%F %T} UTC, {next_try}"
+        next_try = f"next try {_at(budget.paused_until)}" if budget.paused_until else "tried now"
+        when = f"since {_at(health.refused_since)}, {next_try}"
         what = f"CPH project {name} refuses the poll workers, {when}: {health.failure}"
         yield Finding(Level.WARN, what, f"check their credentials; {TRY_AT_ONCE}")
     if remedy := budget.remedy():
         yield Finding(Level.WARN, f"CPH project {name}", remedy)
+
+
+def _standing(health: ProjectHealth, budget: Budget) -> str:
+    """What GET /v1/projects shows, in words."""
+    slower = f" (taught by CPH's 429s: {budget.learned_rate:.3g})" if budget.learned_rate else ""
+    paused = f", paused until {_at(budget.paused_until)}" if budget.paused_until else ""
+    ahead = health.clock_ahead
+    parts = [
+        f"last answer {_at(health.answered_at)}",
+        f"{budget.rate:.3g} calls a second{slower}, {max(0.0, budget.calls_left):.0f} left{paused}",
+        f"polls {budget.late.total_seconds():.0f} s late",
+        f"credentials end {_at(health.credentials_expire_at)}",
+        "CPH's clock not known" if ahead is None else f"CPH's clock {ahead.total_seconds():+.0f} s from ours",
+    ]
+    return "; ".join(parts)
+
+
+def _at(moment: datetime | None) -> str:
+    return f"{moment:%F %T} UTC" if moment else "not known"

@@ -1,17 +1,26 @@
 """`cph-bridge`: one command for all that runs."""
 
+from importlib import import_module
 from typing import Any
 
 import click
 
 from app import VERSION
-from app.cli.doctor import doctor
-from app.cli.keys import keys, secret_key
-from app.cli.processes import api, inbox, standin, worker
-from app.cli.render import render
-from app.cli.reseal import reseal
-from app.cli.verify import verify
 from app.domain.errors import OperatorError, Unavailable
+
+# Command → its module here.
+COMMANDS = {
+    "api": "processes",
+    "worker": "processes",
+    "keys": "keys",
+    "secret-key": "keys",
+    "reseal": "reseal",
+    "doctor": "doctor",
+    "render": "render",
+    "verify": "verify",
+    "standin": "processes",
+    "inbox": "processes",
+}
 
 
 class Refused(click.ClickException):
@@ -19,7 +28,19 @@ class Refused(click.ClickException):
 
 
 class Commands(click.Group):
-    """Ends with one clear line when an operator must act (2), or when waiting heals it (1)."""
+    """Ends with one clear line when an operator must act (2), or when waiting heals it (1).
+
+    A command is imported when it is asked for: what a worker starts through must not cost what the doctor needs.
+    """
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"app.cli.{COMMANDS[name]}"), name.replace("-", "_"))
+        return command
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -34,7 +55,3 @@ class Commands(click.Group):
 @click.version_option(VERSION, prog_name="cph-bridge")
 def main() -> None:
     """Signed callbacks for Huawei Cloud Phone jobs. Settings are environment variables, BRIDGE_…"""
-
-
-for command in (api, worker, keys, secret_key, reseal, doctor, render, verify, standin, inbox):
-    main.add_command(command)

@@ -17,7 +17,7 @@ from app.transport.unreachable import Unreachable
 
 REQUESTS_AT_ONCE = 20  # ListJobs takes no more
 JOBS_A_PAGE = 100
-PAGES_AT_MOST = 500  # a list without an end must come to one
+PAGES_AT_ONCE = 100  # the budget hears of calls only when they are made
 RUNNING = 1
 
 JOB_BYTES = 64 * 1024
@@ -59,11 +59,17 @@ Outcome = Answered | Unknown | Unanswered
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """All jobs of some requests. running: ids alone, as there is nothing to say of them. calls: one for each page."""
+    """All jobs of some requests; if it was cut: those of the pages that were read.
+
+    running: ids alone, as there is nothing to say of them. calls: one for each page. silence: what cut it, unless it
+    was only too long to be read at once.
+    """
 
     running: frozenset[str]
     ended: tuple[Job, ...]
     calls: int
+    cut: bool = False
+    silence: Unanswered | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,7 @@ class NoSuchRequest:
 
 @dataclass(frozen=True, slots=True)
 class MayNotList:
-    """We lack the permission `cph:jobs:list`; jobs can be asked for by their ids all the same."""
+    """We lack the permission `cph:jobs:list`, or there is no such call here; jobs can be asked for by their ids."""
 
     reason: str
 
@@ -125,31 +131,56 @@ class CphClient:
             case unanswered:
                 return unanswered
 
-    def list_jobs(self, request_ids: Sequence[str], enough: Set[str] | None = None) -> Listing:
+    def list_jobs(
+        self,
+        request_ids: Sequence[str],
+        enough: Set[str] | None = None,
+        *,
+        first_page: int = 0,
+        may_go_on: Callable[[], bool] = lambda: True,
+    ) -> Listing:
         """Every job of up to REQUESTS_AT_ONCE requests, page by page until one is not full, or `enough` has been seen.
 
-        enough: all jobs that matter, as a full page is no sign that there is another.
+        enough: all jobs that matter, as a full page is no sign that there is another. first_page: where an earlier one
+        was cut. may_go_on: is asked before each further page.
         """
-        named = quote(",".join(request_ids), safe="")
         running: set[str] = set()
         ended: dict[str, Job] = {}
-        for page in range(PAGES_AT_MOST):
-            query = f"?request_ids={named}&offset={page * JOBS_A_PAGE}&limit={JOBS_A_PAGE}"
-            answer = self._answer(query, _jobs, max_bytes=PAGE_BYTES)
+        calls = 0
+
+        def listed(*, cut: bool = False, silence: Unanswered | None = None) -> Listed:
+            return Listed(frozenset(running - ended.keys()), tuple(ended.values()), calls, cut, silence)
+
+        while True:
+            answer = self._page(request_ids, first_page + calls)
             match answer:
                 case list():
-                    _sort(answer, running, ended)
-                    if len(answer) < JOBS_A_PAGE or (enough and _seen(enough, running, ended)):
-                        return Listed(frozenset(running - ended.keys()), tuple(ended.values()), page + 1)
-                case Refusal(kind=Kind.NO_SUCH_REQUEST):
-                    return NoSuchRequest()
-                case Refusal(kind=Kind.FORBIDDEN) as refusal:
-                    return MayNotList(str(refusal))
-                case Refusal() as refusal:
-                    return _unanswered(refusal)
-                case Unanswered():
+                    calls += 1
+                case NoSuchRequest() if calls:
+                    return listed()  # behind the last page; what CPH says there is not documented
+                case Unanswered() if calls:
+                    return listed(cut=True, silence=answer)
+                case _:
                     return answer
-        return Unanswered(f"the list has no end after {PAGES_AT_MOST} pages")
+            # A cloud that shows nothing new may not know of pages.
+            new = _sort(answer, running, ended)
+            if len(answer) < JOBS_A_PAGE or not new or (enough and _seen(enough, running, ended)):
+                return listed()
+            if calls == PAGES_AT_ONCE or not may_go_on():
+                return listed(cut=True)
+
+    def _page(self, request_ids: Sequence[str], page: int) -> list[Any] | NoSuchRequest | MayNotList | Unanswered:
+        named = quote(",".join(request_ids), safe="")
+        query = f"?request_ids={named}&offset={page * JOBS_A_PAGE}&limit={JOBS_A_PAGE}"
+        match self._answer(query, _jobs, max_bytes=PAGE_BYTES):
+            case Refusal(kind=Kind.NO_SUCH_REQUEST):
+                return NoSuchRequest()
+            case Refusal(kind=Kind.FORBIDDEN) | Refusal(kind=Kind.OTHER, status=403 | 404 | 405) as refusal:
+                return MayNotList(str(refusal))
+            case Refusal() as refusal:
+                return _unanswered(refusal)
+            case answer:
+                return answer
 
     def _answer(self, path: str, read: Read[T], max_bytes: int = JOB_BYTES) -> T | Refusal | Unanswered:
         request = Request("GET", self._jobs + path, HEADERS)
@@ -198,8 +229,12 @@ def _seen(jobs: Set[str], running: Set[str], ended: Mapping[str, Job]) -> bool:
     return len(jobs) <= len(running) + len(ended) and jobs <= running | ended.keys()
 
 
-def _sort(jobs: list[Any], running: set[str], ended: dict[str, Job]) -> None:
-    """What is no job is left out: one that is missing from its request's list is asked for by itself."""
+def _sort(jobs: list[Any], running: set[str], ended: dict[str, Job]) -> bool:
+    """What is no job is left out: one that is missing from its request's list is asked for by itself.
+
+    True if there was a job of which nothing was known.
+    """
+    known = len(running) + len(ended)
     for payload in jobs:
         job_id = payload.get("job_id") if isinstance(payload, dict) else None
         if not isinstance(job_id, str):
@@ -209,3 +244,4 @@ def _sort(jobs: list[Any], running: set[str], ended: dict[str, Job]) -> None:
             ended.setdefault(job_id, job)
         else:
             running.add(job_id)
+    return len(running) + len(ended) > known

@@ -17,6 +17,6 @@ class ServerClock:
     def see(self, reply: Reply) -> None:
         try:
             date = parsedate_to_datetime(reply.headers.get("date", ""))
-        except ValueError:
+        except (ValueError, OverflowError):
             return
         self.ahead = date.replace(tzinfo=UTC) - self._clock()  # HTTP knows no other zone

@@ -47,8 +47,8 @@ def watch(project: str, job: str) -> str:
 def request(project: str, id: str) -> str:
     """Hash: since (ms); `job:<id>` of each that its request may answer for: 1 once ListJobs has shown it, before that 0
     if its own answer has named the request, 2 if a caller has; `reg_…` of each that looks for all of its jobs → '',
-    `seen:<ms>` or `unknown:<ms>`; again: 1 if it should be asked for anew at once; operation: as a watch has it.
-    It ends with the last of them. On the agenda it is `request:<id>`."""
+    `seen:<ms>` or `unknown:<ms>`; again: 1 if it should be asked for anew at once; page: where its list goes on, if it
+    was cut; operation: as a watch has it. It ends with the last of them. On the agenda it is `request:<id>`."""
     return f"cph:request:{project}:{id}"
 
 
@@ -149,7 +149,7 @@ def durations(project: str, operation: str) -> str:
 
 
 def token(project: str) -> str:
-    """String, as long as the token lives: IAM's token, sealed."""
+    """String, as long as the token lives: IAM's token, sealed, behind a digest of whose it is."""
     return f"cph:token:{project}"
 
 

@@ -13,14 +13,19 @@ MILLISECOND = timedelta(milliseconds=1)
 
 
 def note(project: str, health: ProjectHealth) -> Call:
-    """What is None in it stays as it was noted before; whether it is refused, its lane knows."""
+    """What is None in it stays as it was noted before; whether it is refused, its lane knows.
+
+    But credentials with which CPH has answered, and of which no end is known, have none: others were there before.
+    """
     fields: list[Argument] = []
     if health.answered_at:
         fields += ["answered", to_ms(health.answered_at)]
     if health.failed_at:
         fields += ["failed", to_ms(health.failed_at), "failure", health.failure or ""]
-    if health.credentials_expire_at:
-        fields += ["expires", to_ms(health.credentials_expire_at)]
+    if expire_at := health.credentials_expire_at:
+        fields += ["expires", to_ms(expire_at)]
+    elif health.answered_at:
+        fields += ["expires", ""]
     if health.clock_ahead is not None:
         fields += ["ahead_ms", health.clock_ahead // MILLISECOND]
     return Call("note", (project, *fields))

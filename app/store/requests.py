@@ -21,6 +21,7 @@ class Request:
     """joined: jobs that have named it, or of which a caller has said so.
     shown: jobs that ListJobs has shown, and that nothing else asks for any more.
     looked_for: somebody wants all of its jobs; fresh: and knows none yet.
+    page: where its list goes on, which was cut last time; None for one that was not.
     """
 
     project: str
@@ -31,6 +32,7 @@ class Request:
     looked_for: bool
     fresh: bool
     operation: str | None
+    page: int | None = None
 
     @property
     def wanted(self) -> bool:
@@ -38,8 +40,8 @@ class Request:
 
     @property
     def alone(self) -> bool:
-        """Asked for together with others, a list does not say which job is whose; and one may be over."""
-        return bool(self.joined or self.looked_for or not self.shown)
+        """Asked for together with others, a list does not say which job is whose; one may be over; one may be long."""
+        return bool(self.joined or self.looked_for or not self.shown or self.page is not None)
 
 
 def is_request(claimed: Claimed) -> bool:
@@ -73,20 +75,27 @@ class Requests:
         *,
         running: Collection[str],
         ended: Collection[Job],
+        goes_on: int | None = None,
     ) -> Call:
-        """It was asked for, and so will be at `due`. running, ended: all of its jobs, or at least its members."""
+        """It was asked for, and so will be at `due`. running, ended: all of its jobs, or at least its members.
+
+        goes_on: the page before which its list was cut; of what may come there nothing is said.
+        """
         claimed, request = asked
+        cut = goes_on is not None
         if request.looked_for:
             due = min(due, now + self._quiet)
         # What is known need not be said again, but to those who know nothing.
         new = running if request.fresh else [job_id for job_id in running if job_id not in request.shown]
         seen = {*running, *(job.job_id for job in ended)}
-        missing = [job_id for job_id in request.joined | request.shown if job_id not in seen]
+        members = frozenset() if cut or request.page else request.joined | request.shown
+        missing = [job_id for job_id in members if job_id not in seen]
+        total = NOT_KNOWN if cut else len(seen) + (request.page or 0)
         return Call(
             "listed",
             (
-                *self._about(claimed, now, due),
-                len(running) + len(ended),
+                *self._about(claimed, now, due, goes_on),
+                total,
                 len(new) + len(ended),
                 *(word for job_id in new for word in (job_id, JobState.RUNNING, "")),
                 *_ends(ended),
@@ -94,18 +103,20 @@ class Requests:
             ),
         )
 
-    def unheard(self, claimed: Claimed, now: datetime, due: datetime) -> Call:
+    def unheard(self, claimed: Claimed, now: datetime, due: datetime, goes_on: int | None = None) -> Call:
         """It could not be asked for, or need not be: ask at `due`, if anybody waits for any of its jobs then."""
-        return Call("listed", (*self._about(claimed, now, due), NOT_KNOWN, 0))
+        return Call("listed", (*self._about(claimed, now, due, goes_on), NOT_KNOWN, 0))
 
     def unlisted(self, asked: tuple[Claimed, Request], now: datetime, due: datetime) -> Call:
         """It may not be asked for: its jobs are, each by itself."""
         claimed, request = asked
         return Call("listed", (*self._about(claimed, now, due), NOT_KNOWN, 0, *request.joined, *request.shown))
 
-    def _about(self, claimed: Claimed, now: datetime, due: datetime) -> tuple[Argument, ...]:
-        fence = claimed.fence
-        return (to_ms(now), claimed.lane, _id(claimed), fence, to_ms(due), self._keep_s, *self._waits)
+    def _about(
+        self, claimed: Claimed, now: datetime, due: datetime, goes_on: int | None = None
+    ) -> tuple[Argument, ...]:
+        page = "" if goes_on is None else goes_on
+        return (to_ms(now), claimed.lane, _id(claimed), claimed.fence, to_ms(due), self._keep_s, *self._waits, page)
 
 
 def _id(claimed: Claimed) -> str:
@@ -126,6 +137,7 @@ def _request(claimed: Claimed, answer: Sequence[str]) -> Request:
         looked_for=bool(looks),
         fresh=not all(last.startswith(SEEN) for last in looks),
         operation=fields.get("operation"),
+        page=int(fields["page"]) if "page" in fields else None,
     )
 
 

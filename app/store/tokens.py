@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from hashlib import sha256
 
 from redis.exceptions import LockError
 
@@ -11,25 +12,34 @@ from app.store import keys
 from app.store.connection import Client
 from app.store.sealing import Sealer
 
+DIGEST_DIGITS = 16
+
 
 class SharedTokens:
-    """What app.cph.renewing.TokenCache asks for. login: the longest that getting a token may take."""
+    """What app.cph.renewing.TokenCache asks for.
 
-    def __init__(self, redis: Client, sealer: Sealer, *, project: str, login: timedelta) -> None:
+    whose: who logs in, and where; what another left under the project's name is none of ours.
+    login: the longest that getting a token may take.
+    """
+
+    def __init__(self, redis: Client, sealer: Sealer, *, project: str, whose: str, login: timedelta) -> None:
         self._redis = redis
         self._sealer = sealer
         self._project = project
+        self._whose = sha256(whose.encode()).hexdigest()[:DIGEST_DIGITS]
         self._lock_life_s = login.total_seconds() + 1
 
     def load(self) -> bytes | None:
         sealed = self._redis.get(keys.token(self._project))
         try:
-            return self._sealer.open(sealed, self._place).encode() if sealed else None
+            opened = self._sealer.open(sealed, self._place) if sealed else ""
         except OperatorError:
             return None  # sealed with a key that is gone: a new token costs one login
+        whose, _, dumped = opened.partition(" ")
+        return dumped.encode() if whose == self._whose else None
 
     def save(self, dumped: bytes, life: timedelta) -> None:
-        sealed = self._sealer.seal(dumped.decode(), self._place)
+        sealed = self._sealer.seal(f"{self._whose} {dumped.decode()}", self._place)
         self._redis.set(keys.token(self._project), sealed, px=max(life, timedelta(milliseconds=1)))
 
     @contextmanager

@@ -32,6 +32,7 @@ def measure(effort: Effort) -> list[Figure]:
     baseline = flow(Naive, effort.callbacks // 4)
     slow_baseline = flow(Naive, effort.callbacks // 30, latency_s=SLOW_S)
     quick = flow(Bridge, effort.callbacks)
+    unguarded = flow(Unguarded, effort.callbacks)  # next to it, as neighbours come and go
     slow = flow(Bridge, effort.callbacks, latency_s=SLOW_S)
     many = flow(Bridge, effort.callbacks, destinations=MANY)
     rates = [
@@ -39,7 +40,6 @@ def measure(effort: Effort) -> list[Figure]:
         Figure("… each taking 50 ms", slow.callbacks_a_second, slow_baseline.callbacks_a_second, "1/s", wanted=WANTED),
         Figure(f"… to {MANY} destinations", many.callbacks_a_second, baseline.callbacks_a_second, "1/s"),
     ]
-    unguarded = flow(Unguarded, effort.callbacks)
     # CPU is all that is short here, and steadier than a rate.
     beside_none = Figure("… beside no guard", quick.cpu_us, unguarded.cpu_us, "µs", WANTED_OF_UNGUARDED, True)
     return [

@@ -144,6 +144,24 @@ def test_a_budget_that_is_short_is_named_with_its_remedy(healthy: dict[str, str]
     assert re.search(r"warn CPH project default: polls are 6\d s late: raise BRIDGE_CPH_RATE", output), output
 
 
+def test_each_project_is_shown_as_poll_workers_see_it(healthy: dict[str, str], runtime: Runtime, now) -> None:
+    """Also where doctor itself has no credentials, as beside the API."""
+    seen = ProjectHealth(
+        answered_at=now, credentials_expire_at=now + timedelta(days=1), clock_ahead=timedelta(seconds=-2)
+    )
+    runtime.scripts.run(note("default", seen))
+    late = runtime.clock() - timedelta(seconds=3)
+    runtime.redis.zadd(keys.due("poll", "default"), {"job": to_ms(late)})
+    runtime.scripts.run(runtime.polls_due.throttle("default", runtime.clock(), runtime.clock(), 0.5))
+    output = doctor(healthy | {"BRIDGE_CPH_TOKEN": ""}).output
+    shown = (
+        r"ok   CPH project default, as poll workers see it: last answer 2026-01-02 03:04:05 UTC;"
+        r" 0\.5\d* calls a second \(taught by CPH's 429s: 0\.5\d*\), \d left; polls \d+ s late;"
+        r" credentials end 2026-01-03 03:04:05 UTC; CPH's clock -2 s from ours"
+    )
+    assert re.search(shown, output), output
+
+
 def test_a_wrong_clock_at_cph_deserves_a_warning(now) -> None:
     wrong = ProjectHealth(clock_ahead=timedelta(minutes=-20))
     assert [finding.remedy for finding in judge_project("prod", wrong, now)] == [

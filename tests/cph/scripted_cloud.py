@@ -100,6 +100,32 @@ def for_token(good: str, answer: Answer) -> Answer:
     return lambda handler: (answer if handler.headers["X-Auth-Token"] == good else refusal)(handler)
 
 
+def cut_short(handler: Handler) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Length", "1000")
+    handler.end_headers()
+    handler.wfile.write(b'{"job_id": "j", "status": 2}')
+    handler.close_connection = True
+
+
+def endless(handler: Handler) -> None:
+    handler.send_response(200)
+    handler.end_headers()
+    while True:
+        handler.wfile.write(b" " * 4096)
+
+
+def dripping(handler: Handler) -> None:
+    handler.send_response(200)
+    handler.end_headers()
+    while not handler.server.closing.wait(0.01):
+        handler.wfile.write(b" ")
+
+
+# Answers that do not come to their end.
+ENDLESS = (cut_short, endless, dripping)
+
+
 class Cloud(ThreadingHTTPServer):
     request_queue_size = 128
 

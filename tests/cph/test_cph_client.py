@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted_cloud import (
     DAY,
+    ENDLESS,
     Cloud,
     Handler,
     for_token,
@@ -90,29 +91,7 @@ def test_an_object_without_the_id_of_a_job_is_no_success(cloud, transport, paylo
     assert cph_client(cloud, transport).show_job("j") == Unanswered("HTTP 200: no reason given")
 
 
-def cut_short(handler: Handler) -> None:
-    handler.send_response(200)
-    handler.send_header("Content-Length", "1000")
-    handler.end_headers()
-    handler.wfile.write(b'{"job_id": "j", "status": 2}')
-    handler.close_connection = True
-
-
-def endless(handler: Handler) -> None:
-    handler.send_response(200)
-    handler.end_headers()
-    while True:
-        handler.wfile.write(b" " * 4096)
-
-
-def dripping(handler: Handler) -> None:
-    handler.send_response(200)
-    handler.end_headers()
-    while not handler.server.closing.wait(0.01):
-        handler.wfile.write(b" ")
-
-
-@pytest.mark.parametrize("answer", [cut_short, endless, dripping])
+@pytest.mark.parametrize("answer", ENDLESS)
 def test_an_answer_that_does_not_come_to_its_end_is_not_believed(cloud, transport, answer):
     cloud.cph = answer
     client = cph_client(cloud, transport, deadline=timedelta(seconds=0.3))

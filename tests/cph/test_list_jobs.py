@@ -4,16 +4,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from scripted_cloud import Answer, Cloud, in_turn, says
+from scripted_cloud import ENDLESS, Answer, Cloud, in_turn, says
 
-from app.cph.client import JOBS_A_PAGE, PAGES_AT_MOST, CphClient, Listed, NoSuchRequest, Unanswered
+from app.cph.client import JOBS_A_PAGE, PAGES_AT_ONCE, CphClient, Listed, MayNotList, NoSuchRequest, Unanswered
 from app.cph.credentials import FixedToken
 from app.domain.job import JobState
 from app.transport.client import Transport
 
 
-def client_of(endpoint: str, transport: Transport) -> CphClient:
-    deadline = timedelta(seconds=5)
+def client_of(endpoint: str, transport: Transport, deadline: timedelta = timedelta(seconds=5)) -> CphClient:
     return CphClient(
         transport=transport, endpoint=endpoint, project_id="p", credentials=FixedToken("fixed"), deadline=deadline
     )
@@ -110,6 +109,21 @@ def test_a_request_that_cph_does_not_know_is_said_so(client, cloud):
 
 @pytest.mark.parametrize(
     "answer",
+    [
+        says(403, {"error_code": "CPS.0001", "error_msg": "You do not have the permission."}),
+        says(404, {"error_code": "APIGW.0101", "error_msg": "The API does not exist."}),
+        says(403, b"<html>the firewall says no"),
+        says(405),
+    ],
+    ids=["no permission", "no such API", "a firewall", "not this method"],
+)
+def test_where_nothing_can_be_listed_jobs_are_to_be_asked_for_by_their_ids(client, cloud, answer: Answer):
+    cloud.cph = answer
+    assert isinstance(client.list_jobs(["r"]), MayNotList)
+
+
+@pytest.mark.parametrize(
+    "answer",
     [says(200, b"<html>"), says(200, {"jobs": {}}), says(200, {"jobs": None}), says(500), says(200, [])],
     ids=["html", "object", "null", "500", "list"],
 )
@@ -120,9 +134,43 @@ def test_a_list_that_is_none_is_no_answer(client, cloud, answer: Answer):
     assert outcome.pause is None
 
 
-def test_what_came_before_a_page_that_fails_is_not_taken_for_all(client, cloud):
-    cloud.cph = in_turn(page(*running(*range(100))), says(503))
-    assert isinstance(client.list_jobs(["r"]), Unanswered)
+@pytest.mark.parametrize("answer", ENDLESS)
+def test_a_list_that_does_not_come_to_its_end_is_not_believed(cloud, transport, answer: Answer):
+    cloud.cph = answer
+    listing = client_of(cloud.url, transport, timedelta(seconds=0.3)).list_jobs(["r"])
+    assert listing == Unanswered("HTTP 200: the answer is cut short")
+
+
+def test_what_came_before_a_page_that_fails_counts_but_is_not_taken_for_all(client, cloud):
+    first = page(*running(*range(99)), {"job_id": "j99", "status": 2})
+    cloud.cph = in_turn(first, says(429, {"error_code": "APIGW.0308", "error_msg": "limit:10,time:1 minute"}))
+    listed = client.list_jobs(["r"])
+    assert isinstance(listed, Listed)
+    assert (len(listed.running), [job.job_id for job in listed.ended], listed.calls) == (99, ["j99"], 1)
+    assert listed.cut
+    assert listed.silence is not None
+    assert listed.silence.pause == timedelta(minutes=1)
+
+
+def test_a_list_goes_on_where_it_was_cut(client, cloud):
+    cloud.cph = page(*running(1))
+    assert client.list_jobs(["r"], first_page=7) == Listed(frozenset({"j1"}), (), 1)
+    assert [call.path.split("offset=")[1] for call in cloud.calls] == ["700&limit=100"]
+
+
+def test_no_further_page_is_read_when_time_is_up(client, cloud):
+    cloud.cph = in_turn(*(page(*running(*range(first, first + 100))) for first in (0, 100, 200)))
+    time_left = iter([True, False])
+    listed = client.list_jobs(["r"], may_go_on=lambda: next(time_left))
+    assert isinstance(listed, Listed)
+    assert (len(listed.running), listed.calls, listed.cut, listed.silence) == (200, 2, True, None)
+
+
+def test_behind_a_last_page_that_is_full_cph_may_know_of_no_jobs(client, cloud):
+    cloud.cph = in_turn(page(*running(*range(100))), says(400, {"error_code": "CPS.0050", "error_msg": "No jobs."}))
+    listed = client.list_jobs(["r"])
+    assert isinstance(listed, Listed)
+    assert (len(listed.running), listed.cut) == (100, False)
 
 
 def test_throttling_pauses_the_project(client, cloud):
@@ -132,10 +180,19 @@ def test_throttling_pauses_the_project(client, cloud):
     assert outcome.pause == timedelta(minutes=1)
 
 
-def test_a_list_without_an_end_comes_to_one(client, cloud):
+def test_a_list_that_repeats_itself_comes_to_an_end(client, cloud):
     cloud.cph = page(*running(*range(JOBS_A_PAGE)))
-    assert isinstance(client.list_jobs(["r"]), Unanswered)
-    assert len(cloud.calls) == PAGES_AT_MOST
+    listed = client.list_jobs(["r"])
+    assert isinstance(listed, Listed)
+    assert (len(listed.running), listed.calls, listed.cut) == (100, 2, False)
+
+
+def test_a_long_list_is_not_read_all_at_once(client, cloud):
+    cloud.cph = in_turn(*(page(*running(*range(first, first + 100))) for first in range(0, 11_000, 100)))
+    listed = client.list_jobs(["r"])
+    assert isinstance(listed, Listed)
+    assert (len(listed.running), listed.cut, listed.silence) == (100 * PAGES_AT_ONCE, True, None)
+    assert len(cloud.calls) == PAGES_AT_ONCE
 
 
 def test_a_cph_that_is_away_is_no_answer(transport):

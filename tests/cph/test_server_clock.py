@@ -15,6 +15,8 @@ from app.transport.client import Reply
         ("Thu, 01 Jan 2026 00:20:00 GMT", timedelta(minutes=20)),
         ("Wed, 31 Dec 2025 23:59:00 -0000", timedelta(minutes=-1)),
         ("yesterday", None),
+        ("Thu, 01 Jan 99999999999 00:00:00 GMT", None),
+        ("Thu, 01 Jan 2026 00:00:00 +99999999999999999999", None),
         (None, None),
     ],
 )

@@ -43,26 +43,34 @@ deadlines = st.sampled_from([20 * SECOND, timedelta(hours=6), timedelta(hours=6)
 
 @dataclass
 class Cloud:
-    """CPH, as far as the poller sees it: knows the jobs that it was told of, and answers in the mood that it is in."""
+    """CPH, as far as the poller sees it: knows the jobs that it was told of, and answers in the mood that it is in.
+
+    cut: it shows one job of a list at a time.
+    """
 
     credentials_expire_at = None
     clock_ahead = None
     states: dict[str, JobState] = field(default_factory=dict)
     mood: Unanswered | MayNotList | None = None
+    cut: bool = False
 
     def show_job(self, job_id: str) -> Outcome:
         if isinstance(self.mood, Unanswered):
             return self.mood
         return Answered(self._job(job_id)) if job_id in self.states else Unknown()
 
-    def list_jobs(self, request_ids: Sequence[str], enough: Set[str] | None = None) -> Listing:
+    def list_jobs(
+        self, request_ids: Sequence[str], enough: Set[str] | None = None, *, first_page: int = 0, **_: Any
+    ) -> Listing:
         if self.mood:
             return self.mood
         known = [job for job in self.states if REQUEST_OF[job] in request_ids]
         if {REQUEST_OF[job] for job in known} != set(request_ids):
             return NoSuchRequest()
-        ended = tuple(self._job(job) for job in known if self.states[job].ended)
-        return Listed(frozenset(job for job in known if not self.states[job].ended), ended, calls=1)
+        shown = known[first_page : first_page + 1] if self.cut else known[first_page:]
+        ended = tuple(self._job(job) for job in shown if self.states[job].ended)
+        running = frozenset(job for job in shown if not self.states[job].ended)
+        return Listed(running, ended, calls=1, cut=self.cut and first_page + 1 < len(known))
 
     def _job(self, id: str) -> Job:
         return Job(id, self.states[id], status=1, request_id=REQUEST_OF[id])
@@ -132,6 +140,10 @@ class Bridge(RuleBasedStateMachine):
     @rule(mood=st.sampled_from([None, None, Unanswered("HTTP 500"), MayNotList("CPS.0006")]))
     def change_mood(self, mood: Unanswered | MayNotList | None) -> None:
         self.cloud.mood = mood
+
+    @rule(cut=st.booleans())
+    def change_pages(self, cut: bool) -> None:
+        self.cloud.cut = cut
 
     @rule(seconds=st.sampled_from([1, 5, 30]))
     def wait(self, seconds: int) -> None:

@@ -45,9 +45,13 @@ def test_a_deployment_without_keys_works_and_can_be_given_keys_later() -> None:
     assert Sealer({"k1": OLD}).open(kept, "p") == "x.y"
 
 
+def tokens_of(runtime: Runtime, sealer: Sealer, whose: str) -> SharedTokens:
+    return SharedTokens(runtime.redis, sealer, project="default", whose=whose, login=timedelta(milliseconds=100))
+
+
 @pytest.fixture
 def tokens(runtime: Runtime) -> SharedTokens:
-    return SharedTokens(runtime.redis, runtime.sealer, project="default", login=timedelta(milliseconds=100))
+    return tokens_of(runtime, runtime.sealer, "user at iam")
 
 
 def test_a_token_is_shared_sealed_and_for_as_long_as_it_lives(runtime: Runtime, tokens: SharedTokens) -> None:
@@ -59,8 +63,15 @@ def test_a_token_is_shared_sealed_and_for_as_long_as_it_lives(runtime: Runtime, 
 
 
 def test_a_token_sealed_with_a_key_that_is_gone_is_no_token(runtime: Runtime, tokens: SharedTokens) -> None:
-    SharedTokens(runtime.redis, Sealer({"old": OLD}), project="default", login=timedelta()).save(b"x", timedelta(1))
+    tokens_of(runtime, Sealer({"old": OLD}), "user at iam").save(b"x", timedelta(1))
     assert tokens.load() is None
+
+
+@pytest.mark.parametrize("keys", [{}, {"k1": OLD}])
+def test_the_token_of_another_is_no_token(runtime: Runtime, keys: dict[str, bytes]) -> None:
+    ours, others = (tokens_of(runtime, Sealer(keys), whose) for whose in ("user at iam", "another at iam"))
+    others.save(b"x", timedelta(1))
+    assert (ours.load(), others.load()) == (None, b"x")
 
 
 def test_one_logs_in_at_a_time_and_who_waits_too_long_says_so(tokens: SharedTokens) -> None:

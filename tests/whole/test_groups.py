@@ -28,16 +28,24 @@ def summaries(whole: Whole) -> dict[str, set[str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", ["poll.claimed", "poll.ended"])
-def test_a_poll_worker_killed_at_any_step_costs_a_group_nothing(whole, step: str) -> None:
+@pytest.mark.parametrize("by", ["request_id", "job_ids"])
+@pytest.mark.parametrize("step", ["poll.claimed", "poll.ended", "poll.recorded"])
+def test_a_poll_worker_killed_at_any_step_costs_a_group_nothing(whole, step: str, by: str) -> None:
+    """Twice in a row: the second is killed at the same step of what the first has left."""
     whole.start_worker("deliver")
-    doomed = whole.start_worker("poll", BRIDGE_CRASH_AT=step)
     request_id, jobs = request(whole, 3, duration_s=0)
-    registration = whole.register(request_id=request_id, notify="all")
-    wait_until(lambda: doomed.exit_code is not None, timeout=20, what="the worker killed")
+    target = {"request_id": request_id} if by == "request_id" else {"job_ids": sorted(jobs)}
+    doomed = whole.start_worker("poll", BRIDGE_CRASH_AT=step)
+    registration = whole.register(**target, notify="all")
+    wait_until(lambda: doomed.exit_code is not None, timeout=60, what="the worker killed")
+    assert doomed.exit_code == -9
+    if step != "poll.recorded":  # else nothing may be left
+        again = whole.start_worker("poll", BRIDGE_CRASH_AT=step)
+        wait_until(lambda: again.exit_code is not None, timeout=60, what="the second worker killed")
     whole.start_worker("poll")
     whole.wait_until_delivered(registration)
     assert list(summaries(whole).values()) == [jobs]
+    assert whole.one_event_each()
 
 
 @pytest.mark.slow
@@ -49,7 +57,7 @@ def test_a_group_that_has_finished_is_told_whoever_is_killed_then(whole) -> None
     poller.kill()
     whole.start_worker("poll")
     doomed = whole.start_worker("deliver", BRIDGE_CRASH_AT="deliver.after_post")
-    wait_until(lambda: doomed.exit_code is not None, timeout=20, what="the worker killed")
+    wait_until(lambda: doomed.exit_code is not None, timeout=60, what="the worker killed")
     whole.start_worker("deliver")
     whole.wait_until_delivered(registration)
     assert list(summaries(whole).values()) == [jobs]

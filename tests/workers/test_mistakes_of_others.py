@@ -91,6 +91,15 @@ def test_what_cph_says_of_a_failure_is_passed_on(runtime, watched, looks, standi
     assert (about.error_code, about.error_msg) == ("CPS.0005", "No space left.")
 
 
+def test_what_cph_says_when_it_refuses_is_kept_for_the_operator(runtime, watched, looks, standin: Served) -> None:
+    watched(standin.job(duration_s=0)["job_id"])
+    standin.order("/_standin/faults", {"kind": "forbidden"})
+    looks(1)
+    (health,) = runtime.project_healths.of(["default"])
+    assert health.failure is not None
+    assert health.failure.startswith("HTTP 403 CPS.0001: You do not have the permission. (request ")
+
+
 def test_a_worker_does_not_sleep_when_cph_throttles(watched, looks, standin: Served) -> None:
     job = watched(standin.job(duration_s=0)["job_id"])
     standin.order("/_standin/faults", {"kind": "throttle"})

@@ -10,6 +10,7 @@ from app.cph.credentials import FixedToken
 from app.domain.job import Job, JobState
 from app.domain.project_health import ProjectHealth, ProjectState
 from app.runtime import Runtime
+from app.store.project_healths import note
 from app.transport.client import Transport
 from tests.served import Served
 from workers.noting import Noting
@@ -43,6 +44,18 @@ def test_what_cph_answers_to_a_poll_worker_is_noted(polling, turn, runtime, regi
     runtime.registrations.add(registration(standin.job(duration_s=60)["job_id"]))
     turn(polling)
     assert fares(runtime) == ProjectHealth(answered_at=now)
+
+
+def test_the_end_of_credentials_that_others_have_replaced_is_forgotten(
+    runtime: Runtime, client: CphClient, now
+) -> None:
+    seen = ProjectHealth(answered_at=now, credentials_expire_at=now + MINUTE)
+    runtime.scripts.run(note("default", seen))
+    noting = Noting(runtime.polls_due, runtime.rate_of)
+    runtime.scripts.run_all(noting.after("default", client, Unanswered("busy"), now))
+    assert fares(runtime).credentials_expire_at == now + MINUTE
+    runtime.scripts.run_all(noting.after("default", client, Unknown(), now))
+    assert fares(runtime) == ProjectHealth(answered_at=now, failed_at=now, failure="busy")
 
 
 def test_answers_and_failures_are_each_noted_once_a_second(runtime: Runtime, client: CphClient, now) -> None:

@@ -238,6 +238,24 @@ def test_a_job_that_the_request_of_a_submission_does_not_show_is_asked_for_by_it
     assert events(deliveries_of) == [(job["job_id"], EventType.JOB_SUCCEEDED)]
 
 
+def test_a_job_that_its_request_has_shown_has_the_whole_grace_time_when_it_goes_missing(
+    runtime: Runtime, registration, looks, standin: Served, deliveries_of, request_id: str
+) -> None:
+    script = {"job_id": uuid4().hex, "request_id": request_id, "duration_s": 3600}
+    runtime.registrations.add(registration(script["job_id"], request_id=request_id))
+    looks(5)  # unknown, and so asked for by its id as well
+    standin.order("/_standin/faults", {"kind": "error_500", "api": "show_job", "times": None})
+    standin.order("/_standin/jobs", script)
+    looks(20)
+    standin.call("DELETE", "/_standin/faults")
+    standin.order("/_standin/jobs", script | {"visible_after_s": 3600})
+    looks(8)
+    assert deliveries_of() == []
+    standin.order("/_standin/jobs", script | {"duration_s": 0})
+    looks(10)
+    assert events(deliveries_of) == [(script["job_id"], EventType.JOB_SUCCEEDED)]
+
+
 def test_a_job_of_a_submission_that_nothing_shows_is_lost(
     runtime: Runtime, registration, looks, deliveries_of, request_id: str
 ) -> None:

@@ -1,12 +1,12 @@
 -- ListJobs was asked for a request, or could not be: take over what it shows, draw conclusions, ask again later.
 -- A registration that looks for all jobs is told of each; it stops when nothing new has come for a while, or when CPH
 -- has known no job of the request for the grace time.
--- ARGV: now, project, request, fence, due, keep_s, quiet_ms, grace_ms, how many jobs CPH has of it (-1: not known),
---       how many are new here, of each of these: id, state, snapshot (JSON; '' while it runs), then the ids of missing ones
+-- ARGV: now, project, request, fence, due, keep_s, quiet_ms, grace_ms, page where its list goes on ('' if it was not cut),
+--       how many jobs CPH has of it (-1: not known), how many are new here, of each of these: id, state, snapshot (JSON; '' while it runs), then the ids of missing ones
 -- Returns: 1, or 0 if the fence is old or the request need not be asked for any more.
 -- flags: allow-oom
-local now, project, id, due, keep_s, total = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[9])
-local request, item, first_missing = key.request(project, id), 'request:' .. id, 11 + 3 * tonumber(ARGV[10])
+local now, project, id, due, keep_s, total = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[10])
+local request, item, first_missing = key.request(project, id), 'request:' .. id, 12 + 3 * tonumber(ARGV[11])
 local looking, news = {}, {}
 local again = redis.call('HEXISTS', request, 'again') == 1
 local fields = redis.call('HGETALL', request)
@@ -15,7 +15,7 @@ for i = 1, #fields, 2 do
 end
 
 -- What CPH has shown counts, whoever brings it.
-for i = 11, first_missing - 1, 3 do
+for i = 12, first_missing - 1, 3 do
   local job, state = ARGV[i], ARGV[i + 1]
   for registration in pairs(looking) do
     if redis.call('HEXISTS', key.progress(registration), 'job:' .. job) == 0 then
@@ -57,8 +57,12 @@ if not agenda.holds('poll', project, item, ARGV[4]) then
   return 0
 end
 agenda.remove('poll', project, item)
-if total >= 0 then
-  for registration, was in pairs(looking) do look_on(registration, was) end
+redis.call('HDEL', request, 'page')
+for registration, was in pairs(looking) do
+  if total >= 0 then look_on(registration, was)
+  elseif news[registration] and string.find(was, 'seen:', 1, true) then
+    redis.call('HSET', request, registration, 'seen:' .. now)
+  end
 end
 for i = first_missing, #ARGV do watching.miss(project, ARGV[i], id, now) end
 if again then due = 0 end
@@ -66,5 +70,6 @@ if redis.call('HLEN', request) == 1 + redis.call('HEXISTS', request, 'operation'
   redis.call('DEL', request)
   return 0
 end
+if ARGV[9] ~= '' then redis.call('HSET', request, 'page', ARGV[9]) end
 agenda.schedule('poll', project, item, due)
 return 1

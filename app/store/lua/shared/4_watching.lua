@@ -53,6 +53,7 @@ function watching.adopt(project, job, request)
   if redis.call('EXISTS', watch) == 0 or redis.call('HGET', watch, 'job') then return end
   redis.call('HSET', key.request(project, request), 'job:' .. job, watching.SHOWN)
   redis.call('HSET', watch, 'request_id', request, 'state', 'running')
+  redis.call('HDEL', watch, 'unknown_since') -- the grace time begins anew if it should go missing
   agenda.remove('poll', project, job)
 end
 

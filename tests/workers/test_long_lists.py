@@ -1,0 +1,144 @@
+"""Requests whose lists are not read at once: CPH throttles in the middle, or they take too long."""
+
+from datetime import timedelta
+
+import pytest
+
+from app.domain.event import EventType
+from app.domain.job import JobState
+from app.domain.registration import Notify
+from app.runtime import Runtime
+from app.settings import Settings, load
+from app.store import keys
+from tests.served import Served
+
+SECOND = timedelta(seconds=1)
+TWO_PAGES = {"calls": 2, "per_s": 60, "api": "list_jobs"}  # a minute, by the stand-in's own clock
+
+
+@pytest.fixture
+def settings(environment: dict[str, str]) -> Settings:
+    return load(environment | {"BRIDGE_CPH_RATE": "1000", "BRIDGE_LOST_GRACE_S": "10"})
+
+
+def states(runtime: Runtime, made) -> list[JobState]:
+    found = runtime.registrations.get("t", made.id)
+    assert found is not None
+    return list(found[1].jobs.values())
+
+
+def page_of(runtime: Runtime, request_id: str) -> str | None:
+    page: str | None = runtime.redis.hget(keys.request("default", request_id), "page")
+    return page
+
+
+def test_a_list_that_cph_never_gives_whole_is_read_part_by_part(
+    runtime: Runtime, wanted, looks, standin: Served, deliveries_of
+) -> None:
+    jobs = standin.jobs(450, duration_s=0)
+    request_id = jobs[0]["request_id"]
+    made = wanted(request_id, notify=Notify.ALL)
+    for seen in (200, 400, 450):
+        standin.order("/_standin/budget", TWO_PAGES)
+        for _ in range(5 * 60):
+            if len(states(runtime, made)) == seen:
+                break
+            looks(1)
+        assert len(states(runtime, made)) == seen
+        assert page_of(runtime, request_id) == (str(seen // 100) if seen < 450 else None)
+    assert deliveries_of() == []
+    standin.call("DELETE", "/_standin/faults")
+    looks(5 * 60)
+    assert set(states(runtime, made)) == {JobState.SUCCEEDED}
+    assert [delivery.type for delivery in deliveries_of()] == [EventType.GROUP_FINISHED]
+    assert not runtime.redis.exists(keys.request("default", request_id))
+
+
+def test_of_what_comes_behind_the_cut_nothing_is_concluded(
+    runtime: Runtime, registration, looks, standin: Served, calls, deliveries_of
+) -> None:
+    jobs = standin.jobs(300, duration_s=3600)
+    request_id, ids = jobs[0]["request_id"], [job["job_id"] for job in jobs]
+    made = registration(*ids, request_id=request_id)
+    runtime.registrations.add(made)
+    looks(2)
+    assert states(runtime, made) == [JobState.RUNNING] * 300
+    standin.order("/_standin/jobs", {"job_id": ids[0], "request_id": request_id, "duration_s": 0})
+    calls()
+    standin.order("/_standin/budget", TWO_PAGES)
+    looks(30)
+    assert calls() == (0, 3)
+    assert page_of(runtime, request_id) == "2"
+    standin.call("DELETE", "/_standin/faults")
+    looks(100)
+    assert [delivery.job_id for delivery in deliveries_of()] == [ids[0]]
+    assert page_of(runtime, request_id) is None
+    assert calls()[0] == 0
+
+
+def test_a_batch_that_is_cut_is_asked_for_one_by_one(watched, looks, standin: Served, calls, runtime: Runtime) -> None:
+    made = [standin.jobs(100, duration_s=3600) for _ in range(4)]
+    jobs = [watched(job["job_id"]) for request in made for job in request]
+    looks(5)
+    standin.order("/_standin/budget", TWO_PAGES)
+    looks(30)
+    assert {page_of(runtime, request[0]["request_id"]) for request in made} == {"0"}
+    standin.call("DELETE", "/_standin/faults")
+    looks(5 * 60)
+    assert {page_of(runtime, request[0]["request_id"]) for request in made} == {None}
+    calls()
+    for request in made:
+        standin.end(request[99])
+    looks(5 * 60)
+    assert [job.state for job in jobs].count(JobState.SUCCEEDED) == 4
+    assert calls()[0] == 0
+
+
+def test_a_list_is_begun_anew_when_the_page_where_it_goes_on_fails_by_itself(
+    runtime: Runtime, registration, looks, standin: Served, calls
+) -> None:
+    jobs = standin.jobs(300, duration_s=3600)
+    request_id, ids = jobs[0]["request_id"], [job["job_id"] for job in jobs]
+    runtime.registrations.add(registration(*ids, request_id=request_id))
+    looks(2)
+    standin.order("/_standin/budget", TWO_PAGES)
+    looks(5)
+    assert page_of(runtime, request_id) == "2"
+    standin.call("DELETE", "/_standin/faults")
+    standin.order("/_standin/faults", {"kind": "garbage", "api": "list_jobs"})
+    calls()
+    for _ in range(5 * 60):
+        looks(1)
+        if calls() != (0, 0):
+            break
+    assert page_of(runtime, request_id) is None
+
+
+def test_a_list_that_takes_half_a_lease_is_read_on_with_the_next(
+    runtime: Runtime, wanted, polling, time, standin: Served
+) -> None:
+    jobs = standin.jobs(250, duration_s=3600)
+    request_id = jobs[0]["request_id"]
+    made = wanted(request_id)
+    lease = runtime.settings.lease
+
+    class Slow:
+        """Each page takes a third of a lease."""
+
+        def __init__(self, client) -> None:
+            self._client = client
+            self.credentials_expire_at = self.clock_ahead = None
+
+        def list_jobs(self, *named, may_go_on, **options):
+            def after_a_page() -> bool:
+                time.now += lease / 3
+                return may_go_on()
+
+            return self._client.list_jobs(*named, may_go_on=after_a_page, **options)
+
+    polling._clients["default"] = Slow(polling._clients["default"])
+    for seen in (200, 250):
+        (task,) = polling.prepare(runtime.polls_due.claim_due(time(), 10).items)
+        runtime.scripts.run_all(polling.do(task))
+        assert len(states(runtime, made)) == seen
+    assert page_of(runtime, request_id) is None
