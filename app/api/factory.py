@@ -34,7 +34,7 @@ def create_app(runtime: Runtime) -> OpenAPI:
     )
     app.config.update(MAX_CONTENT_LENGTH=READ_AT_MOST, PROVIDE_AUTOMATIC_OPTIONS=False)
     app.url_map.merge_slashes = False
-    request_log.register(app)
+    request_log.register(app, runtime.counts)
     app.before_request(Access(runtime.api_keys.principal).check)
     problems.register(app)
     Health(runtime).register(app)

@@ -30,6 +30,7 @@ from app.domain.ids import RANDOM_BITS, new_id
 from app.domain.job import JobState
 from app.domain.registration import Progress, Registration, RegistrationState
 from app.domain.times import from_ms, to_ms
+from app.metrics.measured import REGISTRATIONS
 from app.runtime import Runtime
 
 LOOK_EVERY_S = 0.05
@@ -61,6 +62,7 @@ class RegistrationViews:
         rate = self._runtime.catalogue.rate(registration.format)
         earlier = self._registrations.add(registration, header.of(answer), rate=rate)
         if earlier is None:
+            self._runtime.counts.count(REGISTRATIONS, registration.project, tenant=tenant())
             return _created(registration.id, answer)
         answer = first_answer(earlier)
         return _created(json.loads(answer)["id"], answer)

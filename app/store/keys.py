@@ -114,6 +114,22 @@ def lane(agenda: str, lane: str) -> str:
     return f"cph:{agenda}:lane:{lane}"
 
 
+def counts() -> str:
+    """Hash, for ever: `watch:<state>`, `delivery:pending`: how many there are; of the dispatcher: looked (ms), looks;
+    overdue: how many registrations have ended by their deadline."""
+    return "cph:counts"
+
+
+def dead() -> str:
+    """Sorted set: deliveries that are dead, by when (ms) they are forgotten."""
+    return "cph:dead"
+
+
+def lanes_that_are(state: str) -> str:
+    """Set: lanes of destinations that are failing, paused or disabled; one may be failing and held."""
+    return f"cph:lanes:{state}"
+
+
 def wake(agenda: str) -> str:
     """List of at most one mark: the dispatcher should look now."""
     return f"cph:wake:{agenda}"
@@ -156,3 +172,16 @@ def token(project: str) -> str:
 def lock(name: str) -> str:
     """String, seconds: who holds it."""
     return f"cph:lock:{name}"
+
+
+# RQ's own, which we only read; a test holds these to its names.
+
+
+def rq_queue(kind: str) -> str:
+    """List: RQ jobs that wait."""
+    return f"rq:queue:cph-{kind}"
+
+
+def rq_workers(kind: str) -> str:
+    """Set: keys of the workers of a queue; those of the dead stay for a while, but are keys of nothing."""
+    return f"rq:workers:cph-{kind}"

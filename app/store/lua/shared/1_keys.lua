@@ -18,4 +18,7 @@ function key.leased(agenda, lane) return 'cph:' .. agenda .. ':leased:' .. lane 
 function key.lane(agenda, lane) return 'cph:' .. agenda .. ':lane:' .. lane end
 function key.project(name) return 'cph:project:' .. name end
 function key.durations(project, operation) return 'cph:durations:' .. project .. ':' .. operation end
+function key.counts() return 'cph:counts' end
+function key.dead() return 'cph:dead' end
+function key.lanes_that_are(state) return 'cph:lanes:' .. state end
 function key.wake(agenda) return 'cph:wake:' .. agenda end
