@@ -96,7 +96,7 @@ def _of_projects(overview: Overview) -> Iterable[tuple[Measured, Values]]:
     projects = overview.projects
     budgets = {name: budget for name, (budget, _) in projects.items()}
     healths = {name: health for name, (_, health) in projects.items()}
-    late = {name: timedelta() if budgets[name].paused_until else budgets[name].late for name in projects}
+    late = {name: _late(*fares) for name, fares in projects.items()}
     ends = {name: health.credentials_expire_at for name, health in healths.items()}
     yield measured.POLLS_LATE, _by({name: wait.total_seconds() for name, wait in late.items()})
     yield measured.RATE, _by({name: budget.rate for name, budget in budgets.items()})
@@ -105,6 +105,10 @@ def _of_projects(overview: Overview) -> Iterable[tuple[Measured, Values]]:
     yield measured.REFUSED, _by({name: health.refused_since is not None for name, health in healths.items()})
     left = {name: (end - overview.now).total_seconds() for name, end in ends.items() if end}
     yield measured.CREDENTIALS_LEFT, _by(left)
+
+
+def _late(budget: Budget, health: ProjectHealth) -> timedelta:
+    return timedelta() if budget.paused_until or health.refused_since else budget.late
 
 
 def _by(values: Mapping[str, float]) -> Values:
