@@ -9,7 +9,7 @@ from app import logs
 from app.cph.client import REQUESTS_AT_ONCE, CphClient, Listed, MayNotList, NoSuchRequest, Unanswered
 from app.cph.client import Listing as Answer
 from app.metrics.counts import Counts
-from app.metrics.measured import CALLS_SAVED, JOBS_ENDED, POLLS
+from app.metrics.measured import CALLS_SAVED, POLLS
 from app.store.agenda import Agenda, Claimed
 from app.store.requests import Request, Requests
 from app.store.scripts import Call
@@ -154,7 +154,6 @@ class Listing:
             for job in ended:
                 if request.looked_for or job.job_id in members:
                     logs.event("job.ended", project=request.project, job_id=job.job_id, state=job.state)
-                    self._counts.count(JOBS_ENDED, request.project, job.state)
             told += len(members & (answer.running | {job.job_id for job in ended}))
             calls += self._timing.learn(request, (job for job in ended if job.job_id in request.shown), now)
             due = now if answer.cut else self._timing.due(request, now)

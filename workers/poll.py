@@ -10,7 +10,7 @@ from app.cph.client import Answered, CphClient, Outcome, Unanswered, Unknown
 from app.cph.reading import STATES
 from app.domain.job import Job, JobState
 from app.metrics.counts import Counts
-from app.metrics.measured import JOBS_ENDED, POLLS, UNKNOWN_STATUSES
+from app.metrics.measured import POLLS, UNKNOWN_STATUSES
 from app.store.agenda import Agenda, Claimed
 from app.store.requests import Requests, is_request
 from app.store.scripts import Call
@@ -104,7 +104,6 @@ class Polling:
         if job.state.ended:
             self._crash_point("poll.ended")
             logs.event("job.ended", project=watch.project, job_id=watch.job_id, state=job.state)
-            self._counts.count(JOBS_ENDED, watch.project, job.state)
             seen_running = [job] if watch.was_shown else []
             return [self._watches.complete(task.claimed, job, now), *self._timing.learn(watch, seen_running, now)]
         if job.status not in STATES:
@@ -120,7 +119,6 @@ class Polling:
         lost_at = (watch.unknown_since or now) + self._lost_grace
         if now >= lost_at:
             logs.event("job.lost", level=logging.WARNING, project=watch.project, job_id=watch.job_id)
-            self._counts.count(JOBS_ENDED, watch.project, JobState.LOST)
             return self._watches.complete(task.claimed, Job(watch.job_id, JobState.LOST), now)
         due = min(self._timing.due(watch, now), lost_at)
         return self._watches.postpone_unknown(task.claimed, watch, due, now)

@@ -8,17 +8,19 @@ HEAD = """# What is measured
 
 Made by `python -m app.metrics > docs/metrics.md`; a test holds it to the code.
 
-`GET /metrics` shows it as Prometheus reads it. With `BRIDGE_METRICS_BIND` set, API and workers each show it at that address, and
-nowhere else; without, the API shows it on its own port and on that of its probes, and workers do not show theirs. What several
-processes of one API count is added up. The dispatcher has no page of its own: what it does is told in Redis.
+`GET /metrics` shows it as Prometheus reads it. With `BRIDGE_METRICS_BIND` set, API and workers each show it at that
+address, and nowhere else; without, the API shows it on its own port and on that of its probes, and workers do not
+show theirs. What several processes of one API count is added up. The dispatcher has no page of its own: what it does
+is told in Redis.
 
-Labels have few values: no URL, no job, and no tenant unless `BRIDGE_METRICS_TENANTS` is true (then where it says `tenant`).
-What is counted begins with 0 when its process starts: add it up (`sum(rate(…))`). What is read from Redis is true of the whole
-deployment, and every process says the same: take the `max`, or the `min`. Reading costs the same however much there is, and gives
-up after some seconds. Projects are shown by processes that know them: API and poll workers.
+Labels have few values: no URL, no job, and no tenant unless `BRIDGE_METRICS_TENANTS` is true (then where it says
+`tenant`). What is counted begins with 0 when its process starts: add it up (`sum(rate(…))`). What is read from Redis
+is true of the whole deployment, and every process says the same: take the `max`, or the `min`. Reading costs the same
+however much there is, and gives up after some seconds. Projects are shown by processes that know them: API and poll
+workers.
 
-Alerts on these are in `helm/files/alerts.yaml`, with what to do in [operations.md](operations.md#alerts); a dashboard is
-`helm/files/dashboard.json`.
+Alerts on these are in `helm/files/alerts.yaml`, with what to do in [operations.md](operations.md#alerts); a dashboard
+is `helm/files/dashboard.json`.
 """
 
 

@@ -73,13 +73,6 @@ CALLS_SAVED = Measured(
     "Calls that asking for many jobs at once has saved: jobs that lists told of, less their pages.",
     ("project",),
 )
-JOBS_ENDED = Measured(
-    "jobs_ended_total",
-    Kind.COUNTER,
-    Source.POLL,
-    "Ends of jobs that were seen, `lost` ones too; another worker may have seen the same.",
-    ("project", "state"),
-)
 UNKNOWN_STATUSES = Measured(
     "unknown_statuses_total",
     Kind.COUNTER,
@@ -134,6 +127,13 @@ WATCHES = Measured(
     Source.REDIS,
     "Jobs that are watched: `pending` (not shown by CPH yet), `running`.",
     ("state",),
+)
+JOBS_ENDED = Measured(
+    "jobs_ended_total",
+    Kind.COUNTER,
+    Source.REDIS,
+    "Watched jobs that have ended, each once: `succeeded`, `failed`, `lost`. It goes on when processes end.",
+    ("project", "state"),
 )
 DELIVERIES = Measured(
     "deliveries",

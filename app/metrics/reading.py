@@ -81,6 +81,7 @@ def _of_all(standing: Standing) -> Iterable[tuple[Measured, Values]]:
     yield measured.REDIS_MEMORY_MOST, {(): standing.memory_most}
     yield measured.WATCHING, {(): standing.watching}
     yield measured.WATCHES, _by(standing.watches)
+    yield measured.JOBS_ENDED, standing.ended
     yield measured.DELIVERIES, _by(standing.deliveries)
     yield measured.DESTINATIONS, _by(standing.destinations)
     yield measured.DUE, _by(standing.due)

@@ -115,8 +115,9 @@ def lane(agenda: str, lane: str) -> str:
 
 
 def counts() -> str:
-    """Hash, for ever: `watch:<state>`, `delivery:pending`: how many there are; of the dispatcher: looked (ms), looks;
-    overdue: how many registrations have ended by their deadline."""
+    """Hash, for ever: `watch:<state>`, `delivery:pending`: how many there are; `ended:<state>:<project>`: how many
+    watched jobs have; of the dispatcher: looked (ms), looks; overdue: how many registrations ended by their deadline.
+    """
     return "cph:counts"
 
 

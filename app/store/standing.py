@@ -4,24 +4,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from app.domain.job import JobState
 from app.domain.times import to_ms
 from app.store import keys
 from app.store.agenda import DELIVER, MILLISECOND, POLL
 from app.store.scripts import Call, Scripts
 
 AGENDAS = (POLL, DELIVER)
+ENDED = "ended:"
 LANES_LOOKED_AT = 1_000  # of each kind: some milliseconds in which Redis does nothing else
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """late: for how long the oldest has waited that a worker might have taken. look_age: None if nobody ever looked.
+    """ended: watched jobs, by project and state. look_age: None if nobody ever looked. late: for how long the oldest
+    has waited that a worker might have taken.
 
     memory_most: 0 if Redis has no limit. workers: by kind, as far as RQ has heard of them lately.
     """
 
     watching: int
     watches: Mapping[str, int]
+    ended: Mapping[tuple[str, ...], int]
     deliveries: Mapping[str, int]
     destinations: Mapping[str, int]
     look_age: timedelta | None
@@ -43,24 +47,24 @@ class Standings:
     def read(self, now: datetime) -> Standing:
         """Raises Unavailable."""
         overview = self._scripts.run(Call("overview", (to_ms(now), LANES_LOOKED_AT, *AGENDAS)))
-        watching, pending, running, owed, dead, failing, paused, disabled, held, looked, looks, overdue, *lanes = (
-            overview
-        )
+        watching, dead, failing, paused, disabled, held, *lanes = overview
         pipeline = self._redis.pipeline(transaction=False)
         for kind in AGENDAS:
             pipeline.llen(keys.rq_queue(kind))
             pipeline.smembers(keys.rq_workers(kind))
+        pipeline.hgetall(keys.counts())
         pipeline.info("memory")
-        *queues, memory = pipeline.execute()
+        *queues, counts, memory = pipeline.execute()
         return Standing(
             watching=watching,
-            watches={"pending": int(pending), "running": int(running)},
+            watches={state: int(counts.get(f"watch:{state}", 0)) for state in (JobState.PENDING, JobState.RUNNING)},
+            ended={_project_and_state(name): int(count) for name, count in counts.items() if name.startswith(ENDED)},
             # Held ones are pending, too, for nobody changes each of them.
-            deliveries={"pending": max(0, int(owed) - held), "held": held, "dead": dead},
+            deliveries={"pending": max(0, int(counts.get("delivery:pending", 0)) - held), "held": held, "dead": dead},
             destinations={"failing": failing, "paused": paused, "disabled": disabled},
-            look_age=max(0, to_ms(now) - int(looked)) * MILLISECOND if looked else None,
-            looks=int(looks),
-            overdue=int(overdue),
+            look_age=max(0, to_ms(now) - int(counts["looked"])) * MILLISECOND if "looked" in counts else None,
+            looks=int(counts.get("looks", 0)),
+            overdue=int(counts.get("overdue", 0)),
             due=dict(zip(AGENDAS, lanes[::2], strict=True)),
             late={agenda: ms * MILLISECOND for agenda, ms in zip(AGENDAS, lanes[1::2], strict=True)},
             queued=dict(zip(AGENDAS, queues[::2], strict=True)),
@@ -71,3 +75,8 @@ class Standings:
 
     def _alive(self, workers: Sequence[str]) -> int:
         return int(self._redis.exists(*workers)) if workers else 0
+
+
+def _project_and_state(name: str) -> tuple[str, ...]:
+    _, state, project = name.split(":", 2)
+    return project, state

@@ -1,12 +1,14 @@
 """The whole path: the processes of production, and a receiver of the tests' own."""
 
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from app.devkit.bridge import Bridge, Neighbour
 from app.devkit.client import Client
@@ -42,6 +44,7 @@ class Whole:
         self.receiver = receiver
         self._runtime = Runtime(load({"BRIDGE_REDIS_URL": bridge.redis.url}))
         self.clock = self._runtime.clock
+        self.redis = self._runtime.redis
         self._workers: list[Process] = []
 
     def start_worker(self, kind: str, **settings: str) -> Process:
@@ -141,6 +144,17 @@ class Whole:
 
     def log_of(self, process: str) -> str:
         return (self.bridge.logs / f"{process}.log").read_text()
+
+    def metrics_of(self, process: str) -> str:
+        """The page that Prometheus would read; of a process that was started several times, the last."""
+        urls = re.findall(
+            r'"metrics": "([^"]+)"', wait_until(lambda: self._measured(process), what=f"{process} listens")
+        )
+        return requests.get(urls[-1], timeout=10).text
+
+    def _measured(self, process: str) -> str:
+        log = self.log_of(process)
+        return log if '"metrics": ' in log else ""
 
     def freeze(self, process: Process) -> None:
         os.killpg(process.pid, signal.SIGSTOP)

@@ -1,9 +1,9 @@
 -- What is true of the whole deployment, for metrics: of bounded cost, whatever the size.
 -- ARGV: now, how many lanes of each kind to look at, agendas...
--- Returns: registrations that are watching; watches that are pending, running; deliveries that are pending, dead;
---          destinations that are failing, paused, disabled; deliveries of those that are held; looked (ms, '' for never),
---          looks, overdue; then of each agenda: how many are due, for how long (ms) the oldest that a worker might have
---          taken has waited. Of lanes beyond those looked at, each that is worth a look counts as one that is due.
+-- Returns: registrations that are watching; deliveries that are dead; destinations that are failing, paused, disabled;
+--          deliveries of those that are held; then of each agenda: how many are due, for how long (ms) the oldest that a
+--          worker might have taken has waited. Of lanes beyond those looked at, each that is worth a look counts as one
+--          that is due.
 -- flags: allow-oom
 local now, most = tonumber(ARGV[1]), tonumber(ARGV[2])
 
@@ -37,15 +37,11 @@ local function backlog(name)
   return due + math.max(0, redis.call('ZCOUNT', key.lanes(name), '-inf', now) - most), late
 end
 
-local counted = redis.call('HMGET', key.counts(), 'watch:pending', 'watch:running', 'delivery:pending', 'looked', 'looks',
-  'overdue')
-local out = {redis.call('ZCARD', key.deadlines()), counted[1] or 0, counted[2] or 0, counted[3] or 0,
-  redis.call('ZCOUNT', key.dead(), '(' .. now, '+inf')}
+local out = {redis.call('ZCARD', key.deadlines()), redis.call('ZCOUNT', key.dead(), '(' .. now, '+inf')}
 for _, state in ipairs({'failing', 'paused', 'disabled'}) do
   out[#out + 1] = redis.call('SCARD', key.lanes_that_are(state))
 end
 out[#out + 1] = held('paused') + held('disabled')
-for i = 4, 6 do out[#out + 1] = counted[i] or (i > 4 and 0 or '') end
 for i = 3, #ARGV do
   local due, late = backlog(ARGV[i])
   out[#out + 1] = due

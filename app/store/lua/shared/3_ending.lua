@@ -149,6 +149,7 @@ function ending.complete(project, job, state, snapshot, now, keep_s)
   local known = redis.call('HMGET', watch, 'state', 'job')
   if not known[1] or known[2] then return 0 end
   counts.move('watch', known[1])
+  counts.move('ended', nil, state .. ':' .. project)
   local waited = 0
   for _, field in ipairs(redis.call('HKEYS', watch)) do
     if string.sub(field, 1, 4) == 'reg_' then
