@@ -1,5 +1,6 @@
 """The API under gunicorn: what of gunicorn is set, and why."""
 
+import os
 import shutil
 import tempfile
 from datetime import timedelta
@@ -89,7 +90,7 @@ class Server(BaseApplication):  # type: ignore[misc]
 def _shared_folder() -> Path:
     """What is counted is written to memory, where there is some to be named: a disk may stall, or be read-only."""
     where = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
-    return Path(tempfile.mkdtemp(prefix="cph-bridge-counts-", dir=where))
+    return Path(tempfile.mkdtemp(prefix=f"cph-bridge-counts-{os.getpid()}-", dir=where))
 
 
 class JsonLog(Logger):  # type: ignore[misc]

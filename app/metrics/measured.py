@@ -70,7 +70,8 @@ CALLS_SAVED = Measured(
     "calls_saved_total",
     Kind.COUNTER,
     Source.POLL,
-    "Calls that asking for many jobs at once has saved: jobs that lists told of, less their pages.",
+    "Calls that asking for many jobs at once has saved: jobs of which lists told that were known to be waited for, less"
+    " the pages.",
     ("project",),
 )
 UNKNOWN_STATUSES = Measured(
