@@ -140,7 +140,7 @@ DELIVERIES = Measured(
     "deliveries",
     Kind.GAUGE,
     Source.REDIS,
-    "Deliveries that are `pending`, `held` (of up to 2,000 destinations) or `dead`, until these are forgotten.",
+    "Deliveries that are `pending`, `held` (of up to 400 destinations) or `dead`, until these are forgotten.",
     ("state",),
 )
 DESTINATIONS = Measured(
@@ -155,7 +155,7 @@ DUE = Measured(
     Kind.GAUGE,
     Source.REDIS,
     "What is due and in nobody's hands (`poll`, `deliver`), without what is paused, held or behind a breaker. Of more"
-    " than 1,000 destinations, each of the others counts as one. To scale workers by.",
+    " than 200 destinations, each of the others counts as one. To scale workers by.",
     ("agenda",),
 )
 POLLS_LATE = Measured(

@@ -12,7 +12,7 @@ from app.store.scripts import Call, Scripts
 
 AGENDAS = (POLL, DELIVER)
 ENDED = "ended:"
-LANES_LOOKED_AT = 1_000  # of each kind: some milliseconds in which Redis does nothing else
+LANES_LOOKED_AT = 200  # of each kind: some milliseconds in which Redis does nothing else
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,8 +46,12 @@ class Whole:
         self.clock = self._runtime.clock
         self.redis = self._runtime.redis
         self._workers: list[Process] = []
+        self._said_before: dict[str, int] = {}
 
     def start_worker(self, kind: str, **settings: str) -> Process:
+        log = self.bridge.logs / f"worker-{kind}.log"
+        # It goes on where the worker of an earlier test has ended.
+        self._said_before[f"worker-{kind}"] = log.read_text().count('"metrics": ') if log.exists() else 0
         process = self.bridge.start_worker(kind, settings)
         self._workers.append(process)
         return process
@@ -146,15 +150,17 @@ class Whole:
         return (self.bridge.logs / f"{process}.log").read_text()
 
     def metrics_of(self, process: str) -> str:
-        """The page that Prometheus would read; of a process that was started several times, the last."""
-        urls = re.findall(
-            r'"metrics": "([^"]+)"', wait_until(lambda: self._measured(process), what=f"{process} listens")
-        )
-        return requests.get(urls[-1], timeout=10).text
+        """The page that Prometheus would read."""
+        return requests.get(self.metrics_url(process), timeout=10).text
 
-    def _measured(self, process: str) -> str:
-        log = self.log_of(process)
-        return log if '"metrics": ' in log else ""
+    def metrics_url(self, process: str) -> str:
+        """Of a process that was started several times, the last."""
+        before = self._said_before.get(process, 0)
+
+        def said() -> list[str]:
+            return re.findall(r'"metrics": "([^"]+)"', self.log_of(process))[before:]
+
+        return wait_until(said, timeout=30, what=f"{process} says where its metrics are")[-1]
 
     def freeze(self, process: Process) -> None:
         os.killpg(process.pid, signal.SIGSTOP)
