@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import cached_property, lru_cache
+from pathlib import Path
 
 from redis import Redis
 from redis.retry import Retry
@@ -28,6 +29,9 @@ from app.domain.quota import Quotas
 from app.domain.registration import OPERATOR, for_operator
 from app.formats.format import Format
 from app.grants import read_grants
+from app.metrics.counts import Counts
+from app.metrics.exposition import Exposition
+from app.metrics.reading import Overviews, Reading
 from app.oidc import Claimed, IssuerKeys, Tokens, looks_like_token
 from app.projects import Project, read_projects
 from app.reloading import Reloaded
@@ -35,7 +39,7 @@ from app.settings import Settings, parse_keys, variables
 from app.store.agenda import DELIVER, POLL, Agenda, Pace
 from app.store.api_keys import ApiKeys
 from app.store.clock import RedisClock
-from app.store.connection import HASTY, PATIENT, Client, connect
+from app.store.connection import BRIEF, HASTY, PATIENT, Client, connect
 from app.store.deliveries import Deliveries
 from app.store.destinations import Destinations, Operator
 from app.store.durations import SeenDurations
@@ -52,6 +56,7 @@ from app.store.replicas import Replicas
 from app.store.requests import Requests
 from app.store.scripts import Scripts
 from app.store.sealing import Sealer
+from app.store.standing import Standings
 from app.store.tokens import SharedTokens
 from app.store.wake_ups import WakeUps
 from app.store.watches import Watches
@@ -62,18 +67,26 @@ from app.webhooks.handshake import Handshake
 from app.webhooks.sender import Sender
 from app.webhooks.signing_keys import SigningKeys
 
+METRICS_ANSWER = timedelta(seconds=1)
+
 
 class Runtime:
     """What a process of the bridge needs, each part built when it is first used.
 
     patient: sits out short failures of Redis, as workers do; else they are reported within seconds.
-    environment: where secrets of CPH projects may be.
+    environment: where secrets of CPH projects may be. shared_counts: the folder given to app.metrics.counts.share.
     """
 
     def __init__(
-        self, settings: Settings, *, patient: bool = False, environment: Mapping[str, str] | None = None
+        self,
+        settings: Settings,
+        *,
+        patient: bool = False,
+        environment: Mapping[str, str] | None = None,
+        shared_counts: Path | None = None,
     ) -> None:
         self.settings = settings
+        self._shared_counts = shared_counts
         self._environment = variables() if environment is None else environment
         self.project_settings = Reloaded("projects", self._read_projects, time.monotonic)
         self.cph_clients = Reloaded("cph_clients", self._build_clients, time.monotonic)
@@ -207,13 +220,16 @@ class Runtime:
 
     @cached_property
     def wake_ups(self) -> WakeUps:
-        return WakeUps(self.redis)
+        return WakeUps(self.scripts)
 
     @cached_property
     def polls_due(self) -> Agenda:
         """A lane for each CPH project, paced."""
-        pace = Pace(rate=self.settings.cph_rate, burst=1, places=self.settings.cph_places)
-        return Agenda(self.scripts, POLL, lease=self.settings.lease, pace=pace)
+        return Agenda(self.scripts, POLL, lease=self.settings.lease, pace=self._poll_pace)
+
+    @property
+    def _poll_pace(self) -> Pace:
+        return Pace(rate=self.settings.cph_rate, burst=1, places=self.settings.cph_places)
 
     @cached_property
     def deliveries_due(self) -> Agenda:
@@ -322,6 +338,24 @@ class Runtime:
     def project_healths(self) -> ProjectHealths:
         return ProjectHealths(self.redis, POLL)
 
+    @cached_property
+    def counts(self) -> Counts:
+        return Counts(tenants=self.settings.metrics_tenants, shared=self._shared_counts)
+
+    @cached_property
+    def metrics(self) -> Exposition:
+        """Of this process, and of the whole deployment."""
+        redis = self._connect(BRIEF, answer_time=METRICS_ANSWER)
+        scripts = Scripts(redis, self.replicas)  # it reads, and acknowledges nothing
+        overviews = Overviews(
+            Standings(scripts),
+            Agenda(scripts, POLL, lease=self.settings.lease, pace=self._poll_pace),
+            ProjectHealths(redis, POLL),
+            projects=lambda: self.projects,
+            clock=RedisClock(redis, time.time),
+        )
+        return Exposition(self.counts.collector(), Reading(overviews.read))
+
     def _read_projects(self) -> Mapping[str, Project]:
         file = self.settings.projects_file
         return read_projects(file) if file else only_project(self.settings)
@@ -362,7 +396,9 @@ class Runtime:
         if self.settings.crash_at == name:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def _connect(self, retry: Retry, kind: type[Redis] | None = None) -> Client:
+    def _connect(
+        self, retry: Retry, kind: type[Redis] | None = None, *, answer_time: timedelta | None = None
+    ) -> Client:
         settings = self.settings
         password = settings.redis_sentinel_password
         options = {"kind": kind} if kind else {}
@@ -372,6 +408,6 @@ class Runtime:
             sentinel_password=password.get_secret_value() if password else None,
             service=settings.redis_sentinel_service,
             retry=retry,
-            timeout=self._answer_time,
+            timeout=answer_time or self._answer_time,
             **options,
         )

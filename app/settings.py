@@ -64,6 +64,12 @@ class Settings(BaseModel):
     probe_bind: str = "0.0.0.0:8081"
     """Where the kubelet asks `/healthz` and `/readyz`: apart from the API, so that slow clients cannot starve them."""
 
+    metrics_bind: str | None = None
+    """Where each process shows `/metrics`; without: the API does among its calls and its probes, and workers do not."""
+
+    metrics_tenants: bool = False
+    """Whether metrics tell tenants apart."""
+
     api_workers: int = Field(default=2, ge=1)
     """Processes of the API."""
 

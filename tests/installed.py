@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -56,12 +57,12 @@ def _run(command: Sequence[str | Path], folder: Path) -> None:
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
     except FileNotFoundError as error:
-        _cannot(f"there is no {error.filename}")
+        cannot(f"there is no {error.filename}")
     if done.returncode:
-        _cannot(f"{Path(command[0]).name} cannot install: {done.stderr[-300:]}")
+        cannot(f"{Path(command[0]).name} cannot install: {done.stderr[-300:]}")
 
 
-def _cannot(reason: str) -> None:
+def cannot(reason: str) -> NoReturn:
     if os.environ.get("CI") == "true":  # noqa: TID251 - on a laptop without a network it is no failure
         pytest.fail(reason)
     pytest.skip(reason)

@@ -4,14 +4,16 @@ import logging
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 from time import sleep
 
 from rq.exceptions import StopRequested
 
-from app import logs
+from app import logs, side_door
 from app.domain.errors import OperatorError
+from app.metrics.exposition import METRICS, metrics_page
 from app.runtime import Runtime
 from app.store.agenda import POLL
 from app.store.connection import AWAY
@@ -33,6 +35,7 @@ def main(role: str) -> int:
         if role in KINDS:
             drain.engine(role)
             _show_life(runtime.settings.alive_file)
+            _show_metrics(role, runtime)
     except OperatorError as error:
         logs.configure("INFO")
         logs.event("settings.wrong", level=logging.CRITICAL, reason=str(error))
@@ -97,6 +100,15 @@ def _touch(file: Path) -> None:
     while True:
         sleep(TOUCH_S)
         file.touch()
+
+
+def _show_metrics(kind: str, runtime: Runtime) -> None:
+    """Of this worker; the dispatcher has none of its own: what it does is told in Redis."""
+    bind = runtime.settings.metrics_bind
+    if bind:
+        listener = side_door.listen("BRIDGE_METRICS_BIND", bind)
+        side_door.SideDoor(listener, {METRICS: partial(metrics_page, runtime.metrics)}).start()
+        logs.event("worker.measured", kind=kind, metrics=f"{side_door.url_of(listener)}{METRICS}")
 
 
 def _keep_dispatcher(stopping: Event) -> None:

@@ -20,6 +20,8 @@ from app.domain.times import to_ms
 from app.domain.verdict import Verdict
 from app.formats import cloudevents
 from app.formats.format import Format, Language, Wishes
+from app.metrics.counts import Counts
+from app.metrics.measured import ATTEMPT_DURATION, ATTEMPTS, DEATHS, DELIVERED_AFTER
 from app.store.agenda import Agenda, Claimed
 from app.store.deliveries import Begun, Deliveries
 from app.store.destinations import Destinations, News
@@ -31,6 +33,7 @@ from app.webhooks.callback import Subscriber
 from app.webhooks.handshake import Handshake
 from app.webhooks.sender import Attempt, Sender
 from app.webhooks.signing_keys import SigningKeys
+from workers.counting import family_of, possible_since
 
 # Beyond the deadline of the attempt: for signing, and for waiting for a thread.
 PERMIT_MARGIN = timedelta(seconds=1)
@@ -66,6 +69,7 @@ class Delivering:
         link: str | None,
         handshake: Handshake | None,
         deadline: timedelta,
+        counts: Counts,
         clock: Callable[[], datetime],
         crash_point: Callable[[str], None],
     ) -> None:
@@ -80,6 +84,7 @@ class Delivering:
         self._link = link
         self._handshake = handshake
         self._deadline = deadline
+        self._counts = counts
         self._clock = clock
         self._crash_point = crash_point
 
@@ -137,6 +142,7 @@ class Delivering:
         self._crash_point("deliver.before_post")
         attempt = self._post(parts, started, watch)
         self._crash_point("deliver.after_post")
+        self._count_attempt(parts[0], attempt)
         if attempt.url:
             for part in parts:
                 self._deliveries.move(part.registration, attempt.url)
@@ -187,9 +193,22 @@ class Delivering:
             return [self._gone_urls.remove(registration.tenant, registration.callback_url)]
         return []
 
+    def _count_attempt(self, part: Part, attempt: Attempt) -> None:
+        tenant = part.registration.tenant
+        self._counts.count(ATTEMPTS, family_of(part.format.name), attempt.verdict, tenant=tenant)
+        self._counts.observe(ATTEMPT_DURATION, attempt.timings.total.total_seconds())
+
+    def _count_outcome(self, begun: Begun, follows: Next) -> Next:
+        if follows.death:
+            self._counts.count(DEATHS, follows.death, tenant=split_lane(begun.claimed.lane)[0])
+        return follows
+
     def _record(self, part: Part, attempt: Attempt, line: dict[str, Any], news: News | None) -> Call:
         begun = part.begun
         follows = self._follows(begun, attempt.verdict, attempt.retry_after)
+        since = possible_since(part.event, part.registration)
+        if since and attempt.verdict is Verdict.DELIVERED:
+            self._counts.observe(DELIVERED_AFTER, max(0.0, (self._clock() - since).total_seconds()))
         logs.event(
             "delivery.attempted",
             delivery_id=begun.claimed.id,
@@ -233,14 +252,14 @@ class Delivering:
 
     def _cut_off(self, begun: Begun) -> Call:
         logs.event("delivery.cut_off", delivery_id=begun.claimed.id, registration_id=begun.facts[0])
-        follows = Next(DeliveryState.DEAD, death=Death.GONE_BEFORE)
+        follows = self._count_outcome(begun, Next(DeliveryState.DEAD, death=Death.GONE_BEFORE))
         return self._deliveries.record(begun.claimed, Verdict.GONE, follows, None)
 
     def _schedule(self, begun: Begun) -> Schedule:
         return self._schedules[is_bot(begun.claimed.lane)]
 
     def _follows(self, begun: Begun, verdict: Verdict, retry_after: timedelta | None = None) -> Next:
-        return after(
+        follows = after(
             begun.tried,
             verdict,
             schedule=self._schedule(begun),
@@ -248,6 +267,7 @@ class Delivering:
             spread=random.random(),
             retry_after=retry_after,
         )
+        return self._count_outcome(begun, follows)
 
     def _unsent(self, begun: Begun, started: datetime, *, reason: str, error: str) -> Call:
         """An operator must act. Until then it is as if the subscriber were away: leases alone wear it out soon."""
@@ -259,7 +279,7 @@ class Delivering:
 
     def _over(self, begun: Begun, death: Death) -> Call:
         """It is not sent any more."""
-        follows = Next(DeliveryState.DEAD, death=death)
+        follows = self._count_outcome(begun, Next(DeliveryState.DEAD, death=death))
         if death is not Death.GIVEN_UP:
             logs.event("delivery.over", delivery_id=begun.claimed.id, reason=death)
             return self._deliveries.record(begun.claimed, None, follows, None)

@@ -28,6 +28,7 @@ class Dispatcher:
         self._clock = runtime.clock
         self._agendas = {POLL: runtime.polls_due, DELIVER: runtime.deliveries_due}
         self._queues = {kind: queue(kind, runtime.rq_redis) for kind in KINDS}
+        self._overdue = 0  # that have ended, and nobody was told of for metrics
         self._drain_timeout_s = 2 * runtime.settings.lease_s
 
     def run(self, stopping: Event) -> None:
@@ -46,7 +47,8 @@ class Dispatcher:
 
     def look(self) -> datetime | None:
         """Ends what is overdue, wakes workers for what is due; when the next look is worth it."""
-        _, next_deadline = self._watches.end_overdue(self._clock(), OVERDUE_AT_ONCE)
+        ended, next_deadline = self._watches.end_overdue(self._clock(), OVERDUE_AT_ONCE)
+        self._overdue += ended
         looks = {kind: agenda.next_look() for kind, agenda in self._agendas.items()}
         for kind, due in looks.items():
             # While work is due, one wake-up lies ready for whichever worker is free.
@@ -55,10 +57,14 @@ class Dispatcher:
         return min((moment for moment in (next_deadline, *looks.values()) if moment), default=None)
 
     def _lead(self, stopping: Event, until: float) -> None:
+        looks = 0
         while not stopping.is_set() and monotonic() < until:
+            looks += 1
             began = monotonic()
             next_look = self.look()
             left_s = (next_look - self._clock()).total_seconds() if next_look else LOOK_S
             self._wake_ups.wait(KINDS, min(max(left_s, BUSY_LOOK_S), LOOK_S))
             # Marks that come thick and fast are answered together.
             stopping.wait(max(0.0, began + BUSY_LOOK_S - monotonic()))
+        self._wake_ups.looked(self._clock(), looks, self._overdue)
+        self._overdue = 0

@@ -48,6 +48,7 @@ def _polling(parts: Runtime) -> Work:
         noting=Noting(parts.polls_due, parts.rate_of),
         timing=Timing(parts.cadence, parts.durations),
         lost_grace=timedelta(seconds=parts.settings.lost_grace_s),
+        counts=parts.counts,
         clock=parts.clock,
         crash_point=parts.crash_point,
     )
@@ -67,6 +68,7 @@ def _delivering(parts: Runtime) -> Work:
         link=parts.settings.link,
         handshake=parts.handshake,
         deadline=timedelta(seconds=parts.settings.attempt_deadline_s),
+        counts=parts.counts,
         clock=parts.clock,
         crash_point=parts.crash_point,
     )

@@ -8,9 +8,12 @@ from datetime import datetime
 from app import logs
 from app.cph.client import REQUESTS_AT_ONCE, CphClient, Listed, MayNotList, NoSuchRequest, Unanswered
 from app.cph.client import Listing as Answer
+from app.metrics.counts import Counts
+from app.metrics.measured import CALLS_SAVED, POLLS
 from app.store.agenda import Agenda, Claimed
 from app.store.requests import Request, Requests
 from app.store.scripts import Call
+from workers.counting import calls_of, came_of
 from workers.noting import Noting
 from workers.silence import hush
 from workers.timing import Timing
@@ -54,6 +57,7 @@ class Listing:
         clients: Mapping[str, CphClient],
         noting: Noting,
         timing: Timing,
+        counts: Counts,
         clock: Callable[[], datetime],
         crash_point: Callable[[str], None],
     ) -> None:
@@ -62,6 +66,7 @@ class Listing:
         self._clients = clients
         self._noting = noting
         self._timing = timing
+        self._counts = counts
         self._clock = clock
         self._crash_point = crash_point
 
@@ -89,7 +94,13 @@ class Listing:
         answer = client.list_jobs(
             wanted, task.enough, first_page=task.first_page, may_go_on=self._in_first_half(task.claimed[0])
         )
+        self._counted(task.project, answer)
         return [*self._after(task, answer), *self._noting.after(task.project, client, _said(answer), self._clock())]
+
+    def _counted(self, project: str, answer: Answer) -> Answer:
+        for part, times in calls_of(answer):
+            self._counts.count(POLLS, project, "list_jobs", came_of(part), by=times)
+        return answer
 
     def _in_first_half(self, claimed: Claimed) -> Callable[[], bool]:
         """Of the lease: no list takes so long that others begin it anew."""
@@ -115,7 +126,9 @@ class Listing:
         may_go_on = self._in_first_half(task.claimed[0])
         for one in task.one_by_one():
             # What pauses the project is the answer to the others too.
-            answer = silence or client.list_jobs([one.requests[0].id], one.enough, may_go_on=may_go_on)
+            answer = silence or self._counted(
+                task.project, client.list_jobs([one.requests[0].id], one.enough, may_go_on=may_go_on)
+            )
             said = _said(answer)
             silence = said if isinstance(said, Unanswered) and said.pause else None
             calls += self._after(one, answer)
@@ -130,6 +143,7 @@ class Listing:
             calls += hush(self._agenda, task.project, answer.silence, now)
         # A list of several says nothing of where it goes on for each of them.
         alone = len(task.requests) == 1
+        told = 0
         goes_on = (task.first_page + answer.calls if alone else 0) if answer.cut else None
         for item, request in zip(task.claimed, task.requests, strict=True):
             members = request.members
@@ -141,11 +155,13 @@ class Listing:
             for job in ended:
                 if request.looked_for or job.job_id in members:
                     logs.event("job.ended", project=request.project, job_id=job.job_id, state=job.state)
+            told += len(members & (answer.running | {job.job_id for job in ended}))
             calls += self._timing.learn(request, (job for job in ended if job.job_id in request.shown), now)
             due = now if answer.cut else self._timing.due(request, now)
             calls.append(
                 self._requests.listed((item, request), now, due, running=running, ended=ended, goes_on=goes_on)
             )
+        self._counts.count(CALLS_SAVED, task.project, by=max(0, told - answer.calls))
         return calls
 
     def _by_ids(self, task: RollCall, reason: str) -> list[Call]:

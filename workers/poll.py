@@ -9,10 +9,13 @@ from app import logs
 from app.cph.client import Answered, CphClient, Outcome, Unanswered, Unknown
 from app.cph.reading import STATES
 from app.domain.job import Job, JobState
+from app.metrics.counts import Counts
+from app.metrics.measured import POLLS, UNKNOWN_STATUSES
 from app.store.agenda import Agenda, Claimed
 from app.store.requests import Requests, is_request
 from app.store.scripts import Call
 from app.store.watches import Watch, Watches
+from workers.counting import came_of
 from workers.listing import Listing, RollCall
 from workers.noting import Noting
 from workers.silence import hush
@@ -40,6 +43,7 @@ class Polling:
         timing: Timing,
         lost_grace: timedelta,
         noting: Noting,
+        counts: Counts,
         clock: Callable[[], datetime],
         crash_point: Callable[[str], None],
     ) -> None:
@@ -52,6 +56,7 @@ class Polling:
             clients=clients,
             noting=noting,
             timing=timing,
+            counts=counts,
             clock=clock,
             crash_point=crash_point,
         )
@@ -59,6 +64,7 @@ class Polling:
         self._timing = timing
         self._lost_grace = lost_grace
         self._noting = noting
+        self._counts = counts
         self._clock = clock
         self._crash_point = crash_point
 
@@ -80,6 +86,7 @@ class Polling:
             unanswered = Unanswered("the project is not configured", NO_PROJECT_PAUSE)
             return self._after(task, unanswered, self._clock())
         outcome = client.show_job(task.watch.job_id)
+        self._counts.count(POLLS, project, "show_job", came_of(outcome))
         now = self._clock()
         return [*self._after(task, outcome, now), *self._noting.after(project, client, outcome, now)]
 
@@ -101,6 +108,7 @@ class Polling:
             return [self._watches.complete(task.claimed, job, now), *self._timing.learn(watch, seen_running, now)]
         if job.status not in STATES:
             logs.event("job.status_unknown", level=logging.WARNING, job_id=watch.job_id, status=job.status)
+            self._counts.count(UNKNOWN_STATUSES, watch.project)
         calls = [self._watches.postpone(task.claimed, watch, self._timing.due(watch, now), now, job)]
         if job.request_id and job.request_id != watch.request_id:
             calls.append(self._requests.join(watch.project, watch.job_id, job.request_id, now))

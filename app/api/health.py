@@ -1,8 +1,9 @@
-"""Whether the process lives, and whether Redis answers it."""
+"""Whether the process lives, whether Redis answers it, and what is measured."""
 
 from flask import Flask, Response
 
 from app.api.routes import json_answer
+from app.metrics.exposition import METRICS, metrics_page
 from app.runtime import Runtime
 
 OK = '{"status":"ok"}'
@@ -15,6 +16,8 @@ class Health:
     def register(self, app: Flask) -> None:
         app.add_url_rule("/healthz", view_func=self.live)
         app.add_url_rule("/readyz", view_func=self.ready)
+        if not self._runtime.settings.metrics_bind:
+            app.add_url_rule(METRICS, view_func=self.metrics)
 
     def live(self) -> Response:
         return json_answer(OK)
@@ -22,3 +25,7 @@ class Health:
     def ready(self) -> Response:
         self._runtime.redis.ping()
         return json_answer(OK)
+
+    def metrics(self) -> Response:
+        page = metrics_page(self._runtime.metrics)
+        return Response(page.body, page.status, content_type=page.content_type)

@@ -33,6 +33,7 @@ from app.domain.ids import RANDOM_BITS, new_id
 from app.domain.job import JobState
 from app.domain.registration import Progress, Registration, RegistrationState
 from app.domain.times import from_ms, to_ms
+from app.metrics.measured import REGISTRATIONS
 from app.runtime import Runtime
 
 LOOK_EVERY_S = 0.1
@@ -74,6 +75,7 @@ class RegistrationViews:
             rate=self._catalogue.rate(registration.format),
         )
         if earlier is None:
+            self._runtime.counts.count(REGISTRATIONS, registration.project, tenant=tenant())
             return _created(registration.id, answer)
         answer = first_answer(earlier)
         return _created(json.loads(answer)["id"], answer)

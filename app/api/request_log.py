@@ -1,20 +1,26 @@
-"""Each request has an id, and one line in the log; never its body, its query or its key."""
+"""Each request has an id, one line in the log, and its time measured; never its body, its query or its key."""
 
 import re
 import secrets
 import time
+from functools import partial
 
 from flask import Flask, Response, g, request
 
 from app import logs
+from app.metrics.counts import Counts
+from app.metrics.measured import REQUESTS
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
-def register(app: Flask) -> None:
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def register(app: Flask, counts: Counts) -> None:
     """Before all that may refuse a request: refusals carry the id too."""
     app.before_request(_begin)
-    app.after_request(_end)
+    app.after_request(partial(_end, counts))
 
 
 def _begin() -> None:
@@ -23,16 +29,20 @@ def _begin() -> None:
     g.started = time.perf_counter()
 
 
-def _end(response: Response) -> Response:
+def _end(counts: Counts, response: Response) -> Response:
     known = g._get_current_object()  # once: each look through the proxy costs
+    took_s = time.perf_counter() - known.started
+    route = request.url_rule.rule if request.url_rule else None
+    # A method that somebody has made up is no label.
+    method = request.method if request.method in METHODS else "other"
+    counts.observe(REQUESTS, took_s, method, route or "none", str(response.status_code))
     response.headers["X-Request-Id"] = known.request_id
-    rule = request.url_rule
     logs.event(
         "api.request",
         method=request.method,
-        route=rule.rule if rule else None,
+        route=route,
         status=response.status_code,
-        took_ms=round((time.perf_counter() - known.started) * 1000, 1),
+        took_ms=round(took_s * 1000, 1),
         request_id=known.request_id,
         trace_id=known.get("trace_id"),
         tenant=known.principal.tenant if "principal" in known else None,

@@ -1,6 +1,10 @@
 """The API under gunicorn: what of gunicorn is set, and why."""
 
+import os
+import shutil
+import tempfile
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +12,10 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped] # gunicorn has none
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 
-from app import logs
-from app.api import probes
+from app import logs, side_door
 from app.api.factory import create_app
+from app.metrics import counts
+from app.metrics.exposition import METRICS, metrics_page
 from app.runtime import Runtime
 from app.settings import Settings
 
@@ -27,7 +32,11 @@ class Server(BaseApplication):  # type: ignore[misc]
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._worker: Any = None
-        self._probe_socket = probes.listen(settings.probe_bind)
+        self._probe_socket = side_door.listen("BRIDGE_PROBE_BIND", settings.probe_bind)
+        bind = settings.metrics_bind
+        self._metrics_socket = side_door.listen("BRIDGE_METRICS_BIND", bind) if bind else None
+        self._counts = _shared_folder()
+        counts.share(self._counts)
         super().__init__()
 
     def load_config(self) -> None:
@@ -35,7 +44,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             self.cfg.set(name, value)
 
     def load(self) -> Flask:
-        self._runtime = Runtime(self._settings)
+        self._runtime = Runtime(self._settings, shared_counts=self._counts)
         return create_app(self._runtime, self._stopping)
 
     def _options(self) -> dict[str, Any]:
@@ -53,21 +62,40 @@ class Server(BaseApplication):  # type: ignore[misc]
             "control_socket_disable": True,
             "logger_class": JsonLog,
             "when_ready": self._announce,
-            "post_worker_init": self._answer_probes,
+            "post_worker_init": self._open_side_doors,
+            "on_exit": lambda _: shutil.rmtree(self._counts, ignore_errors=True),
         }
         # The heartbeat is a file: on a disk it can stall, and the root may be read-only.
         return options | ({"worker_tmp_dir": str(SHARED_MEMORY)} if SHARED_MEMORY.is_dir() else {})
 
     def _announce(self, arbiter: Any) -> None:
         addresses = [str(listener) for listener in arbiter.LISTENERS]
-        logs.event("api.listening", addresses=addresses, probes=probes.url_of(self._probe_socket))
+        metrics = self._metrics_socket or self._probe_socket
+        logs.event(
+            "api.listening",
+            addresses=addresses,
+            probes=side_door.url_of(self._probe_socket),
+            metrics=f"{side_door.url_of(metrics)}{METRICS}",
+        )
 
     def _stopping(self) -> bool:
         return self._worker is not None and not self._worker.alive
 
-    def _answer_probes(self, worker: Any) -> None:
+    def _open_side_doors(self, worker: Any) -> None:
         self._worker = worker
-        probes.ProbeServer(self._probe_socket, self._runtime.redis.ping).start()
+        metrics = {METRICS: partial(metrics_page, self._runtime.metrics)}
+        pages = side_door.probes(self._runtime.redis.ping)
+        if self._metrics_socket:
+            side_door.SideDoor(self._metrics_socket, metrics).start()
+        else:
+            pages = {**pages, **metrics}
+        side_door.SideDoor(self._probe_socket, pages).start()
+
+
+def _shared_folder() -> Path:
+    """What is counted is written to memory, where there is some to be named: a disk may stall, or be read-only."""
+    where = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
+    return Path(tempfile.mkdtemp(prefix=f"cph-bridge-counts-{os.getpid()}-", dir=where))
 
 
 class JsonLog(Logger):  # type: ignore[misc]

@@ -57,6 +57,7 @@ class Bridge:
             "BRIDGE_REDIS_URL": self.redis.url,
             "BRIDGE_API_BIND": "127.0.0.1:0",
             "BRIDGE_PROBE_BIND": "127.0.0.1:0",
+            "BRIDGE_METRICS_BIND": "127.0.0.1:0",
             "BRIDGE_BOOTSTRAP_KEY": self.key,
             "BRIDGE_SECRET_KEYS": "trial:" + base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode(),
             "BRIDGE_ALLOW_NETWORKS": "127.0.0.0/8",

@@ -20,6 +20,8 @@ Client = Any  # Connection; redis' type hints cannot tell that with decode_respo
 
 # A caller of the API gets its 503 within seconds; a worker sits out a restart of Redis with its results in hand.
 HASTY = Retry(ExponentialBackoff(cap=0.2, base=0.05), retries=2)
+# Whoever asks for metrics asks again soon, and waits for seconds at most.
+BRIEF = Retry(ExponentialBackoff(cap=0.2, base=0.05), retries=0)
 PATIENT = Retry(ExponentialBackoff(cap=1, base=0.05), retries=15)
 ASKED_S = 0.5  # how long a Sentinel may take: it has nothing else to do
 

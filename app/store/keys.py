@@ -86,7 +86,7 @@ def destinations(tenant: str) -> str:
     return f"cph:dests:{tenant}"
 
 
-def counts(tenant: str) -> str:
+def tenant_counts(tenant: str) -> str:
     """Hash, for ever: registrations that are watching, deliveries that are pending."""
     return f"cph:tenant:{tenant}"
 
@@ -128,6 +128,23 @@ def lane(agenda: str, lane: str) -> str:
     (in a row), failing_since, answered, failed (ms), failure (words, of the last); halved_at (ms, its places), run (of
     answers since they were changed); redelivery: behind those of many redelivered at once (ms)."""
     return f"cph:{agenda}:lane:{lane}"
+
+
+def counts() -> str:
+    """Hash, for ever: `watch:<state>`, `delivery:pending`: how many there are; `ended:<state>:<project>`: how many
+    watched jobs have; of the dispatcher: looked (ms), looks; overdue: how many registrations ended by their deadline.
+    """
+    return "cph:counts"
+
+
+def dead() -> str:
+    """Sorted set: deliveries that are dead, by when (ms) they are forgotten."""
+    return "cph:dead"
+
+
+def lanes_that_are(state: str) -> str:
+    """Set: lanes of destinations that are failing, paused or disabled; one may be failing and held."""
+    return f"cph:lanes:{state}"
 
 
 def wake(agenda: str) -> str:
@@ -185,9 +202,14 @@ def lock(name: str) -> str:
     return f"cph:lock:{name}"
 
 
-# RQ's own, which it reads and writes itself (workers/queues.py); looked at to tell who is alive.
+# RQ's own, which it reads and writes itself (workers/queues.py), and we only read; a test holds these to its names.
+
+
+def rq_queue(kind: str) -> str:
+    """List: RQ jobs that wait."""
+    return f"rq:queue:cph-{kind}"
 
 
 def rq_workers(kind: str) -> str:
-    """Set: keys of the workers of that kind."""
+    """Set: keys of the workers of a queue; those of the dead stay for a while, but are keys of nothing."""
     return f"rq:workers:cph-{kind}"

@@ -2,19 +2,21 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from redis.exceptions import LockError, LockNotOwnedError
 
+from app.domain.times import to_ms
 from app.store import keys
-from app.store.connection import Client
+from app.store.scripts import Call, Scripts
 
 LOCK_LIFE = timedelta(seconds=3)
 
 
 class WakeUps:
-    def __init__(self, redis: Client) -> None:
-        self._redis = redis
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+        self._redis = redis = scripts.redis
         self._lock = redis.lock(
             keys.lock("dispatcher"), timeout=LOCK_LIFE.total_seconds(), blocking=False, thread_local=False
         )
@@ -30,6 +32,10 @@ class WakeUps:
         """Hands the lock on, so that the next one need not wait for it to run out."""
         with suppress(LockError):  # there is none to hand on
             self._lock.release()
+
+    def looked(self, now: datetime, looks: int, overdue: int) -> None:
+        """For metrics: so many looks, the last of them just now, and how many registrations they ended."""
+        self._scripts.run(Call("looked", (to_ms(now), looks, overdue)))
 
     def wait(self, agendas: Sequence[str], longest_s: float) -> None:
         """Until one of them is marked, or the time is up."""

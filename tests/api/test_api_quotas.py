@@ -232,4 +232,4 @@ def test_nothing_more_is_taken_when_redis_is_nearly_full(make: Make) -> None:
 def test_counts_are_what_quotas_are_held_against(api: Api) -> None:
     api.registered()
     api.registered(job_id=None, submission=REFUSED)
-    assert api.runtime.redis.hgetall(keys.counts("default")) == {"registrations": "1", "deliveries": "1"}
+    assert api.runtime.redis.hgetall(keys.tenant_counts("default")) == {"registrations": "1", "deliveries": "1"}

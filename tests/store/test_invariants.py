@@ -32,10 +32,8 @@ PROJECT = "default"
 REQUEST_OF: Mapping[str, str | None] = {"a": "r", "b": "r", "c": "s", "d": None}
 ENDS = (JobState.SUCCEEDED, JobState.FAILED)
 # What stays for ever: indexes, paces, what is known of a project. All of it is bounded, or forgets by itself.
-LASTING = (
-    *("cph:regs:", "cph:dlvs:", "cph:dests:", "cph:tenant:"),
-    *("cph:poll:lane:", "cph:deliver:lane:", "cph:wake:", "cph:project:"),
-)
+INDEXES = ("cph:regs:", "cph:dlvs:", "cph:dests:", "cph:tenant:", "cph:counts")
+LASTING = (*INDEXES, "cph:poll:lane:", "cph:deliver:lane:", "cph:wake:", "cph:project:")
 
 jobs = st.sampled_from(sorted(REQUEST_OF))
 requests = st.sampled_from(["r", "s"])
@@ -97,6 +95,7 @@ class Bridge(RuleBasedStateMachine):
                 Cadence(SECOND, 5 * SECOND), SeenDurations(runtime.redis, lambda: self.now, retention=SECOND)
             ),
             lost_grace=10 * SECOND,
+            counts=runtime.counts,
             clock=lambda: self.now,
             crash_point=lambda _: None,
         )
@@ -234,7 +233,8 @@ class Stored:
         self.deliveries = list(_under(hashes, "cph:dlv:").values())
         self.agenda = {id for key in (keys.due, keys.leased) for id in redis.zrange(key("poll", PROJECT), 0, -1)}
         self.deadlines = set(redis.zrange(keys.deadlines(), 0, -1))
-        self.counts = {what: int(count) for what, count in hashes.get(keys.counts("t"), {}).items()}
+        self.counts = {name: int(count) for name, count in redis.hgetall(keys.counts()).items()}
+        self.tenant_counts = {what: int(count) for what, count in hashes.get(keys.tenant_counts("t"), {}).items()}
         self.told = [keys.delivery("dlv_" + fields["d"]) for _, fields in redis.xrange(keys.feed("t"))]
 
 
@@ -253,12 +253,16 @@ def check(stored: Stored) -> None:
         assert f"request:{id}" in stored.agenda, f"nobody asks for request {id}: {request}"
     asked_for = {f"request:{id}" for id in stored.requests} | stored.open_watches.keys()
     assert stored.agenda <= asked_for, "asked for, though nobody waits"
+    states = [f"watch:{watch['state']}" for watch in stored.open_watches.values()]
+    states += [f"delivery:{each['state']}" for each in stored.deliveries if each["state"] == "pending"]
+    counted = {name: count for name, count in stored.counts.items() if count and not name.startswith("ended:")}
+    assert counted == Counter(states)
     for id, progress in stored.registrations.items():
         check_registration(stored, id, progress)
     watching = sum("state" not in progress for progress in stored.registrations.values())
     pending = sum(each["state"] == "pending" for each in stored.deliveries)
-    assert stored.counts.get("registrations", 0) == watching
-    assert stored.counts.get("deliveries", 0) == pending
+    assert stored.tenant_counts.get("registrations", 0) == watching
+    assert stored.tenant_counts.get("deliveries", 0) == pending
     assert sorted(stored.told) == sorted(key for key in stored.ttl if key.startswith("cph:dlv:"))
 
 

@@ -1,12 +1,14 @@
 """The whole path: the processes of production, and a receiver of the tests' own."""
 
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from app.devkit.bridge import Bridge, Neighbour
 from app.devkit.client import Client
@@ -43,7 +45,9 @@ class Whole:
         self.receiver = receiver
         self._runtime = Runtime(load({"BRIDGE_REDIS_URL": bridge.redis.url}))
         self.clock = self._runtime.clock
+        self.redis = self._runtime.redis
         self._workers: list[Process] = []
+        self._said_before: dict[str, int] = {}
 
     @property
     def runtime(self) -> Runtime:
@@ -51,6 +55,9 @@ class Whole:
         return self._runtime
 
     def start_worker(self, kind: str, **settings: str) -> Process:
+        log = self.bridge.logs / f"worker-{kind}.log"
+        # It goes on where the worker of an earlier test has ended.
+        self._said_before[f"worker-{kind}"] = log.read_text().count('"metrics": ') if log.exists() else 0
         process = self.bridge.start_worker(kind, settings)
         self._workers.append(process)
         return process
@@ -147,6 +154,19 @@ class Whole:
 
     def log_of(self, process: str) -> str:
         return (self.bridge.logs / f"{process}.log").read_text()
+
+    def metrics_of(self, process: str) -> str:
+        """The page that Prometheus would read."""
+        return requests.get(self.metrics_url(process), timeout=10).text
+
+    def metrics_url(self, process: str) -> str:
+        """Of a process that was started several times, the last."""
+        before = self._said_before.get(process, 0)
+
+        def said() -> list[str]:
+            return re.findall(r'"metrics": "([^"]+)"', self.log_of(process))[before:]
+
+        return wait_until(said, timeout=30, what=f"{process} says where its metrics are")[-1]
 
     def freeze(self, process: Process) -> None:
         os.killpg(process.pid, signal.SIGSTOP)

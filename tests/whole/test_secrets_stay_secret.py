@@ -16,16 +16,17 @@ HEADERS = {"Authorization": "Bearer canary-in-a-header", "X-Key": "short-1"}
 
 
 def everywhere(workers: Any) -> list[str]:
-    """Logs of every process of ours, and every value in Redis, RQ's too."""
+    """Logs and metrics of every process of ours, and every value in Redis, RQ's too."""
     logs = [path.read_text() for path in workers.bridge.logs.glob("*.log") if path.stem not in ("inbox", "standin")]
-    return logs + workers.everything_in_redis()
+    metrics = [workers.metrics_of(process) for process in ("api", "worker-poll", "worker-deliver")]
+    return logs + metrics + workers.everything_in_redis()
 
 
 def leaks(secrets: list[str], texts: list[str]) -> list[tuple[str, str]]:
     return [(secret, text[:200]) for secret in secrets for text in texts if secret in text]
 
 
-def test_no_secret_is_in_a_log_or_lies_open_in_redis(workers) -> None:
+def test_no_secret_is_in_a_log_or_a_metric_or_lies_open_in_redis(workers) -> None:
     workers.receiver.statuses = [(500, {})]
     told = workers.register(workers.job())
     workers.wait_until_delivered(told)

@@ -61,6 +61,7 @@ def polling(runtime: Runtime, standin: Served, time: Time) -> Iterator[Polling]:
         noting=Noting(runtime.polls_due, runtime.rate_of),
         timing=Timing(Cadence(SECOND, 30 * SECOND), SeenDurations(runtime.redis, time, retention=30 * SECOND)),
         lost_grace=10 * SECOND,
+        counts=runtime.counts,
         clock=time,
         crash_point=lambda _: None,
     )
@@ -82,6 +83,7 @@ def delivering(runtime: Runtime, time: Time) -> Iterator[Delivering]:
         link=None,
         handshake=runtime.handshake,
         deadline=timedelta(seconds=2),
+        counts=runtime.counts,
         clock=time,
         crash_point=lambda _: None,
     )

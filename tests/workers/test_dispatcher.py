@@ -14,6 +14,7 @@ from app.devkit.processes import wait_until
 from app.runtime import Runtime
 from app.settings import Settings
 from app.store.agenda import DELIVER, POLL
+from app.store.standing import Standings
 from workers.dispatcher import Dispatcher
 from workers.queues import WakeUp, enqueue_drain, queue
 
@@ -130,3 +131,20 @@ def test_what_else_a_stranger_put_into_an_rq_job_is_not_there(runtime: Runtime) 
     forged = WakeUp.fetch("forged", connection=runtime.rq_redis, serializer=JSONSerializer)
     assert (forged.success_callback, forged.failure_callback, forged.stopped_callback) == (None, None, None)
     assert forged.webhooks == []
+
+
+def test_its_looks_and_what_it_has_ended_are_told_for_metrics(
+    runtime: Runtime, dispatcher: Dispatcher, registration
+) -> None:
+    runtime.registrations.add(registration(deadline_at=runtime.clock() - timedelta(seconds=1)))
+    stopping = Event()
+    thread = Thread(target=dispatcher.run, args=(stopping,))
+    thread.start()
+    standings = Standings(runtime.scripts)
+    wait_until(lambda: standings.read(runtime.clock()).looks, what="looks are told of")
+    stopping.set()
+    thread.join()
+    standing = standings.read(runtime.clock())
+    assert standing.overdue == 1
+    assert standing.look_age is not None
+    assert standing.look_age < timedelta(seconds=5)

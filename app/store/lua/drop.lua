@@ -10,7 +10,7 @@ for _, id in ipairs(ids) do
   local own = redis.call('HMGET', key.delivery(id), 'registration', 'state')
   redis.call('ZREM', key.due('deliver', lane), id)
   if own[2] == 'pending' then
-    ending.settle(id, own[1], 'pending', 'dead', 'dropped', ARGV[3])
+    ending.settle(id, own[1], 'pending', 'dead', 'dropped', ARGV[2], ARGV[3])
     died = died + 1
   end
 end

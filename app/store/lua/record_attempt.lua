@@ -27,7 +27,7 @@ if was ~= 'delivered' and (follows == 'delivered' or (ours and was == 'pending')
     agenda.schedule('deliver', lane, id, due)
   else
     if not ours then agenda.remove('deliver', lane, id) end
-    ending.settle(id, own[1], was, follows, ARGV[9], keep_s)
+    ending.settle(id, own[1], was, follows, ARGV[9], ARGV[3], keep_s)
   end
 end
 if not ARGV[12] then return '' end

@@ -6,6 +6,7 @@ local lane, now = ARGV[1], tonumber(ARGV[2])
 local hash = key.lane('deliver', lane)
 local own = redis.call('HMGET', hash, 'held_why', 'failing_since', 'failures', 'not_before')
 redis.call('HDEL', hash, 'held', 'held_why', 'failing_since', 'failures')
+if own[1] then redis.call('SREM', key.lanes_that_are(own[1]), lane) end
 if tonumber(own[4] or '0') > now then redis.call('HSET', hash, 'not_before', now) end
 redis.call('ZADD', key.lanes('deliver'), 'LT', now, lane)
 agenda.wake('deliver')

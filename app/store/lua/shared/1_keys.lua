@@ -11,7 +11,7 @@ function key.delivery(id) return 'cph:dlv:' .. id end
 function key.attempts(id) return 'cph:dlv:' .. id .. ':attempts' end
 function key.deliveries(tenant) return 'cph:dlvs:' .. tenant end
 function key.gone(tenant) return 'cph:gone:' .. tenant end
-function key.counts(tenant) return 'cph:tenant:' .. tenant end
+function key.tenant_counts(tenant) return 'cph:tenant:' .. tenant end
 function key.taken(tenant, window) return 'cph:taken:' .. tenant .. ':' .. window end
 function key.api_key(id) return 'cph:key:' .. id end
 function key.api_keys(tenant) return 'cph:keys:' .. tenant end
@@ -23,4 +23,7 @@ function key.leased(agenda, lane) return 'cph:' .. agenda .. ':leased:' .. lane 
 function key.lane(agenda, lane) return 'cph:' .. agenda .. ':lane:' .. lane end
 function key.project(name) return 'cph:project:' .. name end
 function key.durations(project, operation) return 'cph:durations:' .. project .. ':' .. operation end
+function key.counts() return 'cph:counts' end
+function key.dead() return 'cph:dead' end
+function key.lanes_that_are(state) return 'cph:lanes:' .. state end
 function key.wake(agenda) return 'cph:wake:' .. agenda end

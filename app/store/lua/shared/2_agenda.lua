@@ -46,6 +46,16 @@ function agenda.next_due(name, lane)
   return first
 end
 
+-- How many ids of a lane are due and in nobody's hands.
+function agenda.count_due(name, lane, now)
+  local last = redis.call('ZRANGE', key.due(name, lane), -1, -1, 'WITHSCORES')[2]
+  local count = redis.call('ZCOUNT', key.leased(name, lane), '-inf', now)
+  for class = 0, last and math.floor(last / CLASS) or -1 do
+    count = count + redis.call('ZCOUNT', key.due(name, lane), class * CLASS, class * CLASS + now)
+  end
+  return count
+end
+
 -- True if the fence is that of the lease in force.
 function agenda.holds(name, lane, id, fence)
   return tonumber(redis.call('ZSCORE', key.leased(name, lane), id) or '') == tonumber(fence)

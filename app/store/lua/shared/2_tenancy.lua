@@ -2,7 +2,7 @@
 local tenancy = {}
 
 -- what: 'registrations' that are watching, or 'deliveries' that are pending.
-function tenancy.count(tenant, what, by) redis.call('HINCRBY', key.counts(tenant), what, by) end
+function tenancy.count(tenant, what, by) redis.call('HINCRBY', key.tenant_counts(tenant), what, by) end
 
 -- A registration is watched no more; to be called before its state says so.
 function tenancy.watched(progress)
@@ -23,7 +23,7 @@ function tenancy.pulls(lane) return string.sub(lane, -1) == ' ' end
 -- quotas: the most registrations, destinations and deliveries; 0 is unbounded.
 function tenancy.full(tenant, destination, quotas)
   local registrations, destinations, deliveries = string.match(quotas, '(%d+) (%d+) (%d+)')
-  local counts = redis.call('HMGET', key.counts(tenant), 'registrations', 'deliveries')
+  local counts = redis.call('HMGET', key.tenant_counts(tenant), 'registrations', 'deliveries')
   local function reached(quota, count) return quota ~= '0' and tonumber(count or 0) >= tonumber(quota) end
   if reached(registrations, counts[1]) then return 'registrations' end
   if reached(deliveries, counts[2]) then return 'deliveries' end

@@ -12,6 +12,7 @@ function breaker.open(name, lane, now, pause, pauses)
   if refusals > 0 and paused_until > now then return 0 end
   if refusals > 0 then pause = math.max(pause, tonumber(pauses[math.min(1 + refusals, #pauses)])) end
   redis.call('HSETNX', hash, 'refused_since', now)
+  if name == 'deliver' then redis.call('SADD', key.lanes_that_are('failing'), lane) end
   redis.call('HSET', hash, 'refusals', refusals + 1, 'refused_at', now, 'not_before', math.max(paused_until, now + pause))
   return pause
 end
@@ -23,5 +24,6 @@ function breaker.close(name, lane, now)
   local own = redis.call('HMGET', hash, 'refusals', 'not_before')
   if not own[1] or tonumber(own[2]) > now then return false end
   redis.call('HDEL', hash, 'refusals', 'refused_since', 'refused_at')
+  if name == 'deliver' then redis.call('SREM', key.lanes_that_are('failing'), lane) end
   return true
 end

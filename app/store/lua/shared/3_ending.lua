@@ -39,6 +39,7 @@ function ending.create_delivery(id, registration, job, state, snapshot, observed
   redis.call('ZREMRANGEBYLEX', key.deliveries(owner[1]), '-', string.format('(%013d', ending.forgotten(now, keep_s)))
   redis.call('HINCRBY', progress, 'pending', 1)
   tenancy.count(owner[1], 'deliveries', 1)
+  counts.move('delivery', nil, 'pending')
   agenda.schedule('deliver', owner[2], id, now)
   agenda.wake('deliver')
 end
@@ -52,11 +53,23 @@ function ending.test(registration, now, keep_s)
   tell(registration, '', 'test', 'null', now, now, keep_s)
 end
 
--- A delivery is over, its registration has one less to wait for. `death`: why it is dead, '' unless it is.
-function ending.settle(id, registration, was, state, death, keep_s)
+-- Dead ones are counted until they are forgotten.
+local function bury(id, died, keep_s)
+  redis.call('ZREMRANGEBYSCORE', key.dead(), '-inf', died)
+  redis.call('ZADD', key.dead(), died + keep_s * 1000, id)
+end
+
+-- A delivery is over, its registration has one less to wait for. `death`: why it is dead, '' unless it is; `moment` (ms):
+-- when, to the length of a lease.
+function ending.settle(id, registration, was, state, death, moment, keep_s)
   local progress = key.progress(registration)
   redis.call('HSET', key.delivery(id), 'state', state, 'next', '')
-  if state == 'dead' then redis.call('HSET', key.delivery(id), 'death', death) end
+  if was == 'pending' then counts.move('delivery', was) end
+  if was == 'dead' then redis.call('ZREM', key.dead(), id) end
+  if state == 'dead' then
+    redis.call('HSET', key.delivery(id), 'death', death)
+    bury(id, moment, keep_s)
+  end
   redis.call('HDEL', key.delivery(id), 'again')
   if was ~= 'cancelled' then redis.call('HINCRBY', progress, was, -1) end
   if was == 'pending' then tenancy.owes(progress, -1) end
@@ -144,6 +157,8 @@ function ending.complete(project, job, state, snapshot, now, keep_s)
   ending.leave_request(project, job)
   local known = redis.call('HMGET', watch, 'state', 'job')
   if not known[1] or known[2] then return 0 end
+  counts.move('watch', known[1])
+  counts.move('ended', nil, state .. ':' .. project)
   local waited = 0
   for _, field in ipairs(redis.call('HKEYS', watch)) do
     if string.sub(field, 1, 4) == 'reg_' then
@@ -174,6 +189,8 @@ function ending.leave(project, job, registration)
     if string.sub(field, 1, 4) == 'reg_' then return end
   end
   ending.leave_request(project, job)
+  local was = redis.call('HMGET', watch, 'state', 'job')
+  if not was[2] then counts.move('watch', was[1] or nil) end
   redis.call('DEL', watch)
   agenda.remove('poll', project, job)
 end

@@ -65,6 +65,7 @@ local function failed(lane, hash, refused, news, now, keep_s)
   local own = redis.call('HMGET', hash, 'failing_since', 'held')
   if not own[2] and now - own[1] >= rules.disabled_after then
     redis.call('HSET', hash, 'held', now, 'held_why', 'disabled')
+    redis.call('SADD', key.lanes_that_are('disabled'), lane)
     destination.tell(news.operator, lane, 'disabled', tonumber(own[1]), failures, now, keep_s)
     return 'disabled'
   end
@@ -94,6 +95,7 @@ function destination.used(tenant, lane, now, keep_s)
     else
       redis.call('ZREM', index, old)
       redis.call('DEL', key.lane('deliver', its))
+      redis.call('SREM', key.lanes_that_are('failing'), its)
     end
   end
 end

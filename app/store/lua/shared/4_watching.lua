@@ -17,6 +17,7 @@ function watching.add(registration, project, job, now, keep_s)
   redis.call('HSET', watch, registration, '')
   if known[1] then return false end
   redis.call('HSET', watch, 'state', 'pending', 'since', now)
+  counts.move('watch', nil, 'pending')
   return true
 end
 
@@ -50,7 +51,9 @@ end
 -- The request has shown a job that runs: if anybody waits for it, it is asked for by its request alone from now on.
 function watching.adopt(project, job, request)
   local watch = key.watch(project, job)
-  if redis.call('EXISTS', watch) == 0 or redis.call('HGET', watch, 'job') then return end
+  local own = redis.call('HMGET', watch, 'state', 'job')
+  if not own[1] or own[2] then return end
+  counts.move('watch', own[1], 'running')
   redis.call('HSET', key.request(project, request), 'job:' .. job, watching.SHOWN)
   redis.call('HSET', watch, 'request_id', request, 'state', 'running')
   redis.call('HDEL', watch, 'unknown_since') -- the grace time begins anew if it should go missing

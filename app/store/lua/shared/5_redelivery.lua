@@ -13,6 +13,8 @@ function redelivery.schedule(id, registration, lane, state, due)
     redis.call('HINCRBY', progress, state, -1)
     redis.call('HINCRBY', progress, 'pending', 1)
     tenancy.owes(progress, 1)
+    counts.move('delivery', nil, 'pending')
+    redis.call('ZREM', key.dead(), id)
     for _, kept in ipairs({delivery, key.attempts(id), key.registration(registration), progress}) do
       redis.call('PERSIST', kept)
     end

@@ -1,11 +1,11 @@
-"""The probe server, by itself."""
+"""The probes at their side door, by themselves."""
 
 from collections.abc import Iterator
 
 import pytest
 import requests
 
-from app.api import probes
+from app import side_door
 from app.domain.errors import OperatorError
 from app.runtime import Runtime
 from app.settings import load
@@ -15,7 +15,8 @@ from app.settings import load
 def probed(environment: dict[str, str], request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
     """Its URL, and what it should say of readiness."""
     runtime = Runtime(load(environment | ({"BRIDGE_REDIS_URL": request.param} if request.param else {})))
-    with probes.ProbeServer(probes.listen("127.0.0.1:0"), runtime.redis.ping) as server:
+    listener = side_door.listen("BRIDGE_PROBE_BIND", "127.0.0.1:0")
+    with side_door.SideDoor(listener, side_door.probes(runtime.redis.ping)) as server:
         server.start()
         yield f"http://127.0.0.1:{server.server_address[1]}", 503 if request.param else 200
         server.shutdown()
@@ -31,9 +32,9 @@ def test_readiness_is_whether_redis_answers_and_life_is_not(probed: tuple[str, i
 @pytest.mark.parametrize("bind", ["", "127.0.0.1", "unix:/x", "127.0.0.1:x", "127.0.0.1:65536", "203.0.113.1:1"])
 def test_an_address_that_cannot_be_had_is_named(bind: str) -> None:
     with pytest.raises(OperatorError, match="BRIDGE_PROBE_BIND"):
-        probes.listen(bind)
+        side_door.listen("BRIDGE_PROBE_BIND", bind)
 
 
 def test_ipv6_will_do() -> None:
-    with probes.listen("[::1]:0") as listener:
-        assert probes.url_of(listener).startswith("http://[::1]:")
+    with side_door.listen("BRIDGE_PROBE_BIND", "[::1]:0") as listener:
+        assert side_door.url_of(listener).startswith("http://[::1]:")

@@ -1,0 +1,214 @@
+"""The one list of what is measured; docs/metrics.md is made of it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+PREFIX = "cph_bridge_"
+
+
+class Kind(StrEnum):
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+class Source(StrEnum):
+    """Where a number comes from, so whose it is."""
+
+    API = "counted by the API"
+    POLL = "counted by each poll worker"
+    DELIVER = "counted by each deliver worker"
+    REDIS = "read from Redis"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """labels: of few values each, none that a caller can make up; `by_tenant`: one more, if the operator asks for it.
+
+    buckets: upper bounds, of a histogram.
+    """
+
+    name: str
+    kind: Kind
+    source: Source
+    meaning: str
+    labels: tuple[str, ...] = ()
+    by_tenant: bool = False
+    buckets: tuple[float, ...] = ()
+
+    @property
+    def full_name(self) -> str:
+        return PREFIX + self.name
+
+
+REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
+ATTEMPT_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+ARRIVAL_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800, 7_200, 86_400)
+
+REQUESTS = Measured(
+    "api_request_duration_seconds",
+    Kind.HISTOGRAM,
+    Source.API,
+    "Time to answer a request; `route` is its pattern, `none` where there is none."
+    " Answers that wait (`wait_s`) count in full.",
+    ("method", "route", "status"),
+    buckets=REQUEST_BUCKETS,
+)
+REGISTRATIONS = Measured(
+    "registrations_total", Kind.COUNTER, Source.API, "Registrations that were taken.", ("project",), by_tenant=True
+)
+
+POLLS = Measured(
+    "polls_total",
+    Kind.COUNTER,
+    Source.POLL,
+    "Calls to CPH (`show_job`, `list_jobs`: one a page) by what came of them: `answered`, `unknown` (CPH does not know"
+    " the job or request), `throttled`, `refused` (our credentials), `forbidden` (to list), `unanswered` (all else).",
+    ("project", "call", "outcome"),
+)
+CALLS_SAVED = Measured(
+    "calls_saved_total",
+    Kind.COUNTER,
+    Source.POLL,
+    "Calls that asking for many jobs at once has saved: jobs of which lists told that were known to be waited for, less"
+    " the pages.",
+    ("project",),
+)
+UNKNOWN_STATUSES = Measured(
+    "unknown_statuses_total",
+    Kind.COUNTER,
+    Source.POLL,
+    "Answers with a status of a job that this version does not know; the job is watched on.",
+    ("project",),
+)
+
+ATTEMPTS = Measured(
+    "attempts_total",
+    Kind.COUNTER,
+    Source.DELIVER,
+    "Attempts by format (`template` for the operator's own) and verdict: `delivered`, `retry`, `gone`, `refused`.",
+    ("format", "verdict"),
+    by_tenant=True,
+)
+ATTEMPT_DURATION = Measured(
+    "attempt_duration_seconds",
+    Kind.HISTOGRAM,
+    Source.DELIVER,
+    "Time of an attempt: name lookup, connecting, TLS, sending, and reading the answer.",
+    buckets=ATTEMPT_BUCKETS,
+)
+DELIVERED_AFTER = Measured(
+    "delivered_after_seconds",
+    Kind.HISTOGRAM,
+    Source.DELIVER,
+    "From the end of the job, as CPH gives it (else when it was seen), to the callback's arrival, for each event;"
+    " from its registration if that came later. Tests and what operators are told do not count.",
+    buckets=ARRIVAL_BUCKETS,
+)
+DEATHS = Measured(
+    "deaths_total",
+    Kind.COUNTER,
+    Source.DELIVER,
+    "Deliveries that workers gave up, by why.",
+    ("reason",),
+    by_tenant=True,
+)
+
+REDIS_UP = Measured(
+    "redis_up", Kind.GAUGE, Source.REDIS, "1 if Redis could be read; with 0 all else that is read from it is missing."
+)
+REDIS_MEMORY = Measured("redis_memory_used_bytes", Kind.GAUGE, Source.REDIS, "Memory that Redis uses.")
+REDIS_MEMORY_MOST = Measured(
+    "redis_memory_max_bytes", Kind.GAUGE, Source.REDIS, "Its `maxmemory`; 0 if it has none, which it should have."
+)
+WATCHING = Measured("registrations_watching", Kind.GAUGE, Source.REDIS, "Registrations that are not finished.")
+WATCHES = Measured(
+    "watches",
+    Kind.GAUGE,
+    Source.REDIS,
+    "Jobs that are watched: `pending` (not shown by CPH yet), `running`.",
+    ("state",),
+)
+JOBS_ENDED = Measured(
+    "jobs_ended_total",
+    Kind.COUNTER,
+    Source.REDIS,
+    "Watched jobs that have ended, each once: `succeeded`, `failed`, `lost`. It goes on when processes end.",
+    ("project", "state"),
+)
+DELIVERIES = Measured(
+    "deliveries",
+    Kind.GAUGE,
+    Source.REDIS,
+    "Deliveries that are `pending`, `held` (of up to 400 destinations) or `dead`, until these are forgotten.",
+    ("state",),
+)
+DESTINATIONS = Measured(
+    "destinations",
+    Kind.GAUGE,
+    Source.REDIS,
+    "Destinations of all tenants: `failing` (the breaker is open), `paused`, `disabled`; one may be failing and held.",
+    ("state",),
+)
+DUE = Measured(
+    "due",
+    Kind.GAUGE,
+    Source.REDIS,
+    "What is due and in nobody's hands (`poll`, `deliver`), without what is paused, held or behind a breaker. Of more"
+    " than 200 destinations, each of the others counts as one. To scale workers by.",
+    ("agenda",),
+)
+POLLS_LATE = Measured(
+    "polls_late_seconds",
+    Kind.GAUGE,
+    Source.REDIS,
+    "For how long the oldest poll that is due has waited; 0 while the project is paused or refused.",
+    ("project",),
+)
+DELIVERIES_LATE = Measured(
+    "deliveries_late_seconds",
+    Kind.GAUGE,
+    Source.REDIS,
+    "For how long the oldest delivery has waited that a worker might have taken: not what its destination holds up.",
+)
+RATE = Measured("project_rate", Kind.GAUGE, Source.REDIS, "Calls a second that the project may make now.", ("project",))
+THROTTLED = Measured(
+    "project_throttled",
+    Kind.GAUGE,
+    Source.REDIS,
+    "1 while that is less than its own rate, as CPH throttles.",
+    ("project",),
+)
+CALLS_LEFT = Measured("project_calls_left", Kind.GAUGE, Source.REDIS, "Calls that it could make at once.", ("project",))
+REFUSED = Measured(
+    "project_refused", Kind.GAUGE, Source.REDIS, "1 while CPH or IAM turns us away: an operator must act.", ("project",)
+)
+CREDENTIALS_LEFT = Measured(
+    "project_credentials_left_seconds",
+    Kind.GAUGE,
+    Source.REDIS,
+    "How long the credentials in use are still good; missing where they have no end. Tokens are renewed before it.",
+    ("project",),
+)
+QUEUED = Measured("rq_jobs", Kind.GAUGE, Source.REDIS, "Wake-ups that wait in RQ's queue: 0 or 1, mostly.", ("kind",))
+WORKERS = Measured(
+    "workers",
+    Kind.GAUGE,
+    Source.REDIS,
+    "Workers that RQ has heard of; of one that was killed it knows after some minutes.",
+    ("kind",),
+)
+LOOK_AGE = Measured(
+    "dispatcher_look_age_seconds",
+    Kind.GAUGE,
+    Source.REDIS,
+    "How long ago the dispatcher was at what is due; told about once a second.",
+)
+LOOKS = Measured(
+    "dispatcher_looks_total", Kind.COUNTER, Source.REDIS, "Its looks, of all workers together: at least two a second."
+)
+OVERDUE = Measured(
+    "registrations_overdue_total", Kind.COUNTER, Source.REDIS, "Registrations whose deadline came before their end."
+)
+
+ALL = tuple(each for each in list(globals().values()) if isinstance(each, Measured))

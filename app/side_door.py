@@ -1,0 +1,89 @@
+"""Small pages on a port and threads of their own: slow clients of the API cannot starve them."""
+
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+from app.domain.errors import OperatorError, Unavailable
+
+MAX_PORT = 65_535
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    status: int
+    body: bytes = b""
+    content_type: str = "text/plain"
+
+
+Pages = Mapping[str, Callable[[], Page]]  # by path
+
+NOTHING = Page(404)
+
+
+def listen(setting: str, bind: str) -> socket.socket:
+    """bind: host:port; `setting` is named when it is wrong. To be called before processes are forked: each then answers
+    what the kernel gives it."""
+    host, _, port = bind.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > MAX_PORT:
+        raise OperatorError(f"{setting}: {bind!r} is not host:port")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host.strip("[]"), int(port)), family=family)
+    except OSError as error:
+        raise OperatorError(f"{setting}: cannot listen on {bind}: {error}") from error
+    # Of several processes that wake up for one connection, those that come late must not wait for the next.
+    listener.setblocking(False)
+    return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def probes(ping: Callable[[], object]) -> Pages:
+    """`/healthz` and `/readyz`. ping: raises Unavailable when Redis does not answer."""
+
+    def ready() -> Page:
+        try:
+            ping()
+        except Unavailable:
+            return Page(503)
+        return Page(200)
+
+    return {"/healthz": lambda: Page(200), "/readyz": ready}
+
+
+class SideDoor(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, listener: socket.socket, pages: Pages) -> None:
+        super().__init__(listener.getsockname()[:2], _Visitor, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listener
+        self._pages = pages
+
+    def start(self) -> None:
+        Thread(target=self.serve_forever, name="side door", daemon=True).start()
+
+    def page(self, path: str) -> Page:
+        return self._pages.get(path.partition("?")[0], lambda: NOTHING)()
+
+
+class _Visitor(BaseHTTPRequestHandler):
+    server: SideDoor
+    timeout = 5  # seconds for a client to say what it wants
+
+    def do_GET(self) -> None:
+        page = self.server.page(self.path)
+        self.send_response(page.status)
+        self.send_header("Content-Type", page.content_type)
+        self.send_header("Content-Length", str(len(page.body)))
+        self.end_headers()
+        self.wfile.write(page.body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing: visitors come every few seconds."""

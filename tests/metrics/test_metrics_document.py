@@ -1,0 +1,117 @@
+"""What is written of metrics is true: the document, the alerts, their runbook, the dashboard."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import promql_parser
+import pytest
+import yaml
+
+from app.metrics.__main__ import document
+from app.metrics.measured import ALL, Kind, Measured
+
+ROOT = Path(__file__).parent.parent.parent
+ALERTS = ROOT / "helm" / "files" / "alerts.yaml"
+RULES = yaml.safe_load(ALERTS.read_text())["groups"][0]["rules"]
+DASHBOARD = json.loads((ROOT / "helm" / "files" / "dashboard.json").read_text())
+RUNBOOK = (ROOT / "docs" / "operations.md").read_text()
+NAMES = {each.full_name for each in ALL}
+SUFFIXES = r"_(bucket|sum|count)$"
+
+
+def selectors(expression: str) -> Iterator[tuple[str, set[str]]]:
+    """Each metric that it names, without the suffix of a histogram, and the labels that it is chosen by."""
+    yield from _of(promql_parser.parse(expression.replace("$__rate_interval", "5m")))
+
+
+def _of(node: Any) -> Iterator[tuple[str, set[str]]]:
+    match node:
+        case promql_parser.VectorSelector():
+            name = node.name if node.name in NAMES else re.sub(SUFFIXES, "", node.name)
+            yield name, {matcher.name for matcher in node.matchers.matchers}
+        case promql_parser.MatrixSelector():
+            yield from _of(node.vector_selector)
+        case promql_parser.BinaryExpr():
+            yield from (*_of(node.lhs), *_of(node.rhs))
+        case promql_parser.Call():
+            for argument in node.args:
+                yield from _of(argument)
+        case promql_parser.AggregateExpr() | promql_parser.ParenExpr() | promql_parser.UnaryExpr():
+            yield from _of(node.expr)
+        case promql_parser.NumberLiteral():
+            pass
+        case _:
+            raise AssertionError(f"not looked into: {type(node).__name__}")
+
+
+PANELS = [target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", ())]
+EXPRESSIONS = [*PANELS, *(rule["expr"] for rule in RULES)]
+WHERE = {"namespace", "job"}  # given by Prometheus
+
+
+def test_the_document_is_what_the_code_makes() -> None:
+    assert (ROOT / "docs" / "metrics.md").read_text() == document(), "python -m app.metrics > docs/metrics.md"
+
+
+@pytest.mark.parametrize("each", ALL, ids=lambda each: each.name)
+def test_names_are_as_prometheus_wants_them(each: Measured) -> None:
+    assert re.fullmatch(r"cph_bridge_[a-z_]+", each.full_name)
+    assert each.name.endswith("_total") is (each.kind is Kind.COUNTER)
+    assert bool(each.buckets) is (each.kind is Kind.HISTOGRAM)
+    assert not set(each.labels) & {"job", "instance", "namespace", "pod", "tenant", "le"}
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_an_expression_names_metrics_and_labels_that_there_are(expression: str) -> None:
+    labels = {each.full_name: set(each.labels) for each in ALL}
+    found = list(selectors(expression))
+    assert found
+    for name, chosen in found:
+        assert chosen <= labels[name] | WHERE
+
+
+@pytest.mark.parametrize("panel", [panel for panel in DASHBOARD["panels"] if "targets" in panel], ids=str)
+def test_legends_show_labels_that_the_expression_keeps(panel: dict[str, Any]) -> None:
+    assert panel["datasource"]["uid"] == "${datasource}"
+    for target in panel["targets"]:
+        kept = re.search(r"by \(([^)]*)\)", target["expr"])
+        shown = set(re.findall(r"{{(\w+)}}", target["legendFormat"]))
+        assert shown == (set(kept[1].split(", ")) - {"le"} if kept else set())
+
+
+def test_whatever_is_measured_is_on_the_dashboard() -> None:
+    assert {name for expression in PANELS for name, _ in selectors(expression)} == NAMES
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
+def test_an_alert_says_how_urgent_it_is_and_leads_to_its_part_of_the_runbook(rule: dict[str, Any]) -> None:
+    name = rule["alert"]
+    assert rule["labels"]["severity"] in ("page", "ticket")
+    assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
+    assert rule["annotations"]["runbook_url"] == f"docs/operations.md#{name.lower()}"
+    section = RUNBOOK.split("\n## Alerts\n")[1].split(f"\n### {name}\n")[1].split("\n#")[0]
+    assert "**Look**" in section
+    assert "**Do**" in section
+
+
+def test_the_runbook_knows_no_alert_that_is_not() -> None:
+    alerts = RUNBOOK.split("\n## Alerts\n")[1].split("\n## ")[0]
+    assert re.findall(r"^### (\w+)$", alerts, re.MULTILINE) == [rule["alert"] for rule in RULES]
+
+
+def test_alerts_fire_when_they_should_and_only_then() -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        reason = "there is no promtool (Debian: apt install prometheus)"
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)  # noqa: TID251
+    cases = Path(__file__).with_name("alerts.test.yaml")
+    tried = subprocess.run([promtool, "test", "rules", cases], capture_output=True, text=True, timeout=60, check=False)
+    assert tried.returncode == 0, tried.stdout + tried.stderr
+    untried = [rule["alert"] for rule in RULES if rule["alert"] not in cases.read_text().split("each that fires")[1]]
+    assert untried == []
