@@ -31,6 +31,7 @@ from app.runtime import Runtime
 OPEN_CALLS = {
     "/healthz": "The process lives.",
     "/readyz": "Redis answers it.",
+    "/metrics": "What is measured, as Prometheus reads it; with BRIDGE_METRICS_BIND on a port of its own alone.",
     "/openapi.json": "This document.",
     "/docs": "This document, to be read and tried.",
 }

@@ -84,7 +84,8 @@ ACKNOWLEDGED: dict[str, Callable[[Runtime, Registration, datetime], Any]] = {
 def test_nothing_is_acknowledged_that_no_replica_holds(group: RedisGroup, bridge, registration, now, verb: str) -> None:
     runtime, made = bridge(), registration(verify=True)
     runtime.registrations.add(made)
-    runtime.api_keys.create("t", frozenset({Scope.ADMIN}), now)
+    for _ in range(3):  # one to be revoked each time
+        runtime.api_keys.create("t", frozenset({Scope.ADMIN}), now)
     act = ACKNOWLEDGED[verb]
     with group.door.shut_on_servers():
         begun = time.monotonic()
