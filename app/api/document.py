@@ -56,6 +56,7 @@ CALLBACK_HEADERS = {
     "User-Agent": ("`cph-webhook-bridge/<version>`", True),
     "traceparent": ("That of the registration.", False),
 }
+TEXTS = {"/docs": "text/html", "/metrics": "text/plain"}
 CALLBACK_ANSWERS = {
     "2XX": "Delivered.",
     "410": "Never again: neither this nor others to the same URL.",
@@ -144,8 +145,8 @@ def _problem(status: str) -> dict[str, Any]:
 
 
 def _open_call(path: str, summary: str) -> dict[str, Any]:
-    kind = "text/html" if path == "/docs" else "application/json"
-    schema = {"type": "string"} if path == "/docs" else {"type": "object"}
+    kind = TEXTS.get(path, "application/json")
+    schema = {"type": "string" if path in TEXTS else "object"}
     answers: dict[str, Any] = {
         "200": {"description": summary, "headers": REQUEST_ID, "content": {kind: {"schema": schema}}}
     }

@@ -26,12 +26,13 @@ from app.api.public_keys import PublicKeyViews
 from app.api.registrations import RegistrationViews
 from app.api.rotation import RotationViews
 from app.api.routes import DeliveryConverter
+from app.metrics.exposition import METRICS
 from app.runtime import Runtime
 
 OPEN_CALLS = {
     "/healthz": "The process lives.",
     "/readyz": "Redis answers it.",
-    "/metrics": "What is measured, as Prometheus reads it; with BRIDGE_METRICS_BIND on a port of its own alone.",
+    METRICS: "What is measured, as Prometheus reads it.",
     "/openapi.json": "This document.",
     "/docs": "This document, to be read and tried.",
 }
@@ -71,5 +72,7 @@ def create_app(runtime: Runtime, stopping: Callable[[], bool] = lambda: False) -
     app.register_api(CallbackViews(runtime).routes())
     app.register_api(ProjectViews(runtime).routes())
     app.register_api(PublicKeyViews(runtime.signing_keys).routes())
-    Docs(cache(lambda: document.complete(app.api_doc, OPEN_CALLS))).register(app)
+    elsewhere = {METRICS} if runtime.settings.metrics_bind else set()
+    open_calls = {path: what for path, what in OPEN_CALLS.items() if path not in elsewhere}
+    Docs(cache(lambda: document.complete(app.api_doc, open_calls))).register(app)
     return app

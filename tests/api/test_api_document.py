@@ -11,7 +11,7 @@ from openapi_spec_validator import validate
 from app.domain.event import EventType, OwnEventType
 from tests.api.calling import Api, problem
 
-OPEN = {"/healthz", "/readyz", "/openapi.json", "/docs"}
+OPEN = {"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"}
 
 
 @pytest.fixture
