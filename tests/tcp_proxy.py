@@ -8,6 +8,8 @@ from pathlib import Path
 from threading import Thread
 from typing import Self
 
+from app.devkit.processes import wait_until
+
 LOOK_S = 0.02
 CHUNK = 65_536
 
@@ -47,7 +49,8 @@ class TcpProxy:
             self._listen(self.port)
 
     def _listen(self, port: int) -> socket.socket:
-        listener = socket.create_server(("127.0.0.1", port), backlog=64)
+        # The thread that accepts holds the listener before this one for a moment longer.
+        listener = wait_until(lambda: _bound(port), timeout=10, what=f"port {port} is free again")
         listener.settimeout(LOOK_S)
         self._listener = listener
         return listener
@@ -99,3 +102,10 @@ class TcpProxy:
                 if not chunk:
                     return
                 other[ready].sendall(chunk)
+
+
+def _bound(port: int) -> socket.socket | None:
+    try:
+        return socket.create_server(("127.0.0.1", port), backlog=64)
+    except OSError:
+        return None

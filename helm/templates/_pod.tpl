@@ -75,6 +75,15 @@ capabilities:
   value: {{ join "," . | quote }}
 - name: BRIDGE_REDIS_SENTINEL_SERVICE
   value: {{ $v.redis.sentinel.service | quote }}
+{{- with $v.redis.sentinel.passwordSecret }}
+{{- if .name }}
+- name: BRIDGE_REDIS_SENTINEL_PASSWORD
+  valueFrom:
+    secretKeyRef:
+      name: {{ .name }}
+      key: {{ .key }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- range include "bridge.roleSecrets" . | fromJsonArray }}
 - name: BRIDGE_{{ .variable }}_FILE
@@ -83,6 +92,10 @@ capabilities:
 {{- if ne $role "sender" }}
 - name: BRIDGE_PROJECTS_FILE
   value: /run/bridge/projects/projects.yaml
+{{- end }}
+{{- if and (eq $role "api") $v.tenants }}
+- name: BRIDGE_TENANTS_FILE
+  value: /run/bridge/tenants/tenants.yaml
 {{- end }}
 {{- if ne $role "poller" }}
 {{- if $v.grants }}
@@ -116,6 +129,9 @@ capabilities:
 {{- end }}
 {{- if ne $role "sender" }}
 {{- $_ := set $volumes "projects" (dict "configMap" (dict "name" (printf "%s-projects" $full))) }}
+{{- end }}
+{{- if and (eq $role "api") $v.tenants }}
+{{- $_ := set $volumes "tenants" (dict "configMap" (dict "name" (printf "%s-tenants" $full))) }}
 {{- end }}
 {{- if eq $role "poller" }}
 {{- $sources := list }}

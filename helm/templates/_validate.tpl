@@ -54,8 +54,8 @@
 {{- if and $r.url (regexMatch "://[^/]*@" $r.url) }}
 {{- fail "redis.url holds a password or a user, and everybody may read it: put the URL into a Secret, and give redis.urlSecret.name" }}
 {{- end }}
-{{- if and $r.sentinel.nodes $r.tls.enabled }}
-{{- fail "redis.sentinel.nodes: TLS by way of Sentinels is not there yet; set redis.tls.enabled=false" }}
+{{- if and $r.sentinel.passwordSecret.name (not $r.sentinel.nodes) }}
+{{- fail "redis.sentinel.passwordSecret goes with redis.sentinel.nodes" }}
 {{- end }}
 {{- if and (or $r.username $r.passwordSecret.name) (not (or $r.host $r.sentinel.nodes)) }}
 {{- fail "redis.username and redis.passwordSecret go with redis.host or redis.sentinel.nodes; a URL with a password goes into redis.urlSecret" }}

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
-from scripted_cloud import Clock, Cloud, MemoryCache, running_cloud
 
 import tests.official_sdk  # noqa: F401
 from app.transport.client import Transport
+from tests.cph.scripted_cloud import Clock, Cloud, MemoryCache, running_cloud
 
 
 @pytest.fixture(scope="session")  # it reads a bundle of certificates

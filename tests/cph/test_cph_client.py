@@ -9,7 +9,13 @@ from datetime import timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scripted_cloud import (
+
+from app import VERSION
+from app.cph.client import Answered, CphClient, Unanswered, Unknown, cph_endpoint
+from app.cph.credentials import FixedToken, Request
+from app.domain.job import JobState
+from app.transport.client import Transport
+from tests.cph.scripted_cloud import (
     DAY,
     ENDLESS,
     Cloud,
@@ -21,12 +27,6 @@ from scripted_cloud import (
     running_cloud,
     says,
 )
-
-from app import VERSION
-from app.cph.client import Answered, CphClient, Unanswered, Unknown, cph_endpoint
-from app.cph.credentials import FixedToken, Request
-from app.domain.job import JobState
-from app.transport.client import Transport
 
 DONE = says(200, {"job_id": "j", "status": 2})
 MINUTE = timedelta(minutes=1)

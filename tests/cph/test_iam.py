@@ -7,11 +7,11 @@ from datetime import timedelta
 
 import pytest
 from pydantic import TypeAdapter
-from scripted_cloud import DAY, NOW, gives_token, iam_password, in_turn, says
 
 from app.cph.credentials import NoCredentials, Request
 from app.cph.grants import Held, load
 from app.cph.iam import iam_endpoint
+from tests.cph.scripted_cloud import DAY, NOW, gives_token, iam_password, in_turn, says
 
 QUESTION = Request("GET", "https://cph.example/", {"Accept": "application/json"})
 AWAY = says(503, {"error_code": "IAM.0999", "error_msg": "away"})

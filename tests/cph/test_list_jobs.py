@@ -4,12 +4,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from scripted_cloud import ENDLESS, Answer, Cloud, in_turn, says
 
 from app.cph.client import JOBS_A_PAGE, PAGES_AT_ONCE, CphClient, Listed, MayNotList, NoSuchRequest, Unanswered
 from app.cph.credentials import FixedToken
 from app.domain.job import JobState
 from app.transport.client import Transport
+from tests.cph.scripted_cloud import ENDLESS, Answer, Cloud, in_turn, says
 
 
 def client_of(endpoint: str, transport: Transport, deadline: timedelta = timedelta(seconds=5)) -> CphClient:

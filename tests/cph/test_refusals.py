@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-from scripted_cloud import Cloud, says
 
 from app.cph.client import CphClient, Unanswered, Unknown
 from app.cph.credentials import FixedToken
 from app.cph.refusal import LONGEST_PAUSE, Throttle
+from tests.cph.scripted_cloud import Cloud, says
 
 TOKEN = "a-token"
 MINUTE = timedelta(minutes=1)

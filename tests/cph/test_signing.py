@@ -8,12 +8,12 @@ from huaweicloudsdkcore.auth.credentials import BasicCredentials
 from huaweicloudsdkcore.sdk_request import SdkRequest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scripted_cloud import NOW, says
 
 from app.cph.client import Answered, CphClient, Unanswered
 from app.cph.credentials import Request
 from app.cph.keys import AccessKey
 from app.cph.signing import Key, sign
+from tests.cph.scripted_cloud import NOW, says
 
 DEADLINE = timedelta(seconds=5)
 MINUTE = timedelta(minutes=1)

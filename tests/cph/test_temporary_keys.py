@@ -4,7 +4,14 @@ from datetime import timedelta
 
 import pytest
 from pydantic import TypeAdapter
-from scripted_cloud import (
+
+from app.cph.agency import HostAgency, PodIdentity
+from app.cph.client import CphClient, Unanswered
+from app.cph.credentials import NoCredentials, Request
+from app.cph.grants import Held, load
+from app.cph.keys import KeySource, TemporaryKeys
+from app.cph.signing import Key, sign
+from tests.cph.scripted_cloud import (
     DAY,
     METADATA_PATH,
     NOW,
@@ -16,13 +23,6 @@ from scripted_cloud import (
     in_turn,
     says,
 )
-
-from app.cph.agency import HostAgency, PodIdentity
-from app.cph.client import CphClient, Unanswered
-from app.cph.credentials import NoCredentials, Request
-from app.cph.grants import Held, load
-from app.cph.keys import KeySource, TemporaryKeys
-from app.cph.signing import Key, sign
 
 PROJECT = "p" * 32
 DEADLINE = timedelta(seconds=5)

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from app.devkit.processes import Process, start, wait_until
 
 RUN = [sys.executable, "-m", "app.devkit.run"]
@@ -67,6 +69,7 @@ def test_a_signal_while_it_starts_leaves_nothing_either(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_cph_is_real_when_it_is_set(tmp_path: Path) -> None:
     cph = {"BRIDGE_CPH_PROJECT_ID": "p1", "BRIDGE_CPH_ENDPOINT": "http://127.0.0.1:9", "BRIDGE_CPH_TOKEN": "t"}
     with start(RUN, {"TMPDIR": str(tmp_path), **cph}) as run:

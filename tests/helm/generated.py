@@ -15,9 +15,17 @@ CHART = Path(__file__).parent.parent.parent / "helm"
 # Settings that follow from other values of the chart.
 FROM_VALUES = frozenset(
     {
-        *("redis_url", "redis_sentinels", "redis_sentinel_service", "api_bind", "probe_bind", "metrics_bind"),
+        *(
+            "redis_url",
+            "redis_sentinels",
+            "redis_sentinel_service",
+            "redis_sentinel_password",
+            "api_bind",
+            "probe_bind",
+            "metrics_bind",
+        ),
         *("bootstrap_key", "secret_keys", "signing_keys", "operator_url", "operator_secret"),
-        *("projects_file", "grants_file", "templates_dir", "alive_file"),
+        *("projects_file", "grants_file", "tenants_file", "templates_dir", "alive_file"),
     }
 )
 # Those that a chart with a file of projects has no use for, and one that only tests have.

@@ -79,8 +79,3 @@ def test_what_cannot_work_is_refused_with_words_that_help(change: str) -> None:
     with pytest.raises(Refused) as refused:
         render(merged(values_of("trial"), values))
     assert words in str(refused.value)
-
-
-def test_sentinels_over_tls_are_refused() -> None:
-    with pytest.raises(Refused, match="TLS by way of Sentinels is not there yet"):
-        render(merged(values_of("sentinel"), {"redis": {"tls": {"enabled": True}}}))

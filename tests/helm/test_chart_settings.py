@@ -12,6 +12,7 @@ from app.denied import denied
 from app.grants import read_grants
 from app.projects import AccessKey, Agency, Password, PodIdentity, Token, read_projects
 from app.settings import FILE_SUFFIX, PREFIX, Settings, load
+from app.tenants import read_tenants
 from tests.helm.generated import OFFERED
 from tests.helm.rendered import CI_VALUES, ROLES, Rendered, merged, render, values_of
 from tests.helm.test_chart_files import EXPECTED
@@ -148,6 +149,7 @@ def test_grants_are_read_as_they_were_written(tmp_path: Path) -> None:
             "",
         ),
         ({"sentinel": {"nodes": ["a:1", "b:2"]}}, "redis://sentinel:6379/0", "a:1,b:2"),
+        ({"sentinel": {"nodes": ["a:1"]}, "tls": {"enabled": True}}, "rediss://sentinel:6379/0", "a:1"),
     ],
 )
 def test_redis_is_found_in_each_way(redis: dict[str, Any], url: str, sentinels: str) -> None:
@@ -162,3 +164,24 @@ def test_redis_is_found_in_each_way(redis: dict[str, Any], url: str, sentinels: 
         if "$(" in url:
             # Kubernetes only puts in what stands before.
             assert names.index("BRIDGE_REDIS_PASSWORD") < names.index("BRIDGE_REDIS_URL")
+
+
+def test_the_sentinels_own_password_comes_from_a_secret() -> None:
+    secret = {"redis": {"sentinel": {"passwordSecret": {"name": "s", "key": "k"}}}}
+    rendered = render(merged(values_of("sentinel"), secret))
+    for role in ROLES:
+        [entry] = [
+            entry
+            for entry in rendered.pod(role)["spec"]["containers"][0]["env"]
+            if entry["name"] == "BRIDGE_REDIS_SENTINEL_PASSWORD"
+        ]
+        assert entry["valueFrom"]["secretKeyRef"] == {"name": "s", "key": "k"}
+
+
+def test_the_api_alone_reads_what_tenants_may_have(tmp_path: Path) -> None:
+    tenants = {"team-a": {"projects": ["production"], "quotas": {"registrations": 5}}}
+    rendered = render(merged(values_of("trial"), {"tenants": tenants}))
+    file = tmp_path / "tenants.yaml"
+    file.write_text(rendered.one("ConfigMap", "-tenants")["data"]["tenants.yaml"])
+    assert read_tenants(file)["team-a"].quotas.registrations == 5
+    assert {role for role in ROLES if "BRIDGE_TENANTS_FILE" in rendered.environment(role)} == {"api"}

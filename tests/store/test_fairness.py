@@ -88,6 +88,7 @@ def schedule(runtime: Runtime, lane: str, due: datetime, id: str) -> None:
     runtime.redis.zadd(keys.lanes("poll"), {lane: to_ms(due)}, lt=True)
 
 
+@pytest.mark.slow
 def test_requests_are_on_time_and_jobs_wait_in_proportion_to_their_cadence(runtime: Runtime, now: datetime) -> None:
     """Five calls a second for requests, fifty that jobs want, and twenty to have."""
     project = Project(runtime, rate=20, now=now)
@@ -103,6 +104,7 @@ def test_requests_are_on_time_and_jobs_wait_in_proportion_to_their_cadence(runti
     assert max(relative) / min(relative) < 2.5
 
 
+@pytest.mark.slow
 def test_requests_that_want_the_whole_budget_leave_the_jobs_a_share(runtime: Runtime, now: datetime) -> None:
     project = Project(runtime, rate=8, now=now)
     project.add(40, SECOND, requests=True)

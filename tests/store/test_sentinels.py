@@ -12,6 +12,8 @@ from app.runtime import Runtime
 from app.settings import Settings, load
 from tests.redis_group import RedisGroup
 
+pytestmark = pytest.mark.slow  # processes start, and die
+
 BOUND_S = 20.0
 
 

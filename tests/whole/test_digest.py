@@ -10,6 +10,8 @@ from app.devkit.processes import wait_until
 from tests.chat_services import SECRET, SERVICES, ChatService
 from tests.whole.conftest import Whole
 
+pytestmark = pytest.mark.slow  # processes start, and die
+
 JOBS, REGISTRATIONS = 200, 4
 
 

@@ -4,6 +4,8 @@ import pytest
 
 from app.devkit.processes import wait_until
 
+pytestmark = pytest.mark.slow  # processes start, and die
+
 
 def test_workers_killed_at_any_moment_lose_nothing(whole) -> None:
     registrations = [whole.register(whole.job(duration_s=number / 20)) for number in range(60)]

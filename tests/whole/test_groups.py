@@ -64,6 +64,7 @@ def test_a_group_that_has_finished_is_told_whoever_is_killed_then(whole) -> None
     assert whole.one_event_each()
 
 
+@pytest.mark.slow
 def test_two_workers_that_finish_jobs_of_the_same_groups_tell_of_each_once(workers) -> None:
     workers.start_worker("poll")
     groups = [[workers.job(duration_s=2 + number / 20) for _ in range(2)] for number in range(50)]

@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import pytest
 import requests
 
 from tests.whole.test_secrets_stay_secret import everywhere, leaks
+
+pytestmark = pytest.mark.slow  # processes start, and die
 
 JSON = {"Content-Type": "application/json"}
 

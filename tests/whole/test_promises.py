@@ -16,6 +16,8 @@ import pytest
 from app.devkit.client import Client, Refused
 from app.devkit.processes import Process, wait_until
 
+pytestmark = pytest.mark.slow  # processes start, and die
+
 # As conftest.py has them.
 LEASE_S = 3
 LONGEST_WAIT_S = 1.1

@@ -1,6 +1,10 @@
 """Dead and gone, and back, with the processes of production."""
 
+import pytest
+
 from app.devkit.processes import wait_until
+
+pytestmark = pytest.mark.slow  # processes start, and die
 
 REFUSED = [(404, {})] * 3
 

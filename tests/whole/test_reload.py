@@ -9,6 +9,8 @@ import pytest
 
 from app.devkit.processes import wait_until
 
+pytestmark = pytest.mark.slow  # processes start, and die
+
 
 def test_a_worker_goes_on_watching_while_its_projects_change(whole, running, tmp_path: Path) -> None:
     file = tmp_path / "projects.yaml"

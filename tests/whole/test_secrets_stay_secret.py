@@ -44,6 +44,7 @@ def test_no_secret_is_in_a_log_or_a_metric_or_lies_open_in_redis(workers) -> Non
     assert leaks(secrets, seen) == []
 
 
+@pytest.mark.slow
 def test_what_goes_wrong_shows_no_secret_either(workers) -> None:
     """Refused by a receiver that repeats all it was sent, by TLS, by the guard's name lookup, by the API."""
     workers.receiver.echoes = True
@@ -68,6 +69,7 @@ def test_what_goes_wrong_shows_no_secret_either(workers) -> None:
     assert workers.receiver.callbacks[0].headers["authorization"] == HEADERS["Authorization"]
 
 
+@pytest.mark.slow
 def test_the_credentials_of_a_bot_stay_secret_whatever_it_says(workers) -> None:
     """One that is told, and one that refuses and quotes the URL and what signs it."""
     with closing(ChatService(SERVICES["dingtalk"], workers.clock)) as bot:

@@ -19,6 +19,7 @@ def test_a_job_that_ends_is_told_with_everything_cph_said(workers) -> None:
     assert [attempt["status_code"] for attempt in workers.attempts(registration)] == [200]
 
 
+@pytest.mark.slow
 def test_an_access_key_opens_cph_as_a_login_does(whole) -> None:
     keys = {
         "BRIDGE_CPH_ACCESS_KEY": whole.about_cph["access_key"],
@@ -47,6 +48,7 @@ def test_a_receiver_that_is_down_gets_its_callback_when_it_is_back(workers) -> N
     assert workers.one_event_each()
 
 
+@pytest.mark.slow
 def test_a_hundred_registrations_for_one_job_cost_the_calls_of_one(workers) -> None:
     job_id = workers.job(duration_s=3)
     alone = workers.job(duration_s=3)
@@ -60,6 +62,7 @@ def test_a_hundred_registrations_for_one_job_cost_the_calls_of_one(workers) -> N
     assert asked[job_id] <= asked[alone] + 5
 
 
+@pytest.mark.slow
 def test_a_hundred_wake_ups_too_many_cause_no_attempt_more(whole) -> None:
     whole.start_worker("poll")
     registrations = [whole.register(whole.job()) for _ in range(20)]

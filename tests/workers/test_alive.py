@@ -3,7 +3,11 @@
 import sys
 from pathlib import Path
 
+import pytest
+
 from app.devkit.processes import start, wait_until
+
+pytestmark = pytest.mark.slow  # processes start, and die
 
 ALIVE = {"BRIDGE_REDIS_URL": "redis://127.0.0.1:9", "BRIDGE_BOOTSTRAP_KEY": ""}
 

@@ -103,6 +103,7 @@ def test_retry_after_pauses_the_destination_and_429_narrows_it(
     assert turn(delivering) == PLACES // 2
 
 
+@pytest.mark.slow
 def test_no_more_start_in_a_second_than_its_pace_allows(delivering, turn, owe, receiver: Receiver, time) -> None:
     owe(1_000)
     at_first = sum(turn(delivering) for _ in range(20))
