@@ -36,6 +36,7 @@ LEFT_OUT = frozenset(
         *("iam_endpoint", "iam_user", "iam_password", "iam_domain", "crash_at"),
     }
 )
+UNSAID = ("title", "default", "description", "format")
 OFFERED = [name for name in Settings.model_fields if name not in FROM_VALUES | LEFT_OUT]
 
 
@@ -60,21 +61,25 @@ def values_of_settings() -> str:
 
 
 def schema_of_settings() -> dict[str, Any]:
-    properties = Settings.model_json_schema()["properties"]
+    document = Settings.model_json_schema()
+    named = {f"#/$defs/{name}": found for name, found in document.get("$defs", {}).items()}
     return {
         "type": "object",
         "additionalProperties": False,
-        "properties": {name: _schema(properties[name]) for name in OFFERED},
+        "properties": {name: _schema(document["properties"][name], named) for name in OFFERED},
     }
 
 
-def _schema(found: dict[str, Any]) -> dict[str, Any]:
-    """Without what only speaks to people, and without formats, which validators know or do not."""
-    return {
-        key: [_schema(part) for part in value] if key == "anyOf" else _schema(value) if key == "items" else value
-        for key, value in found.items()
-        if key not in ("title", "default", "description", "format")
-    }
+def _schema(found: dict[str, Any], named: dict[str, Any]) -> dict[str, Any]:
+    """Without what only speaks to people, and without formats, which validators know or do not. named: `$ref`s."""
+    if "$ref" in found:
+        return _schema(named[found["$ref"]], named)
+    parts: dict[str, Any] = {key: value for key, value in found.items() if key not in UNSAID}
+    if "anyOf" in parts:
+        parts["anyOf"] = [_schema(part, named) for part in parts["anyOf"]]
+    if "items" in parts:
+        parts["items"] = _schema(parts["items"], named)
+    return parts
 
 
 def table_of_values(text: str) -> str:
