@@ -1,5 +1,6 @@
 """`cph-bridge doctor`: what is wrong with this deployment, and what to do about it."""
 
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -88,6 +89,7 @@ def examine() -> Iterator[Finding]:
         yield Finding(Level.FAIL, str(error), "check BRIDGE_REDIS_URL, the network and the server")
     else:
         yield from judge_redis(info)
+        yield from judge_replicas(info, runtime.settings.wait_replicas)
         yield judge_answer_time(_answer_time(runtime))
         runtime.clock()
         yield judge_clock(runtime.clock.ahead)
@@ -124,16 +126,43 @@ def judge_redis(info: dict[str, Any]) -> Iterator[Finding]:
         yield Finding(Level.OK, f"Redis {version}")
     else:
         yield Finding(Level.FAIL, f"Redis {version}", "at least 6.2 is needed")
-    if info["aof_enabled"]:
-        yield Finding(Level.OK, "Redis writes its append-only file")
-    else:
-        yield Finding(Level.WARN, "Redis would forget all that is new when it crashes", "set appendonly yes")
+    yield judge_append_only(info)
     policy = info["maxmemory_policy"]
     if policy == "noeviction":
         yield Finding(Level.OK, "Redis evicts nothing")
     else:
         yield Finding(Level.FAIL, f"Redis may evict what we keep ({policy})", "set maxmemory-policy noeviction")
     yield judge_memory(info["used_memory"], info["maxmemory"])
+
+
+def judge_append_only(info: dict[str, Any]) -> Finding:
+    if not info["aof_enabled"]:
+        return Finding(Level.WARN, "Redis would forget all that is new when it crashes", "set appendonly yes")
+    if info["aof_last_write_status"] != "ok":
+        remedy = "look whether its disk is full; it takes no writes until it can"
+        return Finding(Level.FAIL, "Redis could not write its append-only file", remedy)
+    return Finding(Level.OK, "Redis writes its append-only file")
+
+
+def judge_replicas(info: dict[str, Any], wait: int) -> Iterator[Finding]:
+    """wait: BRIDGE_WAIT_REPLICAS. Nothing is said of a Redis that has no replicas, and of which none are asked for."""
+    states = [value["state"] for name, value in info.items() if re.fullmatch(r"slave\d+", name)]
+    online = states.count("online")
+    text = f"{online} replica{'' if online == 1 else 's'} of Redis in step, BRIDGE_WAIT_REPLICAS is {wait}"
+    if online < wait:
+        remedy = "bring the replicas back, or lower it"
+        yield Finding(Level.FAIL, f"{text}: callers are answered 503", remedy)
+    elif wait and online == wait:
+        yield Finding(Level.WARN, f"{text}: the loss of one stops all callers", "add a replica")
+    elif wait:
+        yield Finding(Level.OK, text)
+    elif online:
+        remedy = "set it to 1, or a failover loses registrations that were acknowledged"
+        yield Finding(Level.WARN, text, remedy)
+    # INFO has this field only where min-replicas-to-write is set; CONFIG, which would tell, is not open to everybody.
+    if online and "min_slaves_good_slaves" not in info:
+        what = "a primary of Redis that is parted from its replicas would go on taking writes"
+        yield Finding(Level.WARN, what, "set min-replicas-to-write 1")
 
 
 def judge_memory(used: int, limit: int) -> Finding:

@@ -1,31 +1,19 @@
 """Commands that make keys. What they print on stdout is the key, and nothing else."""
 
 import base64
-import re
 import secrets
 from datetime import timedelta
 
 import click
 
+from app.cli.times import Duration
 from app.domain.access import TENANT_NAME, Scope
 from app.domain.times import rfc3339
 from app.runtime import Runtime
 from app.settings import KEY_BYTES, load
 
 SCOPES = [scope.value for scope in Scope]
-UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 NAME_LENGTH = 100
-LIFE = re.compile(r"([1-9][0-9]{0,5})([smhd])")
-
-
-class Life(click.ParamType[timedelta]):
-    name = "duration"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        match = LIFE.fullmatch(value)
-        if not match:
-            self.fail(f"{value} is not a duration such as 30d, 12h, 45m or 90s", param, ctx)
-        return timedelta(**{UNITS[match[2]]: int(match[1])})
 
 
 def _plain(_context: click.Context, _option: click.Parameter, tenant: str) -> str:
@@ -54,7 +42,7 @@ def keys() -> None:
     type=click.Choice(SCOPES),
     help="Default: all but admin.",
 )
-@click.option("--expires-in", "life", type=Life(), help="30d, 12h, 45m, 90s; never when left out.")
+@click.option("--expires-in", "life", type=Duration(), help="30d, 12h, 45m, 90s; never when left out.")
 @click.option("--name", default="", callback=_one_line, help="What it is for.")
 def create(tenant: str, scopes: tuple[str, ...], life: timedelta | None, name: str) -> None:
     """Makes a key and prints it, this once."""
@@ -88,7 +76,7 @@ def show(tenant: str) -> None:
 
 @keys.command()
 @click.argument("id")
-@click.option("--overlap", type=Life(), default="1d", show_default=True, help="How long the earlier one is good.")
+@click.option("--overlap", type=Duration(), default="1d", show_default=True, help="How long the earlier one is good.")
 def rotate(id: str, overlap: timedelta) -> None:
     """Makes a key like that one, which ends after the overlap, and prints it, this once."""
     runtime = Runtime(load())

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from app.devkit.processes import wait_until
+from app.store.agenda import DELIVER
 from tests.bench.bridge import Bridge
 from tests.bench.figures import Effort, Figure
 from tests.bench.harness import Build, Rig, job_ids, progress, rig
@@ -11,6 +13,8 @@ from tests.bench.naive import Naive
 
 LARGEST = 1_000  # jobs of one registration
 MOST_BYTES = 1_000
+KEPT, MOST_KEPT = 2_000, 3_000  # jobs; bytes of one that has ended and was called back
+TIMEOUT_S = 120.0
 CLAIMS, CLAIMED = 50, 100
 HALF = 0.5  # of ten or a hundred times the backlog a claim may feel no more than this: noise, and a logarithm
 MICROSECONDS = 1e6
@@ -36,6 +40,8 @@ def measure(effort: Effort) -> list[Figure]:
         Figure(f"… beside {MOST_BYTES:,} bytes", alone, MOST_BYTES, "bytes", wanted=1, less_is_better=True),
         Figure(f"Redis for a job of {LARGEST:,}", together, naive, "bytes", less_is_better=True),
     ]
+    kept = Figure(f"… that was called back, beside {MOST_KEPT:,}", kept_each(KEPT), MOST_KEPT, "bytes", 1, True)
+    figures.append(kept)
     for size in others:
         beside = f"{size.jobs:,} jobs, beside {first.jobs:,}"
         grown = Figure(f"Redis for a job, {beside}", size.bytes_each, first.bytes_each, "bytes", less_is_better=True)
@@ -71,6 +77,25 @@ def bytes_each(build: Build, jobs: int) -> float:
         used = (_used(parts) - before) / jobs
         progress.print(f"  {parts.program.name}: {used:.0f} bytes for each of {jobs} jobs")
     return used
+
+
+def kept_each(jobs: int) -> float:
+    """Until it is forgotten, with a registration of its own."""
+    with rig(Bridge) as parts:
+        first, *others = job_ids(jobs + 1)
+        _call_back(parts, [first], 1)
+        before = _used(parts)
+        _call_back(parts, others, 1 + jobs)
+        used = (_used(parts) - before) / jobs
+        progress.print(f"  bridge: {used:.0f} bytes for each of {jobs} jobs that were called back")
+    return used
+
+
+def _call_back(parts: Rig, ids: Sequence[str], count: int) -> None:
+    """Returns when all, `count` with those before, are recorded: workers end with nothing in hand."""
+    parts.program.owe(ids)
+    with parts.workers(DELIVER):
+        wait_until(lambda: parts.receiver.ask("count") >= count, timeout=TIMEOUT_S, what=f"{count} callbacks")
 
 
 def _used(parts: Rig) -> float:

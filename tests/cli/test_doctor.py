@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from redis import Redis
 
-from app.cli.doctor import judge_answer_time, judge_clock, judge_project, judge_redis, judge_work
+from app.cli.doctor import judge_answer_time, judge_clock, judge_project, judge_redis, judge_replicas, judge_work
 from app.cli.main import main
 from app.devkit.processes import start
 from app.domain.project_health import ProjectHealth
@@ -19,10 +20,12 @@ from app.domain.times import to_ms
 from app.runtime import Runtime
 from app.store import keys
 from app.store.project_healths import note
+from tests.redis_group import CLIENTS, PASSWORD, USER, RedisGroup
 
 GOOD_REDIS = {
     "redis_version": "7.2.4",
     "aof_enabled": 1,
+    "aof_last_write_status": "ok",
     "maxmemory_policy": "noeviction",
     "used_memory": 100,
     "maxmemory": 1_000,
@@ -113,6 +116,8 @@ def test_secrets_are_not_told(healthy: dict[str, str]) -> None:
         ({"redis_version": "6.2.0"}, "ok"),
         ({"redis_version": "6.0.16"}, "FAIL"),
         ({"aof_enabled": 0}, "warn"),
+        ({"aof_enabled": 0, "aof_last_write_status": "err"}, "warn"),
+        ({"aof_last_write_status": "err"}, "FAIL"),
         ({"maxmemory_policy": "allkeys-lru"}, "FAIL"),
         ({"used_memory": 599}, "ok"),
         ({"used_memory": 600}, "warn"),
@@ -123,6 +128,44 @@ def test_secrets_are_not_told(healthy: dict[str, str]) -> None:
 def test_a_redis_that_would_lose_something_is_found(wrong: dict[str, Any], level: str) -> None:
     found = [finding.level for finding in judge_redis(GOOD_REDIS | wrong)]
     assert max(found, key=["ok", "warn", "FAIL"].index) == level
+
+
+@pytest.mark.parametrize(
+    ("states", "wait", "levels"),
+    [
+        ([], 0, []),
+        ([], 1, ["FAIL"]),
+        (["online"], 0, ["warn"]),
+        (["online"], 1, ["warn"]),
+        (["online", "online"], 1, ["ok"]),
+        (["online", "wait_bgsave"], 1, ["warn"]),
+        (["online", "wait_bgsave"], 2, ["FAIL"]),
+        (["online", "online", "online"], 2, ["ok"]),
+    ],
+)
+def test_replicas_that_are_too_few_or_not_waited_for_are_found(states: list[str], wait: int, levels: list[str]) -> None:
+    info = {f"slave{number}": {"state": state} for number, state in enumerate(states)}
+    found = list(judge_replicas(info | {"slave_repl_offset": 7, "min_slaves_good_slaves": 1}, wait))
+    assert [finding.level for finding in found] == levels
+    assert all(bool(finding.remedy) == (finding.level != "ok") for finding in found)
+
+
+def test_what_a_real_primary_tells_of_its_replicas_is_understood(healthy: dict[str, str], tmp_path: Path) -> None:
+    """By a user that may not ask for its configuration."""
+    careless = "would go on taking writes: set min-replicas-to-write 1"
+    with RedisGroup(tmp_path, replicas=1) as group:
+        url = f"redis://{USER}:{PASSWORD}@{CLIENTS}:{group.first}/0"
+        output = doctor(healthy | {"BRIDGE_REDIS_URL": url}).output
+        assert "warn 1 replica of Redis in step, BRIDGE_WAIT_REPLICAS is 0: set it to 1" in output
+        assert careless in output
+        with Redis.from_url(group.url(group.first)) as primary:
+            primary.config_set("min-replicas-to-write", 1)
+        output = doctor(healthy | {"BRIDGE_REDIS_URL": url, "BRIDGE_WAIT_REPLICAS": "1"}).output
+        assert "warn 1 replica of Redis in step, BRIDGE_WAIT_REPLICAS is 1: the loss of one stops all callers" in output
+        assert careless not in output
+        result = doctor(healthy | {"BRIDGE_REDIS_URL": url, "BRIDGE_WAIT_REPLICAS": "2"})
+        assert result.exit_code == 1
+        assert "FAIL 1 replica of Redis in step, BRIDGE_WAIT_REPLICAS is 2: callers are answered 503" in result.output
 
 
 @pytest.mark.parametrize(

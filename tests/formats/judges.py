@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.installed import npm_packages
+from tests.tools import npm_packages
 
 HERE = Path(__file__).parent / "node"
 

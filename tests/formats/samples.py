@@ -4,6 +4,7 @@ import base64
 import json
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ from app.domain.callback_url import CallbackUrl, parse
 from app.domain.event import DestinationChange, Event, Group, OwnEventType
 from app.domain.job import Job, JobState
 from app.formats.format import Answer, Format, Judgement, Language, Wishes
+from app.formats.samples import sample
 
 NOW = datetime(2019, 4, 26, 7, 2, 8, tzinfo=UTC)
 LINK = "https://console.example/jobs/{job_id}"
@@ -40,7 +42,7 @@ GOOD_JOB = Job(
 
 
 def event(about: Job | Group | DestinationChange | None, number: int = 0, **metadata: Any) -> Event:
-    return Event(f"evt_{number:026}", REGISTRATION, "default", about, NOW, metadata)
+    return replace(sample(about, **metadata), id=f"evt_{number:026}", observed_at=NOW)
 
 
 def change(kind: OwnEventType) -> DestinationChange:

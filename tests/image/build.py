@@ -24,7 +24,7 @@ def built(folder: Path) -> Iterator[tuple[Image, dict[str, Any]]]:
     """The image, its files laid out in the folder while this lasts, and its configuration."""
     buildah, debootstrap = (tools.program(name, INSTALL) for name in ("buildah", "debootstrap"))
     if os.geteuid() != 0:
-        tools.missing("root", "debootstrap and namespaces need it")
+        tools.cannot("root is missing: debootstrap and namespaces need it")
     storage = [f"--root={folder}/storage", f"--runroot={folder}/run", "--storage-driver=overlay"]
 
     def call(*arguments: str | Path) -> str:

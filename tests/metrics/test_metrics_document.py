@@ -1,9 +1,7 @@
 """What is written of metrics is true: the document, the alerts, their runbook, the dashboard."""
 
 import json
-import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +13,7 @@ import yaml
 
 from app.metrics.__main__ import document
 from app.metrics.measured import ALL, Kind, Measured
+from tests import tools
 
 ROOT = Path(__file__).parent.parent.parent
 ALERTS = ROOT / "helm" / "files" / "alerts.yaml"
@@ -106,10 +105,7 @@ def test_the_runbook_knows_no_alert_that_is_not() -> None:
 
 
 def test_alerts_fire_when_they_should_and_only_then() -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        reason = "there is no promtool (Debian: apt install prometheus)"
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)  # noqa: TID251
+    promtool = tools.program("promtool", "Debian: apt install prometheus")
     cases = Path(__file__).with_name("alerts.test.yaml")
     tried = subprocess.run([promtool, "test", "rules", cases], capture_output=True, text=True, timeout=60, check=False)
     assert tried.returncode == 0, tried.stdout + tried.stderr

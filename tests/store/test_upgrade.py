@@ -1,4 +1,7 @@
-"""What 0.1.0 has written is read, polled and delivered by every later 0.x: literals, never made anew by the code."""
+"""What 0.1.0 has written is read and brought to its end by the stores of every later 0.x: literals, never made anew.
+
+Two versions at work side by side are not tried, nor is an old one that reads what a newer one has written.
+"""
 
 from datetime import datetime, timedelta
 from typing import Any

@@ -13,7 +13,7 @@ import requests
 import yaml
 
 from app.devkit.processes import Process, start, wait_until
-from tests.installed import cannot
+from tests.tools import cannot
 
 RULES = Path(__file__).parent.parent.parent / "helm" / "files" / "alerts.yaml"
 SHORTER = {

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.devkit.processes import Process, start, wait_until
-from tests.installed import npm_packages, python_packages
+from tests.tools import npm_packages, python_packages
 from tests.whole.conftest import Whole
 
 pytestmark = pytest.mark.slow
