@@ -4,9 +4,11 @@ Only where BRIDGE_OTEL is true is this imported. Where spans go, how many of the
 SDK's own variables (`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_TRACES_SAMPLER`, `OTEL_SERVICE_NAME`, …), which it reads.
 """
 
+import atexit
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from threading import Event, Thread
 from time import time_ns
 from typing import Any
 
@@ -24,6 +26,7 @@ from app.domain.times import to_ms
 NAME = "cph-webhook-bridge"
 HEADER = "traceparent"
 MS_NS = 1_000_000
+LAST_SPANS_S = 2.0  # that the end of a process waits, as a collector may be away
 STATUS = "http.response.status_code"
 
 _w3c = TraceContextTextMapPropagator()
@@ -52,7 +55,7 @@ class Tracing:
     def __init__(self, processor: SpanProcessor) -> None:
         # The variables' word counts for more than ours, which `create` would not let it.
         resource = Resource({"service.name": NAME, "service.version": VERSION}).merge(OTELResourceDetector().detect())
-        self._provider = TracerProvider(resource=Resource.create(resource.attributes))
+        self._provider = TracerProvider(resource=Resource.create(resource.attributes), shutdown_on_exit=False)
         self._provider.add_span_processor(processor)
         self._tracer = self._provider.get_tracer(NAME, VERSION)
 
@@ -86,7 +89,7 @@ class Tracing:
         self._over(name, traceparent, SpanKind.SERVER, took_s, attributes, failed=status_code >= 500)
 
     def close(self) -> None:
-        """Sends what waits to be sent; the end of the process does too."""
+        """Sends what waits to be sent, for as long as that takes."""
         self._provider.shutdown()
 
     def _over(
@@ -108,8 +111,24 @@ class Tracing:
 
 
 def over_otlp() -> Tracing:
-    """Sent in the background; what cannot be sent is dropped, and told in the log."""
-    return Tracing(BatchSpanProcessor(OTLPSpanExporter()))
+    """Sent in the background, to the end of the process; what cannot be sent is dropped, and told in the log."""
+    tracing = Tracing(BatchSpanProcessor(OTLPSpanExporter()))
+    ending = Event()
+
+    def close_at_end() -> None:
+        ending.wait()
+        tracing.close()
+
+    # The SDK would wait for half a minute, and at the end of a process no thread can be started.
+    closing = Thread(target=close_at_end, daemon=True)
+    closing.start()
+
+    def end() -> None:
+        ending.set()
+        closing.join(LAST_SPANS_S)
+
+    atexit.register(end)
+    return tracing
 
 
 def _context(traceparent: str | None) -> Context:

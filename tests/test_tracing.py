@@ -1,9 +1,12 @@
 """Traces on their way out: from the settings to a collector."""
 
+import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -14,6 +17,11 @@ from app.domain.errors import OperatorError
 from app.runtime import Runtime
 from app.settings import load
 
+POLLED_ONCE = """
+from app.runtime import Runtime
+from app.settings import load
+Runtime(load()).tracing.polled(0.1, project="default")
+"""
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
@@ -75,6 +83,20 @@ def test_requests_go_to_the_collector_that_the_environment_names(
     assert (span.trace_id.hex(), span.parent_span_id.hex()) == tuple(PARENT.split("-")[1:3])
     assert named(span.attributes) == {"bridge.request_id": "r-1", "http.response.status_code": 401}
     assert span.start_time_unix_nano < span.end_time_unix_nano
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_the_end_of_a_process_sends_what_it_has_and_waits_for_nobody(
+    environment: dict[str, str], collector: Collector, is_there: bool
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = collector.server_port if is_there else silent.getsockname()[1]
+        otel = {"BRIDGE_OTEL": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}"}
+        began = monotonic()
+        subprocess.run([sys.executable, "-c", POLLED_ONCE], env=environment | otel, check=True, timeout=60)
+        took_s = monotonic() - began
+    assert len(collector.taken) == int(is_there)
+    assert took_s < 10 - 1  # the exporter's own patience, if it were waited for
 
 
 def test_it_is_off_at_first(runtime: Runtime) -> None:
