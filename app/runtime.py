@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from redis import Redis
 from redis.retry import Retry
@@ -66,6 +67,9 @@ from app.tenants import EVERYTHING, Tenant, read_tenants
 from app.webhooks.handshake import Handshake
 from app.webhooks.sender import Sender
 from app.webhooks.signing_keys import SigningKeys
+
+if TYPE_CHECKING:
+    from app.tracing import Tracing
 
 METRICS_ANSWER = timedelta(seconds=1)
 
@@ -355,6 +359,15 @@ class Runtime:
             clock=RedisClock(redis, time.time),
         )
         return Exposition(self.counts.collector(), Reading(overviews.read))
+
+    @cached_property
+    def tracing(self) -> "Tracing | None":
+        """None where it is off. To be made behind a fork: it sends on a thread of its own."""
+        if not self.settings.otel:
+            return None
+        from app.tracing import over_otlp  # noqa: PLC0415 - it stands on an extra
+
+        return over_otlp()
 
     def _read_projects(self) -> Mapping[str, Project]:
         file = self.settings.projects_file

@@ -5,6 +5,7 @@ import binascii
 import os
 from collections.abc import Mapping
 from datetime import timedelta
+from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -28,6 +29,7 @@ from app.formats import links
 PREFIX = "BRIDGE_"
 FILE_SUFFIX = "_FILE"
 KEY_BYTES = 32
+OTEL = "opentelemetry.exporter.otlp.proto.http"  # what needs all else of it
 
 
 def _split(value: Any) -> Any:
@@ -69,6 +71,9 @@ class Settings(BaseModel):
 
     metrics_tenants: bool = False
     """Whether metrics tell tenants apart."""
+
+    otel: bool = False
+    """Whether traces go out by OpenTelemetry, the extra `otel`; where to, say the `OTEL_…` variables of its SDK."""
 
     api_workers: int = Field(default=2, ge=1)
     """Processes of the API."""
@@ -259,6 +264,13 @@ class Settings(BaseModel):
     crash_at: str | None = None
     """For tests: the process kills itself at this point."""
 
+    @field_validator("otel")
+    @classmethod
+    def _can_trace(cls, value: bool) -> bool:
+        if value and not _is_installed(OTEL):
+            raise ValueError("OpenTelemetry is not installed: pip install 'cph-webhook-bridge[otel]'")
+        return value
+
     @field_validator("operator_secret")
     @classmethod
     def _signs(cls, value: SecretStr | None) -> SecretStr | None:
@@ -340,6 +352,13 @@ def parse_keys(value: SecretStr | None) -> dict[str, bytes]:
             raise ValueError(f"key number {number} is not `id:base64` with a plain id and {KEY_BYTES} bytes")
         keys[id] = key
     return keys
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:  # nor what it is in
+        return False
 
 
 def variables() -> Mapping[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from app import logs
 from app.catalogue import Catalogue
@@ -34,6 +34,9 @@ from app.webhooks.handshake import Handshake
 from app.webhooks.sender import Attempt, Sender
 from app.webhooks.signing_keys import SigningKeys
 from workers.counting import family_of, possible_since
+
+if TYPE_CHECKING:
+    from app.tracing import Tracing
 
 # Beyond the deadline of the attempt: for signing, and for waiting for a thread.
 PERMIT_MARGIN = timedelta(seconds=1)
@@ -70,6 +73,7 @@ class Delivering:
         handshake: Handshake | None,
         deadline: timedelta,
         counts: Counts,
+        tracing: "Tracing | None",
         clock: Callable[[], datetime],
         crash_point: Callable[[str], None],
     ) -> None:
@@ -85,6 +89,7 @@ class Delivering:
         self._handshake = handshake
         self._deadline = deadline
         self._counts = counts
+        self._tracing = tracing
         self._clock = clock
         self._crash_point = crash_point
 
@@ -156,11 +161,28 @@ class Delivering:
             news = None  # it is told once, as the attempt was made once
 
     def _post(self, parts: Sequence[Part], now: datetime, watch: Stopwatch) -> Attempt:
+        first = parts[0]
+        if not self._tracing:
+            return self._send(parts, now, watch, first.registration.traceparent)
+        with self._tracing.deliver(
+            [part.registration.traceparent for part in parts],
+            delivery_id=first.begun.claimed.id,
+            event_id=first.event.id,
+            number=first.begun.number,
+            format=first.format.name,
+            digest=[part.event.id for part in parts] if len(parts) > 1 else None,
+        ) as sending:
+            attempt = self._send(parts, now, watch, sending.traceparent)
+            verdict = attempt.verdict
+            sending.came_of(verdict=verdict, delivered=verdict is Verdict.DELIVERED, status_code=attempt.status_code)
+        return attempt
+
+    def _send(self, parts: Sequence[Part], now: datetime, watch: Stopwatch, traceparent: str | None) -> Attempt:
         begun, registration, form = parts[0].begun, parts[0].registration, parts[0].format
         by_secrets = map(signature.by_secret, registration.secrets_at(now)) if form.machine else ()
         headers = dict(registration.headers)
-        if registration.traceparent:
-            headers["traceparent"] = registration.traceparent
+        if traceparent:
+            headers["traceparent"] = traceparent
         subscriber = Subscriber(
             tenant=registration.tenant,
             format=form,
@@ -207,6 +229,8 @@ class Delivering:
         begun = part.begun
         follows = self._follows(begun, attempt.verdict, attempt.retry_after)
         since = possible_since(part.event, part.registration)
+        if self._tracing and since and begun.number == 1 and part.registration.traceparent:
+            self._trace_watch(self._tracing, part, part.registration.traceparent)
         if since and attempt.verdict is Verdict.DELIVERED:
             self._counts.observe(DELIVERED_AFTER, max(0.0, (self._clock() - since).total_seconds()))
         logs.event(
@@ -227,6 +251,18 @@ class Delivering:
         )
         own = line | {"number": begun.number, "next_at": to_ms(follows.due) if follows.due else None}
         return self._deliveries.record(begun.claimed, attempt.verdict, follows, own, news, in_doubt=attempt.in_doubt)
+
+    @staticmethod
+    def _trace_watch(tracing: "Tracing", part: Part, traceparent: str) -> None:
+        """Told here, where both ends of it are known without a look into Redis."""
+        tracing.watched(
+            traceparent,
+            part.registration.created_at,
+            part.event.observed_at,
+            registration_id=part.registration.id,
+            event_id=part.event.id,
+            project=part.registration.project,
+        )
 
     def _news(self, begun: Begun, attempt: Attempt, started: datetime) -> News | None:
         """What it tells of its destination."""

@@ -49,6 +49,7 @@ def _polling(parts: Runtime) -> Work:
         timing=Timing(parts.cadence, parts.durations),
         lost_grace=timedelta(seconds=parts.settings.lost_grace_s),
         counts=parts.counts,
+        tracing=parts.tracing,
         clock=parts.clock,
         crash_point=parts.crash_point,
     )
@@ -69,6 +70,7 @@ def _delivering(parts: Runtime) -> Work:
         handshake=parts.handshake,
         deadline=timedelta(seconds=parts.settings.attempt_deadline_s),
         counts=parts.counts,
+        tracing=parts.tracing,
         clock=parts.clock,
         crash_point=parts.crash_point,
     )

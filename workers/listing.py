@@ -4,6 +4,8 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from time import perf_counter
+from typing import TYPE_CHECKING
 
 from app import logs
 from app.cph.client import REQUESTS_AT_ONCE, CphClient, Listed, MayNotList, NoSuchRequest, Unanswered
@@ -17,6 +19,9 @@ from workers.counting import calls_of, came_of
 from workers.noting import Noting
 from workers.silence import hush
 from workers.timing import Timing
+
+if TYPE_CHECKING:
+    from app.tracing import Tracing
 
 NOTHING = Listed(frozenset(), (), calls=1)
 
@@ -58,6 +63,7 @@ class Listing:
         noting: Noting,
         timing: Timing,
         counts: Counts,
+        tracing: "Tracing | None",
         clock: Callable[[], datetime],
         crash_point: Callable[[str], None],
     ) -> None:
@@ -67,6 +73,7 @@ class Listing:
         self._noting = noting
         self._timing = timing
         self._counts = counts
+        self._tracing = tracing
         self._clock = clock
         self._crash_point = crash_point
 
@@ -91,15 +98,25 @@ class Listing:
         if not wanted or client is None:
             now = self._clock()
             return [self._requests.unheard(item, now, now + self._timing.longest) for item in task.claimed]
-        answer = client.list_jobs(
-            wanted, task.enough, first_page=task.first_page, may_go_on=self._in_first_half(task.claimed[0])
-        )
-        self._counted(task.project, answer)
+        answer = self._asked(task, client, wanted, self._in_first_half(task.claimed[0]))
         return [*self._after(task, answer), *self._noting.after(task.project, client, _said(answer), self._clock())]
 
-    def _counted(self, project: str, answer: Answer) -> Answer:
-        for part, times in calls_of(answer):
-            self._counts.count(POLLS, project, "list_jobs", came_of(part), by=times)
+    def _asked(self, task: RollCall, client: CphClient, wanted: Sequence[str], may_go_on: Callable[[], bool]) -> Answer:
+        began = perf_counter()
+        answer = client.list_jobs(wanted, task.enough, first_page=task.first_page, may_go_on=may_go_on)
+        calls = calls_of(answer)
+        for part, times in calls:
+            self._counts.count(POLLS, task.project, "list_jobs", came_of(part), by=times)
+        if self._tracing:
+            self._tracing.polled(
+                perf_counter() - began,
+                project=task.project,
+                call="list_jobs",
+                outcome=came_of(_said(answer)),
+                calls=sum(times for _, times in calls),
+                requests=len(wanted),
+                jobs=len(answer.running) + len(answer.ended) if isinstance(answer, Listed) else None,
+            )
         return answer
 
     def _in_first_half(self, claimed: Claimed) -> Callable[[], bool]:
@@ -126,9 +143,7 @@ class Listing:
         may_go_on = self._in_first_half(task.claimed[0])
         for one in task.one_by_one():
             # What pauses the project is the answer to the others too.
-            answer = silence or self._counted(
-                task.project, client.list_jobs([one.requests[0].id], one.enough, may_go_on=may_go_on)
-            )
+            answer = silence or self._asked(one, client, [one.requests[0].id], may_go_on)
             said = _said(answer)
             silence = said if isinstance(said, Unanswered) and said.pause else None
             calls += self._after(one, answer)

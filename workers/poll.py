@@ -4,6 +4,8 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from time import perf_counter
+from typing import TYPE_CHECKING
 
 from app import logs
 from app.cph.client import Answered, CphClient, Outcome, Unanswered, Unknown
@@ -20,6 +22,9 @@ from workers.listing import Listing, RollCall
 from workers.noting import Noting
 from workers.silence import hush
 from workers.timing import Timing
+
+if TYPE_CHECKING:
+    from app.tracing import Tracing
 
 NO_PROJECT_PAUSE = timedelta(minutes=1)
 
@@ -44,6 +49,7 @@ class Polling:
         lost_grace: timedelta,
         noting: Noting,
         counts: Counts,
+        tracing: "Tracing | None",
         clock: Callable[[], datetime],
         crash_point: Callable[[str], None],
     ) -> None:
@@ -57,6 +63,7 @@ class Polling:
             noting=noting,
             timing=timing,
             counts=counts,
+            tracing=tracing,
             clock=clock,
             crash_point=crash_point,
         )
@@ -65,6 +72,7 @@ class Polling:
         self._lost_grace = lost_grace
         self._noting = noting
         self._counts = counts
+        self._tracing = tracing
         self._clock = clock
         self._crash_point = crash_point
 
@@ -85,8 +93,12 @@ class Polling:
         if client is None:
             unanswered = Unanswered("the project is not configured", NO_PROJECT_PAUSE)
             return self._after(task, unanswered, self._clock())
+        began = perf_counter()
         outcome = client.show_job(task.watch.job_id)
         self._counts.count(POLLS, project, "show_job", came_of(outcome))
+        if self._tracing:
+            about = {"project": project, "call": "show_job", "job_id": task.watch.job_id}
+            self._tracing.polled(perf_counter() - began, outcome=came_of(outcome), **about)
         now = self._clock()
         return [*self._after(task, outcome, now), *self._noting.after(project, client, outcome, now)]
 

@@ -54,7 +54,7 @@ CALLBACK_HEADERS = {
     "webhook-signature": ("Standard Webhooks: `v1,…`, several while a secret is rotated; `v1a,…` is ed25519.", True),
     "Bridge-Attempt": ("From 1.", True),
     "User-Agent": ("`cph-webhook-bridge/<version>`", True),
-    "traceparent": ("That of the registration.", False),
+    "traceparent": ("That of the registration; of the attempt, below it, where the bridge makes traces.", False),
 }
 TEXTS = {"/docs": "text/html", "/metrics": "text/plain"}
 CALLBACK_ANSWERS = {

@@ -54,7 +54,7 @@ def create_app(runtime: Runtime, stopping: Callable[[], bool] = lambda: False) -
     if runtime.settings.api_proxies:
         hops = runtime.settings.api_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=0)  # type: ignore[method-assign] # as Flask says
-    request_log.register(app, runtime.counts)
+    request_log.register(app, runtime.counts, runtime.tracing)
     audit.register(app)
     strictness.register(app)
     app.before_request(Access(runtime.principal_of).check)

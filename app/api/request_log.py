@@ -4,6 +4,7 @@ import re
 import secrets
 import time
 from functools import partial
+from typing import TYPE_CHECKING
 
 from flask import Flask, Response, g, request
 
@@ -11,16 +12,19 @@ from app import logs
 from app.metrics.counts import Counts
 from app.metrics.measured import REQUESTS
 
+if TYPE_CHECKING:
+    from app.tracing import Tracing
+
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-def register(app: Flask, counts: Counts) -> None:
+def register(app: Flask, counts: Counts, tracing: "Tracing | None") -> None:
     """Before all that may refuse a request: refusals carry the id too."""
     app.before_request(_begin)
-    app.after_request(partial(_end, counts))
+    app.after_request(partial(_end, counts, tracing))
 
 
 def _begin() -> None:
@@ -29,7 +33,7 @@ def _begin() -> None:
     g.started = time.perf_counter()
 
 
-def _end(counts: Counts, response: Response) -> Response:
+def _end(counts: Counts, tracing: "Tracing | None", response: Response) -> Response:
     known = g._get_current_object()  # once: each look through the proxy costs
     took_s = time.perf_counter() - known.started
     route = request.url_rule.rule if request.url_rule else None
@@ -37,6 +41,10 @@ def _end(counts: Counts, response: Response) -> Response:
     method = request.method if request.method in METHODS else "other"
     counts.observe(REQUESTS, took_s, method, route or "none", str(response.status_code))
     response.headers["X-Request-Id"] = known.request_id
+    if tracing:
+        name = f"{method} {route or 'none'}"
+        traceparent = request.headers.get("traceparent")
+        tracing.requested(traceparent, name, took_s, response.status_code, request_id=known.request_id)
     logs.event(
         "api.request",
         method=request.method,

@@ -96,6 +96,7 @@ class Bridge(RuleBasedStateMachine):
             ),
             lost_grace=10 * SECOND,
             counts=runtime.counts,
+            tracing=None,
             clock=lambda: self.now,
             crash_point=lambda _: None,
         )

@@ -43,7 +43,13 @@ def time(now: datetime) -> Time:
 
 
 @pytest.fixture
-def polling(runtime: Runtime, standin: Served, time: Time) -> Iterator[Polling]:
+def tracing() -> Any:
+    """Off, as it is at first."""
+    return None
+
+
+@pytest.fixture
+def polling(runtime: Runtime, standin: Served, time: Time, tracing: Any) -> Iterator[Polling]:
     """Asks the stand-in, every second at first; a job may stay unknown for ten seconds."""
     transport = Transport()
     client = CphClient(
@@ -62,6 +68,7 @@ def polling(runtime: Runtime, standin: Served, time: Time) -> Iterator[Polling]:
         timing=Timing(Cadence(SECOND, 30 * SECOND), SeenDurations(runtime.redis, time, retention=30 * SECOND)),
         lost_grace=10 * SECOND,
         counts=runtime.counts,
+        tracing=tracing,
         clock=time,
         crash_point=lambda _: None,
     )
@@ -69,7 +76,7 @@ def polling(runtime: Runtime, standin: Served, time: Time) -> Iterator[Polling]:
 
 
 @pytest.fixture
-def delivering(runtime: Runtime, time: Time) -> Iterator[Delivering]:
+def delivering(runtime: Runtime, time: Time, tracing: Any) -> Iterator[Delivering]:
     yield Delivering(
         agenda=runtime.deliveries_due,
         deliveries=runtime.deliveries,
@@ -84,6 +91,7 @@ def delivering(runtime: Runtime, time: Time) -> Iterator[Delivering]:
         handshake=runtime.handshake,
         deadline=timedelta(seconds=2),
         counts=runtime.counts,
+        tracing=tracing,
         clock=time,
         crash_point=lambda _: None,
     )
