@@ -46,6 +46,3 @@ def configure(level: str) -> None:
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     bridge.setLevel(level)
-    # Not shown, so not worth the time: who logs, on which thread, in which process (Python's docs, "Optimization").
-    logging._srcfile = None
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False

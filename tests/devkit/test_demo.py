@@ -4,6 +4,8 @@ import json
 import sys
 from pathlib import Path
 
+import pytest
+
 from app.devkit.processes import Process, start, wait_until
 
 DEMO = [sys.executable, "-m", "app.devkit.demo"]
@@ -14,6 +16,7 @@ def ended(demo: Process) -> int:
     return demo.kill()
 
 
+@pytest.mark.slow
 def test_the_demo_ends_with_0_and_shows_every_step_of_every_job(tmp_path: Path) -> None:
     with start(DEMO, {"TMPDIR": str(tmp_path)}) as demo:
         code = ended(demo)

@@ -43,6 +43,7 @@ def paste(curl: str) -> dict[str, Any]:
     return answer
 
 
+@pytest.mark.slow
 def test_the_curl_lines_work_and_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     with start(RUN, {"TMPDIR": str(tmp_path)}) as run:
         more, register = line_with(run, "/_standin/jobs"), line_with(run, "/v1/registrations")

@@ -322,6 +322,7 @@ def _with_id(job: Job, id: str) -> Job:
     return Job(id, job.state, phone_id=job.phone_id, error_code=job.error_code, error_msg=job.error_msg)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", CHAT, ids=lambda form: form.name)
 def test_the_longest_of_everything_in_a_full_digest_fits(form: Format) -> None:
     for text in (*SNIPPETS, *(text * 10_000 for text in LONG)):

@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from random import Random
 from threading import Barrier
 
+import pytest
+
 from app.domain.delivery import Death, DeliveryState, Next
 from app.domain.job import Job, JobState
 from app.domain.registration import Registration
@@ -66,6 +68,7 @@ def spin(turns: int) -> None:
         pass
 
 
+@pytest.mark.slow
 def test_cancelling_while_an_attempt_begins_never_lets_one_start_unseen(runtime: Runtime, registration, now) -> None:
     """Either the cancel has seen the permit, or the attempt was over, or it did not begin; and the counts are right."""
     random = Random(11)
@@ -101,6 +104,7 @@ def test_cancelling_while_an_attempt_begins_never_lets_one_start_unseen(runtime:
     assert min(outcomes[each] for each in ("seen", "not begun")) > 10, outcomes
 
 
+@pytest.mark.slow
 def test_cancelling_while_a_redelivery_is_asked_for_sends_nothing_afterwards(
     runtime: Runtime, registration, now
 ) -> None:

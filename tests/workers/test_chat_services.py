@@ -275,6 +275,7 @@ def test_a_chat_that_has_moved_is_told_there_at_once_and_from_now_on(
     assert len(bot.service.callbacks) == 3  # nobody asks the old one any more
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, service in SERVICES.items() if service.pace])
 def test_a_bot_is_never_told_too_often(delivering: Delivering, turn, bot_of, states, time, name: str) -> None:
     """After an idle while, and with messages that cannot be merged, as each has its own link."""

@@ -144,6 +144,7 @@ def test_one_that_answers_nothing_costs_the_others_nothing(
     assert arrived_at_the_sick <= PLACES
 
 
+@pytest.mark.slow
 def test_after_hours_everything_arrives_by_age_and_without_a_flood(
     delivering, turn, owe, receiver: Receiver, time, states
 ) -> None:

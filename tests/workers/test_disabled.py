@@ -91,6 +91,7 @@ def test_one_that_was_disabled_sends_what_it_held_when_it_is_resumed(
     ]
 
 
+@pytest.mark.slow
 def test_one_that_was_resumed_and_still_fails_has_days_again(
     delivering, turn, owe, receiver: Receiver, time, look, runtime: Runtime
 ) -> None:
@@ -115,6 +116,7 @@ def test_what_the_operator_is_told_verifies(
     assert operator.callbacks[0].verified_by(settings.operator_secret.get_secret_value())
 
 
+@pytest.mark.slow
 def test_of_the_operators_own_destination_the_operator_is_not_told(
     delivering, turn, owe, receiver: Receiver, operator: Receiver, time, look, runtime: Runtime
 ) -> None:
