@@ -15,6 +15,8 @@ from tests import tools
 from tests.helm.generated import CHART
 from tests.helm.rendered import CI_VALUES, ROLES, Object, Rendered, merged, render, values_of
 
+pytestmark = pytest.mark.slow  # on a laptop they are skipped: Helm and its judges are a gigabyte
+
 OLDEST, NEWEST = "1.27", "1.37"
 OF_OPERATORS = {"ScaledObject", "PodMonitor", "PrometheusRule", "ExternalSecret", "HTTPRoute"}
 LONGEST_RELEASE = "release-with-the-longest-name-that-helm-will-let-pass"

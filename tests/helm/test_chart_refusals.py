@@ -6,6 +6,8 @@ import pytest
 
 from tests.helm.rendered import Refused, merged, render, values_of
 
+pytestmark = pytest.mark.slow  # on a laptop they are skipped: Helm and its judges are a gigabyte
+
 CHANGES: dict[str, tuple[dict[str, Any], str]] = {
     "no image": ({"image": {"repository": ""}}, "say where you pushed the image"),
     "no redis": ({"redis": {"bundled": {"enabled": False}}}, "no Redis: give redis.urlSecret.name"),

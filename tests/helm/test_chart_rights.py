@@ -9,6 +9,8 @@ import pytest
 from tests.helm.rendered import ROLES, Rendered, merged, render, values_of
 from tests.helm.test_chart_objects import chosen
 
+pytestmark = pytest.mark.slow  # on a laptop they are skipped: Helm and its judges are a gigabyte
+
 
 @pytest.fixture
 def production() -> Rendered:

@@ -17,6 +17,8 @@ from tests.helm.generated import OFFERED
 from tests.helm.rendered import CI_VALUES, ROLES, Rendered, merged, render, values_of
 from tests.helm.test_chart_files import EXPECTED
 
+pytestmark = pytest.mark.slow  # on a laptop they are skipped: Helm and its judges are a gigabyte
+
 HELPERS = {"BRIDGE_REDIS_PASSWORD"}  # Kubernetes puts it into the URL
 
 
