@@ -21,7 +21,6 @@ URL = re.compile(
     r"(?P<authority>(?:[A-Za-z0-9._~!$&'()*+,;=:@\[\]-]|%[0-9A-Fa-f]{2})*)"
     r"(?P<tail>(?:[/?](?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*)?)"
 )
-BEFORE_TAIL = re.compile(r"\A[^/]+//[^/?]*")
 HOST_AND_PORT = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:\[\]]*)(?::(?P<port>0|[1-9][0-9]{0,4}))?")
 LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
@@ -44,11 +43,6 @@ class CallbackUrl:
     def origin(self) -> str:
         """`https://bot.example:443`"""
         return f"{self.scheme}://{self._bracketed_host}:{self.port}"
-
-    @property
-    def tail(self) -> str:
-        """What `masked` does not show: path and query."""
-        return BEFORE_TAIL.sub("", self.raw)
 
     @property
     def masked(self) -> str:
