@@ -21,6 +21,7 @@ URL = re.compile(
     r"(?P<authority>(?:[A-Za-z0-9._~!$&'()*+,;=:@\[\]-]|%[0-9A-Fa-f]{2})*)"
     r"(?P<tail>(?:[/?](?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*)?)"
 )
+BEFORE_TAIL = re.compile(r"[^/]*//[^/?]*")
 HOST_AND_PORT = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:\[\]]*)(?::(?P<port>0|[1-9][0-9]{0,4}))?")
 LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
@@ -53,6 +54,11 @@ class CallbackUrl:
     @property
     def _bracketed_host(self) -> str:
         return f"[{self.host}]" if ":" in self.host else self.host
+
+
+def tail_of(url: str) -> str:
+    """Path and query, which `masked` does not show."""
+    return BEFORE_TAIL.sub("", url, count=1)
 
 
 @lru_cache(maxsize=1024)

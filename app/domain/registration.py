@@ -8,7 +8,7 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Any, Self
 
-from app.domain.callback_url import CallbackUrl
+from app.domain.callback_url import CallbackUrl, tail_of
 from app.domain.errors import InvalidField
 from app.domain.event import EventType
 from app.domain.job import Job, JobState
@@ -31,7 +31,6 @@ class RegistrationState(StrEnum):
 
 
 OPERATION = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-BEFORE_TAIL = re.compile(r"[^/]*//[^/?]*")  # of a URL: scheme, host and port
 MOST_SECRETS = 5  # that sign at once: each is 48 bytes more in every callback
 SAYS = {False: (Notify.EACH, Notify.BOTH), True: (Notify.ALL, Notify.BOTH)}
 
@@ -105,7 +104,7 @@ class Registration:
     def credentials(self) -> tuple[str, ...]:
         """What nobody may be shown, not even where a receiver has repeated it."""
         secrets = (self.secret, *(each.secret for each in self.earlier_secrets))
-        tail = BEFORE_TAIL.sub("", self.callback_url)
+        tail = tail_of(self.callback_url)
         return (*(secret.removeprefix(PREFIX) for secret in secrets), *self.headers.values(), tail)
 
     @property

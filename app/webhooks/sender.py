@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from app.domain.address import AddressPolicy
-from app.domain.callback_url import BEFORE_TAIL, parse
+from app.domain.callback_url import parse, tail_of
 from app.domain.errors import InvalidField
 from app.domain.headers import is_owned
 from app.domain.verdict import Verdict, by_status
@@ -79,7 +79,7 @@ class Sender:
         reply = self._exchange("POST", url, tenant=tenant, headers=headers, body=body, deadline=deadline, watch=watch)
         if isinstance(reply, Attempt):
             return reply
-        tail = BEFORE_TAIL.sub("", url)
+        tail = tail_of(url)
         sent = (value for name, value in headers.items() if not is_owned(name))
         judgement = judge(Answer(reply.status, reply.headers, reply.body, url))
         return self._answered(reply, judgement, (tail, *sent, *secrets), watch)
