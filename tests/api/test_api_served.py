@@ -96,6 +96,7 @@ def test_a_request_in_hand_is_answered_before_the_end(serve: Serve) -> None:
     assert api.process.stop() == 0
 
 
+@pytest.mark.slow
 def test_streams_end_with_the_process_and_hold_it_up_no_longer_than_a_moment(serve: Serve) -> None:
     api = serve()
     with requests.get(

@@ -50,6 +50,7 @@ def test_registrations_are_listed_shown_and_cancelled(commands: Commands) -> Non
     assert re.search(r"^job-2 +pending$", shown, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_what_is_dead_is_counted_and_sent_once_more(commands: Commands) -> None:
     whole = commands.whole
     whole.start_worker("deliver")

@@ -12,6 +12,7 @@ from tests.whole.commands import Commands
 pytestmark = pytest.mark.filterwarnings("ignore:.*forkpty:DeprecationWarning")
 
 
+@pytest.mark.slow
 def test_jobs_of_real_workers_are_shown_until_their_end(commands: Commands) -> None:
     whole = commands.whole
     whole.start_worker("poll")

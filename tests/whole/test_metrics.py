@@ -50,6 +50,7 @@ def made_registrations(whole: Whole, gone: Receiver) -> list[dict[str, Any]]:
     return [{"job_id": job["job_id"], "request_id": "f" * 32, "duration_s": 0} for job in batch]
 
 
+@pytest.mark.slow
 def test_after_a_load_every_metric_is_there_and_sums_agree_with_what_others_saw(whole: Whole) -> None:
     calls_before = whole.calls()
     registered_before = value(whole, "api", "registrations_total")

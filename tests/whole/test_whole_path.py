@@ -40,6 +40,7 @@ def test_a_job_that_cph_does_not_know_is_lost_and_one_without_an_end_is_overdue(
     assert types == {lost["id"]: "job.lost", standing["id"]: "job.overdue"}
 
 
+@pytest.mark.slow
 def test_a_receiver_that_is_down_gets_its_callback_when_it_is_back(workers) -> None:
     workers.receiver.statuses = [(503, {}), (500, {}), (429, {"Retry-After": "1"})]
     registration = workers.register(workers.job())
