@@ -42,7 +42,7 @@ def once(claims: Claims, header: IdempotencyHeader, act: Callable[[], str]) -> s
         return first_answer(earlier)
     try:
         answer = act()
-    except BaseException:
+    except BaseException:  # SystemExit too, by which gunicorn ends a worker: nothing is kept, so the key is free again
         claims.release(tenant(), asked)
         raise
     claims.keep(tenant(), replace(asked, answer=answer))

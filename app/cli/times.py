@@ -11,7 +11,7 @@ DURATION = re.compile(r"([1-9][0-9]{0,5})([smhd])")
 
 def now() -> datetime:
     """By this machine's clock: the bridge's own is with Redis, which is out of a client's reach."""
-    return datetime.now(UTC)  # noqa: TID251
+    return datetime.now(UTC)  # noqa: TID251 a client has no runtime
 
 
 def parse_duration(text: str) -> timedelta | None:
