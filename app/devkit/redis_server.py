@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import secrets
 import shutil
 import socket
 import tempfile
@@ -43,8 +44,9 @@ class RedisServer:
         self._process: Process | None = None
         self.socket = self.folder / "redis.sock"
         if len(os.fsencode(self.socket)) > SOCKET_PATH_BYTES:
-            short = Path(tempfile.mkdtemp(prefix="bridge-redis-"))
-            weakref.finalize(self, shutil.rmtree, short, ignore_errors=True)
+            short = Path(tempfile.gettempdir()) / f"bridge-redis-{secrets.token_hex(8)}"
+            weakref.finalize(self, shutil.rmtree, short, ignore_errors=True)  # first: a signal may come in between
+            short.mkdir(mode=0o700)
             self.socket = short / "redis.sock"
 
     @property
