@@ -14,7 +14,9 @@ from app.store.connection import Client, translated
 from app.store.replicas import Replicas
 
 Argument = str | int | float
-TABLE = re.compile(r"^local (\w+) = \{\}$", re.MULTILINE)  # what a shared part brings
+STATEMENT = re.compile(r"^(?=local |function )", re.MULTILINE)  # what a shared part is made of; what is before is comment
+NAMES = re.compile(r"(?:local )?(?:function )?(\w+(?:\.\w+|(?:, \w+)+)?)")  # that it brings
+WORD = re.compile(r"\w+(?:\.\w+)?")
 MAJOR_WITH_FLAGS = 7  # Redis 7 brought `#!lua flags=…`; before it, a script over maxmemory is refused whatever it does
 
 
@@ -93,6 +95,7 @@ class Scripts:
         folder = files("app.store") / "lua"
         parts = {part.name: part.read_text() for part in (folder / "shared").iterdir()}
         *before, after = (parts[name] for name in sorted(parts))
+        statements = [statement for part in before for statement in STATEMENT.split(part)[1:]]
         flags = int(self.redis.info("server")["redis_version"].split(".")[0]) >= MAJOR_WITH_FLAGS
         sources = {}
         for file in folder.iterdir():
@@ -100,7 +103,7 @@ class Scripts:
                 text = file.read_text()
                 head = "#!lua flags=allow-oom\n" if flags and "-- flags: allow-oom\n" in text else ""
                 function = ["local function verb(ARGV)\n", text, "end\n"]
-                sources[file.name.removesuffix(".lua")] = "".join([head, *_needed(before, text), *function, after])
+                sources[file.name.removesuffix(".lua")] = "".join([head, *_needed(statements, text), *function, after])
         return sources
 
     @cached_property
@@ -108,12 +111,18 @@ class Scripts:
         return {name: sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in self._sources.items()}
 
 
-def _needed(parts: Sequence[str], text: str) -> list[str]:
-    """Those that the text uses, or that one of them uses; a part uses those before it alone. Redis makes each function
-    of a script anew at each call: most scripts need few of them."""
-    needed: list[str] = []
-    for part in reversed(parts):
-        table = TABLE.search(part)
-        if not table or re.search(rf"\b{table[1]}\.", "".join([text, *needed])):
-            needed.insert(0, part)
-    return needed
+def _needed(statements: Sequence[str], text: str) -> list[str]:
+    """Those that the text uses, or that one of them uses. Redis makes each function of a script anew at each call: most
+    scripts need few of them."""
+    places: dict[str, list[int]] = {}
+    for place, statement in enumerate(statements):
+        for name in NAMES.match(statement)[1].split(", "):  # type: ignore[index] # STATEMENT is more narrow
+            places.setdefault(name, []).append(place)
+    needed: set[int] = set()
+    unread = [text]
+    while unread:
+        words = WORD.findall(unread.pop())
+        used = {place for word in words for name in (word, word.partition(".")[0]) for place in places.get(name, ())}
+        unread += (statements[place] for place in used - needed)
+        needed |= used
+    return [statements[place] for place in sorted(needed)]

@@ -21,37 +21,41 @@ if full then return {full} end
 if idempotency ~= '' then redis.call('SET', idempotency, ARGV[12], 'EX', ARGV[13]) end
 tenancy.count(ARGV[4], 'registrations', 1)
 redis.call('SET', key.registration(id), ARGV[3])
--- Open for one thing more than there are jobs, until all of them are known.
-redis.call('HSET', key.progress(id), 'tenant', ARGV[4], 'project', project, 'lane', ARGV[6], 'open', 1)
-if ARGV[7] ~= '' then redis.call('HSET', key.progress(id), 'events', ARGV[7]) end
+-- A request without any job is open for one thing more, until all its jobs are known.
+local watched, ended = first_ended - first_job, (#ARGV - first_ended + 1) / 3
+local all_of_request = watched + ended == 0
+local fields = {'tenant', ARGV[4], 'project', project, 'lane', ARGV[6], 'open', all_of_request and 1 or watched + ended}
+local function also(field, value)
+  fields[#fields + 1] = field
+  fields[#fields + 1] = value
+end
+if ARGV[7] ~= '' then also('events', ARGV[7]) end
+if all_of_request then also('request', request) end
+for i = first_job, first_ended - 1 do also('job:' .. ARGV[i], '') end
+for i = first_ended, #ARGV, 3 do also('job:' .. ARGV[i], '') end
+redis.call('HSET', key.progress(id), unpack(fields))
 redis.call('ZADD', key.registrations(ARGV[4]), 0, id)
 redis.call('ZREMRANGEBYLEX', key.registrations(ARGV[4]), '-', '(' .. ARGV[10])
 redis.call('ZADD', key.deadlines(), ARGV[8], id)
 if not tenancy.pulls(ARGV[6]) then destination.used(ARGV[4], ARGV[6], tonumber(now), keep_s) end
 if ARGV[18] ~= '' then redis.call('HSET', key.lane('deliver', ARGV[6]), 'rate', ARGV[18], 'most', 1) end
 if ARGV[16] == '1' then ending.test(id, now, keep_s) end
-local ask = request ~= '' and not ARGV[20]
-if ask then
-  redis.call('HSET', key.progress(id), 'request', request)
-  redis.call('HSET', key.request(project, request), id, '')
-end
+local ask, alone = all_of_request, false
+if ask then redis.call('HSET', key.request(project, request), id, '') end
 for i = first_job, first_ended - 1 do
   local job = ARGV[i]
-  local new = watching.add(id, project, job, now, keep_s)
+  local new = watching.watch(id, project, job, now, keep_s, operation)
   local joined = request ~= '' and watching.join(project, job, request, watching.TOLD)
   ask = ask or joined
-  if new and operation ~= '' then redis.call('HSET', key.watch(project, job), 'operation', operation) end
   if new and joined then redis.call('HSET', key.watch(project, job), 'request_id', request)
-  elseif new then watching.alone(project, job, now) end
+  elseif new then
+    watching.alone(project, job, now)
+    alone = true
+  end
 end
-for i = first_ended, #ARGV, 3 do
-  redis.call('HSET', key.progress(id), 'job:' .. ARGV[i], '')
-  redis.call('HINCRBY', key.progress(id), 'open', 1)
-  ending.of_job(id, ARGV[i], ARGV[i + 1], ARGV[i + 2], now, now, keep_s)
-end
+for i = first_ended, #ARGV, 3 do ending.of_job(id, ARGV[i], ARGV[i + 1], ARGV[i + 2], now, now, keep_s) end
 if ask then
   watching.ask_soon(project, request, now)
   if operation ~= '' then redis.call('HSET', key.request(project, request), 'operation', operation) end
-end
-if ARGV[20] then ending.release(id, now, keep_s) end
+elseif alone then agenda.wake('poll') end
 return 'created'

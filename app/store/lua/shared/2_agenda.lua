@@ -87,6 +87,5 @@ end
 
 -- Makes the dispatcher look now. One mark is enough: it looks at everything.
 function agenda.wake(name)
-  redis.call('LPUSH', key.wake(name), '1')
-  redis.call('LTRIM', key.wake(name), 0, 0)
+  if redis.call('EXISTS', key.wake(name)) == 0 then redis.call('LPUSH', key.wake(name), '1') end
 end

@@ -4,28 +4,29 @@
 local watching = {}
 watching.NAMED, watching.SHOWN, watching.TOLD = '0', '1', '2'
 
--- Adds a job to a registration, which is open for one more thing than it has jobs; true if nothing watches the job yet.
+-- Adds a job to a registration, which is open for one more thing than it has jobs.
 function watching.add(registration, project, job, now, keep_s)
-  local progress, watch = key.progress(registration), key.watch(project, job)
-  redis.call('HSET', progress, 'job:' .. job, '')
-  redis.call('HINCRBY', progress, 'open', 1)
-  local known = redis.call('HMGET', watch, 'state', 'job', 'observed')
-  if known[2] then
-    ending.of_job(registration, job, known[1], known[2], known[3], now, keep_s)
-    return false
-  end
-  redis.call('HSET', watch, registration, '')
-  if known[1] then return false end
-  redis.call('HSET', watch, 'state', 'pending', 'since', now)
-  counts.move('watch', nil, 'pending')
-  return true
+  redis.call('HSET', key.progress(registration), 'job:' .. job, '')
+  redis.call('HINCRBY', key.progress(registration), 'open', 1)
+  watching.watch(registration, project, job, now, keep_s, '')
 end
 
--- Asks for a job by itself: behind requests, among the most eager of the jobs.
-function watching.alone(project, job, now)
-  agenda.schedule('poll', project, job, now, 1000)
-  agenda.wake('poll')
+-- Has a registration wait for a job of its own; true if nobody has waited for that job yet. operation: '' if not known.
+function watching.watch(registration, project, job, now, keep_s, operation)
+  local watch = key.watch(project, job)
+  local known = redis.call('HMGET', watch, 'state', 'job', 'observed')
+  if known[2] then ending.of_job(registration, job, known[1], known[2], known[3], now, keep_s)
+  elseif known[1] then redis.call('HSET', watch, registration, '')
+  else
+    redis.call('HSET', watch, registration, '', 'state', 'pending', 'since', now)
+    if operation ~= '' then redis.call('HSET', watch, 'operation', operation) end
+    counts.move('watch', nil, 'pending')
+    return true
+  end
 end
+
+-- Asks for a job by itself: behind requests, among the most eager of the jobs. To be followed by a wake.
+function watching.alone(project, job, now) agenda.schedule('poll', project, job, now, 1000) end
 
 -- The request will be asked for before all else, also if that is being done just now: it may save a call for each job.
 function watching.ask_soon(project, request, now)
@@ -69,7 +70,10 @@ function watching.miss(project, job, request, now)
   if not waits then redis.call('HDEL', hash, 'job:' .. job) end
   if not own[1] or own[2] or watching.shown(project, job, own[3]) then return end
   if not waits then redis.call('HSET', watch, 'unlisted', 1) end
-  if not agenda.has('poll', project, job) then watching.alone(project, job, now) end
+  if not agenda.has('poll', project, job) then
+    watching.alone(project, job, now)
+    agenda.wake('poll')
+  end
 end
 
 -- A registration does not look for the jobs of its request any more; nil if it did not.
