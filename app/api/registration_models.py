@@ -4,14 +4,13 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Self
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from app.api.fields import FormatName, GivenLink, GivenSecret, Limit, Moment, RegistrationCursor, Wait, encode_cursor
 from app.api.idempotency import IdempotencyHeader
 from app.catalogue import AUTO
-from app.domain.callback_url import CallbackUrl
+from app.domain.callback_url import masked
 from app.domain.destination import origin_of
 from app.domain.errors import InvalidField
 from app.domain.event import EventType
@@ -39,7 +38,7 @@ def named_project(name: str | None, projects: Sequence[str], pointer: str = "/pr
     raise InvalidField(pointer, "must name a configured CPH project", f"one of: {', '.join(projects)}")
 
 
-def _each_once(events: list[EventType]) -> list[EventType]:
+def _each_once(events: tuple[EventType, ...]) -> tuple[EventType, ...]:
     if len(set(events)) < len(events):
         raise ValueError("must not repeat an event")
     return events
@@ -58,7 +57,7 @@ def _well_formed(traceparent: str) -> str | None:
 
 # Of requests as well. CPH's ids have 32 or 36 characters; nothing says that they will stay so.
 JobId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
-Events = Annotated[list[EventType], Field(min_length=1, json_schema_extra={"uniqueItems": True})]
+Events = Annotated[tuple[EventType, ...], Field(min_length=1, json_schema_extra={"uniqueItems": True})]
 
 
 class RegistrationRequest(BaseModel):
@@ -76,7 +75,7 @@ class RegistrationRequest(BaseModel):
     format: FormatName = AUTO
     language: Language = Language.EN
     link: GivenLink | None = None
-    events: Annotated[Events, AfterValidator(_each_once)] = list(EventType)
+    events: Annotated[Events, AfterValidator(_each_once)] = tuple(EventType)
     notify: Notify = Notify.EACH
     secret: GivenSecret | None = None
     headers: dict[str, str] = Field({}, description="More request headers.", json_schema_extra={"maxProperties": MOST})
@@ -221,6 +220,4 @@ def _masked(registration: Registration, *, opened: bool) -> str | None:
         return None
     if not opened:
         return f"{origin_of(registration.destination)}/…"
-    origin = urlsplit(origin_of(registration.destination))
-    host, port = origin.hostname or "", origin.port or 0
-    return CallbackUrl(registration.callback_url, origin.scheme, host, port).masked
+    return masked(registration.callback_url, origin_of(registration.destination))

@@ -71,11 +71,11 @@ class RegistrationViews:
         earlier = self._registrations.add(
             registration,
             header.of(answer),
-            quotas=self._runtime.quotas_of(tenant()),
+            quotas=self._runtime.quotas_of(registration.tenant),
             rate=self._catalogue.rate(registration.format),
         )
         if earlier is None:
-            self._runtime.counts.count(REGISTRATIONS, registration.project, tenant=tenant())
+            self._runtime.counts.count(REGISTRATIONS, registration.project, tenant=registration.tenant)
             return _created(registration.id, answer)
         answer = first_answer(earlier)
         return _created(json.loads(answer)["id"], answer)
@@ -118,17 +118,18 @@ class RegistrationViews:
     def _registration(self, header: RegistrationHeaders, body: RegistrationRequest) -> Registration:
         # To the millisecond, as it is kept: it must not look different later.
         now = from_ms(to_ms(self._runtime.clock()))
-        callback = self._callback(body)
+        owner = tenant()
+        callback = self._callback(body, owner)
         target = _target(body)
         registration = Registration(
             id=new_id("reg", to_ms(now), secrets.randbits(RANDOM_BITS)),
-            tenant=tenant(),
-            project=named_project(body.project, self._runtime.projects_of(tenant())),
+            tenant=owner,
+            project=named_project(body.project, self._runtime.projects_of(owner)),
             job_ids=target.job_ids,
             callback_url=callback.url,
             destination=callback.destination,
             secret=callback.secret,
-            events=tuple(body.events),
+            events=body.events,
             metadata=body.metadata,
             created_at=now,
             deadline_at=now + timedelta(seconds=body.deadline_s),
@@ -146,14 +147,14 @@ class RegistrationViews:
             raise InvalidField("/events", f"none of them is sent with notify={body.notify}", EVENTS_HINT)
         return registration
 
-    def _callback(self, body: RegistrationRequest) -> look.Callback:
+    def _callback(self, body: RegistrationRequest, owner: str) -> look.Callback:
         """Where to call, and how; PULLED if nobody is to be called."""
         if "callback_url" not in body.model_fields_set:
             for name in OF_CALLBACKS:
                 if getattr(body, name) != RegistrationRequest.model_fields[name].default:
                     raise InvalidField(f"/{name}", "is of no use without callback_url", PULL_HINT)
             return look.PULLED
-        url = callback_url.parse(body.callback_url, self._runtime.address_policy, tenant())
+        url = callback_url.parse(body.callback_url, self._runtime.address_policy, owner)
         headers.check(body.headers)
         form = look.chosen(self._catalogue, body.format, url)
         return look.Callback(

@@ -1,12 +1,14 @@
 """Views whose parameters are models: checked before they are called, and shown in the OpenAPI document."""
 
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, wraps
 from typing import Any
 
-from flask import Response, request
+from flask import Response
+from flask.globals import request_ctx
 from flask_openapi3.blueprint import APIBlueprint
 from pydantic import BaseModel, ConfigDict
+from werkzeug.datastructures import EnvironHeaders
 from werkzeug.exceptions import NotFound
 from werkzeug.routing import BaseConverter
 
@@ -44,18 +46,19 @@ class Routes(APIBlueprint):
 
         @wraps(func)
         def view(**in_path: str) -> Response:
+            asked = request_ctx.request
             values: dict[str, BaseModel] = {}
             if path:
                 values["path"] = _from_path(path, in_path)
-            asked = strictness.query()
+            in_query = strictness.query(asked)
             if query:
-                values["query"] = validated(query, asked, "/query")
-            elif asked:
-                validated(Nothing, asked, "/query")
+                values["query"] = validated(query, in_query, "/query")
+            elif in_query:
+                validated(Nothing, in_query, "/query")
             if header:
-                values["header"] = _from_headers(header)
+                values["header"] = _from_headers(header, asked.headers)
             if body:
-                values["body"] = validated(body, read_body(request))
+                values["body"] = validated(body, read_body(asked))
             return func(**values)
 
         return view
@@ -69,9 +72,13 @@ def _from_path(model: type[BaseModel], values: dict[str, str]) -> BaseModel:
         raise NotFound from None
 
 
-def _from_headers(model: type[BaseModel]) -> BaseModel:
-    names = [field.alias or name for name, field in model.model_fields.items()]
-    given = {name: request.headers[name] for name in names if name in request.headers}
+@cache
+def _names(model: type[BaseModel]) -> tuple[str, ...]:
+    return tuple(field.alias or name for name, field in model.model_fields.items())
+
+
+def _from_headers(model: type[BaseModel], headers: EnvironHeaders) -> BaseModel:
+    given = {name: headers[name] for name in _names(model) if name in headers}
     return validated(model, given, "/headers")
 
 

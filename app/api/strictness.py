@@ -2,7 +2,8 @@
 
 from urllib.parse import parse_qsl
 
-from flask import Flask, request
+from flask import Flask, Request
+from flask.globals import request_ctx
 from werkzeug.exceptions import NotFound
 
 from app.api.inputs import InvalidInput
@@ -16,12 +17,13 @@ def register(app: Flask) -> None:
 
 def _refuse_encoded_path() -> None:
     """No path of ours needs `%`: with it, what an ingress lets pass might be another path than the one it checked."""
-    sent = request.environ.get("RAW_URI") or request.environ.get("REQUEST_URI") or request.path
+    asked = request_ctx.request
+    sent = asked.environ.get("RAW_URI") or asked.environ.get("REQUEST_URI") or asked.path
     if "%" in sent.partition("?")[0]:
         raise NotFound
 
 
-def query() -> dict[str, str]:
+def query(request: Request) -> dict[str, str]:
     """By name. Raises what is answered 422."""
     if not request.query_string:
         return {}

@@ -43,17 +43,14 @@ class CallbackUrl:
     @property
     def origin(self) -> str:
         """`https://bot.example:443`"""
-        return f"{self.scheme}://{self._bracketed_host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
 
-    @property
-    def masked(self) -> str:
-        """`https://bot.example/…f3a1`: tells URLs of one host apart, and is of no other use."""
-        port = "" if self.port == DEFAULT_PORTS[self.scheme] else f":{self.port}"
-        return f"{self.scheme}://{self._bracketed_host}{port}/…{sha256(self.raw.encode()).hexdigest()[:4]}"
 
-    @property
-    def _bracketed_host(self) -> str:
-        return f"[{self.host}]" if ":" in self.host else self.host
+def masked(raw: str, origin: str) -> str:
+    """`https://bot.example/…f3a1`: tells URLs of one host apart, and is of no other use. origin: of this URL."""
+    usual_port = DEFAULT_PORTS[origin.partition(":")[0]]
+    return f"{origin.removesuffix(f':{usual_port}')}/…{sha256(raw.encode()).hexdigest()[:4]}"
 
 
 def tail_of(url: str) -> str:

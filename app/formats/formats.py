@@ -1,5 +1,7 @@
 """The formats that are built in: one list."""
 
+from functools import lru_cache
+
 from app.domain.callback_url import CallbackUrl
 from app.formats import (
     cloudevents,
@@ -38,6 +40,7 @@ def find(name: str) -> Format | None:
     return BY_NAME.get(name)
 
 
+@lru_cache(maxsize=1024)
 def for_url(url: CallbackUrl) -> Format:
     """What `auto` means."""
     return next((each for each in FORMATS if each.known_by(url)), standard.FORMAT)

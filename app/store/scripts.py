@@ -14,7 +14,7 @@ from app.store.connection import Client, translated
 from app.store.replicas import Replicas
 
 Argument = str | int | float
-STATEMENT = re.compile(r"^(?=local |function )", re.MULTILINE)  # what a shared part is made of; what is before is comment
+STATEMENT = re.compile(r"^(?=local |function )", re.MULTILINE)  # what a shared part is made of
 NAMES = re.compile(r"(?:local )?(?:function )?(\w+(?:\.\w+|(?:, \w+)+)?)")  # that it brings
 WORD = re.compile(r"\w+(?:\.\w+)?")
 MAJOR_WITH_FLAGS = 7  # Redis 7 brought `#!lua flags=…`; before it, a script over maxmemory is refused whatever it does
@@ -80,9 +80,8 @@ class Scripts:
         """By script: the answers, or the error."""
         pipeline = self.redis.pipeline(transaction=False)
         for script, calls in batches.items():
-            pipeline.evalsha(
-                self._digests[script], 0, *(word for call in calls for word in (len(call.args), *call.args))
-            )
+            words = [word for call in calls for word in (len(call.args), *call.args)]
+            pipeline.evalsha(self._digests[script], 0, *words)
         if held:
             answers = self.replicas.execute(pipeline, raise_on_error=False)
         else:
