@@ -54,9 +54,9 @@ def _end(counts: Counts, tracing: "Tracing | None", response: Response) -> Respo
         traceparent = asked.headers.get("traceparent")
         tracing.requested(traceparent, name, took_s, response.status_code, request_id=known.request_id)
     principal: Principal | None = known.get("principal")
-    changes = principal is not None and asked.method not in READING
+    change = dict(_change(asked, principal, response)) if principal and asked.method not in READING else {}
     logs.event(
-        "audit" if changes else "api.request",
+        "audit" if change else "api.request",
         method=asked.method,
         route=route,
         status=response.status_code,
@@ -64,7 +64,7 @@ def _end(counts: Counts, tracing: "Tracing | None", response: Response) -> Respo
         request_id=known.request_id,
         trace_id=known.get("trace_id"),
         tenant=principal.tenant if principal else None,
-        **(dict(_change(asked, principal, response)) if changes else {}),
+        **change,
     )
     return response
 

@@ -8,7 +8,7 @@ from flask import Response
 from flask.globals import request_ctx
 from flask_openapi3.blueprint import APIBlueprint
 from pydantic import BaseModel, ConfigDict
-from werkzeug.datastructures import EnvironHeaders
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import NotFound
 from werkzeug.routing import BaseConverter
 
@@ -77,7 +77,7 @@ def _names(model: type[BaseModel]) -> tuple[str, ...]:
     return tuple(field.alias or name for name, field in model.model_fields.items())
 
 
-def _from_headers(model: type[BaseModel], headers: EnvironHeaders) -> BaseModel:
+def _from_headers(model: type[BaseModel], headers: Headers) -> BaseModel:
     given = {name: headers[name] for name in _names(model) if name in headers}
     return validated(model, given, "/headers")
 
