@@ -13,7 +13,7 @@ from app.grants import read_grants
 from app.runtime import Runtime
 from app.settings import load
 
-README = Path(__file__).parent.parent / "README.md"
+GUIDE = Path(__file__).parent.parent / "docs" / "settings.md"
 GOOD: dict[str, Any] = {
     "tenants": ["team-b"],
     "hosts": ["Bot.team-b.svc.cluster.local"],
@@ -34,8 +34,8 @@ def written(file: Path, grant: Any) -> Path:
     return file
 
 
-def test_the_example_of_the_readme_is_read(file: Path) -> None:
-    file.write_text(README.read_text().split("```yaml\n")[2].split("```")[0])
+def test_the_example_of_the_guide_is_read(file: Path) -> None:
+    file.write_text(GUIDE.read_text().split("```yaml\n")[2].split("```")[0])
     bots, partner = read_grants(file).values()
     assert bots.networks == (ip_network("10.96.0.0/16"),)
     assert (bots.tenants, bots.ports, bots.schemes, bots.tls) == ({"team-b"}, {8080}, {"http"}, None)

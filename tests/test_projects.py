@@ -9,7 +9,7 @@ import yaml
 from app.domain.errors import OperatorError
 from app.projects import AccessKey, Agency, Password, PodIdentity, Secret, Token, read_projects
 
-README = Path(__file__).parent.parent / "README.md"
+GUIDE = Path(__file__).parent.parent / "docs" / "settings.md"
 GOOD: dict[str, Any] = {"project_id": "p", "region": "ap-southeast-1", "credentials": {"token_env": "TOKEN"}}
 LOGIN = {"user": "u", "domain": "d", "password_file": "/pw"}
 
@@ -24,8 +24,8 @@ def written(file: Path, project: Any, name: str = "prod") -> Path:
     return file
 
 
-def test_the_example_of_the_readme_is_read(file: Path) -> None:
-    file.write_text(README.read_text().split("```yaml\n")[1].split("```")[0])
+def test_the_example_of_the_guide_is_read(file: Path) -> None:
+    file.write_text(GUIDE.read_text().split("```yaml\n")[1].split("```")[0])
     production, trial = read_projects(file).values()
     login = Password(user="watcher", domain="acme", password=Secret(file=Path("/run/secrets/watcher")))
     assert (production.region, production.credentials, production.rate) == ("ap-southeast-1", login, 20)
