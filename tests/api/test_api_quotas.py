@@ -11,11 +11,14 @@ import pytest
 from app.devkit.processes import wait_until
 from app.domain.access import Scope
 from app.domain.errors import OperatorError
+from app.domain.quota import Quotas
 from app.runtime import Runtime
 from app.settings import load
 from app.store import keys
 from app.tenants import read_tenants
 from tests.api.calling import Api, problem
+
+GUIDE = Path(__file__).parent.parent.parent / "docs" / "settings.md"
 
 REFUSED = {"request_id": "r", "jobs": [{"phone_id": "p", "error_code": "CPS.0004"}]}
 Make = Callable[..., Api]
@@ -233,3 +236,13 @@ def test_counts_are_what_quotas_are_held_against(api: Api) -> None:
     api.registered()
     api.registered(job_id=None, submission=REFUSED)
     assert api.runtime.redis.hgetall(keys.tenant_counts("default")) == {"registrations": "1", "deliveries": "1"}
+
+
+def test_the_example_of_the_guide_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "tenants.yaml"
+    file.write_text(GUIDE.read_text().split("```yaml\n")[3].split("```")[0])
+    tenant = read_tenants(file)["team-a"]
+    assert tenant.projects == {"production"}
+    assert tenant.quotas_over(Quotas()) == Quotas(
+        registrations=20_000, destinations=50, deliveries=20_000, requests=1_200
+    )
