@@ -39,6 +39,7 @@ class RedisGroup:
         self._stack = ExitStack()
         self.processes: dict[int, Process] = {}  # of the servers, by port
         self.sentinels: list[int] = []  # ports
+        self.sentinel_password = SENTINEL_PASSWORD  # as it is now
 
     def __enter__(self) -> Self:
         self.first = free_port()
@@ -83,6 +84,11 @@ class RedisGroup:
         with self._sentinel(self.sentinels[0]) as sentinel:
             sentinel.sentinel_failover(SERVICE)
         self.wait_until_replaced()
+
+    def tell_sentinels(self, *command: str) -> None:
+        for port in self.sentinels:
+            with self._sentinel(port) as sentinel:
+                sentinel.execute_command(*command)
 
     def freeze(self, port: int) -> None:
         os.killpg(self.processes[port].pid, signal.SIGSTOP)
@@ -171,7 +177,7 @@ class RedisGroup:
             return told
 
     def _sentinel(self, port: int) -> Redis:
-        return Redis(port=port, password=SENTINEL_PASSWORD, socket_timeout=2, decode_responses=True)
+        return Redis(port=port, password=self.sentinel_password, socket_timeout=2, decode_responses=True)
 
 
 class Door:

@@ -16,7 +16,7 @@ from app.domain.errors import OperatorError
 from app.metrics.exposition import METRICS, metrics_page
 from app.runtime import Runtime
 from app.store.agenda import POLL
-from app.store.connection import AWAY
+from app.store.connection import AWAY, WORDS
 from workers import drain
 from workers.dispatcher import Dispatcher
 from workers.queues import KINDS, DrainWorker, queue
@@ -78,7 +78,8 @@ def _work(kind: str, runtime: Runtime, stopping: Event) -> None:
         except StopRequested:
             stopping.set()
         except AWAY as error:
-            logs.event("worker.waits", level=logging.WARNING, kind=kind, reason=f"Redis: {error}")
+            reason = WORDS.get(type(error), f"Redis: {error}")
+            logs.event("worker.waits", level=logging.WARNING, kind=kind, reason=reason)
         stopping.wait(RETRY_S)
 
 

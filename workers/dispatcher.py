@@ -10,7 +10,7 @@ from app import logs
 from app.domain.errors import Unavailable
 from app.runtime import Runtime
 from app.store.agenda import DELIVER, POLL
-from app.store.connection import AWAY
+from app.store.connection import AWAY, WORDS
 from workers.queues import KINDS, enqueue_drain, queue
 
 LOOK_S = 0.5  # the longest between two looks, when nothing is due and no mark comes
@@ -41,7 +41,7 @@ class Dispatcher:
                 else:
                     stopping.wait(LEAD_S)
             except (Unavailable, *AWAY) as error:
-                logs.event("dispatcher.waits", level=logging.WARNING, reason=str(error))
+                logs.event("dispatcher.waits", level=logging.WARNING, reason=WORDS.get(type(error), str(error)))
                 stopping.wait(LEAD_S)
         self._wake_ups.resign()
 

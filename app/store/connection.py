@@ -8,8 +8,8 @@ from redis import Redis
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.client import Pipeline
 from redis.connection import DefaultParser, SSLConnection
+from redis.exceptions import AuthenticationError, OutOfMemoryError
 from redis.exceptions import ConnectionError as NotConnected
-from redis.exceptions import OutOfMemoryError
 from redis.exceptions import TimeoutError as TimedOut
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel
@@ -52,6 +52,7 @@ AWAY = (NotConnected, TimedOut, OutOfMemoryError)
 
 
 WORDS: Mapping[type[Exception], str] = {
+    AuthenticationError: "Redis refuses our user or password: give this process the BRIDGE_REDIS_URL that is good now",
     OutOfMemoryError: "Redis is full: raise its maxmemory, or wait until what has ended is forgotten",
     Replaced: "this Redis is a replica: BRIDGE_REDIS_URL must name the primary",
     Lonely: "Redis takes no writes: too few replicas follow it (min-replicas-to-write)",

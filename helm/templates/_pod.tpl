@@ -29,6 +29,11 @@ capabilities:
 {{- else if $v.redis.urlSecret.name }}
 {{- $found = append $found (dict "variable" "REDIS_URL" "name" $v.redis.urlSecret.name "key" $v.redis.urlSecret.key "file" "redis-url") }}
 {{- end }}
+{{- with $v.redis.sentinel }}
+{{- if and .nodes .passwordSecret.name }}
+{{- $found = append $found (dict "variable" "REDIS_SENTINEL_PASSWORD" "name" .passwordSecret.name "key" .passwordSecret.key "file" "redis-sentinel-password") }}
+{{- end }}
+{{- end }}
 {{- $wanted := dict "secretKeys" (list "api" "poller" "sender") "bootstrapKey" (list "api") "signingKeys" (list "api" "sender") "operatorUrl" (list "api" "sender") "operatorSecret" (list "api" "sender") }}
 {{- range $secret, $roles := $wanted }}
 {{- $given := index $v.secrets $secret }}
@@ -75,15 +80,6 @@ capabilities:
   value: {{ join "," . | quote }}
 - name: BRIDGE_REDIS_SENTINEL_SERVICE
   value: {{ $v.redis.sentinel.service | quote }}
-{{- with $v.redis.sentinel.passwordSecret }}
-{{- if .name }}
-- name: BRIDGE_REDIS_SENTINEL_PASSWORD
-  valueFrom:
-    secretKeyRef:
-      name: {{ .name }}
-      key: {{ .key }}
-{{- end }}
-{{- end }}
 {{- end }}
 {{- range include "bridge.roleSecrets" . | fromJsonArray }}
 - name: BRIDGE_{{ .variable }}_FILE

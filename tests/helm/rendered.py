@@ -61,6 +61,10 @@ class Rendered:
             for found in self.of("Deployment", "StatefulSet")
         }
 
+    def every_pod(self) -> list[Object]:
+        """The one of `helm test` too."""
+        return [*self.pods().values(), *self.of("Pod")]
+
     def environment(self, role: str) -> dict[str, str]:
         """As the kubelet would give it, but for what stands in Secrets."""
         (container,) = self.pod(role)["spec"]["containers"]

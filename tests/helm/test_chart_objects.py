@@ -104,7 +104,8 @@ def matches(selector: dict[str, Any], labels: dict[str, str]) -> bool:
 
 def chosen(rendered: Rendered, selector: dict[str, Any]) -> set[str]:
     """Components of the pods that a selector matches."""
-    return {component for component, pod in rendered.pods().items() if matches(selector, pod["metadata"]["labels"])}
+    labels = [pod["metadata"]["labels"] for pod in rendered.every_pod()]
+    return {each["app.kubernetes.io/component"] for each in labels if matches(selector, each)}
 
 
 def test_selectors_choose_their_own_pods_and_no_others(rendered: Rendered) -> None:
@@ -144,8 +145,10 @@ def test_what_is_referred_to_is_there(rendered: Rendered) -> None:
 
 def test_named_ports_are_ports_of_the_pods(rendered: Rendered) -> None:
     ports = {
-        component: {port["name"] for port in pod["spec"]["containers"][0].get("ports", [])}
-        for component, pod in rendered.pods().items()
+        pod["metadata"]["labels"]["app.kubernetes.io/component"]: {
+            port["name"] for port in pod["spec"]["containers"][0].get("ports", [])
+        }
+        for pod in rendered.every_pod()
     }
     for found in rendered.of("Service"):
         (port,) = found["spec"]["ports"]

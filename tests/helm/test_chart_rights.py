@@ -137,6 +137,21 @@ def test_only_the_bridge_reaches_a_bundled_redis() -> None:
     assert spec["egress"] == []
 
 
+def test_helm_test_reaches_the_api_and_nothing_else_whoever_else_may() -> None:
+    rendered = render(merged(values_of("trial"), {"networkPolicy": {"apiFrom": [{"namespaceSelector": {}}]}}))
+    test = Rules(rendered, "test")
+    assert test.reaches_pods() == {"api"}
+    assert not test.reaches(PUBLIC, 443)
+    assert rendered.one("NetworkPolicy", "-test")["spec"]["ingress"] == []
+    (rule,) = (
+        each for each in rendered.one("NetworkPolicy", "-api")["spec"]["ingress"] if len(each.get("from", [])) > 1
+    )
+    assert [port["port"] for port in rule["ports"]] == ["http"]
+    anybody, tester = rule["from"]
+    assert anybody == {"namespaceSelector": {}}
+    assert chosen(rendered, tester["podSelector"]) == {"test"}
+
+
 def test_workers_are_reached_for_metrics_alone() -> None:
     off = render(merged(values_of("trial"), {"metrics": {"enabled": False}}))
     for role in ("poller", "sender"):
@@ -162,5 +177,5 @@ def hardened(pod: dict[str, Any]) -> bool:
 
 
 def test_no_pod_may_do_more_than_it_needs(production: Rendered) -> None:
-    pods = [*production.pods().values(), *render(values_of("trial")).pods().values(), production.one("Pod")]
+    pods = [*production.every_pod(), *render(values_of("trial")).every_pod()]
     assert all(hardened(pod) for pod in pods)

@@ -172,12 +172,10 @@ def test_the_sentinels_own_password_comes_from_a_secret() -> None:
     secret = {"redis": {"sentinel": {"passwordSecret": {"name": "s", "key": "k"}}}}
     rendered = render(merged(values_of("sentinel"), secret))
     for role in ROLES:
-        [entry] = [
-            entry
-            for entry in rendered.pod(role)["spec"]["containers"][0]["env"]
-            if entry["name"] == "BRIDGE_REDIS_SENTINEL_PASSWORD"
-        ]
-        assert entry["valueFrom"]["secretKeyRef"] == {"name": "s", "key": "k"}
+        file = rendered.environment(role)["BRIDGE_REDIS_SENTINEL_PASSWORD_FILE"]
+        (volume,) = (each for each in rendered.pod(role)["spec"]["volumes"] if each["name"] == "secrets")
+        (source,) = (each["secret"] for each in volume["projected"]["sources"] if each["secret"]["name"] == "s")
+        assert source["items"] == [{"key": "k", "path": file.removeprefix("/run/bridge/secrets/")}]
 
 
 def test_the_api_alone_reads_what_tenants_may_have(tmp_path: Path) -> None:

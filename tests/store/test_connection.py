@@ -100,6 +100,27 @@ def test_without_redis_the_clock_goes_on(tmp_path: Path) -> None:
     assert RedisClock(redis, lambda: 60.0)().timestamp() == 60.0
 
 
+def test_a_password_that_is_good_no_more_is_named_by_its_setting(redis_server: RedisServer, runtime: Runtime) -> None:
+    """Connections that have shown it stay open until Redis is told to break them off."""
+    runtime.redis.acl_setuser("rotating", enabled=True, passwords=["+old-pw", "+new-pw"], commands=["+ping"])
+
+    def shown(password: str) -> Redis:
+        url = f"unix://rotating:{password}@{redis_server.socket}"
+        return connect(url, retry=HASTY, timeout=timedelta(seconds=5))
+
+    with shown("old-pw") as old, shown("new-pw") as new:
+        assert old.ping()
+        assert new.ping()
+        runtime.redis.acl_setuser("rotating", enabled=True, passwords=["-old-pw"])
+        assert old.ping()
+        runtime.redis.execute_command("CLIENT KILL", "USER", "rotating")
+        assert new.ping()
+        with pytest.raises(Unavailable, match="BRIDGE_REDIS_URL") as refused:
+            old.ping()
+        assert "old-pw" not in str(refused.value)
+    runtime.redis.acl_deluser("rotating")
+
+
 def test_sentinels_are_asked_for_the_primary(tmp_path: Path) -> None:
     settings = load({"BRIDGE_REDIS_URL": "redis://user:pw@ignored/3", "BRIDGE_REDIS_SENTINELS": "127.0.0.1:9, [::1]:9"})
     redis = Runtime(settings).redis

@@ -10,7 +10,7 @@ from redis.exceptions import NoPermissionError
 from app.domain.errors import Unavailable
 from app.runtime import Runtime
 from app.settings import Settings, load
-from tests.redis_group import RedisGroup
+from tests.redis_group import SENTINEL_PASSWORD, RedisGroup
 
 pytestmark = pytest.mark.slow  # processes start, and die
 
@@ -44,6 +44,32 @@ def test_a_sentinel_that_refuses_us_names_no_primary(group: RedisGroup, registra
     with pytest.raises(Unavailable, match="no Sentinel names a primary"):
         runtime.registrations.add(registration())
     close(runtime)
+
+
+def test_the_sentinels_password_is_rotated_and_who_kept_the_old_one_finds_no_other_primary(
+    tmp_path: Path, registration
+) -> None:
+    """As docs/operations.md says it."""
+    with RedisGroup(tmp_path, sentinels=3) as group:
+        kept, given = (
+            Runtime(load(group.settings | {"BRIDGE_REDIS_SENTINEL_PASSWORD": password}))
+            for password in (SENTINEL_PASSWORD, "another")
+        )
+        kept.registrations.add(registration())
+        group.tell_sentinels("ACL", "SETUSER", "default", ">another")
+        group.tell_sentinels("SENTINEL", "CONFIG", "SET", "sentinel-pass", "another")
+        given.registrations.add(registration())
+        group.sentinel_password = "another"
+        group.tell_sentinels("ACL", "SETUSER", "default", f"<{SENTINEL_PASSWORD}")
+        group.tell_sentinels("CLIENT", "KILL", "USER", "default")
+        kept.registrations.add(registration())
+        group.processes[group.first].kill()
+        group.wait_until_promoted()
+        with pytest.raises(Unavailable, match=r"no Sentinel names a primary.*BRIDGE_REDIS_SENTINEL"):
+            kept.registrations.add(registration())
+        given.registrations.add(registration())
+        close(kept)
+        close(given)
 
 
 def test_a_primary_that_was_parted_from_all_but_us_acknowledges_nothing_and_is_left(

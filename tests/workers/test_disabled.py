@@ -1,13 +1,15 @@
 """Destinations that have only failed for days: disabled, resumed, and the operator told. The test owns the time."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from app.domain.delivery import DeliveryState
 from app.domain.destination import DISABLED_AFTER, DestinationState
+from app.domain.signature import new_secret
 from app.runtime import Runtime
 from app.settings import Settings, load
 from app.store import keys
@@ -114,6 +116,60 @@ def test_what_the_operator_is_told_verifies(
     until_disabled(delivering, turn, time, look)
     turn(delivering)
     assert operator.callbacks[0].verified_by(settings.operator_secret.get_secret_value())
+
+
+@pytest.fixture
+def waits_for_the_operator(
+    delivering, turn, owe, receiver: Receiver, operator: Receiver, time, look, runtime: Runtime
+) -> None:
+    """A destination was disabled, and the operator's receiver has refused to hear of it."""
+    time.now = runtime.clock() - DISABLED_AFTER
+    owe(300)
+    receiver.fail()
+    operator.fail()
+    turn(delivering)
+    until_disabled(delivering, turn, time, look)
+    assert turn(delivering) == 1
+    operator.heal()
+
+
+@pytest.fixture
+def turns_until(delivering, turn, time) -> Callable[[Callable[[], bool]], None]:
+    def work(done: Callable[[], bool]) -> None:
+        for _ in range(30):
+            if done():
+                return
+            time.now += timedelta(seconds=5)
+            turn(delivering)
+        raise AssertionError("not done")
+
+    return work
+
+
+def test_with_another_secret_for_the_operator_all_that_waits_is_signed_by_who_tells_next(
+    waits_for_the_operator, turns_until, operator: Receiver, time, look, settings
+) -> None:
+    old, new = settings.operator_secret.get_secret_value(), new_secret(b"n" * 24)
+    restarted = Runtime(settings.model_copy(update={"operator_secret": SecretStr(new)}))
+    restarted.destinations.resume(look().lane, time.now)
+    turns_until(lambda: len(operator.callbacks) == 3)
+    refused, *taken = operator.callbacks
+    assert refused.verified_by(old)
+    assert {callback.event["type"] for callback in taken} == {"destination.disabled", "destination.reopened"}
+    assert all(callback.verified_by(new) for callback in taken)
+    restarted.redis.close()
+
+
+def test_with_another_url_for_the_operator_what_waits_still_goes_to_the_one_before(
+    waits_for_the_operator, turns_until, operator: Receiver, time, look, settings
+) -> None:
+    with Receiver() as moved:
+        restarted = Runtime(settings.model_copy(update={"operator_url": SecretStr(moved.url)}))
+        restarted.destinations.resume(look().lane, time.now)
+        turns_until(lambda: len(operator.callbacks) == 2 and len(moved.callbacks) == 1)
+        assert {callback.event["type"] for callback in operator.callbacks} == {"destination.disabled"}
+        assert moved.callbacks[0].event["type"] == "destination.reopened"
+        restarted.redis.close()
 
 
 @pytest.mark.slow
