@@ -5,12 +5,13 @@
 --       what the jobs do or '', id of the request of the jobs or '', 1 to try the callback at once,
 --       quotas of the tenant (see tenancy.full) or '',
 --       rate of its destination, which then takes one message at a time, or '',
+--       the caller's traceparent or '',
 --       how many jobs are to be watched, these...,
 --       then of each job that has ended already: its id (or `#` and a number), state, snapshot (JSON).
 --       A request without any job: all that it will show.
 -- Returns: 'created', the idempotency record that was there first, or {what the tenant has too many of}.
 local now, id, project, keep_s, idempotency = ARGV[1], ARGV[2], ARGV[5], ARGV[9], ARGV[11]
-local operation, request, first_job, first_ended = ARGV[14], ARGV[15], 20, 20 + tonumber(ARGV[19])
+local operation, request, first_job, first_ended = ARGV[14], ARGV[15], 21, 21 + tonumber(ARGV[20])
 if idempotency ~= '' then
   local earlier = redis.call('GET', idempotency)
   if earlier then return earlier end
@@ -24,13 +25,14 @@ redis.call('SET', key.registration(id), ARGV[3])
 -- Open for one thing more than there are jobs, until all of them are known.
 redis.call('HSET', key.progress(id), 'tenant', ARGV[4], 'project', project, 'lane', ARGV[6], 'open', 1)
 if ARGV[7] ~= '' then redis.call('HSET', key.progress(id), 'events', ARGV[7]) end
+if ARGV[19] ~= '' then redis.call('HSET', key.progress(id), 'traceparent', ARGV[19]) end
 redis.call('ZADD', key.registrations(ARGV[4]), 0, id)
 redis.call('ZREMRANGEBYLEX', key.registrations(ARGV[4]), '-', '(' .. ARGV[10])
 redis.call('ZADD', key.deadlines(), ARGV[8], id)
 if not tenancy.pulls(ARGV[6]) then destination.used(ARGV[4], ARGV[6], tonumber(now), keep_s) end
 if ARGV[18] ~= '' then redis.call('HSET', key.lane('deliver', ARGV[6]), 'rate', ARGV[18], 'most', 1) end
 if ARGV[16] == '1' then ending.test(id, now, keep_s) end
-local ask = request ~= '' and not ARGV[20]
+local ask = request ~= '' and not ARGV[21]
 if ask then
   redis.call('HSET', key.progress(id), 'request', request)
   redis.call('HSET', key.request(project, request), id, '')
@@ -53,5 +55,5 @@ if ask then
   watching.ask_soon(project, request, now)
   if operation ~= '' then redis.call('HSET', key.request(project, request), 'operation', operation) end
 end
-if ARGV[20] then ending.release(id, now, keep_s) end
+if ARGV[21] then ending.release(id, now, keep_s) end
 return 'created'
