@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from redis import Redis
-from redis.retry import Retry
 
 from app import VERSION, logs
 from app.catalogue import Catalogue
@@ -40,7 +39,7 @@ from app.settings import Settings, parse_keys, variables
 from app.store.agenda import DELIVER, POLL, Agenda, Pace
 from app.store.api_keys import ApiKeys
 from app.store.clock import RedisClock
-from app.store.connection import BRIEF, HASTY, PATIENT, Client, connect
+from app.store.connection import BRIEF, HASTY, PATIENT, Client, Tries, connect
 from app.store.deliveries import Deliveries
 from app.store.destinations import Destinations, Operator
 from app.store.durations import SeenDurations
@@ -98,12 +97,12 @@ class Runtime:
         self.templates = Reloaded("templates", self._read_templates, time.monotonic)
         self.tenants = Reloaded("tenants", self._read_tenants, time.monotonic)
         self._policy_with = lru_cache(maxsize=1)(self._build_policy)
-        self._retry = PATIENT if patient else HASTY
+        self._tries = PATIENT if patient else HASTY
         self._answer_time = timedelta(seconds=5 if patient else 2)
 
     @cached_property
     def redis(self) -> Client:
-        return self._connect(self._retry)
+        return self._connect(self._tries)
 
     @cached_property
     def rq_redis(self) -> Client:
@@ -410,7 +409,7 @@ class Runtime:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def _connect(
-        self, retry: Retry, kind: type[Redis] | None = None, *, answer_time: timedelta | None = None
+        self, tries: Tries, kind: type[Redis] | None = None, *, answer_time: timedelta | None = None
     ) -> Client:
         settings = self.settings
         password = settings.redis_sentinel_password
@@ -420,7 +419,7 @@ class Runtime:
             sentinels=settings.redis_sentinels,
             sentinel_password=password.get_secret_value() if password else None,
             service=settings.redis_sentinel_service,
-            retry=retry,
+            tries=tries,
             timeout=answer_time or self._answer_time,
             **options,
         )

@@ -61,11 +61,9 @@ class Tracing:
 
     @contextmanager
     def deliver(self, traceparents: Sequence[str | None], **fields: Value) -> Iterator[Sending]:
-        """One attempt. traceparents: of all registrations that it tells; a single one is its parent, more are links."""
-        named = [parent for parent in dict.fromkeys(traceparents) if parent]
-        parent, linked = (named[0], []) if len(named) == 1 else (None, named)
-        links = [Link(get_current_span(_context(each)).get_span_context()) for each in linked]
-        span = self._tracer.start_span("deliver", _context(parent), SpanKind.CLIENT, _attributes(fields), links)
+        """One attempt. traceparents: of all registrations that it tells; see `_below`."""
+        parent, links = _below(traceparents)
+        span = self._tracer.start_span("deliver", parent, SpanKind.CLIENT, _attributes(fields), links)
         try:
             yield Sending(span)
         finally:
@@ -79,14 +77,14 @@ class Tracing:
         )
         span.end(ended)
 
-    def polled(self, took_s: float, **fields: Value) -> None:
-        """A call to CPH that is over. It serves many registrations, so it is a trace of its own."""
-        self._over("poll", None, SpanKind.CLIENT, took_s, _attributes(fields))
+    def polled(self, traceparents: Sequence[str], took_s: float, **fields: Value) -> None:
+        """A call to CPH that is over. traceparents: of the registrations that it serves; see `_below`."""
+        self._over("poll", traceparents, SpanKind.CLIENT, took_s, _attributes(fields))
 
     def requested(self, traceparent: str | None, name: str, took_s: float, status_code: int, **fields: Value) -> None:
         """A request to our API that is answered."""
         attributes = _attributes(fields, status_code)
-        self._over(name, traceparent, SpanKind.SERVER, took_s, attributes, failed=status_code >= 500)
+        self._over(name, [traceparent], SpanKind.SERVER, took_s, attributes, failed=status_code >= 500)
 
     def close(self) -> None:
         """Sends what waits to be sent, for as long as that takes."""
@@ -95,7 +93,7 @@ class Tracing:
     def _over(
         self,
         name: str,
-        traceparent: str | None,
+        traceparents: Sequence[str | None],
         kind: SpanKind,
         took_s: float,
         attributes: dict[str, Any],
@@ -104,7 +102,8 @@ class Tracing:
     ) -> None:
         now = time_ns()
         began = now - int(took_s * 1e9)
-        span = self._tracer.start_span(name, _context(traceparent), kind, attributes, start_time=began)
+        parent, links = _below(traceparents)
+        span = self._tracer.start_span(name, parent, kind, attributes, links, start_time=began)
         if failed:
             span.set_status(StatusCode.ERROR)
         span.end(now)
@@ -129,6 +128,14 @@ def over_otlp() -> Tracing:
 
     atexit.register(end)
     return tracing
+
+
+def _below(traceparents: Sequence[str | None]) -> tuple[Context, list[Link]]:
+    """A single one is the parent; several are links, of which the SDK keeps 128 (`OTEL_SPAN_LINK_COUNT_LIMIT`)."""
+    named = [parent for parent in dict.fromkeys(traceparents) if parent]
+    if len(named) > 1:
+        return Context(), [Link(get_current_span(_context(each)).get_span_context()) for each in named]
+    return _context(named[0] if named else None), []
 
 
 def _context(traceparent: str | None) -> Context:

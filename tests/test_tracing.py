@@ -20,7 +20,7 @@ from app.settings import load
 POLLED_ONCE = """
 from app.runtime import Runtime
 from app.settings import load
-Runtime(load()).tracing.polled(0.1, project="default")
+Runtime(load()).tracing.polled([], 0.1, project="default")
 """
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from app import logs
 from app.cph.client import REQUESTS_AT_ONCE, CphClient, Listed, MayNotList, NoSuchRequest, Unanswered
 from app.cph.client import Listing as Answer
+from app.domain.registration import common_trace_id
 from app.metrics.counts import Counts
 from app.metrics.measured import CALLS_SAVED, POLLS
 from app.store.agenda import Agenda, Claimed
@@ -79,7 +80,7 @@ class Listing:
 
     def prepare(self, claimed: Sequence[Claimed]) -> list[RollCall]:
         """One call for many, but for those of which it must be known whose jobs are shown."""
-        pairs = list(zip(claimed, self._requests.load(claimed), strict=True))
+        pairs = list(zip(claimed, self._requests.load(claimed, traced=self._tracing is not None), strict=True))
         alone = [RollCall((item,), (request,)) for item, request in pairs if request.alone]
         together: dict[str, list[tuple[Claimed, Request]]] = {}
         for item, request in pairs:
@@ -109,6 +110,7 @@ class Listing:
             self._counts.count(POLLS, task.project, "list_jobs", came_of(part), by=times)
         if self._tracing:
             self._tracing.polled(
+                [traceparent for request in task.requests for traceparent in request.traceparents],
                 perf_counter() - began,
                 project=task.project,
                 call="list_jobs",
@@ -167,9 +169,10 @@ class Listing:
             ended = [
                 replace(job, request_id=request.id) for job in answer.ended if request.alone or job.job_id in members
             ]
+            about: dict[str, Any] = {"project": request.project, "trace_id": common_trace_id(request.traceparents)}
             for job in ended:
                 if request.looked_for or job.job_id in members:
-                    logs.event("job.ended", project=request.project, job_id=job.job_id, state=job.state)
+                    logs.event("job.ended", **about, job_id=job.job_id, state=job.state)
             told += len(members & (answer.running | {job.job_id for job in ended}))
             calls += self._timing.learn(request, (job for job in ended if job.job_id in request.shown), now)
             due = now if answer.cut else self._timing.due(request, now)

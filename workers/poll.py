@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from app import logs
 from app.cph.client import Answered, CphClient, Outcome, Unanswered, Unknown
 from app.cph.reading import STATES
 from app.domain.job import Job, JobState
+from app.domain.registration import common_trace_id
 from app.metrics.counts import Counts
 from app.metrics.measured import POLLS, UNKNOWN_STATUSES
 from app.store.agenda import Agenda, Claimed
@@ -78,7 +79,7 @@ class Polling:
 
     def prepare(self, claimed: Sequence[Claimed]) -> list[Question | RollCall]:
         jobs = [item for item in claimed if not is_request(item)]
-        watches = self._watches.load(jobs) if jobs else []
+        watches = self._watches.load(jobs, traced=self._tracing is not None) if jobs else []
         questions = [Question(item, watch) for item, watch in zip(jobs, watches, strict=True) if watch]
         requests = [item for item in claimed if is_request(item)]
         return [*questions, *(self._listing.prepare(requests) if requests else [])]
@@ -98,7 +99,7 @@ class Polling:
         self._counts.count(POLLS, project, "show_job", came_of(outcome))
         if self._tracing:
             about = {"project": project, "call": "show_job", "job_id": task.watch.job_id}
-            self._tracing.polled(perf_counter() - began, outcome=came_of(outcome), **about)
+            self._tracing.polled(task.watch.traceparents, perf_counter() - began, outcome=came_of(outcome), **about)
         now = self._clock()
         return [*self._after(task, outcome, now), *self._noting.after(project, client, outcome, now)]
 
@@ -115,11 +116,11 @@ class Polling:
         watch = task.watch
         if job.state.ended:
             self._crash_point("poll.ended")
-            logs.event("job.ended", project=watch.project, job_id=watch.job_id, state=job.state)
+            logs.event("job.ended", **_about(watch), state=job.state)
             seen_running = [job] if watch.was_shown else []
             return [self._watches.complete(task.claimed, job, now), *self._timing.learn(watch, seen_running, now)]
         if job.status not in STATES:
-            logs.event("job.status_unknown", level=logging.WARNING, job_id=watch.job_id, status=job.status)
+            logs.event("job.status_unknown", level=logging.WARNING, **_about(watch), status=job.status)
             self._counts.count(UNKNOWN_STATUSES, watch.project)
         calls = [self._watches.postpone(task.claimed, watch, self._timing.due(watch, now), now, job)]
         if job.request_id and job.request_id != watch.request_id:
@@ -130,7 +131,7 @@ class Polling:
         watch = task.watch
         lost_at = (watch.unknown_since or now) + self._lost_grace
         if now >= lost_at:
-            logs.event("job.lost", level=logging.WARNING, project=watch.project, job_id=watch.job_id)
+            logs.event("job.lost", level=logging.WARNING, **_about(watch))
             return self._watches.complete(task.claimed, Job(watch.job_id, JobState.LOST), now)
         due = min(self._timing.due(watch, now), lost_at)
         return self._watches.postpone_unknown(task.claimed, watch, due, now)
@@ -141,3 +142,8 @@ class Polling:
             self._watches.postpone(task.claimed, task.watch, self._timing.due(task.watch, now), now),
             *hush(self.agenda, task.claimed.lane, answer, now),
         ]
+
+
+def _about(watch: Watch) -> dict[str, Any]:
+    """For the log; the trace is known where we trace as well."""
+    return {"project": watch.project, "job_id": watch.job_id, "trace_id": common_trace_id(watch.traceparents)}

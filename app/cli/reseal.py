@@ -5,6 +5,7 @@ import click
 from app.domain.errors import OperatorError
 from app.runtime import Runtime
 from app.settings import load
+from app.store.connection import HASTY
 from app.store.resealing import Resealing
 
 TELL_EVERY = 10_000
@@ -16,6 +17,7 @@ def reseal() -> None:
     runtime = Runtime(load(), patient=True)
     if not runtime.settings.secret_keys:
         raise OperatorError("BRIDGE_SECRET_KEYS is not set: there is no key to seal with")
+    runtime.redis.with_tries(HASTY).ping()  # a wrong address is told soon; a restart later on is sat out
     key_id = runtime.sealer.key_id
     walk = _walk(runtime)
     if walk.rewritten:

@@ -1,7 +1,7 @@
 """A registration: "tell this URL when these jobs end"."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -109,8 +109,7 @@ class Registration:
 
     @property
     def trace_id(self) -> str | None:
-        """Of W3C's trace context, if the caller gave one: it ties our logs to the caller's."""
-        return self.traceparent.split("-")[1] if self.traceparent else None
+        return common_trace_id([self.traceparent] if self.traceparent else [])
 
     @property
     def operation(self) -> str | None:
@@ -122,6 +121,12 @@ class Registration:
     def told_of(self) -> tuple[EventType, ...]:
         """The events that follow from `events` and `notify` together."""
         return tuple(event for event in self.events if self.notify in SAYS[event is EventType.GROUP_FINISHED])
+
+
+def common_trace_id(traceparents: Iterable[str]) -> str | None:
+    """Of W3C's trace context, if all that are given are of one trace: it ties our logs to the caller's."""
+    ids = {traceparent.split("-")[1] for traceparent in traceparents}
+    return ids.pop() if len(ids) == 1 else None
 
 
 OPERATOR = ":operator"  # no tenant can be named so

@@ -5,19 +5,20 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from app.domain.errors import Unavailable
-from app.store.connection import Client
+from app.store.connection import BRIEF, Client
 
 RENEW = timedelta(seconds=5)
+AGAIN = timedelta(seconds=1)
 
 
 class RedisClock:
-    """Call it for the time. While Redis is away the last known difference goes on to hold.
+    """Call it for the time. While Redis is away the last known difference goes on to hold: it is asked once.
 
     own: our own clock, in seconds since 1970.
     """
 
     def __init__(self, redis: Client, own: Callable[[], float]) -> None:
-        self._redis = redis
+        self._redis = redis.with_tries(BRIEF)
         self._own = own
         self._ahead = 0.0
         self._renew_at = float("-inf")
@@ -38,5 +39,6 @@ class RedisClock:
         try:
             seconds, microseconds = self._redis.time()
         except Unavailable:
+            self._renew_at = time.monotonic() + AGAIN.total_seconds()
             return
         self._ahead = seconds + microseconds / 1e6 - (before + self._own()) / 2

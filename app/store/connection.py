@@ -1,8 +1,10 @@
 """The way to Redis: its errors become ours here, and only here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from time import monotonic
+from typing import Any, Self
 
 from redis import Redis
 from redis.backoff import ExponentialBackoff, NoBackoff
@@ -18,11 +20,32 @@ from app.domain.errors import Unavailable
 
 Client = Any  # Connection; redis' type hints cannot tell that with decode_responses every answer is str
 
-# A caller of the API gets its 503 within seconds; a worker sits out a restart of Redis with its results in hand.
-HASTY = Retry(ExponentialBackoff(cap=0.2, base=0.05), retries=2)
-# Whoever asks for metrics asks again soon, and waits for seconds at most.
-BRIEF = Retry(ExponentialBackoff(cap=0.2, base=0.05), retries=0)
-PATIENT = Retry(ExponentialBackoff(cap=1, base=0.05), retries=15)
+
+@dataclass(frozen=True, slots=True)
+class Tries:
+    """retry: how often a command is tried, and what lies between. within: no try begins later after the first one, so
+    that what is not answered is tried less often than what is refused at once."""
+
+    retry: Retry
+    within: timedelta
+
+    def make(self, command: Callable[[], Any]) -> Any:
+        """Raises our errors."""
+        last = monotonic() + self.within.total_seconds()
+        try:
+            return self.retry.call_with_retry(command, lambda _: None, is_retryable=lambda _: monotonic() < last)
+        except AWAY as error:
+            raise translated(error) from error
+
+
+FOR_EVER = -1
+# A caller of the API gets its 503 within seconds: a Redis that is silent is asked twice, one that restarts three times.
+HASTY = Tries(Retry(ExponentialBackoff(cap=0.2, base=0.05), retries=2), timedelta(seconds=3))
+# For those that ask again soon, and those that can do without an answer.
+ONCE = Retry(NoBackoff(), retries=0)
+BRIEF = Tries(ONCE, timedelta(0))
+# A worker sits out a restart of Redis with its results in hand: for as long as its lease is, if nobody says otherwise.
+PATIENT = Tries(Retry(ExponentialBackoff(cap=1, base=0.05), retries=FOR_EVER), timedelta(minutes=1))
 ASKED_S = 0.5  # how long a Sentinel may take: it has nothing else to do
 
 
@@ -69,24 +92,40 @@ def translated(error: Exception) -> Exception:
 
 
 class Connection(Redis):
-    """redis-py's client, with our errors."""
+    """redis-py's client, with our errors, and tries of our own.
+
+    Its own retries are off: they would try to connect again within each try of a command.
+    """
+
+    tries = BRIEF
+
+    def with_tries(self, tries: Tries) -> Self:
+        """Over the same connections."""
+        client = type(self)(connection_pool=self.connection_pool)
+        client.tries = tries
+        return client
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
-        try:
-            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call] # redis-py's
-        except AWAY as error:
-            raise translated(error) from error
+        execute: Callable[..., Any] = super().execute_command
+        return self.tries.make(lambda: execute(*args, **options))
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
-        return _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+        pipeline = _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+        pipeline.tries = self.tries
+        return pipeline
 
 
 class _Pipeline(Pipeline):
+    tries = BRIEF
+
     def execute(self, raise_on_error: bool = True) -> list[Any]:
-        try:
-            answers: list[Any] = super().execute(raise_on_error)
-        except AWAY as error:
-            raise translated(error) from error
+        execute, commands = super().execute, self.command_stack
+
+        def once() -> list[Any]:
+            self.command_stack = commands  # a try that fails throws them away
+            return execute(raise_on_error)
+
+        answers: list[Any] = self.tries.make(once)
         return answers
 
 
@@ -96,23 +135,25 @@ def connect(
     sentinels: Sequence[str] = (),
     sentinel_password: str | None = None,
     service: str = "",
-    retry: Retry,
+    tries: Tries,
     timeout: timedelta,
     kind: type[Redis] = Connection,
 ) -> Any:
     """A client for many threads; it connects when it is used. `timeout`: how long one answer may take.
+
+    Another `kind` retries as redis-py does.
 
     With sentinels, `rediss` and what the URL says of TLS hold for them as well.
     """
     options: dict[str, Any] = {
         "socket_timeout": timeout.total_seconds(),
         "socket_connect_timeout": timeout.total_seconds(),
-        "retry": retry,
+        "retry": ONCE if kind is Connection else tries.retry,
         "parser_class": _Parser,
         "decode_responses": kind is Connection,  # RQ reads bytes
     }
     if not sentinels:
-        return kind.from_url(url, **options)
+        return _patient(kind.from_url(url, **options), tries)
     pool = Redis.from_url(url).connection_pool
     given = pool.connection_kwargs
     tls = {name: value for name, value in given.items() if name.startswith("ssl_")}
@@ -120,9 +161,15 @@ def connect(
         tls["ssl"] = True
     options |= tls | {name: given[name] for name in ("username", "password", "db") if given.get(name)}
     hosts = [(host.strip("[]"), int(port)) for host, _, port in (sentinel.rpartition(":") for sentinel in sentinels)]
-    # Each is asked once: the next one knows as well, and all of them are asked again as often as `retry` says.
-    manners = {"socket_timeout": ASKED_S, "socket_connect_timeout": ASKED_S, "retry": Retry(NoBackoff(), retries=0)}
+    # Each is asked once: the next one knows as well, and all of them are asked again with each try.
+    manners = {"socket_timeout": ASKED_S, "socket_connect_timeout": ASKED_S, "retry": ONCE}
     watchers: Any = Sentinel(  # type: ignore[no-untyped-call] # redis-py's
         hosts, sentinel_kwargs={**manners, **tls, "password": sentinel_password}
     )
-    return watchers.master_for(service, redis_class=kind, **options)
+    return _patient(watchers.master_for(service, redis_class=kind, **options), tries)
+
+
+def _patient(client: Redis, tries: Tries) -> Redis:
+    if isinstance(client, Connection):
+        client.tries = tries
+    return client

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from app.store import keys
-from app.store.connection import Client
+from app.store.connection import BRIEF, Client
 from app.store.replicas import Replicas
 from app.store.sealing import Sealer
 
@@ -75,7 +75,8 @@ class Claims:
         self._replicas.execute(self._redis.pipeline(transaction=False).set(key, sealed, ex=life_s))
 
     def release(self, tenant: str, idempotency: Idempotency) -> None:
-        self._redis.delete(self._answers.key(tenant, idempotency))
+        # What has failed may be Redis; and a claim ends by itself.
+        self._redis.with_tries(BRIEF).delete(self._answers.key(tenant, idempotency))
 
 
 def place(tenant: str, key_digest: str) -> str:

@@ -13,7 +13,8 @@ def progress(id: str) -> str:
     """Hash: tenant, project, lane; state once it is not watching; events unless they are every end of a job and no
     more; open, pending, delivered, dead (counts; 0 where missing); `job:<id>` → its end or '', where a job without id
     is `#` and perhaps a number; request: whose jobs it looks for; `permit:<delivery>` → until when (ms) an attempt may
-    be under way; tested: the last verdict of its test. Open: jobs that have not ended, and 1 until all jobs are known.
+    be under way; tested: the last verdict of its test; traceparent: as in its record, for scripts. Open: jobs
+    that have not ended, and 1 until all jobs are known.
     """
     return f"cph:{id}:progress"
 

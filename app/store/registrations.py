@@ -90,6 +90,7 @@ class Registrations:
                     int(registration.verify),
                     " ".join(map(str, quotas.of_registrations)) if quotas else "",
                     rate or "",
+                    registration.traceparent or "",
                     len(registration.job_ids),
                     *registration.job_ids,
                     *_ended(registration),

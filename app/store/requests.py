@@ -10,6 +10,7 @@ from app.domain.times import from_ms, to_ms
 from app.domain.wire import to_json
 from app.store.agenda import Claimed
 from app.store.scripts import Argument, Call, Scripts
+from app.store.watches import with_traces
 
 ITEM = "request:"  # begins a request's id on the agenda; no job's id has a colon
 MEMBER, LOOKS = "job:", "reg_"
@@ -30,7 +31,7 @@ class Request:
     """joined: jobs that have named it, or of which a caller has said so.
     shown: jobs that ListJobs has shown, and that nothing else asks for any more.
     looked_for: somebody wants all of its jobs; fresh: and knows none yet.
-    cut: if its list was, last time.
+    cut: if its list was, last time. traceparents: of those who wait for its jobs, if wanted.
     """
 
     project: str
@@ -42,6 +43,7 @@ class Request:
     fresh: bool
     operation: str | None
     cut: Cut | None = None
+    traceparents: tuple[str, ...] = ()
 
     @property
     def members(self) -> frozenset[str]:
@@ -70,10 +72,12 @@ class Requests:
         self._waits = (_ms(quiet), _ms(grace))
         self._keep_s = int(retention.total_seconds())
 
-    def load(self, claimed: Sequence[Claimed]) -> list[Request]:
-        """One round trip for all. One without jobs is over; it is told by `listed`, as any other."""
-        answers = self._scripts.run_all(Call("members", (item.lane, _id(item))) for item in claimed)
-        return [_request(item, answer) for item, answer in zip(claimed, answers, strict=True)]
+    def load(self, claimed: Sequence[Claimed], *, traced: bool = False) -> list[Request]:
+        """One round trip for all. One without jobs is over; it is told by `listed`, as any other. traced: with their
+        traceparents."""
+        calls = [Call("members", (item.lane, _id(item))) for item in claimed]
+        answers, traces = with_traces(self._scripts, calls, claimed if traced else ())
+        return [_request(*of_one) for of_one in zip(claimed, answers, traces, strict=True)]
 
     @staticmethod
     def join(project: str, job_id: str, request_id: str, now: datetime) -> Call:
@@ -134,7 +138,7 @@ def _id(claimed: Claimed) -> str:
     return claimed.id.removeprefix(ITEM)
 
 
-def _request(claimed: Claimed, answer: Sequence[str]) -> Request:
+def _request(claimed: Claimed, answer: Sequence[str], traceparents: tuple[str, ...]) -> Request:
     fields = dict(zip(answer[::2], answer[1::2], strict=True))
     jobs = {name.removeprefix(MEMBER): kind for name, kind in fields.items() if name.startswith(MEMBER)}
     looks = [last for name, last in fields.items() if name.startswith(LOOKS)]
@@ -149,6 +153,7 @@ def _request(claimed: Claimed, answer: Sequence[str]) -> Request:
         fresh=not all(last.startswith(SEEN) for last in looks),
         operation=fields.get("operation"),
         cut=_cut(fields.get("cut")),
+        traceparents=traceparents,
     )
 
 

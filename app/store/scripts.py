@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from hashlib import sha1
 from importlib.resources import files
 from typing import Any
@@ -35,6 +34,7 @@ class Scripts:
     def __init__(self, redis: Client, replicas: Replicas) -> None:
         self.redis = redis
         self.replicas = replicas
+        self._known: Mapping[str, _Script] | None = None
 
     def run(self, call: Call) -> Any:
         return self.run_all([call])[0]
@@ -69,7 +69,7 @@ class Scripts:
         if unknown:
             # A restarted Redis has forgotten the scripts. Those that were not found have changed nothing.
             for script in unknown:
-                self.redis.script_load(self._sources[script])
+                self.redis.script_load(self._scripts[script].source)
             answered |= self._send({script: batches[script] for script in unknown}, held=held)
         for answer in answered.values():
             if isinstance(answer, Exception):
@@ -81,14 +81,20 @@ class Scripts:
         pipeline = self.redis.pipeline(transaction=False)
         for script, calls in batches.items():
             words = [word for call in calls for word in (len(call.args), *call.args)]
-            pipeline.evalsha(self._digests[script], 0, *words)
+            pipeline.evalsha(self._scripts[script].digest, 0, *words)
         if held:
             answers = self.replicas.execute(pipeline, raise_on_error=False)
         else:
             answers = pipeline.execute(raise_on_error=False)
         return dict(zip(batches, answers, strict=True))
 
-    @cached_property
+    @property
+    def _scripts(self) -> Mapping[str, "_Script"]:
+        # No `cached_property`: in Python 3.11 one thread after the other would wait for a silent Redis in it.
+        if self._known is None:
+            self._known = {name: _Script(source) for name, source in self._sources().items()}
+        return self._known
+
     def _sources(self) -> dict[str, str]:
         """Each script as a function, behind what it needs of what all share and before the loop that calls it."""
         folder = files("app.store") / "lua"
@@ -105,9 +111,11 @@ class Scripts:
                 sources[file.name.removesuffix(".lua")] = "".join([head, *_needed(statements, text), *function, after])
         return sources
 
-    @cached_property
-    def _digests(self) -> dict[str, str]:
-        return {name: sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in self._sources.items()}
+
+class _Script:
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.digest = sha1(source.encode(), usedforsecurity=False).hexdigest()
 
 
 def _needed(statements: Sequence[str], text: str) -> list[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from app.domain.job import Job, JobState
 from app.domain.times import from_ms, to_ms
@@ -15,7 +16,7 @@ LAST_SEEN = ("status", "request_id", "phone_id", "server_id", "begin_time")
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What the poller needs to know of a job before it asks again."""
+    """What the poller needs to know of a job before it asks again. traceparents: of who waits, if wanted."""
 
     project: str
     job_id: str
@@ -23,6 +24,7 @@ class Watch:
     unknown_since: datetime | None
     operation: str | None
     last_seen: tuple[str | None, ...]  # as in LAST_SEEN
+    traceparents: tuple[str, ...] = ()
 
     @property
     def request_id(self) -> str | None:
@@ -39,13 +41,16 @@ class Watches:
         self._scripts = scripts
         self._keep_s = int(retention.total_seconds())
 
-    def load(self, claimed: Sequence[Claimed]) -> list[Watch | None]:
-        """One round trip for all; None where nobody waits any more."""
+    def load(self, claimed: Sequence[Claimed], *, traced: bool = False) -> list[Watch | None]:
+        """One round trip for all; None where nobody waits any more. traced: with their traceparents."""
         calls = [
             Call("see", (item.lane, item.id, "since", "unknown_since", "operation", *LAST_SEEN)) for item in claimed
         ]
-        answers = self._scripts.run_all(calls)
-        return [_watch(item, *answer) if answer else None for item, answer in zip(claimed, answers, strict=True)]
+        answers, traces = with_traces(self._scripts, calls, claimed if traced else ())
+        return [
+            _watch(item, traceparents, *answer) if answer else None
+            for item, traceparents, answer in zip(claimed, traces, answers, strict=True)
+        ]
 
     def postpone(self, claimed: Claimed, watch: Watch, due: datetime, now: datetime, job: Job | None = None) -> Call:
         """Ask again at `due`. `job` is what CPH showed, None if it could not be had."""
@@ -85,7 +90,23 @@ class Watches:
         return ("state", JobState.RUNNING.value, *forget, *(text or "" for pair in pairs for text in pair))
 
 
-def _watch(item: Claimed, since: str, unknown: str | None, operation: str | None, *seen: str | None) -> Watch:
+def with_traces(
+    scripts: Scripts, calls: Sequence[Call], traced: Sequence[Claimed]
+) -> tuple[list[Any], list[tuple[str, ...]]]:
+    """The answers to the calls, one an item, and the traceparents of each item: of none, where none are `traced`."""
+    answers = scripts.run_all([*calls, *(Call("traced", (item.lane, item.id)) for item in traced)])
+    found = [tuple(traceparents) for traceparents in answers[len(calls) :]]
+    return answers[: len(calls)], found or [()] * len(calls)
+
+
+def _watch(
+    item: Claimed,
+    traceparents: tuple[str, ...],
+    since: str,
+    unknown: str | None,
+    operation: str | None,
+    *seen: str | None,
+) -> Watch:
     return Watch(
         project=item.lane,
         job_id=item.id,
@@ -93,4 +114,5 @@ def _watch(item: Claimed, since: str, unknown: str | None, operation: str | None
         unknown_since=from_ms(int(unknown)) if unknown else None,
         operation=operation,
         last_seen=seen,
+        traceparents=traceparents,
     )

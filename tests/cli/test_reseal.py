@@ -1,12 +1,14 @@
 """`cph-bridge reseal`, `keys revoke`."""
 
 import base64
+import time
 
 import pytest
 
 from app.devkit.processes import wait_until
 from app.runtime import Runtime
 from app.settings import load
+from app.store.connection import PATIENT
 from tests.cli.test_cli import run
 
 NEW = "new:" + base64.b64encode(b"n" * 32).decode()
@@ -47,6 +49,14 @@ def test_without_a_key_there_is_nothing_to_seal_with(runtime: Runtime, environme
     done = run(environment | {"BRIDGE_SECRET_KEYS": ""}, "reseal")
     assert done.exit_code == 2
     assert "BRIDGE_SECRET_KEYS" in done.stderr
+
+
+def test_a_wrong_address_is_told_and_not_sat_out(environment: dict[str, str]) -> None:
+    began = time.monotonic()
+    done = run(environment | {"BRIDGE_REDIS_URL": "unix:///nowhere/redis.sock"}, "reseal")
+    assert done.exit_code == 1
+    assert "cannot be reached" in done.stderr
+    assert time.monotonic() - began < PATIENT.within.total_seconds() / 2
 
 
 def test_a_key_that_is_revoked_opens_nothing_more_within_seconds(runtime: Runtime, environment: dict[str, str]) -> None:

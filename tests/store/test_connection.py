@@ -1,12 +1,13 @@
 """Redis that is away, full, or another clock."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from threading import Thread
+from threading import Thread, Timer
 
 import pytest
 from redis import Redis
@@ -49,8 +50,28 @@ def tls_before(server: RedisServer, certificate: str) -> Iterator[int]:
         front.close()
 
 
+@contextmanager
+def breaks_off() -> Iterator[tuple[str, list[None]]]:
+    """The URL of one that hangs up on all who come, and a list as long as they are many."""
+    came: list[None] = []
+
+    def hang_up() -> None:
+        with suppress(OSError):  # the listener is shut in the end
+            while True:
+                connection, _ = listener.accept()
+                came.append(None)
+                connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = Thread(target=hang_up)
+        thread.start()
+        yield f"redis://127.0.0.1:{listener.getsockname()[1]}", came
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
 def test_a_redis_that_is_away_is_unavailable(tmp_path: Path) -> None:
-    redis = connect(f"unix://{tmp_path}/none", retry=HASTY, timeout=timedelta(seconds=1))
+    redis = connect(f"unix://{tmp_path}/none", tries=HASTY, timeout=timedelta(seconds=1))
     with pytest.raises(Unavailable, match="cannot be reached"):
         redis.ping()
     with pytest.raises(Unavailable, match="cannot be reached"):
@@ -58,7 +79,7 @@ def test_a_redis_that_is_away_is_unavailable(tmp_path: Path) -> None:
 
 
 def test_rq_sees_the_errors_it_knows(tmp_path: Path) -> None:
-    redis = connect(f"unix://{tmp_path}/none", retry=HASTY, timeout=timedelta(seconds=1), kind=Redis)
+    redis = connect(f"unix://{tmp_path}/none", tries=HASTY, timeout=timedelta(seconds=1), kind=Redis)
     with pytest.raises(NotConnected):
         redis.ping()
 
@@ -73,6 +94,31 @@ def test_a_patient_client_sits_out_a_restart(tmp_path: Path) -> None:
     runtime.scripts.run(runtime.polls_due.claim(runtime.clock(), 1))
     runtime.redis.close()
     server.stop()
+
+
+def test_a_pipeline_that_is_tried_again_says_all_of_it_again(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path / "redis")
+    runtime = Runtime(load({"BRIDGE_REDIS_URL": server.url}), patient=True)
+    starting = Timer(0.5, server.start)
+    starting.start()
+    assert runtime.redis.pipeline(transaction=False).set("a", "1").get("a").execute() == [True, "1"]
+    starting.join()
+    runtime.redis.close()
+    server.stop()
+
+
+def test_who_is_hasty_comes_back_twice_to_a_redis_that_breaks_off() -> None:
+    with breaks_off() as (url, came), connect(url, tries=HASTY, timeout=timedelta(seconds=5)) as redis:
+        with pytest.raises(Unavailable):
+            redis.ping()
+        assert len(came) == 3
+
+
+def test_the_clock_does_not_come_back_to_a_redis_that_breaks_off() -> None:
+    with breaks_off() as (url, came), connect(url, tries=HASTY, timeout=timedelta(seconds=5)) as redis:
+        clock = RedisClock(redis, lambda: 60.0)
+        assert [clock().timestamp(), clock().timestamp()] == [60.0, 60.0]
+        assert len(came) == 1
 
 
 def test_a_full_redis_refuses_registrations_and_still_records_results(
@@ -96,7 +142,7 @@ def test_the_clock_goes_by_redis_and_not_by_ours(runtime: Runtime) -> None:
 
 
 def test_without_redis_the_clock_goes_on(tmp_path: Path) -> None:
-    redis = connect(f"unix://{tmp_path}/none", retry=HASTY, timeout=timedelta(seconds=1))
+    redis = connect(f"unix://{tmp_path}/none", tries=HASTY, timeout=timedelta(seconds=1))
     assert RedisClock(redis, lambda: 60.0)().timestamp() == 60.0
 
 
@@ -147,7 +193,7 @@ def test_redis_is_reached_by_tls_and_must_show_a_certificate_of_the_authority(
 
         def reached(authority: Authority) -> Redis:
             url = f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={authority.file}"
-            return connect(url, retry=HASTY, timeout=timedelta(seconds=5))
+            return connect(url, tries=HASTY, timeout=timedelta(seconds=5))
 
         with reached(ours) as redis:
             assert redis.ping()

@@ -55,6 +55,9 @@ def test_a_backlog_of_the_first_version_is_worked_off(runtime: Runtime, now: dat
 
     (poll,) = runtime.polls_due.claim_due(later, 9).items
     assert poll.id == "job-2"
+    (watch,) = runtime.watches.load([poll], traced=True)
+    assert watch
+    assert watch.traceparents == ()
     assert runtime.scripts.run(runtime.watches.complete(poll, Job("job-2", JobState.FAILED), later)) == 1
     begun = runtime.deliveries.begin(runtime.deliveries_due.claim_due(later, 9).items, later + timedelta(seconds=9))
     opened = [runtime.deliveries.open(each) for each in begun]

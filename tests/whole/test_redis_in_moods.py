@@ -21,7 +21,7 @@ from tests.tcp_proxy import TcpProxy
 TENANTS = 10
 MOODS = ("open", "refusing", "open", "silent", "open", "slow", "refusing", "open")
 MOOD_S = 3.0
-# Three tries of two seconds and what lies between them, and a busy machine.
+# Two seconds for the clock and twice two for the registration, and a busy machine.
 LONGEST_S = 15.0
 
 

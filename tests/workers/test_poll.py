@@ -7,9 +7,11 @@ import pytest
 from app.domain.event import EventType
 from app.domain.job import JobState
 from app.runtime import Runtime
+from app.store import keys
 from tests.served import Served
 
 SECOND = timedelta(seconds=1)
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def test_a_job_is_asked_for_at_once_and_then_by_the_cadence(polling, turn, watched, standin: Served, time) -> None:
@@ -138,3 +140,19 @@ def test_a_hundred_registrations_for_one_job_cost_as_many_calls_as_one(
     # Once a second; and once more, when its request is tried out while it is still asked for by itself.
     assert standin.call("GET", "/_standin/calls").json()["by_job"][made["job_id"]] == 6
     assert {job.state for job in jobs} == {JobState.RUNNING}
+
+
+def test_without_tracing_nobody_looks_for_traces(polling, turn, watched, wanted, runtime: Runtime) -> None:
+    watched("nobody-knows-me", traceparent=PARENT)
+    wanted("no-request")
+    runtime.redis.config_resetstat()
+    assert turn(polling) == 2
+    ran = runtime.redis.info("commandstats")
+    assert "cmdstat_hgetall" in ran  # as any look at a request does
+    assert "cmdstat_hscan" not in ran
+
+
+def test_who_gives_no_trace_has_none_kept(watched, runtime: Runtime) -> None:
+    without, given = watched("one"), watched("two", traceparent=PARENT)
+    kept = [runtime.redis.hget(keys.progress(each.registration.id), "traceparent") for each in (without, given)]
+    assert kept == [None, given.registration.traceparent]

@@ -147,11 +147,93 @@ def test_a_digest_is_linked_to_all_that_it_tells(
     assert sorted(written(link.context) for link in span.links) == links
 
 
-def test_a_call_about_a_job_is_a_trace_of_its_own(polling, turn, watched, spans) -> None:
-    watched("nobody-knows-me", traceparent=PARENT)
+BELOW = [
+    ((None, None), None, []),
+    ((PARENT, None), PARENT, []),
+    ((PARENT, PARENT), PARENT, []),
+    ((PARENT, OTHER), None, [PARENT, OTHER]),
+]
+
+
+def hangs(span: ReadableSpan) -> tuple[str | None, list[str]]:
+    """Its parent, and what it is linked to."""
+    return span.parent and written(span.parent), sorted(written(link.context) for link in span.links)
+
+
+@pytest.mark.parametrize(("given", "parent", "links"), BELOW)
+def test_a_call_about_a_job_hangs_below_those_who_wait_for_it(
+    polling, turn, watched, spans, given, parent, links
+) -> None:
+    for traceparent in given:
+        watched("nobody-knows-me", traceparent=traceparent)
     turn(polling)
     (span,) = spans("poll")
-    assert (span.kind, span.parent) == (SpanKind.CLIENT, None)
+    assert hangs(span) == (parent, links)
+
+
+@pytest.mark.parametrize(("given", "parent", "links"), BELOW)
+def test_a_list_hangs_below_those_who_look_for_its_jobs_and_stays_there(
+    polling, turn, wanted, standin: Served, spans, time: Time, given, parent, links
+) -> None:
+    (job,) = standin.jobs(1, duration_s=3600)
+    for traceparent in given:
+        wanted(job["request_id"], traceparent=traceparent)
+    for _ in range(5):
+        turn(polling)
+        time.now += 31 * SECOND
+    assert len(spans("poll")) == 5
+    assert [hangs(span) for span in spans("poll")] == [(parent, links)] * 5
+
+
+def test_a_list_of_several_requests_is_linked_to_all_who_wait_for_jobs_of_theirs(
+    polling, turn, watched, standin: Served, spans, time: Time
+) -> None:
+    for traceparent in (PARENT, OTHER):
+        watched(standin.jobs(1, duration_s=3600)[0]["job_id"], traceparent=traceparent)
+    for _ in range(3):  # each job by itself, each request by itself too, then the requests together
+        turn(polling)
+        time.now += 31 * SECOND
+    *apart, together = spans("poll")
+    assert together.attributes["bridge.requests"] == 2
+    assert hangs(together) == (None, [PARENT, OTHER])
+    assert {span.attributes["bridge.call"] for span in apart} == {"show_job", "list_jobs"}
+    assert {hangs(span)[0] for span in apart} == {PARENT, OTHER}
+
+
+def test_who_has_cancelled_sees_no_more_of_it(polling, turn, watched, runtime: Runtime, spans) -> None:
+    watched("nobody-knows-me", traceparent=PARENT)
+    runtime.registrations.cancel("t", watched("nobody-knows-me", traceparent=OTHER).registration.id)
+    turn(polling)
+    (span,) = spans("poll")
+    assert hangs(span) == (PARENT, [])
+
+
+def test_a_call_is_linked_to_as_many_as_the_sdk_keeps(polling, turn, watched, spans) -> None:
+    for number in range(130):
+        watched("nobody-knows-me", traceparent=f"{PARENT[:-5]}{number:02x}-01")
+    turn(polling)
+    (span,) = spans("poll")
+    assert len(span.links) == 128
+
+
+@pytest.mark.parametrize(("others", "trace_id"), [(PARENT, PARENT.split("-")[1]), (OTHER, None)])
+def test_what_is_logged_of_a_job_names_the_trace_that_it_is_of(
+    polling, turn, watched, standin: Served, caplog: pytest.LogCaptureFixture, others, trace_id
+) -> None:
+    caplog.set_level("INFO", "bridge")
+    job = standin.job(duration_s=0)["job_id"]
+    watched(job, traceparent=PARENT)
+    watched(job, traceparent=others)
+    turn(polling)
+    (line,) = [record for record in caplog.records if record.getMessage() == "job.ended"]
+    assert line.fields == {"project": "default", "job_id": job, "state": "succeeded", "trace_id": trace_id}
+
+
+def test_a_call_about_a_job_says_what_came_of_it(polling, turn, watched, spans) -> None:
+    watched("nobody-knows-me")
+    turn(polling)
+    (span,) = spans("poll")
+    assert span.kind == SpanKind.CLIENT
     assert span.end_time > span.start_time
     assert dict(span.attributes) == {
         "bridge.project": "default",

@@ -5,12 +5,13 @@
 --       what the jobs do or '', id of the request of the jobs or '', 1 to try the callback at once,
 --       quotas of the tenant (see tenancy.full) or '',
 --       rate of its destination, which then takes one message at a time, or '',
+--       the caller's traceparent or '',
 --       how many jobs are to be watched, these...,
 --       then of each job that has ended already: its id (or `#` and a number), state, snapshot (JSON).
 --       A request without any job: all that it will show.
 -- Returns: 'created', the idempotency record that was there first, or {what the tenant has too many of}.
 local now, id, project, keep_s, idempotency = ARGV[1], ARGV[2], ARGV[5], ARGV[9], ARGV[11]
-local operation, request, first_job, first_ended = ARGV[14], ARGV[15], 20, 20 + tonumber(ARGV[19])
+local operation, request, first_job, first_ended = ARGV[14], ARGV[15], 21, 21 + tonumber(ARGV[20])
 if idempotency ~= '' then
   local earlier = redis.call('GET', idempotency)
   if earlier then return earlier end
@@ -30,6 +31,7 @@ local function also(field, value)
   fields[#fields + 1] = value
 end
 if ARGV[7] ~= '' then also('events', ARGV[7]) end
+if ARGV[19] ~= '' then also('traceparent', ARGV[19]) end
 if all_of_request then also('request', request) end
 for i = first_job, first_ended - 1 do also('job:' .. ARGV[i], '') end
 for i = first_ended, #ARGV, 3 do also('job:' .. ARGV[i], '') end
