@@ -152,7 +152,7 @@ def test_a_password_that_is_good_no_more_is_named_by_its_setting(redis_server: R
 
     def shown(password: str) -> Redis:
         url = f"unix://rotating:{password}@{redis_server.socket}"
-        return connect(url, retry=HASTY, timeout=timedelta(seconds=5))
+        return connect(url, tries=HASTY, timeout=timedelta(seconds=5))
 
     with shown("old-pw") as old, shown("new-pw") as new:
         assert old.ping()
