@@ -1,6 +1,5 @@
-"""Builds stores, the clock and all else from the settings; beside clients.py the only place that constructs."""
+"""Builds what a process needs from the settings; beside stores.py and clients.py the only place that constructs."""
 
-import logging
 import os
 import signal
 import time
@@ -10,9 +9,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from redis import Redis
-
-from app import VERSION, logs
+from app import VERSION
 from app.catalogue import Catalogue
 from app.clients import Clients, only_project
 from app.cph.client import CphClient
@@ -36,31 +33,15 @@ from app.oidc import Claimed, IssuerKeys, Tokens, looks_like_token
 from app.projects import Project, read_projects
 from app.reloading import Reloaded
 from app.settings import Settings, parse_keys, variables
-from app.store.agenda import DELIVER, POLL, Agenda, Pace
-from app.store.api_keys import ApiKeys
+from app.store.agenda import POLL, Agenda
 from app.store.clock import RedisClock
-from app.store.connection import BRIEF, HASTY, PATIENT, Client, Tries, connect
-from app.store.deliveries import Deliveries
+from app.store.connection import BRIEF
 from app.store.destinations import Destinations, Operator
-from app.store.durations import SeenDurations
-from app.store.events import Events
-from app.store.gone import GoneUrls
 from app.store.handshakes import Handshakes
-from app.store.idempotency import Claims
-from app.store.jobs import Jobs
-from app.store.memory import Memory
-from app.store.paces import Paces
 from app.store.project_healths import ProjectHealths
-from app.store.registrations import Registrations
-from app.store.replicas import Replicas
-from app.store.requests import Requests
 from app.store.scripts import Scripts
-from app.store.sealing import Sealer
 from app.store.standing import Standings
-from app.store.tokens import SharedTokens
-from app.store.wake_ups import WakeUps
-from app.store.watches import Watches
-from app.store.workers import Workers
+from app.stores import Stores
 from app.templates import read_templates
 from app.tenants import EVERYTHING, Tenant, read_tenants
 from app.webhooks.handshake import Handshake
@@ -73,11 +54,11 @@ if TYPE_CHECKING:
 METRICS_ANSWER = timedelta(seconds=1)
 
 
-class Runtime:
+class Runtime(Stores):
     """What a process of the bridge needs, each part built when it is first used.
 
-    patient: sits out short failures of Redis, as workers do; else they are reported within seconds.
-    environment: where secrets of CPH projects may be. shared_counts: the folder given to app.metrics.counts.share.
+    patient: as for Stores. environment: where secrets of CPH projects may be. shared_counts: the folder given to
+    app.metrics.counts.share.
     """
 
     def __init__(
@@ -88,7 +69,7 @@ class Runtime:
         environment: Mapping[str, str] | None = None,
         shared_counts: Path | None = None,
     ) -> None:
-        self.settings = settings
+        super().__init__(settings, patient=patient)
         self._shared_counts = shared_counts
         self._environment = variables() if environment is None else environment
         self.project_settings = Reloaded("projects", self._read_projects, time.monotonic)
@@ -97,43 +78,6 @@ class Runtime:
         self.templates = Reloaded("templates", self._read_templates, time.monotonic)
         self.tenants = Reloaded("tenants", self._read_tenants, time.monotonic)
         self._policy_with = lru_cache(maxsize=1)(self._build_policy)
-        self._tries = PATIENT if patient else HASTY
-        self._answer_time = timedelta(seconds=5 if patient else 2)
-
-    @cached_property
-    def redis(self) -> Client:
-        return self._connect(self._tries)
-
-    @cached_property
-    def rq_redis(self) -> Client:
-        """RQ handles redis-py's own errors, and reads bytes."""
-        return self._connect(HASTY, Redis)
-
-    @cached_property
-    def clock(self) -> RedisClock:
-        return RedisClock(self.redis, time.time)
-
-    @cached_property
-    def replicas(self) -> Replicas:
-        return Replicas(self.redis, self.settings.wait_replicas)
-
-    @cached_property
-    def scripts(self) -> Scripts:
-        return Scripts(self.redis, self.replicas)
-
-    @cached_property
-    def sealer(self) -> Sealer:
-        keys = parse_keys(self.settings.secret_keys)
-        if not keys:
-            remedy = "set BRIDGE_SECRET_KEYS to what `cph-bridge secret-key` prints"
-            logs.event("secrets.lie_open", level=logging.WARNING, remedy=remedy)
-        return Sealer(keys)
-
-    @cached_property
-    def api_keys(self) -> ApiKeys:
-        key = self.settings.bootstrap_key
-        bootstrap = key.get_secret_value() if key else None
-        return ApiKeys(self.scripts, self.clock, time.monotonic, bootstrap=bootstrap)
 
     def principal_of(self, shown: str) -> Principal | None:
         """Who shows this API key or JWT; None for nobody."""
@@ -149,53 +93,6 @@ class Runtime:
         keys = IssuerKeys(settings.oidc_issuer, settings.oidc_keys_url, settings.oidc_ca_file, time.monotonic)
         claimed = Claimed(settings.oidc_tenant_claim, settings.oidc_scopes_claim, frozenset(settings.oidc_scopes))
         return Tokens(keys, issuer=settings.oidc_issuer, audience=settings.oidc_audience, claimed=claimed)
-
-    @cached_property
-    def registrations(self) -> Registrations:
-        return Registrations(self.scripts, self.sealer, self.gone_urls, retention=self.settings.retention)
-
-    @cached_property
-    def claims(self) -> Claims:
-        """As long as a lease, for it outlasts any attempt."""
-        return Claims(self.redis, self.replicas, self.sealer, life=self.settings.lease)
-
-    @cached_property
-    def gone_urls(self) -> GoneUrls:
-        return GoneUrls(self.redis, self.sealer, retention=self.settings.retention)
-
-    @cached_property
-    def watches(self) -> Watches:
-        return Watches(self.scripts, retention=self.settings.retention)
-
-    @cached_property
-    def requests(self) -> Requests:
-        settings = self.settings
-        quiet, grace = timedelta(seconds=settings.request_quiet_s), timedelta(seconds=settings.lost_grace_s)
-        return Requests(self.scripts, quiet=quiet, grace=grace, retention=settings.retention)
-
-    @cached_property
-    def durations(self) -> SeenDurations:
-        return SeenDurations(self.redis, self.clock, retention=self.settings.retention)
-
-    @cached_property
-    def deliveries(self) -> Deliveries:
-        return Deliveries(self.scripts, self.registrations, retention=self.settings.retention)
-
-    @cached_property
-    def events(self) -> Events:
-        return Events(self.redis, self.registrations)
-
-    @cached_property
-    def jobs(self) -> Jobs:
-        return Jobs(self.redis, self.registrations)
-
-    @cached_property
-    def paces(self) -> Paces:
-        return Paces(self.scripts, self.clock)
-
-    @cached_property
-    def memory(self) -> Memory:
-        return Memory(self.redis, time.monotonic)
 
     @cached_property
     def destinations(self) -> Destinations:
@@ -220,25 +117,6 @@ class Runtime:
         registration = for_operator(url, settings.operator_secret.get_secret_value())
         lane = lane_of(registration.tenant, registration.destination)
         return Operator(registration.id, self.registrations.record(registration), registration.tenant, lane)
-
-    @cached_property
-    def wake_ups(self) -> WakeUps:
-        return WakeUps(self.scripts)
-
-    @cached_property
-    def polls_due(self) -> Agenda:
-        """A lane for each CPH project, paced."""
-        return Agenda(self.scripts, POLL, lease=self.settings.lease, pace=self._poll_pace)
-
-    @property
-    def _poll_pace(self) -> Pace:
-        return Pace(rate=self.settings.cph_rate, burst=1, places=self.settings.cph_places)
-
-    @cached_property
-    def deliveries_due(self) -> Agenda:
-        """A lane for each tenant and destination."""
-        pace = Pace(rate=self.settings.lane_rate, burst=1, places=self.settings.lane_places)
-        return Agenda(self.scripts, DELIVER, lease=self.settings.lease, pace=pace)
 
     @cached_property
     def cadence(self) -> Cadence:
@@ -334,14 +212,6 @@ class Runtime:
         self.cph_clients.reload()
 
     @cached_property
-    def workers(self) -> Workers:
-        return Workers(self.redis)
-
-    @cached_property
-    def project_healths(self) -> ProjectHealths:
-        return ProjectHealths(self.redis, POLL)
-
-    @cached_property
     def counts(self) -> Counts:
         return Counts(tenants=self.settings.metrics_tenants, shared=self._shared_counts)
 
@@ -400,26 +270,7 @@ class Runtime:
     def _clients(self) -> Clients:
         return Clients(self.settings, self._environment, clock=self.clock, cache_of=self._shared_tokens)
 
-    def _shared_tokens(self, project: str, whose: str) -> SharedTokens:
-        return SharedTokens(self.redis, self.sealer, project=project, whose=whose, login=self.settings.cph_timeout)
-
     def crash_point(self, name: str) -> None:
         """Ends the process as kill -9 does, if the settings name this point: for tests of what survives."""
         if self.settings.crash_at == name:
             os.kill(os.getpid(), signal.SIGKILL)
-
-    def _connect(
-        self, tries: Tries, kind: type[Redis] | None = None, *, answer_time: timedelta | None = None
-    ) -> Client:
-        settings = self.settings
-        password = settings.redis_sentinel_password
-        options = {"kind": kind} if kind else {}
-        return connect(
-            settings.redis_url.get_secret_value(),
-            sentinels=settings.redis_sentinels,
-            sentinel_password=password.get_secret_value() if password else None,
-            service=settings.redis_sentinel_service,
-            tries=tries,
-            timeout=answer_time or self._answer_time,
-            **options,
-        )
