@@ -13,7 +13,7 @@ import requests
 from app.devkit.processes import wait_until
 
 CALLERS = 3
-PAUSE_S = 0.1
+PAUSE_S = 0.2
 PATIENCE_S = 60.0
 TO_BE_REPEATED = {409, 503}  # the first is still under way; not now
 CUT_OFF = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
