@@ -106,6 +106,11 @@ class Drain:
 
 def _collect(results: Results, in_hand: int, patience: float | None) -> tuple[list[Call], int]:
     """Waits for a first result (for ever if `patience` is None), then takes what else is there."""
+    if not in_hand:
+        # A result that cannot come must not be waited for: if the handler of a signal takes longer than is left of the
+        # timeout, SimpleQueue (of CPython 3.11 and 3.12) waits on for a negative time, which it takes for ever.
+        sleep(NAP_S)
+        return [], 0
     try:
         calls = list(results.get(timeout=patience))
     except Empty:

@@ -67,6 +67,11 @@ class Bridge:
         self._running: list[tuple[str, Process]] = []
         self._stack = ExitStack()
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """With which processes start from now on."""
+        return {**self._own, **self._cph, **self._settings}
+
     def __enter__(self) -> Self:
         self.logs.mkdir(parents=True)
         self._stack.enter_context(self.redis)
@@ -136,8 +141,7 @@ class Bridge:
         return Neighbour(process, process.announcement())
 
     def _start(self, name: str, argv: Sequence[str | Path], settings: Mapping[str, str] | None = None) -> Process:
-        environment = {**self._own, **self._cph, **self._settings, **(settings or {})}
-        process = start(argv, environment, log=self._log(name))
+        process = start(argv, {**self.environment, **(settings or {})}, log=self._log(name))
         self._running.append((name, self._stack.enter_context(process)))
         return process
 

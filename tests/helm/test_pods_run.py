@@ -26,7 +26,7 @@ TREE = Image(Path("/"), "0:0", {"PATH": f"{Path(sys.executable).parent}:/usr/bin
 def bridge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     tools.module("helm_python")
     if os.geteuid() != 0:
-        tools.missing("root", "namespaces with mounts of their own need it")
+        tools.cannot("root is missing: namespaces with mounts of their own need it")
     with running(tmp_path_factory.mktemp("pods"), TREE) as bridge:
         yield bridge
 

@@ -1,6 +1,6 @@
 """What 0.1.0 has written is read and brought to its end by the stores of every later 0.x: literals, never made anew.
 
-Two versions at work side by side are not tried, nor is an old one that reads what a newer one has written.
+Two versions at work side by side, and the way back, are in tests/whole/test_rolling_upgrade.py.
 """
 
 from datetime import datetime, timedelta

@@ -1,5 +1,6 @@
 """The engine of a drain, on a real agenda."""
 
+import signal
 from collections.abc import Callable, Sequence
 from threading import Event, Thread
 from time import monotonic
@@ -12,7 +13,7 @@ from app.runtime import Runtime
 from app.store import keys
 from app.store.agenda import Agenda, Claimed
 from app.store.scripts import Call
-from workers.crew import Crew, Drain
+from workers.crew import NAP_S, Crew, Drain
 
 
 class Noting:
@@ -65,6 +66,30 @@ def test_a_drain_ends_when_its_time_is_up_with_everything_recorded(runtime: Runt
     drain(runtime, work).run(seconds=0.3, stopping=Event())
     assert 0 < len(work.done) < 500
     assert runtime.redis.zcard(keys.leased("poll", "default")) == 0
+
+
+def test_a_drain_with_nothing_in_hand_ends_however_long_the_handler_of_a_signal_takes(
+    runtime: Runtime, schedule
+) -> None:
+    """RQ's handler of SIGTERM writes to Redis."""
+    schedule(1)  # after that it lingers
+    handled = []
+
+    def take_long(*_: object) -> None:
+        handled.append(monotonic())
+        if len(handled) > 100:
+            raise TimeoutError("the drain does not end")
+        Event().wait(2 * NAP_S)
+        signal.setitimer(signal.ITIMER_REAL, NAP_S * 0.7)
+
+    before = signal.signal(signal.SIGALRM, take_long)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, NAP_S * 0.7)
+        drain(runtime, Noting(runtime)).run(seconds=30, stopping=Event())
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert handled
 
 
 def test_a_drain_that_is_to_stop_finishes_what_is_in_hand(runtime: Runtime, schedule) -> None:
