@@ -6,7 +6,7 @@ import socket
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.client import HTTPConnection
@@ -20,6 +20,7 @@ CLIENTS = 4
 CALLS_A_CONNECTION = 100
 READY_S = 30.0
 WARM_UP_S = 1.0
+TURNS = 10
 CREATED, OK = 201, 200
 JOBS_AT_ONCE = 1_000
 SHOWN, FEW, LISTS = 50, 100, 60
@@ -29,16 +30,12 @@ UNBOUNDED = {"BRIDGE_QUOTA_REGISTRATIONS": "0", "BRIDGE_QUOTA_REQUESTS": "0"}
 
 
 def measure(effort: Effort) -> list[Figure]:
-    with served("app.api") as (_, bind):
-        took = _taken(bind, effort.window_s)
+    with served("app.api") as (_, bind), served("tests.bench.plain_api") as (_, plain_bind):
+        took, plain_took = _in_turns((bind, plain_bind), effort.window_s)
         many = _many_at_once(bind, effort.window_s)
-    one_by_one = len(took) / effort.window_s
-    p99 = statistics.quantiles(took, n=100)[98] * 1000
+    one_by_one, p99 = _rate(took, effort.window_s)
+    plain, plain_p99 = _rate(plain_took, effort.window_s)
     progress.print(f"  app.api: {one_by_one:.0f} registrations/s, 99 % within {p99:.1f} ms; {many:.0f} jobs/s at once")
-    with served("tests.bench.plain_api") as (_, bind):
-        plain_took = _taken(bind, effort.window_s)
-    plain = len(plain_took) / effort.window_s
-    plain_p99 = statistics.quantiles(plain_took, n=100)[98] * 1000
     progress.print(f"  plain view: {plain:.0f} requests/s, 99 % within {plain_p99:.1f} ms")
     few, lots = _lists(effort)
     return [
@@ -61,10 +58,21 @@ def served(module: str) -> Iterator[tuple[Rig, str]]:
             yield parts, bind
 
 
-def _taken(bind: str, seconds: float) -> list[float]:
-    """How long (s) each registration took of those that were made in that time, after some to warm up."""
-    _registered(bind, WARM_UP_S)
-    return _registered(bind, seconds)
+def _in_turns(binds: Sequence[str], seconds: float) -> list[list[float]]:
+    """How long (s) each registration took of those that were made in that time, for each server, after some to warm up.
+    In short turns: both suffer from the same neighbours."""
+    took: list[list[float]] = [[] for _ in binds]
+    for bind in binds:
+        _registered(bind, WARM_UP_S)
+    for _ in range(TURNS):
+        for bind, its in zip(binds, took, strict=True):
+            its.extend(_registered(bind, seconds / TURNS))
+    return took
+
+
+def _rate(took: Sequence[float], seconds: float) -> tuple[float, float]:
+    """How many a second, and within how many milliseconds 99 % of them."""
+    return len(took) / seconds, statistics.quantiles(took, n=100)[98] * 1000
 
 
 def _registered(bind: str, seconds: float) -> list[float]:
