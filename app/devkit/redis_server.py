@@ -44,7 +44,7 @@ class RedisServer:
         self._process: Process | None = None
         self.socket = self.folder / "redis.sock"
         if len(os.fsencode(self.socket)) > SOCKET_PATH_BYTES:
-            short = Path(tempfile.gettempdir()) / f"bridge-redis-{secrets.token_hex(8)}"
+            short = Path(tempfile.gettempdir()) / f"redis-{secrets.token_hex(6)}"
             weakref.finalize(self, shutil.rmtree, short, ignore_errors=True)  # first: a signal may come in between
             short.mkdir(mode=0o700)
             self.socket = short / "redis.sock"
