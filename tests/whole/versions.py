@@ -22,7 +22,7 @@ TREE = Path(__file__).parent.parent.parent
 PACKAGE = "cph-webhook-bridge"
 MODULES = {"deliver": ["workers", "deliver"], "poll": ["workers", "poll"], "api": ["app.api"]}
 # What shows in its log that a process has done some of its work.
-WORK = {"api": "api.request", "poll": "job.ended", "deliver": "delivery.attempted"}
+WORK = {"api": "audit", "poll": "job.ended", "deliver": "delivery.attempted"}
 ENOUGH = 5  # pieces of it
 PATIENCE_S = 60.0
 GRACE_S = 30.0  # docs/operations.md
