@@ -1,9 +1,11 @@
 """Sockets of one call: an absolute deadline over everything, a budget for what is received."""
 
+import os
 import socket
 import ssl
 import threading
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
@@ -78,8 +80,8 @@ current = _Current()
 class PlainSocket(socket.socket):
     def renew_timeout(self, call: Call) -> None:
         """To what is left; a change that does not matter is not worth a system call."""
-        left = call.left()
-        if abs(left - (self.gettimeout() or 0)) > TIMEOUT_STEP_S:
+        left, known = call.left(), self.gettimeout()
+        if not known or abs(left - known) > TIMEOUT_STEP_S:
             self.settimeout(left)
 
     def recv_into(self, buffer: "WriteableBuffer", nbytes: int | None = None, flags: int = 0) -> int:
@@ -90,13 +92,29 @@ class PlainSocket(socket.socket):
         return size
 
     def sendall(self, data: "ReadableBuffer", flags: int = 0) -> None:
-        self.renew_timeout(current.call)
-        super().sendall(data, flags)
+        """Nothing that takes time lies between the look at the clock and the first byte. Python's own first asks for
+        room, and then may wait for other threads: a process that stood still there would send too late.
+        """
+        call = current.call
+        call.left()
+        try:
+            sent = os.write(self.fileno(), data)
+        except BlockingIOError:
+            sent = 0
+        if rest := memoryview(data)[sent:]:
+            self.renew_timeout(call)
+            super().sendall(rest, flags)
 
 
 class TLSSocket(PlainSocket, ssl.SSLSocket):
+    def sendall(self, data: "ReadableBuffer", flags: int = 0) -> None:
+        ssl.SSLSocket.sendall(self, data, flags)  # many sends
+
     def send(self, data: "ReadableBuffer", flags: int = 0) -> int:
-        # SSLSocket.sendall is many sends, each of which would begin its timeout anew.
+        self.settimeout(0)  # as above
+        current.call.left()
+        with suppress(ssl.SSLWantWriteError):
+            return super().send(data, flags)
         self.renew_timeout(current.call)
         return super().send(data, flags)
 

@@ -1,9 +1,11 @@
 """The transport over TLS, with a certificate of the test's own."""
 
 import os
+import random
 import ssl
 from contextlib import closing
 from datetime import timedelta
+from hashlib import sha256
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -178,3 +180,24 @@ def test_a_body_that_drips_through_tls_ends_with_the_deadline(serve, own, trusti
 
     reply = get(serve(script, own).url, SHORT, tls=trusting)
     assert (reply.status, reply.truncated) == (200, True)
+
+
+def test_a_body_longer_than_any_buffer_arrives_whole(serve, own, trusting):
+    digests = []
+
+    def script(peer):
+        digests.append(sha256(peer.request().split(b"\r\n\r\n", 1)[1]).digest())
+        peer.send(OK)
+
+    body = random.Random(1).randbytes(20_000_000)
+    with closing(Transport()) as transport:
+        for server in (serve(script, own), serve(script)):
+            assert transport.send("POST", server.url, headers={}, body=body, deadline=LONG, tls=trusting).status == 200
+    assert digests == [sha256(body).digest()] * 2
+
+
+def test_a_server_that_does_not_read_through_tls_is_a_timeout(serve, own, trusting):
+    server = serve(lambda peer: peer.hang(), own)
+    with closing(Transport()) as transport, pytest.raises(Unreachable) as caught:
+        transport.send("POST", server.url, headers={}, body=bytes(20_000_000), deadline=SHORT, tls=trusting)
+    assert caught.value.kind is Kind.TIMEOUT
