@@ -3,12 +3,14 @@
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from math import inf
 
 from app.domain.errors import Unavailable
 from app.store.connection import BRIEF, Client
 
 RENEW = timedelta(seconds=5)
 AGAIN = timedelta(seconds=1)
+CURRENT = timedelta(seconds=1)  # an answer that took longer may be as old as that: this process may have stood still
 
 
 class RedisClock:
@@ -38,7 +40,10 @@ class RedisClock:
         before = self._own()
         try:
             seconds, microseconds = self._redis.time()
+            after = self._own()
         except Unavailable:
+            after = inf
+        if after - before > CURRENT.total_seconds():
             self._renew_at = time.monotonic() + AGAIN.total_seconds()
             return
-        self._ahead = seconds + microseconds / 1e6 - (before + self._own()) / 2
+        self._ahead = seconds + microseconds / 1e6 - (before + after) / 2

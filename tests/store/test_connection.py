@@ -167,6 +167,12 @@ def test_a_password_that_is_good_no_more_is_named_by_its_setting(redis_server: R
     runtime.redis.acl_deluser("rotating")
 
 
+def test_an_answer_that_may_be_old_says_nothing_of_the_time(runtime: Runtime) -> None:
+    """Whoever stood still between question and answer would be late by half of that."""
+    own = iter([0.0, 6.0, 6.0])
+    assert RedisClock(runtime.redis, lambda: next(own))().timestamp() == 6.0
+
+
 def test_sentinels_are_asked_for_the_primary(tmp_path: Path) -> None:
     settings = load({"BRIDGE_REDIS_URL": "redis://user:pw@ignored/3", "BRIDGE_REDIS_SENTINELS": "127.0.0.1:9, [::1]:9"})
     redis = Runtime(settings).redis
