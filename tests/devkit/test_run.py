@@ -37,6 +37,12 @@ def descendants(folder: Path) -> list[str]:
     return found
 
 
+def end(run: Process) -> None:
+    os.kill(run.pid, signal.SIGINT)
+    wait_until(lambda: run.exit_code is not None, timeout=30, what="its end")
+    assert run.exit_code == 0
+
+
 def paste(curl: str) -> dict[str, Any]:
     pasted = subprocess.run(["sh", "-c", curl], capture_output=True, check=True, timeout=20)
     answer: dict[str, Any] = json.loads(pasted.stdout)
@@ -53,9 +59,7 @@ def test_the_curl_lines_work_and_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
         line_with(run, f"{job} job.succeeded, signature verified")
         line_with(run, f"delivered  {registration['id']}")
         assert descendants(tmp_path)
-        os.kill(run.pid, signal.SIGINT)
-        wait_until(lambda: run.exit_code is not None, timeout=30, what="its end")
-        assert run.exit_code == 0
+        end(run)
         assert descendants(tmp_path) == []
     assert list(tmp_path.iterdir()) == []
 
@@ -76,6 +80,7 @@ def test_cph_is_real_when_it_is_set(tmp_path: Path) -> None:
     with start(RUN, {"TMPDIR": str(tmp_path), **cph}) as run:
         assert '"job_id": "JOB_ID"' in line_with(run, "/v1/registrations")
         assert not any("stand-in" in line for line in run.lines)
+        end(run)
 
 
 def test_a_port_that_is_taken_is_named_with_the_way_out(tmp_path: Path) -> None:
