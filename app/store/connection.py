@@ -33,7 +33,12 @@ class Tries:
         """Raises our errors."""
         last = monotonic() + self.within.total_seconds()
         try:
-            return self.retry.call_with_retry(command, lambda _: None, is_retryable=lambda _: monotonic() < last)
+            # A password that is refused now is refused a moment later, and an operator waits to be told.
+            return self.retry.call_with_retry(
+                command,
+                lambda _: None,
+                is_retryable=lambda error: not isinstance(error, AuthenticationError) and monotonic() < last,
+            )
         except AWAY as error:
             raise translated(error) from error
 

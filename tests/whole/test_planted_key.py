@@ -53,5 +53,5 @@ def test_a_key_is_found_nowhere(workers: Any) -> None:
     texts = [answer.text for answer in answers] + [str(answer.headers) for answer in answers]
     seen = everywhere(workers)
     assert len(seen) > 20
-    secrets = [*keys, *(key.rpartition("_")[2] for key in keys)]
+    secrets = [*keys, *(key.split("_", 2)[2] for key in keys)]  # the secret may have `_` in it
     assert leaks(secrets, texts + seen) == []
