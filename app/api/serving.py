@@ -10,7 +10,7 @@ from typing import Any
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped] # gunicorn has none
-from gunicorn.glogging import Logger  # type: ignore[import-untyped]
+from gunicorn.glogging import Logger  # type: ignore[import-untyped] # as above
 
 from app import logs, side_door
 from app.api.factory import create_app
@@ -26,7 +26,7 @@ KEEP_ALIVE = timedelta(seconds=75)
 GRACE = timedelta(seconds=5)
 
 
-class Server(BaseApplication):  # type: ignore[misc]
+class Server(BaseApplication):  # type: ignore[misc] # its base is untyped
     """Each worker process builds a runtime of its own: a connection to Redis does not survive a fork."""
 
     def __init__(self, settings: Settings) -> None:
@@ -98,7 +98,7 @@ def _shared_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix=f"cph-bridge-counts-{os.getpid()}-", dir=where))
 
 
-class JsonLog(Logger):  # type: ignore[misc]
+class JsonLog(Logger):  # type: ignore[misc] # as above
     """What gunicorn says goes where everything goes: as JSON lines, from WARNING on."""
 
     def setup(self, cfg: Any) -> None:  # noqa: ARG002 gunicorn's signature

@@ -1,9 +1,11 @@
-"""A server that does what a script says, for each test."""
+"""A transport, and servers that do what a script says, for each test."""
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import pytest
 
+from app.transport.client import Transport
 from tests.scripted_server import Server, serving
 
 
@@ -11,3 +13,9 @@ from tests.scripted_server import Server, serving
 def serve() -> Iterator[Callable[..., Server]]:
     with serving() as start:
         yield start
+
+
+@pytest.fixture
+def transport() -> Iterator[Transport]:
+    with closing(Transport()) as transport:
+        yield transport
