@@ -70,7 +70,7 @@ class ApiKeys:
         new, key, made = _made()
         expires = to_ms(now + (old.expires_at - old.created_at)) if old.expires_at else ""
         fields = (tenant, " ".join(sorted(old.scopes)), made, to_ms(now), expires, old.name)
-        ends = to_ms(now + overlap)
+        ends = to_ms(now + overlap) if overlap else 0  # at once, however far our clock is ahead of Redis'
         done = self._scripts.acknowledge(Call("create_key", (new, *fields, id, ends)))
         self._believed.clear()
         return key if done else None

@@ -95,6 +95,7 @@ def test_a_rotated_key_is_good_until_the_overlap_ends(api: Api) -> None:
     assert 990 < api.runtime.redis.ttl(keys.api_key(new["id"])) <= 1_000
     last = api.call("POST", f"/v1/keys/{new['id']}/rotate", json={"overlap_s": 0}).json
     assert [works(api, key["key"]) for key in (new, last)] == [False, True]
+    assert not api.runtime.redis.exists(keys.api_key(new["id"]))
 
 
 def test_a_rotation_gives_no_key_a_longer_life(api: Api) -> None:
