@@ -264,7 +264,7 @@ def dingtalk(body: Any, raw: bytes) -> None:
     bare = re.sub(r'\A### <font color="#[0-9A-F]{6}">(.*)</font>\Z', r"\1", first)
     assert not set(bare + "".join(rest)) & set("<>")
     for line in rest:
-        only_text_and_our_links(re.sub(r"\A- (?:\*\*.*?(?<!\\)\*\*: )?", "x", line))
+        only_text_and_our_links(re.sub(r"\A- (?:\*\*(?:\\.|[^\\*])*\*\*: )?", "x", line))
 
 
 def wecom(body: Any, raw: bytes) -> None:
