@@ -6,7 +6,7 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
-from threading import Event, Thread
+from threading import Thread
 from time import sleep
 
 from rq.exceptions import StopRequested
@@ -21,6 +21,7 @@ from workers import drain
 from workers.dispatcher import Dispatcher
 from workers.queues import KINDS, DrainWorker, queue
 from workers.retrying import Retrying
+from workers.stopping import Stopping
 
 RETRY_S = 1.0
 CHILD_LOOK_S = 0.5
@@ -58,7 +59,7 @@ def main(role: str) -> int:
     return 0
 
 
-def _work_beside_dispatcher(kind: str, runtime: Runtime, stopping: Event) -> None:
+def _work_beside_dispatcher(kind: str, runtime: Runtime, stopping: Stopping) -> None:
     keeper = Thread(target=_keep_dispatcher, args=(stopping,))
     keeper.start()
     logs.event("worker.started", kind=kind)
@@ -70,7 +71,7 @@ def _work_beside_dispatcher(kind: str, runtime: Runtime, stopping: Event) -> Non
     logs.event("worker.stopped", kind=kind)
 
 
-def _work(kind: str, runtime: Runtime, stopping: Event) -> None:
+def _work(kind: str, runtime: Runtime, stopping: Stopping) -> None:
     """RQ's worker gives up when Redis breaks off, or is away when it starts: then it is started again."""
     while not stopping.is_set():
         try:
@@ -112,7 +113,7 @@ def _show_metrics(kind: str, runtime: Runtime) -> None:
         logs.event("worker.measured", kind=kind, metrics=f"{side_door.url_of(listener)}{METRICS}")
 
 
-def _keep_dispatcher(stopping: Event) -> None:
+def _keep_dispatcher(stopping: Stopping) -> None:
     while not stopping.is_set():
         child = subprocess.Popen([sys.executable, "-m", "workers", "dispatcher"])
         while child.poll() is None and not stopping.wait(CHILD_LOOK_S):

@@ -4,13 +4,14 @@ import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from queue import Empty, SimpleQueue
-from threading import Event, Thread
+from threading import Thread
 from time import monotonic, sleep
 from typing import Any, Protocol
 
 from app import logs
 from app.store.agenda import Agenda, Claimed
 from app.store.scripts import Call, Scripts
+from workers.stopping import Stopping
 
 NAP_S = 0.02  # how late a drain with time on its hands may see what has become due
 LINGER_S = 0.25  # how long it waits for more before it ends: an RQ job costs more than a few looks
@@ -72,7 +73,7 @@ class Drain:
         self._clock = clock
         self._crash_point = crash_point
 
-    def run(self, *, seconds: float, stopping: Event) -> None:
+    def run(self, *, seconds: float, stopping: Stopping) -> None:
         """What is in hand is finished and recorded in any case. Raises Unavailable when Redis is away for long."""
         results: Results = SimpleQueue()
         until, in_hand = monotonic() + seconds, 0

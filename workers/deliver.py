@@ -247,7 +247,7 @@ class Delivering:
             said=attempt.said,
             state=follows.state,
             **({"digest": line["digest"]} if "digest" in line else {}),
-            **attempt.timings.in_ms(),
+            **line["timings"],
         )
         own = line | {"number": begun.number, "next_at": to_ms(follows.due) if follows.due else None}
         return self._deliveries.record(begun.claimed, attempt.verdict, follows, own, news, in_doubt=attempt.in_doubt)

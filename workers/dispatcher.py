@@ -3,7 +3,6 @@
 import logging
 import os
 from datetime import datetime
-from threading import Event
 from time import monotonic
 
 from app import logs
@@ -12,6 +11,7 @@ from app.runtime import Runtime
 from app.store.agenda import DELIVER, POLL
 from app.store.connection import AWAY, WORDS
 from workers.queues import KINDS, enqueue_drain, queue
+from workers.stopping import Stopping
 
 LOOK_S = 0.5  # the longest between two looks, when nothing is due and no mark comes
 BUSY_LOOK_S = 0.02  # the shortest, when marks come all the time or the workers are at what is due
@@ -31,7 +31,7 @@ class Dispatcher:
         self._overdue = 0  # that have ended, and nobody was told of for metrics
         self._drain_timeout_s = 2 * runtime.settings.lease_s
 
-    def run(self, stopping: Event) -> None:
+    def run(self, stopping: Stopping) -> None:
         """Until told to stop, or until the worker that started it is gone."""
         parent = os.getppid()
         while not stopping.is_set() and os.getppid() == parent:
@@ -56,7 +56,7 @@ class Dispatcher:
                 enqueue_drain(self._queues[kind], kind, self._drain_timeout_s)
         return min((moment for moment in (next_deadline, *looks.values()) if moment), default=None)
 
-    def _lead(self, stopping: Event, until: float) -> None:
+    def _lead(self, stopping: Stopping, until: float) -> None:
         looks = 0
         while not stopping.is_set() and monotonic() < until:
             looks += 1

@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 from functools import cache
-from threading import Event
 
 from app import settings
 from app.domain.errors import OperatorError
@@ -13,9 +12,10 @@ from workers.deliver import Delivering
 from workers.noting import Noting
 from workers.poll import Polling
 from workers.queues import DRAIN_S
+from workers.stopping import Stopping
 from workers.timing import Timing
 
-stopping = Event()  # this process was told to end: finish what is in hand
+stopping = Stopping()  # this process was told to end: finish what is in hand
 
 
 def drain(kind: str) -> None:

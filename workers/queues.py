@@ -1,6 +1,5 @@
 """What may run on RQ: one function, by name, with one plain argument."""
 
-from threading import Event
 from typing import Any
 
 from rq import Queue, SimpleWorker
@@ -9,6 +8,7 @@ from rq.serializers import JSONSerializer
 
 from app.store.agenda import DELIVER, POLL
 from app.store.connection import Client
+from workers.stopping import Stopping
 
 KINDS = (POLL, DELIVER)
 DRAIN = "workers.drain.drain"
@@ -47,7 +47,7 @@ def enqueue_drain(target: Queue, kind: str, timeout_s: float) -> None:
 class DrainWorker(SimpleWorker):
     """RQ's stock worker without forks: connections stay alive between drains, and kill -9 leaves no orphan at work."""
 
-    def __init__(self, target: Queue, stopping: Event) -> None:
+    def __init__(self, target: Queue, stopping: Stopping) -> None:
         # A short worker_ttl makes it come back soon from a Redis that went silent.
         super().__init__(
             [target],

@@ -13,6 +13,7 @@ from app.reloading import READ_EVERY_S
 from app.store import keys
 from app.store.agenda import Agenda
 from app.store.scripts import Scripts
+from workers.stopping import Stopping
 
 # All workers see a change within READ_EVERY_S, so a wrong one costs two failures, and not one for each worker.
 SOON = timedelta(seconds=2 * READ_EVERY_S)
@@ -39,7 +40,7 @@ class Retrying:
         """All projects, now. A signal handler may call it."""
         self._asked.set()
 
-    def run(self, stopping: Event) -> None:
+    def run(self, stopping: Stopping) -> None:
         """While a project is refused nobody else looks whether its credentials have changed."""
         while not stopping.is_set():
             if asked := self._asked.is_set():

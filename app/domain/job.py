@@ -1,6 +1,6 @@
 """A CPH job, as far as the bridge knows it."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
 
@@ -41,10 +41,10 @@ class Job:
 
     def as_dict(self) -> dict[str, Any]:
         """In the order in which subscribers see the fields."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: getattr(self, name) for name in self.__slots__}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """Back from `as_dict`; fields that are missing are unknown, fields of a newer version are left out."""
-        known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
+        known = {name: values[name] for name in cls.__slots__ if name in values}
         return cls(**{"job_id": None} | known | {"state": JobState(values["state"])})

@@ -1,7 +1,7 @@
 """Destinations that are slow, dead, paused: what it costs them, and nobody else. The test owns the time."""
 
 from datetime import timedelta
-from threading import Event, Thread
+from threading import Thread
 
 import pytest
 
@@ -11,6 +11,7 @@ from app.domain.destination import OPENS_AFTER, PAUSES, DestinationState, lane_o
 from app.runtime import Runtime
 from tests.receiver import Receiver
 from workers.crew import Crew, Drain
+from workers.stopping import Stopping
 
 SECOND = timedelta(seconds=1)
 HOUR = timedelta(hours=1)
@@ -133,7 +134,7 @@ def test_one_that_answers_nothing_costs_the_others_nothing(
         for number in range(20):
             owe(5, destination=f"well-{number}")
         drain = Drain(delivering, Crew(PLACES + 2, delivering.do), runtime.scripts, time, runtime.crash_point)
-        stopping = Event()
+        stopping = Stopping()
         thread = Thread(target=drain.run, kwargs={"seconds": 30, "stopping": stopping})
         thread.start()
         wait_until(lambda: len(receiver.callbacks) == 100, what="what is not sick")

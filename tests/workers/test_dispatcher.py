@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
-from threading import Event, Thread
+from threading import Thread
 
 import pytest
 from rq import Callback
@@ -17,6 +17,7 @@ from app.store.agenda import DELIVER, POLL
 from app.store.standing import Standings
 from workers.dispatcher import Dispatcher
 from workers.queues import WakeUp, enqueue_drain, queue
+from workers.stopping import Stopping
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ def test_one_looks_and_the_others_stand_by_until_it_resigns(two: tuple[Runtime, 
 
 
 def test_a_mark_makes_the_dispatcher_look_now(runtime: Runtime, dispatcher: Dispatcher, registration) -> None:
-    stopping = Event()
+    stopping = Stopping()
     thread = Thread(target=dispatcher.run, args=(stopping,))
     thread.start()
     try:
@@ -137,7 +138,7 @@ def test_its_looks_and_what_it_has_ended_are_told_for_metrics(
     runtime: Runtime, dispatcher: Dispatcher, registration
 ) -> None:
     runtime.registrations.add(registration(deadline_at=runtime.clock() - timedelta(seconds=1)))
-    stopping = Event()
+    stopping = Stopping()
     thread = Thread(target=dispatcher.run, args=(stopping,))
     thread.start()
     standings = Standings(runtime.scripts)
