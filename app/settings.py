@@ -3,12 +3,14 @@
 import base64
 import binascii
 import os
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -29,6 +31,8 @@ from app.formats import links
 PREFIX = "BRIDGE_"
 FILE_SUFFIX = "_FILE"
 KEY_BYTES = 32
+HOST_AND_PORT = re.compile(r"([^][\s:/@]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
+REDIS_SCHEMES = frozenset({"redis", "rediss", "unix"})
 OTEL = "opentelemetry.exporter.otlp.proto.http"  # what needs all else of it
 
 
@@ -37,7 +41,7 @@ def _split(value: Any) -> Any:
 
 
 CommaSeparated = BeforeValidator(_split)
-PositiveSeconds = Annotated[float, Field(gt=0)]
+PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Settings(BaseModel):
@@ -263,6 +267,26 @@ class Settings(BaseModel):
 
     crash_at: str | None = None
     """For tests: the process kills itself at this point."""
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_of_redis(cls, value: SecretStr) -> SecretStr:
+        try:
+            parts = urlsplit(value.get_secret_value())
+            known = parts.scheme in REDIS_SCHEMES and parts.port != 0
+        except ValueError:  # it quotes the URL, which may hold a password
+            known = False
+        if not known:
+            raise ValueError("must be redis://…, rediss://… or unix://…; in a password / : @ ? # % are percent-encoded")
+        return value
+
+    @field_validator("redis_sentinels")
+    @classmethod
+    def _are_places(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            if not HOST_AND_PORT.fullmatch(text):
+                raise ValueError(f"{text!r} is not host:port")
+        return value
 
     @field_validator("otel")
     @classmethod

@@ -30,6 +30,10 @@ def test_a_setting_may_come_from_a_file(tmp_path: Path) -> None:
         ({"BRIDGE_ALLOW_NETWORKS": "10.0.0.1/8"}, "BRIDGE_ALLOW_NETWORKS: "),
         ({"BRIDGE_RETRY_SCHEDULE": "5,,x"}, "BRIDGE_RETRY_SCHEDULE: "),
         ({"BRIDGE_SECRET_KEYS": f"k1:{KEY},k2:abc"}, "BRIDGE_SECRET_KEYS: key number 2 is not"),
+        ({"BRIDGE_CHAT_RETRY_SCHEDULE": "30,inf"}, "BRIDGE_CHAT_RETRY_SCHEDULE: "),
+        ({"BRIDGE_REDIS_URL": "redis.example:6379/0"}, "BRIDGE_REDIS_URL: must be redis://"),
+        ({"BRIDGE_REDIS_URL": "redis://h:99999/0"}, "BRIDGE_REDIS_URL: must be redis://"),
+        ({"BRIDGE_REDIS_SENTINELS": "s1:26379,s2"}, "BRIDGE_REDIS_SENTINELS: 's2' is not host:port"),
         ({"BRIDGE_CPH_TOKEN_FILE": "/nowhere"}, "BRIDGE_CPH_TOKEN_FILE: cannot read /nowhere"),
     ],
 )
@@ -39,9 +43,12 @@ def test_a_wrong_setting_is_named(environment: dict[str, str], words: str) -> No
     assert words in str(refused.value)
 
 
-def test_an_error_never_shows_a_secret() -> None:
+@pytest.mark.parametrize(
+    "environment", [{"BRIDGE_SECRET_KEYS": "k1:hunter2"}, {"BRIDGE_REDIS_URL": "redis://:hunter2/x@redis.example/0"}]
+)
+def test_an_error_never_shows_a_secret(environment: dict[str, str]) -> None:
     with pytest.raises(OperatorError) as refused:
-        load({"BRIDGE_SECRET_KEYS": "k1:hunter2"})
+        load(environment)
     assert "hunter2" not in str(refused.value)
 
 

@@ -85,6 +85,9 @@ def examine() -> Iterator[Finding]:
     yield from _templates(runtime)
     try:
         info = runtime.redis.info()
+    except OperatorError as error:
+        yield Finding(Level.FAIL, "settings", str(error))
+        return
     except Unavailable as error:
         yield Finding(Level.FAIL, str(error), "check BRIDGE_REDIS_URL, the network and the server")
     else:

@@ -6,15 +6,12 @@ from typing import NoReturn
 
 import click
 
-from app.settings import load
-
 OPAQUE = {"ignore_unknown_options": True, "help_option_names": []}
 
 
 @click.command()
 def api() -> None:
     """The API under gunicorn, probes on a port of their own."""
-    load()
     _become("app.api")
 
 
@@ -22,7 +19,6 @@ def api() -> None:
 @click.argument("kind", type=click.Choice(["poll", "deliver"]))
 def worker(kind: str) -> None:
     """A worker: `poll` asks CPH, `deliver` calls subscribers."""
-    load()
     _become("workers", kind)
 
 

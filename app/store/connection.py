@@ -6,17 +6,17 @@ from datetime import timedelta
 from time import monotonic
 from typing import Any, Self
 
-from redis import Redis
+from redis import ConnectionPool, Redis
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.client import Pipeline
 from redis.connection import DefaultParser, SSLConnection
-from redis.exceptions import AuthenticationError, OutOfMemoryError
+from redis.exceptions import AuthenticationError, InvalidResponse, OutOfMemoryError
 from redis.exceptions import ConnectionError as NotConnected
 from redis.exceptions import TimeoutError as TimedOut
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel
 
-from app.domain.errors import Unavailable
+from app.domain.errors import OperatorError, Unavailable
 
 Client = Any  # Connection; redis' type hints cannot tell that with decode_responses every answer is str
 
@@ -76,12 +76,13 @@ class _Parser(DefaultParser):  # type: ignore[valid-type,misc] # whichever redis
     }
 
 
-AWAY = (NotConnected, TimedOut, OutOfMemoryError)
+AWAY = (NotConnected, TimedOut, OutOfMemoryError, InvalidResponse)
 
 
 WORDS: Mapping[type[Exception], str] = {
     AuthenticationError: "Redis refuses our user or password: give this process the BRIDGE_REDIS_URL that is good now",
     OutOfMemoryError: "Redis is full: raise its maxmemory, or wait until what has ended is forgotten",
+    InvalidResponse: "what answers is not Redis: BRIDGE_REDIS_URL names another server",
     Replaced: "this Redis is a replica: BRIDGE_REDIS_URL must name the primary",
     Lonely: "Redis takes no writes: too few replicas follow it (min-replicas-to-write)",
     Unwritable: "Redis takes no writes: it cannot write to its disk, and its log says why",
@@ -93,7 +94,7 @@ def translated(error: Exception) -> Exception:
     """Ours for what is AWAY; any other error is a mistake of ours and stays what it is."""
     if not isinstance(error, AWAY):
         return error
-    return Unavailable(WORDS.get(type(error), f"Redis cannot be reached ({type(error).__name__})"))
+    return Unavailable(WORDS.get(type(error), f"Redis cannot be reached: {error}"))
 
 
 class Connection(Redis):
@@ -146,10 +147,11 @@ def connect(
 ) -> Any:
     """A client for many threads; it connects when it is used. `timeout`: how long one answer may take.
 
-    Another `kind` retries as redis-py does.
+    Another `kind` retries as redis-py does. OperatorError for a URL that means nothing.
 
     With sentinels, `rediss` and what the URL says of TLS hold for them as well.
     """
+    pool = _understood(url)
     options: dict[str, Any] = {
         "socket_timeout": timeout.total_seconds(),
         "socket_connect_timeout": timeout.total_seconds(),
@@ -159,7 +161,6 @@ def connect(
     }
     if not sentinels:
         return _patient(kind.from_url(url, **options), tries)
-    pool = Redis.from_url(url).connection_pool
     given = pool.connection_kwargs
     tls = {name: value for name, value in given.items() if name.startswith("ssl_")}
     if issubclass(pool.connection_class, SSLConnection):
@@ -172,6 +173,16 @@ def connect(
         hosts, sentinel_kwargs={**manners, **tls, "password": sentinel_password}
     )
     return _patient(watchers.master_for(service, redis_class=kind, **options), tries)
+
+
+def _understood(url: str) -> ConnectionPool:
+    """What redis-py makes of it. OperatorError if that is nothing; what redis-py says then may quote a password."""
+    try:
+        pool = Redis.from_url(url).connection_pool
+        pool.make_connection()  # it does not connect, but refuses options that there are not
+    except (TypeError, ValueError):
+        raise OperatorError("BRIDGE_REDIS_URL: an option or a number in it means nothing to Redis' client") from None
+    return pool
 
 
 def _patient(client: Redis, tries: Tries) -> Redis:

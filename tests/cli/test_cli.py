@@ -1,5 +1,6 @@
 """The command line: keys, what becomes another program, how it says no."""
 
+import json
 import shlex
 import subprocess
 import sys
@@ -87,12 +88,22 @@ def test_a_fresh_secret_key_is_one_that_the_settings_take() -> None:
 
 
 def test_a_wrong_setting_is_one_line_on_stderr(environment: dict[str, str]) -> None:
-    for arguments in (("api",), ("worker", "poll"), ("keys", "create", "--tenant", "acme")):
-        refused = run({**environment, "BRIDGE_LEASE_S": "x"}, *arguments)
-        assert refused.exit_code == 2
-        assert refused.stdout == ""
-        assert refused.stderr.startswith("Error: BRIDGE_LEASE_S: ")
-        assert refused.stderr.count("\n") == 1
+    refused = run({**environment, "BRIDGE_LEASE_S": "x"}, "keys", "create", "--tenant", "acme")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("Error: BRIDGE_LEASE_S: ")
+    assert refused.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [("api",), ("worker", "poll")])
+def test_a_wrong_setting_ends_a_service_with_a_line_in_its_log(
+    environment: dict[str, str], arguments: tuple[str, ...]
+) -> None:
+    wrong = {**environment, "BRIDGE_LEASE_S": "x"}
+    ended = subprocess.run([CPH_BRIDGE, *arguments], env=wrong, capture_output=True, text=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    line = json.loads(ended.stderr)
+    assert (line["event"], line["level"]) == ("settings.wrong", "critical")
+    assert line["reason"].startswith("BRIDGE_LEASE_S: ")
 
 
 def test_a_redis_that_is_away_is_one_line_on_stderr(environment: dict[str, str]) -> None:

@@ -76,6 +76,9 @@ def test_what_only_deserves_a_warning_does_not_fail(healthy: dict[str, str]) -> 
     [
         ({"BRIDGE_LEASE_S": "x"}, "BRIDGE_LEASE_S"),
         ({"BRIDGE_REDIS_URL": "unix:///nowhere/redis.sock"}, "Redis cannot be reached"),
+        ({"BRIDGE_REDIS_URL": "redis://127.0.0.1:9/0"}, "Connection refused"),
+        ({"BRIDGE_REDIS_URL": "redis.example:6379"}, "BRIDGE_REDIS_URL: must be redis://"),
+        ({"BRIDGE_REDIS_URL": "redis://127.0.0.1/0?nonsense=1"}, "BRIDGE_REDIS_URL: an option"),
         ({"BRIDGE_CPH_TOKEN": "expired"}, "check the credentials"),
         ({"BRIDGE_CPH_TOKEN": ""}, "no credentials for CPH"),
         ({"BRIDGE_CPH_PROJECT_ID": ""}, "set BRIDGE_CPH_PROJECT_ID"),

@@ -79,6 +79,22 @@ def test_a_redis_that_is_away_is_unavailable(tmp_path: Path) -> None:
         redis.pipeline().ping().execute()
 
 
+def test_what_is_no_redis_is_told_as_that() -> None:
+    def answer() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        stranger = Thread(target=answer)
+        stranger.start()
+        redis = connect(f"redis://127.0.0.1:{listener.getsockname()[1]}", tries=HASTY, timeout=timedelta(seconds=5))
+        with pytest.raises(Unavailable, match="what answers is not Redis"):
+            redis.ping()
+        redis.close()
+        stranger.join()
+
+
 def test_rq_sees_the_errors_it_knows(tmp_path: Path) -> None:
     redis = connect(f"unix://{tmp_path}/none", tries=HASTY, timeout=timedelta(seconds=1), kind=Redis)
     with pytest.raises(NotConnected):
