@@ -4,12 +4,14 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from app import logs
 from app.cph.client import REQUESTS_AT_ONCE, CphClient, Listed, MayNotList, NoSuchRequest, Unanswered
 from app.cph.client import Listing as Answer
+from app.domain.job import Job
 from app.domain.registration import common_trace_id
 from app.metrics.counts import Counts
 from app.metrics.measured import CALLS_SAVED, POLLS
@@ -169,15 +171,19 @@ class Listing:
             ended = [
                 replace(job, request_id=request.id) for job in answer.ended if request.alone or job.job_id in members
             ]
-            about: dict[str, Any] = {"project": request.project, "trace_id": common_trace_id(request.traceparents)}
-            for job in ended:
-                if request.looked_for or job.job_id in members:
-                    logs.event("job.ended", **about, job_id=job.job_id, state=job.state)
             told += len(members & (answer.running | {job.job_id for job in ended}))
             calls += self._timing.learn(request, (job for job in ended if job.job_id in request.shown), now)
             due = now if answer.cut else self._timing.due(request, now)
             calls.append(
-                self._requests.listed((item, request), now, due, running=running, ended=ended, goes_on=goes_on)
+                self._requests.listed(
+                    (item, request),
+                    now,
+                    due,
+                    running=running,
+                    ended=ended,
+                    goes_on=goes_on,
+                    heard=partial(_tell_ended, request, ended),
+                )
             )
         self._counts.count(CALLS_SAVED, task.project, by=max(0, told - answer.calls))
         return calls
@@ -201,6 +207,13 @@ class Listing:
             self._requests.unheard(item, now, self._timing.due(request, now), cut=request.cut if answer.pause else None)
             for item, request in zip(task.claimed, task.requests, strict=True)
         ]
+
+
+def _tell_ended(request: Request, shown: Sequence[Job], ended: Sequence[str]) -> None:
+    for job in shown:
+        if job.job_id in ended:
+            trace_id = common_trace_id(request.traceparents)
+            logs.event("job.ended", project=request.project, trace_id=trace_id, job_id=job.job_id, state=job.state)
 
 
 def _said(answer: Answer) -> Answer:

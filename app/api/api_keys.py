@@ -5,11 +5,11 @@ from typing import Annotated, Self
 
 from flask import Response
 from pydantic import BaseModel, ConfigDict, Field
-from werkzeug.exceptions import NotFound
 
 from app.api.access import tenant
 from app.api.fields import KeyCursor, Limit, Moment, encode_cursor
 from app.api.idempotency import IdempotencyHeader, once
+from app.api.problems import NoSuchId
 from app.api.routes import Routes, json_answer
 from app.domain.access import Scope
 from app.runtime import Runtime
@@ -102,7 +102,7 @@ class KeyViews:
     def revoke(self, path: KeyPath) -> Response:
         """End a key: within seconds nobody is let in with it."""
         if not self._keys.revoke(path.id, tenant()):
-            raise NotFound
+            raise NoSuchId
         return Response(status=204)
 
     def rotate(self, path: KeyPath, header: IdempotencyHeader, body: KeyRotationRequest) -> Response:
@@ -116,11 +116,11 @@ class KeyViews:
     def _rotated(self, id: str, body: KeyRotationRequest) -> str:
         key = self._keys.rotate(tenant(), id, self._clock(), timedelta(seconds=body.overlap_s))
         if key is None:
-            raise NotFound
+            raise NoSuchId
         return self._shown(key)
 
     def _shown(self, key: str) -> str:
         made = self._keys.get(tenant(), key_id(key))
         if made is None:
-            raise NotFound  # it has ended, or was revoked, at once
+            raise NoSuchId  # it has ended, or was revoked, at once
         return KeyMade.of(made, key=key).model_dump_json()

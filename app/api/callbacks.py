@@ -18,7 +18,6 @@ from app.api.idempotency import IdempotencyHeader, once
 from app.api.routes import Routes, json_answer
 from app.catalogue import AUTO
 from app.domain import callback_url, headers
-from app.domain.destination import lane_of
 from app.domain.event import Event
 from app.domain.ids import RANDOM_BITS, new_id
 from app.domain.signature import PREFIX, by_secret
@@ -81,13 +80,13 @@ class CallbackViews:
             hidden=(secret.removeprefix(PREFIX),),
         )
         with self._place():
-            tested = self._send(subscriber, lane_of(tenant(), look.destination(form, url)))
+            tested = self._send(subscriber)
         if tested.verdict is Verdict.DELIVERED:
             self._runtime.scripts.acknowledge(self._runtime.gone_urls.remove(tenant(), body.callback_url))
         made = None if body.secret else secret or None
         return tested.model_copy(update={"secret": made}).model_dump_json()
 
-    def _send(self, subscriber: Subscriber, lane: str) -> CallbackTested:
+    def _send(self, subscriber: Subscriber) -> CallbackTested:
         now = self._runtime.clock()
         event = Event(
             id=new_id("evt", to_ms(now), secrets.randbits(RANDOM_BITS)),
@@ -99,7 +98,7 @@ class CallbackViews:
         )
         watch = Stopwatch()
         asks = self._runtime.handshake if subscriber.format is cloudevents.FORMAT else None
-        attempt = (asks and asks.refusal(subscriber, lane, self._deadline, watch)) or callback.send(
+        attempt = (asks and asks.refusal(subscriber, None, self._deadline, watch)) or callback.send(
             self._runtime.sender, subscriber, [event], number=FIRST, now=now, deadline=self._deadline, watch=watch
         )
         return CallbackTested.of(callback.line(attempt, FIRST, now) | {"event_id": event.id, "secret": None})

@@ -5,11 +5,12 @@ from typing import Any, Literal, Self
 
 from flask import Response
 from pydantic import BaseModel, ConfigDict, Field
-from werkzeug.exceptions import Conflict, NotFound
+from werkzeug.exceptions import Conflict
 
 from app.api.access import tenant
 from app.api.fields import DeliveryCursor, GivenMoment, Limit, Moment, PreciseMoment, encode_cursor
 from app.api.idempotency import IdempotencyHeader, once
+from app.api.problems import NoSuchId
 from app.api.routes import Routes, json_answer
 from app.domain.delivery import DeliveryState
 from app.domain.event import EventType, OwnEventType
@@ -164,7 +165,7 @@ class DeliveryViews:
     def _redelivered(self, id: str) -> str:
         state = self._deliveries.redeliver(tenant(), id, self._clock())
         if state is None:
-            raise NotFound
+            raise NoSuchId
         if state is DeliveryState.CANCELLED:
             raise Conflict("its registration is cancelled: nothing is sent for it any more")
         return self._shown(id)
@@ -179,7 +180,7 @@ class DeliveryViews:
     def _shown(self, id: str) -> str:
         known = self._deliveries.get(tenant(), id)
         if known is None:
-            raise NotFound
+            raise NoSuchId
         delivery, lines = known
         attempts = [AttemptView.of(line) for line in lines]
         return DeliveryWithAttempts.of(delivery, attempts=attempts).model_dump_json()

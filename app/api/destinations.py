@@ -5,12 +5,12 @@ from typing import Self
 
 from flask import Response
 from pydantic import BaseModel, ConfigDict, Field
-from werkzeug.exceptions import NotFound
 
 from app import logs
 from app.api.access import tenant
 from app.api.fields import DestinationCursor, Limit, Moment, encode_cursor
 from app.api.idempotency import IdempotencyHeader, once
+from app.api.problems import NoSuchId
 from app.api.routes import Routes, json_answer
 from app.domain.destination import Breaker, Destination, DestinationState, split_lane
 from app.runtime import Runtime
@@ -134,5 +134,5 @@ class DestinationViews:
     def _known(self, id: str) -> Destination:
         found = self._runtime.destinations.get(tenant(), id)
         if found is None:
-            raise NotFound
+            raise NoSuchId
         return found

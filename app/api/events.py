@@ -19,7 +19,7 @@ from app.formats import standard
 from app.runtime import Runtime
 from app.store.events import BEGINNING, Events, Told
 
-HEARTBEAT = timedelta(seconds=15)
+HEARTBEAT = timedelta(seconds=5)  # so late, a client that has gone gives its place back
 LONGEST = timedelta(hours=1)  # then the client comes back, perhaps to another process
 AT_ONCE = 50
 RECONNECT_MS = 2_000

@@ -17,6 +17,7 @@ from app.templates import PREFIX
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 DIGITS = re.compile(r"-?[0-9]{1,9}")
 LATEST = "latest"
+LAST_IN_STREAM = 2**64 - 1  # redis.io, Streams: both parts of an id have 64 bits
 DATE_TIME = WithJsonSchema({"type": "string", "format": "date-time"})
 
 
@@ -98,7 +99,12 @@ def decode_cursor(pattern: str) -> Callable[[str], str]:
 
 
 def _place_in_feed(text: str) -> str:
-    return text if text == LATEST else decode_cursor(r"[0-9]{1,20}-[0-9]{1,20}")(text)
+    if text == LATEST:
+        return text
+    place = decode_cursor(r"[0-9]{1,20}-[0-9]{1,20}")(text)
+    if max(map(int, place.split("-"))) > LAST_IN_STREAM:
+        raise ValueError("not a cursor of this list")
+    return place
 
 
 RegistrationCursor = Annotated[str, AfterValidator(decode_cursor(r"reg_[0-9a-z]{26}"))]

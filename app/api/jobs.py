@@ -4,11 +4,11 @@ from typing import Self
 
 from flask import Response
 from pydantic import BaseModel, ConfigDict, Field
-from werkzeug.exceptions import NotFound
 
 from app.api.access import tenant
 from app.api.event_models import EndedJobInFull
 from app.api.fields import Moment
+from app.api.problems import NoSuchId
 from app.api.registration_models import JobId, named_project
 from app.api.routes import Routes, json_answer
 from app.runtime import Runtime
@@ -48,5 +48,5 @@ class JobViews:
         project = named_project(query.project, self._runtime.projects_of(tenant()), "/query/project")
         known = self._runtime.jobs.get(tenant(), project, path.job_id)
         if known is None:
-            raise NotFound
+            raise NoSuchId
         return json_answer(KnownJobView.of(project, known).model_dump_json())

@@ -42,13 +42,18 @@ class Places:
         return give_back
 
     @contextmanager
-    def slices(self, tenant: str, wait_s: int) -> Iterator[Iterator[timedelta]]:
-        """How long to wait, again and again, until the time is up."""
+    def one(self, tenant: str) -> Iterator[None]:
         give_back = self.take(tenant)
         try:
-            yield self._slices(wait_s)
+            yield
         finally:
             give_back()
+
+    @contextmanager
+    def slices(self, tenant: str, wait_s: int) -> Iterator[Iterator[timedelta]]:
+        """How long to wait, again and again, until the time is up."""
+        with self.one(tenant):
+            yield self._slices(wait_s)
 
     def _slices(self, wait_s: int) -> Iterator[timedelta]:
         ends = time.monotonic() + wait_s

@@ -10,7 +10,7 @@ from typing import Any
 from flask import Flask, Response, g
 from gunicorn.http.errors import NoMoreData, ParseException  # type: ignore[import-untyped] # gunicorn has none
 from pydantic import BaseModel
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, NotFound
 
 from app import logs
 from app.api.inputs import InvalidInput
@@ -29,6 +29,10 @@ class FieldError(BaseModel):
 
     pointer: str
     detail: str
+
+
+class NoSuchId(NotFound):
+    description = "Nothing of yours has this id: it may be forgotten by now, or another tenant's."
 
 
 class Problem(BaseModel):

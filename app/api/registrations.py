@@ -4,16 +4,16 @@ import json
 import logging
 import secrets
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from flask import Response, g
-from werkzeug.exceptions import NotFound
 
 from app import logs
 from app.api import look
 from app.api.access import tenant
 from app.api.idempotency import first_answer
 from app.api.places import Places
+from app.api.problems import NoSuchId
 from app.api.registration_models import (
     RegistrationCreated,
     RegistrationHeaders,
@@ -93,7 +93,7 @@ class RegistrationViews:
             self._wait(path.id, query.wait_s)
         known = self._registrations.get(tenant(), path.id)
         if known is None:
-            raise NotFound
+            raise NoSuchId
         _tell_if_unopened(*known)
         return json_answer(RegistrationView.of(*known).model_dump_json())
 
@@ -101,10 +101,17 @@ class RegistrationViews:
         """Cancel a registration; once this is answered, no attempt starts for it, and none is under way."""
         until = self._registrations.cancel(tenant(), path.id)
         if until is None:
-            raise NotFound
-        while (now := self._runtime.clock()) < until and self._registrations.under_way(path.id, now):
-            time.sleep(LOOK_EVERY_S)
+            raise NoSuchId
+        if self._goes_on(path.id, until):
+            # Without a place it holds as well: who asks again is answered when the attempt is over.
+            with self._places.one(tenant()):
+                while self._goes_on(path.id, until):
+                    time.sleep(LOOK_EVERY_S)
         return Response(status=204)
+
+    def _goes_on(self, id: str, until: datetime) -> bool:
+        """Whether an attempt is under way."""
+        return (now := self._runtime.clock()) < until and self._registrations.under_way(id, now)
 
     def _wait(self, id: str, wait_s: int) -> None:
         if not self._registrations.watching(tenant(), id):

@@ -4,12 +4,12 @@ from datetime import timedelta
 
 from flask import Response
 from pydantic import BaseModel, ConfigDict, Field
-from werkzeug.exceptions import NotFound
 
 from app.api import look
 from app.api.access import tenant
 from app.api.fields import GivenSecret, Moment
 from app.api.idempotency import IdempotencyHeader, first_answer
+from app.api.problems import NoSuchId
 from app.api.registration_models import RegistrationPath
 from app.api.routes import Routes, json_answer
 from app.domain import callback_url
@@ -51,7 +51,7 @@ class RotationViews:
         overlap = timedelta(seconds=body.overlap_s)
         known = self._runtime.registrations.get(tenant(), path.id)
         if known is None:
-            raise NotFound
+            raise NoSuchId
         secret = self._new_secret(known[0], body.secret)
         if is_bot(known[0].destination):
             overlap = timedelta()  # its service knows one, and would take no other
@@ -60,7 +60,7 @@ class RotationViews:
             tenant(), path.id, lambda registration: registration.rotated(secret, now, overlap), header.of(answer)
         )
         if done is None:
-            raise NotFound
+            raise NoSuchId
         return json_answer(first_answer(done) if isinstance(done, Repeated) else answer)
 
     def _new_secret(self, registration: Registration, given: str | None) -> str:

@@ -9,12 +9,12 @@ from flask.globals import request_ctx
 from flask_openapi3.blueprint import APIBlueprint
 from pydantic import BaseModel, ConfigDict
 from werkzeug.datastructures import Headers
-from werkzeug.exceptions import NotFound
 from werkzeug.routing import BaseConverter
 
 from app.api import strictness
 from app.api.inputs import InvalidInput, validated
 from app.api.json_body import read_body
+from app.api.problems import NoSuchId
 
 Parameters = type[BaseModel] | None
 View = Callable[..., Response]
@@ -69,7 +69,7 @@ def _from_path(model: type[BaseModel], values: dict[str, str]) -> BaseModel:
     try:
         return validated(model, values)
     except InvalidInput:
-        raise NotFound from None
+        raise NoSuchId from None
 
 
 @cache

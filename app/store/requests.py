@@ -1,7 +1,7 @@
 """Requests: what one ListJobs answers for, instead of a ShowJob for each job."""
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -93,10 +93,12 @@ class Requests:
         running: Collection[str],
         ended: Collection[Job],
         goes_on: int | None = None,
+        heard: Callable[[Sequence[str]], None] | None = None,
     ) -> Call:
         """It was asked for, and so will be at `due`. running, ended: all of its jobs, or at least its members.
 
-        goes_on: the page before which its list was cut; of what may come there nothing is said.
+        goes_on: the page before which its list was cut; of what may come there nothing is said. heard: is told which of
+        the jobs somebody had waited for: a list shows those that have ended again and again.
         """
         claimed, request = asked
         if request.looked_for:
@@ -118,6 +120,7 @@ class Requests:
                 *_ends(ended),
                 *(() if cut else unseen),
             ),
+            heard,
         )
 
     def unheard(self, claimed: Claimed, now: datetime, due: datetime, cut: Cut | None = None) -> Call:

@@ -3,6 +3,7 @@
 Source: "HTTP 1.1 Web Hooks for Event Delivery", 1.0.2, 4: abuse protection.
 """
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol
@@ -15,6 +16,7 @@ from app.webhooks.sender import Attempt, Sender, failed
 
 REQUESTED = 600  # callbacks a minute
 ANY = "*"
+NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 class Memory(Protocol):
@@ -31,8 +33,13 @@ class Handshake:
         self._memory = memory
         self._origin = origin
 
-    def refusal(self, subscriber: Subscriber, lane: str, deadline: timedelta, watch: Stopwatch) -> Attempt | None:
-        """None if callbacks may go there: it has been asked, now or within a day. The deadline is the watch's."""
+    def refusal(
+        self, subscriber: Subscriber, lane: str | None, deadline: timedelta, watch: Stopwatch
+    ) -> Attempt | None:
+        """None if callbacks may go there: it has been asked, now or within a day. The deadline is the watch's.
+
+        lane: keeps to what is allowed from now on; None for a test, of which nothing is kept.
+        """
         url, tenant = subscriber.wishes.url, subscriber.tenant
         if self._memory.is_known(tenant, url):
             return None
@@ -44,7 +51,8 @@ class Handshake:
             return reply
         if words := self._no(reply):
             return _refused(reply, words, watch)
-        self._memory.remember(tenant, url, lane, _rate(reply.headers.get("webhook-allowed-rate", ANY)))
+        if lane:
+            self._memory.remember(tenant, url, lane, _rate(reply.headers.get("webhook-allowed-rate", ANY)))
         return None
 
     def _no(self, reply: Reply) -> str | None:
@@ -69,4 +77,4 @@ def _refused(reply: Reply, words: str, watch: Stopwatch) -> Attempt:
 def _rate(allowed: str) -> float | None:
     """Callbacks a second; None for as many as there are, which is also what makes no sense stands for."""
     text = allowed.strip()
-    return int(text) / 60 if text.isascii() and text.isdigit() and int(text) > 0 else None
+    return int(text) / 60 if NUMBER.fullmatch(text) and int(text) > 0 else None

@@ -1,9 +1,11 @@
 """One attempt: a POST to a subscriber, and what came of it."""
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from app import logs
 from app.domain.address import AddressPolicy
 from app.domain.callback_url import parse, tail_of
 from app.domain.errors import InvalidField
@@ -17,6 +19,8 @@ from app.transport.unreachable import Unreachable
 from app.webhooks.excerpt import excerpt
 from app.webhooks.guard import Guard, Refused, Resolve
 from app.webhooks.retry_after import retry_after
+
+UNREAD = "answered, but the bridge could not read the answer; its log says why"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +85,12 @@ class Sender:
             return reply
         tail = tail_of(url)
         sent = (value for name, value in headers.items() if not is_owned(name))
-        judgement = judge(Answer(reply.status, reply.headers, reply.body, url))
-        return self._answered(reply, judgement, (tail, *sent, *secrets), watch)
+        try:
+            judgement = judge(Answer(reply.status, reply.headers, reply.body, url))
+            return self._answered(reply, judgement, (tail, *sent, *secrets), watch)
+        except Exception:  # noqa: BLE001 - it was sent: a mistake of ours in reading must not send it all the time
+            logs.event("answer.unread", level=logging.ERROR, exc_info=True, status_code=reply.status)
+            return replace(failed(Verdict.RETRY, UNREAD, watch), status_code=reply.status, in_doubt=True)
 
     def options(
         self, url: str, *, tenant: str, headers: Mapping[str, str], deadline: timedelta, watch: Stopwatch

@@ -1,9 +1,10 @@
 """The API in this process, on a real Redis; test_api_served.py has it served."""
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
+from werkzeug.test import TestResponse
 
 from app.devkit.redis_server import RedisServer
 from app.runtime import Runtime
@@ -31,3 +32,20 @@ def api(one_api: Api) -> Api:
     """On an empty Redis."""
     one_api.runtime.redis.flushall()
     return one_api
+
+
+@pytest.fixture
+def stream(api: Api) -> Iterator[Callable[..., TestResponse]]:
+    """Opens one, which ends with the test."""
+    opened = []
+
+    def open_one(query: str = "", **headers: str) -> TestResponse:
+        path = f"/v1/events/stream{query}"
+        sent = {"Authorization": f"Bearer {KEY}", **headers}
+        answer = api.app.test_client().get(path, headers=sent, buffered=False)
+        opened.append(answer)
+        return answer
+
+    yield open_one
+    for answer in opened:
+        answer.close()

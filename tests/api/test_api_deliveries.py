@@ -1,10 +1,12 @@
 """The log of deliveries, and what cancelling does to one that is under way."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from werkzeug.test import TestResponse
 
 from app.devkit.processes import wait_until
 from app.domain.delivery import DeliveryState, Next
@@ -166,6 +168,19 @@ def test_cancelling_waits_for_the_attempt_that_is_under_way(api: Api) -> None:
         assert not answer.done()
         record(api.runtime, attempt, Next(DeliveryState.DELIVERED), verdict="delivered")
         assert answer.result(timeout=5).status_code == 204
+
+
+def test_cancels_that_wait_leave_threads_to_others(api: Api, stream: Callable[..., TestResponse]) -> None:
+    id = api.registered()["id"]
+    job_ends(api.runtime)
+    attempt = begun(api.runtime)
+    assert [stream().status_code for _ in range(12)] == [200] * 12  # all the places that a tenant may have
+    answer = api.call("DELETE", f"/v1/registrations/{id}")
+    problem(answer, 503)
+    assert int(answer.headers["Retry-After"]) > 0
+    assert api.get(f"/v1/registrations/{id}")["state"] == "cancelled"
+    record(api.runtime, attempt, Next(DeliveryState.DELIVERED), verdict="delivered")
+    assert api.call("DELETE", f"/v1/registrations/{id}").status_code == 204
 
 
 def test_cancelling_waits_no_longer_than_the_attempt_may_last(api: Api) -> None:

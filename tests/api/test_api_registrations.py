@@ -234,8 +234,9 @@ def test_without_a_configured_project_the_hint_is_for_the_operator(
 
 @pytest.mark.parametrize("id", ["reg_" + "0" * 26, "reg_x", "nothing"])
 def test_an_unknown_registration_is_answered_404(api: Api, id: str) -> None:
-    problem(api.call("GET", f"/v1/registrations/{id}"), 404)
-    problem(api.call("DELETE", f"/v1/registrations/{id}"), 404)
+    for method in ("GET", "DELETE"):
+        told = problem(api.call(method, f"/v1/registrations/{id}"), 404)
+        assert told["detail"] == "Nothing of yours has this id: it may be forgotten by now, or another tenant's."
 
 
 def test_a_key_of_redis_is_no_id(api: Api) -> None:

@@ -22,6 +22,8 @@ NOW = datetime(2019, 4, 26, 7, 0, 0, tzinfo=UTC)
         ("-5", None),
         ("1.5", None),
         ("9" * 5000, None),
+        ("Mon, 01 Jan 9999999999 00:00:00 GMT", None),
+        ("Fri, 26 Apr 2019 07:02:00 +99999999999999999999", None),
         ("soon", None),
         ("", None),
         (None, None),

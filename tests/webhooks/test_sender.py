@@ -75,6 +75,16 @@ def test_a_server_that_asks_for_a_pause_is_heard(sender, subscribe):
     assert attempt.retry_after == timedelta(seconds=30)
 
 
+def test_a_mistake_of_ours_in_reading_is_a_failure_that_may_have_arrived(sender, subscribe, caplog):
+    def judge(_answer):
+        raise ZeroDivisionError
+
+    attempt = sender.post(subscribe(answer(200)).url, tenant="t", headers={}, body=b"{}", judge=judge)
+    assert (attempt.verdict, attempt.status_code, attempt.in_doubt) == (Verdict.RETRY, 200, True)
+    assert "could not read the answer" in attempt.error
+    assert [(record.getMessage(), bool(record.exc_info)) for record in caplog.records] == [("answer.unread", True)]
+
+
 def test_an_excerpt_is_short_and_printable(sender, subscribe):
     attempt = post(sender, subscribe(answer(500, body="\x1b[31mé\n\xff".encode("latin-1") + b"x" * 5000)).url)
     assert attempt.response_excerpt is not None

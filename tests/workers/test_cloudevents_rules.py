@@ -96,7 +96,7 @@ def test_what_it_allows_a_minute_is_the_pace_of_its_lane(told, runtime: Runtime,
     assert budget.rate == 2.0
 
 
-@pytest.mark.parametrize("rate", ["*", "many", "0", ""])
+@pytest.mark.parametrize("rate", ["*", "many", "0", "", "9" * 400, "9" * 5_000])
 def test_no_limit_is_none(told, runtime: Runtime, time, rate: str) -> None:
     assert told(ALLOWED | {"WebHook-Allowed-Rate": rate})["verdict"] == "delivered"
     (budget,) = runtime.deliveries_due.budgets([lane_of("t", "here")], time())
@@ -132,3 +132,4 @@ def test_a_test_call_asks_as_well(runtime: Runtime, receiver: Receiver) -> None:
     assert (answer["verdict"], receiver.callbacks) == ("refused", [])
     receiver.options = (200, ALLOWED)
     assert api.call("POST", "/v1/callbacks/test", json=body).json["verdict"] == "delivered"
+    assert runtime.redis.keys("cph:deliver:lane:*") + runtime.redis.keys(keys.handshake("*", "*")) == []

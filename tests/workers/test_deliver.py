@@ -9,6 +9,7 @@ import pytest
 from app.domain.delivery import DeliveryState
 from app.runtime import Runtime
 from app.settings import Settings, load
+from app.store import keys
 from tests.receiver import Receiver
 
 SECOND = timedelta(seconds=1)
@@ -136,6 +137,19 @@ def test_a_cancelled_delivery_is_not_begun(delivering, turn, runtime: Runtime, e
     assert delivering.prepare(claimed) == []
     time.now += runtime.settings.lease
     assert turn(delivering) == 0
+
+
+def test_an_attempt_that_ends_after_the_cancel_is_forgotten_with_the_rest(
+    delivering, runtime: Runtime, ended, receiver: Receiver, time, log_of
+) -> None:
+    made = ended()
+    (begun,) = delivering.prepare(delivering.agenda.claim_due(time(), 1).items)
+    runtime.registrations.cancel("t", made.id)
+    receiver.statuses = [(500, {})]
+    runtime.scripts.run_all(delivering.do(begun))
+    assert runtime.redis.llen(keys.attempts(begun.claimed.id)) == 1
+    kept = runtime.redis.keys(f"cph:{made.id}*") + runtime.redis.keys("cph:dlv:*")
+    assert [name for name in kept if runtime.redis.ttl(name) < 0] == []
 
 
 def test_a_delivery_that_ends_every_worker_is_given_up(

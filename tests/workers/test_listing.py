@@ -77,10 +77,11 @@ def test_jobs_of_many_requests_are_asked_for_in_one_call(polling, turn, watched,
 
 
 def test_the_end_of_a_job_that_was_listed_is_told_once_with_its_request(
-    polling, turn, watched, standin, time, runtime: Runtime, deliveries_of
+    polling, turn, watched, standin, time, runtime: Runtime, deliveries_of, caplog
 ) -> None:
     made = standin.job(duration_s=3600)
     job = watched(made["job_id"])
+    caplog.set_level("INFO", "bridge")
     turn(polling)
     turn(polling)
     standin.end(made, outcome="failed")
@@ -93,6 +94,7 @@ def test_the_end_of_a_job_that_was_listed_is_told_once_with_its_request(
     turn(polling)
     assert turn(polling) == 0
     assert not runtime.redis.exists(keys.request("default", made["request_id"]))
+    assert [record.getMessage() for record in caplog.records].count("job.ended") == 1
 
 
 def test_a_job_that_its_request_does_not_show_is_asked_for_by_itself_for_ever(

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from app.domain.delivery import Death, DeliveryState
+from app.domain.destination import lane_of
 from app.domain.times import from_ms
 from app.runtime import Runtime
 from app.settings import Settings, load
@@ -215,6 +216,22 @@ def test_two_orders_for_one_destination_do_not_add_up(
         assert runtime.deliveries.redeliver_dead("t", which, time(), rate=1, dry_run=False) == 1
     due = sorted(delivery.next_at for delivery in deliveries_of())
     assert due == [time() + number * SECOND for number in range(4)]
+
+
+def test_nobody_waits_behind_redeliveries_that_were_dropped(
+    delivering, die, ended, receiver: Receiver, runtime: Runtime, deliveries_of, time
+) -> None:
+    for number in range(4):
+        ended(f"job-{number}")
+    receiver.statuses = [(404, {})] * 12
+    die()
+    lane = lane_of("t", "here")
+    runtime.destinations.pause(lane, time())
+    for _ in range(3):
+        assert runtime.deliveries.redeliver_dead("t", ALL, time(), rate=1, dry_run=False) == 4
+        assert runtime.destinations.drop(lane, time()) == 4
+    assert runtime.deliveries.redeliver_dead("t", ALL, time(), rate=1, dry_run=False) == 4
+    assert min(delivery.next_at for delivery in deliveries_of()) == time()
 
 
 def test_a_410_ends_every_delivery_to_that_url_and_to_no_other(

@@ -43,8 +43,9 @@ def test_all_jobs_of_a_request_are_found_and_told(
 
 
 def test_jobs_that_appear_late_belong_to_it_until_nothing_new_has_come_for_a_while(
-    runtime: Runtime, wanted, looks, standin: Served, deliveries_of
+    runtime: Runtime, wanted, looks, standin: Served, deliveries_of, caplog
 ) -> None:
+    caplog.set_level("INFO", "bridge")
     first = standin.job(duration_s=0)
     request_id = first["request_id"]
     made = wanted(request_id, notify=Notify.ALL)
@@ -58,6 +59,8 @@ def test_jobs_that_appear_late_belong_to_it_until_nothing_new_has_come_for_a_whi
     standin.order("/_standin/jobs", [{"request_id": request_id, "duration_s": 0}])
     looks(60)
     assert len(states(runtime, made)) == 2
+    told = [record.fields["job_id"] for record in caplog.records if record.getMessage() == "job.ended"]
+    assert told == [first["job_id"], late["job_id"]]
     assert not runtime.redis.exists(keys.request("default", request_id))
 
 

@@ -14,4 +14,6 @@ for _, id in ipairs(ids) do
     died = died + 1
   end
 end
+-- Who is sent once more need not wait behind those that are dropped.
+if #ids < limit then redis.call('HDEL', key.lane('deliver', lane), 'redelivery') end
 return {died, #ids}

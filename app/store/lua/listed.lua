@@ -4,11 +4,11 @@
 -- ARGV: now, project, request, fence, due, keep_s, quiet_ms, grace_ms, where its list goes on (JSON; '' if it was not cut),
 --       how many jobs CPH has of it (-1: not known), how many are new here, of each of these: id, state, snapshot (JSON;
 --       '' while it runs), then the ids of missing ones
--- Returns: 1, or 0 if the fence is old or the request need not be asked for any more.
+-- Returns: those of the jobs that have ended by this.
 -- flags: allow-oom
 local now, project, id, due, keep_s, total = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[10])
 local request, item, first_missing = key.request(project, id), 'request:' .. id, 12 + 3 * tonumber(ARGV[11])
-local looking, news = {}, {}
+local looking, news, ended = {}, {}, {}
 local again = redis.call('HEXISTS', request, 'again') == 1
 local fields = redis.call('HGETALL', request)
 for i = 1, #fields, 2 do
@@ -27,7 +27,7 @@ for i = 12, first_missing - 1, 3 do
   if state == 'running' then watching.adopt(project, job, id)
   else
     redis.call('HDEL', request, 'job:' .. job) -- the job itself may know of another request, or of none
-    ending.complete(project, job, state, ARGV[i + 2], now, keep_s)
+    if ending.complete(project, job, state, ARGV[i + 2], now, keep_s) > 0 then ended[#ended + 1] = job end
   end
 end
 
@@ -55,7 +55,7 @@ if not agenda.holds('poll', project, item, ARGV[4]) then
   if redis.call('EXISTS', request) == 1 and not agenda.has('poll', project, item) then
     watching.ask_soon(project, id, now)
   end
-  return 0
+  return ended
 end
 agenda.remove('poll', project, item)
 redis.call('HDEL', request, 'cut')
@@ -69,8 +69,8 @@ for i = first_missing, #ARGV do watching.miss(project, ARGV[i], id, now) end
 if again then due = 0 end
 if redis.call('HLEN', request) == 1 + redis.call('HEXISTS', request, 'operation') then
   redis.call('DEL', request)
-  return 0
+  return ended
 end
 if ARGV[9] ~= '' then redis.call('HSET', request, 'cut', ARGV[9]) end
 agenda.schedule('poll', project, item, due)
-return 1
+return ended

@@ -12,7 +12,9 @@ if not own[1] or redis.call('LINDEX', attempts, -1) == line then return '' end
 local progress, was = key.progress(own[1]), own[2]
 if ARGV[10] == '' then attempt.is_clear(id, lane) end
 local ours = agenda.holds('deliver', lane, id, ARGV[3])
-if line ~= '' then redis.call('RPUSH', attempts, line)
+if line ~= '' then
+  redis.call('RPUSH', attempts, line)
+  if was ~= 'pending' then redis.call('EXPIRE', attempts, keep_s) end -- perhaps its first, and it is over
 elseif ours then redis.call('HINCRBY', delivery, 'attempts', -1) end
 if ours then
   redis.call('HDEL', progress, 'permit:' .. id)
