@@ -17,6 +17,7 @@ from app.cli.options import as_json, calls_api
 from app.cli.output import end_with_reader, words
 from app.cli.sse import Message
 from app.cli.times import now
+from app.cli.urls import is_url
 from app.domain import signature
 from app.domain.errors import OperatorError
 from app.domain.signature import Signer
@@ -82,14 +83,8 @@ def _is_secret(_context: click.Context, _option: click.Parameter, secret: str | 
         raise click.BadParameter(str(error)) from None
 
 
-def _is_url(_context: click.Context, _option: click.Parameter, url: str | None) -> str | None:
-    if url is not None and not url.startswith(("http://", "https://")):
-        raise click.BadParameter("must begin with http:// or https://")
-    return url
-
-
 @click.command()
-@click.option("--forward", callback=_is_url, metavar="URL", help="Posts each event there, as a callback would come.")
+@click.option("--forward", callback=is_url, metavar="URL", help="Posts each event there, as a callback would come.")
 @click.option(
     "--secret",
     "signers",

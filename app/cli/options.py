@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from app.cli.api_client import ApiClient
+from app.cli.urls import is_url
 from app.domain.errors import OperatorError
 from app.domain.grant import TlsFiles
 
@@ -22,7 +23,14 @@ def calls_api(command: Callable[..., Any]) -> Callable[..., Any]:
     """Gives a command its first argument, the API, and the options that say where it is."""
 
     @click.option(
-        "--api", "url", envvar="BRIDGE_URL", show_envvar=True, default=HERE, show_default=True, help="Its URL."
+        "--api",
+        "url",
+        callback=is_url,
+        envvar="BRIDGE_URL",
+        show_envvar=True,
+        default=HERE,
+        show_default=True,
+        help="Its URL.",
     )
     @click.option(
         "--key", envvar="BRIDGE_KEY", show_envvar=True, help="An API key. As an option, others on this machine see it."

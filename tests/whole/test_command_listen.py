@@ -154,7 +154,7 @@ def test_a_receiver_that_is_down_gets_its_events_when_it_is_back(ended: Commands
     [
         (("--after", "nonsense"), "not a cursor"),
         (("--secret", SECRET), "--forward"),
-        (("--forward", "ftp://x"), "must begin with http"),
+        (("--forward", "ftp://x"), "--forward: is not one such as"),
         (("--forward", "http://x", "--secret", "hunter2-hunter2"), "must start with whsec_"),
         (("--state", "/nowhere/state"), "/nowhere/state cannot be written"),
         (("--state", "/proc/self/mem"), "cannot be read"),

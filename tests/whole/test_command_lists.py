@@ -158,6 +158,7 @@ KEY = "cphb_0123456789ab_canary-canary-canary"
             "/nowhere/key cannot be read: No such file or directory",
         ),
         ({"BRIDGE_KEY": KEY, "BRIDGE_URL": "http://127.0.0.1:9"}, "the API at http://127.0.0.1:9 cannot be reached"),
+        ({"BRIDGE_KEY": KEY, "BRIDGE_URL": "http://127.0.0.1:9?a=b"}, "--api, BRIDGE_URL"),
         ({"BRIDGE_KEY": KEY, "BRIDGE_URL": "bridge.example"}, "is not one such as https://bridge.example"),
         ({"BRIDGE_KEY": KEY, "BRIDGE_URL": f"http://u:{KEY}@127.0.0.1:9"}, "has a user name or password in it"),
         ({"BRIDGE_KEY": KEY, "BRIDGE_CA_FILE": "/nowhere/ca"}, "/nowhere/ca cannot be read"),
