@@ -67,6 +67,9 @@ def test_what_is_dead_is_counted_and_sent_once_more(commands: Commands) -> None:
     redeliver = ("deliveries", "redeliver", "--since", "2h")
     assert commands.here(*redeliver, "--dry-run").stdout == "1 would be sent once more\n"
     assert commands.here(*redeliver, "--until", "1h", "--dry-run", "--json").stdout == '{"count":0}\n'
+    assert commands.here("deliveries", "redeliver", "--since", "0001-01-01", "--dry-run", "--json").stdout == (
+        '{"count":1}\n'
+    )
     assert commands.here(*redeliver, "--destination", "https://elsewhere.example:443", "--dry-run").stdout.startswith(
         "0 "
     )
