@@ -118,7 +118,7 @@ class ApiClient:
     def _address(self, path: str, query: Query | None) -> str:
         given = {name: value for name, value in (query or {}).items() if value is not None}
         address = self.url.rstrip("/") + path
-        return f"{address}?{urlencode(given)}" if given else address
+        return f"{address}?{urlencode(given, errors='surrogateescape')}" if given else address
 
     def _away(self, error: Unreachable) -> Away:
         return Away(f"the API at {self.origin} cannot be reached ({error}): is that its URL? See --api, BRIDGE_URL")
@@ -154,7 +154,7 @@ class ApiClient:
 
 def path_of(*parts: str) -> str:
     """Below /v1, whatever was typed as an id."""
-    return "/v1/" + "/".join(quote(part, safe="") for part in parts)
+    return "/v1/" + "/".join(quote(part, safe="", errors="surrogateescape") for part in parts)
 
 
 def waits() -> Iterator[timedelta]:

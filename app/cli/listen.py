@@ -1,6 +1,7 @@
 """`cph-bridge listen`: receives events over the API's stream, which also works where no callback can get in."""
 
 import json
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -113,8 +114,8 @@ def listen(
     try:
         _receive(api, place, hand_on)
     except KeyboardInterrupt:
-        go_on = f"--state {state}" if state else f"--after {place.cursor or OLDEST}"
-        click.echo(f"To go on: cph-bridge listen {go_on}", err=True)
+        go_on = ("--state", str(state)) if state else ("--after", place.cursor or OLDEST)
+        click.echo(f"To go on: cph-bridge listen {shlex.join(go_on)}", err=True)
         raise SystemExit(INTERRUPTED) from None
 
 
