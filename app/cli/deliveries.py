@@ -10,7 +10,6 @@ from app.cli.options import as_json, calls_api, limit
 from app.cli.output import echo_json, show_list, show_one
 from app.cli.times import Moment
 from app.domain.delivery import DeliveryState
-from app.domain.times import rfc3339
 
 COLUMNS = ("id", "state", "type", "job_id", "destination", "attempt_count", "created_at", "next_at", "reason")
 ATTEMPT_COLUMNS = ("number", "started_at", "took_ms", "verdict", "status_code", "error", "next_at")
@@ -94,4 +93,4 @@ def _one_by_one(api: ApiClient, ids: tuple[str, ...], *, as_json: bool) -> None:
 
 
 def _written(filters: dict[str, Any]) -> dict[str, str | None]:
-    return {name: rfc3339(value) if isinstance(value, datetime) else value for name, value in filters.items()}
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in filters.items()}

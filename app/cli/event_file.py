@@ -1,14 +1,25 @@
 """An event from a file, as subscribers of `standard` receive it."""
 
-from typing import Any
+from datetime import UTC, datetime
+from typing import Annotated, Any, TextIO
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from app.domain.errors import OperatorError
 from app.domain.event import Event, Group
 from app.domain.job import Job, JobState
 
 EXAMPLE = "take one from `GET /v1/events`, from the body of a `standard` callback, or from docs/contract.md"
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must be within the years 1 to 9999") from None
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 
 
 class _Job(BaseModel):
@@ -35,7 +46,7 @@ class _Data(BaseModel):
     group: dict[str, int] | None = None
     jobs: list[_Job] = []
     truncated: bool = False
-    observed_at: AwareDatetime
+    observed_at: Moment
     metadata: dict[str, Any] = {}
 
 
@@ -44,14 +55,17 @@ class _Event(BaseModel):
 
     id: str = Field(pattern="^evt_")
     type: str
-    timestamp: AwareDatetime
+    timestamp: Moment
     data: _Data
 
 
-def read_event(name: str, text: str) -> Event:
-    """OperatorError names what is wrong with it. name: of the file."""
+def read_event(file: TextIO) -> Event:
+    """OperatorError names the file, and what is wrong in it."""
+    name = file.name
     try:
-        given = _Event.model_validate_json(text)
+        given = _Event.model_validate_json(file.read())
+    except UnicodeDecodeError:
+        raise OperatorError(f"{name}: is not UTF-8; {EXAMPLE}") from None
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in fault["loc"])

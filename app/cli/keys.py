@@ -16,10 +16,10 @@ SCOPES = [scope.value for scope in Scope]
 NAME_LENGTH = 100
 
 
-def _plain(_context: click.Context, _option: click.Parameter, tenant: str) -> str:
-    if not TENANT_NAME.fullmatch(tenant):
+def _plain(_context: click.Context, _parameter: click.Parameter, name: str) -> str:
+    if not TENANT_NAME.fullmatch(name):
         raise click.BadParameter("1 to 64 letters, digits, dots, underscores and hyphens")
-    return tenant
+    return name
 
 
 def _one_line(_context: click.Context, _option: click.Parameter, name: str) -> str:
@@ -52,7 +52,7 @@ def create(tenant: str, scopes: tuple[str, ...], life: timedelta | None, name: s
 
 
 @keys.command()
-@click.argument("id")
+@click.argument("id", callback=_plain)
 def revoke(id: str) -> None:
     """Ends a key at once. ID is the middle part of cphb_ID_…"""
     if not Runtime(load()).api_keys.revoke(id):
@@ -75,7 +75,7 @@ def show(tenant: str) -> None:
 
 
 @keys.command()
-@click.argument("id")
+@click.argument("id", callback=_plain)
 @click.option("--overlap", type=Duration(), default="1d", show_default=True, help="How long the earlier one is good.")
 def rotate(id: str, overlap: timedelta) -> None:
     """Makes a key like that one, which ends after the overlap, and prints it, this once."""

@@ -1,6 +1,7 @@
 """`cph-bridge listen`: receives events over the API's stream, which also works where no callback can get in."""
 
 import json
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from app.cli.options import as_json, calls_api
 from app.cli.output import end_with_reader, words
 from app.cli.sse import Message
 from app.cli.times import now
+from app.cli.urls import is_url
 from app.domain import signature
 from app.domain.errors import OperatorError
 from app.domain.signature import Signer
@@ -82,14 +84,8 @@ def _is_secret(_context: click.Context, _option: click.Parameter, secret: str | 
         raise click.BadParameter(str(error)) from None
 
 
-def _is_url(_context: click.Context, _option: click.Parameter, url: str | None) -> str | None:
-    if url is not None and not url.startswith(("http://", "https://")):
-        raise click.BadParameter("must begin with http:// or https://")
-    return url
-
-
 @click.command()
-@click.option("--forward", callback=_is_url, metavar="URL", help="Posts each event there, as a callback would come.")
+@click.option("--forward", callback=is_url, metavar="URL", help="Posts each event there, as a callback would come.")
 @click.option(
     "--secret",
     "signers",
@@ -118,8 +114,8 @@ def listen(
     try:
         _receive(api, place, hand_on)
     except KeyboardInterrupt:
-        go_on = f"--state {state}" if state else f"--after {place.cursor or OLDEST}"
-        click.echo(f"To go on: cph-bridge listen {go_on}", err=True)
+        go_on = ("--state", str(state)) if state else ("--after", place.cursor or OLDEST)
+        click.echo(f"To go on: cph-bridge listen {shlex.join(go_on)}", err=True)
         raise SystemExit(INTERRUPTED) from None
 
 

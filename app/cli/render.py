@@ -33,9 +33,9 @@ def render(name: str, language: str, link: str | None, check: bool, files: Seque
     try:
         links.check(link or "https://nowhere.example")
     except InvalidField as error:
-        raise OperatorError(f"--link: {error.detail}; {error.hint}") from None
+        raise OperatorError(f"--link: {'; '.join(filter(None, (error.detail, error.hint)))}") from None
     wishes = Wishes(URL, None, Language(language), link or settings.link)
-    events = [read_event(file.name, file.read()) for file in files]
+    events = [read_event(file) for file in files]
     if len(events) > found.digest:
         raise OperatorError(f"{name} tells of at most {found.digest} in one message, here are {len(events)}")
     if not events and not check:

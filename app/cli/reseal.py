@@ -13,7 +13,11 @@ TELL_EVERY = 10_000
 
 @click.command()
 def reseal() -> None:
-    """Seals what is secret in Redis with the first of BRIDGE_SECRET_KEYS. Ends with 0 if the other keys may go."""
+    """Seals what is secret in Redis with the first of BRIDGE_SECRET_KEYS.
+
+    Ends with 0 if the other keys may go, once every process has that one first: one that has not, and seals nothing
+    meanwhile, goes unnoticed.
+    """
     runtime = Runtime(load(), patient=True)
     if not runtime.settings.secret_keys:
         raise OperatorError("BRIDGE_SECRET_KEYS is not set: there is no key to seal with")

@@ -30,7 +30,7 @@ class Duration(click.ParamType[timedelta]):
 
 
 class Moment(click.ParamType[datetime]):
-    """So long ago, or at that time; in UTC unless it says otherwise."""
+    """So long ago, or at that time, which is UTC unless it says otherwise; given in UTC."""
 
     name = "moment"
 
@@ -38,13 +38,13 @@ class Moment(click.ParamType[datetime]):
         if isinstance(value, datetime):
             return value
         ago = parse_duration(value)
-        if ago is not None:
-            return now() - ago
         try:
-            moment = datetime.fromisoformat(value)
+            moment = datetime.fromisoformat(value) if ago is None else now() - ago
+            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
         except ValueError:
             self.fail(f"{value} is neither a moment such as 2026-04-26T07:00:00Z nor as long ago as 2h", param, ctx)
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        except OverflowError:
+            self.fail(f"{value} is not within the years 1 to 9999", param, ctx)
 
 
 def in_words(duration: timedelta) -> str:

@@ -25,7 +25,7 @@ def verify(secret: str | None, secret_file: Path | None, headers_file: Path, bod
 
     Ends with 1 if it does not. How old it is does not matter here; a receiver refuses what is older than five minutes.
     """
-    given = secret or (secret_file.read_text().strip() if secret_file else "")
+    given = secret or (secret_file.read_text(encoding="utf-8", errors="replace").strip() if secret_file else "")
     headers, body = _headers(headers_file), body_file.read_bytes()
     try:
         secret_bytes(given)
@@ -49,6 +49,8 @@ def _headers(file: Path) -> dict[str, str]:
             pairs = json.loads(text).items()
         except json.JSONDecodeError as error:
             raise OperatorError(f"{file}: not JSON: {error.msg} in line {error.lineno}") from None
+        except RecursionError:
+            raise OperatorError(f"{file}: not headers: too deep") from None
     else:
         pairs = ((name, value) for name, colon, value in (line.partition(":") for line in text.splitlines()) if colon)
     return {name.strip().lower(): str(value).strip() for name, value in pairs}
@@ -65,7 +67,7 @@ def _fits(secret: str, headers: dict[str, str], at: datetime, body: bytes) -> bo
     """As receivers judge it, but for the age."""
     try:
         expected = Webhook(secret).sign(headers["webhook-id"], at, body.decode())
-    except (UnicodeDecodeError, WebhookVerificationError):
+    except (UnicodeError, WebhookVerificationError):
         return False
     return expected in headers["webhook-signature"].split(" ")
 
@@ -77,7 +79,7 @@ def _why(secret: str, headers: dict[str, str], at: datetime, body: bytes) -> str
         return "but without the line end behind the body it does; store the body byte for byte"
     try:
         compact = json.dumps(json.loads(body), separators=(",", ":"), ensure_ascii=False).encode()
-    except ValueError:
+    except (ValueError, RecursionError):
         return "the body is not even JSON; store it byte for byte, before anything has parsed it"
     if _fits(secret, headers, at, compact):
         return "but written anew, compactly, the body does; verify the bytes as they came, before parsing them"

@@ -51,7 +51,7 @@ class Bridge:
         self.redis = RedisServer(folder / "redis")
         self.key = secrets.token_urlsafe(32)
         self.secret = new_secret(secrets.token_bytes(32))
-        self.url = ""
+        self.url = self.metrics_url = ""
         self._own = {
             **_unset("redis_", "wait_replicas"),
             "BRIDGE_REDIS_URL": self.redis.url,
@@ -100,14 +100,15 @@ class Bridge:
         return self._start_neighbour("inbox", "--secret", self.secret)
 
     def start_api(self) -> Process:
-        """Returns when it listens: at `url`."""
+        """Returns when it listens: at `url`, and for Prometheus at `metrics_url`."""
         tail = LogTail(self._log("api"))
         process = self._start("api", [COMMAND, "api"])
 
-        def address() -> str:
-            return next((line["addresses"][0] for line in tail.new() if line["event"] == "api.listening"), "")
+        def listening() -> Mapping[str, Any]:
+            return next((line for line in tail.new() if line["event"] == "api.listening"), {})
 
-        self.url = self._wait_for("api", process, address)
+        said = self._wait_for("api", process, listening)
+        self.url, self.metrics_url = said["addresses"][0], said["metrics"]
         return process
 
     def start_worker(self, kind: str, settings: Mapping[str, str] | None = None) -> Process:

@@ -59,7 +59,7 @@ def told(happening: Happening, names: Mapping[str, str]) -> Line | None:
             return Line("received", name(subject), f"{event_type}, {_signature(happening)}")
         case "delivery.attempted":
             word = "delivered" if happening["state"] == "delivered" else "attempted"
-            return Line(word, name(happening["registration_id"]), _attempted(happening))
+            return Line(word, name(happening["registration_id"] or "to the operator"), _attempted(happening))
         case _ if happening.get("level") in WORTH_TELLING:
             return Line("warning", "", words(happening))
     return None
@@ -70,12 +70,14 @@ def _moment(happening: Happening) -> datetime:
 
 
 def _subject_and_type(callback: Happening) -> tuple[str, str]:
-    """The job's id, or the registration's. Anybody may post here: what is no callback of ours goes by its path."""
+    """The job's id, the registration's, or the destination. What is no callback of ours, as anybody may post it, goes
+    by its path."""
     try:
         body = json.loads(callback["body"])
-        job_id = body["data"].get("job", {}).get("job_id")
-        return str(job_id or body["data"]["registration_id"]), str(body["type"])
-    except (ValueError, KeyError, TypeError, AttributeError):
+        data = body["data"]
+        subject = data.get("job", {}).get("job_id") or data.get("destination") or data["registration_id"]
+        return str(subject or "a test"), str(body["type"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return callback["path"], "no event"
 
 

@@ -66,6 +66,7 @@ API     {bridge.url}
 key     {bridge.key}
 inbox   {inbox.client.url}/…  takes callbacks on any path; /_inbox/messages shows them
 secret  {bridge.secret}  what the inbox verifies with
+metrics {bridge.metrics_url}
 """)
 
 

@@ -1,6 +1,7 @@
 """The command line: keys, what becomes another program, how it says no."""
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -156,6 +157,11 @@ def test_a_rotated_key_is_printed_and_the_earlier_one_ends(runtime: Runtime, env
     assert runtime.api_keys.principal(new) == runtime.api_keys.principal(old) == Principal("acme", {Scope.ADMIN})
     assert 0 < runtime.redis.ttl(f"cph:key:{old.split('_')[1]}") <= 90
     assert run(environment, "keys", "rotate", "000000000000").exit_code == 1
+
+
+@pytest.mark.parametrize("command", ["rotate", "revoke"])
+def test_an_id_that_no_key_has_is_refused(environment: dict[str, str], command: str) -> None:
+    assert run(environment, "keys", command, os.fsdecode(b"\xff")).exit_code == 2
 
 
 @pytest.mark.parametrize("name", ["a\nb", "x" * 101, "\x1b[2J"])

@@ -72,11 +72,17 @@ def test_a_check_without_a_file_tries_every_event() -> None:
             "observed_at",
         ),
         (standard.render(SAMPLES[0]).decode().replace("job.succeeded", "job.failed"), "makes it 'job.succeeded'"),
+        ("\xff", "is not UTF-8; take one from"),
+        pytest.param("[" * 100_000, "not an event", id="deep"),
+        (
+            standard.render(SAMPLES[7]).decode().replace("2019-04-26T07:00:08Z", "0001-01-01T00:00:00+05:00"),
+            "timestamp: Value error, must be within the years 1 to 9999",
+        ),
     ],
 )
 def test_an_event_that_is_none_is_refused_with_what_to_do(tmp_path: Path, text: str, words: str) -> None:
     file = tmp_path / "event.json"
-    file.write_text(text)
+    file.write_bytes(text.encode("latin-1"))
     shown = run("render", "--format", "slack", file)
     assert shown.exit_code == 2
     assert words in shown.stderr
@@ -85,6 +91,7 @@ def test_an_event_that_is_none_is_refused_with_what_to_do(tmp_path: Path, text: 
 def test_what_cannot_be_rendered_says_what_can(event: Path) -> None:
     assert "slack" in run("render", "--format", "irc", event).stderr
     assert "job_id" in run("render", "--format", "slack", "--link", "https://x.example/{a}", event).stderr
+    assert run("render", "--format", "slack", "--link", "x", event).stderr.endswith("at most 512 characters\n")
     assert "--check" in run("render", "--format", "slack").stderr
 
 
@@ -113,6 +120,10 @@ def test_a_stored_request_verifies(stored: tuple[Path, Path], tmp_path: Path) ->
     pairs = dict(line.split(": ") for line in headers.read_text().splitlines())
     headers.write_text(json.dumps(pairs))
     assert run("verify", "--secret-file", tmp_path / "secret", "--headers", headers, body).exit_code == 0
+    (tmp_path / "secret").write_bytes(b"\xff")
+    shown = run("verify", "--secret-file", tmp_path / "secret", "--headers", headers, body)
+    assert (shown.exit_code, shown.stderr.count("\n")) == (2, 1)
+    assert "the secret must start with whsec_; give it with" in shown.stderr
 
 
 def test_one_that_does_not_says_what_may_be_wrong(stored: tuple[Path, Path]) -> None:
@@ -129,6 +140,7 @@ def test_one_that_does_not_says_what_may_be_wrong(stored: tuple[Path, Path]) -> 
     assert "before parsing" in refused(json.dumps(json.loads(right), indent=1).encode())
     assert "another secret" in refused(right, "whsec_" + "B" * 32)
     assert "not even JSON" in refused(b"\xff")
+    assert "not even JSON" in refused(b"[" * 100_000)
     headers.write_text(headers.read_text().replace("v1,", "v1a,"))
     assert "there is none by a secret" in refused(right)
 
@@ -138,6 +150,7 @@ def test_one_that_does_not_says_what_may_be_wrong(stored: tuple[Path, Path]) -> 
     [
         ("webhook-id: 1", SECRET, "webhook-signature"),
         ("{", SECRET, "not JSON"),
+        pytest.param('{"a":' * 100_000, SECRET, "too deep", id="deep"),
         ("webhook-id: 1\nwebhook-timestamp: x\nwebhook-signature: v1,a", SECRET, "no number"),
         ("webhook-id: 1", "s3cret", "--secret-file"),
     ],

@@ -6,6 +6,7 @@ import click
 import pytest
 
 from app.cli.times import Duration, Moment, in_words, now
+from tests.cli.test_cli import run
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,15 @@ def test_a_moment_is_in_utc_unless_it_says_otherwise(text: str, moment: datetime
 def test_what_is_no_moment_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter, match="is neither a moment"):
         Moment().convert(text, None, None)
+
+
+@pytest.mark.parametrize("option", ["--since", "--until"])
+@pytest.mark.parametrize("text", ["800000d", "0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00"])
+def test_what_no_calendar_holds_is_refused_by_the_name_of_its_option(option: str, text: str) -> None:
+    for command in ("list", "redeliver"):
+        refused = run({"BRIDGE_KEY": "k"}, "deliveries", command, option, text)
+        assert (refused.exit_code, refused.stdout) == (2, "")
+        assert f"Invalid value for '{option}': {text} is not within the years 1 to 9999" in refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,12 @@ from typing import Any
 import pytest
 
 from app.devkit.happenings import Line, told
+from app.formats import standard
+from app.formats.samples import SAMPLES
 
 NAMES = {"j1": "example", "reg_1": "example"}
 GROUP = json.dumps({"type": "group.finished", "data": {"registration_id": "reg_1", "group": {"total": 2}}})
+TEST, CHANGE = (standard.render(event).decode() for event in SAMPLES[8:10])
 BODY = json.dumps({"type": "job.lost", "data": {"job": {"job_id": "j1"}}})
 
 
@@ -29,6 +32,14 @@ BODY = json.dumps({"type": "job.lost", "data": {"job": {"job_id": "j1"}}})
         (
             {"event": "callback.received", "body": GROUP, "verified": True},
             ("received", "example", "group.finished, signature verified"),
+        ),
+        (
+            {"event": "callback.received", "body": TEST, "verified": True},
+            ("received", "a test", "callback.test, signature verified"),
+        ),
+        (
+            {"event": "callback.received", "body": CHANGE, "verified": True},
+            ("received", "https://bot.example:443", "destination.disabled, signature verified"),
         ),
         (
             {"event": "callback.received", "body": '{"type": 1, "data": []}', "path": "/x", "verified": True},
@@ -54,6 +65,8 @@ def test_an_attempt_is_told_by_its_outcome() -> None:
     bad = {**attempt, "state": "pending", "status_code": None, "error": "timeout"}
     assert told(good, NAMES) == Line("delivered", "example", "attempt 2: answered 204")
     assert told(bad, NAMES) == Line("attempted", "example", "attempt 2: timeout")
+    own = {**good, "registration_id": None}
+    assert told(own, NAMES) == Line("delivered", "to the operator", "attempt 2: answered 204")
 
 
 def test_what_is_ordinary_is_not_told() -> None:

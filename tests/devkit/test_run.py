@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from app.devkit.processes import Process, start, wait_until
 
@@ -58,6 +59,8 @@ def test_the_curl_lines_work_and_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
         registration = paste(register.replace(offered, job))
         line_with(run, f"{job} job.succeeded, signature verified")
         line_with(run, f"delivered  {registration['id']}")
+        metrics = line_with(run, "metrics ").split()[1]
+        assert requests.get(metrics, timeout=10).headers["content-type"].startswith("text/plain; version=")
         assert descendants(tmp_path)
         end(run)
         assert descendants(tmp_path) == []

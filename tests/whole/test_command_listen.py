@@ -115,6 +115,16 @@ def test_a_restart_goes_on_where_the_state_file_says(ended: Commands, tmp_path: 
         wait_until(lambda: (tmp_path / "state").read_text() == at + "\n", timeout=30, what="its place")
 
 
+def test_how_to_go_on_can_be_pasted(commands: Commands, tmp_path: Path) -> None:
+    state = tmp_path / "a place"
+    with commands.terminal("listen", "--state", str(state)) as screen:
+        wait_until(state.exists, timeout=30, what="its place")
+        screen.press_ctrl_c()
+        code, shown = screen.end()
+    assert code == 130
+    assert f"To go on: cph-bridge listen --state '{state}'" in shown
+
+
 def test_what_is_forwarded_is_what_a_callback_would_have_been(ended: Commands, tmp_path: Path) -> None:
     receiver = ended.whole.receiver
     receiver.statuses = [(503, {}), (200, {}), (400, {}), (400, {}), (400, {})]
@@ -154,7 +164,7 @@ def test_a_receiver_that_is_down_gets_its_events_when_it_is_back(ended: Commands
     [
         (("--after", "nonsense"), "not a cursor"),
         (("--secret", SECRET), "--forward"),
-        (("--forward", "ftp://x"), "must begin with http"),
+        (("--forward", "ftp://x"), "--forward: is not one such as"),
         (("--forward", "http://x", "--secret", "hunter2-hunter2"), "must start with whsec_"),
         (("--state", "/nowhere/state"), "/nowhere/state cannot be written"),
         (("--state", "/proc/self/mem"), "cannot be read"),

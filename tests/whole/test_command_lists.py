@@ -1,6 +1,7 @@
 """`cph-bridge registrations|deliveries|destinations|doctor`, in terminals and pipes, and what they say of errors."""
 
 import json
+import os
 import re
 
 import pytest
@@ -67,6 +68,9 @@ def test_what_is_dead_is_counted_and_sent_once_more(commands: Commands) -> None:
     redeliver = ("deliveries", "redeliver", "--since", "2h")
     assert commands.here(*redeliver, "--dry-run").stdout == "1 would be sent once more\n"
     assert commands.here(*redeliver, "--until", "1h", "--dry-run", "--json").stdout == '{"count":0}\n'
+    assert commands.here("deliveries", "redeliver", "--since", "0001-01-01", "--dry-run", "--json").stdout == (
+        '{"count":1}\n'
+    )
     assert commands.here(*redeliver, "--destination", "https://elsewhere.example:443", "--dry-run").stdout.startswith(
         "0 "
     )
@@ -158,9 +162,11 @@ KEY = "cphb_0123456789ab_canary-canary-canary"
             "/nowhere/key cannot be read: No such file or directory",
         ),
         ({"BRIDGE_KEY": KEY, "BRIDGE_URL": "http://127.0.0.1:9"}, "the API at http://127.0.0.1:9 cannot be reached"),
+        ({"BRIDGE_KEY": KEY, "BRIDGE_URL": "http://127.0.0.1:9?a=b"}, "--api, BRIDGE_URL"),
         ({"BRIDGE_KEY": KEY, "BRIDGE_URL": "bridge.example"}, "is not one such as https://bridge.example"),
         ({"BRIDGE_KEY": KEY, "BRIDGE_URL": f"http://u:{KEY}@127.0.0.1:9"}, "has a user name or password in it"),
         ({"BRIDGE_KEY": KEY, "BRIDGE_CA_FILE": "/nowhere/ca"}, "/nowhere/ca cannot be read"),
+        ({"BRIDGE_KEY": KEY, "BRIDGE_CA_FILE": "/dev/null"}, "/dev/null cannot be read as PEM"),
     ],
 )
 def test_an_error_is_one_line_that_says_what_to_do_without_the_key(
@@ -181,10 +187,25 @@ def test_a_key_may_be_in_a_file(commands: Commands, tmp_path) -> None:
     assert commands.here("registrations", "list", BRIDGE_KEY="", BRIDGE_KEY_FILE=str(tmp_path / "key")).exit_code == 0
 
 
+def test_a_key_that_is_typed_goes_before_one_of_the_environment(commands: Commands, tmp_path) -> None:
+    (tmp_path / "key").write_text(commands.whole.bridge.key)
+    typed = ("registrations", "list", "--key-file", str(tmp_path / "key"))
+    assert commands.here(*typed, BRIDGE_KEY=KEY).exit_code == 0
+    assert commands.here(*typed, "--key", KEY).exit_code == 2
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "x", "9" * 30])
+def test_a_limit_that_is_none_is_refused(commands: Commands, limit: str) -> None:
+    assert "Invalid value for '--limit'" in commands.here("registrations", "list", "--limit", limit).stderr
+
+
 def test_what_is_not_there_is_named(commands: Commands) -> None:
     refused = commands.here("registrations", "show", "reg_" + "0" * 26)
     assert refused.exit_code == 2
     assert refused.stderr == f"Error: registrations/reg_{'0' * 26} is not there, or not this key's to see\n"
+    no_text = os.fsdecode(b"\xff")
+    assert "registrations/%FF is not there" in commands.here("registrations", "show", no_text).stderr
+    assert "not a query in UTF-8" in commands.here("registrations", "list", "--job", no_text).stderr
 
 
 def test_a_server_that_is_no_bridge_is_told_from_one_and_cannot_draw_on_the_terminal(commands: Commands) -> None:

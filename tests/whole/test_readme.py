@@ -108,14 +108,16 @@ def test_the_receiver_takes_what_is_signed_and_nothing_else(
 
 
 def test_the_walk_with_curl_works_as_written(workers: Any) -> None:
+    walk = block("A walk with curl", "sh")
     environment = {
         "API": workers.bridge.url,
         "KEY": workers.bridge.key,
         "INBOX": workers.receiver.url,
+        "SECRET": workers.bridge.secret,
         "JOB": workers.job(duration_s=60),
     }
     walked = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", block("A walk with curl", "sh")],
+        ["bash", "-euo", "pipefail", "-c", walk],
         env={**os.environ, **environment},  # noqa: TID251 - PATH, handed on
         capture_output=True,
         text=True,
@@ -125,3 +127,6 @@ def test_the_walk_with_curl_works_as_written(workers: Any) -> None:
     assert walked.returncode == 0, walked.stdout + walked.stderr
     assert '"secret":"whsec_' in walked.stdout
     assert '"pointer"' in walked.stdout
+    assert walk.count('"$INBOX\\"') == walk.count('"$SECRET\\"') == 3
+    assert [callback.event["type"] for callback in workers.receiver.callbacks] == ["callback.test"]
+    assert workers.receiver.callbacks[0].verified_by(workers.bridge.secret)
