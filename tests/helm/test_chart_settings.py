@@ -150,6 +150,14 @@ def test_grants_are_read_as_they_were_written(tmp_path: Path) -> None:
             "rediss://r:6379/0?ssl_ca_certs=/run/bridge/redis-ca/ca.crt",
             "",
         ),
+        (
+            {
+                "url": "rediss://r?x=1&ssl_ca_certs=/run/bridge/redis-ca/ca.crt",
+                "tls": {"caSecret": {"name": "ca"}},
+            },
+            "rediss://r?x=1&ssl_ca_certs=/run/bridge/redis-ca/ca.crt",
+            "",
+        ),
         ({"sentinel": {"nodes": ["a:1", "b:2"]}}, "redis://sentinel:6379/0", "a:1,b:2"),
         ({"sentinel": {"nodes": ["a:1"]}, "tls": {"enabled": True}}, "rediss://sentinel:6379/0", "a:1"),
     ],
