@@ -51,7 +51,12 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{ include "bridge.fullname" $root }}-{{ index . 1 }}.{{ $root.Release.Namespace }}.svc.{{ $root.Values.clusterDomain }}
 {{- end }}
 
-{{/* Where callbacks never go, by whatever name; Redis' URL names another such place. */}}
-{{- define "bridge.ownPlace" -}}
-{{ include "bridge.host" (list . "api") }}:{{ .Values.api.service.port }}
+{{/* Where callbacks never go, by whatever name, as a JSON list; Redis' URL names another such place. What has a `*` names
+     no host. */}}
+{{- define "bridge.ownPlaces" -}}
+{{- $places := list (printf "%s:%d" (include "bridge.host" (list . "api")) (int .Values.api.service.port)) }}
+{{- range concat (.Values.ingress.enabled | ternary .Values.ingress.hosts list) (.Values.httpRoute.enabled | ternary .Values.httpRoute.hostnames list) }}
+{{- if not (or (empty .) (contains "*" .)) }}{{ $places = append $places . }}{{ end }}
+{{- end }}
+{{- toJson $places }}
 {{- end }}

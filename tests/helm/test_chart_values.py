@@ -86,6 +86,7 @@ OTHER: dict[str, tuple[str, dict[str, Any]]] = {
                 "metricsFrom": from_namespace("monitoring"),
                 "redisTo": from_namespace("place-of-redis"),
                 "cphPorts": [4461],
+                "extraEgress": [{"to": from_namespace("telemetry"), "ports": [{"protocol": "TCP", "port": 4318}]}],
                 "closed": ["10.62.0.0/16"],
                 "closed6": ["fd63::/16"],
             },
