@@ -36,6 +36,14 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- end }}
 {{- end }}
 
+{{/* How Prometheus tells this release's pods from another's in the namespace: of (list $ component…). Behind its component a
+     pod's name has two hashes, or what Kubernetes leaves of them where it is long. */}}
+{{- define "bridge.series" -}}
+{{- $root := index . 0 -}}
+{{- $pods := printf "%s-(%s)-[a-z0-9]+(-[a-z0-9]+)?" (include "bridge.fullname" $root) (slice . 1 | join "|") -}}
+{{ printf "namespace=%q,pod=~%q" $root.Release.Namespace $pods }}
+{{- end }}
+
 {{/* Of a map with repository, tag, digest, and what the tag is when left out. */}}
 {{- define "bridge.image" -}}
 {{- if .digest -}}

@@ -275,7 +275,10 @@ def test_keda_goes_by_what_is_due_on_a_roles_own_agenda() -> None:
     for role, agenda in (("poller", POLL), ("sender", DELIVER)):
         spec = rendered.one("ScaledObject", f"-{role}")["spec"]
         (trigger,) = spec["triggers"]
-        assert trigger["metadata"]["query"] == f'max(cph_bridge_due{{namespace="phones",agenda="{agenda}"}})'
+        pods = "bridge-cph-webhook-bridge-(api|poller|sender)-[a-z0-9]+(-[a-z0-9]+)?"
+        assert (
+            trigger["metadata"]["query"] == f'max(cph_bridge_due{{namespace="phones",pod=~"{pods}",agenda="{agenda}"}})'
+        )
         assert trigger["metadata"]["threshold"] == "500"
         assert spec["minReplicaCount"] >= 1
 

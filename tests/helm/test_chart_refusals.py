@@ -113,6 +113,7 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
     "a secret in the open": ({"projects": {"default": {"credentials": {"token": "t"}}}}, "token"),
     "keda for the api": ({"api": {"autoscaling": {"kind": "keda"}}}, "kind"),
     "asleep with keda": ({"sender": {"autoscaling": {"min": 0}}}, "min"),
+    "a runbook that is no url": ({"metrics": {"prometheusRule": {"runbookBase": "docs"}}}, "runbookBase"),
     "a digest that is none": ({"image": {"digest": "latest"}}, "digest"),
 }
 
