@@ -21,7 +21,7 @@ BRIDGE_{{ upper $name }}: {{ . | quote }}
 {{- end }}
 {{- end }}
 {{- end }}
-BRIDGE_DENY_HOSTS: {{ append (.Values.settings.deny_hosts | default list) (include "bridge.ownPlace" .) | join "," | quote }}
+BRIDGE_DENY_HOSTS: {{ concat (.Values.settings.deny_hosts | default list) (include "bridge.ownPlaces" . | fromJsonArray) | uniq | join "," | quote }}
 {{- end }}
 
 {{- define "bridge.projects" -}}

@@ -36,6 +36,14 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- end }}
 {{- end }}
 
+{{/* How Prometheus tells this release's pods from another's in the namespace: of (list $ component…). Behind its component a
+     pod's name has two hashes, or what Kubernetes leaves of them where it is long. */}}
+{{- define "bridge.series" -}}
+{{- $root := index . 0 -}}
+{{- $pods := printf "%s-(%s)-[a-z0-9]+(-[a-z0-9]+)?" (include "bridge.fullname" $root) (slice . 1 | join "|") -}}
+{{ printf "namespace=%q,pod=~%q" $root.Release.Namespace $pods }}
+{{- end }}
+
 {{/* Of a map with repository, tag, digest, and what the tag is when left out. */}}
 {{- define "bridge.image" -}}
 {{- if .digest -}}
@@ -51,7 +59,12 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{ include "bridge.fullname" $root }}-{{ index . 1 }}.{{ $root.Release.Namespace }}.svc.{{ $root.Values.clusterDomain }}
 {{- end }}
 
-{{/* Where callbacks never go, by whatever name; Redis' URL names another such place. */}}
-{{- define "bridge.ownPlace" -}}
-{{ include "bridge.host" (list . "api") }}:{{ .Values.api.service.port }}
+{{/* Where callbacks never go, by whatever name, as a JSON list; Redis' URL names another such place. What has a `*` names
+     no host. */}}
+{{- define "bridge.ownPlaces" -}}
+{{- $places := list (printf "%s:%d" (include "bridge.host" (list . "api")) (int .Values.api.service.port)) }}
+{{- range concat (.Values.ingress.enabled | ternary .Values.ingress.hosts list) (.Values.httpRoute.enabled | ternary .Values.httpRoute.hostnames list) }}
+{{- if not (or (empty .) (contains "*" .)) }}{{ $places = append $places . }}{{ end }}
+{{- end }}
+{{- toJson $places }}
 {{- end }}

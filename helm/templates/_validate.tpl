@@ -7,6 +7,7 @@
 {{- include "bridge.validate.redis" . }}
 {{- include "bridge.validate.secrets" . }}
 {{- include "bridge.validate.projects" . }}
+{{- include "bridge.validate.settings" . }}
 {{- range $name, $grant := $v.grants }}
 {{- if and (not $grant.networks) (not $grant.tls) }}
 {{- fail (printf "grants.%s grants nothing: give networks, or tls" $name) }}
@@ -27,6 +28,11 @@
 {{- if and $asked (lt (int $asked) $needed) }}
 {{- fail (printf "%s.terminationGracePeriodSeconds: what is in hand may take %d s; leave it out, or give more" $role $needed) }}
 {{- end }}
+{{- end }}
+{{- $ports := list (int $v.api.port) (int $v.api.probePort) }}
+{{- if $v.metrics.enabled }}{{ $ports = append $ports (int $v.metrics.port) }}{{ end }}
+{{- if ne (len (uniq $ports)) (len $ports) }}
+{{- fail "api.port, api.probePort and metrics.port: one pod listens on all of them, so give each a port of its own" }}
 {{- end }}
 {{- if and $v.httpRoute.enabled (not $v.httpRoute.parentRefs) }}
 {{- fail "httpRoute.enabled: give httpRoute.parentRefs, the gateways that lead to it" }}
@@ -62,6 +68,35 @@
 {{- end }}
 {{- if and $r.username (not $r.passwordSecret.name) }}
 {{- fail "redis.username needs redis.passwordSecret.name" }}
+{{- end }}
+{{- if and $r.tls.enabled (not (or $r.host $r.sentinel.nodes)) }}
+{{- fail "redis.tls.enabled goes with redis.host or redis.sentinel.nodes: a URL says it itself, rediss://…, and the bundled Redis has no TLS" }}
+{{- end }}
+{{- if and $r.tls.caSecret.name $r.bundled.enabled }}
+{{- fail "redis.tls.caSecret: the bundled Redis has no TLS; leave it out" }}
+{{- end }}
+{{- if and $r.tls.caSecret.name (or $r.host $r.sentinel.nodes) (not $r.tls.enabled) }}
+{{- fail "redis.tls.caSecret is of use with redis.tls.enabled=true alone: without it Redis is talked to in the open" }}
+{{- end }}
+{{- if and $r.tls.caSecret.name $r.url (not (regexMatch "^rediss://.*[?&]ssl_ca_certs=/run/bridge/redis-ca/ca[.]crt(&|$)" $r.url)) }}
+{{- fail "redis.tls.caSecret: redis.url must ask for TLS and name it: rediss://…?ssl_ca_certs=/run/bridge/redis-ca/ca.crt" }}
+{{- end }}
+{{- end }}
+
+{{/* As app/settings.py does, which would end pods that have started. */}}
+{{- define "bridge.validate.settings" -}}
+{{- $s := .Values.settings }}
+{{- if le (float64 $s.lease_s) (float64 $s.attempt_deadline_s) }}
+{{- fail "settings.lease_s must exceed settings.attempt_deadline_s, or what is in hand would be taken over" }}
+{{- end }}
+{{- if and $s.poll_max_s (lt (float64 $s.poll_max_s) (float64 $s.poll_min_s)) }}
+{{- fail "settings.poll_max_s must not be below settings.poll_min_s" }}
+{{- end }}
+{{- if ne (empty $s.oidc_issuer) (empty $s.oidc_audience) }}
+{{- fail "settings.oidc_issuer and settings.oidc_audience need each other" }}
+{{- end }}
+{{- if and $s.cloudevents_handshake (not $s.cloudevents_origin) }}
+{{- fail "settings.cloudevents_handshake needs settings.cloudevents_origin, the host name that receivers see asking" }}
 {{- end }}
 {{- end }}
 

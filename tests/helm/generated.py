@@ -37,6 +37,8 @@ LEFT_OUT = frozenset(
     }
 )
 UNSAID = ("title", "default", "description", "format")
+# Formats that the chart's own schema has a pattern for, as a network policy must take them too.
+NETWORKS = ("ipv4network", "ipv6network")
 OFFERED = [name for name in Settings.model_fields if name not in FROM_VALUES | LEFT_OUT]
 
 
@@ -74,9 +76,14 @@ def _schema(found: dict[str, Any], named: dict[str, Any]) -> dict[str, Any]:
     """Without what only speaks to people, and without formats, which validators know or do not. named: `$ref`s."""
     if "$ref" in found:
         return _schema(named[found["$ref"]], named)
+    if found.get("format") in NETWORKS:
+        return {"$ref": "#/definitions/network"}
     parts: dict[str, Any] = {key: value for key, value in found.items() if key not in UNSAID}
     if "anyOf" in parts:
-        parts["anyOf"] = [_schema(part, named) for part in parts["anyOf"]]
+        first, *others = [_schema(part, named) for part in parts["anyOf"]]
+        if all(other == first for other in others):
+            return first
+        parts["anyOf"] = [first, *others]
     if "items" in parts:
         parts["items"] = _schema(parts["items"], named)
     return parts

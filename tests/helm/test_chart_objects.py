@@ -78,9 +78,19 @@ def flags(schema: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
 FLAGS = flags(yaml.safe_load((CHART / "values.schema.json").read_text()))
 # What else must then be given, or be left out.
 GOES_WITH: dict[str, dict[str, Any]] = {
-    "redis.bundled.enabled": {"redis": {"host": "", "passwordSecret": {"name": ""}, "username": ""}},
+    "redis.bundled.enabled": {
+        "redis": {
+            **{"host": "", "passwordSecret": {"name": ""}, "username": ""},
+            "tls": {"enabled": False, "caSecret": {"name": ""}},
+        }
+    },
+    "settings.cloudevents_handshake": {"settings": {"cloudevents_origin": "bridge.example"}},
     "ingress.enabled": {"ingress": {"hosts": ["bridge.example"]}},
     "externalSecrets.enabled": {"externalSecrets": {"store": {"name": "vault"}, "secrets": {"a": {"b": {"key": "c"}}}}},
+}
+GOES_WITHOUT: dict[str, dict[str, Any]] = {
+    "secrets.secretKeys.lieOpen": {"secrets": {"secretKeys": {"name": "bridge"}}},
+    "redis.tls.enabled": {"redis": {"tls": {"caSecret": {"name": ""}}}},
 }
 
 
@@ -90,9 +100,7 @@ def test_every_flag_may_be_on_or_off(path: tuple[str, ...], on: bool) -> None:
     flag: Any = on
     for name in reversed(path):
         flag = {name: flag}
-    values = merged(values_of("parts"), GOES_WITH.get(".".join(path), {}) if on else {})
-    if path == ("secrets", "secretKeys", "lieOpen") and not on:
-        values = merged(values, {"secrets": {"secretKeys": {"name": "bridge"}}})
+    values = merged(values_of("parts"), (GOES_WITH if on else GOES_WITHOUT).get(".".join(path), {}))
     check_fields(render(merged(values, flag)), NEWEST, known=render(values_of("parts")).objects)
 
 
@@ -267,7 +275,10 @@ def test_keda_goes_by_what_is_due_on_a_roles_own_agenda() -> None:
     for role, agenda in (("poller", POLL), ("sender", DELIVER)):
         spec = rendered.one("ScaledObject", f"-{role}")["spec"]
         (trigger,) = spec["triggers"]
-        assert trigger["metadata"]["query"] == f'max(cph_bridge_due{{namespace="phones",agenda="{agenda}"}})'
+        pods = "bridge-cph-webhook-bridge-(api|poller|sender)-[a-z0-9]+(-[a-z0-9]+)?"
+        assert (
+            trigger["metadata"]["query"] == f'max(cph_bridge_due{{namespace="phones",pod=~"{pods}",agenda="{agenda}"}})'
+        )
         assert trigger["metadata"]["threshold"] == "500"
         assert spec["minReplicaCount"] >= 1
 

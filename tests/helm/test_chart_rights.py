@@ -121,6 +121,33 @@ def test_the_poller_reaches_cph_and_the_metadata_service_only_for_its_keys(produ
     assert not at_home.reaches(PUBLIC, 443)
 
 
+@pytest.mark.parametrize(
+    ("place", "port"),
+    [
+        ({"endpoint": "https://cph.example:8443"}, 8443),
+        ({"endpoint": "http://cph.example"}, 80),
+        ({"endpoint": "https://[2001:db8::1]:8444/"}, 8444),
+        ({"region": "ap-southeast-1", "iamEndpoint": "https://iam.example:8445"}, 8445),
+    ],
+    ids=str,
+)
+def test_the_poller_reaches_the_ports_that_its_endpoints_name(place: dict[str, str], port: int) -> None:
+    project = {"region": None} | place
+    poller = Rules(render(merged(values_of("trial"), {"projects": {"default": project}})), "poller")
+    assert [each for each in (80, 443, 8443, 8444, 8445) if poller.reaches(PUBLIC, each)] == sorted({443, port})
+
+
+def test_an_issuer_and_a_collector_that_are_near_are_reached_once_they_are_let_through() -> None:
+    ports = [{"protocol": "TCP", "port": port} for port in (443, 4318)]
+    more = {"networkPolicy": {"extraEgress": [{"to": [{"ipBlock": {"cidr": "10.7.0.0/16"}}], "ports": ports}]}}
+    closed, opened = render(values_of("trial")), render(merged(values_of("trial"), more))
+    for role in ROLES:
+        for port in (443, 4318):
+            assert not Rules(closed, role).reaches("10.7.0.1", port)
+            assert Rules(opened, role).reaches("10.7.0.1", port)
+    assert not Rules(opened, "test").reaches("10.7.0.1", 443)
+
+
 def test_redis_is_reached_at_its_own_port_and_the_sentinels() -> None:
     for role in ROLES:
         rules = Rules(render(values_of("sentinel")), role)

@@ -75,6 +75,24 @@ def test_callbacks_never_go_to_the_bridge_or_its_redis() -> None:
     assert url.hostname == "bridge-cph-webhook-bridge-redis.phones.svc.cluster.local"  # denied as any Redis is
 
 
+WAYS_IN: list[tuple[dict[str, Any], set[str]]] = [
+    ({}, set()),
+    ({"ingress": {"hosts": ["bridge.example"]}}, set()),  # it is switched off
+    ({"ingress": {"enabled": True, "hosts": ["bridge.example", "*.example"]}}, {"bridge.example"}),
+    (
+        {"httpRoute": {"enabled": True, "parentRefs": [{"name": "g"}], "hostnames": ["a.example", "b.example"]}},
+        {"a.example", "b.example"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("values", "names"), WAYS_IN)
+def test_callbacks_never_go_to_the_names_by_which_callers_come(values: dict[str, Any], names: set[str]) -> None:
+    settings = load(without_files(render(merged(values_of("trial"), values)).environment("sender")))
+    assert set(settings.deny_hosts) == {"bridge-cph-webhook-bridge-api.phones.svc.cluster.local:80"} | names
+    assert {place.host for place in denied(settings, {}) if not place.port} == names
+
+
 def mounted(rendered: Rendered, file: str, tmp_path: Path) -> Path:
     """A file of one of the ConfigMaps."""
     (text,) = (found["data"][file] for found in rendered.of("ConfigMap") if file in found["data"])
@@ -148,6 +166,14 @@ def test_grants_are_read_as_they_were_written(tmp_path: Path) -> None:
         (
             {"host": "r", "tls": {"enabled": True, "caSecret": {"name": "ca"}}},
             "rediss://r:6379/0?ssl_ca_certs=/run/bridge/redis-ca/ca.crt",
+            "",
+        ),
+        (
+            {
+                "url": "rediss://r?x=1&ssl_ca_certs=/run/bridge/redis-ca/ca.crt",
+                "tls": {"caSecret": {"name": "ca"}},
+            },
+            "rediss://r?x=1&ssl_ca_certs=/run/bridge/redis-ca/ca.crt",
             "",
         ),
         ({"sentinel": {"nodes": ["a:1", "b:2"]}}, "redis://sentinel:6379/0", "a:1,b:2"),

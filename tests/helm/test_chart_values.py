@@ -86,6 +86,7 @@ OTHER: dict[str, tuple[str, dict[str, Any]]] = {
                 "metricsFrom": from_namespace("monitoring"),
                 "redisTo": from_namespace("place-of-redis"),
                 "cphPorts": [4461],
+                "extraEgress": [{"to": from_namespace("telemetry"), "ports": [{"protocol": "TCP", "port": 4318}]}],
                 "closed": ["10.62.0.0/16"],
                 "closed6": ["fd63::/16"],
             },
@@ -107,7 +108,11 @@ OTHER: dict[str, tuple[str, dict[str, Any]]] = {
             "poller": {"autoscaling": {"max": 81, "due": 8_201}},
             "sender": {"autoscaling": {"max": 83, "due": 8_401}},
             "externalSecrets": {"refreshInterval": "85m"},
-            "metrics": {"podMonitor": {"interval": "86s"}, "dashboard": {"labels": {"grafana_dashboard": "87"}}},
+            "metrics": {
+                "podMonitor": {"interval": "86s"},
+                "prometheusRule": {"runbookBase": "https://runbooks.example/bridge"},
+                "dashboard": {"labels": {"grafana_dashboard": "87"}},
+            },
             "redis": {"urlSecret": {"key": "key-of-url"}},
             "secrets": {
                 name: {"key": f"key-of-{name}"}

@@ -1,6 +1,7 @@
 """What the chart renders is run: argv, environment and files of its pods, under a root that nobody can write to."""
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from tests.pods import Image
 
 pytestmark = pytest.mark.slow
 
+RUNBOOK = Path(__file__).parent.parent.parent / "docs" / "operations.md"
 # The files of this tree in place of an image's. Python may lie where only root gets at it.
 TREE = Image(Path("/"), "0:0", {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"})
 
@@ -68,6 +70,26 @@ def test_the_last_line_of_the_notes_works(bridge: Running) -> None:
         check=False,
     )
     assert '"name":"default"' in done.stdout, done.stderr
+
+
+def test_the_runbooks_command_has_a_refused_project_tried_at_once(bridge: Running, key: str) -> None:
+    def state() -> str:
+        (project,) = Client(bridge.api_url, key).call("GET", "/v1/projects")["items"]
+        return str(project["state"])
+
+    (line,) = (line for line in RUNBOOK.read_text().splitlines() if "signal.SIGHUP" in line)
+    _, _, command = line.partition("kubectl exec deploy/…-poller -- ")
+    bridge.standin.call("POST", "/_standin/faults", {"kind": "forbidden", "for_s": 3_600})
+    try:
+        registrations = bridge.register(key, bridge.job())
+        wait_until(lambda: state() == "refused", timeout=30, what="the project is refused")
+    finally:
+        bridge.standin.call("DELETE", "/_standin/faults")
+    told = bridge.pods["poller"].run(*shlex.split(command))
+    assert told.returncode == 0, told.stderr
+    # Nobody would try it by himself within a minute.
+    wait_until(lambda: state() == "ok", timeout=30, what="the project is tried")
+    bridge.wait_until_delivered(key, *registrations)
 
 
 def test_what_helm_test_runs_is_content(bridge: Running) -> None:

@@ -36,6 +36,17 @@ def aim(prometheus: Prometheus, whole: Whole) -> Callable[..., None]:
     return aim
 
 
+def test_a_bridge_of_which_nothing_is_heard(whole: Whole, prometheus: Prometheus, aim) -> None:
+    worker = whole.start_worker("deliver")
+    aim("worker-deliver")
+    prometheus.is_over("BridgeGone")
+    worker.kill()
+    prometheus.fires("BridgeGone")
+    whole.start_worker("deliver")
+    aim("worker-deliver")
+    prometheus.is_over("BridgeGone")
+
+
 def test_workers_that_are_missing(whole: Whole, prometheus: Prometheus, aim) -> None:
     aim("api")
     whole.register(whole.job(duration_s=600))

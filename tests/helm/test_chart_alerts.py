@@ -1,0 +1,92 @@
+"""The alerts that the chart gives to Prometheus are about its own release, and lead to where somebody can read."""
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests import tools
+from tests.helm.generated import CHART
+from tests.helm.rendered import ROLES, Rendered, merged, render, values_of
+
+pytestmark = pytest.mark.slow  # on a laptop they are skipped: Helm and its judges are a gigabyte
+
+NAMES = [rule["alert"] for rule in yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())["groups"][0]["rules"]]
+ON = {"metrics": {"prometheusRule": {"enabled": True}}}
+
+
+def rules(**values: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = rendered(**values).one("PrometheusRule")["spec"]["groups"][0]["rules"]
+    return found
+
+
+def rendered(**values: Any) -> Rendered:
+    return render(merged(merged(values_of("trial"), ON), values))
+
+
+def test_without_metrics_there_is_no_alert_that_they_are_missing() -> None:
+    assert rendered(metrics={"enabled": False}).of("PrometheusRule") == []
+
+
+def test_alerts_lead_to_the_runbook_where_it_is_read() -> None:
+    read_at = {"prometheusRule": {"runbookBase": "https://git.example/bridge/docs/operations.md"}}
+    urls = [rule["annotations"]["runbook_url"] for rule in rules(metrics=read_at)]
+    assert urls == [f"https://git.example/bridge/docs/operations.md#{name.lower()}" for name in NAMES]
+    for rule in rules():
+        assert rule["annotations"]["runbook"] == f"docs/operations.md#{rule['alert'].lower()}"
+        assert "runbook_url" not in rule["annotations"]  # it would be no URL
+
+
+# Of whom Prometheus hears, and whether that is this release's API.
+HEARD = {
+    "the API": ({"pod": "bridge-cph-webhook-bridge-api-5d4f8c7b9c-x2x7k"}, True),
+    "nobody": (None, False),
+    "workers alone": ({"pod": "bridge-cph-webhook-bridge-poller-5d4f8c7b9c-x2x7k"}, False),
+    "another namespace": ({"pod": "bridge-cph-webhook-bridge-api-5d4f8c7b9c-x2x7k", "namespace": "other"}, False),
+    "another release": ({"pod": "green-cph-webhook-bridge-api-5d4f8c7b9c-x2x7k"}, False),
+}
+
+
+@pytest.mark.parametrize("heard", HEARD)
+def test_a_bridge_is_gone_when_nothing_is_heard_of_its_own_api(heard: str, tmp_path: Path) -> None:
+    labels, is_there = HEARD[heard]
+    series = [{"series": f"cph_bridge_redis_up{_written(labels)}", "values": "1x40"}] if labels else []
+    firing = {"labels": f"ALERTS{_written({'alertname': 'BridgeGone', 'alertstate': 'firing', 'severity': 'page'})}"}
+    asked = {
+        "expr": 'ALERTS{alertname="BridgeGone",alertstate="firing"}',
+        "eval_time": "15m",
+        "exp_samples": [] if is_there else [firing | {"value": 1}],
+    }
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rendered().one("PrometheusRule")["spec"]))
+    cases = {
+        "rule_files": ["rules.yaml"],
+        "tests": [{"interval": "30s", "input_series": series, "promql_expr_test": [asked]}],
+    }
+    (tmp_path / "cases.yaml").write_text(yaml.safe_dump(cases))
+    promtool = tools.program("promtool", "Debian: apt install prometheus")
+    command = [promtool, "test", "rules", tmp_path / "cases.yaml"]
+    tried = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert tried.returncode == 0, tried.stdout + tried.stderr
+
+
+def _written(labels: dict[str, str]) -> str:
+    return "{" + ",".join(f'{name}="{value}"' for name, value in ({"namespace": "phones"} | labels).items()) + "}"
+
+
+def pod(role: str, full: str) -> str:
+    """Its name, as Kubernetes makes it: what comes before the last five is cut at 58 characters."""
+    deployment = render(merged(values_of("trial"), {"fullnameOverride": full})).one("Deployment", f"-{role}")
+    return f"{deployment['metadata']['name']}-5d4f8c7b9c-"[:58] + "x2x7k"
+
+
+@pytest.mark.parametrize("full", ["bridge", "a" * 43, "a" * 53])
+def test_keda_counts_the_pods_of_its_own_release(full: str) -> None:
+    scaled = render(merged(values_of("production"), {"fullnameOverride": full})).one("ScaledObject", "-poller")
+    chosen = re.search(r'pod=~"([^"]*)"', scaled["spec"]["triggers"][0]["metadata"]["query"])
+    assert chosen
+    assert all(re.fullmatch(chosen[1], pod(role, full)) for role in ROLES)
+    for other in (f"{full}-api", f"{full}2", "green"):
+        assert not any(re.fullmatch(chosen[1], pod(role, other)) for role in ROLES)
