@@ -108,10 +108,11 @@ def listen(
     """
     if signers and not forward:
         raise click.UsageError("--secret signs what --forward posts")
-    place = _first(api, after, state)
     end_with_reader()
     hand_on = _forwarding(Forward(forward, signers)) if forward else _printing(as_json=as_json)
+    place = _place(after, state)
     try:
+        _begin(api, place)
         _receive(api, place, hand_on)
     except KeyboardInterrupt:
         go_on = ("--state", str(state)) if state else ("--after", place.cursor or OLDEST)
@@ -119,17 +120,20 @@ def listen(
         raise SystemExit(INTERRUPTED) from None
 
 
-def _first(api: ApiClient, after: str, state: Path | None) -> Place:
-    """Where to begin. `latest` is looked up once: anew, it would pass what came while nobody was connected."""
+def _place(after: str, state: Path | None) -> Place:
+    """Where to begin."""
     try:
         known = state.read_text(encoding="ascii").strip() if state and state.exists() else ""
     except (OSError, ValueError):
         raise OperatorError(f"--state: {state} cannot be read") from None
-    place = Place(known or ("" if after == OLDEST else after), state)
+    return Place(known or ("" if after == OLDEST else after), state)
+
+
+def _begin(api: ApiClient, place: Place) -> None:
+    """`latest` is looked up once: anew, it would pass what came while nobody was connected."""
     page = api.get("/v1/events", {"limit": 1, "after": place.cursor or None})
     if place.cursor == LATEST:
         place.move(page["next_cursor"])
-    return place
 
 
 def _receive(api: ApiClient, place: Place, hand_on: Callable[[Message], None]) -> None:
