@@ -3,7 +3,6 @@
 import base64
 import binascii
 import os
-import re
 from collections.abc import Mapping
 from datetime import timedelta
 from importlib.util import find_spec
@@ -24,6 +23,7 @@ from pydantic import (
 )
 
 from app.domain.access import Scope
+from app.domain.callback_url import HOST_AND_PORT
 from app.domain.errors import InvalidField, OperatorError
 from app.domain.signature import secret_bytes
 from app.formats import links
@@ -31,7 +31,6 @@ from app.formats import links
 PREFIX = "BRIDGE_"
 FILE_SUFFIX = "_FILE"
 KEY_BYTES = 32
-HOST_AND_PORT = re.compile(r"([^][\s:/@]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
 REDIS_SCHEMES = frozenset({"redis", "rediss", "unix"})
 OTEL = "opentelemetry.exporter.otlp.proto.http"  # what needs all else of it
 
@@ -284,7 +283,8 @@ class Settings(BaseModel):
     @classmethod
     def _are_places(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for text in value:
-            if not HOST_AND_PORT.fullmatch(text):
+            found = HOST_AND_PORT.fullmatch(text)
+            if not found or not found["host"] or not found["port"]:
                 raise ValueError(f"{text!r} is not host:port")
         return value
 

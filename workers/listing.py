@@ -210,8 +210,9 @@ class Listing:
 
 
 def _tell_ended(request: Request, shown: Sequence[Job], ended: Sequence[str]) -> None:
+    told = frozenset(ended)
     for job in shown:
-        if job.job_id in ended:
+        if job.job_id in told:
             trace_id = common_trace_id(request.traceparents)
             logs.event("job.ended", project=request.project, trace_id=trace_id, job_id=job.job_id, state=job.state)
 

@@ -36,7 +36,7 @@ from app.domain.times import from_ms, to_ms
 from app.metrics.measured import REGISTRATIONS
 from app.runtime import Runtime
 
-LOOK_EVERY_S = 0.1
+LOOK_EVERY_S = 0.1  # while a caller waits: what it waits for happens in another process, which tells nobody
 TARGETS = ("job_id", "job_ids", "request_id", "submission")
 OF_CALLBACKS = ("secret", "headers", "verify", "format", "language", "link")
 PULL_HINT = "give a callback_url, or pull events from /v1/events without this"

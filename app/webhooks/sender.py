@@ -1,6 +1,7 @@
 """One attempt: a POST to a subscriber, and what came of it."""
 
 import logging
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -88,8 +89,11 @@ class Sender:
         try:
             judgement = judge(Answer(reply.status, reply.headers, reply.body, url))
             return self._answered(reply, judgement, (tail, *sent, *secrets), watch)
-        except Exception:  # noqa: BLE001 - it was sent: a mistake of ours in reading must not send it all the time
-            logs.event("answer.unread", level=logging.ERROR, exc_info=True, status_code=reply.status)
+        except Exception as error:  # noqa: BLE001 - a mistake of ours in reading must not send it all the time
+            # Not the error's own words: they may quote the answer.
+            name, frame = type(error).__name__, traceback.extract_tb(error.__traceback__)[-1]
+            at = f"{frame.filename}:{frame.lineno} {frame.name}"
+            logs.event("answer.unread", level=logging.ERROR, error=name, at=at, status_code=reply.status)
             return replace(failed(Verdict.RETRY, UNREAD, watch), status_code=reply.status, in_doubt=True)
 
     def options(
