@@ -64,7 +64,9 @@ class Container:
     @property
     def pid(self) -> int:
         """Of its PID 1, as we see it."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        children = (
+            Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text(encoding="utf-8").split()
+        )
         return int(children[0])
 
     def is_inside(self) -> bool:
@@ -81,11 +83,17 @@ class Container:
         enter = ["nsenter", "--target", str(self.pid), "--mount", "--pid", "--net", "--root", "--wd=/tmp", *ids]
         environment = [f"{name}={value}" for name, value in self._environment.items()]
         return subprocess.run(
-            [*enter, "/usr/bin/env", "-i", *environment, *argv], capture_output=True, text=True, check=False, timeout=60
+            [*enter, "/usr/bin/env", "-i", *environment, *argv],
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+            timeout=60,
         )
 
     def _status(self, field: str) -> str:
-        found = re.search(rf"^{field}:\s+(\d+)", Path(f"/proc/{self.pid}/status").read_text(), re.MULTILINE)
+        found = re.search(
+            rf"^{field}:\s+(\d+)", Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8"), re.MULTILINE
+        )
         assert found
         return found[1]
 
@@ -165,7 +173,9 @@ class Node:
         mounts = {**self._files(spec, place), str(self._etc_hosts(place)): "/etc/hosts"}
         if self._image.root == Path("/"):
             mounts[str(ROOT)] = str(ROOT)  # it may lie in /tmp
-        (place / "mounts").write_text("".join(f"{source} {target}\n" for source, target in mounts.items()))
+        (place / "mounts").write_text(
+            "".join(f"{source} {target}\n" for source, target in mounts.items()), encoding="utf-8"
+        )
         environment = {**self._image.environment, **self.environment(role)}
         process = start(
             [
@@ -200,11 +210,11 @@ class Node:
         return self._secrets[name, key]
 
     def log(self, role: str) -> str:
-        return "".join(path.read_text() for path in sorted(self.folder.glob(f"{role}-*/log")))
+        return "".join(path.read_text(encoding="utf-8") for path in sorted(self.folder.glob(f"{role}-*/log")))
 
     def _etc_hosts(self, place: Path) -> Path:
         file = place / "hosts"
-        file.write_text("".join(f"{address} {name}\n" for name, address in self._hosts.items()))
+        file.write_text("".join(f"{address} {name}\n" for name, address in self._hosts.items()), encoding="utf-8")
         return file
 
     def _files(self, spec: Object, place: Path) -> dict[str, str]:
@@ -218,7 +228,7 @@ class Node:
             folder = place / "volumes" / mount["name"]
             for path, text in self._content(volume).items():
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
-                (folder / path).write_text(text)
+                (folder / path).write_text(text, encoding="utf-8")
             mounts[str(folder)] = mount["mountPath"]
         return mounts
 

@@ -158,7 +158,7 @@ class RedisGroup:
             f"sentinel down-after-milliseconds {SERVICE} {SEEN_DOWN_MS}",
             f"sentinel failover-timeout {SERVICE} 6000",
         ]
-        config.write_text("\n".join(lines) + "\n")
+        config.write_text("\n".join(lines) + "\n", encoding="utf-8")
         argv = [find_server(), config, "--sentinel", *_options(port, folder)]
         self._stack.enter_context(start(argv))
         return port

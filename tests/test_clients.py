@@ -29,10 +29,10 @@ def mounted(tmp_path: Path, standin: Served) -> Path:
 def mount(folder: Path, version: str, token: str, *projects: str) -> None:
     inside = folder / version
     inside.mkdir()
-    (inside / "token").write_text(token)
+    (inside / "token").write_text(token, encoding="utf-8")
     place = {"project_id": "p" * 32, "region": "r", "credentials": {"token_file": str(folder / "token")}}
     made = dict.fromkeys(projects or ("prod",), place)
-    (inside / "projects.yaml").write_text(yaml.safe_dump({"projects": made}))
+    (inside / "projects.yaml").write_text(yaml.safe_dump({"projects": made}), encoding="utf-8")
     link = folder / "next"
     link.symlink_to(inside)
     link.replace(folder / "..data")
@@ -44,7 +44,7 @@ def several(runtime: Runtime, environment: dict[str, str], tmp_path: Path) -> Ca
 
     def make(variables: dict[str, str] | None = None, **projects: Any) -> Runtime:
         file = tmp_path / "several.yaml"
-        file.write_text(yaml.safe_dump({"projects": projects}))
+        file.write_text(yaml.safe_dump({"projects": projects}), encoding="utf-8")
         settings = load(environment | {"BRIDGE_PROJECTS_FILE": str(file)})
         return Runtime(settings, environment=variables or {})
 
@@ -156,7 +156,7 @@ def test_a_project_that_is_new_in_the_file_is_taken_in_and_the_others_keep_their
     made = Runtime(load({"BRIDGE_PROJECTS_FILE": str(mounted / "projects.yaml")}))
     before = made.cph_clients["prod"]
     assert made.projects == ("prod",)
-    mount(mounted, "second", (mounted / "token").read_text(), "prod", "trial")
+    mount(mounted, "second", (mounted / "token").read_text(encoding="utf-8"), "prod", "trial")
     made.reload()
     assert set(made.projects) == set(made.cph_clients) == {"prod", "trial"}
     assert made.cph_clients["prod"] is before
@@ -165,7 +165,7 @@ def test_a_project_that_is_new_in_the_file_is_taken_in_and_the_others_keep_their
 def test_a_broken_file_leaves_the_clients_as_they_are(mounted: Path) -> None:
     made = Runtime(load({"BRIDGE_PROJECTS_FILE": str(mounted / "projects.yaml")}))
     before = made.cph_clients["prod"]
-    (mounted / "first" / "projects.yaml").write_text("projects: {prod: {region: r}}")
+    (mounted / "first" / "projects.yaml").write_text("projects: {prod: {region: r}}", encoding="utf-8")
     made.reload()
     assert made.cph_clients["prod"] is before
     assert made.projects == ("prod",)

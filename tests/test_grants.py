@@ -30,12 +30,12 @@ def file(tmp_path: Path) -> Path:
 
 
 def written(file: Path, grant: Any) -> Path:
-    file.write_text(yaml.safe_dump({"grants": {"b": grant}}))
+    file.write_text(yaml.safe_dump({"grants": {"b": grant}}), encoding="utf-8")
     return file
 
 
 def test_the_example_of_the_guide_is_read(file: Path) -> None:
-    file.write_text(GUIDE.read_text().split("```yaml\n")[2].split("```")[0])
+    file.write_text(GUIDE.read_text(encoding="utf-8").split("```yaml\n")[2].split("```")[0], encoding="utf-8")
     bots, partner = read_grants(file).values()
     assert bots.networks == (ip_network("10.96.0.0/16"),)
     assert (bots.tenants, bots.ports, bots.schemes, bots.tls) == ({"team-b"}, {8080}, {"http"}, None)
@@ -44,7 +44,7 @@ def test_the_example_of_the_guide_is_read(file: Path) -> None:
 
 
 def test_a_file_without_grants_grants_nothing(file: Path) -> None:
-    file.write_text("grants: {}")
+    file.write_text("grants: {}", encoding="utf-8")
     assert read_grants(file) == {}
 
 
@@ -111,6 +111,6 @@ def test_a_sender_is_not_built_from_a_file_that_is_wrong_but_keeps_the_last_good
         runtime.sender.close()
     written(file, GOOD)
     policy = runtime.address_policy
-    file.write_text("grants: [")
+    file.write_text("grants: [", encoding="utf-8")
     runtime.reload()
     assert runtime.address_policy is policy

@@ -20,12 +20,12 @@ def file(tmp_path: Path) -> Path:
 
 
 def written(file: Path, project: Any, name: str = "prod") -> Path:
-    file.write_text(yaml.safe_dump({"projects": {name: project}}))
+    file.write_text(yaml.safe_dump({"projects": {name: project}}), encoding="utf-8")
     return file
 
 
 def test_the_example_of_the_guide_is_read(file: Path) -> None:
-    file.write_text(GUIDE.read_text().split("```yaml\n")[1].split("```")[0])
+    file.write_text(GUIDE.read_text(encoding="utf-8").split("```yaml\n")[1].split("```")[0], encoding="utf-8")
     production, trial = read_projects(file).values()
     login = Password(user="watcher", domain="acme", password=Secret(file=Path("/run/secrets/watcher")))
     assert (production.region, production.credentials, production.rate) == ("ap-southeast-1", login, 20)
@@ -125,14 +125,14 @@ def test_a_file_that_is_not_there_is_named(file: Path) -> None:
 
 def test_a_secret_is_read_where_it_is(tmp_path: Path) -> None:
     mounted = tmp_path / "token"
-    mounted.write_text("s3cret\n")
+    mounted.write_text("s3cret\n", encoding="utf-8")
     assert Secret(file=mounted).read({}) == "s3cret"
     assert Secret(env="TOKEN").read({"TOKEN": "s3cret"}) == "s3cret"
 
 
 def test_a_place_without_a_secret_is_named(tmp_path: Path) -> None:
     empty = tmp_path / "token"
-    empty.write_text("\n")
+    empty.write_text("\n", encoding="utf-8")
     for place, name in ((Secret(file=empty), str(empty)), (Secret(env="TOKEN"), "TOKEN")):
         with pytest.raises(OperatorError, match=f"{name} holds no secret"):
             place.read({})

@@ -14,7 +14,7 @@ KEY = base64.b64encode(b"k" * 32).decode()
 
 def test_a_setting_may_come_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "password"
-    file.write_text("s3cret\n")
+    file.write_text("s3cret\n", encoding="utf-8")
     settings = load({"BRIDGE_IAM_PASSWORD_FILE": str(file)})
     assert settings.iam_password is not None
     assert settings.iam_password.get_secret_value() == "s3cret"

@@ -26,9 +26,9 @@ SMALL = '{"id": {{ event.id | tojson }}}'
 
 
 def written(folder: Path, source: str, about: str | None = None, name: str = "mine") -> Format:
-    (folder / f"{name}.json.j2").write_text(source)
+    (folder / f"{name}.json.j2").write_text(source, encoding="utf-8")
     if about is not None:
-        (folder / f"{name}.yaml").write_text(about)
+        (folder / f"{name}.yaml").write_text(about, encoding="utf-8")
     return read_templates(folder)[name]
 
 
@@ -147,11 +147,11 @@ def test_a_change_is_taken_over_and_a_mistake_is_not(tmp_path: Path, caplog: pyt
     runtime = Runtime(load({"BRIDGE_TEMPLATES_DIR": str(tmp_path)}))
     assert runtime.catalogue.find("template:mine") is made
     assert "template:mine" in runtime.catalogue.names
-    (tmp_path / "mine.json.j2").write_text("{")
+    (tmp_path / "mine.json.j2").write_text("{", encoding="utf-8")
     runtime.reload()
     assert runtime.catalogue.find("template:mine") is made
     (tmp_path / "mine.json.j2").rename(tmp_path / "other.json.j2")
-    (tmp_path / "other.json.j2").write_text(SMALL)
+    (tmp_path / "other.json.j2").write_text(SMALL, encoding="utf-8")
     runtime.reload()
     assert runtime.catalogue.find("template:mine") is None
     assert runtime.catalogue.find("template:other") is not None

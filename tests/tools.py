@@ -72,17 +72,17 @@ def _once(folder: Path, made_of: Sequence[Path]) -> Iterator[bool]:
     wanted = sha256(b"".join(file.read_bytes() for file in made_of)).hexdigest()
     stamp = folder / "installed"
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
+    with (folder / "lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        missing = not stamp.exists() or stamp.read_text() != wanted
+        missing = not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted
         yield missing
         if missing:
-            stamp.write_text(wanted)
+            stamp.write_text(wanted, encoding="utf-8")
 
 
 def _run(command: Sequence[str | Path], folder: Path) -> None:
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
+        done = subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8", timeout=600, check=False)
     except FileNotFoundError as error:
         cannot(f"there is no {error.filename}")
     if done.returncode:

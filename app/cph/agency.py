@@ -76,7 +76,7 @@ class PodIdentity:
     def _service_account_token(self) -> str:
         """Read each time, as the kubelet renews it."""
         try:
-            token = header_value(self._token_file.read_text(errors="replace").strip())
+            token = header_value(self._token_file.read_text(errors="replace", encoding="utf-8").strip())
         except OSError as error:
             raise NoCredentials(f"{self._token_file}: {error.strerror}") from error
         if token is None:

@@ -43,5 +43,5 @@ def words(line: dict[str, Any]) -> str:
 
 
 def last_words(path: Path, lines: int) -> str:
-    logged = path.read_text(errors="replace").splitlines() if path.exists() else []
+    logged = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
     return "\n".join(words(parse(line)) for line in logged[-lines:])

@@ -41,7 +41,7 @@ def start(
             env={**inherited, **(env or {})},
             stdout=subprocess.PIPE,
             stderr=errors,
-            text=True,
+            encoding="utf-8",
             start_new_session=True,
             pass_fds=pass_fds,
         )

@@ -127,4 +127,4 @@ class RedisServer:
                 return False
 
     def _log_tail(self) -> str:
-        return "\n".join(self._log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
+        return "\n".join(self._log.read_text(errors="replace", encoding="utf-8").splitlines()[-LOG_TAIL_LINES:])

@@ -98,14 +98,14 @@ class Scripts:
     def _sources(self) -> dict[str, str]:
         """Each script as a function, behind what it needs of what all share and before the loop that calls it."""
         folder = files("app.store") / "lua"
-        parts = {part.name: part.read_text() for part in (folder / "shared").iterdir()}
+        parts = {part.name: part.read_text(encoding="utf-8") for part in (folder / "shared").iterdir()}
         *before, after = (parts[name] for name in sorted(parts))
         statements = [statement for part in before for statement in STATEMENT.split(part)[1:]]
         flags = int(self.redis.info("server")["redis_version"].split(".")[0]) >= MAJOR_WITH_FLAGS
         sources = {}
         for file in folder.iterdir():
             if file.name.endswith(".lua"):
-                text = file.read_text()
+                text = file.read_text(encoding="utf-8")
                 head = "#!lua flags=allow-oom\n" if flags and "-- flags: allow-oom\n" in text else ""
                 function = ["local function verb(ARGV)\n", text, "end\n"]
                 sources[file.name.removesuffix(".lua")] = "".join([head, *_needed(statements, text), *function, after])

@@ -137,7 +137,7 @@ class Adapter(HTTPAdapter):
         super().__init__(pool_connections=HOSTS, pool_maxsize=connections)
         # Replaced, not changed: the dictionary that is there belongs to every pool manager in the process.
         self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TLSPool}
-        # urllib3's own keys take 20 µs a call to tell apart what is all the same here: timeouts, proxies.
+        # urllib3's own keys take 20 μs a call to tell apart what is all the same here: timeouts, proxies.
         self.poolmanager.key_fn_by_scheme = {
             "http": itemgetter("scheme", "host", "port", "connect"),
             "https": itemgetter("scheme", "host", "port", "connect", "ssl_context"),

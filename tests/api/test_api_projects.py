@@ -23,7 +23,7 @@ TRIAL = {"project_id": "p2", "endpoint": "https://cph.example:8443", "credential
 def two(runtime: Runtime, environment: dict[str, str], tmp_path: Path) -> Api:
     """An API for two projects, without a secret of theirs."""
     file = tmp_path / "projects.yaml"
-    file.write_text(yaml.safe_dump({"projects": {"prod": PROD, "trial": TRIAL}}, sort_keys=False))
+    file.write_text(yaml.safe_dump({"projects": {"prod": PROD, "trial": TRIAL}}, sort_keys=False), encoding="utf-8")
     settings = load(
         environment | {"BRIDGE_PROJECTS_FILE": str(file), "BRIDGE_BOOTSTRAP_KEY": "bootstrap-key-for-tests"}
     )

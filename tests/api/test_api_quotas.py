@@ -162,13 +162,17 @@ def test_a_quota_of_requests_holds_for_many_at_once(make: Make) -> None:
 
 def test_a_tenant_has_what_its_file_says(make: Make, tmp_path: Path) -> None:
     file = tmp_path / "tenants.yaml"
-    file.write_text("tenants:\n  acme:\n    quotas: {registrations: 1, requests: 50}\n    projects: []\n")
+    file.write_text(
+        "tenants:\n  acme:\n    quotas: {registrations: 1, requests: 50}\n    projects: []\n", encoding="utf-8"
+    )
     api = make(tenants_file=file, quota_registrations=2)
     acme = key_of(api, "acme")
     body = problem(api.register(key=acme), 422)
     assert body["errors"][0]["pointer"] == "/project"
     assert api.get("/v1/projects", key=acme)["items"] == []
-    file.write_text("tenants:\n  acme:\n    quotas: {registrations: 1, requests: 50}\n    projects: [default]\n")
+    file.write_text(
+        "tenants:\n  acme:\n    quotas: {registrations: 1, requests: 50}\n    projects: [default]\n", encoding="utf-8"
+    )
     api.runtime.reload()
     assert limits(api.register(key=acme))[0] == 50
     refused(api.register(key=acme), "registrations")
@@ -179,9 +183,9 @@ def test_a_tenant_has_what_its_file_says(make: Make, tmp_path: Path) -> None:
 
 def test_a_project_that_a_tenant_may_not_name_is_as_if_it_were_not_there(make: Make, tmp_path: Path) -> None:
     tenants, projects = tmp_path / "tenants.yaml", tmp_path / "projects.yaml"
-    tenants.write_text("tenants:\n  acme: {projects: [open]}\n")
+    tenants.write_text("tenants:\n  acme: {projects: [open]}\n", encoding="utf-8")
     project = "{project_id: p, endpoint: 'http://127.0.0.1:9', credentials: {token_env: T}}"
-    projects.write_text(f"projects:\n  open: {project}\n  closed: {project}\n")
+    projects.write_text(f"projects:\n  open: {project}\n  closed: {project}\n", encoding="utf-8")
     api = make(tenants_file=tenants, projects_file=projects)
     acme = key_of(api, "acme")
     assert [each["name"] for each in api.get("/v1/projects", key=acme)["items"]] == ["open"]
@@ -206,7 +210,7 @@ def test_a_project_that_a_tenant_may_not_name_is_as_if_it_were_not_there(make: M
 )
 def test_a_wrong_file_of_tenants_is_told_in_words(tmp_path: Path, text: str, words: str) -> None:
     file = tmp_path / "tenants.yaml"
-    file.write_text(text)
+    file.write_text(text, encoding="utf-8")
     with pytest.raises(OperatorError, match=re.escape(words)):
         read_tenants(file)
 
@@ -240,7 +244,7 @@ def test_counts_are_what_quotas_are_held_against(api: Api) -> None:
 
 def test_the_example_of_the_guide_is_read(tmp_path: Path) -> None:
     file = tmp_path / "tenants.yaml"
-    file.write_text(GUIDE.read_text().split("```yaml\n")[3].split("```")[0])
+    file.write_text(GUIDE.read_text(encoding="utf-8").split("```yaml\n")[3].split("```")[0], encoding="utf-8")
     tenant = read_tenants(file)["team-a"]
     assert tenant.projects == {"production"}
     assert tenant.quotas_over(Quotas()) == Quotas(

@@ -36,7 +36,7 @@ def test_the_service_answers_as_its_document_says(tmp_path: Path) -> None:
         judged = subprocess.run(
             [*order, *key, *bounds, "--exclude-path", "/v1/events/stream", "--no-color", "--seed", "1"],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             timeout=1_500,
             check=False,
             cwd=tmp_path,
@@ -48,4 +48,4 @@ def test_the_service_answers_as_its_document_says(tmp_path: Path) -> None:
         assert int(generated[1].replace(",", "")) > 500
         assert api.exit_code is None
         assert requests.get(f"{bridge.url}/healthz", timeout=10).status_code == 200
-        assert "api.failed" not in (tmp_path / "logs" / "api.log").read_text()
+        assert "api.failed" not in (tmp_path / "logs" / "api.log").read_text(encoding="utf-8")

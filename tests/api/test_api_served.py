@@ -32,7 +32,7 @@ class Served:
 
     @property
     def log(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self._log.read_text().splitlines()]
+        return [json.loads(line) for line in self._log.read_text(encoding="utf-8").splitlines()]
 
     def event(self, name: str) -> dict[str, Any] | None:
         return next((line for line in self.log if line["event"] == name), None)
@@ -127,11 +127,11 @@ def test_a_stream_goes_on_while_others_ask_and_sees_what_they_do(serve: Serve) -
 
 def test_a_wrong_file_of_tenants_is_told_at_the_start(environment: dict[str, str], tmp_path: Path) -> None:
     file, log = tmp_path / "tenants.yaml", tmp_path / "stderr"
-    file.write_text("tenants: {a: {quotas: {requests: many}}}")
+    file.write_text("tenants: {a: {quotas: {requests: many}}}", encoding="utf-8")
     with start([CPH_BRIDGE, "api"], {**environment, "BRIDGE_TENANTS_FILE": str(file)}, log=log) as process:
         wait_until(lambda: process.exit_code is not None, timeout=30, what="its end")
         assert process.exit_code == 2
-    assert "tenants.a.quotas.requests" in log.read_text()
+    assert "tenants.a.quotas.requests" in log.read_text(encoding="utf-8")
 
 
 def test_it_may_listen_on_a_unix_socket(serve: Serve, tmp_path: Path) -> None:

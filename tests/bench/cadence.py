@@ -201,7 +201,7 @@ def main(number: int, seed: int, *, draw: bool) -> None:
         )
     Console(width=120).print(table(comparisons))
     if draw:
-        PLOT.write_text(plot(panels))
+        PLOT.write_text(plot(panels), encoding="utf-8")
 
 
 def _point(means: Means) -> tuple[float, float]:

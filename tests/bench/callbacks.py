@@ -42,12 +42,12 @@ def measure(effort: Effort) -> list[Figure]:
         Figure(f"… to {MANY} destinations", many.callbacks_a_second, baseline.callbacks_a_second, "1/s"),
     ]
     # CPU is all that is short here, and steadier than a rate.
-    beside_none = Figure("… beside no guard", quick.cpu_us, unguarded.cpu_us, "µs", WANTED_OF_UNGUARDED, True)
+    beside_none = Figure("… beside no guard", quick.cpu_us, unguarded.cpu_us, "μs", WANTED_OF_UNGUARDED, True)
     return [
         *rates,
-        Figure("… CPU for a callback", quick.cpu_us, baseline.cpu_us, "µs", less_is_better=True),
+        Figure("… CPU for a callback", quick.cpu_us, baseline.cpu_us, "μs", less_is_better=True),
         beside_none,
-        Figure("… and in Redis", quick.redis_us, baseline.redis_us, "µs", less_is_better=True),
+        Figure("… and in Redis", quick.redis_us, baseline.redis_us, "μs", less_is_better=True),
     ]
 
 
@@ -77,7 +77,7 @@ def flow(build: Build, count: int, *, latency_s: float = 0.0, destinations: int 
 
 
 def _passing(parts: Rig, crew: Sequence[Process], mark: int) -> tuple[int, tuple[float, float]]:
-    """Once `mark` callbacks have arrived: how many have, and the CPU time (µs) that workers and Redis have used."""
+    """Once `mark` callbacks have arrived: how many have, and the CPU time (μs) that workers and Redis have used."""
 
     def passed() -> int:
         count: int = parts.receiver.ask("count")

@@ -109,7 +109,7 @@ def cpu_us(crew: Sequence[Process]) -> float:
 def _ticks(stat: Path, groups: set[int]) -> int:
     try:
         # proc(5): the command, in brackets, may hold spaces; behind it come state, ppid, pgrp, …, utime, stime.
-        fields = stat.read_text().rpartition(")")[2].split()
+        fields = stat.read_text(encoding="utf-8").rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return 0
     return int(fields[11]) + int(fields[12]) if int(fields[2]) in groups else 0

@@ -26,7 +26,7 @@ def run(environment: dict[str, str], *arguments: str) -> Result:
 
 
 def test_the_readme_calls_commands_as_they_are() -> None:
-    text = (Path(__file__).parent.parent.parent / "README.md").read_text()
+    text = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding="utf-8")
     block = text.split("## A command line")[1].split("```sh\n")[1].split("```")[0]
     block = block.replace("$SECRET", "whsec_" + "A" * 32)
     calls = [shlex.split(line)[1:] for line in block.splitlines() if line.startswith("cph-bridge ")]
@@ -100,7 +100,9 @@ def test_a_wrong_setting_ends_a_service_with_a_line_in_its_log(
     environment: dict[str, str], arguments: tuple[str, ...]
 ) -> None:
     wrong = {**environment, "BRIDGE_LEASE_S": "x"}
-    ended = subprocess.run([CPH_BRIDGE, *arguments], env=wrong, capture_output=True, text=True, check=False, timeout=60)
+    ended = subprocess.run(
+        [CPH_BRIDGE, *arguments], env=wrong, capture_output=True, encoding="utf-8", check=False, timeout=60
+    )
     assert (ended.returncode, ended.stdout) == (2, "")
     line = json.loads(ended.stderr)
     assert (line["event"], line["level"]) == ("settings.wrong", "critical")
@@ -127,7 +129,7 @@ def test_a_program_for_trials_runs_in_place_of_the_command(program: str) -> None
 
 
 def test_help_of_a_program_for_trials_is_its_own() -> None:
-    shown = subprocess.run([CPH_BRIDGE, "inbox", "--help"], capture_output=True, text=True, check=True)
+    shown = subprocess.run([CPH_BRIDGE, "inbox", "--help"], capture_output=True, encoding="utf-8", check=True)
     assert "--secret" in shown.stdout
 
 
@@ -136,7 +138,7 @@ def test_a_probe_address_that_is_taken_ends_the_api(environment: dict[str, str],
     process = start([CPH_BRIDGE, "api"], {**environment, "BRIDGE_PROBE_BIND": "203.0.113.1:1"}, log=log)
     assert wait_until(lambda: process.exit_code, timeout=30, what="its end") == 2
     process.kill()
-    assert "BRIDGE_PROBE_BIND" in log.read_text()
+    assert "BRIDGE_PROBE_BIND" in log.read_text(encoding="utf-8")
 
 
 def test_keys_are_listed_without_the_keys(runtime: Runtime, environment: dict[str, str]) -> None:

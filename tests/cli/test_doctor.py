@@ -91,10 +91,10 @@ def test_what_is_wrong_is_named_with_its_remedy(healthy: dict[str, str], wrong: 
 
 
 def test_templates_are_tried(healthy: dict[str, str], tmp_path: Path) -> None:
-    (tmp_path / "mine.json.j2").write_text('{"id": {{ event.id | tojson }}}')
+    (tmp_path / "mine.json.j2").write_text('{"id": {{ event.id | tojson }}}', encoding="utf-8")
     with_templates = healthy | {"BRIDGE_TEMPLATES_DIR": str(tmp_path)}
     assert "templates that tell of every event: mine" in doctor(with_templates).output
-    (tmp_path / "mine.json.j2").write_text("{")
+    (tmp_path / "mine.json.j2").write_text("{", encoding="utf-8")
     result = doctor(with_templates)
     assert result.exit_code == 1
     assert "mine.json.j2: template mine, for job.succeeded: gives no JSON" in result.output
@@ -220,7 +220,7 @@ def test_each_project_of_the_file_is_looked_at(healthy: dict[str, str], tmp_path
         "ill": place | {"credentials": {"token_env": "NOT_SET"}},
     }
     file = tmp_path / "projects.yaml"
-    file.write_text(json.dumps({"projects": projects}))
+    file.write_text(json.dumps({"projects": projects}), encoding="utf-8")
     runtime.scripts.run(note("well", ProjectHealth(failed_at=now, failure="HTTP 403: no")))
     runtime.polls_due.refuse("well", now, timedelta(days=9_999, minutes=1), ())
     output = doctor(healthy | {"BRIDGE_PROJECTS_FILE": str(file)}).output

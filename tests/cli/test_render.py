@@ -96,7 +96,7 @@ def test_what_cannot_be_rendered_says_what_can(event: Path) -> None:
 
 
 def test_a_template_that_is_wrong_is_named_with_its_line(tmp_path: Path) -> None:
-    (tmp_path / "mine.json.j2").write_text('{\n"a": {{ event.nothing | tojson }}\n}')
+    (tmp_path / "mine.json.j2").write_text('{\n"a": {{ event.nothing | tojson }}\n}', encoding="utf-8")
     shown = run("render", "--format", "template:mine", "--check", BRIDGE_TEMPLATES_DIR=str(tmp_path))
     assert shown.exit_code == 2
     assert "mine.json.j2" in shown.stderr
@@ -107,7 +107,9 @@ def test_a_template_that_is_wrong_is_named_with_its_line(tmp_path: Path) -> None
 def stored(tmp_path: Path) -> tuple[Path, Path]:
     body = standard.render(SAMPLES[0])
     headers = signature.headers([signature.by_secret(SECRET)], "evt_1", AT, body)
-    (tmp_path / "headers").write_text("".join(f"{name.title()}: {value}\r\n" for name, value in headers.items()))
+    (tmp_path / "headers").write_text(
+        "".join(f"{name.title()}: {value}\r\n" for name, value in headers.items()), encoding="utf-8"
+    )
     (tmp_path / "body").write_bytes(body)
     return tmp_path / "headers", tmp_path / "body"
 
@@ -116,9 +118,9 @@ def test_a_stored_request_verifies(stored: tuple[Path, Path], tmp_path: Path) ->
     headers, body = stored
     shown = run("verify", "--secret", SECRET, "--headers", headers, body)
     assert (shown.exit_code, shown.stdout) == (0, "the signature fits: evt_1, signed at 2026-01-02T03:04:05Z\n")
-    (tmp_path / "secret").write_text(SECRET + "\n")
-    pairs = dict(line.split(": ") for line in headers.read_text().splitlines())
-    headers.write_text(json.dumps(pairs))
+    (tmp_path / "secret").write_text(SECRET + "\n", encoding="utf-8")
+    pairs = dict(line.split(": ") for line in headers.read_text(encoding="utf-8").splitlines())
+    headers.write_text(json.dumps(pairs), encoding="utf-8")
     assert run("verify", "--secret-file", tmp_path / "secret", "--headers", headers, body).exit_code == 0
     (tmp_path / "secret").write_bytes(b"\xff")
     shown = run("verify", "--secret-file", tmp_path / "secret", "--headers", headers, body)
@@ -141,7 +143,7 @@ def test_one_that_does_not_says_what_may_be_wrong(stored: tuple[Path, Path]) -> 
     assert "another secret" in refused(right, "whsec_" + "B" * 32)
     assert "not even JSON" in refused(b"\xff")
     assert "not even JSON" in refused(b"[" * 100_000)
-    headers.write_text(headers.read_text().replace("v1,", "v1a,"))
+    headers.write_text(headers.read_text(encoding="utf-8").replace("v1,", "v1a,"), encoding="utf-8")
     assert "there is none by a secret" in refused(right)
 
 
@@ -159,7 +161,7 @@ def test_what_cannot_be_verified_says_what_to_do(
     stored: tuple[Path, Path], headers: str, secret: str, words: str
 ) -> None:
     file, body = stored
-    file.write_text(headers)
+    file.write_text(headers, encoding="utf-8")
     shown = run("verify", "--secret", secret, "--headers", file, body)
     assert shown.exit_code == 2
     assert words in shown.stderr

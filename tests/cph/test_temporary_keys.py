@@ -39,7 +39,7 @@ def agency(cloud: Cloud, transport):
 @pytest.fixture
 def token_file(tmp_path):
     file = tmp_path / "token"
-    file.write_text("first-token\n")
+    file.write_text("first-token\n", encoding="utf-8")
     return file
 
 
@@ -242,7 +242,7 @@ def test_a_metadata_service_that_gives_no_token_is_asked_for_no_key(cloud, agenc
 def test_the_pods_token_is_read_each_time(cloud, pod_identity, token_file):
     cloud.keys = gives_key("k1")
     pod_identity.issue()
-    token_file.write_text("second-token")
+    token_file.write_text("second-token", encoding="utf-8")
     pod_identity.issue()
 
     assert [call.headers["Authorization"] for call in cloud.issues] == ["first-token", "second-token"]

@@ -7,10 +7,10 @@ from app.devkit.log_tail import LogTail, last_words, words
 
 def test_only_what_is_logged_from_now_on_is_told_once(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    log.write_text('{"event": "old"}\n')
+    log.write_text('{"event": "old"}\n', encoding="utf-8")
     tail = LogTail(log)
     assert tail.new() == []
-    with log.open("a") as file:
+    with log.open("a", encoding="utf-8") as file:
         file.write('{"event": "first"}\n{"event": "second"}\n')
     assert [line["event"] for line in tail.new()] == ["first", "second"]
     assert tail.new() == []
@@ -20,9 +20,9 @@ def test_a_line_is_told_when_it_is_whole(tmp_path: Path) -> None:
     log = tmp_path / "log"
     tail = LogTail(log)
     assert tail.new() == []
-    log.write_text('{"event": ')
+    log.write_text('{"event": ', encoding="utf-8")
     assert tail.new() == []
-    with log.open("a") as file:
+    with log.open("a", encoding="utf-8") as file:
         file.write('"late"}\n')
     assert tail.new() == [{"event": "late"}]
 
@@ -30,12 +30,14 @@ def test_a_line_is_told_when_it_is_whole(tmp_path: Path) -> None:
 def test_what_is_not_our_logging_is_kept_as_a_message(tmp_path: Path) -> None:
     log = tmp_path / "log"
     tail = LogTail(log)
-    log.write_text("Traceback (most recent call last):\n42\n")
+    log.write_text("Traceback (most recent call last):\n42\n", encoding="utf-8")
     assert [words(line) for line in tail.new()] == ["Traceback (most recent call last):", "42"]
 
 
 def test_the_last_words_are_the_last_lines_in_plain_words(tmp_path: Path) -> None:
     log = tmp_path / "log"
     assert last_words(log, 2) == ""
-    log.write_text('first\n{"time": "t", "level": "info", "event": "a.b", "id": 7, "error": null}\nlast\n')
+    log.write_text(
+        'first\n{"time": "t", "level": "info", "event": "a.b", "id": 7, "error": null}\nlast\n', encoding="utf-8"
+    )
     assert last_words(log, 2) == "a.b id=7\nlast"

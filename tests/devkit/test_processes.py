@@ -91,13 +91,13 @@ def test_a_log_takes_what_a_child_says_on_stderr(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with start([sys.executable, "-c", "import sys; sys.stderr.write('trouble')"], log=log) as child:
         wait_until(lambda: child.exit_code == 0, what="its end")
-    assert log.read_text() == "trouble"
+    assert log.read_text(encoding="utf-8") == "trouble"
     assert child.lines == []
 
 
 def _gone(pid: int) -> bool:
     """Ended, if perhaps not yet collected."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").split()[2] == "Z"
     except FileNotFoundError:
         return True

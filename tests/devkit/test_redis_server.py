@@ -21,7 +21,7 @@ def connected(server: RedisServer) -> Iterator["redis.Redis"]:
 
 def program(folder: Path, name: str, text: str) -> Path:
     file = folder / name
-    file.write_text(f"#!/bin/sh\n{text}\n")
+    file.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
     file.chmod(0o755)
     return file
 

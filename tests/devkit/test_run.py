@@ -32,7 +32,7 @@ def descendants(folder: Path) -> list[str]:
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if mark in (process / "environ").read_bytes() + b"\0":
-                found.append((process / "cmdline").read_text())
+                found.append((process / "cmdline").read_text(encoding="utf-8"))
         except OSError:
             continue
     return found

@@ -26,7 +26,7 @@ DEADLINE = timedelta(seconds=5)
 def token_file(standin: Any, tmp_path: Path) -> Path:
     """As a cluster mounts it into a pod."""
     file = tmp_path / "token"
-    file.write_text(standin.about["pod_token"] + "\n")
+    file.write_text(standin.about["pod_token"] + "\n", encoding="utf-8")
     return file
 
 
@@ -132,7 +132,7 @@ def test_the_sdk_is_told_that_a_host_has_no_agency(standin: Any, metadata: Metad
 
 
 def test_a_pod_without_its_token_gets_no_key(standin: Any, token_file: Path) -> None:
-    token_file.write_text("another pod's")
+    token_file.write_text("another pod's", encoding="utf-8")
     with pytest.raises(SdkException, match="401"):
         PodIdentityAccessor(standin.about["url"] + "/pod-identity", str(token_file)).get_credential()
 

@@ -15,7 +15,7 @@ def complaints(**judged: Any) -> list[str]:
     cache = npm_packages(HERE, "judges-of-formats")
     command = ["node", str(HERE / "judge.mjs")]
     told = subprocess.run(
-        command, cwd=cache, input=json.dumps(judged), capture_output=True, text=True, timeout=60, check=False
+        command, cwd=cache, input=json.dumps(judged), capture_output=True, encoding="utf-8", timeout=60, check=False
     )
     assert told.returncode == 0, told.stderr
     complaints = json.loads(told.stdout)

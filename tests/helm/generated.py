@@ -133,10 +133,12 @@ def between(text: str, begin: str, end: str, new: str) -> str:
 
 def renewed() -> dict[Path, str]:
     """Files of the chart as they should be."""
-    values = between((CHART / "values.yaml").read_text(), "# <settings>", "# </settings>", values_of_settings())
-    schema = json.loads((CHART / "values.schema.json").read_text())
+    values = between(
+        (CHART / "values.yaml").read_text(encoding="utf-8"), "# <settings>", "# </settings>", values_of_settings()
+    )
+    schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
     schema["properties"]["settings"] = schema_of_settings()
-    readme = (CHART / "README.md").read_text()
+    readme = (CHART / "README.md").read_text(encoding="utf-8")
     return {
         CHART / "values.yaml": values,
         CHART / "values.schema.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n",
@@ -146,6 +148,6 @@ def renewed() -> dict[Path, str]:
 
 if __name__ == "__main__":
     for path, text in renewed().items():
-        if path.read_text() != text:
-            path.write_text(text)
+        if path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
             print(f"renewed {path}")

@@ -21,7 +21,7 @@ CI_VALUES = {path.name.removesuffix("-values.yaml"): path for path in sorted((CH
 
 def values_of(name: str) -> dict[str, Any]:
     """Of one of the chart's `ci/*-values.yaml`."""
-    values: dict[str, Any] = yaml.safe_load(CI_VALUES[name].read_text())
+    values: dict[str, Any] = yaml.safe_load(CI_VALUES[name].read_text(encoding="utf-8"))
     return values
 
 

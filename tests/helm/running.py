@@ -135,7 +135,7 @@ def running(folder: Path, image: Image) -> Iterator[Running]:
 def redis_command(node: Node, folder: Path) -> list[str]:
     """That of the chart, with a folder of ours for its volumes."""
     folder.mkdir()
-    (folder / "valkey.conf").write_text(node.secret("bridge-cph-webhook-bridge-made", "valkey.conf"))
+    (folder / "valkey.conf").write_text(node.secret("bridge-cph-webhook-bridge-made", "valkey.conf"), encoding="utf-8")
     (container,) = node.rendered.pod("redis")["spec"]["containers"]
     ours = {
         "valkey-server": str(find_server()),

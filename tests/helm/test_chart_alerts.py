@@ -14,7 +14,10 @@ from tests.helm.rendered import ROLES, Rendered, merged, render, values_of
 
 pytestmark = pytest.mark.slow  # on a laptop they are skipped: Helm and its judges are a gigabyte
 
-NAMES = [rule["alert"] for rule in yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())["groups"][0]["rules"]]
+NAMES = [
+    rule["alert"]
+    for rule in yaml.safe_load((CHART / "files" / "alerts.yaml").read_text(encoding="utf-8"))["groups"][0]["rules"]
+]
 ON = {"metrics": {"prometheusRule": {"enabled": True}}}
 
 
@@ -60,15 +63,15 @@ def test_a_bridge_is_gone_when_nothing_is_heard_of_its_own_api(heard: str, tmp_p
         "eval_time": "15m",
         "exp_samples": [] if is_there else [firing | {"value": 1}],
     }
-    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rendered().one("PrometheusRule")["spec"]))
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rendered().one("PrometheusRule")["spec"]), encoding="utf-8")
     cases = {
         "rule_files": ["rules.yaml"],
         "tests": [{"interval": "30s", "input_series": series, "promql_expr_test": [asked]}],
     }
-    (tmp_path / "cases.yaml").write_text(yaml.safe_dump(cases))
+    (tmp_path / "cases.yaml").write_text(yaml.safe_dump(cases), encoding="utf-8")
     promtool = tools.program("promtool", "Debian: apt install prometheus")
     command = [promtool, "test", "rules", tmp_path / "cases.yaml"]
-    tried = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    tried = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60, check=False)
     assert tried.returncode == 0, tried.stdout + tried.stderr
 
 

@@ -12,7 +12,7 @@ from app.settings import Settings
 from tests.helm.generated import CHART, FROM_VALUES, LEFT_OUT, OFFERED, default, documented, renewed
 
 ROOT = CHART.parent
-VALUES = (CHART / "values.yaml").read_text()
+VALUES = (CHART / "values.yaml").read_text(encoding="utf-8")
 
 # Settings that the chart knows of before the code has them.
 EXPECTED = {"metrics_bind", "templates_dir"}
@@ -20,7 +20,7 @@ EXPECTED = {"metrics_bind", "templates_dir"}
 
 @pytest.mark.parametrize("path", renewed(), ids=lambda path: path.name)
 def test_what_is_generated_is_up_to_date(path: Any) -> None:
-    assert path.read_text() == renewed()[path], "run ./dev chart"
+    assert path.read_text(encoding="utf-8") == renewed()[path], "run ./dev chart"
 
 
 def test_every_setting_is_offered_or_follows_from_a_value_or_is_left_out_on_purpose() -> None:
@@ -58,10 +58,10 @@ def test_the_schema_knows_each_value_and_no_other() -> None:
             for key, value in values.items():
                 agree(schema["properties"][key], value, f"{path}.{key}")
 
-    agree(json.loads((CHART / "values.schema.json").read_text()), yaml.safe_load(VALUES), "")
+    agree(json.loads((CHART / "values.schema.json").read_text(encoding="utf-8")), yaml.safe_load(VALUES), "")
 
 
 def test_chart_image_and_project_tell_one_version() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"] == project
-    assert f"ARG VERSION={project}\n" in (ROOT / "Dockerfile").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))["appVersion"] == project
+    assert f"ARG VERSION={project}\n" in (ROOT / "Dockerfile").read_text(encoding="utf-8")

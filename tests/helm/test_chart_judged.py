@@ -46,9 +46,9 @@ MEANT = {
 def test_trivy_finds_nothing_that_is_not_meant(name: str, tmp_path: Path) -> None:
     trivy = tools.program("trivy")
     objects = render(values_of(name)).objects
-    (tmp_path / "all.yaml").write_text(yaml.safe_dump_all(objects))
+    (tmp_path / "all.yaml").write_text(yaml.safe_dump_all(objects), encoding="utf-8")
     options = ["--skip-check-update", "--skip-version-check", "--quiet", "--format", "json"]
-    judged = subprocess.run([trivy, "config", *options, tmp_path], capture_output=True, text=True, check=True)
+    judged = subprocess.run([trivy, "config", *options, tmp_path], capture_output=True, encoding="utf-8", check=True)
     results = json.loads(judged.stdout)["Results"]
     assert sum(result["MisconfSummary"]["Successes"] for result in results) > 50
     found = {problem["ID"]: problem["Message"] for result in results for problem in result.get("Misconfigurations", [])}
@@ -89,11 +89,11 @@ def checkov(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[tuple[str
     }
     judged |= {name: [unhardened(name)] for name in UNHARDENED}
     for name, objects in judged.items():
-        (folder / f"{name}.yaml").write_text(yaml.safe_dump_all(objects))
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump_all(objects), encoding="utf-8")
     command = [program, "--directory", folder, "--framework", "kubernetes", "--skip-download"]
     command += ["--quiet", "--compact", "--output", "json"]
     # It sees nothing of our environment: one variable, and it would send what it finds to a service.
-    done = subprocess.run(command, env={"HOME": str(folder)}, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env={"HOME": str(folder)}, capture_output=True, encoding="utf-8", check=False)
     report = json.loads(done.stdout)
     assert report["summary"]["parsing_errors"] == 0
     assert report["summary"]["passed"] > 1_000

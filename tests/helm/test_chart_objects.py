@@ -41,7 +41,7 @@ def test_kubernetes_knows_every_field(rendered: Rendered, version: str) -> None:
 
 
 def test_the_oldest_version_is_the_one_that_the_chart_asks_for() -> None:
-    assert yaml.safe_load((CHART / "Chart.yaml").read_text())["kubeVersion"] == f">={OLDEST}.0-0"
+    assert yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))["kubeVersion"] == f">={OLDEST}.0-0"
 
 
 @pytest.mark.slow
@@ -75,7 +75,7 @@ def flags(schema: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     return found
 
 
-FLAGS = flags(yaml.safe_load((CHART / "values.schema.json").read_text()))
+FLAGS = flags(yaml.safe_load((CHART / "values.schema.json").read_text(encoding="utf-8")))
 # What else must then be given, or be left out.
 GOES_WITH: dict[str, dict[str, Any]] = {
     "redis.bundled.enabled": {
@@ -203,8 +203,8 @@ def test_two_releases_in_one_namespace_do_not_meet() -> None:
 
 def test_a_new_chart_of_the_same_bridge_restarts_nothing(tmp_path: Path) -> None:
     newer = shutil.copytree(CHART, tmp_path / "newer")
-    text = (newer / "Chart.yaml").read_text()
-    (newer / "Chart.yaml").write_text(text.replace("\nversion: 0.1.0", "\nversion: 0.2.0"))
+    text = (newer / "Chart.yaml").read_text(encoding="utf-8")
+    (newer / "Chart.yaml").write_text(text.replace("\nversion: 0.1.0", "\nversion: 0.2.0"), encoding="utf-8")
     old, new = (render(values_of("production"), chart=chart) for chart in (CHART, newer))
     assert old.pods() == new.pods()
     assert old.objects != new.objects
@@ -220,7 +220,7 @@ def test_settings_that_are_read_at_the_start_restart_pods_and_projects_do_not() 
 
 def test_an_upgrade_takes_the_values_of_the_last_release() -> None:
     """There was none before 0.1.0; this file is what later ones must take."""
-    kept = yaml.safe_load((Path(__file__).parent / "values-0.1.0.yaml").read_text())
+    kept = yaml.safe_load((Path(__file__).parent / "values-0.1.0.yaml").read_text(encoding="utf-8"))
     for name in CI_VALUES:
         assert render(merged(kept, values_of(name))).of("Deployment")
 

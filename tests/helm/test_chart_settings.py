@@ -96,7 +96,7 @@ def test_callbacks_never_go_to_the_names_by_which_callers_come(values: dict[str,
 def mounted(rendered: Rendered, file: str, tmp_path: Path) -> Path:
     """A file of one of the ConfigMaps."""
     (text,) = (found["data"][file] for found in rendered.of("ConfigMap") if file in found["data"])
-    (tmp_path / file).write_text(text)
+    (tmp_path / file).write_text(text, encoding="utf-8")
     return tmp_path / file
 
 
@@ -132,7 +132,7 @@ def files_of(tree: Any) -> set[str]:
 )
 def test_each_file_that_is_named_is_mounted(file: str, volume: str, role: str, tmp_path: Path) -> None:
     rendered = render(values_of("production"))
-    named = files_of(yaml.safe_load(mounted(rendered, file, tmp_path).read_text()))
+    named = files_of(yaml.safe_load(mounted(rendered, file, tmp_path).read_text(encoding="utf-8")))
     (found,) = (each for each in rendered.pod(role)["spec"]["volumes"] if each["name"] == volume)
     there = {
         f"/run/bridge/{volume}/{item['path']}"
@@ -208,6 +208,6 @@ def test_the_api_alone_reads_what_tenants_may_have(tmp_path: Path) -> None:
     tenants = {"team-a": {"projects": ["production"], "quotas": {"registrations": 5}}}
     rendered = render(merged(values_of("trial"), {"tenants": tenants}))
     file = tmp_path / "tenants.yaml"
-    file.write_text(rendered.one("ConfigMap", "-tenants")["data"]["tenants.yaml"])
+    file.write_text(rendered.one("ConfigMap", "-tenants")["data"]["tenants.yaml"], encoding="utf-8")
     assert read_tenants(file)["team-a"].quotas.registrations == 5
     assert {role for role in ROLES if "BRIDGE_TENANTS_FILE" in rendered.environment(role)} == {"api"}

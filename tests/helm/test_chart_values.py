@@ -165,6 +165,6 @@ def test_what_is_given_arrives(name: str) -> None:
 def test_every_value_is_given_somewhere_and_every_flag() -> None:
     given = {path for name in OTHER for path in told(name)} | {".".join(flag) for flag in FLAGS}
     given |= {path for name in CI_VALUES for path, _ in scalars(values_of(name))}
-    offered = leaves(yaml.safe_load((CHART / "values.yaml").read_text()))
+    offered = leaves(yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8")))
     missing = [leaf for leaf in offered if not any(path == leaf or path.startswith(f"{leaf}.") for path in given)]
     assert [leaf for leaf in missing if not leaf.startswith("settings.")] == []

@@ -66,7 +66,7 @@ def test_the_last_line_of_the_notes_works(bridge: Running) -> None:
     done = subprocess.run(
         ["bash", "-ec", lines.replace("http://127.0.0.1:8080", bridge.api_url)],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     assert '"name":"default"' in done.stdout, done.stderr
@@ -77,7 +77,7 @@ def test_the_runbooks_command_has_a_refused_project_tried_at_once(bridge: Runnin
         (project,) = Client(bridge.api_url, key).call("GET", "/v1/projects")["items"]
         return str(project["state"])
 
-    (line,) = (line for line in RUNBOOK.read_text().splitlines() if "signal.SIGHUP" in line)
+    (line,) = (line for line in RUNBOOK.read_text(encoding="utf-8").splitlines() if "signal.SIGHUP" in line)
     _, _, command = line.partition("kubectl exec deploy/…-poller -- ")
     bridge.standin.call("POST", "/_standin/faults", {"kind": "forbidden", "for_s": 3_600})
     try:

@@ -28,7 +28,7 @@ def built(folder: Path) -> Iterator[tuple[Image, dict[str, Any]]]:
     storage = [f"--root={folder}/storage", f"--runroot={folder}/run", "--storage-driver=overlay"]
 
     def call(*arguments: str | Path) -> str:
-        done = subprocess.run([buildah, *storage, *arguments], capture_output=True, text=True, check=False)
+        done = subprocess.run([buildah, *storage, *arguments], capture_output=True, encoding="utf-8", check=False)
         assert done.returncode == 0, f"buildah {arguments[0]}:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
         return done.stdout.strip()
 

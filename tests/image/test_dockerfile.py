@@ -8,13 +8,19 @@ from tests.pods import ROOT
 
 def test_hadolint_finds_nothing_to_blame() -> None:
     judged = subprocess.run(
-        [tools.program("hadolint"), ROOT / "Dockerfile"], capture_output=True, text=True, check=False
+        [tools.program("hadolint"), ROOT / "Dockerfile"], capture_output=True, encoding="utf-8", check=False
     )
     assert judged.returncode == 0, judged.stdout
 
 
 def test_the_context_holds_nothing_but_what_is_copied() -> None:
-    let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
-    lines = [line.split() for line in (ROOT / "Dockerfile").read_text().splitlines() if line.startswith("COPY ")]
+    let_in = {
+        line[1:] for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines() if line.startswith("!")
+    }
+    lines = [
+        line.split()
+        for line in (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
+        if line.startswith("COPY ")
+    ]
     copied = {source for _, *sources, _ in lines if not sources[0].startswith("--from") for source in sources}
     assert let_in == copied

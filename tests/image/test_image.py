@@ -50,7 +50,10 @@ def test_a_registration_ends_in_a_signed_callback(image: Image, tmp_path: Path) 
     with running(tmp_path, image) as bridge:
         for role in ROLES:
             assert bridge.pods[role].run("touch", "/opt/bridge/here").returncode != 0
-            assert Path(f"/proc/{bridge.pods[role].pid}/status").read_text().split("Uid:")[1].split()[0] == "10001"
+            assert (
+                Path(f"/proc/{bridge.pods[role].pid}/status").read_text(encoding="utf-8").split("Uid:")[1].split()[0]
+                == "10001"
+            )
         key = bridge.key()
         bridge.wait_until_delivered(key, *bridge.register(key, bridge.job(duration_s=1)))
         assert [bridge.pods[role].terminate() for role in ROLES] == [0, 0, 0]

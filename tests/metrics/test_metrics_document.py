@@ -17,9 +17,9 @@ from tests import tools
 
 ROOT = Path(__file__).parent.parent.parent
 ALERTS = ROOT / "helm" / "files" / "alerts.yaml"
-RULES = yaml.safe_load(ALERTS.read_text())["groups"][0]["rules"]
-DASHBOARD = json.loads((ROOT / "helm" / "files" / "dashboard.json").read_text())
-RUNBOOK = (ROOT / "docs" / "operations.md").read_text()
+RULES = yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"][0]["rules"]
+DASHBOARD = json.loads((ROOT / "helm" / "files" / "dashboard.json").read_text(encoding="utf-8"))
+RUNBOOK = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 NAMES = {each.full_name for each in ALL}
 SUFFIXES = r"_(bucket|sum|count)$"
 
@@ -55,7 +55,9 @@ WHERE = {"namespace", "job"}  # given by Prometheus
 
 
 def test_the_document_is_what_the_code_makes() -> None:
-    assert (ROOT / "docs" / "metrics.md").read_text() == document(), "python -m app.metrics > docs/metrics.md"
+    assert (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8") == document(), (
+        "python -m app.metrics > docs/metrics.md"
+    )
 
 
 @pytest.mark.parametrize("each", ALL, ids=lambda each: each.name)
@@ -107,7 +109,13 @@ def test_the_runbook_knows_no_alert_that_is_not() -> None:
 def test_alerts_fire_when_they_should_and_only_then() -> None:
     promtool = tools.program("promtool", "Debian: apt install prometheus")
     cases = Path(__file__).with_name("alerts.test.yaml")
-    tried = subprocess.run([promtool, "test", "rules", cases], capture_output=True, text=True, timeout=60, check=False)
+    tried = subprocess.run(
+        [promtool, "test", "rules", cases], capture_output=True, encoding="utf-8", timeout=60, check=False
+    )
     assert tried.returncode == 0, tried.stdout + tried.stderr
-    untried = [rule["alert"] for rule in RULES if rule["alert"] not in cases.read_text().split("each that fires")[1]]
+    untried = [
+        rule["alert"]
+        for rule in RULES
+        if rule["alert"] not in cases.read_text(encoding="utf-8").split("each that fires")[1]
+    ]
     assert untried == []

@@ -61,10 +61,12 @@ def test_an_address_that_cannot_be_had_ends_it_at_once(
 ) -> None:
     with start([CPH_BRIDGE, *role], environment | {"BRIDGE_METRICS_BIND": "nowhere"}, log=tmp_path / "log") as process:
         assert wait_until(lambda: process.exit_code, timeout=30, what="its end") == 2
-    assert "BRIDGE_METRICS_BIND: 'nowhere' is not host:port" in (tmp_path / "log").read_text()
+    assert "BRIDGE_METRICS_BIND: 'nowhere' is not host:port" in (tmp_path / "log").read_text(encoding="utf-8")
 
 
 def test_a_worker_without_an_address_shows_none(environment: dict[str, str], tmp_path: Path) -> None:
     with start([CPH_BRIDGE, "worker", "deliver"], environment, log=tmp_path / "log"):
-        wait_until(lambda: "worker.started" in (tmp_path / "log").read_text(), timeout=30, what="the worker")
-    assert "worker.measured" not in (tmp_path / "log").read_text()
+        wait_until(
+            lambda: "worker.started" in (tmp_path / "log").read_text(encoding="utf-8"), timeout=30, what="the worker"
+        )
+    assert "worker.measured" not in (tmp_path / "log").read_text(encoding="utf-8")

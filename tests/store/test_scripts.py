@@ -11,7 +11,7 @@ from app.store import keys
 from app.store.agenda import Agenda
 from app.store.scripts import Call
 
-SHARED_KEYS = (files("app.store") / "lua" / "shared" / "1_keys.lua").read_text()
+SHARED_KEYS = (files("app.store") / "lua" / "shared" / "1_keys.lua").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", re.findall(r"function key\.(\w+)", SHARED_KEYS))
@@ -24,7 +24,9 @@ def test_scripts_and_python_name_keys_alike(runtime: Runtime, name: str) -> None
 
 def test_a_delivery_that_is_made_anew_has_the_same_id_and_no_other_has(runtime: Runtime) -> None:
     folder = files("app.store") / "lua" / "shared"
-    shared = "".join((folder / name).read_text() for name in ("1_keys.lua", "2_agenda.lua", "3_ending.lua"))
+    shared = "".join(
+        (folder / name).read_text(encoding="utf-8") for name in ("1_keys.lua", "2_agenda.lua", "3_ending.lua")
+    )
     name = f"{shared}\nreturn ending.delivery_id(ARGV[1], ARGV[2], ARGV[3])"
     registration = "reg_01kdyak348zzzzzzzzzzzzzzzz"
     assert runtime.redis.eval(name, 0, registration, "job", "lost") == "dlv_01kdyak3489a4384dd55d4999c"
@@ -35,7 +37,7 @@ def test_a_delivery_that_is_made_anew_has_the_same_id_and_no_other_has(runtime: 
 def test_every_script_says_what_it_takes() -> None:
     for script in (files("app.store") / "lua").iterdir():
         if script.name.endswith(".lua"):
-            head = script.read_text().split("local ")[0]
+            head = script.read_text(encoding="utf-8").split("local ")[0]
             assert head.startswith("-- "), script.name
             assert "-- ARGV: " in head, script.name
 

@@ -228,7 +228,7 @@ def test_proxies_in_the_environment_are_ignored(transport, serve, monkeypatch):
 
 def test_passwords_in_a_netrc_are_not_sent(transport, serve, monkeypatch, tmp_path):
     (tmp_path / ".netrc").write_text(
-        "default login ours password s3cret\nmachine 127.0.0.1 login ours password s3cret\n"
+        "default login ours password s3cret\nmachine 127.0.0.1 login ours password s3cret\n", encoding="utf-8"
     )
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))

@@ -6,7 +6,7 @@ from typing import Any
 
 from app.domain.address import AddressPolicy, Endpoint
 
-_CORPUS = json.loads((Path(__file__).parent / "ssrf-corpus.json").read_text())
+_CORPUS = json.loads((Path(__file__).parent / "ssrf-corpus.json").read_text(encoding="utf-8"))
 DNS: dict[str, list[str]] = _CORPUS["dns"]
 ROWS: list[dict[str, Any]] = _CORPUS["urls"]
 

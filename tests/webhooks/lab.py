@@ -33,7 +33,7 @@ def settle(folder: Path) -> None:
     for command in ROUTES:
         subprocess.run(command.split(), check=True)
     for name, text in (("resolv.conf", "nameserver 127.0.0.1\n"), ("nsswitch.conf", "hosts: dns\n")):
-        (folder / name).write_text(text)
+        (folder / name).write_text(text, encoding="utf-8")
         subprocess.run(["mount", "--bind", folder / name, Path("/etc", name).resolve()], check=True)
 
 

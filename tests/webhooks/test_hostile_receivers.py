@@ -58,13 +58,13 @@ def sender(authority: Authority) -> Iterator[Sender]:
 
 def resident(what: str) -> int:
     """VmRSS: now. VmHWM: at most, since it was last forgotten."""
-    found = re.search(rf"{what}:\s*(\d+) kB", Path("/proc/self/status").read_text())
+    found = re.search(rf"{what}:\s*(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"))
     assert found
     return int(found[1]) * 1024
 
 
 def attempted(sender: Sender, server: Server, body: bytes = BODY) -> Attempt:
-    Path("/proc/self/clear_refs").write_text("5")
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
     before, began = resident("VmRSS"), monotonic()
     attempt = sender.post(f"{server.url}/hooks/s3cret", tenant="t", headers={}, body=body)
     took = monotonic() - began

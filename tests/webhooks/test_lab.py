@@ -17,7 +17,9 @@ UNSHARE = ["unshare", "--net", "--mount", *(["--map-root-user"] if os.geteuid() 
 def namespaces() -> list[str]:
     """The command that enters them. Without the right to, there is no lab; with CI=true, that is a failure."""
     try:
-        tried = subprocess.run([*UNSHARE, "ip", "link", "set", "lo", "up"], capture_output=True, text=True, check=False)
+        tried = subprocess.run(
+            [*UNSHARE, "ip", "link", "set", "lo", "up"], capture_output=True, encoding="utf-8", check=False
+        )
         reason = tried.stderr
     except OSError as error:
         reason = str(error)
@@ -29,5 +31,7 @@ def namespaces() -> list[str]:
 @pytest.mark.slow
 def test_the_corpus_holds_in_a_network_where_every_address_answers(namespaces: list[str]) -> None:
     inside = [sys.executable, "-m", "pytest", "tests/webhooks/inside_lab.py"]
-    run = subprocess.run([*namespaces, *inside], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    run = subprocess.run(
+        [*namespaces, *inside], cwd=ROOT, capture_output=True, encoding="utf-8", timeout=120, check=False
+    )
     assert run.returncode == 0, run.stdout + run.stderr

@@ -33,7 +33,12 @@ class Commands:
     def run(self, *arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
         """In a script: its output goes into pipes."""
         return subprocess.run(
-            [CPH_BRIDGE, *arguments], env=self._env | env, capture_output=True, text=True, timeout=60, check=False
+            [CPH_BRIDGE, *arguments],
+            env=self._env | env,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=60,
+            check=False,
         )
 
     def here(self, *arguments: str, **env: str) -> Result:
@@ -47,7 +52,7 @@ class Commands:
             ["/bin/bash", "-c", defined],
             env={"PATH": "/usr/bin:/bin"} | self._env | env,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             timeout=60,
             check=False,
         )
@@ -58,7 +63,7 @@ class Commands:
             env=self._env | env,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
         )
 
     def terminal(self, *arguments: str, **env: str) -> AbstractContextManager[Terminal]:

@@ -57,7 +57,9 @@ class Whole:
     def start_worker(self, kind: str, **settings: str) -> Process:
         log = self.bridge.logs / f"worker-{kind}.log"
         # It goes on where the worker of an earlier test has ended.
-        self._said_before[f"worker-{kind}"] = log.read_text().count('"metrics": ') if log.exists() else 0
+        self._said_before[f"worker-{kind}"] = (
+            log.read_text(encoding="utf-8").count('"metrics": ') if log.exists() else 0
+        )
         process = self.bridge.start_worker(kind, settings)
         self._workers.append(process)
         return process
@@ -153,7 +155,7 @@ class Whole:
                 return redis.zrange(key, 0, -1)
 
     def log_of(self, process: str) -> str:
-        return (self.bridge.logs / f"{process}.log").read_text()
+        return (self.bridge.logs / f"{process}.log").read_text(encoding="utf-8")
 
     def metrics_of(self, process: str) -> str:
         """The page that Prometheus would read."""

@@ -33,11 +33,11 @@ class Prometheus:
         if binary is None:
             cannot("there is no prometheus (Debian: apt install prometheus)")
         self._targets = folder / "targets.json"
-        rules = RULES.read_text()
+        rules = RULES.read_text(encoding="utf-8")
         for given, shorter in SHORTER.items():
             assert re.search(given, rules), f"{given} is in no rule: what is shortened here?"
             rules = re.sub(given, shorter, rules)
-        (folder / "rules.yaml").write_text(rules)
+        (folder / "rules.yaml").write_text(rules, encoding="utf-8")
         self._choose([])
         discovery = {"files": [str(self._targets)], "refresh_interval": "1s"}
         config = {
@@ -45,7 +45,7 @@ class Prometheus:
             "rule_files": ["rules.yaml"],
             "scrape_configs": [{"job_name": "bridge", "file_sd_configs": [discovery]}],
         }
-        (folder / "prometheus.yaml").write_text(yaml.safe_dump(config))
+        (folder / "prometheus.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
         with socket.create_server(("127.0.0.1", 0)) as free:
             address = f"127.0.0.1:{free.getsockname()[1]}"
         self._url = f"http://{address}/api/v1"
@@ -69,7 +69,9 @@ class Prometheus:
         return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
 
     def _choose(self, addresses: Sequence[str]) -> None:
-        self._targets.write_text(json.dumps([{"targets": list(addresses), "labels": {"namespace": "n"}}]))
+        self._targets.write_text(
+            json.dumps([{"targets": list(addresses), "labels": {"namespace": "n"}}]), encoding="utf-8"
+        )
 
     def _ask(self, what: str, query: Mapping[str, str]) -> dict[str, Any]:
         with suppress(requests.ConnectionError, requests.JSONDecodeError):  # it is still starting

@@ -41,7 +41,7 @@ def errbot(tmp_path: Path, workers: Whole) -> Iterator[tuple[Process, str]]:
         url = f"http://127.0.0.1:{port}"
         # No request before that: Flask takes no more routes from plugins once it was asked for one.
         said = home / "errbot.log"
-        wait_until(lambda: said.exists() and READY in said.read_text(), timeout=60, what="Errbot ready")
+        wait_until(lambda: said.exists() and READY in said.read_text(encoding="utf-8"), timeout=60, what="Errbot ready")
         yield bot, url
 
 

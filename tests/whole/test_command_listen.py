@@ -33,7 +33,7 @@ class Listener:
         return wait_until(lambda: len(self.jobs()) >= count and self.jobs(), timeout=30, what=f"{count} events")
 
     def complained(self) -> str:
-        return self._log.read_text()
+        return self._log.read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -105,14 +105,14 @@ def test_a_restart_goes_on_where_the_state_file_says(ended: Commands, tmp_path: 
     first = Listener(ended, *arguments, log=tmp_path / "log")
     first.wait_for(2)
     at = ended.whole.bridge.call("GET", "/v1/events")["next_cursor"]
-    wait_until(lambda: (tmp_path / "state").read_text() == at + "\n", timeout=30, what="its place")
+    wait_until(lambda: (tmp_path / "state").read_text(encoding="utf-8") == at + "\n", timeout=30, what="its place")
     assert first.process.kill() == -signal.SIGKILL
     end(ended, "three")
     second = Listener(ended, *arguments, log=tmp_path / "log")
     with second.process:
         assert second.wait_for(1) == ["three"]
         at = ended.whole.bridge.call("GET", "/v1/events")["next_cursor"]
-        wait_until(lambda: (tmp_path / "state").read_text() == at + "\n", timeout=30, what="its place")
+        wait_until(lambda: (tmp_path / "state").read_text(encoding="utf-8") == at + "\n", timeout=30, what="its place")
 
 
 def test_how_to_go_on_can_be_pasted(commands: Commands, tmp_path: Path) -> None:

@@ -183,12 +183,12 @@ def test_an_error_is_one_line_that_says_what_to_do_without_the_key(
 
 
 def test_a_key_may_be_in_a_file(commands: Commands, tmp_path) -> None:
-    (tmp_path / "key").write_text(commands.whole.bridge.key + "\n")
+    (tmp_path / "key").write_text(commands.whole.bridge.key + "\n", encoding="utf-8")
     assert commands.here("registrations", "list", BRIDGE_KEY="", BRIDGE_KEY_FILE=str(tmp_path / "key")).exit_code == 0
 
 
 def test_a_key_that_is_typed_goes_before_one_of_the_environment(commands: Commands, tmp_path) -> None:
-    (tmp_path / "key").write_text(commands.whole.bridge.key)
+    (tmp_path / "key").write_text(commands.whole.bridge.key, encoding="utf-8")
     typed = ("registrations", "list", "--key-file", str(tmp_path / "key"))
     assert commands.here(*typed, BRIDGE_KEY=KEY).exit_code == 0
     assert commands.here(*typed, "--key", KEY).exit_code == 2

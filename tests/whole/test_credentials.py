@@ -18,7 +18,7 @@ def logins(whole: Whole) -> int:
 def refused(whole) -> int:
     """Lines in the log, which workers of other tests write to as well."""
     log = whole.bridge.logs / "worker-poll.log"
-    return log.read_text().count("project.refused") if log.exists() else 0
+    return log.read_text(encoding="utf-8").count("project.refused") if log.exists() else 0
 
 
 @pytest.mark.slow

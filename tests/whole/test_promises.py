@@ -211,7 +211,7 @@ def held_by(process: Process) -> tuple[int, int]:
     pids = [entry.name for entry in Path("/proc").iterdir() if entry.name.isdigit() and group_of(entry) == process.pid]
     assert len(pids) >= 2
     files = sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids)
-    pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids)
+    pages = sum(int(Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1]) for pid in pids)
     return files, pages * os.sysconf("SC_PAGE_SIZE")
 
 

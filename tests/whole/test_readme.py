@@ -22,7 +22,7 @@ from app.runtime import Runtime
 from app.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parent.parent.parent
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def section(title: str) -> str:
@@ -68,7 +68,9 @@ def test_the_map_says_what_the_folders_say_of_themselves() -> None:
     packages = [*(ROOT / "app").glob("*/__init__.py"), ROOT / "workers" / "__init__.py"]
     modules = [module for module in (ROOT / "app").glob("*.py") if module.name != "__init__.py"]
     first_lines = {
-        str(place.relative_to(ROOT)): (ast.get_docstring(ast.parse(source.read_text())) or "").splitlines()[0]
+        str(place.relative_to(ROOT)): (
+            ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or ""
+        ).splitlines()[0]
         for place, source in [*((package.parent, package) for package in packages), *zip(modules, modules, strict=True)]
     }
     expected = [f"| `{place}` | {line} |" for place, line in sorted(first_lines.items())]
@@ -76,7 +78,7 @@ def test_the_map_says_what_the_folders_say_of_themselves() -> None:
 
 
 def test_the_table_of_dependencies_is_that_of_the_project() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     names = [re.split(r"[\[>=]", requirement)[0] for requirement in project["dependencies"]]
     assert [row.split("|")[1].strip() for row in rows("What it stands on")] == names
 
@@ -120,7 +122,7 @@ def test_the_walk_with_curl_works_as_written(workers: Any) -> None:
         ["bash", "-euo", "pipefail", "-c", walk],
         env={**os.environ, **environment},  # noqa: TID251 - PATH, handed on
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=60,
         check=False,
     )

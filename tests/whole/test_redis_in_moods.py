@@ -92,5 +92,5 @@ def test_every_201_is_there_afterwards_and_all_else_was_a_clear_error(
 
 
 def said(log: Path, event: str) -> Any:
-    lines = (json.loads(line) for line in log.read_text().splitlines())
+    lines = (json.loads(line) for line in log.read_text(encoding="utf-8").splitlines())
     return next((line for line in lines if line["event"] == event), None)

@@ -30,7 +30,7 @@ class Rotating:
 
     def give(self, password: str) -> None:
         """To processes that are started beside those that run."""
-        self._file.write_text(f"redis://{USER}:{password}@{CLIENTS}:{self._group.first}/0")
+        self._file.write_text(f"redis://{USER}:{password}@{CLIENTS}:{self._group.first}/0", encoding="utf-8")
         self._bridge.start_api()
         for kind in ("poll", "deliver"):
             self._bridge.start_worker(kind)
@@ -42,7 +42,7 @@ class Rotating:
             client.execute_command(*command)
 
     def log_of(self, role: str) -> str:
-        return (self._bridge.logs / f"{role}.log").read_text()
+        return (self._bridge.logs / f"{role}.log").read_text(encoding="utf-8")
 
     def reasons(self, role: str, event: str) -> list[str]:
         lines = [json.loads(line) for line in self.log_of(role).splitlines() if f'"{event}"' in line]
@@ -91,5 +91,5 @@ def test_the_password_of_redis_is_rotated_under_load_and_who_kept_the_old_one_is
         for worker in ("worker-poll", "worker-deliver"):
             wait_until(lambda log=worker: REFUSED in rotating.log_of(log), timeout=PATIENCE_S, what=f"{worker} says so")
         bridge.check()
-        said = {path.name: path.read_text() for path in bridge.logs.iterdir()}
+        said = {path.name: path.read_text(encoding="utf-8") for path in bridge.logs.iterdir()}
         assert [name for name, text in said.items() if PASSWORD in text] == []  # NEW ends with it

@@ -17,7 +17,11 @@ HEADERS = {"Authorization": "Bearer canary-in-a-header", "X-Key": "short-1"}
 
 def everywhere(workers: Any) -> list[str]:
     """Logs and metrics of every process of ours, and every value in Redis, RQ's too."""
-    logs = [path.read_text() for path in workers.bridge.logs.glob("*.log") if path.stem not in ("inbox", "standin")]
+    logs = [
+        path.read_text(encoding="utf-8")
+        for path in workers.bridge.logs.glob("*.log")
+        if path.stem not in ("inbox", "standin")
+    ]
     metrics = [workers.metrics_of(process) for process in ("api", "worker-poll", "worker-deliver")]
     return logs + metrics + workers.everything_in_redis()
 

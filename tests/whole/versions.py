@@ -42,7 +42,7 @@ def unpack(commit: str, folder: Path) -> Path:
     # As if it were installed: else it would take what is told of this tree for its own.
     metadata = folder / f"{PACKAGE.replace('-', '_')}.dist-info" / "METADATA"
     metadata.parent.mkdir()
-    metadata.write_text(f"Metadata-Version: 2.1\nName: {PACKAGE}\nVersion: {number_of(commit)}\n")
+    metadata.write_text(f"Metadata-Version: 2.1\nName: {PACKAGE}\nVersion: {number_of(commit)}\n", encoding="utf-8")
     return folder
 
 
@@ -79,7 +79,7 @@ class Version:
         self.number = Client(self.url).call("GET", "/openapi.json")["info"]["version"]
 
     def has_done(self, role: str) -> int:
-        return self._log(role).read_text().count(f'"event": "{WORK[role]}"')
+        return self._log(role).read_text(encoding="utf-8").count(f'"event": "{WORK[role]}"')
 
     def ask_to_end(self, role: str) -> None:
         """SIGTERM, to the process alone, as the kubelet does it."""
@@ -95,7 +95,7 @@ class Version:
 
     def lines(self, role: str) -> list[dict[str, Any]]:
         """What it has logged, as far as it is whole; a line that is no JSON counts as an error."""
-        whole, _, _ = self._log(role).read_text().rpartition("\n")
+        whole, _, _ = self._log(role).read_text(encoding="utf-8").rpartition("\n")
         return [_parsed(line) for line in whole.splitlines()]
 
     def complaints(self) -> list[dict[str, Any]]:

@@ -27,4 +27,4 @@ def test_a_worker_whose_file_cannot_be_touched_says_so_and_ends(tmp_path: Path) 
         [sys.executable, "-m", "workers", "deliver"], {**ALIVE, "BRIDGE_ALIVE_FILE": str(file)}, log=tmp_path / "log"
     ) as process:
         assert wait_until(lambda: process.exit_code, timeout=30, what="its end") == 2
-    assert "BRIDGE_ALIVE_FILE: cannot touch" in (tmp_path / "log").read_text()
+    assert "BRIDGE_ALIVE_FILE: cannot touch" in (tmp_path / "log").read_text(encoding="utf-8")
