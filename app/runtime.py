@@ -9,7 +9,6 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app import VERSION
 from app.catalogue import Catalogue
 from app.clients import Clients, only_project
 from app.cph.client import CphClient
@@ -44,6 +43,7 @@ from app.store.standing import Standings
 from app.stores import Stores
 from app.templates import read_templates
 from app.tenants import EVERYTHING, Tenant, read_tenants
+from app.version import VERSION
 from app.webhooks.handshake import Handshake
 from app.webhooks.sender import Sender
 from app.webhooks.signing_keys import SigningKeys

@@ -20,8 +20,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Link, Span, SpanKind, StatusCode, get_current_span, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from app import VERSION
 from app.domain.times import to_ms
+from app.version import VERSION
 
 NAME = "cph-webhook-bridge"
 HEADER = "traceparent"

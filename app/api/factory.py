@@ -8,7 +8,6 @@ from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app import VERSION
 from app.api import document, problems, request_log, strictness
 from app.api.access import Access
 from app.api.api_keys import KeyViews
@@ -29,6 +28,7 @@ from app.api.rotation import RotationViews
 from app.api.routes import DeliveryConverter
 from app.metrics.exposition import METRICS
 from app.runtime import Runtime
+from app.version import VERSION
 
 OPEN_CALLS = {
     "/healthz": "The process lives.",

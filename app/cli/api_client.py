@@ -11,12 +11,12 @@ from itertools import islice
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from app import VERSION
 from app.cli.sse import Message, messages
 from app.domain.errors import OperatorError, Unavailable
 from app.domain.grant import TlsFiles
 from app.transport.client import PUBLIC, Opened, Transport
 from app.transport.unreachable import Unreachable
+from app.version import VERSION
 
 KEY = re.compile(r"[!-~]{1,512}")
 AT_ONCE = 200  # the most that a page holds

@@ -11,7 +11,6 @@ from typing import Any
 
 import click
 
-from app import VERSION
 from app.cli.api_client import ApiClient, Away, waits
 from app.cli.exit_codes import INTERRUPTED
 from app.cli.options import as_json, calls_api
@@ -25,6 +24,7 @@ from app.domain.signature import Signer
 from app.domain.verdict import Verdict, by_status
 from app.transport.client import Transport
 from app.transport.unreachable import Unreachable
+from app.version import VERSION
 
 DEADLINE = timedelta(seconds=30)
 LONG_S = 30.0  # a connection that has lasted so long was a good one

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from app import VERSION
 from app.cli.exit_codes import INTERRUPTED, NOBODY_READS
 from app.domain.errors import OperatorError, Unavailable
+from app.version import VERSION
 
 # Command → its module here.
 COMMANDS = {

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from app import VERSION
 from app.cph.credentials import Credentials, Expiring, NoCredentials, Request
 from app.cph.reading import Nonsense, read_job, read_object
 from app.cph.refusal import Kind, Refusal, Throttle, read_refusal
@@ -14,6 +13,7 @@ from app.cph.server_clock import ServerClock
 from app.domain.job import Job
 from app.transport.client import Transport
 from app.transport.unreachable import Unreachable
+from app.version import VERSION
 
 REQUESTS_AT_ONCE = 20  # ListJobs takes no more
 JOBS_A_PAGE = 100

@@ -11,12 +11,12 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from app import VERSION
 from app.cli.main import main
 from app.devkit.processes import start, wait_until
 from app.domain.access import Principal, Scope
 from app.runtime import Runtime
 from app.settings import load
+from app.version import VERSION
 
 CPH_BRIDGE = Path(sys.executable).with_name("cph-bridge")
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app import VERSION
 from app.cph.client import Answered, CphClient, Unanswered, Unknown, cph_endpoint
 from app.cph.credentials import FixedToken, Request
 from app.domain.job import JobState
 from app.transport.client import Transport
+from app.version import VERSION
 from tests.cph.scripted_cloud import (
     DAY,
     ENDLESS,

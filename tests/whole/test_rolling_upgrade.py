@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import requests
 
-from app import VERSION
 from app.devkit.bridge import Bridge
 from app.devkit.client import Client
 from app.devkit.clock import Clock
 from app.devkit.processes import wait_until
+from app.version import VERSION
 from tests.chat_services import SERVICES, ChatService
 from tests.receiver import Callback, Receiver
 from tests.whole.callers import PATIENCE_S, Callers, Taken

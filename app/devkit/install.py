@@ -1,0 +1,287 @@
+"""Makes .venv: downloads what is missing into a folder that all checkouts share, and installs from there."""
+
+import errno
+import fcntl
+import os
+import re
+import signal
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from app.devkit.machine import cache_folder, pip_settings, taken
+
+ROOT = Path(__file__).resolve().parents[2]
+OWN = ROOT / ".dev"  # what ./dev keeps in this checkout
+LOG = OWN / "install.log"
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+STAMP = VENV / "installed"
+PIP = (PYTHON, "-I", "-X", "utf8", "-m", "pip", "--disable-pip-version-check", "--no-input")
+
+TRIAL, DEV = "trial", "dev"  # a lock file each; dev has what trial has
+MEGABYTES = {TRIAL: 150, DEV: 500}
+AT_ONCE = 4
+PACKAGES_A_CALL = 8
+TRIES = 3
+TRY_AGAIN_S = 2.0
+SHOW_EVERY = 10
+LAST_LINES = 12
+INTERRUPTED = 130  # as shells have it
+WAY_OUT = """\
+Is there a network, a proxy (HTTPS_PROXY), an index of your own (PIP_INDEX_URL)? What has arrived is kept: run it again.
+The end of {log}:"""
+
+
+class Failed(Exception):
+    """What ends ./dev, said for the person who called it."""
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def install(kind: str) -> None:
+    """Returns when .venv has what is wanted. Whatever ended an earlier try, and when: this one makes it whole."""
+    if is_installed(kind):
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: it ends what it has started
+    try:
+        with _lock() as held:
+            if not is_installed(kind):
+                _Installation(kind, held).run()
+    except OSError as error:
+        raise Failed(_disk_is_full(kind) if error.errno == errno.ENOSPC else f"cannot install: {error}") from error
+    except KeyboardInterrupt:
+        raise Failed("interrupted; what has been downloaded is kept", INTERRUPTED) from None
+
+
+def is_installed(kind: str) -> bool:
+    if _stamped() not in (_mark(DEV), _mark(kind)):
+        return False
+    # It may have lost the Python that it was made of.
+    return not subprocess.run([PYTHON, "-I", "-c", "import click"], capture_output=True, check=False).returncode
+
+
+def pip_variables() -> dict[str, str]:
+    try:
+        return pip_settings(PIP)
+    except ValueError as error:
+        raise Failed(f"pip cannot read its settings: {error}") from None
+
+
+def _stamped() -> str:
+    return STAMP.read_text(encoding="utf-8") if PYTHON.exists() and STAMP.exists() else ""
+
+
+def _mark(kind: str) -> str:
+    """The path too: the project is installed as a pointer to this very folder."""
+    parts = [os.fsencode(ROOT), _lock_file(kind).read_bytes(), (ROOT / "pyproject.toml").read_bytes()]
+    return f"{kind} {sha256(b'|'.join(parts)).hexdigest()}"
+
+
+def _lock_file(kind: str) -> Path:
+    return ROOT / f"requirements-{kind}.lock"
+
+
+@contextmanager
+def _lock() -> Iterator[int]:
+    """One installs at a time. What it starts inherits the descriptor: the lock lasts until the last of it has ended."""
+    OWN.mkdir(exist_ok=True)
+    with (OWN / "lock").open("wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _say("Waiting for another ./dev that is installing")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield file.fileno()
+
+
+def _wheels_folder() -> Path:
+    """Of all checkouts of this user, for this Python; of this checkout, where the user has no place for it."""
+    cache = cache_folder()
+    for folder in (cache / "cph-webhook-bridge", OWN):
+        wheels = folder / "wheels" / f"{sys.implementation.cache_tag}-{sysconfig.get_platform()}"
+        with suppress(OSError):
+            wheels.mkdir(parents=True, exist_ok=True)
+        if os.access(wheels, os.W_OK):
+            return wheels
+    raise Failed(f"cannot write to {cache} nor to {OWN}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Package:
+    """Of a lock file. text: its lines there. conditional: a marker says for which machines it is."""
+
+    text: str
+    conditional: bool
+    hashes: frozenset[str]
+
+
+def _read_lock(file: Path) -> list[_Package]:
+    blocks = re.findall(r"^\S+==.*\n(?:[ \t]+.*\n)*", file.read_text(encoding="utf-8"), re.MULTILINE)
+    return [
+        _Package(text, ";" in text.partition("\n")[0], frozenset(re.findall(r"--hash=sha256:(\w+)", text)))
+        for text in blocks
+    ]
+
+
+class _Installation:
+    """held: the descriptor of the lock."""
+
+    def __init__(self, kind: str, held: int) -> None:
+        self._kind = kind
+        self._held = held
+        self._begun = time.monotonic()
+        self._packages = _read_lock(_lock_file(kind))
+        self._wheels = _wheels_folder()
+        self._environment = taken(installing=True)
+        self._log = LOG.open("w", encoding="utf-8")
+        self._collected: set[str] = set()
+        self._counting = threading.Lock()
+        self._children: set[subprocess.Popen[str]] = set()
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        with self._log:
+            self._make_venv()
+            self._environment |= pip_variables()
+            self._install_packages()
+            options = ("--no-deps", "--no-index", "--no-build-isolation", "--editable", ROOT)
+            self._call([*PIP, "install", *options], must="install the project itself")
+        STAMP.write_text(_mark(self._kind), encoding="utf-8")
+        _say(f"Installed, {self._seconds}")
+
+    def _make_venv(self) -> None:
+        # What a trial has stays, as one may be running: the other packages are added. All else is made anew.
+        kept = self._kind == DEV and _stamped() == _mark(TRIAL)
+        STAMP.unlink(missing_ok=True)
+        if not kept:
+            _say(f"Making .venv with Python {sys.version.split()[0]}")
+            self._call([sys.executable, "-I", "-X", "utf8", "-m", "venv", "--clear", VENV], must="make .venv")
+
+    def _install_packages(self) -> None:
+        missing = self._missing()
+        # What a marker names may be for other machines: trying tells.
+        if any(not package.conditional for package in missing) or not self._unpack("--no-index"):
+            self._download(missing)
+            # With the index once more: what comes as source alone needs packages to be built with.
+            if not self._unpack("--no-index"):
+                self._unpack(must="install what was downloaded")
+
+    def _missing(self) -> list[_Package]:
+        """By content: what is damaged is missing too."""
+        present = {sha256(file.read_bytes()).hexdigest() for file in self._wheels.iterdir()}
+        return [package for package in self._packages if not package.hashes & present]
+
+    def _unpack(self, *options: str, must: str = "") -> bool:
+        _say(f"Unpacking {len(self._packages)} packages, {self._seconds}")
+        # What is imported is compiled when it is: most of it never is.
+        options = ("--no-deps", "--no-compile", "--require-hashes", "--find-links", str(self._wheels), *options)
+        return self._call([*PIP, "install", *options, "--requirement", _lock_file(self._kind)], must=must)[0]
+
+    def _download(self, missing: Sequence[_Package]) -> None:
+        _say(f"Downloading {len(missing)} of {len(self._packages)} packages, {self._seconds}")
+        calls = [missing[first : first + PACKAGES_A_CALL] for first in range(0, len(missing), PACKAGES_A_CALL)]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            try:
+                list(pool.map(self._fetch, calls))
+            except BaseException:
+                self._stopping.set()
+                for child in tuple(self._children):
+                    child.terminate()
+                raise
+
+    def _fetch(self, packages: Sequence[_Package]) -> None:
+        for left in reversed(range(TRIES)):
+            with tempfile.TemporaryDirectory(prefix="part-", dir=self._wheels.parent) as part:
+                wanted, files = Path(part, "requirements.txt"), Path(part, "files")
+                wanted.write_text("".join(package.text for package in packages), encoding="utf-8")
+                files.mkdir()
+                command = [*PIP, "download", "--no-deps", "--require-hashes", "--dest", files, "--requirement", wanted]
+                done, told = self._call(command, must="" if left else "download", seen=self._count)
+                for file in files.iterdir():
+                    file.replace(self._wheels / file.name)
+            if done or self._stopping.is_set():
+                return
+            _say(f"  {_what_failed(told)}; trying again")
+            self._stopping.wait(TRY_AGAIN_S)
+
+    def _count(self, line: str) -> None:
+        if not line.startswith(("Collecting ", "Ignoring ")):
+            return
+        with self._counting:
+            before, self._collected = len(self._collected), self._collected | {line.split()[1].rstrip(":")}
+            if len(self._collected) > before and len(self._collected) % SHOW_EVERY == 0:
+                _say(f"  {len(self._collected)} packages, {self._seconds}")
+
+    def _call(
+        self, command: Sequence[str | Path], *, must: str = "", seen: Callable[[str], object] = len
+    ) -> tuple[bool, list[str]]:
+        """Whether it succeeded, and what it printed. must: what cannot be done if it does not."""
+        told = []
+        with self._started(command) as child:
+            for line in child.stdout or ():
+                told.append(line.rstrip())
+                self._log.write(line)
+                seen(line)
+        if child.returncode and not self._stopping.is_set():
+            if any(os.strerror(errno.ENOSPC) in line for line in told):
+                raise Failed(_disk_is_full(self._kind))
+            if must:
+                end = (WAY_OUT.format(log=LOG), *told[-LAST_LINES:])
+                raise Failed("\n".join([f"cannot {must}: {_what_failed(told)}", *end]))
+        return not child.returncode, told
+
+    @contextmanager
+    def _started(self, command: Sequence[str | Path]) -> Iterator[subprocess.Popen[str]]:
+        with subprocess.Popen(
+            command,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            pass_fds=[self._held],
+        ) as child:
+            self._children.add(child)
+            try:
+                yield child
+            except BaseException:
+                child.terminate()
+                raise
+            finally:
+                self._children.discard(child)
+
+    @property
+    def _seconds(self) -> str:
+        return f"{time.monotonic() - self._begun:.0f} s"
+
+
+def _what_failed(told: Sequence[str]) -> str:
+    """The package and the reason, out of what pip printed."""
+    text = "\n".join(told)
+    packages = re.findall(r"^(?:Collecting|.* distribution found for) (\S+)", text, re.MULTILINE)
+    # Of a connection pip says at first why it tries again, and at the end that there is no such version.
+    reasons = re.findall(r"connection broken by '(.*)': /", text) or re.findall(r"^ERROR: (.*)", text, re.MULTILINE)
+    reason = re.sub(r"<[^>]*>: ", "", reasons[-1]) if reasons else "no reason given"
+    return f"{packages[-1]}: {reason}" if packages else reason
+
+
+def _disk_is_full(kind: str) -> str:
+    folders = f"{VENV}, {cache_folder()} and {tempfile.gettempdir()}"
+    return f"the disk is full: {folders} take up to {MEGABYTES[kind]} MB. What is there is kept; make room, run again"
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
