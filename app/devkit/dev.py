@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from app.devkit.install import DEV, OWN, PYTHON, ROOT, TRIAL, VENV, Failed, install, pip_variables
+from app.devkit.install import DEV, OWN, PIP, PYTHON, ROOT, TRIAL, VENV, Failed, install, pip_variables
 from app.devkit.machine import ignored_settings, taken
 
 HELP = """\
@@ -79,7 +79,7 @@ def chart() -> None:
     wanted, present = ROOT / "requirements-chart.lock", VENV / "requirements-chart.lock"
     if not present.exists() or present.read_bytes() != wanted.read_bytes():
         print(f"Installing {wanted.name} into .venv, a gigabyte", flush=True)
-        run(PYTHON, "-m", "pip", "install", "--quiet", "--require-hashes", "--requirement", wanted)
+        run(*PIP, "install", "--quiet", "--require-hashes", "--requirement", wanted)
         shutil.copy(wanted, present)
     run(PYTHON, "-m", "tests.helm.generated")
 
@@ -88,9 +88,17 @@ def lock(arguments: Sequence[str]) -> None:
     install(DEV)
     tools = VENV / ".tools"
     if not tools.exists():
-        run(PYTHON, "-m", "pip", "install", "--quiet", "--target", tools, "uv")
+        run(*PIP, "install", "--quiet", "--target", tools, "uv")
     options = ("--universal", "--python-version", "3.11", "--generate-hashes", "--no-emit-index-url", "--no-header")
-    uv = (tools / "bin" / "uv", "--quiet", "pip", "compile", "pyproject.toml", *options, *arguments)
+    uv: tuple[str | Path, ...] = (
+        tools / "bin" / "uv",
+        "--quiet",
+        "pip",
+        "compile",
+        "pyproject.toml",
+        *options,
+        *arguments,
+    )
     run(*uv, "--extra", "dev", "--output-file", "requirements-dev.lock")
     for extra, file in (("otel", ""), ("trial", "-trial"), ("chart", "-chart")):
         agreeing = ("--constraint", "requirements-dev.lock", "--output-file", f"requirements{file}.lock")

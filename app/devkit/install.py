@@ -1,5 +1,6 @@
 """Makes .venv: downloads what is missing into a folder that all checkouts share, and installs from there."""
 
+import ensurepip
 import errno
 import fcntl
 import os
@@ -11,6 +12,7 @@ import sysconfig
 import tempfile
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -36,6 +38,7 @@ TRIES = 3
 TRY_AGAIN_S = 2.0
 SHOW_EVERY = 10
 LAST_LINES = 12
+MAKE_VENV = "make .venv"
 INTERRUPTED = 130  # as shells have it
 WAY_OUT = """\
 Is there a network, a proxy (HTTPS_PROXY), an index of your own (PIP_INDEX_URL)? What has arrived is kept: run it again.
@@ -87,6 +90,16 @@ def _mark(kind: str) -> str:
     """The path too: the project is installed as a pointer to this very folder."""
     parts = [os.fsencode(ROOT), _lock_file(kind).read_bytes(), (ROOT / "pyproject.toml").read_bytes()]
     return f"{kind} {sha256(b'|'.join(parts)).hexdigest()}"
+
+
+def _wheel_of_pip() -> Path | None:
+    """What ensurepip installs. It takes five seconds for it, as it compiles all of it; unpacked, it works as well."""
+    folders = (sysconfig.get_config_var("WHEEL_PKG_DIR"), Path(ensurepip.__file__).with_name("_bundled"))
+    return next((wheel for folder in folders if folder for wheel in Path(folder).glob("pip-*.whl")), None)
+
+
+def _site_packages() -> str:
+    return sysconfig.get_path("purelib", "venv", {"base": str(VENV), "platbase": str(VENV)})
 
 
 def _lock_file(kind: str) -> Path:
@@ -165,9 +178,14 @@ class _Installation:
         # What a trial has stays, as one may be running: the other packages are added. All else is made anew.
         kept = self._kind == DEV and _stamped() == _mark(TRIAL)
         STAMP.unlink(missing_ok=True)
-        if not kept:
-            _say(f"Making .venv with Python {sys.version.split()[0]}")
-            self._call([sys.executable, "-I", "-X", "utf8", "-m", "venv", "--clear", VENV], must="make .venv")
+        if kept:
+            return
+        _say(f"Making .venv with Python {sys.version.split()[0]}")
+        self._call([sys.executable, "-I", "-X", "utf8", "-m", "venv", "--clear", "--without-pip", VENV], must=MAKE_VENV)
+        if wheel := _wheel_of_pip():
+            zipfile.ZipFile(wheel).extractall(_site_packages())
+        else:
+            self._call([PYTHON, "-I", "-X", "utf8", "-m", "ensurepip"], must=MAKE_VENV)
 
     def _install_packages(self) -> None:
         missing = self._missing()
@@ -207,8 +225,8 @@ class _Installation:
                 wanted, files = Path(part, "requirements.txt"), Path(part, "files")
                 wanted.write_text("".join(package.text for package in packages), encoding="utf-8")
                 files.mkdir()
-                command = [*PIP, "download", "--no-deps", "--require-hashes", "--dest", files, "--requirement", wanted]
-                done, told = self._call(command, must="" if left else "download", seen=self._count)
+                options = ("--no-deps", "--require-hashes", "--dest", files, "--requirement", wanted)
+                done, told = self._call([*PIP, "download", *options], must="" if left else "download", seen=self._count)
                 for file in files.iterdir():
                     file.replace(self._wheels / file.name)
             if done or self._stopping.is_set():
