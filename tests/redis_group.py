@@ -137,7 +137,7 @@ class RedisGroup:
     def _start_server(self, port: int, *options: str) -> None:
         folder = self._folder / str(port)
         folder.mkdir(mode=0o700, parents=True)
-        argv = [find_server(), *_options(port, folder), "--appendonly", "yes"]
+        argv = [find_server().path, *_options(port, folder), "--appendonly", "yes"]
         argv += ["--replica-announce-ip", CLIENTS]
         argv += ["--user", USER, "on", f">{PASSWORD}", *RIGHTS.split()]
         argv += ["--requirepass", PASSWORD, "--masterauth", PASSWORD, "--repl-diskless-sync-delay", "0", *options]
@@ -159,7 +159,7 @@ class RedisGroup:
             f"sentinel failover-timeout {SERVICE} 6000",
         ]
         config.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        argv = [find_server(), config, "--sentinel", *_options(port, folder)]
+        argv = [find_server().path, config, "--sentinel", *_options(port, folder)]
         self._stack.enter_context(start(argv))
         return port
 

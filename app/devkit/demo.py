@@ -22,8 +22,10 @@ def main() -> int:
 
 def _play(folder: Path, screen: Screen) -> None:
     screen.title("Jobs, from registration to callback. CPH is a stand-in, all else is the real thing.\n")
-    screen.line(Line("starting", "", "Redis, CPH stand-in, inbox, API, a poll worker and a deliver worker"))
-    with Bridge(folder, SETTINGS) as bridge:
+    bridge = Bridge(folder, SETTINGS)
+    others = "CPH stand-in, inbox, API, a poll worker and a deliver worker"
+    screen.line(Line("starting", "", f"{bridge.redis.binary}, {others}"))
+    with bridge:
         standin, inbox = bridge.start_standin(), bridge.start_inbox()
         bridge.start_worker("poll")
         bridge.start_worker("deliver")

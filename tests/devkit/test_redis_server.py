@@ -1,6 +1,7 @@
 """The embedded Redis, with redis-py as the judge."""
 
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,8 +9,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from app.devkit.processes import wait_until
-from app.devkit.redis_server import RedisServer, find_server
+from app.devkit.processes import start, wait_until
+from app.devkit.redis_server import Binary, RedisServer, find_server
 from app.domain.errors import OperatorError
 
 
@@ -83,15 +84,41 @@ def test_a_folder_with_a_long_path_gets_its_socket_elsewhere(tmp_path: Path) -> 
     wait_until(lambda: not elsewhere.exists(), what="the socket's folder is gone")
 
 
+def test_a_folder_with_a_name_in_another_alphabet_gets_its_socket_elsewhere(tmp_path: Path) -> None:
+    with RedisServer(tmp_path / "Überträger 数据") as server, connected(server) as client:
+        assert client.ping()
+        assert str(server.socket).isascii()
+
+
+def test_a_folder_with_what_urls_mean_something_by_is_reached(tmp_path: Path) -> None:
+    with RedisServer(tmp_path / "a b%41?#&c") as server, connected(server) as client:
+        assert client.ping()
+        assert server.socket.is_relative_to(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_tmpdir_that_is_too_long_for_sockets_does_not_matter(tmp_path: Path) -> None:
+    long = tmp_path / ("long" * 25)
+    long.mkdir()
+    script = "import sys; from pathlib import Path; from app.devkit.redis_server import RedisServer\n"
+    script += "with RedisServer(Path(sys.argv[1], 'redis')) as server: print('{\"socket\":', f'\"{server.socket}\"}')"
+    with start([sys.executable, "-c", script, long], {"TMPDIR": str(long)}) as process:
+        assert process.announcement()["socket"].startswith("/tmp/redis-")
+
+
+def server_that(folder: Path, does: str) -> Binary:
+    return Binary(program(folder, "server", does), "Redis", "9.9")
+
+
 def test_a_server_that_ends_at_once_shows_what_it_logged(tmp_path: Path) -> None:
-    broken = program(tmp_path, "broken", "echo no memory left >&2; exit 1")
-    with pytest.raises(OperatorError, match=r"broken did not start in .*\nno memory left"):
+    broken = server_that(tmp_path, "echo no memory left >&2; exit 1")
+    with pytest.raises(OperatorError, match=r"server did not start in .*\nno memory left"):
         RedisServer(tmp_path / "data", broken).start()
 
 
 def test_a_server_that_never_answers_is_given_up(tmp_path: Path) -> None:
-    silent = program(tmp_path, "silent", "exec sleep 60")
-    with pytest.raises(OperatorError, match="silent did not start"):
+    silent = server_that(tmp_path, "exec sleep 60")
+    with pytest.raises(OperatorError, match="server did not start"):
         RedisServer(tmp_path / "data", silent).start(timeout=0.1)
 
 
@@ -101,14 +128,39 @@ def test_a_server_that_was_never_started_can_be_stopped(tmp_path: Path) -> None:
     server.kill()
 
 
-def test_a_server_on_the_path_comes_first_then_the_wheels(tmp_path: Path) -> None:
-    assert find_server(str(tmp_path)).name == "valkey-server"
-    installed = program(tmp_path, "redis-server", "exit 0")
-    assert find_server(str(tmp_path)) == installed
+def test_the_server_is_the_wheels_whatever_is_on_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REDIS_SERVER", raising=False)
+    for name in ("valkey-server", "redis-server"):
+        program(tmp_path, name, "echo Redis server v=6.0.16 sha=0")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    found = find_server()
+    assert (found.name, found.path.name) == ("Valkey", "valkey-server")
+    assert "site-packages" in str(found.path)
 
 
-def test_a_machine_without_any_server_is_told_what_to_install(tmp_path: Path) -> None:
-    with pytest.raises(OperatorError, match="install valkey-server or redis-server, or `pip install no-such-wheel`"):
-        find_server(str(tmp_path), wheel="no-such-wheel")
-    with pytest.raises(OperatorError, match="`pip install click`"):
-        find_server(str(tmp_path), wheel="click")
+def test_another_server_may_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = program(tmp_path, "mine", "echo Redis server v=7.2.4 sha=00000000:0 malloc=libc bits=64 build=0")
+    monkeypatch.setenv("REDIS_SERVER", str(named))
+    assert find_server() == Binary(named, "Redis", "7.2.4")
+    assert str(find_server()) == "Redis 7.2.4"
+
+
+@pytest.mark.parametrize(
+    ("does", "words"),
+    [
+        (
+            "echo Redis server v=6.2.14 sha=00000000:0",
+            "is Redis 6.2.14; the bridge needs 7.0 or newer: unset REDIS_SERVER",
+        ),
+        ("echo hello", "is no Redis server, by what --version prints; unset REDIS_SERVER"),
+        ("kill -9 $$", "is no Redis server"),
+    ],
+)
+def test_a_server_that_cannot_do_is_refused_with_the_way_out(tmp_path: Path, does: str, words: str) -> None:
+    with pytest.raises(OperatorError, match=words):
+        find_server(str(program(tmp_path, "redis-server", does)))
+
+
+def test_a_server_that_is_not_there_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(OperatorError, match=r"nowhere: cannot be run: .*; unset REDIS_SERVER"):
+        find_server(str(tmp_path / "nowhere"))

@@ -138,7 +138,7 @@ def redis_command(node: Node, folder: Path) -> list[str]:
     (folder / "valkey.conf").write_text(node.secret("bridge-cph-webhook-bridge-made", "valkey.conf"), encoding="utf-8")
     (container,) = node.rendered.pod("redis")["spec"]["containers"]
     ours = {
-        "valkey-server": str(find_server()),
+        "valkey-server": str(find_server().path),
         "/run/bridge/redis/valkey.conf": str(folder / "valkey.conf"),
         "/data": str(folder),
     }
