@@ -119,7 +119,7 @@ def _lock() -> Iterator[int]:
         yield file.fileno()
 
 
-def _wheels_folder() -> Path:
+def wheels_folder() -> Path:
     """Of all checkouts of this user, for this Python; of this checkout, where the user has no place for it."""
     cache = cache_folder()
     for folder in (cache / "cph-webhook-bridge", OWN):
@@ -156,7 +156,7 @@ class _Installation:
         self._held = held
         self._begun = time.monotonic()
         self._packages = _read_lock(_lock_file(kind))
-        self._wheels = _wheels_folder()
+        self._wheels = wheels_folder()
         self._environment = taken(installing=True)
         self._log = LOG.open("w", encoding="utf-8")
         self._collected: set[str] = set()
@@ -291,8 +291,9 @@ def _what_failed(told: Sequence[str]) -> str:
     text = "\n".join(told)
     packages = re.findall(r"^(?:Collecting|.* distribution found for) (\S+)", text, re.MULTILINE)
     # Of a connection pip says at first why it tries again, and at the end that there is no such version.
-    reasons = re.findall(r"connection broken by '(.*)': /", text) or re.findall(r"^ERROR: (.*)", text, re.MULTILINE)
-    reason = re.sub(r"<[^>]*>: ", "", reasons[-1]) if reasons else "no reason given"
+    reasons = re.findall(r"connection broken by '(.*)': /", text)
+    reasons = reasons or [line for line in re.findall(r"^ERROR: (.*)", text, re.MULTILINE) if line != "Exception:"]
+    reason = re.sub(r"<[^>]*>: ", "", reasons[-1]) if reasons else next(filter(None, reversed(told)), "no reason given")
     return f"{packages[-1]}: {reason}" if packages else reason
 
 

@@ -29,16 +29,14 @@ PIP = frozenset(
         *("proxy", "cert", "client-cert", "timeout", "default-timeout", "retries", "cache-dir", "no-cache-dir"),
     }
 )
+PIP_FILES = ("PIP_CONFIG_FILE", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS")
 # Python then reads and writes UTF-8 in every locale.
 UTF8 = {"PYTHONUTF8": "1"}
 
 
 def taken(*, installing: bool = False) -> dict[str, str]:
     """The environment for what is started."""
-    patterns = (*MACHINE, *NETWORK) if installing else MACHINE
-    return UTF8 | {
-        name: value for name, value in os.environ.items() if any(fnmatchcase(name, pattern) for pattern in patterns)
-    }
+    return UTF8 | _named((*MACHINE, *NETWORK) if installing else MACHINE)
 
 
 def cache_folder() -> Path:
@@ -55,15 +53,24 @@ def pip_settings(pip: Sequence[str | Path]) -> dict[str, str]:
 
     pip: how it is called. ValueError with pip's words if it cannot read its files.
     """
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    environment = _named((*MACHINE, *NETWORK, *map(_variable, PIP), *PIP_FILES))
     told = subprocess.run(
         [*pip, "config", "list"], env=environment, capture_output=True, encoding="utf-8", errors="replace", check=False
     )
     if told.returncode:
         raise ValueError(told.stderr.strip())
-    found = {}
-    # `global.index-url='…'`, then those of one of pip's commands, then `:env:.index-url='…'`: the last one holds.
-    for name, value in re.findall(r"^\S*\.([\w-]+)=(.*)$", told.stdout, re.MULTILINE):
-        if name in PIP:
-            found["PIP_" + name.replace("-", "_").upper()] = ast.literal_eval(value)
+    # `global.index-url='…'` is for all commands, `install.index-url='…'` for one, `:env:.index-url='…'` a variable.
+    lines = re.findall(r"^(\S*)\.([\w-]+)=(.*)$", told.stdout, re.MULTILINE)
+    lines.sort(key=lambda line: {"global": 0, ":env:": 2}.get(line[0], 1))
+    found = {_variable(name): ast.literal_eval(value) for _, name, value in lines if name in PIP}
     return {"PIP_RETRIES": "2", **found, "PIP_CONFIG_FILE": os.devnull}
+
+
+def _named(patterns: Sequence[str]) -> dict[str, str]:
+    return {
+        name: value for name, value in os.environ.items() if any(fnmatchcase(name, pattern) for pattern in patterns)
+    }
+
+
+def _variable(option: str) -> str:
+    return f"PIP_{option.replace('-', '_').upper()}"

@@ -1,0 +1,47 @@
+"""Copies of this checkout in which `./dev` is called as people call it."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from app.devkit.install import ROOT
+
+GIT = ["git", "-C", ROOT]
+# Those that ./dev itself takes: nested, it finds the same Python, and the packages that ./dev test has downloaded.
+HERE = {"PYTHON": str(Path(sys.executable).resolve()), "PIP_NO_INDEX": "1"}
+DONE = "Every job ended, five callbacks arrived"
+
+
+def copy_to(folder: Path) -> Path:
+    """What git knows of this checkout, as it is now."""
+    listed = subprocess.run([*GIT, "ls-files", "-z"], capture_output=True, encoding="utf-8", check=True).stdout
+    for name in listed.rstrip("\0").split("\0"):
+        if (ROOT / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def dev(checkout: Path, *arguments: str, before: str = "", **environment: str) -> "subprocess.CompletedProcess[str]":
+    """before: what the shell does first."""
+    command = f"{before}\nexec ./dev {shlex.join(arguments)}"
+    return subprocess.run(
+        ["sh", "-c", command],
+        cwd=checkout,
+        env={**os.environ, **HERE, **environment},  # noqa: TID251 - handed on
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=240,
+        check=False,
+    )
+
+
+def demo(checkout: Path, *, before: str = "", **environment: str) -> str:
+    """What it printed; it ends well."""
+    done = dev(checkout, "demo", before=before, **environment)
+    assert (done.returncode, DONE in done.stdout) == (0, True), done.stdout + done.stderr
+    return done.stdout + done.stderr

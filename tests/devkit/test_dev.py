@@ -1,0 +1,158 @@
+"""`./dev` on other people's machines: as they call it, with what their shells, locales, folders and pips are like."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests import tools
+from tests.devkit.checkouts import DONE, HERE, copy_to, demo
+
+NOWHERE = "http://127.0.0.1:9/"
+
+# Whatever a bridge, a Python or a pip elsewhere is told: nothing of it is for us.
+OF_OTHERS = {
+    "BRIDGE_TENANTS_FILE": "/nope",
+    "BRIDGE_LEASE_S": "soon",
+    "BRIDGE_REDIS_URL": "redis://127.0.0.1:9",
+    "GUNICORN_CMD_ARGS": "--bind 127.0.0.1:1",
+    "SCRIPT_NAME": "/open",
+    "WEB_CONCURRENCY": "abc",
+    "GIT_DIR": "/nope",
+    "PYTHONPATH": "/nope",
+    "PYTHONSTARTUP": "/nope",
+    "PYTHONSAFEPATH": "1",
+    "PYTHONOPTIMIZE": "2",
+    "PYTHONWARNINGS": "error",
+    "PYTHONIOENCODING": "ascii:strict",
+    "PYTHONHOME": "/nope",
+    "VIRTUAL_ENV": "/nope",
+    "http_proxy": NOWHERE,
+    "HTTPS_PROXY": NOWHERE,
+}
+OF_OTHER_PIPS = {
+    "PIP_USER": "1",
+    "PIP_TARGET": "/nope",
+    "PIP_PREFIX": "/nope",
+    "PIP_ROOT": "/nope",
+    "PIP_REQUIRE_VIRTUALENV": "1",
+    "PIP_REQUIRE_HASHES": "1",
+    "PIP_CONSTRAINT": "/nope",
+    "PIP_LOG": "/nope/log",
+    "PIP_NO_BINARY": ":all:",
+    "PIP_DRY_RUN": "1",
+}
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Where ./dev was never called."""
+    return copy_to(tmp_path / "checkout")
+
+
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where it has run."""
+    folder = copy_to(tmp_path_factory.mktemp("used") / "checkout")
+    demo(folder)
+    return folder
+
+
+@pytest.fixture
+def old_redis(tmp_path: Path) -> Path:
+    """A folder for PATH, as a distribution might have filled it."""
+    for name in ("redis-server", "valkey-server"):
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text("#!/bin/sh\necho Redis server v=6.0.16 sha=00000000:0\nexit 1\n", encoding="utf-8")
+        program.chmod(0o755)
+    return tmp_path / "bin"
+
+
+@pytest.fixture
+def locales(tmp_path: Path) -> Path:
+    """Where zh_CN.GBK and de_DE.ISO-8859-1 are."""
+    for language, charset in (("zh_CN", "GBK"), ("de_DE", "ISO-8859-1")):
+        made = tmp_path / f"{language}.{charset}"
+        command = [
+            tools.program("localedef", "apt install locales"),
+            "--no-archive",
+            "-i",
+            language,
+            "-f",
+            charset,
+            made,
+        ]
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            tools.cannot(f"localedef cannot make {charset}: apt install locales")
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_what_a_shell_is_told_for_others_does_not_matter(checkout: Path, old_redis: Path) -> None:
+    shown = demo(checkout, before=f"PATH={old_redis}:$PATH", **OF_OTHERS, **OF_OTHER_PIPS)
+    assert "of this shell are ignored: BRIDGE_LEASE_S, BRIDGE_REDIS_URL, BRIDGE_TENANTS_FILE\n" in shown
+    assert re.search("starting +Valkey 9", shown)
+    assert re.search(r"Unpacking \d+ packages, \d+ s\n", shown)
+
+
+@pytest.mark.slow
+def test_what_pips_own_files_say_of_where_to_install_does_not_matter(checkout: Path, tmp_path: Path) -> None:
+    options = "user = true\ntarget = /nope\nprefix = /nope\nrequire-virtualenv = true\n"
+    (tmp_path / "pip.conf").write_text(f"[global]\nindex-url = {NOWHERE}\n[install]\n{options}", encoding="utf-8")
+    demo(checkout, PIP_CONFIG_FILE=str(tmp_path / "pip.conf"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("locale", ["zh_CN.GBK", "de_DE.ISO-8859-1", "C", "no_SUCH.locale"])
+def test_any_locale_does(used: Path, locales: Path, locale: str) -> None:
+    demo(used, LC_ALL=locale, LOCPATH=str(locales))
+
+
+@pytest.mark.slow
+def test_it_installs_in_a_locale_and_a_folder_of_other_alphabets(tmp_path: Path, locales: Path) -> None:
+    demo(copy_to(tmp_path / "mit Leerzeichen, ü und 数据"), LC_ALL="zh_CN.GBK", LOCPATH=str(locales))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["a" * 100, "a b ü 数据 %41?#'\"$x"])
+def test_any_tmpdir_does(used: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    demo(used, TMPDIR=str(tmp_path / name))
+    assert list((tmp_path / name).iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "before", ["umask 077", "umask 777", "ulimit -n 256", "export TZ=Asia/Kathmandu", "unset HOME"]
+)
+def test_any_shell_does(checkout: Path, before: str) -> None:
+    demo(checkout, before=before)
+
+
+@pytest.mark.slow
+def test_a_folder_that_was_moved_is_made_whole(used: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(used, moved, symlinks=True)
+    assert "Making .venv" in demo(moved)
+
+
+@pytest.mark.slow
+def test_once_it_has_run_a_checkout_may_be_read_only(used: Path) -> None:
+    mount = f"mount --bind {shlex.quote(str(used))} . && mount -o remount,bind,ro . && cd ."
+    inside = ["unshare", "--mount", "sh", "-c", f"cd {shlex.quote(str(used))} && {mount} && ! touch new && ./dev demo"]
+    done = subprocess.run(
+        inside,
+        env={**os.environ, **HERE},  # noqa: TID251 - handed on
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+    if "unshare" in done.stderr or "mount:" in done.stderr:
+        tools.cannot(f"needs root and namespaces: {done.stderr}")
+    assert (done.returncode, DONE in done.stdout) == (0, True), done.stdout + done.stderr

@@ -1,0 +1,178 @@
+"""What `./dev` does when an installation goes wrong: it says so, tries again, and the next one is whole."""
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from app.devkit.install import wheels_folder
+from app.devkit.processes import Process, start, wait_until
+from tests import tools
+from tests.devkit.checkouts import DONE, HERE, copy_to, demo, dev
+
+BREAKS = "rq-"
+
+
+def project_of(wheel: Path) -> str:
+    return re.split("-[0-9]", wheel.name)[0].replace("_", "-").lower()
+
+
+class Index:
+    """A package index on loopback, of what ./dev has downloaded; `cut` times it breaks off in the middle of a wheel."""
+
+    def __init__(self) -> None:
+        self.cut = 0
+        self.sent: list[str] = []
+        index = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                _, kind, name, *_ = self.path.split("/")
+                index._page(self, name) if kind == "simple" else index._file(self, name)
+
+            def log_message(self, *_: object) -> None:
+                """Nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/simple"
+
+    def __enter__(self) -> "Index":
+        threading.Thread(target=self._server.serve_forever).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _page(self, request: BaseHTTPRequestHandler, project: str) -> None:
+        files = [file for file in wheels_folder().iterdir() if project_of(file) == project]
+        hashes = [sha256(file.read_bytes()).hexdigest() for file in files]
+        links = [f'<a href="/files/{f.name}#sha256={h}">{f.name}</a>' for f, h in zip(files, hashes, strict=True)]
+        self._answer(request, "text/html", "".join(links).encode())
+
+    def _file(self, request: BaseHTTPRequestHandler, name: str) -> None:
+        body = (wheels_folder() / name).read_bytes()
+        self.sent.append(name)
+        if name.startswith(BREAKS) and self.cut:
+            self.cut -= 1
+            self._answer(request, "application/octet-stream", body, len(body) // 2)
+        else:
+            self._answer(request, "application/octet-stream", body)
+
+    def _answer(self, request: BaseHTTPRequestHandler, kind: str, body: bytes, until: int | None = None) -> None:
+        request.send_response(200)
+        request.send_header("Content-Type", kind)
+        request.send_header("Content-Length", str(len(body)))
+        request.end_headers()
+        request.wfile.write(body[:until])
+
+
+@pytest.fixture
+def index() -> Iterator[Index]:
+    with Index() as index:
+        yield index
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    return copy_to(tmp_path / "checkout")
+
+
+@pytest.fixture
+def fresh(index: Index, tmp_path: Path) -> dict[str, str]:
+    """The environment of who has downloaded nothing yet."""
+    packages = {"PIP_NO_INDEX": "", "PIP_INDEX_URL": index.url, "PIP_FIND_LINKS": ""}
+    return {"XDG_CACHE_HOME": str(tmp_path / "cache"), **packages}
+
+
+def ended(process: Process) -> int:
+    wait_until(lambda: process.exit_code is not None, timeout=240, what="its end")
+    return process.kill()
+
+
+@pytest.mark.slow
+def test_a_download_that_breaks_off_is_tried_again(checkout: Path, index: Index, fresh: dict[str, str]) -> None:
+    index.cut = 2
+    shown = demo(checkout, **fresh)
+    assert len(re.findall(r"^  rq==\S+: .*; trying again$", shown, re.MULTILINE)) == 2
+    assert re.search(r"^  40 packages, \d+ s$", shown, re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_what_never_arrives_is_named_and_the_rest_is_kept(checkout: Path, index: Index, fresh: dict[str, str]) -> None:
+    index.cut = 1_000_000
+    done = dev(checkout, "demo", **fresh)
+    assert done.returncode == 1
+    assert re.search(r"^./dev: cannot download: rq==\S+: .+\n.*PIP_INDEX_URL.* What has arrived is kept", done.stderr)
+    assert index.sent.count(next(name for name in index.sent if name.startswith(BREAKS))) == 3
+    index.cut, before, index.sent = 0, set(index.sent), []
+    demo(checkout, **fresh)
+    again = before & set(index.sent)
+    assert len(again) <= 8, "only those that were asked for together with it"
+
+
+@pytest.mark.slow
+def test_without_a_network_what_has_been_downloaded_is_enough(checkout: Path) -> None:
+    nowhere = "http://127.0.0.1:9/"
+    demo(checkout, PIP_NO_INDEX="", PIP_INDEX_URL=nowhere, PIP_FIND_LINKS="", HTTPS_PROXY=nowhere)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("moment", ["Making", "Downloading", "Unpacking"])
+def test_after_an_end_in_the_middle_the_next_one_is_whole(
+    checkout: Path, fresh: dict[str, str], moment: str, number: signal.Signals
+) -> None:
+    environment = HERE | (fresh if moment == "Downloading" else {})
+    with start(["sh", "-c", f"cd {shlex.quote(str(checkout))} && exec ./dev demo"], environment) as process:
+        wait_until(lambda: [line for line in process.lines if line.startswith(moment)], timeout=120, what=moment)
+        # As a terminal does, all of them get Ctrl-C; a supervisor's signals go to one.
+        (os.killpg if number is signal.SIGINT else os.kill)(process.pid, number)
+        wait_until(lambda: process.exit_code is not None, timeout=30, what="its end")
+        assert process.exit_code == {signal.SIGKILL: -9}.get(number, 130)
+    demo(checkout, **(fresh if moment == "Downloading" else {}))
+
+
+@pytest.mark.slow
+def test_several_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
+    folders = [*[copy_to(tmp_path / "one")] * 3, copy_to(tmp_path / "other")]
+    with ExitStack() as stack:
+        commands = [f"cd {shlex.quote(str(folder))} && exec ./dev demo" for folder in folders]
+        demos = [stack.enter_context(start(["sh", "-c", command], HERE)) for command in commands]
+        assert [ended(each) for each in demos] == [0] * 4
+    shown = ["\n".join(each.lines) for each in demos]
+    assert all(DONE in text for text in shown)
+    assert sum("Making .venv" in text for text in shown) == 2
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_told_and_with_room_the_next_one_is_whole(tmp_path: Path) -> None:
+    folder = shlex.quote(str(copy_to(tmp_path / "original")))
+    disk = shlex.quote(str(tmp_path / "disk"))
+    (tmp_path / "disk").mkdir()
+    script = f"""
+        mount -t tmpfs -o size=40m none {disk} && cp -r {folder}/. {disk} && cd {disk} || exit 99
+        ./dev demo && exit 98
+        mount -o remount,size=400m {disk} && cd {disk} && exec ./dev demo
+    """
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script],
+        env={**os.environ, **HERE},  # noqa: TID251 - handed on
+        capture_output=True,
+        encoding="utf-8",
+        timeout=240,
+        check=False,
+    )
+    if done.returncode == 99 or "unshare" in done.stderr:
+        tools.cannot(f"needs root and namespaces: {done.stderr}")
+    assert "./dev: the disk is full: " in done.stderr
+    assert (done.returncode, DONE in done.stdout) == (0, True), done.stdout + done.stderr
