@@ -1,5 +1,6 @@
 """Logs: one JSON line an event on stderr, flat fields, ids always; never a secret, a body, or a URL's path."""
 
+import io
 import json
 import logging
 import sys
@@ -42,6 +43,8 @@ def configure(level: str) -> None:
     # Nobody asks a line where it comes from; looking costs more than writing it (docs.python.org, Logging HOWTO).
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace")  # in any locale
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

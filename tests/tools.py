@@ -20,6 +20,7 @@ from app.settings import variables
 
 INSTALL = "`./dev chart` installs it"
 DEV = Path(__file__).parent.parent / ".dev"
+LOCALES = "apt install locales"
 LOCKED = ("package.json", "package-lock.json")
 
 
@@ -64,6 +65,16 @@ def python_packages(requirements: Path, name: str) -> Path:
             pip = [folder / "venv" / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install"]
             _run([*pip, "--quiet", "--requirement", requirements], folder)
     return folder / "venv" / "bin" / "python"
+
+
+def locales(folder: Path) -> Path:
+    """For LOCPATH: where zh_CN.GBK and de_DE.ISO-8859-1 are."""
+    localedef = program("localedef", LOCALES)
+    for language, charset in (("zh_CN", "GBK"), ("de_DE", "ISO-8859-1")):
+        command = [localedef, "--no-archive", "-i", language, "-f", charset, folder / f"{language}.{charset}"]
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            cannot(f"localedef cannot make {charset}: {LOCALES}")
+    return folder
 
 
 @contextmanager

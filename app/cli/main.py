@@ -1,5 +1,6 @@
 """`cph-bridge`: one command for all that runs."""
 
+import io
 import os
 import sys
 from importlib import import_module
@@ -51,6 +52,9 @@ class Commands(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # in any locale
         try:
             return super().invoke(ctx)
         except OperatorError as error:

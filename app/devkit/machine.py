@@ -30,6 +30,8 @@ PIP = frozenset(
     }
 )
 PIP_FILES = ("PIP_CONFIG_FILE", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS")
+# `pip config list` itself takes options from pip's files: `user = true` would show the user's file alone.
+PLAIN_LIST = {"PIP_USER": "0", "PIP_GLOBAL": "0", "PIP_SITE": "0", "PIP_QUIET": "0", "PIP_LOG": os.devnull}
 # Python then reads and writes UTF-8 in every locale.
 UTF8 = {"PYTHONUTF8": "1"}
 
@@ -53,7 +55,7 @@ def pip_settings(pip: Sequence[str | Path]) -> dict[str, str]:
 
     pip: how it is called. ValueError with pip's words if it cannot read its files.
     """
-    environment = _named((*MACHINE, *NETWORK, *map(_variable, PIP), *PIP_FILES))
+    environment = _named((*MACHINE, *NETWORK, *map(_variable, PIP), *PIP_FILES)) | UTF8 | PLAIN_LIST
     told = subprocess.run(
         [*pip, "config", "list"], env=environment, capture_output=True, encoding="utf-8", errors="replace", check=False
     )
