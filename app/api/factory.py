@@ -31,6 +31,7 @@ from app.metrics.exposition import METRICS
 from app.runtime import Runtime
 
 OPEN_CALLS = {
+    "/": "Leads to `/docs`.",
     "/healthz": "The process lives.",
     "/readyz": "Redis answers it.",
     METRICS: "What is measured, as Prometheus reads it.",
