@@ -62,7 +62,6 @@ def _play(folder: Path, screen: Screen, bind: Address | None, file: Path | None)
         screen.say(exports)
         _invite(screen, bridge, inbox, standin)
         screen.say(f"\nDocs of the API {bridge.url}/docs\nMetrics         {bridge.metrics_url}")
-        screen.title("\nWhat happens is shown here. Ctrl-C ends everything.\n")
         _show_what_happens(screen, bridge, Happenings(bridge.logs, inbox))
         screen.line(Line("stopping", "", "every process finishes what it has in hand"))
 
@@ -147,6 +146,7 @@ def _curl_to_register(bridge: Bridge, inbox: Neighbour, job_id: str) -> str:
 def _show_what_happens(screen: Screen, bridge: Bridge, happenings: Happenings) -> None:
     """Until it is interrupted."""
     with suppress(KeyboardInterrupt):
+        screen.title("\nWhat happens is shown here. Ctrl-C ends everything.\n")
         while True:
             bridge.check()
             for happening in happenings.new():

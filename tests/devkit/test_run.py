@@ -2,82 +2,29 @@
 
 import json
 import os
-import shlex
 import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
-from app.devkit.processes import Process, start, wait_until
-
-RUN = [sys.executable, "-m", "app.devkit.run"]
-ANYWHERE = ["--bind", "127.0.0.1:0"]
+from tests.trial_run import ANYWHERE, descendants, end, ended, exported, line_with, running
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """The folder that it is started in."""
-    (tmp_path / "place").mkdir()
-    return tmp_path / "place"
+    return tmp_path
 
 
 @pytest.fixture
-def temporary(tmp_path: Path) -> Path:
-    (tmp_path / "temporary").mkdir()
-    return tmp_path / "temporary"
-
-
-@contextmanager
-def running(place: Path, temporary: Path, *options: str) -> Iterator[Process]:
-    """With settings in its environment that it must not take."""
-    environment = {"TMPDIR": str(temporary), "BRIDGE_LEASE_S": "soon", "BRIDGE_CPH_PROJECT_ID": "p0"}
-    command = shlex.join(["cd", str(place)]) + " && exec " + shlex.join([*RUN, *options])
-    with start(["sh", "-c", command], environment) as run:
-        yield run
-
-
-def line_with(run: Process, text: str) -> str:
-    def found() -> str:
-        assert run.exit_code is None, run.lines
-        return next((line for line in run.lines if text in line), "")
-
-    return wait_until(found, timeout=60, what=f"a line with {text}")
-
-
-def descendants(folder: Path) -> list[str]:
-    """Whatever has inherited this TMPDIR and still runs."""
-    mark = f"TMPDIR={folder}\0".encode()
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if mark in (process / "environ").read_bytes() + b"\0":
-                found.append((process / "cmdline").read_text(encoding="utf-8"))
-        except OSError:
-            continue
-    return found
-
-
-def exported(run: Process, name: str) -> str:
-    return shlex.split(line_with(run, f"export {name}="))[1].partition("=")[2]
-
-
-def ended(run: Process) -> tuple[int, list[str]]:
-    """Its exit code, and all that it said."""
-    wait_until(lambda: run.exit_code is not None, timeout=60, what="its end")
-    return run.kill(), run.lines
-
-
-def end(run: Process) -> None:
-    os.kill(run.pid, signal.SIGINT)
-    wait_until(lambda: run.exit_code is not None, timeout=30, what="its end")
-    assert run.exit_code == 0
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its TMPDIR."""
+    return tmp_path_factory.mktemp("t")
 
 
 def paste(curl: str) -> dict[str, Any]:
