@@ -161,6 +161,12 @@ def test_the_walk_with_curl_works_as_written(workers: Any, checkout: Path) -> No
     assert all(callback.verified_by(workers.bridge.secret) for callback in callbacks)
 
 
+def test_the_comments_of_the_walk_do_no_harm_where_they_are_run_as_commands() -> None:
+    """As an interactive zsh does, unless it is told otherwise."""
+    comments = [line for line in block("A walk with curl", "sh").splitlines() if line.startswith("#")]
+    assert [line for line in comments if not re.fullmatch(r"# [\w ,.:]+", line)] == []
+
+
 @pytest.mark.slow
 def test_the_walk_is_pasted_twice_into_a_shell_beside_a_run(
     checkout: Path, tmp_path_factory: pytest.TempPathFactory
