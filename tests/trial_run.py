@@ -51,7 +51,7 @@ def descendants(folder: Path) -> list[str]:
 
 def ended(run: Process) -> tuple[int, list[str]]:
     """Its exit code, and all that it said."""
-    wait_until(lambda: run.exit_code is not None, timeout=60, what="its end")
+    wait_until(lambda: run.exit_code is not None, timeout=120, what="its end")
     return run.kill(), run.lines
 
 

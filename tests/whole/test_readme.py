@@ -164,7 +164,7 @@ def test_the_walk_with_curl_works_as_written(workers: Any, checkout: Path) -> No
 def test_the_comments_of_the_walk_do_no_harm_where_they_are_run_as_commands() -> None:
     """As an interactive zsh does, unless it is told otherwise."""
     comments = [line for line in block("A walk with curl", "sh").splitlines() if line.startswith("#")]
-    assert [line for line in comments if not re.fullmatch(r"# [\w ,.:]+", line)] == []
+    assert [line for line in comments if not re.fullmatch(r"# [\w ,.:-]+", line)] == []
 
 
 @pytest.mark.slow
