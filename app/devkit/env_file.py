@@ -37,11 +37,12 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def _wrong(name: str, equals: str, value: str) -> str | None:
     if not equals:
-        return "must be NAME=value"  # the line may be a secret that was broken in two
+        return "must be NAME=value"
     if not name.isidentifier() or not name.isascii():
         return "before = must stand a name, of letters, digits and _, without blanks"
     if not name.startswith(PREFIX):
-        return f"{name} is no setting of the bridge: they begin with {PREFIX}"
+        # Not even its name is told: the line may be the rest of a secret that was broken in two.
+        return f"is no setting of the bridge: their names begin with {PREFIX}"
     if name.startswith(CHOSEN):
         return f"{name} is chosen by ./dev run itself, which has its own Redis, addresses and keys: leave it out"
     return "the value holds a NUL character" if "\0" in value else None

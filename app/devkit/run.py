@@ -89,8 +89,8 @@ def _load(environment: Mapping[str, str], file: Path | None) -> Settings:
 def _is_real(settings: Settings, given: Mapping[str, str], file: Path | None) -> bool:
     if settings.cph_project_id or settings.projects_file:
         return True
-    for name in given:
-        if name.startswith(OF_A_PROJECT):
+    for name, value in given.items():
+        if value and name.startswith(OF_A_PROJECT):
             missing = "BRIDGE_CPH_PROJECT_ID or BRIDGE_PROJECTS_FILE"
             raise OperatorError(f"{file}: {name} needs a CPH project: set {missing} as well")
     return False

@@ -41,7 +41,7 @@ def test_a_line_is_a_setting_taken_as_it_stands(tmp_path: Path) -> None:
         (b"BRIDGE_IAM_PASSWORD: hunter2", "line 2: must be NAME=value"),
         (b"export BRIDGE_IAM_PASSWORD=hunter2", "line 2: before = must stand a name"),
         (b"=hunter2", "line 2: before = must stand a name"),
-        (b"PATH=hunter2", "line 2: PATH is no setting of the bridge: they begin with BRIDGE_"),
+        (b"hunter2=", "line 2: is no setting of the bridge: their names begin with BRIDGE_"),
         (b"BRIDGE_REDIS_URL=hunter2", "line 2: BRIDGE_REDIS_URL is chosen by ./dev run itself"),
         (b"BRIDGE_SECRET_KEYS_FILE=hunter2", "line 2: BRIDGE_SECRET_KEYS_FILE is chosen by ./dev run itself"),
         (b"BRIDGE_IAM_PASSWORD=hunter2\xff", "line 2: is not UTF-8"),
