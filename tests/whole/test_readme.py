@@ -140,13 +140,15 @@ def test_the_walk_with_curl_works_as_written(workers: Any, checkout: Path) -> No
         "CALLBACK_SECRET": workers.bridge.secret,
         "STANDIN": workers.standin.url,
     }
+    # On a busy machine workers take longer to start than the walk waits.
+    workers.wait_until_delivered(workers.register(workers.job()), timeout=120)
     with kept(export_lines(exports), checkout / ".dev"):
         walked = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", walk],
             cwd=checkout,
             capture_output=True,
             encoding="utf-8",
-            timeout=60,
+            timeout=120,
             check=False,
         )
     assert walked.returncode == 0, walked.stdout + walked.stderr
@@ -155,7 +157,7 @@ def test_the_walk_with_curl_works_as_written(workers: Any, checkout: Path) -> No
     assert '"state":"finished"' in walked.stdout
     assert '"pointer"' in walked.stdout
     assert '"hint"' in walked.stdout
-    workers.receiver.wait_for(3)
+    workers.receiver.wait_for(4)
     callbacks = workers.receiver.callbacks
     assert {callback.event["type"] for callback in callbacks} == {"job.succeeded", "group.finished", "callback.test"}
     assert all(callback.verified_by(workers.bridge.secret) for callback in callbacks)
