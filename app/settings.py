@@ -8,7 +8,7 @@ from datetime import timedelta
 from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -40,6 +40,9 @@ def _split(value: Any) -> Any:
 
 
 CommaSeparated = BeforeValidator(_split)
+# Names that are written in any case.
+LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)]
+GivenScope = Annotated[Scope, BeforeValidator(str.lower)]
 PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -111,7 +114,7 @@ class Settings(BaseModel):
     oidc_scopes_claim: str = "/scope"
     """JSON pointer to its scopes: a list, or a text with blanks between."""
 
-    oidc_scopes: Annotated[tuple[Scope, ...], CommaSeparated] = ()
+    oidc_scopes: Annotated[tuple[GivenScope, ...], CommaSeparated] = ()
     """Scopes of JWTs without that claim."""
 
     projects_file: Path | None = None
@@ -261,7 +264,7 @@ class Settings(BaseModel):
     signing_keys: SecretStr | None = None
     """ed25519 seeds, written as BRIDGE_SECRET_KEYS: the first signs callbacks as well (`v1a`)."""
 
-    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    log_level: LogLevel = "INFO"
     """`DEBUG`, `INFO`, `WARNING` or `ERROR`."""
 
     crash_at: str | None = None
@@ -415,4 +418,7 @@ def _content(variable: str, environment: Mapping[str, str]) -> str | None:
 
 def _words(problem: Any) -> str:
     field = f"{PREFIX}{str(problem['loc'][0]).upper()}: " if problem["loc"] else ""
+    if problem["type"] in ("literal_error", "enum"):
+        allowed = problem["ctx"]["expected"].replace("'", "")
+        return f"{field}must be {allowed}"
     return f"{field}{problem['msg'].removeprefix('Value error, ')}"

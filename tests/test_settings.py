@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from app.domain.access import Scope
 from app.domain.errors import OperatorError
 from app.runtime import Runtime
 from app.settings import load, parse_keys
@@ -34,6 +35,11 @@ def test_a_setting_may_come_from_a_file(tmp_path: Path) -> None:
         ({"BRIDGE_REDIS_URL": "redis.example:6379/0"}, "BRIDGE_REDIS_URL: must be redis://"),
         ({"BRIDGE_REDIS_URL": "redis://h:99999/0"}, "BRIDGE_REDIS_URL: must be redis://"),
         ({"BRIDGE_REDIS_SENTINELS": "s1:26379,s2"}, "BRIDGE_REDIS_SENTINELS: 's2' is not host:port"),
+        ({"BRIDGE_LOG_LEVEL": "loud"}, "BRIDGE_LOG_LEVEL: must be DEBUG, INFO, WARNING or ERROR"),
+        (
+            {"BRIDGE_OIDC_SCOPES": "admin,all"},
+            "BRIDGE_OIDC_SCOPES: must be registrations:read, registrations:write, deliveries:write or admin",
+        ),
         ({"BRIDGE_CPH_TOKEN_FILE": "/nowhere"}, "BRIDGE_CPH_TOKEN_FILE: cannot read /nowhere"),
     ],
 )
@@ -59,6 +65,12 @@ def test_lists_are_separated_by_commas() -> None:
     assert settings.retry_schedule == (1, 2.5)
     assert settings.allow_ports == frozenset({443})
     assert [str(network) for network in settings.allow_networks] == ["::1/128"]
+
+
+def test_names_may_be_written_in_any_case() -> None:
+    settings = load({"BRIDGE_LOG_LEVEL": "warning", "BRIDGE_OIDC_SCOPES": "Admin, REGISTRATIONS:read"})
+    assert settings.log_level == "WARNING"
+    assert settings.oidc_scopes == (Scope.ADMIN, Scope.REGISTRATIONS_READ)
 
 
 def test_the_first_key_writes() -> None:

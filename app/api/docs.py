@@ -1,4 +1,4 @@
-"""/openapi.json, and /docs: Swagger UI from the files of a package, under a policy that lets nothing else in."""
+"""/openapi.json, and /docs, to which / leads: Swagger UI from the files of a package, under a strict policy."""
 
 import json
 from collections.abc import Callable
@@ -60,9 +60,13 @@ class Docs:
         self._document = document
 
     def register(self, app: Flask) -> None:
+        app.add_url_rule("/", "root", self.root)
         app.add_url_rule("/openapi.json", "openapi", self.document)
         app.add_url_rule("/docs", "docs", self.page)
         app.add_url_rule("/docs/<name>", "docs_file", self.file)
+
+    def root(self) -> Response:
+        return Response(status=302, headers={**HEADERS, "Location": "docs"})
 
     def document(self) -> Response:
         return json_answer(json.dumps(self._document(), ensure_ascii=False))

@@ -40,6 +40,7 @@ PROBLEMS = {
 }
 REQUEST_ID = {"X-Request-Id": {"$ref": "#/components/headers/X-Request-Id"}}
 RATE = {name: {"$ref": f"#/components/headers/{name}"} for name in ("RateLimit", "RateLimit-Policy")}
+LOCATION = {"Location": {"$ref": "#/components/headers/Location"}}
 RETRY = {"Retry-After": {"$ref": "#/components/headers/Retry-After"}}
 HEADERS = {
     "X-Request-Id": ("The caller's, if it sent a sane one; it is in the logs.", True),
@@ -108,7 +109,7 @@ def _tell_more(path: str, method: str, call: dict[str, Any]) -> None:
     for status, answer in good.items():
         answer["headers"] = REQUEST_ID | RATE
         if status == "201" and path == "/v1/registrations":
-            answer["headers"] |= {"Location": {"$ref": "#/components/headers/Location"}}
+            answer["headers"] |= LOCATION
     problems = {status: {"$ref": f"#/components/responses/Problem{status}"} for status in _problems_of(path, call)}
     call["responses"] = good | problems
     given = examples.REQUESTS.get((method, path))
@@ -145,15 +146,18 @@ def _problem(status: str) -> dict[str, Any]:
 
 
 def _open_call(path: str, summary: str) -> dict[str, Any]:
-    kind = TEXTS.get(path, "application/json")
-    schema = {"type": "string" if path in TEXTS else "object"}
-    answers: dict[str, Any] = {
-        "200": {"description": summary, "headers": REQUEST_ID, "content": {kind: {"schema": schema}}}
-    }
+    answers: dict[str, Any] = {}
+    if path == "/":
+        answers["302"] = {"description": summary, "headers": REQUEST_ID | LOCATION}
+    else:
+        kind = TEXTS.get(path, "application/json")
+        schema = {"type": "string" if path in TEXTS else "object"}
+        answers["200"] = {"description": summary, "headers": REQUEST_ID, "content": {kind: {"schema": schema}}}
     if path == "/readyz":
         answers["503"] = {"$ref": "#/components/responses/Problem503"}
     answers["default"] = {"$ref": "#/components/responses/Problemdefault"}
-    return {"tags": ["open"], "summary": summary, "operationId": path[1:], "security": [], "responses": answers}
+    name = path[1:] or "root"
+    return {"tags": ["open"], "summary": summary, "operationId": name, "security": [], "responses": answers}
 
 
 def _webhook(name: str, model: type[BaseModel]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from app.runtime import Runtime
 from app.version import VERSION
 
 OPEN_CALLS = {
+    "/": "Leads to `/docs`.",
     "/healthz": "The process lives.",
     "/readyz": "Redis answers it.",
     METRICS: "What is measured, as Prometheus reads it.",

@@ -15,9 +15,14 @@ from app.devkit.log_tail import LogTail, last_words
 from app.devkit.processes import Process, start, wait_until
 from app.devkit.redis_server import RedisServer
 from app.domain.signature import new_secret
-from app.settings import FILE_SUFFIX, KEY_BYTES, PREFIX, Settings
+from app.settings import KEY_BYTES
 
 COMMAND = Path(sys.executable).with_name("cph-bridge")
+# How settings begin that are chosen here: its Redis is what it is, and what is shown is read from the logs.
+CHOSEN = (
+    *("BRIDGE_REDIS_", "BRIDGE_WAIT_REPLICAS", "BRIDGE_API_BIND", "BRIDGE_PROBE_BIND", "BRIDGE_METRICS_BIND"),
+    *("BRIDGE_BOOTSTRAP_KEY", "BRIDGE_SECRET_KEYS", "BRIDGE_ALLOW_NETWORKS", "BRIDGE_LOG_LEVEL"),
+)
 LAST_LINES = 8
 START_S = 30.0
 
@@ -43,7 +48,7 @@ class Neighbour:
 class Bridge:
     """Redis runs while this is entered; all else from its start. What is left then is stopped.
 
-    settings: environment variables, over those that are inherited and those that are chosen here.
+    settings: environment variables, over those that are chosen here. No BRIDGE_… of ours is handed on.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
@@ -53,7 +58,6 @@ class Bridge:
         self.secret = new_secret(secrets.token_bytes(32))
         self.url = self.metrics_url = ""
         self._own = {
-            **_unset("redis_", "wait_replicas"),
             "BRIDGE_REDIS_URL": self.redis.url,
             "BRIDGE_API_BIND": "127.0.0.1:0",
             "BRIDGE_PROBE_BIND": "127.0.0.1:0",
@@ -61,6 +65,7 @@ class Bridge:
             "BRIDGE_BOOTSTRAP_KEY": self.key,
             "BRIDGE_SECRET_KEYS": "trial:" + base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode(),
             "BRIDGE_ALLOW_NETWORKS": "127.0.0.0/8",
+            "BRIDGE_LOG_LEVEL": "INFO",
         }
         self._cph: dict[str, str] = {}
         self._settings = settings or {}
@@ -85,7 +90,6 @@ class Bridge:
         standin = self._start_neighbour("standin")
         url, about = standin.about["url"], standin.about
         self._cph = {
-            **_unset("projects_", "cph_", "iam_"),
             "BRIDGE_CPH_PROJECT_ID": about["project_id"],
             "BRIDGE_CPH_ENDPOINT": url,
             "BRIDGE_IAM_ENDPOINT": url,
@@ -148,9 +152,3 @@ class Bridge:
 
     def _log(self, name: str) -> Path:
         return self.logs / f"{name}.log"
-
-
-def _unset(*prefixes: str) -> dict[str, str]:
-    """Empty is unset: what the operator's environment says of these must not mix with ours."""
-    names = [PREFIX + name.upper() for name in Settings.model_fields if name.startswith(prefixes)]
-    return {variable: "" for name in names for variable in (name, name + FILE_SUFFIX)}

@@ -11,6 +11,8 @@ from pathlib import Path
 from threading import Thread
 from typing import IO, Any, Self, TypeVar
 
+from app.settings import PREFIX
+
 T = TypeVar("T")
 
 LOOK_EVERY_S = 0.02
@@ -33,8 +35,12 @@ def start(
     log: Path | None = None,
     pass_fds: tuple[int, ...] = (),
 ) -> "Process":
-    """env: added to the environment that it inherits. log: takes its stderr, which is ours when left out."""
-    inherited = os.environ  # noqa: TID251 handed on whole, not read
+    """env: added to what it inherits, our environment without settings of the bridge.
+
+    log: takes its stderr, which is ours when left out.
+    """
+    ours = os.environ.items()  # noqa: TID251 handed on, not read
+    inherited = {name: value for name, value in ours if not name.startswith(PREFIX)}
     with log.open("ab") if log else nullcontext() as errors:
         child = subprocess.Popen(
             argv,

@@ -5,89 +5,148 @@ import shlex
 import socket
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import click
 
+from app.devkit import env_file
 from app.devkit.bridge import Bridge, Neighbour
+from app.devkit.exports import export_lines, kept
 from app.devkit.happenings import Happenings, Line, told
 from app.devkit.screen import Screen
-from app.devkit.serving import Address, bind_option
+from app.devkit.serving import Address, parse_address
 from app.devkit.trial import run_trial
 from app.domain.errors import OperatorError
-from app.settings import load
+from app.settings import Settings, load
 
 JOB_S = 10
 LOOK_EVERY_S = 0.1
+USUAL = Address("127.0.0.1", 8080)
+# How settings begin that only a real CPH project has.
+OF_A_PROJECT = (
+    *("BRIDGE_CPH_REGION", "BRIDGE_CPH_ENDPOINT", "BRIDGE_CPH_TOKEN", "BRIDGE_CPH_ACCESS_KEY"),
+    *("BRIDGE_CPH_SECRET_KEY", "BRIDGE_CPH_SECURITY_TOKEN", "BRIDGE_IAM_"),
+)
 
 
 @click.command()
-@bind_option
-def main(bind: Address) -> None:
-    """A whole bridge for trying out. CPH is a stand-in, unless BRIDGE_CPH_PROJECT_ID and its credentials are set."""
-    sys.exit(run_trial(lambda folder, screen: _play(folder, screen, bind)))
+@click.option(
+    "--bind",
+    callback=parse_address,
+    help=f"host:port to listen on; port 0 takes a free one.  [default: port {USUAL.port} if it is free, or another]",
+)
+@click.option("--env-file", type=click.Path(path_type=Path), help="File with BRIDGE_… settings, NAME=value a line.")
+def main(bind: Address | None, env_file: Path | None) -> None:
+    """A whole bridge for trying out. CPH is a stand-in, unless the --env-file names a CPH project."""
+    sys.exit(run_trial(lambda folder, screen: _play(folder, screen, bind, env_file)))
 
 
-def _play(folder: Path, screen: Screen, bind: Address) -> None:
-    _check_free(bind)
+def _play(folder: Path, screen: Screen, bind: Address | None, file: Path | None) -> None:
+    given = env_file.read(file) if file else {}
+    address = _free(bind, screen)
+    bridge = Bridge(folder, {**given, "BRIDGE_API_BIND": f"{address.host}:{address.port}"})
+    is_real = _is_real(_load(bridge.environment, file), given, file)
     screen.line(Line("starting", "", "Redis, inbox, API, a poll worker and a deliver worker"))
-    project = load().cph_project_id
-    with Bridge(folder, {"BRIDGE_API_BIND": f"{bind.host}:{bind.port}"}) as bridge:
-        standin = None if project else bridge.start_standin()
+    with bridge, ExitStack() as stack:
+        standin = None if is_real else bridge.start_standin()
         inbox = bridge.start_inbox()
         bridge.start_worker("poll")
         bridge.start_worker("deliver")
         bridge.start_api()
         screen.line(Line("ready", "", f"logs in {bridge.logs}"))
-        _introduce(screen, bridge, inbox)
-        if standin:
-            _invite_to_standin(screen, bridge, standin, inbox)
-        else:
-            screen.say(f"To register a job of CPH project {project}, with its id for JOB_ID:\n")
-            screen.say(_curl_to_register(bridge, inbox, "JOB_ID"))
-        screen.title("\nWhat happens is shown here. Ctrl-C ends everything.\n")
+        exports = export_lines(_variables(bridge, inbox, standin))
+        way = ', or run there: eval "$(./dev env)"' if _keep(stack, exports, screen) else ""
+        screen.title(f"\nFor another shell, paste this{way}\n")
+        screen.say(exports)
+        _invite(screen, bridge, inbox, standin)
+        screen.say(f"\nDocs of the API {bridge.url}/docs\nMetrics         {bridge.metrics_url}")
         _show_what_happens(screen, bridge, Happenings(bridge.logs, inbox))
         screen.line(Line("stopping", "", "every process finishes what it has in hand"))
 
 
-def _check_free(bind: Address) -> None:
+def _free(bind: Address | None, screen: Screen) -> Address:
     """Gunicorn would try for seconds, and then say less."""
     try:
-        socket.create_server(bind).close()
+        socket.create_server(bind or USUAL).close()
     except OSError as error:
-        way_out = "choose another address with --bind, port 0 for a free one"
-        raise OperatorError(f"cannot listen: {error.strerror}; {way_out}") from error
+        if bind:
+            way_out = "choose another address with --bind, port 0 for a free one"
+            raise OperatorError(f"cannot listen: {error.strerror}; {way_out}") from error
+        screen.line(Line("warning", "", f"port {USUAL.port} is taken, so the API listens on another one"))
+        return Address(USUAL.host, 0)
+    return bind or USUAL
 
 
-def _introduce(screen: Screen, bridge: Bridge, inbox: Neighbour) -> None:
-    screen.say(f"""
-API     {bridge.url}
-key     {bridge.key}
-inbox   {inbox.client.url}/…  takes callbacks on any path; /_inbox/messages shows them
-secret  {bridge.secret}  what the inbox verifies with
-metrics {bridge.metrics_url}
-""")
+def _load(environment: Mapping[str, str], file: Path | None) -> Settings:
+    try:
+        return load(environment)
+    except OperatorError as error:
+        raise OperatorError(f"{file}: {error}") from None
 
 
-def _invite_to_standin(screen: Screen, bridge: Bridge, standin: Neighbour, inbox: Neighbour) -> None:
+def _is_real(settings: Settings, given: Mapping[str, str], file: Path | None) -> bool:
+    if settings.cph_project_id or settings.projects_file:
+        return True
+    for name, value in given.items():
+        if value and name.startswith(OF_A_PROJECT):
+            missing = "BRIDGE_CPH_PROJECT_ID or BRIDGE_PROJECTS_FILE"
+            raise OperatorError(f"{file}: {name} needs a CPH project: set {missing} as well")
+    return False
+
+
+def _variables(bridge: Bridge, inbox: Neighbour, standin: Neighbour | None) -> dict[str, str]:
+    """For another shell."""
+    return {
+        "BRIDGE_URL": bridge.url,
+        "BRIDGE_KEY": bridge.key,
+        "CALLBACK_URL": _callback_url(inbox),
+        "CALLBACK_SECRET": bridge.secret,
+        **({"STANDIN": standin.client.url} if standin else {}),
+    }
+
+
+def _callback_url(inbox: Neighbour) -> str:
+    return f"{inbox.client.url}/hook"
+
+
+def _keep(stack: ExitStack, exports: str, screen: Screen) -> bool:
+    """Whether `./dev env` finds them."""
+    try:
+        stack.enter_context(kept(exports))
+    except OSError as error:
+        screen.line(Line("warning", "", f"./dev env will not work: cannot write .dev: {error.strerror}"))
+        return False
+    return True
+
+
+def _invite(screen: Screen, bridge: Bridge, inbox: Neighbour, standin: Neighbour | None) -> None:
+    """To register: one line that is complete, whatever the shell knows."""
+    if not standin:
+        screen.title("To be told when a job ends, register it; its id goes in place of JOB_ID\n")
+        screen.say(_curl_to_register(bridge, inbox, "JOB_ID"))
+        return
     job = standin.client.call("POST", "/_standin/jobs", {"duration_s": JOB_S})["jobs"][0]
-    more = shlex.join(["curl", "-s", f"{standin.client.url}/_standin/jobs", "-d", json.dumps({"duration_s": JOB_S})])
-    screen.say(f"CPH is a stand-in. It has begun a job of {JOB_S} s; to register it:\n")
+    more = ["curl", "-sw", r"\n", f"{standin.client.url}/_standin/jobs", "-d", json.dumps({"duration_s": JOB_S})]
+    screen.title(f"CPH is a stand-in. It has begun a job of {JOB_S} s; to register it\n")
     screen.say(_curl_to_register(bridge, inbox, job["job_id"]))
-    screen.say(f"\nTo have it begin another one (its id is in the answer):\n\n{more}")
+    screen.title("\nBegin another job; its id is in the answer\n")
+    screen.say(shlex.join(more))
+    screen.title('\nMore calls: README.md, "A walk with curl"')
 
 
 def _curl_to_register(bridge: Bridge, inbox: Neighbour, job_id: str) -> str:
-    wish = {"job_id": job_id, "callback_url": f"{inbox.client.url}/hook", "secret": bridge.secret}
+    wish = {"job_id": job_id, "callback_url": _callback_url(inbox), "secret": bridge.secret}
     headers = [f"Authorization: Bearer {bridge.key}", "Content-Type: application/json"]
-    words = ["curl", "-s", f"{bridge.url}/v1/registrations"]
+    words = ["curl", "-sw", r"\n", f"{bridge.url}/v1/registrations"]
     return shlex.join([*words, *(word for header in headers for word in ("-H", header)), "-d", json.dumps(wish)])
 
 
 def _show_what_happens(screen: Screen, bridge: Bridge, happenings: Happenings) -> None:
     """Until it is interrupted."""
     with suppress(KeyboardInterrupt):
+        screen.title("\nWhat happens is shown here. Ctrl-C ends everything.\n")
         while True:
             bridge.check()
             for happening in happenings.new():

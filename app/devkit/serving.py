@@ -19,7 +19,9 @@ class Address(NamedTuple):
     port: int
 
 
-def _parse_address(_context: click.Context, _option: click.Parameter, value: str) -> Address:
+def parse_address(_context: click.Context, _option: click.Parameter, value: str | None) -> Address | None:
+    if value is None:
+        return None
     host, _, port = value.rpartition(":")
     if not host or not port.isdecimal():
         raise click.BadParameter(f"{value} is not host:port")
@@ -30,7 +32,7 @@ bind_option = click.option(
     "--bind",
     default="127.0.0.1:0",
     show_default=True,
-    callback=_parse_address,
+    callback=parse_address,
     help="host:port to listen on; port 0 takes a free one.",
 )
 

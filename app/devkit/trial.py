@@ -12,7 +12,7 @@ from app.devkit.happenings import Line
 from app.devkit.screen import Screen
 from app.domain.errors import BridgeError
 
-ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 INTERRUPTED = 130  # as shells have it
 
 

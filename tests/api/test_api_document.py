@@ -11,7 +11,7 @@ from openapi_spec_validator import validate
 from app.domain.event import EventType, OwnEventType
 from tests.api.calling import Api, problem
 
-OPEN = {"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"}
+OPEN = {"/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"}
 
 
 @pytest.fixture
@@ -145,6 +145,15 @@ def test_answers_are_what_the_document_says(
 
 
 # /docs
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_the_root_leads_to_the_page(api: Api, method: str) -> None:
+    answer = api.call(method, "/", key=None)
+    assert answer.status_code == 302
+    # Relative, so that it is right behind any name, and below a path of a proxy's.
+    assert answer.headers["Location"] == "docs"
+    assert not answer.data
 
 
 def test_the_page_needs_nothing_from_elsewhere(api: Api) -> None:

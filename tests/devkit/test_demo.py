@@ -18,7 +18,8 @@ def ended(demo: Process) -> int:
 
 @pytest.mark.slow
 def test_the_demo_ends_with_0_and_shows_every_step_of_every_job(tmp_path: Path) -> None:
-    with start(DEMO, {"TMPDIR": str(tmp_path)}) as demo:
+    # What the shell says of a bridge elsewhere is not for the demo.
+    with start(DEMO, {"TMPDIR": str(tmp_path), "BRIDGE_TENANTS_FILE": "/nowhere", "BRIDGE_LEASE_S": "soon"}) as demo:
         code = ended(demo)
     shown = "\n".join(demo.lines)
     assert code == 0, shown
@@ -38,13 +39,3 @@ def test_the_demo_ends_with_0_and_shows_every_step_of_every_job(tmp_path: Path) 
     assert body["data"]["job"]["job_id"] == "6837531fd3f54550927b930180a706bf"
     assert "\x1b" not in shown
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_demo_ends_with_1_and_the_reason_when_a_setting_is_wrong(tmp_path: Path) -> None:
-    with start(DEMO, {"TMPDIR": str(tmp_path), "BRIDGE_LEASE_S": "soon"}) as demo:
-        code = ended(demo)
-    shown = "\n".join(demo.lines)
-    assert code == 1, shown
-    assert "BRIDGE_LEASE_S: Input should be a valid number" in shown
-    (kept,) = tmp_path.glob("cph-bridge-*")
-    assert f"The logs are in {kept}/logs" in shown

@@ -39,6 +39,14 @@ def test_a_child_sees_our_environment_and_what_we_add(monkeypatch: pytest.Monkey
         assert child.announcement() == {"OURS": "inherited", "ADDED": "too"}
 
 
+def test_a_child_sees_only_those_settings_of_the_bridge_that_we_add(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = "import json, os; print(json.dumps([name for name in os.environ if name.startswith('BRIDGE_')]))"
+    monkeypatch.setenv("BRIDGE_LEASE_S", "soon")
+    with python(program, {"BRIDGE_LINK": ""}) as child:
+        wait_until(lambda: child.lines, what="what it sees")
+    assert child.lines == ['["BRIDGE_LINK"]']
+
+
 def test_a_child_that_ends_silently_is_reported_with_its_exit_code() -> None:
     with python("raise SystemExit(3)") as child, pytest.raises(ChildProcessError, match="ended with 3"):
         child.announcement()
