@@ -48,7 +48,7 @@ def _play(folder: Path, screen: Screen, bind: Address | None, file: Path | None)
     address = _free(bind, screen)
     bridge = Bridge(folder, {**given, "BRIDGE_API_BIND": f"{address.host}:{address.port}"})
     is_real = _is_real(_load(bridge.environment, file), given, file)
-    screen.line(Line("starting", "", "Redis, inbox, API, a poll worker and a deliver worker"))
+    screen.line(Line("starting", "", f"{bridge.redis.binary}, inbox, API, a poll worker and a deliver worker"))
     with bridge, ExitStack() as stack:
         standin = None if is_real else bridge.start_standin()
         inbox = bridge.start_inbox()
