@@ -89,7 +89,8 @@ def test_what_a_shell_is_told_for_others_does_not_matter(checkout: Path, old_red
 @pytest.mark.slow
 def test_what_pips_own_files_say_of_where_to_install_does_not_matter(checkout: Path, tmp_path: Path) -> None:
     options = "user = true\ntarget = /nope\nprefix = /nope\nrequire-virtualenv = true\n"
-    (tmp_path / "pip.conf").write_text(f"[global]\nindex-url = {NOWHERE}\n{options}quiet = 2\n[install]\n{options}", encoding="utf-8")
+    settings = f"[global]\nindex-url = {NOWHERE}\nquiet = 2\n{options}[install]\n{options}"
+    (tmp_path / "pip.conf").write_text(settings, encoding="utf-8")
     demo(checkout, PIP_CONFIG_FILE=str(tmp_path / "pip.conf"))
 
 
