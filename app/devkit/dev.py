@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from app.devkit.install import DEV, OWN, PIP, PYTHON, ROOT, TRIAL, VENV, Failed, install, pip_variables
+from app.devkit.install import DEV, INTERRUPTED, OWN, PIP, PYTHON, ROOT, TRIAL, VENV, Failed, install, pip_variables
 from app.devkit.machine import ignored_settings, taken
 
 HELP = """\
@@ -54,6 +54,8 @@ def main(arguments: Sequence[str]) -> int:
         commands[name]()
     except Failed as error:
         return fail(str(error), error.code)
+    except KeyboardInterrupt:
+        return INTERRUPTED
     return 0
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import tools
-from tests.devkit.checkouts import DONE, HERE, copy_to, demo
+from tests.devkit.checkouts import DONE, HERE, copy_to, demo, dev
 
 NOWHERE = "http://127.0.0.1:9/"
 
@@ -76,6 +76,33 @@ def old_redis(tmp_path: Path) -> Path:
 @pytest.fixture
 def locales(tmp_path: Path) -> str:
     return str(tools.locales(tmp_path))
+
+
+def test_a_command_that_is_not_there_is_refused_with_those_that_are() -> None:
+    done = dev(ROOT, "dmeo")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "./dev demo     shows jobs" in done.stderr
+    assert done.stderr.endswith("./dev: no such command: dmeo\n")
+    assert dev(ROOT, "--help").stdout == dev(ROOT).stdout != ""
+
+
+def test_what_a_run_exports_is_printed_while_it_is_up(tmp_path: Path) -> None:
+    here = copy_to(tmp_path)
+    assert "no ./dev run is up" in dev(here, "env").stderr
+    with kept("export BRIDGE_URL=http://127.0.0.1:1\n", here / ".dev"):
+        # What was killed has left its file behind.
+        (here / ".dev" / "run-1.env").write_text("export BRIDGE_URL=http://127.0.0.1:2\n", encoding="utf-8")
+        done = dev(here, "env", BRIDGE_KEY="k")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "export BRIDGE_URL=http://127.0.0.1:1\n", "")
+    done = dev(here, "env")
+    assert (done.returncode, done.stdout) == (1, "")
+
+
+def test_without_a_python_that_can_do_it_says_what_to_install(tmp_path: Path) -> None:
+    done = dev(ROOT, "demo", PYTHON=str(tmp_path / "python3"))
+    assert done.returncode == 1
+    assert "no Python 3.11 or newer that can make a venv" in done.stderr
+    assert "PYTHON=/path/to/python3" in done.stderr
 
 
 @pytest.mark.slow
