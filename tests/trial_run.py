@@ -28,7 +28,7 @@ def line_with(run: Process, text: str) -> str:
         assert run.exit_code is None, run.lines
         return next((line for line in run.lines if text in line), "")
 
-    return wait_until(found, timeout=60, what=f"a line with {text}")
+    return wait_until(found, timeout=120, what=f"a line with {text}")
 
 
 def exported(run: Process, name: str) -> str:
