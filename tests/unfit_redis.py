@@ -1,0 +1,119 @@
+"""Servers on which the bridge must not start. All are real, but for the old one."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from socketserver import StreamRequestHandler, ThreadingTCPServer
+from threading import Thread
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from app.devkit.processes import start, wait_until
+from app.devkit.redis_server import find_server
+from tests.redis_group import CLIENTS, PASSWORD, RIGHTS, USER, free_port
+
+EVICTING = ("--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru")
+OLD_INFO = "# Server\r\nredis_version:6.0.16\r\nredis_mode:standalone\r\nrun_id:1\r\n# Cluster\r\ncluster_enabled:0\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """opened: its URL for the bridge, while it runs. words: what must be said of it."""
+
+    opened: Callable[[Path], AbstractContextManager[str]]
+    words: str
+
+
+@contextmanager
+def redis_on(folder: Path, port: int, *options: str) -> Iterator[str]:
+    """Its URL for one who may do everything."""
+    folder.mkdir(exist_ok=True)
+    with start([find_server(), *options, "--port", str(port), "--bind", CLIENTS, "--dir", str(folder), "--save", ""]):
+        url = f"redis://{CLIENTS}:{port}/0"
+        wait_until(lambda: answers(url), timeout=30, what=f"a server on {port}")
+        yield url
+
+
+def answers(url: str) -> bool:
+    with Redis.from_url(url, socket_timeout=1, protocol=2) as client:
+        try:
+            return bool(client.ping())
+        except RedisError:
+            return False
+
+
+def with_options(*options: str) -> Callable[[Path], AbstractContextManager[str]]:
+    return lambda folder: redis_on(folder, free_port(), *options)
+
+
+def for_user(*rights: str) -> Callable[[Path], AbstractContextManager[str]]:
+    """Of a user of the bridge's own, as docs/operations.md says, but for these."""
+
+    @contextmanager
+    def opened(folder: Path) -> Iterator[str]:
+        user = ("--user", USER, "on", f">{PASSWORD}", *RIGHTS.split(), *rights)
+        with redis_on(folder, free_port(), *user) as url:
+            yield url.replace("://", f"://{USER}:{PASSWORD}@")
+
+    return opened
+
+
+@contextmanager
+def sentinel(folder: Path) -> Iterator[str]:
+    folder.mkdir(exist_ok=True)
+    file = folder / "sentinel.conf"
+    file.touch()
+    port = str(free_port())
+    with start([find_server(), file, "--sentinel", "--port", port, "--bind", CLIENTS, "--dir", str(folder)]):
+        url = f"redis://{CLIENTS}:{port}/0"
+        wait_until(lambda: answers(url), timeout=30, what="a Sentinel")
+        yield url
+
+
+class _OldRedis(StreamRequestHandler):
+    """Says what Redis 6.0.16 says, of the little that it must be asked."""
+
+    answers: Mapping[bytes, bytes] = {
+        b"HELLO": b"%3\r\n+server\r\n+redis\r\n+version\r\n+6.0.16\r\n+proto\r\n:3\r\n",
+        b"INFO": f"={len(OLD_INFO) + 4}\r\ntxt:{OLD_INFO}\r\n".encode(),
+        b"PING": b"+PONG\r\n",
+        b"CLIENT": b"-ERR Unknown subcommand or wrong number of arguments for 'SETINFO'. Try CLIENT HELP.\r\n",
+    }
+
+    def handle(self) -> None:
+        while head := self.rfile.readline():
+            words = []
+            for _ in range(int(head[1:])):
+                length = int(self.rfile.readline()[1:])
+                words.append(self.rfile.read(length + 2)[:-2])
+            unknown = b"-ERR unknown command `%s`, with args beginning with: \r\n" % words[0]
+            self.wfile.write(self.answers.get(words[0].upper(), unknown))
+
+
+@contextmanager
+def old(_: Path) -> Iterator[str]:
+    class Server(ThreadingTCPServer):
+        daemon_threads = True
+        block_on_close = False
+
+    with Server((CLIENTS, 0), _OldRedis) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"redis://{CLIENTS}:{server.server_address[1]}/0"
+        server.shutdown()
+        thread.join()
+
+
+UNFIT = {
+    "old": Unfit(old, "Redis 6.0.16: the bridge needs Redis 7.0 or newer, or Valkey"),
+    "cluster": Unfit(with_options("--cluster-enabled", "yes"), "needs a Redis with `cluster-enabled no`"),
+    "evicting": Unfit(with_options(*EVICTING), "(maxmemory-policy allkeys-lru): set maxmemory-policy noeviction"),
+    "sentinel": Unfit(sentinel, "set BRIDGE_REDIS_SENTINELS"),
+    "no scripts": Unfit(for_user("-@scripting"), "the user of BRIDGE_REDIS_URL may not call EVALSHA: ACL SETUSER it"),
+    "no loading": Unfit(for_user("-script"), "the user of BRIDGE_REDIS_URL may not call SCRIPT LOAD: ACL SETUSER it"),
+    "no writes": Unfit(for_user("-del"), "the user of BRIDGE_REDIS_URL "),
+    "no info": Unfit(for_user("-info"), "the user of BRIDGE_REDIS_URL may not call INFO: ACL SETUSER it"),
+    "renamed": Unfit(with_options("--rename-command", "EVALSHA", ""), "Redis does not know the command EVALSHA"),
+}
