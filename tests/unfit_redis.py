@@ -1,4 +1,4 @@
-"""Servers on which the bridge must not start. All are real, but for the old one."""
+"""Servers on which the bridge must not start. Most are real; three only say what such a server says."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -72,42 +72,48 @@ def sentinel(folder: Path) -> Iterator[str]:
         yield url
 
 
-class _OldRedis(StreamRequestHandler):
-    """Says what Redis 6.0.16 says, of the little that it must be asked."""
+def saying(answers: Mapping[bytes, bytes], otherwise: bytes) -> Callable[[Path], AbstractContextManager[str]]:
+    """A server that has these answers to commands."""
 
-    answers: Mapping[bytes, bytes] = {
-        b"HELLO": b"%3\r\n+server\r\n+redis\r\n+version\r\n+6.0.16\r\n+proto\r\n:3\r\n",
-        b"INFO": f"={len(OLD_INFO) + 4}\r\ntxt:{OLD_INFO}\r\n".encode(),
-        b"PING": b"+PONG\r\n",
-        b"CLIENT": b"-ERR Unknown subcommand or wrong number of arguments for 'SETINFO'. Try CLIENT HELP.\r\n",
-    }
+    class Client(StreamRequestHandler):
+        def handle(self) -> None:
+            while head := self.rfile.readline():
+                words = []
+                for _ in range(int(head[1:])):
+                    length = int(self.rfile.readline()[1:])
+                    words.append(self.rfile.read(length + 2)[:-2])
+                self.wfile.write(answers.get(words[0].upper(), otherwise))
 
-    def handle(self) -> None:
-        while head := self.rfile.readline():
-            words = []
-            for _ in range(int(head[1:])):
-                length = int(self.rfile.readline()[1:])
-                words.append(self.rfile.read(length + 2)[:-2])
-            unknown = b"-ERR unknown command `%s`, with args beginning with: \r\n" % words[0]
-            self.wfile.write(self.answers.get(words[0].upper(), unknown))
-
-
-@contextmanager
-def old(_: Path) -> Iterator[str]:
     class Server(ThreadingTCPServer):
         daemon_threads = True
         block_on_close = False
 
-    with Server((CLIENTS, 0), _OldRedis) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        yield f"redis://{CLIENTS}:{server.server_address[1]}/0"
-        server.shutdown()
-        thread.join()
+    @contextmanager
+    def opened(_: Path) -> Iterator[str]:
+        with Server((CLIENTS, 0), Client) as server:
+            thread = Thread(target=server.serve_forever)
+            thread.start()
+            yield f"redis://{CLIENTS}:{server.server_address[1]}/0"
+            server.shutdown()
+            thread.join()
 
+    return opened
+
+
+# What Redis 6.0.16 says to the little that it must be asked.
+OLD = {
+    b"HELLO": b"%3\r\n+server\r\n+redis\r\n+version\r\n+6.0.16\r\n+proto\r\n:3\r\n",
+    b"INFO": f"={len(OLD_INFO) + 4}\r\ntxt:{OLD_INFO}\r\n".encode(),
+    b"PING": b"+PONG\r\n",
+    b"CLIENT": b"-ERR Unknown subcommand or wrong number of arguments for 'SETINFO'. Try CLIENT HELP.\r\n",
+}
+OLDER = b"-ERR unknown command `HELLO`, with args beginning with: `3`, `AUTH`, `bridge`, `pw-canary`, \r\n"
+DENIED = b"-DENIED Redis is running in protected mode because protected mode is enabled and no password is set\r\n"
 
 UNFIT = {
-    "old": Unfit(old, "Redis 6.0.16: the bridge needs Redis 7.0 or newer, or Valkey"),
+    "old": Unfit(
+        saying(OLD, b"-ERR unknown command\r\n"), "Redis 6.0.16: the bridge needs Redis 7.0 or newer, or Valkey"
+    ),
     "cluster": Unfit(with_options("--cluster-enabled", "yes"), "needs a Redis with `cluster-enabled no`"),
     "evicting": Unfit(with_options(*EVICTING), "(maxmemory-policy allkeys-lru): set maxmemory-policy noeviction"),
     "sentinel": Unfit(sentinel, "set BRIDGE_REDIS_SENTINELS"),
@@ -115,5 +121,7 @@ UNFIT = {
     "no loading": Unfit(for_user("-script"), "the user of BRIDGE_REDIS_URL may not call SCRIPT LOAD: ACL SETUSER it"),
     "no writes": Unfit(for_user("-del"), "the user of BRIDGE_REDIS_URL "),
     "no info": Unfit(for_user("-info"), "the user of BRIDGE_REDIS_URL may not call INFO: ACL SETUSER it"),
+    "older": Unfit(saying({}, OLDER), "does not know the command HELLO: the bridge needs Redis 7.0 or newer"),
+    "protected": Unfit(saying({}, DENIED), "give Redis a password"),
     "renamed": Unfit(with_options("--rename-command", "EVALSHA", ""), "Redis does not know the command EVALSHA"),
 }

@@ -1,11 +1,16 @@
 """What of a Redis is judged, and what is said of it."""
 
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 from redis import Redis
+from redis.exceptions import ResponseError
 
+from app.devkit.processes import wait_until
+from app.devkit.redis_server import RedisServer
 from app.domain.errors import Unavailable, UnfitRedis
 from app.runtime import Runtime
 from app.settings import load
@@ -41,13 +46,43 @@ def test_a_redis_that_evicts_can_be_looked_at_all_the_same(tmp_path: Path) -> No
 
 
 def test_a_replica_is_no_matter_of_fitness_and_heals(runtime: Runtime) -> None:
+    runtime.redis.config_set("replica-serve-stale-data", "no")
     runtime.redis.replicaof("127.0.0.1", "9")
     try:
-        with pytest.raises(Unavailable, match="must name the primary"):
+        with pytest.raises(Unavailable, match="is a replica: BRIDGE_REDIS_URL must name the primary"):
             runtime.fitness.check()
+        with pytest.raises(Unavailable, match="is a replica without its primary"):
+            runtime.redis.get("anything")
     finally:
         runtime.redis.replicaof("NO", "ONE")
+        runtime.redis.config_set("replica-serve-stale-data", "yes")
     runtime.fitness.check()
+
+
+def test_nor_is_a_script_of_somebody_else_that_does_not_end(redis_server: RedisServer, runtime: Runtime) -> None:
+    def run_endless_script() -> None:
+        with Redis.from_url(redis_server.url) as other, suppress(ResponseError):  # it is killed
+            other.eval("while true do end", 0)
+
+    runtime.redis.config_set("busy-reply-threshold", 50)
+    endless = Thread(target=run_endless_script)
+    endless.start()
+    try:
+        assert "Redis is busy" in str(wait_until(lambda: refusal(runtime), what="a Redis that is busy"))
+    finally:
+        with Redis.from_url(redis_server.url) as other:
+            other.script_kill()
+        endless.join()
+        runtime.redis.config_set("busy-reply-threshold", 5_000)
+    runtime.fitness.check()
+
+
+def refusal(runtime: Runtime) -> Exception | None:
+    try:
+        runtime.fitness.check()
+    except Unavailable as error:
+        return error
+    return None
 
 
 def test_another_server_is_looked_at_anew_and_the_same_one_is_not(tmp_path: Path) -> None:
