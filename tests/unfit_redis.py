@@ -12,7 +12,8 @@ from redis.exceptions import RedisError
 
 from app.devkit.processes import start, wait_until
 from app.devkit.redis_server import find_server
-from tests.redis_group import CLIENTS, PASSWORD, RIGHTS, USER, free_port
+from app.store.fitness import RIGHTS
+from tests.redis_group import CLIENTS, PASSWORD, USER, free_port
 
 EVICTING = ("--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru")
 OLD_INFO = "# Server\r\nredis_version:6.0.16\r\nredis_mode:standalone\r\nrun_id:1\r\n# Cluster\r\ncluster_enabled:0\r\n"
@@ -117,10 +118,10 @@ UNFIT = {
     "cluster": Unfit(with_options("--cluster-enabled", "yes"), "needs a Redis with `cluster-enabled no`"),
     "evicting": Unfit(with_options(*EVICTING), "(maxmemory-policy allkeys-lru): set maxmemory-policy noeviction"),
     "sentinel": Unfit(sentinel, "set BRIDGE_REDIS_SENTINELS"),
-    "no scripts": Unfit(for_user("-@scripting"), "the user of BRIDGE_REDIS_URL may not call EVALSHA: ACL SETUSER it"),
-    "no loading": Unfit(for_user("-script"), "the user of BRIDGE_REDIS_URL may not call SCRIPT LOAD: ACL SETUSER it"),
+    "no scripts": Unfit(for_user("-@scripting"), "the user of BRIDGE_REDIS_URL may not call EVALSHA"),
+    "no loading": Unfit(for_user("-script"), "the user of BRIDGE_REDIS_URL may not call SCRIPT LOAD"),
     "no writes": Unfit(for_user("-del"), "the user of BRIDGE_REDIS_URL "),
-    "no info": Unfit(for_user("-info"), "the user of BRIDGE_REDIS_URL may not call INFO: ACL SETUSER it"),
+    "no info": Unfit(for_user("-info"), "the user of BRIDGE_REDIS_URL may not call INFO"),
     "older": Unfit(saying({}, OLDER), "does not know the command HELLO: the bridge needs Redis 7.0 or newer"),
     "protected": Unfit(saying({}, DENIED), "give Redis a password"),
     "renamed": Unfit(with_options("--rename-command", "EVALSHA", ""), "Redis does not know the command EVALSHA"),

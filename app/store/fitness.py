@@ -139,7 +139,9 @@ def _refused(error: ResponseError) -> Fault:
         command = COMMAND.search(words)
         lacks = f"may not call {_in_capitals(command[1])}" if command else "lacks rights that our scripts need"
         at_least = f" (it lacks +{command[1]})" if command else ""
-        return Fault(f"the user of BRIDGE_REDIS_URL {lacks}", f"ACL SETUSER it {RIGHTS}{at_least}")
+        return Fault(
+            f"the user of BRIDGE_REDIS_URL {lacks}", f"give it these rights by ACL SETUSER: {RIGHTS}{at_least}"
+        )
     if unknown := UNKNOWN_COMMAND.search(words):
         return Fault(
             f"Redis does not know the command {_in_capitals(unknown[1])}",

@@ -14,10 +14,11 @@ from app.devkit.redis_server import RedisServer
 from app.domain.errors import Unavailable, UnfitRedis
 from app.runtime import Runtime
 from app.settings import load
-from app.store.fitness import judge, look, name_of
+from app.store.fitness import RIGHTS, judge, look, name_of
 from tests.redis_group import PASSWORD, free_port
 from tests.unfit_redis import EVICTING, UNFIT, Unfit, redis_on
 
+OPERATIONS = Path(__file__).parent.parent.parent / "docs" / "operations.md"
 FIT = {"redis_version": "7.0.0", "redis_mode": "standalone", "cluster_enabled": 0, "maxmemory_policy": "noeviction"}
 
 
@@ -145,3 +146,7 @@ def test_a_password_that_redis_quotes_is_not_repeated(tmp_path: Path) -> None:
             runtime.fitness.check()
         runtime.redis.close()
     assert "canary" not in str(refused.value)
+
+
+def test_the_guide_names_the_same_rights() -> None:
+    assert f"`{RIGHTS.replace('|', chr(92) + '|')}`" in OPERATIONS.read_text(encoding="utf-8")
