@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from threading import Thread
@@ -62,15 +63,14 @@ def for_user(*rights: str) -> Callable[[Path], AbstractContextManager[str]]:
 
 
 @contextmanager
-def sentinel(folder: Path) -> Iterator[str]:
+def sentinel(folder: Path, database: int = 0) -> Iterator[str]:
     folder.mkdir(exist_ok=True)
     file = folder / "sentinel.conf"
     file.touch()
     port = str(free_port())
     with start([find_server(), file, "--sentinel", "--port", port, "--bind", CLIENTS, "--dir", str(folder)]):
-        url = f"redis://{CLIENTS}:{port}/0"
-        wait_until(lambda: answers(url), timeout=30, what="a Sentinel")
-        yield url
+        wait_until(lambda: answers(f"redis://{CLIENTS}:{port}"), timeout=30, what="a Sentinel")
+        yield f"redis://{CLIENTS}:{port}/{database}"
 
 
 def saying(answers: Mapping[bytes, bytes], otherwise: bytes) -> Callable[[Path], AbstractContextManager[str]]:
@@ -118,6 +118,7 @@ UNFIT = {
     "cluster": Unfit(with_options("--cluster-enabled", "yes"), "needs a Redis with `cluster-enabled no`"),
     "evicting": Unfit(with_options(*EVICTING), "(maxmemory-policy allkeys-lru): set maxmemory-policy noeviction"),
     "sentinel": Unfit(sentinel, "set BRIDGE_REDIS_SENTINELS"),
+    "sentinel's database": Unfit(partial(sentinel, database=1), "set BRIDGE_REDIS_SENTINELS"),
     "no scripts": Unfit(for_user("-@scripting"), "the user of BRIDGE_REDIS_URL may not call EVALSHA"),
     "no loading": Unfit(for_user("-script"), "the user of BRIDGE_REDIS_URL may not call SCRIPT LOAD"),
     "no writes": Unfit(for_user("-del"), "the user of BRIDGE_REDIS_URL "),

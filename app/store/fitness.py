@@ -143,6 +143,8 @@ def _refused(error: ResponseError) -> Fault:
             f"the user of BRIDGE_REDIS_URL {lacks}", f"give it these rights by ACL SETUSER: {RIGHTS}{at_least}"
         )
     if unknown := UNKNOWN_COMMAND.search(words):
+        if unknown[1].upper() == "SELECT":  # of a URL with a database; every Redis has several
+            return SENTINEL
         return Fault(
             f"Redis does not know the command {_in_capitals(unknown[1])}",
             "the bridge needs Redis 7.0 or newer, or Valkey, and each command under its own name (no rename-command)",
