@@ -46,8 +46,13 @@ def answers(url: str) -> bool:
             return False
 
 
-def with_options(*options: str) -> Callable[[Path], AbstractContextManager[str]]:
-    return lambda folder: redis_on(folder, free_port(), *options)
+def with_options(*options: str, database: int = 0) -> Callable[[Path], AbstractContextManager[str]]:
+    @contextmanager
+    def opened(folder: Path) -> Iterator[str]:
+        with redis_on(folder, free_port(), *options) as url:
+            yield f"{url.removesuffix('0')}{database}"
+
+    return opened
 
 
 def for_user(*rights: str) -> Callable[[Path], AbstractContextManager[str]]:
@@ -125,5 +130,6 @@ UNFIT = {
     "no info": Unfit(for_user("-info"), "the user of BRIDGE_REDIS_URL may not call INFO"),
     "older": Unfit(saying({}, OLDER), "does not know the command HELLO: the bridge needs Redis 7.0 or newer"),
     "protected": Unfit(saying({}, DENIED), "give Redis a password"),
+    "without the database": Unfit(with_options(database=77), "refuses what the bridge needs: DB index is out of range"),
     "renamed": Unfit(with_options("--rename-command", "EVALSHA", ""), "Redis does not know the command EVALSHA"),
 }
