@@ -109,14 +109,19 @@ def test_the_api_is_not_ready_before_it_has_seen_a_redis_that_is_fit(
             asked = (f"{probes}/healthz", f"{probes}/readyz", f"{url}/readyz", f"{url}/v1/registrations")
             return [requests.get(each, headers=key, timeout=30).status_code for each in asked]
 
+        def is_up() -> bool:
+            return "cph_bridge_redis_up 1.0" in requests.get(listens["metrics"], timeout=30).text.splitlines()
+
         assert answers() == [200, 503, 503, 503]
         assert api.said("redis.unfit") == []
         with redis_on(tmp_path / "redis", port, *EVICTING) as redis_url, Redis.from_url(redis_url) as redis:
             assert answers() == [200, 503, 503, 503]
             assert answers() == [200, 503, 503, 503]
             assert len(api.said("redis.unfit")) == 1
+            assert not is_up()
             redis.config_set("maxmemory-policy", "noeviction")
             assert answers() == [200, 200, 200, 200]
+            assert is_up()
             redis.config_set("maxmemory-policy", "allkeys-lru")
             assert answers() == [200, 200, 200, 200]
         assert answers()[:2] == [200, 503]
