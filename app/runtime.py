@@ -36,6 +36,7 @@ from app.store.agenda import POLL, Agenda
 from app.store.clock import RedisClock
 from app.store.connection import BRIEF
 from app.store.destinations import Destinations, Operator
+from app.store.fitness import Fitness
 from app.store.handshakes import Handshakes
 from app.store.project_healths import ProjectHealths
 from app.store.scripts import Scripts
@@ -221,6 +222,7 @@ class Runtime(Stores):
         redis = self._connect(BRIEF, answer_time=METRICS_ANSWER)
         scripts = Scripts(redis, self.replicas)  # it reads, and acknowledges nothing
         overviews = Overviews(
+            Fitness(scripts),
             Standings(scripts),
             Agenda(scripts, POLL, lease=self.settings.lease, pace=self._poll_pace),
             ProjectHealths(redis, POLL),

@@ -44,12 +44,12 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def probes(ping: Callable[[], object]) -> Pages:
-    """`/healthz` and `/readyz`. ping: raises Unavailable when Redis does not answer."""
+def probes(check: Callable[[], object]) -> Pages:
+    """`/healthz` and `/readyz`. check: raises Unavailable while it is not ready."""
 
     def ready() -> Page:
         try:
-            ping()
+            check()
         except Unavailable:
             return Page(503)
         return Page(200)

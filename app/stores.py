@@ -12,16 +12,18 @@ from app.settings import Settings, parse_keys
 from app.store.agenda import DELIVER, POLL, Agenda, Pace
 from app.store.api_keys import ApiKeys
 from app.store.clock import RedisClock
-from app.store.connection import HASTY, PATIENT, Client, Tries, connect
+from app.store.connection import BRIEF, HASTY, PATIENT, Client, Tries, connect
 from app.store.deliveries import Deliveries
 from app.store.durations import SeenDurations
 from app.store.events import Events
+from app.store.fitness import Fitness
 from app.store.gone import GoneUrls
 from app.store.idempotency import Claims
 from app.store.jobs import Jobs
 from app.store.memory import Memory
 from app.store.paces import Paces
 from app.store.project_healths import ProjectHealths
+from app.store.readiness import Readiness
 from app.store.registrations import Registrations
 from app.store.replicas import Replicas
 from app.store.requests import Requests
@@ -61,6 +63,15 @@ class Stores:
     @cached_property
     def scripts(self) -> Scripts:
         return Scripts(self.redis, self.replicas)
+
+    @cached_property
+    def fitness(self) -> Fitness:
+        """For a start, which no Redis that is away should hold up."""
+        return Fitness(Scripts(self.redis.with_tries(BRIEF), self.replicas))
+
+    @cached_property
+    def readiness(self) -> Readiness:
+        return Readiness(self.redis, self.fitness)
 
     @cached_property
     def sealer(self) -> Sealer:

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from app.devkit.processes import Process, start, wait_until
 from app.devkit.redis_server import find_server
+from app.store.fitness import RIGHTS
 
 SERVICE = "bridge"
 QUORUM = 2
@@ -23,7 +24,6 @@ CLIENTS, SERVERS = "127.0.0.1", "127.0.0.2"  # where they come from, so that the
 PASSWORD = "pw-of-redis"
 SENTINEL_PASSWORD = "pw-of-sentinels"
 USER = "bridge"
-RIGHTS = "~cph:* ~rq:* &rq:* +@all -@admin -@dangerous +info +client|list"  # as docs/operations.md says
 
 
 class RedisGroup:

@@ -2,8 +2,8 @@
 
 import logging
 import signal
-import subprocess
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -12,24 +12,24 @@ from time import sleep
 from rq.exceptions import StopRequested
 
 from app import logs, side_door
-from app.domain.errors import OperatorError
+from app.domain.errors import OperatorError, Unavailable, UnfitRedis
 from app.metrics.exposition import METRICS, metrics_page
 from app.runtime import Runtime
 from app.store.agenda import POLL
 from app.store.connection import AWAY, WORDS
 from workers import drain
 from workers.dispatcher import Dispatcher
+from workers.keeper import REFUSED, Keeper
 from workers.queues import KINDS, DrainWorker, queue
 from workers.retrying import Retrying
 from workers.stopping import Stopping
 
 RETRY_S = 1.0
-CHILD_LOOK_S = 0.5
 TOUCH_S = 5.0
 
 
 def main(role: str) -> int:
-    """0 after SIGTERM, with what was in hand finished; 2 if a setting is wrong."""
+    """0 after SIGTERM, with what was in hand finished; 2 if a setting is wrong, or Redis unfit."""
     try:
         runtime = drain.runtime()
         logs.configure(runtime.settings.log_level)
@@ -40,7 +40,7 @@ def main(role: str) -> int:
     except OperatorError as error:
         logs.configure("INFO")
         logs.event("settings.wrong", level=logging.CRITICAL, reason=str(error))
-        return 2
+        return REFUSED
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: drain.stopping.set())
     retrying = Retrying(runtime.polls_due, runtime.scripts, runtime.cph_clients, runtime.clock)
@@ -50,36 +50,45 @@ def main(role: str) -> int:
         retrying.ask()
 
     signal.signal(signal.SIGHUP, reload)
-    if role == POLL:
-        Thread(target=retrying.run, args=(drain.stopping,), daemon=True).start()
-    if role in KINDS:
-        _work_beside_dispatcher(role, runtime, drain.stopping)
-    else:
+    try:
+        if role in KINDS:
+            return _work_beside_dispatcher(role, runtime, retrying, drain.stopping)
         Dispatcher(runtime).run(drain.stopping)
+    except UnfitRedis as error:
+        logs.event("redis.unfit", level=logging.CRITICAL, reason=str(error))
+        return REFUSED
     return 0
 
 
-def _work_beside_dispatcher(kind: str, runtime: Runtime, stopping: Stopping) -> None:
-    keeper = Thread(target=_keep_dispatcher, args=(stopping,))
-    keeper.start()
+def _work_beside_dispatcher(kind: str, runtime: Runtime, retrying: Retrying, stopping: Stopping) -> int:
+    with suppress(Unavailable):  # it is looked at again as soon as it is there
+        runtime.fitness.check()
+    keeper = Keeper(stopping)
+    keeping = Thread(target=keeper.run)
+    keeping.start()
     logs.event("worker.started", kind=kind)
     try:
-        _work(kind, runtime, stopping)
+        _work(kind, runtime, retrying, stopping)
     finally:
         stopping.set()
-        keeper.join()
+        keeping.join()
     logs.event("worker.stopped", kind=kind)
+    return REFUSED if keeper.refused else 0
 
 
-def _work(kind: str, runtime: Runtime, stopping: Stopping) -> None:
+def _work(kind: str, runtime: Runtime, retrying: Retrying, stopping: Stopping) -> None:
     """RQ's worker gives up when Redis breaks off, or is away when it starts: then it is started again."""
+    asks_again = Thread(target=retrying.run, args=(stopping,), daemon=True)
     while not stopping.is_set():
         try:
+            runtime.fitness.check()
+            if kind == POLL and not asks_again.ident:
+                asks_again.start()
             DrainWorker(queue(kind, runtime.rq_redis), stopping).work(logging_level="WARNING")
         except StopRequested:
             stopping.set()
-        except AWAY as error:
-            reason = WORDS.get(type(error), f"Redis: {error}")
+        except (Unavailable, *AWAY) as error:
+            reason = str(error) if isinstance(error, Unavailable) else WORDS.get(type(error), f"Redis: {error}")
             logs.event("worker.waits", level=logging.WARNING, kind=kind, reason=reason)
         stopping.wait(RETRY_S)
 
@@ -111,19 +120,6 @@ def _show_metrics(kind: str, runtime: Runtime) -> None:
         listener = side_door.listen("BRIDGE_METRICS_BIND", bind)
         side_door.SideDoor(listener, {METRICS: partial(metrics_page, runtime.metrics)}).start()
         logs.event("worker.measured", kind=kind, metrics=f"{side_door.url_of(listener)}{METRICS}")
-
-
-def _keep_dispatcher(stopping: Stopping) -> None:
-    while not stopping.is_set():
-        child = subprocess.Popen([sys.executable, "-m", "workers", "dispatcher"])
-        while child.poll() is None and not stopping.wait(CHILD_LOOK_S):
-            pass
-        if child.poll() is None:
-            child.terminate()
-        else:
-            logs.event("dispatcher.ended", level=logging.ERROR, code=child.returncode)
-            stopping.wait(RETRY_S)
-        child.wait()
 
 
 if __name__ == "__main__":

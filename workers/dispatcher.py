@@ -10,6 +10,7 @@ from app.domain.errors import Unavailable
 from app.runtime import Runtime
 from app.store.agenda import DELIVER, POLL
 from app.store.connection import AWAY, WORDS
+from app.store.fitness import Fitness
 from workers.queues import KINDS, enqueue_drain, queue
 from workers.stopping import Stopping
 
@@ -23,6 +24,7 @@ class Dispatcher:
     """One looks, the others stand by."""
 
     def __init__(self, runtime: Runtime) -> None:
+        self._fitness = Fitness(runtime.scripts)
         self._wake_ups = runtime.wake_ups
         self._watches = runtime.watches
         self._clock = runtime.clock
@@ -32,10 +34,11 @@ class Dispatcher:
         self._drain_timeout_s = 2 * runtime.settings.lease_s
 
     def run(self, stopping: Stopping) -> None:
-        """Until told to stop, or until the worker that started it is gone."""
+        """Until told to stop, or until the worker that started it is gone. UnfitRedis, also for another Redis later."""
         parent = os.getppid()
         while not stopping.is_set() and os.getppid() == parent:
             try:
+                self._fitness.check()
                 if self._wake_ups.lead():
                     self._lead(stopping, until=monotonic() + LEAD_S)
                 else:

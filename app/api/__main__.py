@@ -2,22 +2,29 @@
 
 import logging
 import sys
+from contextlib import closing, suppress
 
 from app import logs
 from app.api.serving import Server
-from app.domain.errors import OperatorError
+from app.domain.errors import OperatorError, Unavailable, UnfitRedis
 from app.runtime import Runtime
 from app.settings import load
 
 
 def main() -> int:
-    """2 if a setting is wrong; gunicorn ends the process itself."""
+    """2 if a setting is wrong, or Redis unfit; gunicorn ends the process itself."""
     logs.configure("INFO")
     try:
         settings = load()
         logs.configure(settings.log_level)
-        Runtime(settings).tenants.current()  # a file that is wrong is told of now; later, the last good one holds
+        runtime = Runtime(settings)
+        runtime.tenants.current()  # a file that is wrong is told of now; later, the last good one holds
+        # While Redis is away the API answers 503, and looks at it as soon as it is there.
+        with closing(runtime.redis), suppress(Unavailable):
+            runtime.fitness.check()
         Server(settings).run()
+    except UnfitRedis as error:
+        logs.event("redis.unfit", level=logging.CRITICAL, reason=str(error))
     except OperatorError as error:
         logs.event("settings.wrong", level=logging.CRITICAL, reason=str(error))
     return 2

@@ -15,16 +15,18 @@ SENDING = ("/v1/deliveries/", "/v1/destinations/")  # whoever writes here says w
 
 
 class Access:
-    """principal_of: who shows a key, None for nobody."""
+    """principal_of: who shows a key, None for nobody. ready: raises Unavailable while nobody may be let in."""
 
-    def __init__(self, principal_of: Callable[[str], Principal | None]) -> None:
+    def __init__(self, principal_of: Callable[[str], Principal | None], ready: Callable[[], None]) -> None:
         self._principal_of = principal_of
+        self._ready = ready
 
     def check(self) -> None:
         """Raises what is answered 401 or 403."""
         asked = request_ctx.request  # once: each look through Flask's proxies costs
         if not f"{asked.path}/".startswith("/v1/"):
             return
+        self._ready()
         principal = g.principal = self._principal(asked)
         scope = needed(asked.method, asked.path)
         if not principal.may(scope):

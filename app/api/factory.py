@@ -33,7 +33,7 @@ from app.version import VERSION
 OPEN_CALLS = {
     "/": "Leads to `/docs`.",
     "/healthz": "The process lives.",
-    "/readyz": "Redis answers it.",
+    "/readyz": "Redis answers it, and is such as the bridge needs it.",
     METRICS: "What is measured, as Prometheus reads it.",
     "/openapi.json": "This document.",
     "/docs": "This document, to be read and tried.",
@@ -64,7 +64,7 @@ def create_app(runtime: Runtime, stopping: Callable[[], bool] = lambda: False) -
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=0)  # type: ignore[method-assign] # as Flask says
     request_log.register(app, runtime.counts, runtime.tracing)
     strictness.register(app)
-    app.before_request(Access(runtime.principal_of).check)
+    app.before_request(Access(runtime.principal_of, runtime.readiness.check_first).check)
     Pacing(runtime.paces, runtime.quotas_of).register(app)
     places = Places(runtime.settings.api_streams, stopping)
     problems.register(app)

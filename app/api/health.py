@@ -23,7 +23,7 @@ class Health:
         return json_answer(OK)
 
     def ready(self) -> Response:
-        self._runtime.redis.ping()
+        self._runtime.readiness.check()
         return json_answer(OK)
 
     def metrics(self) -> Response:

@@ -84,7 +84,7 @@ class Server(BaseApplication):  # type: ignore[misc] # its base is untyped
     def _open_side_doors(self, worker: Any) -> None:
         self._worker = worker
         metrics = {METRICS: partial(metrics_page, self._runtime.metrics)}
-        pages = side_door.probes(self._runtime.redis.ping)
+        pages = side_door.probes(self._runtime.readiness.check)
         if self._metrics_socket:
             side_door.SideDoor(self._metrics_socket, metrics).start()
         else:

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -22,9 +22,10 @@ from app.domain.project_health import CHECK_CREDENTIALS, TRY_AT_ONCE, ProjectHea
 from app.runtime import Runtime
 from app.settings import load
 from app.store.agenda import DELIVER, POLL, Agenda
+from app.store.fitness import NO_EVICTION, Seen, look, name_of
 from app.store.memory import FULL
 
-OLDEST_REDIS = (6, 2)
+FIELDS = ("redis_version", "aof_enabled", "maxmemory_policy", "used_memory", "maxmemory")
 MIB = 1024 * 1024
 PINGS = 5
 SHORT_KEY = 16
@@ -84,15 +85,19 @@ def examine() -> Iterator[Finding]:
     yield from _sealing(runtime)
     yield from _templates(runtime)
     try:
-        info = runtime.redis.info()
+        seen = look(runtime.scripts)
     except OperatorError as error:
         yield Finding(Level.FAIL, "settings", str(error))
         return
     except Unavailable as error:
         yield Finding(Level.FAIL, str(error), "check BRIDGE_REDIS_URL, the network and the server")
     else:
-        yield from judge_redis(info)
-        yield from judge_replicas(info, runtime.settings.wait_replicas)
+        yield from judge_fitness(seen)
+        if not seen.usable:
+            yield Finding(Level.WARN, "workers, backlog and CPH were not looked at", "mend Redis first")
+            return
+        yield from judge_redis(seen.info)
+        yield from judge_replicas(seen.info, runtime.settings.wait_replicas)
         yield judge_answer_time(_answer_time(runtime))
         runtime.clock()
         yield judge_clock(runtime.clock.ahead)
@@ -123,31 +128,37 @@ def _templates(runtime: Runtime) -> Iterator[Finding]:
         yield Finding(Level.OK, f"templates that tell of every event: {names}")
 
 
-def judge_redis(info: dict[str, Any]) -> Iterator[Finding]:
-    version = str(info["redis_version"])
-    if tuple(int(part) for part in version.split(".")[:2]) >= OLDEST_REDIS:
-        yield Finding(Level.OK, f"Redis {version}")
-    else:
-        yield Finding(Level.FAIL, f"Redis {version}", "at least 6.2 is needed")
-    yield judge_append_only(info)
-    policy = info["maxmemory_policy"]
-    if policy == "noeviction":
+def judge_fitness(seen: Seen) -> Iterator[Finding]:
+    """What also ends API and workers when they start."""
+    if seen.usable:
+        yield Finding(Level.OK, f"{name_of(seen.info)} runs the bridge's scripts")
+    for fault in seen.faults:
+        yield Finding(Level.FAIL, fault.what, fault.remedy)
+
+
+def judge_redis(info: Mapping[str, Any]) -> Iterator[Finding]:
+    missing = [name for name in FIELDS if name not in info]
+    if missing:
+        remedy = "look at it where this Redis is managed"
+        yield Finding(Level.WARN, f"INFO lacks {', '.join(missing)}", remedy)
+    if "aof_enabled" in info:
+        yield judge_append_only(info)
+    if info.get("maxmemory_policy") == NO_EVICTION:
         yield Finding(Level.OK, "Redis evicts nothing")
-    else:
-        yield Finding(Level.FAIL, f"Redis may evict what we keep ({policy})", "set maxmemory-policy noeviction")
-    yield judge_memory(info["used_memory"], info["maxmemory"])
+    if "used_memory" in info and "maxmemory" in info:
+        yield judge_memory(info["used_memory"], info["maxmemory"])
 
 
-def judge_append_only(info: dict[str, Any]) -> Finding:
+def judge_append_only(info: Mapping[str, Any]) -> Finding:
     if not info["aof_enabled"]:
         return Finding(Level.WARN, "Redis would forget all that is new when it crashes", "set appendonly yes")
-    if info["aof_last_write_status"] != "ok":
+    if info.get("aof_last_write_status", "ok") != "ok":
         remedy = "look whether its disk is full; it takes no writes until it can"
         return Finding(Level.FAIL, "Redis could not write its append-only file", remedy)
     return Finding(Level.OK, "Redis writes its append-only file")
 
 
-def judge_replicas(info: dict[str, Any], wait: int) -> Iterator[Finding]:
+def judge_replicas(info: Mapping[str, Any], wait: int) -> Iterator[Finding]:
     """wait: BRIDGE_WAIT_REPLICAS. Nothing is said of a Redis that has no replicas, and of which none are asked for."""
     states = [value["state"] for name, value in info.items() if re.fullmatch(r"slave\d+", name)]
     online = states.count("online")

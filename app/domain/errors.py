@@ -4,6 +4,7 @@ BridgeError
 ├── CallerError            the caller can mend it: answered 4xx
 │   └── InvalidField         a field is wrong: 422
 ├── OperatorError          an operator must act: settings, credentials, permissions
+│   ├── UnfitRedis           Redis is not such as the bridge needs it
 │   └── Unrenderable         a template gives no message for an event
 └── Unavailable            nobody: it will heal, wait
     └── NearlyFull           Redis has little memory left: nothing more is taken
@@ -35,6 +36,10 @@ class InvalidField(CallerError):
 
 class OperatorError(BridgeError):
     """An operator must act; the text says what to do."""
+
+
+class UnfitRedis(OperatorError):
+    """Redis is not such as the bridge needs it; the text says what was found, what is needed, why, and what to do."""
 
 
 class Unrenderable(OperatorError):

@@ -115,7 +115,10 @@ DEATHS = Measured(
 )
 
 REDIS_UP = Measured(
-    "redis_up", Kind.GAUGE, Source.REDIS, "1 if Redis could be read; with 0 all else that is read from it is missing."
+    "redis_up",
+    Kind.GAUGE,
+    Source.REDIS,
+    "1 if Redis could be read, and is fit; with 0 all else that is read from it is missing.",
 )
 REDIS_MEMORY = Measured("redis_memory_used_bytes", Kind.GAUGE, Source.REDIS, "Memory that Redis uses.")
 REDIS_MEMORY_MOST = Measured(

@@ -9,11 +9,12 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from app.domain.budget import Budget
-from app.domain.errors import Unavailable
+from app.domain.errors import Unavailable, UnfitRedis
 from app.domain.project_health import ProjectHealth
 from app.metrics import measured
 from app.metrics.measured import Kind, Measured
 from app.store.agenda import DELIVER, Agenda
+from app.store.fitness import Fitness
 from app.store.project_healths import ProjectHealths
 from app.store.standing import Standing, Standings
 
@@ -30,10 +31,11 @@ class Overview:
 
 
 class Overviews:
-    """polls, standings, healths: on a connection that gives up soon. projects: names of those that are known here."""
+    """All on a connection that gives up soon. projects: names of those that are known here."""
 
     def __init__(
         self,
+        fitness: Fitness,
         standings: Standings,
         polls: Agenda,
         healths: ProjectHealths,
@@ -41,6 +43,7 @@ class Overviews:
         projects: Callable[[], Sequence[str]],
         clock: Callable[[], datetime],
     ) -> None:
+        self._fitness = fitness
         self._standings = standings
         self._polls = polls
         self._healths = healths
@@ -48,7 +51,8 @@ class Overviews:
         self._clock = clock
 
     def read(self) -> Overview:
-        """Raises Unavailable."""
+        """Raises Unavailable; UnfitRedis, where scripts may not even run."""
+        self._fitness.check()
         now, projects = self._clock(), self._projects()
         standing = self._standings.read(now)
         fares = zip(self._polls.budgets(projects, now), self._healths.of(projects), strict=True)
@@ -56,7 +60,7 @@ class Overviews:
 
 
 class Reading(Collector):
-    """read: raises Unavailable, and within seconds."""
+    """read: raises Unavailable or UnfitRedis, and within seconds."""
 
     def __init__(self, read: Callable[[], Overview]) -> None:
         self._read = read
@@ -64,7 +68,7 @@ class Reading(Collector):
     def collect(self) -> Iterator[Metric]:
         try:
             overview = self._read()
-        except Unavailable:
+        except (Unavailable, UnfitRedis):
             yield _family(measured.REDIS_UP, {(): 0})
             return
         yield _family(measured.REDIS_UP, {(): 1})

@@ -66,13 +66,24 @@ class Unwritable(NotConnected):
     """It cannot write its snapshots to disk, and takes no writes until it can."""
 
 
+class Stale(NotConnected):
+    """It is a replica that has lost its primary, and answers nothing meanwhile."""
+
+
+class Busy(NotConnected):
+    """It runs a script, of somebody else's, that does not come to its end."""
+
+
 class _Parser(DefaultParser):  # type: ignore[valid-type,misc] # whichever redis-py has
-    """What takes no writes counts as not connected, for RQ too: the next try asks anew who the primary is."""
+    """What takes no writes, or no commands, counts as not connected, for RQ too: the next try asks anew who the primary
+    is."""
 
     EXCEPTION_CLASSES = DefaultParser.EXCEPTION_CLASSES | {
         "READONLY": Replaced,
         "NOREPLICAS": Lonely,
         "MISCONF": Unwritable,
+        "MASTERDOWN": Stale,
+        "BUSY": Busy,
     }
 
 
@@ -86,6 +97,8 @@ WORDS: Mapping[type[Exception], str] = {
     Replaced: "this Redis is a replica: BRIDGE_REDIS_URL must name the primary",
     Lonely: "Redis takes no writes: too few replicas follow it (min-replicas-to-write)",
     Unwritable: "Redis takes no writes: it cannot write to its disk, and its log says why",
+    Stale: "this Redis is a replica without its primary: BRIDGE_REDIS_URL must name the primary",
+    Busy: "Redis is busy with a script that is not the bridge's: SCRIPT KILL ends it",
     MasterNotFoundError: "no Sentinel names a primary: if this does not heal, check BRIDGE_REDIS_SENTINEL…",
 }
 

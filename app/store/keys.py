@@ -198,6 +198,11 @@ def held() -> str:
     return "cph:held"
 
 
+def fit() -> str:
+    """Never there: fit.lua tries whether it might delete it."""
+    return "cph:fit"
+
+
 def lock(name: str) -> str:
     """String, seconds: who holds it."""
     return f"cph:lock:{name}"

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from hashlib import sha1
 from importlib.resources import files
 from typing import Any
@@ -16,7 +17,6 @@ Argument = str | int | float
 STATEMENT = re.compile(r"^(?=local |function )", re.MULTILINE)  # what a shared part is made of
 NAMES = re.compile(r"(?:local )?(?:function )?(\w+(?:\.\w+|(?:, \w+)+)?)")  # that it brings
 WORD = re.compile(r"\w+(?:\.\w+)?")
-MAJOR_WITH_FLAGS = 7  # Redis 7 brought `#!lua flags=…`; before it, a script over maxmemory is refused whatever it does
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,6 @@ class Scripts:
     def __init__(self, redis: Client, replicas: Replicas) -> None:
         self.redis = redis
         self.replicas = replicas
-        self._known: Mapping[str, _Script] | None = None
 
     def run(self, call: Call) -> Any:
         return self.run_all([call])[0]
@@ -69,7 +68,7 @@ class Scripts:
         if unknown:
             # A restarted Redis has forgotten the scripts. Those that were not found have changed nothing.
             for script in unknown:
-                self.redis.script_load(self._scripts[script].source)
+                self.redis.script_load(_scripts()[script].source)
             answered |= self._send({script: batches[script] for script in unknown}, held=held)
         for answer in answered.values():
             if isinstance(answer, Exception):
@@ -81,35 +80,31 @@ class Scripts:
         pipeline = self.redis.pipeline(transaction=False)
         for script, calls in batches.items():
             words = [word for call in calls for word in (len(call.args), *call.args)]
-            pipeline.evalsha(self._scripts[script].digest, 0, *words)
+            pipeline.evalsha(_scripts()[script].digest, 0, *words)
         if held:
             answers = self.replicas.execute(pipeline, raise_on_error=False)
         else:
             answers = pipeline.execute(raise_on_error=False)
         return dict(zip(batches, answers, strict=True))
 
-    @property
-    def _scripts(self) -> Mapping[str, "_Script"]:
-        # No `cached_property`: in Python 3.11 one thread after the other would wait for a silent Redis in it.
-        if self._known is None:
-            self._known = {name: _Script(source) for name, source in self._sources().items()}
-        return self._known
 
-    def _sources(self) -> dict[str, str]:
-        """Each script as a function, behind what it needs of what all share and before the loop that calls it."""
-        folder = files("app.store") / "lua"
-        parts = {part.name: part.read_text(encoding="utf-8") for part in (folder / "shared").iterdir()}
-        *before, after = (parts[name] for name in sorted(parts))
-        statements = [statement for part in before for statement in STATEMENT.split(part)[1:]]
-        flags = int(self.redis.info("server")["redis_version"].split(".")[0]) >= MAJOR_WITH_FLAGS
-        sources = {}
-        for file in folder.iterdir():
-            if file.name.endswith(".lua"):
-                text = file.read_text(encoding="utf-8")
-                head = "#!lua flags=allow-oom\n" if flags and "-- flags: allow-oom\n" in text else ""
-                function = ["local function verb(ARGV)\n", text, "end\n"]
-                sources[file.name.removesuffix(".lua")] = "".join([head, *_needed(statements, text), *function, after])
-        return sources
+@cache
+def _scripts() -> Mapping[str, "_Script"]:
+    """Each as a function, behind what it needs of what all share and before the loop that calls it."""
+    folder = files("app.store") / "lua"
+    parts = {part.name: part.read_text(encoding="utf-8") for part in (folder / "shared").iterdir()}
+    *before, after = (parts[name] for name in sorted(parts))
+    statements = [statement for part in before for statement in STATEMENT.split(part)[1:]]
+    scripts = {}
+    for file in folder.iterdir():
+        if file.name.endswith(".lua"):
+            text = file.read_text(encoding="utf-8")
+            # Without the flag, Redis refuses a script once its memory is full, whatever the script does.
+            head = "#!lua flags=allow-oom\n" if "-- flags: allow-oom\n" in text else ""
+            function = ["local function verb(ARGV)\n", text, "end\n"]
+            source = "".join([head, *_needed(statements, text), *function, after])
+            scripts[file.name.removesuffix(".lua")] = _Script(source)
+    return scripts
 
 
 class _Script:

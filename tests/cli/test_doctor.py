@@ -12,7 +12,17 @@ import pytest
 from click.testing import CliRunner, Result
 from redis import Redis
 
-from app.cli.doctor import judge_answer_time, judge_clock, judge_project, judge_redis, judge_replicas, judge_work
+from app.cli.doctor import (
+    FIELDS,
+    Finding,
+    Level,
+    judge_answer_time,
+    judge_clock,
+    judge_project,
+    judge_redis,
+    judge_replicas,
+    judge_work,
+)
 from app.cli.main import main
 from app.devkit.processes import start
 from app.domain.project_health import ProjectHealth
@@ -21,6 +31,7 @@ from app.runtime import Runtime
 from app.store import keys
 from app.store.project_healths import note
 from tests.redis_group import CLIENTS, PASSWORD, USER, RedisGroup
+from tests.unfit_redis import UNFIT, Unfit
 
 GOOD_REDIS = {
     "redis_version": "7.2.4",
@@ -116,12 +127,9 @@ def test_secrets_are_not_told(healthy: dict[str, str]) -> None:
     ("wrong", "level"),
     [
         ({}, "ok"),
-        ({"redis_version": "6.2.0"}, "ok"),
-        ({"redis_version": "6.0.16"}, "FAIL"),
         ({"aof_enabled": 0}, "warn"),
         ({"aof_enabled": 0, "aof_last_write_status": "err"}, "warn"),
         ({"aof_last_write_status": "err"}, "FAIL"),
-        ({"maxmemory_policy": "allkeys-lru"}, "FAIL"),
         ({"used_memory": 599}, "ok"),
         ({"used_memory": 600}, "warn"),
         ({"used_memory": 800}, "FAIL"),
@@ -131,6 +139,29 @@ def test_secrets_are_not_told(healthy: dict[str, str]) -> None:
 def test_a_redis_that_would_lose_something_is_found(wrong: dict[str, Any], level: str) -> None:
     found = [finding.level for finding in judge_redis(GOOD_REDIS | wrong)]
     assert max(found, key=["ok", "warn", "FAIL"].index) == level
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_what_a_managed_redis_does_not_tell_is_named(field: str) -> None:
+    found = list(judge_redis({name: value for name, value in GOOD_REDIS.items() if name != field}))
+    assert Finding(Level.WARN, f"INFO lacks {field}", "look at it where this Redis is managed") in found
+
+
+@pytest.mark.parametrize("unfit", UNFIT.values(), ids=UNFIT)
+def test_an_unfit_redis_fails_with_what_to_do(healthy: dict[str, str], unfit: Unfit, tmp_path: Path) -> None:
+    with unfit.opened(tmp_path) as url:
+        result = doctor(healthy | {"BRIDGE_REDIS_URL": url})
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)
+    assert [line for line in result.output.splitlines() if line.startswith("FAIL ") and unfit.words in line]
+    assert PASSWORD not in result.output
+
+
+def test_a_redis_that_evicts_keeps_nobody_from_looking_further(healthy: dict[str, str], tmp_path: Path) -> None:
+    with UNFIT["evicting"].opened(tmp_path) as url:
+        output = doctor(healthy | {"BRIDGE_REDIS_URL": url}).output
+    assert "warn no poll worker is alive" in output
+    assert "ok   CPH project default answers" in output
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,12 @@ from app.domain.registration import Notify, RegistrationState
 from app.domain.verdict import Verdict
 from app.runtime import Runtime
 from app.store import keys
+from app.store.fitness import name_of
 from app.store.idempotency import Idempotency, Repeated
 from app.store.scripts import Call
 
 SECOND = timedelta(seconds=1)
+MOST_BYTES = {"Valkey": 1_000, "Redis": 1_200}  # Redis 7.0 keeps small hashes and strings with more around them
 MINUTE = timedelta(minutes=1)
 
 
@@ -52,7 +54,7 @@ def test_what_is_unusual_of_a_registration_comes_back_too(runtime: Runtime, regi
     assert found[0] == made
 
 
-def test_a_job_that_is_registered_by_itself_costs_at_most_a_thousand_bytes(runtime: Runtime, registration) -> None:
+def test_a_job_that_is_registered_by_itself_costs_about_a_thousand_bytes(runtime: Runtime, registration) -> None:
     def used() -> int:
         bytes_used: int = runtime.redis.info("memory")["used_memory"]
         return bytes_used
@@ -62,7 +64,8 @@ def test_a_job_that_is_registered_by_itself_costs_at_most_a_thousand_bytes(runti
     before = used()
     for each in made[1:]:
         runtime.registrations.add(each)
-    assert used() - before < 500 * 1_000
+    server, _ = name_of(runtime.redis.info()).split()
+    assert used() - before < 500 * MOST_BYTES[server]
 
 
 def test_another_tenant_sees_nothing(runtime: Runtime, registration) -> None:

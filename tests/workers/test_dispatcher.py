@@ -11,6 +11,7 @@ from rq.serializers import JSONSerializer
 from rq.webhook import Webhook
 
 from app.devkit.processes import wait_until
+from app.domain.errors import UnfitRedis
 from app.runtime import Runtime
 from app.settings import Settings
 from app.store.agenda import DELIVER, POLL
@@ -149,3 +150,13 @@ def test_its_looks_and_what_it_has_ended_are_told_for_metrics(
     assert standing.overdue == 1
     assert standing.look_age is not None
     assert standing.look_age < timedelta(seconds=5)
+
+
+def test_a_dispatcher_does_nothing_on_a_redis_that_is_unfit(runtime: Runtime, dispatcher: Dispatcher) -> None:
+    runtime.redis.config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        with pytest.raises(UnfitRedis, match="set maxmemory-policy noeviction"):
+            dispatcher.run(Stopping())
+        assert runtime.redis.keys("*") == []
+    finally:
+        runtime.redis.config_set("maxmemory-policy", "noeviction")

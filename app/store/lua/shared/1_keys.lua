@@ -27,3 +27,4 @@ function key.counts() return 'cph:counts' end
 function key.dead() return 'cph:dead' end
 function key.lanes_that_are(state) return 'cph:lanes:' .. state end
 function key.wake(agenda) return 'cph:wake:' .. agenda end
+function key.fit() return 'cph:fit' end

@@ -1,0 +1,152 @@
+"""What of a Redis is judged, and what is said of it."""
+
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from redis import Redis
+from redis.exceptions import ResponseError
+
+from app.devkit.processes import wait_until
+from app.devkit.redis_server import RedisServer
+from app.domain.errors import Unavailable, UnfitRedis
+from app.runtime import Runtime
+from app.settings import load
+from app.store.fitness import RIGHTS, judge, look, name_of
+from tests.redis_group import PASSWORD, free_port
+from tests.unfit_redis import EVICTING, UNFIT, Unfit, redis_on
+
+OPERATIONS = Path(__file__).parent.parent.parent / "docs" / "operations.md"
+FIT = {"redis_version": "7.0.0", "redis_mode": "standalone", "cluster_enabled": 0, "maxmemory_policy": "noeviction"}
+
+
+@pytest.mark.parametrize("unfit", UNFIT.values(), ids=UNFIT)
+def test_an_unfit_redis_is_refused_in_words_without_a_secret(unfit: Unfit, tmp_path: Path) -> None:
+    with unfit.opened(tmp_path) as url:
+        runtime = Runtime(load({"BRIDGE_REDIS_URL": url}))
+        with pytest.raises(UnfitRedis) as refused:
+            runtime.fitness.check()
+        runtime.redis.close()
+    assert unfit.words in str(refused.value)
+    assert PASSWORD not in str(refused.value)
+
+
+def test_a_fit_redis_is_left_as_it_was(runtime: Runtime) -> None:
+    runtime.fitness.check()
+    assert runtime.redis.dbsize() == 0
+    assert look(runtime.scripts).usable
+
+
+def test_a_redis_that_evicts_can_be_looked_at_all_the_same(tmp_path: Path) -> None:
+    with UNFIT["evicting"].opened(tmp_path) as url:
+        runtime = Runtime(load({"BRIDGE_REDIS_URL": url}))
+        assert look(runtime.scripts).usable
+        runtime.redis.close()
+
+
+def test_a_replica_is_no_matter_of_fitness_and_heals(runtime: Runtime) -> None:
+    runtime.redis.config_set("replica-serve-stale-data", "no")
+    runtime.redis.replicaof("127.0.0.1", "9")
+    try:
+        with pytest.raises(Unavailable, match="is a replica: BRIDGE_REDIS_URL must name the primary"):
+            runtime.fitness.check()
+        with pytest.raises(Unavailable, match="is a replica without its primary"):
+            runtime.redis.get("anything")
+    finally:
+        runtime.redis.replicaof("NO", "ONE")
+        runtime.redis.config_set("replica-serve-stale-data", "yes")
+    runtime.fitness.check()
+
+
+def test_nor_is_a_script_of_somebody_else_that_does_not_end(redis_server: RedisServer, runtime: Runtime) -> None:
+    def run_endless_script() -> None:
+        with Redis.from_url(redis_server.url) as other, suppress(ResponseError):  # it is killed
+            other.eval("while true do end", 0)
+
+    runtime.redis.config_set("busy-reply-threshold", 50)
+    endless = Thread(target=run_endless_script)
+    endless.start()
+    try:
+        assert "Redis is busy" in str(wait_until(lambda: refusal(runtime), what="a Redis that is busy"))
+    finally:
+        with Redis.from_url(redis_server.url) as other:
+            other.script_kill()
+        endless.join()
+        runtime.redis.config_set("busy-reply-threshold", 5_000)
+    runtime.fitness.check()
+
+
+def refusal(runtime: Runtime) -> Exception | None:
+    try:
+        runtime.fitness.check()
+    except Unavailable as error:
+        return error
+    return None
+
+
+def test_another_server_is_looked_at_anew_and_the_same_one_is_not(tmp_path: Path) -> None:
+    port = free_port()
+    with redis_on(tmp_path / "first", port) as url:
+        runtime = Runtime(load({"BRIDGE_REDIS_URL": url}))
+        runtime.fitness.check()
+        runtime.redis.config_set("maxmemory-policy", "allkeys-lru")
+        runtime.fitness.check()
+    with redis_on(tmp_path / "second", port, *EVICTING), pytest.raises(UnfitRedis):
+        runtime.fitness.check()
+    runtime.redis.close()
+
+
+@pytest.mark.parametrize(
+    ("told", "faults"),
+    [
+        ({}, 0),
+        ({"redis_version": "6.2.20"}, 1),
+        ({"redis_version": "7.2.4", "valkey_version": "9.1.2"}, 0),
+        ({"redis_version": "10.0.1"}, 0),
+        ({"redis_version": 8.2}, 0),
+        ({"redis_version": "unstable"}, 0),
+        ({"redis_mode": "cluster"}, 1),
+        ({"cluster_enabled": 1}, 1),
+        ({"maxmemory_policy": "volatile-ttl"}, 1),
+        ({"redis_version": "6.0.16", "cluster_enabled": 1, "maxmemory_policy": "allkeys-lfu"}, 3),
+        ({"redis_mode": "sentinel", "redis_version": "6.0.16"}, 1),
+    ],
+)
+def test_each_fault_is_told(told: dict[str, Any], faults: int) -> None:
+    assert len(list(judge(FIT | told))) == faults
+
+
+@pytest.mark.parametrize("field", FIT)
+def test_what_a_managed_service_does_not_tell_is_no_fault(field: str) -> None:
+    assert not list(judge({name: value for name, value in FIT.items() if name != field}))
+    assert not list(judge({}))
+
+
+@pytest.mark.parametrize(
+    ("info", "name"),
+    [
+        (FIT, "Redis 7.0.0"),
+        (FIT | {"valkey_version": "9.1.2"}, "Valkey 9.1.2"),
+        ({}, "Redis of a version that it does not tell"),
+    ],
+)
+def test_a_server_is_named_as_people_know_it(info: dict[str, Any], name: str) -> None:
+    assert name_of(info) == name
+
+
+def test_a_password_that_redis_quotes_is_not_repeated(tmp_path: Path) -> None:
+    """Who does not know HELLO quotes its arguments, among them user and password."""
+    with redis_on(tmp_path, free_port(), "--rename-command", "HELLO", "") as url:
+        with Redis.from_url(url, protocol=2) as client:
+            client.acl_setuser("bridge", enabled=True, passwords=["+pw-canary"], commands=["+@all"], keys=["*"])
+        runtime = Runtime(load({"BRIDGE_REDIS_URL": url.replace("://", "://bridge:pw-canary@")}))
+        with pytest.raises(UnfitRedis, match="does not know the command HELLO") as refused:
+            runtime.fitness.check()
+        runtime.redis.close()
+    assert "canary" not in str(refused.value)
+
+
+def test_the_guide_names_the_same_rights() -> None:
+    assert f"`{RIGHTS.replace('|', chr(92) + '|')}`" in OPERATIONS.read_text(encoding="utf-8")

@@ -1,0 +1,135 @@
+"""Servers on which the bridge must not start. Most are real; three only say what such a server says."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from socketserver import StreamRequestHandler, ThreadingTCPServer
+from threading import Thread
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from app.devkit.processes import start, wait_until
+from app.devkit.redis_server import find_server
+from app.store.fitness import RIGHTS
+from tests.redis_group import CLIENTS, PASSWORD, USER, free_port
+
+EVICTING = ("--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru")
+OLD_INFO = "# Server\r\nredis_version:6.0.16\r\nredis_mode:standalone\r\nrun_id:1\r\n# Cluster\r\ncluster_enabled:0\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """opened: its URL for the bridge, while it runs. words: what must be said of it."""
+
+    opened: Callable[[Path], AbstractContextManager[str]]
+    words: str
+
+
+@contextmanager
+def redis_on(folder: Path, port: int, *options: str) -> Iterator[str]:
+    """Its URL for one who may do everything."""
+    folder.mkdir(exist_ok=True)
+    with start([find_server(), *options, "--port", str(port), "--bind", CLIENTS, "--dir", str(folder), "--save", ""]):
+        url = f"redis://{CLIENTS}:{port}/0"
+        wait_until(lambda: answers(url), timeout=30, what=f"a server on {port}")
+        yield url
+
+
+def answers(url: str) -> bool:
+    with Redis.from_url(url, socket_timeout=1, protocol=2) as client:
+        try:
+            return bool(client.ping())
+        except RedisError:
+            return False
+
+
+def with_options(*options: str, database: int = 0) -> Callable[[Path], AbstractContextManager[str]]:
+    @contextmanager
+    def opened(folder: Path) -> Iterator[str]:
+        with redis_on(folder, free_port(), *options) as url:
+            yield f"{url.removesuffix('0')}{database}"
+
+    return opened
+
+
+def for_user(*rights: str) -> Callable[[Path], AbstractContextManager[str]]:
+    """Of a user of the bridge's own, as docs/operations.md says, but for these."""
+
+    @contextmanager
+    def opened(folder: Path) -> Iterator[str]:
+        user = ("--user", USER, "on", f">{PASSWORD}", *RIGHTS.split(), *rights)
+        with redis_on(folder, free_port(), *user) as url:
+            yield url.replace("://", f"://{USER}:{PASSWORD}@")
+
+    return opened
+
+
+@contextmanager
+def sentinel(folder: Path, database: int = 0) -> Iterator[str]:
+    folder.mkdir(exist_ok=True)
+    file = folder / "sentinel.conf"
+    file.touch()
+    port = str(free_port())
+    with start([find_server(), file, "--sentinel", "--port", port, "--bind", CLIENTS, "--dir", str(folder)]):
+        wait_until(lambda: answers(f"redis://{CLIENTS}:{port}"), timeout=30, what="a Sentinel")
+        yield f"redis://{CLIENTS}:{port}/{database}"
+
+
+def saying(answers: Mapping[bytes, bytes], otherwise: bytes) -> Callable[[Path], AbstractContextManager[str]]:
+    """A server that has these answers to commands."""
+
+    class Client(StreamRequestHandler):
+        def handle(self) -> None:
+            while head := self.rfile.readline():
+                words = []
+                for _ in range(int(head[1:])):
+                    length = int(self.rfile.readline()[1:])
+                    words.append(self.rfile.read(length + 2)[:-2])
+                self.wfile.write(answers.get(words[0].upper(), otherwise))
+
+    class Server(ThreadingTCPServer):
+        daemon_threads = True
+        block_on_close = False
+
+    @contextmanager
+    def opened(_: Path) -> Iterator[str]:
+        with Server((CLIENTS, 0), Client) as server:
+            thread = Thread(target=server.serve_forever)
+            thread.start()
+            yield f"redis://{CLIENTS}:{server.server_address[1]}/0"
+            server.shutdown()
+            thread.join()
+
+    return opened
+
+
+# What Redis 6.0.16 says to the little that it must be asked.
+OLD = {
+    b"HELLO": b"%3\r\n+server\r\n+redis\r\n+version\r\n+6.0.16\r\n+proto\r\n:3\r\n",
+    b"INFO": f"={len(OLD_INFO) + 4}\r\ntxt:{OLD_INFO}\r\n".encode(),
+    b"PING": b"+PONG\r\n",
+    b"CLIENT": b"-ERR Unknown subcommand or wrong number of arguments for 'SETINFO'. Try CLIENT HELP.\r\n",
+}
+OLDER = b"-ERR unknown command `HELLO`, with args beginning with: `3`, `AUTH`, `bridge`, `pw-canary`, \r\n"
+DENIED = b"-DENIED Redis is running in protected mode because protected mode is enabled and no password is set\r\n"
+
+UNFIT = {
+    "old": Unfit(
+        saying(OLD, b"-ERR unknown command\r\n"), "Redis 6.0.16: the bridge needs Redis 7.0 or newer, or Valkey"
+    ),
+    "cluster": Unfit(with_options("--cluster-enabled", "yes"), "needs a Redis with `cluster-enabled no`"),
+    "evicting": Unfit(with_options(*EVICTING), "(maxmemory-policy allkeys-lru): set maxmemory-policy noeviction"),
+    "sentinel": Unfit(sentinel, "set BRIDGE_REDIS_SENTINELS"),
+    "sentinel's database": Unfit(partial(sentinel, database=1), "set BRIDGE_REDIS_SENTINELS"),
+    "no scripts": Unfit(for_user("-@scripting"), "the user of BRIDGE_REDIS_URL may not call EVALSHA"),
+    "no loading": Unfit(for_user("-script"), "the user of BRIDGE_REDIS_URL may not call SCRIPT LOAD"),
+    "no writes": Unfit(for_user("-del"), "the user of BRIDGE_REDIS_URL "),
+    "no info": Unfit(for_user("-info"), "the user of BRIDGE_REDIS_URL may not call INFO"),
+    "older": Unfit(saying({}, OLDER), "does not know the command HELLO: the bridge needs Redis 7.0 or newer"),
+    "protected": Unfit(saying({}, DENIED), "give Redis a password"),
+    "without the database": Unfit(with_options(database=77), "refuses what the bridge needs: DB index is out of range"),
+    "renamed": Unfit(with_options("--rename-command", "EVALSHA", ""), "Redis does not know the command EVALSHA"),
+}
