@@ -32,7 +32,7 @@ class Unfit:
 def redis_on(folder: Path, port: int, *options: str) -> Iterator[str]:
     """Its URL for one who may do everything."""
     folder.mkdir(exist_ok=True)
-    with start([find_server(), *options, "--port", str(port), "--bind", CLIENTS, "--dir", str(folder), "--save", ""]):
+    with start([find_server().path, *options, "--port", str(port), "--bind", CLIENTS, "--dir", str(folder), "--save", ""]):
         url = f"redis://{CLIENTS}:{port}/0"
         wait_until(lambda: answers(url), timeout=30, what=f"a server on {port}")
         yield url
@@ -73,7 +73,7 @@ def sentinel(folder: Path, database: int = 0) -> Iterator[str]:
     file = folder / "sentinel.conf"
     file.touch()
     port = str(free_port())
-    with start([find_server(), file, "--sentinel", "--port", port, "--bind", CLIENTS, "--dir", str(folder)]):
+    with start([find_server().path, file, "--sentinel", "--port", port, "--bind", CLIENTS, "--dir", str(folder)]):
         wait_until(lambda: answers(f"redis://{CLIENTS}:{port}"), timeout=30, what="a Sentinel")
         yield f"redis://{CLIENTS}:{port}/{database}"
 
