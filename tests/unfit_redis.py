@@ -32,7 +32,8 @@ class Unfit:
 def redis_on(folder: Path, port: int, *options: str) -> Iterator[str]:
     """Its URL for one who may do everything."""
     folder.mkdir(exist_ok=True)
-    with start([find_server().path, *options, "--port", str(port), "--bind", CLIENTS, "--dir", str(folder), "--save", ""]):
+    argv = [find_server().path, *options, "--port", str(port), "--bind", CLIENTS, "--dir", str(folder), "--save", ""]
+    with start(argv):
         url = f"redis://{CLIENTS}:{port}/0"
         wait_until(lambda: answers(url), timeout=30, what=f"a server on {port}")
         yield url

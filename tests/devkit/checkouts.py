@@ -1,6 +1,7 @@
 """Copies of this checkout in which `./dev` is called as people call it."""
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -44,4 +45,19 @@ def demo(checkout: Path, *, before: str = "", **environment: str) -> str:
     """What it printed; it ends well."""
     done = dev(checkout, "demo", before=before, **environment)
     assert (done.returncode, DONE in done.stdout) == (0, True), done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def is_whole(checkout: Path, **environment: str) -> str:
+    """What ./dev printed; afterwards every file of every package is there, and the project can be imported."""
+    done = dev(checkout, "run", "--help", **environment)
+    assert (done.returncode, "--env-file" in done.stdout) == (0, True), done.stdout + done.stderr
+    lock = (checkout / "requirements-trial.lock").read_text(encoding="utf-8")
+    names = re.findall(r"^(\S+)==[^;\n]*$", lock, re.MULTILINE)
+    script = "from importlib.metadata import files; "
+    script += f"print([file for name in {names} for file in files(name) if not file.locate().exists()])"
+    listed = subprocess.run(
+        [checkout / ".venv" / "bin" / "python", "-c", script], capture_output=True, encoding="utf-8", check=True
+    )
+    assert listed.stdout == "[]\n"
     return done.stdout + done.stderr

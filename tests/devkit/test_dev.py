@@ -12,9 +12,12 @@ import pytest
 from app.devkit.exports import kept
 from app.devkit.install import ROOT, wheels_folder
 from tests import tools
-from tests.devkit.checkouts import DONE, HERE, copy_to, demo, dev
+from tests.devkit.checkouts import DONE, HERE, copy_to, demo, dev, is_whole
 
 NOWHERE = "http://127.0.0.1:9/"
+NO_NETWORK = {"PIP_NO_INDEX": "", "PIP_INDEX_URL": NOWHERE, "https_proxy": NOWHERE}
+LONG = "a" * 100
+STRANGE = "mit Leerzeichen, ü und 数据, %41?#'$x"
 
 # Whatever a bridge, a Python or a pip elsewhere is told: nothing of it is for us.
 OF_OTHERS = {
@@ -60,7 +63,7 @@ def checkout(tmp_path: Path) -> Path:
 def used(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where it has run."""
     folder = copy_to(tmp_path_factory.mktemp("used") / "checkout")
-    demo(folder)
+    is_whole(folder)
     return folder
 
 
@@ -108,11 +111,16 @@ def test_without_a_python_that_can_do_it_says_what_to_install(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_what_a_shell_is_told_for_others_does_not_matter(checkout: Path, old_redis: Path) -> None:
-    shown = demo(checkout, before=f"PATH={old_redis}:$PATH", **OF_OTHERS, **OF_OTHER_PIPS)
+def test_all_that_a_machine_may_have_at_once(tmp_path: Path, old_redis: Path, locales: str) -> None:
+    checkout, temporary = copy_to(tmp_path / STRANGE), tmp_path / LONG / STRANGE
+    temporary.mkdir(parents=True)
+    before = f"umask 777; ulimit -n 256; export TZ=Asia/Kathmandu; PATH={shlex.quote(str(old_redis))}:$PATH"
+    machine = {**OF_OTHERS, **OF_OTHER_PIPS, **NO_NETWORK, "LC_ALL": "zh_CN.GBK", "LOCPATH": locales}
+    shown = demo(checkout, before=before, TMPDIR=str(temporary), **machine)
     assert "of this shell are ignored: BRIDGE_LEASE_S, BRIDGE_REDIS_URL, BRIDGE_TENANTS_FILE\n" in shown
     assert re.search("starting +Valkey 9", shown)
     assert re.search(r"Unpacking \d+ packages, \d+ s\n", shown)
+    assert list(temporary.iterdir()) == []
 
 
 @pytest.mark.slow
@@ -120,22 +128,33 @@ def test_what_pips_own_files_say_of_where_to_install_does_not_matter(checkout: P
     options = "user = true\ntarget = /nope\nprefix = /nope\nrequire-virtualenv = true\n"
     settings = f"[global]\nindex-url = {NOWHERE}\nquiet = 2\n{options}[install]\n{options}"
     (tmp_path / "pip.conf").write_text(settings, encoding="utf-8")
-    demo(checkout, PIP_CONFIG_FILE=str(tmp_path / "pip.conf"))
+    is_whole(checkout, PIP_CONFIG_FILE=str(tmp_path / "pip.conf"))
 
 
 @pytest.mark.slow
+@pytest.mark.one_by_one
+@pytest.mark.parametrize("name", [*OF_OTHERS, *OF_OTHER_PIPS])
+def test_any_variable_does(checkout: Path, name: str) -> None:
+    """A pip that is told where to install is told so when something is installed."""
+    demo(checkout, **{name: {**OF_OTHERS, **OF_OTHER_PIPS}[name]})
+
+
+@pytest.mark.slow
+@pytest.mark.one_by_one
+def test_any_redis_on_the_path_does(used: Path, old_redis: Path) -> None:
+    demo(used, before=f"PATH={shlex.quote(str(old_redis))}:$PATH")
+
+
+@pytest.mark.slow
+@pytest.mark.one_by_one
 @pytest.mark.parametrize("locale", ["zh_CN.GBK", "de_DE.ISO-8859-1", "C", "no_SUCH.locale"])
 def test_any_locale_does(used: Path, locales: str, locale: str) -> None:
     demo(used, LC_ALL=locale, LOCPATH=locales)
 
 
 @pytest.mark.slow
-def test_it_installs_in_a_locale_and_a_folder_of_other_alphabets(tmp_path: Path, locales: str) -> None:
-    demo(copy_to(tmp_path / "mit Leerzeichen, ü und 数据"), LC_ALL="zh_CN.GBK", LOCPATH=locales)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["a" * 100, "a b ü 数据 %41?#'\"$x"])
+@pytest.mark.one_by_one
+@pytest.mark.parametrize("name", [LONG, STRANGE])
 def test_any_tmpdir_does(used: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
     demo(used, TMPDIR=str(tmp_path / name))
@@ -143,7 +162,17 @@ def test_any_tmpdir_does(used: Path, tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("before", ["umask 077", "umask 777; unset HOME", "ulimit -n 256; export TZ=Asia/Kathmandu"])
+@pytest.mark.one_by_one
+@pytest.mark.parametrize("name", [LONG, STRANGE])
+def test_any_folder_does(tmp_path: Path, name: str) -> None:
+    demo(copy_to(tmp_path / name))
+
+
+@pytest.mark.slow
+@pytest.mark.one_by_one
+@pytest.mark.parametrize(
+    "before", ["umask 077", "umask 777", "ulimit -n 256", "export TZ=Asia/Kathmandu", "unset HOME", "unset TERM"]
+)
 def test_any_shell_does(checkout: Path, before: str) -> None:
     demo(checkout, before=before, PIP_FIND_LINKS=str(wheels_folder()))
 
@@ -152,7 +181,7 @@ def test_any_shell_does(checkout: Path, before: str) -> None:
 def test_a_folder_that_was_moved_is_made_whole(used: Path, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
     shutil.copytree(used, moved, symlinks=True)
-    assert "Making .venv" in demo(moved)
+    assert "Making .venv" in is_whole(moved)
 
 
 @pytest.mark.slow

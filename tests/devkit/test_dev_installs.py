@@ -1,5 +1,6 @@
 """What `./dev` does when an installation goes wrong: it says so, tries again, and the next one is whole."""
 
+import itertools
 import os
 import re
 import shlex
@@ -17,7 +18,7 @@ import pytest
 from app.devkit.install import wheels_folder
 from app.devkit.processes import Process, start, wait_until
 from tests import tools
-from tests.devkit.checkouts import DONE, HERE, copy_to, demo, dev
+from tests.devkit.checkouts import DONE, HERE, copy_to, dev, is_whole
 
 BREAKS = "rq-"
 
@@ -102,7 +103,7 @@ def ended(process: Process) -> int:
 @pytest.mark.slow
 def test_a_download_that_breaks_off_is_tried_again(checkout: Path, index: Index, fresh: dict[str, str]) -> None:
     index.cut = 2
-    shown = demo(checkout, **fresh)
+    shown = is_whole(checkout, **fresh)
     assert len(re.findall(r"^  rq==\S+: .*; trying again$", shown, re.MULTILINE)) == 2
     assert re.search(r"^  40 packages, \d+ s$", shown, re.MULTILINE)
 
@@ -115,31 +116,28 @@ def test_what_never_arrives_is_named_and_the_rest_is_kept(checkout: Path, index:
     assert re.search(r"^./dev: cannot download: rq==\S+: .+\n.*PIP_INDEX_URL.* What has arrived is kept", done.stderr)
     assert index.sent.count(next(name for name in index.sent if name.startswith(BREAKS))) == 3
     index.cut, before, index.sent = 0, set(index.sent), []
-    demo(checkout, **fresh)
+    is_whole(checkout, **fresh)
     again = before & set(index.sent)
     assert len(again) <= 8, "only those that were asked for together with it"
 
 
-@pytest.mark.slow
-def test_without_a_network_what_has_been_downloaded_is_enough(checkout: Path) -> None:
-    nowhere = "http://127.0.0.1:9/"
-    demo(checkout, PIP_NO_INDEX="", PIP_INDEX_URL=nowhere, PIP_FIND_LINKS="", HTTPS_PROXY=nowhere)
+NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+MOMENTS = ("Making", "Downloading", "Unpacking")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.parametrize("moment", ["Making", "Downloading", "Unpacking"])
+@pytest.mark.parametrize(("moment", "number"), itertools.product(MOMENTS, NUMBERS))
 def test_after_an_end_in_the_middle_the_next_one_is_whole(
     checkout: Path, fresh: dict[str, str], moment: str, number: signal.Signals
 ) -> None:
     environment = HERE | (fresh if moment == "Downloading" else {})
-    with start(["sh", "-c", f"cd {shlex.quote(str(checkout))} && exec ./dev demo"], environment) as process:
+    with start(["sh", "-c", f"cd {shlex.quote(str(checkout))} && exec ./dev run"], environment) as process:
         wait_until(lambda: [line for line in process.lines if line.startswith(moment)], timeout=120, what=moment)
         # As a terminal does, all of them get Ctrl-C; a supervisor's signals go to one.
         (os.killpg if number is signal.SIGINT else os.kill)(process.pid, number)
         wait_until(lambda: process.exit_code is not None, timeout=30, what="its end")
         assert process.exit_code == {signal.SIGKILL: -9}.get(number, 130)
-    demo(checkout, **(fresh if moment == "Downloading" else {}))
+    is_whole(checkout, **(fresh if moment == "Downloading" else {}))
 
 
 @pytest.mark.slow
@@ -161,8 +159,8 @@ def test_a_full_disk_is_told_and_with_room_the_next_one_is_whole(tmp_path: Path)
     (tmp_path / "disk").mkdir()
     script = f"""
         mount -t tmpfs -o size=40m none {disk} && cp -r {folder}/. {disk} && cd {disk} || exit 99
-        ./dev demo && exit 98
-        mount -o remount,size=400m {disk} && cd {disk} && exec ./dev demo
+        ./dev run --help && exit 98
+        mount -o remount,size=400m {disk} && cd {disk} && exec ./dev run --help
     """
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", script],
@@ -175,4 +173,4 @@ def test_a_full_disk_is_told_and_with_room_the_next_one_is_whole(tmp_path: Path)
     if done.returncode == 99 or "unshare" in done.stderr:
         tools.cannot(f"needs root and namespaces: {done.stderr}")
     assert "./dev: the disk is full: " in done.stderr
-    assert (done.returncode, DONE in done.stdout) == (0, True), done.stdout + done.stderr
+    assert (done.returncode, "--env-file" in done.stdout) == (0, True), done.stdout + done.stderr
