@@ -40,9 +40,8 @@ SHOW_EVERY = 10
 LAST_LINES = 12
 MAKE_VENV = "make .venv"
 INTERRUPTED = 130  # as shells have it
-WAY_OUT = """\
-Is there a network, a proxy (HTTPS_PROXY), an index of your own (PIP_INDEX_URL)? What has arrived is kept: run it again.
-The end of {log}:"""
+DOWNLOAD = "download"
+WAY_OUT = "Is there a network, a proxy (HTTPS_PROXY), an index (PIP_INDEX_URL)? What has arrived is kept: run it again."
 
 
 class Failed(Exception):
@@ -226,7 +225,7 @@ class _Installation:
                 wanted.write_text("".join(package.text for package in packages), encoding="utf-8")
                 files.mkdir()
                 options = ("--no-deps", "--require-hashes", "--dest", files, "--requirement", wanted)
-                done, told = self._call([*PIP, "download", *options], must="" if left else "download", seen=self._count)
+                done, told = self._call([*PIP, "download", *options], must="" if left else DOWNLOAD, seen=self._count)
                 for file in files.iterdir():
                     file.replace(self._wheels / file.name)
             if done or self._stopping.is_set():
@@ -256,8 +255,9 @@ class _Installation:
             if any(os.strerror(errno.ENOSPC) in line for line in told):
                 raise Failed(_disk_is_full(self._kind))
             if must:
-                end = (WAY_OUT.format(log=LOG), *told[-LAST_LINES:])
-                raise Failed("\n".join([f"cannot {must}: {_what_failed(told)}", *end]))
+                way_out = [WAY_OUT] if must == DOWNLOAD else []
+                end = [f"The end of {LOG}:", *told[-LAST_LINES:]]
+                raise Failed("\n".join([f"cannot {must}: {_what_failed(told)}", *way_out, *end]))
         return not child.returncode, told
 
     @contextmanager

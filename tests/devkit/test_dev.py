@@ -17,7 +17,7 @@ from tests.devkit.checkouts import DONE, HERE, copy_to, demo, dev, is_whole
 NOWHERE = "http://127.0.0.1:9/"
 NO_NETWORK = {"PIP_NO_INDEX": "", "PIP_INDEX_URL": NOWHERE, "https_proxy": NOWHERE}
 LONG = "a" * 100
-STRANGE = "mit Leerzeichen, ü und 数据, %41?#'$x"
+STRANGE = "mit Leerzeichen, ü und 数据, %41?#'"
 
 # Whatever a bridge, a Python or a pip elsewhere is told: nothing of it is for us.
 OF_OTHERS = {
