@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -92,15 +93,8 @@ def lock(arguments: Sequence[str]) -> None:
     if not tools.exists():
         run(*PIP, "install", "--quiet", "--target", tools, "uv")
     options = ("--universal", "--python-version", "3.11", "--generate-hashes", "--no-emit-index-url", "--no-header")
-    uv: tuple[str | Path, ...] = (
-        tools / "bin" / "uv",
-        "--quiet",
-        "pip",
-        "compile",
-        "pyproject.toml",
-        *options,
-        *arguments,
-    )
+    compiler = ("--quiet", "pip", "compile", "pyproject.toml", *options, *arguments)
+    uv: tuple[str | Path, ...] = (tools / "bin" / "uv", *compiler)
     run(*uv, "--extra", "dev", "--output-file", "requirements-dev.lock")
     for extra, file in (("otel", ""), ("trial", "-trial"), ("chart", "-chart")):
         agreeing = ("--constraint", "requirements-dev.lock", "--output-file", f"requirements{file}.lock")
@@ -124,6 +118,8 @@ def print_exports() -> None:
             except BlockingIOError:
                 print(exports.read(), end="")
                 return
+        with suppress(OSError):
+            file.unlink()  # of one that was killed
     raise Failed(f"no ./dev run is up in {ROOT}: start one in another shell")
 
 

@@ -182,7 +182,8 @@ class _Installation:
         _say(f"Making .venv with Python {sys.version.split()[0]}")
         self._call([sys.executable, "-I", "-X", "utf8", "-m", "venv", "--clear", "--without-pip", VENV], must=MAKE_VENV)
         if wheel := _wheel_of_pip():
-            zipfile.ZipFile(wheel).extractall(_site_packages())
+            with zipfile.ZipFile(wheel) as packed:
+                packed.extractall(_site_packages())
         else:
             self._call([PYTHON, "-I", "-X", "utf8", "-m", "ensurepip"], must=MAKE_VENV)
 
