@@ -28,7 +28,7 @@ def run(environment: dict[str, str], *arguments: str) -> Result:
 def test_the_readme_calls_commands_as_they_are() -> None:
     text = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding="utf-8")
     block = text.split("## A command line")[1].split("```sh\n")[1].split("```")[0]
-    block = block.replace("$SECRET", "whsec_" + "A" * 32)
+    block = block.replace("$CALLBACK_SECRET", "whsec_" + "A" * 32)
     calls = [shlex.split(line)[1:] for line in block.splitlines() if line.startswith("cph-bridge ")]
     assert len(calls) >= 7
     for call in calls:
