@@ -20,6 +20,7 @@ from app.domain.registration import Registration
 from app.domain.times import to_ms
 from app.runtime import Runtime
 from app.settings import Settings, load
+from tests import tools
 from tests.receiver import Receiver
 from tests.served import Served
 
@@ -30,6 +31,12 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     with RedisServer(tmp_path_factory.mktemp("redis")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def locales(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """For LOCPATH: where zh_CN.GBK and de_DE.ISO-8859-1 are."""
+    return str(tools.locales(tmp_path_factory.mktemp("locales")))
 
 
 @pytest.fixture

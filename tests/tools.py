@@ -68,7 +68,7 @@ def python_packages(requirements: Path, name: str) -> Path:
 
 
 def locales(folder: Path) -> Path:
-    """For LOCPATH: where zh_CN.GBK and de_DE.ISO-8859-1 are."""
+    """The folder, with zh_CN.GBK and de_DE.ISO-8859-1 in it."""
     localedef = program("localedef", LOCALES)
     for language, charset in (("zh_CN", "GBK"), ("de_DE", "ISO-8859-1")):
         command = [localedef, "--no-archive", "-i", language, "-f", charset, folder / f"{language}.{charset}"]

@@ -78,11 +78,6 @@ def old_redis(tmp_path: Path) -> Path:
     return tmp_path / "bin"
 
 
-@pytest.fixture
-def locales(tmp_path: Path) -> str:
-    return str(tools.locales(tmp_path))
-
-
 def test_a_command_that_is_not_there_is_refused_with_those_that_are() -> None:
     done = dev(ROOT, "dmeo")
     assert (done.returncode, done.stdout) == (2, "")

@@ -11,15 +11,13 @@ from app.devkit.bridge import COMMAND, Bridge
 from app.devkit.processes import wait_until
 from app.formats import standard
 from app.formats.samples import SAMPLES
-from tests import tools
 
 LOCALES = ["zh_CN.GBK", "de_DE.ISO-8859-1", "C"]
 
 
 @pytest.fixture(params=LOCALES)
-def locale(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
-    (tmp_path / "locales").mkdir()
-    return {"LC_ALL": request.param, "LOCPATH": str(tools.locales(tmp_path / "locales")), "PYTHONUTF8": "0"}
+def locale(request: pytest.FixtureRequest, locales: str) -> dict[str, str]:
+    return {"LC_ALL": request.param, "LOCPATH": locales, "PYTHONUTF8": "0"}
 
 
 def printed(argv: list[str | Path], locale: dict[str, str]) -> tuple[str, str]:

@@ -15,6 +15,8 @@ from app.devkit.processes import Process, start, wait_until
 from tests.redis_group import CLIENTS, PASSWORD, free_port
 from tests.unfit_redis import EVICTING, UNFIT, redis_on
 
+pytestmark = pytest.mark.slow
+
 API, POLL, DELIVER = ("app.api",), ("workers", "poll"), ("workers", "deliver")
 # Each by itself, of those that tests/store/test_fitness.py has all of.
 KINDS = ("old", "cluster", "evicting", "sentinel", "no scripts", "no info")
