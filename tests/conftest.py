@@ -2,6 +2,7 @@
 
 import base64
 import itertools
+import os
 import secrets
 import sys
 from collections.abc import Callable, Iterator
@@ -25,6 +26,12 @@ from tests.receiver import Receiver
 from tests.served import Served
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _warnings_are_for_us() -> None:
+    """Python has read it when it started. What the tests start may be other people's."""
+    os.environ.pop("PYTHONWARNDEFAULTENCODING", None)  # noqa: TID251
 
 
 @pytest.fixture(scope="session")
