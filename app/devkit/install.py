@@ -68,10 +68,7 @@ def install(kind: str) -> None:
 
 
 def is_installed(kind: str) -> bool:
-    if _stamped() not in (_mark(DEV), _mark(kind)):
-        return False
-    # It may have lost the Python that it was made of.
-    return not subprocess.run([PYTHON, "-I", "-c", "import click"], capture_output=True, check=False).returncode
+    return _stamped() in (_mark(DEV), _mark(kind))
 
 
 def pip_variables() -> dict[str, str]:
@@ -82,13 +79,30 @@ def pip_variables() -> dict[str, str]:
 
 
 def _stamped() -> str:
-    return STAMP.read_text(encoding="utf-8") if PYTHON.exists() and STAMP.exists() else ""
+    """'' too if .venv has lost the Python that it was made of."""
+    if not (PYTHON.exists() and STAMP.exists()):
+        return ""
+    tried = subprocess.run([PYTHON, "-I", "-c", "import click"], capture_output=True, check=False)
+    return "" if tried.returncode else STAMP.read_text(encoding="utf-8")
 
 
 def _mark(kind: str) -> str:
-    """The path too: the project is installed as a pointer to this very folder."""
-    parts = [os.fsencode(ROOT), _lock_file(kind).read_bytes(), (ROOT / "pyproject.toml").read_bytes()]
-    return f"{kind} {sha256(b'|'.join(parts)).hexdigest()}"
+    return f"{_mark_of_packages(kind)} {_digest((ROOT / 'pyproject.toml').read_bytes())}"
+
+
+def _mark_of_packages(kind: str) -> str:
+    """The path too: scripts and the project's own pointer name this very folder."""
+    return f"{kind} {_digest(os.fsencode(ROOT), _lock_file(kind).read_bytes())}"
+
+
+def _digest(*parts: bytes) -> str:
+    return sha256(b"|".join(parts)).hexdigest()
+
+
+def _kept() -> str:
+    """The kind of the packages in .venv, if they are whole and as wanted; '' if there is none to keep."""
+    packages = _stamped().rpartition(" ")[0]
+    return next((kind for kind in (DEV, TRIAL) if packages == _mark_of_packages(kind)), "")
 
 
 def _wheel_of_pip() -> Path | None:
@@ -151,10 +165,11 @@ class _Installation:
     """held: the descriptor of the lock."""
 
     def __init__(self, kind: str, held: int) -> None:
-        self._kind = kind
+        self._kept = _kept()
+        self._kind = DEV if self._kept == DEV else kind
         self._held = held
         self._begun = time.monotonic()
-        self._packages = _read_lock(_lock_file(kind))
+        self._packages = _read_lock(_lock_file(self._kind))
         self._wheels = wheels_folder()
         self._environment = taken(installing=True)
         self._log = LOG.open("w", encoding="utf-8")
@@ -174,10 +189,9 @@ class _Installation:
         _say(f"Installed, {self._seconds}")
 
     def _make_venv(self) -> None:
-        # What a trial has stays, as one may be running: the other packages are added. All else is made anew.
-        kept = self._kind == DEV and _stamped() == _mark(TRIAL)
         STAMP.unlink(missing_ok=True)
-        if kept:
+        # Packages that are as wanted stay, as a trial may be running: others are added. Else all is made anew.
+        if self._kept:
             return
         _say(f"Making .venv with Python {sys.version.split()[0]}")
         self._call([sys.executable, "-I", "-X", "utf8", "-m", "venv", "--clear", "--without-pip", VENV], must=MAKE_VENV)

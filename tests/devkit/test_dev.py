@@ -173,6 +173,15 @@ def test_any_shell_does(checkout: Path, before: str) -> None:
 
 
 @pytest.mark.slow
+def test_when_the_project_has_changed_its_packages_stay(used: Path) -> None:
+    with (used / "pyproject.toml").open("a", encoding="utf-8") as project:
+        project.write("# changed\n")
+    shown = is_whole(used)
+    assert "Installed" in shown
+    assert "Making .venv" not in shown
+
+
+@pytest.mark.slow
 def test_a_folder_that_was_moved_is_made_whole(used: Path, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
     shutil.copytree(used, moved, symlinks=True)
