@@ -227,7 +227,7 @@ class _Installation:
         with ThreadPoolExecutor(AT_ONCE) as pool:
             try:
                 list(pool.map(self._fetch, calls))
-            except BaseException:
+            except BaseException:  # Ctrl-C too: the other calls would go on, and would be waited for
                 self._stopping.set()
                 for child in tuple(self._children):
                     child.terminate()
@@ -290,7 +290,7 @@ class _Installation:
             self._children.add(child)
             try:
                 yield child
-            except BaseException:
+            except BaseException:  # Ctrl-C too: it would be waited for
                 child.terminate()
                 raise
             finally:
