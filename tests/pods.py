@@ -190,9 +190,7 @@ class Node:
         )
         self._stack.callback(process.kill)
         container = Container(spec, process, environment)
-        wait_until(
-            lambda: process.exit_code is not None or container.is_inside(), timeout=30, what=f"a container of {role}"
-        )
+        wait_until(lambda: process.exit_code is not None or container.is_inside(), what=f"a container of {role}")
         return container
 
     def environment(self, role: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from standardwebhooks import Webhook
 
-from app.devkit.processes import wait_until
+from app.devkit.processes import PATIENCE_S, wait_until
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Receiver:
         """How often each event came."""
         return Counter(callback.id for callback in list(self.callbacks))
 
-    def wait_for(self, count: int, timeout: float = 30.0) -> None:
+    def wait_for(self, count: int, timeout: float = PATIENCE_S) -> None:
         """Until so many different events have come."""
         wait_until(lambda: len(self.ids()) >= count, timeout=timeout, what=f"{count} events at the receiver")
 

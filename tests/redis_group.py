@@ -51,7 +51,7 @@ class RedisGroup:
         self.wait_until_followed(self.first, self._replica_count)
         self.sentinels = [self._start_sentinel() for _ in range(self._sentinel_count)]
         for port in self.sentinels:
-            wait_until(lambda: self._ready(port), timeout=30, what="Sentinels that know each other")  # noqa: B023
+            wait_until(lambda: self._ready(port), what="Sentinels that know each other")  # noqa: B023
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -103,7 +103,7 @@ class RedisGroup:
             port = self.primary()
             return port if port != self.door.port and self.info(port).get("role") == "master" else 0
 
-        return wait_until(promoted, timeout=60, what="another primary")
+        return wait_until(promoted, what="another primary")
 
     def wait_until_replaced(self) -> None:
         """By a primary that has a replica again."""
@@ -117,14 +117,14 @@ class RedisGroup:
             states = [value["state"] for name, value in info.items() if re.fullmatch(r"slave\d+", name)]
             return info.get("role") == "master" and states.count("online") >= count
 
-        wait_until(followed, timeout=30, what=f"{count} replicas that follow {port}")
+        wait_until(followed, what=f"{count} replicas that follow {port}")
 
     def wait_until_it_follows(self, port: int) -> None:
         def follows() -> bool:
             info = self.info(port)
             return info.get("role") == "slave" and info["master_link_status"] == "up"
 
-        wait_until(follows, timeout=60, what=f"{port} as a replica")
+        wait_until(follows, what=f"{port} as a replica")
 
     def info(self, port: int) -> dict[str, Any]:
         """{} while it does not answer."""
@@ -142,7 +142,7 @@ class RedisGroup:
         argv += ["--user", USER, "on", f">{PASSWORD}", *RIGHTS.split()]
         argv += ["--requirepass", PASSWORD, "--masterauth", PASSWORD, "--repl-diskless-sync-delay", "0", *options]
         self.processes[port] = self._stack.enter_context(start(argv))
-        wait_until(lambda: self.info(port), timeout=30, what=f"a server on {port}")
+        wait_until(lambda: self.info(port), what=f"a server on {port}")
 
     def _start_sentinel(self) -> int:
         port = free_port()

@@ -50,7 +50,7 @@ class TcpProxy:
 
     def _listen(self, port: int) -> socket.socket:
         # The thread that accepts holds the listener before this one for a moment longer.
-        listener = wait_until(lambda: _bound(port), timeout=10, what=f"port {port} is free again")
+        listener = wait_until(lambda: _bound(port), what=f"port {port} is free again")
         listener.settimeout(LOOK_S)
         self._listener = listener
         return listener

@@ -35,7 +35,7 @@ def redis_on(folder: Path, port: int, *options: str) -> Iterator[str]:
     argv = [find_server().path, *options, "--port", str(port), "--bind", CLIENTS, "--dir", str(folder), "--save", ""]
     with start(argv):
         url = f"redis://{CLIENTS}:{port}/0"
-        wait_until(lambda: answers(url), timeout=30, what=f"a server on {port}")
+        wait_until(lambda: answers(url), what=f"a server on {port}")
         yield url
 
 
@@ -75,7 +75,7 @@ def sentinel(folder: Path, database: int = 0) -> Iterator[str]:
     file.touch()
     port = str(free_port())
     with start([find_server().path, file, "--sentinel", "--port", port, "--bind", CLIENTS, "--dir", str(folder)]):
-        wait_until(lambda: answers(f"redis://{CLIENTS}:{port}"), timeout=30, what="a Sentinel")
+        wait_until(lambda: answers(f"redis://{CLIENTS}:{port}"), what="a Sentinel")
         yield f"redis://{CLIENTS}:{port}/{database}"
 
 

@@ -24,7 +24,6 @@ CHOSEN = (
     *("BRIDGE_BOOTSTRAP_KEY", "BRIDGE_SECRET_KEYS", "BRIDGE_ALLOW_NETWORKS", "BRIDGE_LOG_LEVEL"),
 )
 LAST_LINES = 8
-START_S = 60.0
 
 T = TypeVar("T")
 
@@ -138,7 +137,7 @@ class Bridge:
             self._check(name, process)
             return condition()
 
-        return wait_until(checked, timeout=START_S, what=f"{name} is ready")
+        return wait_until(checked, what=f"{name} is ready")
 
     def _start_neighbour(self, name: str, *options: str) -> Neighbour:
         process = self._start(name, [sys.executable, "-m", f"app.devkit.{name}", *options])

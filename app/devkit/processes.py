@@ -16,9 +16,10 @@ from app.settings import PREFIX
 T = TypeVar("T")
 
 LOOK_EVERY_S = 0.02
+PATIENCE_S = 60.0  # a limit for what fails, not a promise of how long a thing takes: machines that run tests are busy
 
 
-def wait_until(condition: Callable[[], T], *, timeout: float = 10.0, what: str) -> T:
+def wait_until(condition: Callable[[], T], *, timeout: float = PATIENCE_S, what: str) -> T:
     """The condition's first true value; TimeoutError saying `what` did not come in time."""
     deadline = time.monotonic() + timeout
     while not (value := condition()):
@@ -74,7 +75,7 @@ class Process:
         """None while it runs; minus the signal's number when a signal ended it."""
         return self._child.poll()
 
-    def announcement(self, timeout: float = 30.0) -> dict[str, Any]:
+    def announcement(self, timeout: float = PATIENCE_S) -> dict[str, Any]:
         """The JSON line that it prints when it is ready; ChildProcessError when it ends without one."""
         wait_until(lambda: self.lines or not self._reader.is_alive(), timeout=timeout, what=f"a line from {self._name}")
         if not self.lines:

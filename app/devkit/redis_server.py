@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
-from app.devkit.processes import Process, start, wait_until
+from app.devkit.processes import PATIENCE_S, Process, start, wait_until
 from app.domain.errors import OperatorError
 from app.settings import variables
 from app.store.fitness import OLDEST
@@ -96,7 +96,7 @@ class RedisServer:
     def url(self) -> str:
         return f"unix://{quote(str(self.socket))}"
 
-    def start(self, timeout: float = 30.0) -> None:
+    def start(self, timeout: float = PATIENCE_S) -> None:
         """Returns when the server answers; OperatorError with the end of its log when it does not."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder.chmod(0o700)

@@ -108,7 +108,7 @@ def test_what_has_ended_is_in_no_list_whoever_looks(api: Api) -> None:
         made(api, expires_in_s=1_000)
         return set(redis.zrange(keys.api_keys("default"), 0, -1))
 
-    wait_until(lambda: not {*brief, rotated} & listed_with_one_more(), timeout=30, what="their end")
+    wait_until(lambda: not {*brief, rotated} & listed_with_one_more(), what="their end")
     assert all(redis.exists(keys.api_key(id)) for id in listed_with_one_more())
 
 

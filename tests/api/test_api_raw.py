@@ -148,7 +148,7 @@ def test_clients_that_drip_cannot_keep_the_probes_from_answering(api: Served) ->
             for client in clients:
                 client.sendall(b" ")
             assert [api.probe(path) for path in ("/healthz", "/readyz")] == [200, 200]
-    wait_until(lambda: requests.get(f"{api.address}/healthz", timeout=10).ok, timeout=20, what="the API again")
+    wait_until(lambda: requests.get(f"{api.address}/healthz", timeout=10).ok, what="the API again")
     alive(api)
 
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from app.devkit.processes import Process, start, wait_until
+from app.devkit.processes import PATIENCE_S, Process, start, wait_until
 from tests.api.calling import KEY, SMALLEST
 
 CPH_BRIDGE = Path(sys.executable).with_name("cph-bridge")
@@ -27,7 +27,7 @@ class Served:
     def __init__(self, process: Process, log: Path) -> None:
         self.process = process
         self._log = log
-        self.said = wait_until(lambda: self.event("api.listening"), timeout=30, what="the API")
+        self.said = wait_until(lambda: self.event("api.listening"), what="the API")
         self.address: str = self.said["addresses"][0]
 
     @property
@@ -67,7 +67,7 @@ def test_the_command_serves_the_api_and_ends_cleanly(serve: Serve) -> None:
     assert taken.status_code == 201
     shown = api.call("GET", taken.headers["Location"])
     assert shown.json()["id"] == taken.json()["id"]
-    assert api.process.stop() == 0
+    assert api.process.stop(PATIENCE_S) == 0
     assert {line["event"] for line in api.log} == {"api.listening", "api.request", "audit"}
 
 
@@ -93,7 +93,7 @@ def test_a_request_in_hand_is_answered_before_the_end(serve: Serve) -> None:
         os.kill(api.process.pid, signal.SIGTERM)
         client.sendall(body[-1:])
         assert client.makefile("rb").read().startswith(b"HTTP/1.1 201 ")
-    assert api.process.stop() == 0
+    assert api.process.stop(PATIENCE_S) == 0
 
 
 @pytest.mark.slow
@@ -107,7 +107,7 @@ def test_streams_end_with_the_process_and_hold_it_up_no_longer_than_a_moment(ser
         began = time.monotonic()
         os.kill(api.process.pid, signal.SIGTERM)
         assert [line for line in lines if line] == []
-    assert api.process.stop() == 0
+    assert api.process.stop(PATIENCE_S) == 0
     assert time.monotonic() - began < 8
 
 
@@ -129,7 +129,7 @@ def test_a_wrong_file_of_tenants_is_told_at_the_start(environment: dict[str, str
     file, log = tmp_path / "tenants.yaml", tmp_path / "stderr"
     file.write_text("tenants: {a: {quotas: {requests: many}}}", encoding="utf-8")
     with start([CPH_BRIDGE, "api"], {**environment, "BRIDGE_TENANTS_FILE": str(file)}, log=log) as process:
-        wait_until(lambda: process.exit_code is not None, timeout=30, what="its end")
+        wait_until(lambda: process.exit_code is not None, what="its end")
         assert process.exit_code == 2
     assert "tenants.a.quotas.requests" in log.read_text(encoding="utf-8")
 

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from app.cli.main import main
-from app.devkit.processes import start, wait_until
+from app.devkit.processes import PATIENCE_S, start, wait_until
 from app.domain.access import Principal, Scope
 from app.runtime import Runtime
 from app.settings import load
@@ -125,7 +125,7 @@ def test_a_program_for_trials_runs_in_place_of_the_command(program: str) -> None
     with start([CPH_BRIDGE, program, "--bind", "127.0.0.1:0"]) as process:
         assert process.announcement()["url"].startswith("http://127.0.0.1:")
         assert f"app.devkit.{program}".encode() in Path(f"/proc/{process.pid}/cmdline").read_bytes()
-        assert process.stop() == 0
+        assert process.stop(PATIENCE_S) == 0
 
 
 def test_help_of_a_program_for_trials_is_its_own() -> None:
@@ -136,7 +136,7 @@ def test_help_of_a_program_for_trials_is_its_own() -> None:
 def test_a_probe_address_that_is_taken_ends_the_api(environment: dict[str, str], tmp_path: Path) -> None:
     log = tmp_path / "stderr"
     process = start([CPH_BRIDGE, "api"], {**environment, "BRIDGE_PROBE_BIND": "203.0.113.1:1"}, log=log)
-    assert wait_until(lambda: process.exit_code, timeout=30, what="its end") == 2
+    assert wait_until(lambda: process.exit_code, what="its end") == 2
     process.kill()
     assert "BRIDGE_PROBE_BIND" in log.read_text(encoding="utf-8")
 

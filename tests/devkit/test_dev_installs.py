@@ -143,7 +143,7 @@ def test_after_an_end_in_the_middle_the_next_one_is_whole(
         wait_until(lambda: [line for line in process.lines if line.startswith(moment)], timeout=120, what=moment)
         # As a terminal does, all of them get Ctrl-C; a supervisor's signals go to one.
         (os.killpg if number is signal.SIGINT else os.kill)(process.pid, number)
-        wait_until(lambda: process.exit_code is not None, timeout=30, what="its end")
+        wait_until(lambda: process.exit_code is not None, what="its end")
         assert process.exit_code == {signal.SIGKILL: -9}.get(number, 130)
     is_whole(checkout, **(fresh if moment == "Downloading" else {}))
 

@@ -102,7 +102,7 @@ def test_a_tmpdir_that_is_too_long_for_sockets_does_not_matter(tmp_path: Path) -
     script = "import json, tempfile; from pathlib import Path; from app.devkit.redis_server import RedisServer\n"
     script += "with RedisServer(Path(tempfile.gettempdir(), 'redis')) as server: print(json.dumps(str(server.socket)))"
     with start([sys.executable, "-c", script], {"TMPDIR": str(long)}) as process:
-        wait_until(lambda: process.lines, timeout=30, what="where the socket is")
+        wait_until(lambda: process.lines, what="where the socket is")
         assert process.lines[0].startswith('"/tmp/redis-')
 
 

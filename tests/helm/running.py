@@ -125,7 +125,7 @@ def running(folder: Path, image: Image) -> Iterator[Running]:
         pods = {role: node.start(role) for role in ROLES}
         for pod in pods.values():
             pod.wait_until_started()
-        wait_until(lambda: pods["api"].healthy("readinessProbe"), timeout=30, what="the API is ready")
+        wait_until(lambda: pods["api"].healthy("readinessProbe"), what="the API is ready")
         url = f"http://127.0.0.1:{values['api']['port']}"
         yield Running(
             node, redis, start_redis, pods, Client(about["url"]), receiver, url, new_secret(secrets.token_bytes(32))

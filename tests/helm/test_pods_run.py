@@ -82,13 +82,13 @@ def test_the_runbooks_command_has_a_refused_project_tried_at_once(bridge: Runnin
     bridge.standin.call("POST", "/_standin/faults", {"kind": "forbidden", "for_s": 3_600})
     try:
         registrations = bridge.register(key, bridge.job())
-        wait_until(lambda: state() == "refused", timeout=30, what="the project is refused")
+        wait_until(lambda: state() == "refused", what="the project is refused")
     finally:
         bridge.standin.call("DELETE", "/_standin/faults")
     told = bridge.pods["poller"].run(*shlex.split(command))
     assert told.returncode == 0, told.stderr
     # Nobody would try it by himself within a minute.
-    wait_until(lambda: state() == "ok", timeout=30, what="the project is tried")
+    wait_until(lambda: state() == "ok", what="the project is tried")
     bridge.wait_until_delivered(key, *registrations)
 
 
@@ -106,7 +106,7 @@ def test_a_sender_that_is_told_to_end_finishes_its_attempts_within_the_grace(bri
     receiver = bridge.receiver
     receiver.gate.clear()
     registrations = bridge.register(key, *(bridge.job() for _ in range(20)))
-    wait_until(lambda: len(receiver.callbacks) == 8, timeout=30, what="a whole crew at its attempts")
+    wait_until(lambda: len(receiver.callbacks) == 8, what="a whole crew at its attempts")
     in_hand = set(receiver.ids())
     assert bridge.pods["sender"].terminate(then=receiver.gate.set) == 0
     assert set(receiver.ids()) == in_hand
@@ -118,7 +118,7 @@ def test_a_sender_that_is_told_to_end_finishes_its_attempts_within_the_grace(bri
 
 def test_a_poller_that_is_told_to_end_at_work_loses_nothing(bridge: Running, key: str) -> None:
     registrations = bridge.register(key, *(bridge.job(duration_s=4) for _ in range(20)))
-    wait_until(lambda: bridge.standin.call("GET", "/_standin/calls")["show_job"] > 20, timeout=30, what="polls")
+    wait_until(lambda: bridge.standin.call("GET", "/_standin/calls")["show_job"] > 20, what="polls")
     assert bridge.pods["poller"].terminate() == 0
     bridge.replace("poller")
     bridge.wait_until_delivered(key, *registrations)
@@ -140,9 +140,9 @@ def test_workers_live_and_the_api_is_not_ready_while_redis_is_away(bridge: Runni
     bridge.pods["sender"].run("touch", "--date", "2 minutes ago", "/tmp/alive")
     assert not bridge.pods["sender"].healthy("livenessProbe")
     bridge.redis.kill()
-    wait_until(lambda: not bridge.pods["api"].healthy("readinessProbe"), timeout=30, what="the API is not ready")
+    wait_until(lambda: not bridge.pods["api"].healthy("readinessProbe"), what="the API is not ready")
     assert bridge.pods["api"].healthy("livenessProbe")
     for role in ("poller", "sender"):
-        wait_until(lambda: bridge.pods[role].healthy("livenessProbe"), timeout=30, what=f"{role} lives")  # noqa: B023
+        wait_until(lambda: bridge.pods[role].healthy("livenessProbe"), what=f"{role} lives")  # noqa: B023
     bridge.redis = bridge.start_redis()
-    wait_until(lambda: bridge.pods["api"].healthy("readinessProbe"), timeout=60, what="the API is ready again")
+    wait_until(lambda: bridge.pods["api"].healthy("readinessProbe"), what="the API is ready again")

@@ -72,5 +72,5 @@ def test_it_is_healthy_without_a_network(image: Image, tmp_path: Path) -> None:
         def answers(path: str) -> bool:
             return api.run("python3", "-c", ask, f"http://127.0.0.1:{port}{path}").returncode == 0
 
-        wait_until(lambda: answers("/healthz"), timeout=30, what="the API lives")
+        wait_until(lambda: answers("/healthz"), what="the API lives")
         assert not answers("/readyz")

@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from app.api.serving import SHARED_MEMORY
-from app.devkit.processes import start, wait_until
+from app.devkit.processes import PATIENCE_S, start, wait_until
 from tests.api.test_api_served import CPH_BRIDGE, Served
 
 COUNTED = 'cph_bridge_api_request_duration_seconds_count{method="GET",route="/v1/registrations",status="200"} '
@@ -43,7 +43,7 @@ def test_nothing_of_it_is_left_when_the_api_ends(two_processes: Served) -> None:
         path for path in SHARED_MEMORY.glob("cph-bridge-counts-*") if str(two_processes.process.pid) in path.name
     ]
     assert list(folder.glob("*.db"))
-    assert two_processes.process.stop() == 0
+    assert two_processes.process.stop(PATIENCE_S) == 0
     assert not folder.exists()
 
 
@@ -60,13 +60,11 @@ def test_an_address_that_cannot_be_had_ends_it_at_once(
     environment: dict[str, str], role: list[str], tmp_path: Path
 ) -> None:
     with start([CPH_BRIDGE, *role], environment | {"BRIDGE_METRICS_BIND": "nowhere"}, log=tmp_path / "log") as process:
-        assert wait_until(lambda: process.exit_code, timeout=30, what="its end") == 2
+        assert wait_until(lambda: process.exit_code, what="its end") == 2
     assert "BRIDGE_METRICS_BIND: 'nowhere' is not host:port" in (tmp_path / "log").read_text(encoding="utf-8")
 
 
 def test_a_worker_without_an_address_shows_none(environment: dict[str, str], tmp_path: Path) -> None:
     with start([CPH_BRIDGE, "worker", "deliver"], environment, log=tmp_path / "log"):
-        wait_until(
-            lambda: "worker.started" in (tmp_path / "log").read_text(encoding="utf-8"), timeout=30, what="the worker"
-        )
+        wait_until(lambda: "worker.started" in (tmp_path / "log").read_text(encoding="utf-8"), what="the worker")
     assert "worker.measured" not in (tmp_path / "log").read_text(encoding="utf-8")

@@ -97,7 +97,7 @@ class Commands:
             items: list[dict[str, Any]] = self.whole.bridge.call("GET", "/v1/registrations")["items"]
             return items if len(items) >= count else []
 
-        return wait_until(found, timeout=30, what=f"{count} registrations")
+        return wait_until(found, what=f"{count} registrations")
 
     def events(self) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = self.whole.bridge.call("GET", "/v1/events?limit=200")["items"]

@@ -12,7 +12,7 @@ import requests
 
 from app.devkit.bridge import Bridge, Neighbour
 from app.devkit.client import Client
-from app.devkit.processes import Process, wait_until
+from app.devkit.processes import PATIENCE_S, Process, wait_until
 from app.domain.access import Scope
 from app.runtime import Runtime
 from app.settings import load
@@ -112,7 +112,7 @@ class Whole:
         attempts: list[dict[str, Any]] = delivery["attempts"]
         return attempts
 
-    def wait_until_delivered(self, *registrations: dict[str, Any], timeout: float = 30.0) -> None:
+    def wait_until_delivered(self, *registrations: dict[str, Any], timeout: float = PATIENCE_S) -> None:
         """At rest, what the API says equals what the receiver saw."""
         for registration in registrations:
             wait_until(
@@ -168,7 +168,7 @@ class Whole:
         def said() -> list[str]:
             return re.findall(r'"metrics": "([^"]+)"', self.log_of(process))[before:]
 
-        return wait_until(said, timeout=30, what=f"{process} says where its metrics are")[-1]
+        return wait_until(said, what=f"{process} says where its metrics are")[-1]
 
     def freeze(self, process: Process) -> None:
         os.killpg(process.pid, signal.SIGSTOP)

@@ -62,7 +62,7 @@ class Prometheus:
             found = self._ask("query", query).get("result", [])
             return {sample["metric"]["instance"] for sample in found} == set(addresses)
 
-        wait_until(read, timeout=30, what="Prometheus has read all")
+        wait_until(read, what="Prometheus has read all")
 
     def firing(self) -> set[str]:
         alerts = self._ask("alerts", {}).get("alerts", [])

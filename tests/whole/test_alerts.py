@@ -71,7 +71,7 @@ def test_receivers_that_refuse_and_fail(workers: Whole, prometheus: Prometheus, 
     workers.receiver.fail(500)
     workers.register(workers.job())
     (lane,) = workers.redis.scan_iter("cph:deliver:lane:*")
-    wait_until(lambda: workers.redis.hget(lane, "failing_since"), timeout=30, what="a failure")
+    wait_until(lambda: workers.redis.hget(lane, "failing_since"), what="a failure")
     workers.redis.hset(lane, "failing_since", 1)
     for _ in range(6):
         workers.register(workers.job())

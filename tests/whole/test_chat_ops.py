@@ -34,14 +34,14 @@ def errbot(tmp_path: Path, workers: Whole) -> Iterator[tuple[Process, str]]:
     webserver = {"configs": {"Webserver": {"HOST": "127.0.0.1", "PORT": port, "SSL": None}}}
     environment = {"CPH_SECRET": workers.bridge.secret, "PYTHONUNBUFFERED": "1"}
     with start(["sh", "-c", f'echo "{webserver}" | {command} --storage-merge core'], environment) as merge:
-        wait_until(lambda: merge.exit_code is not None, timeout=60, what="Errbot configured")
+        wait_until(lambda: merge.exit_code is not None, what="Errbot configured")
         assert merge.exit_code == 0
     # Its room is also where it reads: it ends with its input.
     with start(["sh", "-c", f"tail -f /dev/null | {command}"], environment, log=home / "log") as bot:
         url = f"http://127.0.0.1:{port}"
         # No request before that: Flask takes no more routes from plugins once it was asked for one.
         said = home / "errbot.log"
-        wait_until(lambda: said.exists() and READY in said.read_text(encoding="utf-8"), timeout=60, what="Errbot ready")
+        wait_until(lambda: said.exists() and READY in said.read_text(encoding="utf-8"), what="Errbot ready")
         yield bot, url
 
 

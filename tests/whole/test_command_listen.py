@@ -30,7 +30,7 @@ class Listener:
         return job_ids([json.loads(line) for line in self.process.lines])
 
     def wait_for(self, count: int) -> list[str]:
-        return wait_until(lambda: len(self.jobs()) >= count and self.jobs(), timeout=30, what=f"{count} events")
+        return wait_until(lambda: len(self.jobs()) >= count and self.jobs(), what=f"{count} events")
 
     def complained(self) -> str:
         return self._log.read_text(encoding="utf-8")
@@ -75,7 +75,7 @@ def test_events_come_as_the_feed_has_them_and_ctrl_c_says_how_to_go_on(ended: Co
 def test_without_a_place_only_what_is_new_comes(ended: Commands, tmp_path: Path) -> None:
     listener = Listener(ended, "--json", "--state", str(tmp_path / "state"), log=tmp_path / "log")
     with listener.process:
-        wait_until((tmp_path / "state").exists, timeout=30, what="its place")
+        wait_until((tmp_path / "state").exists, what="its place")
         end(ended, "three")
         assert listener.wait_for(1) == ["three"]
 
@@ -93,11 +93,11 @@ def test_a_stream_that_is_cut_neither_loses_nor_repeats(commands: Commands, tmp_
             listener.wait_for(2)
             proxy.mood = "refusing"
             end(commands, "three")
-            wait_until(lambda: "cannot be reached" in listener.complained(), timeout=30, what="a word about it")
+            wait_until(lambda: "cannot be reached" in listener.complained(), what="a word about it")
             proxy.mood = "open"
             end(commands, "four")
             assert listener.wait_for(4) == ["one", "two", "three", "four"]
-            wait_until(lambda: "connected again" in listener.complained(), timeout=30, what="a word about it")
+            wait_until(lambda: "connected again" in listener.complained(), what="a word about it")
 
 
 def test_a_restart_goes_on_where_the_state_file_says(ended: Commands, tmp_path: Path) -> None:
@@ -105,20 +105,20 @@ def test_a_restart_goes_on_where_the_state_file_says(ended: Commands, tmp_path: 
     first = Listener(ended, *arguments, log=tmp_path / "log")
     first.wait_for(2)
     at = ended.whole.bridge.call("GET", "/v1/events")["next_cursor"]
-    wait_until(lambda: (tmp_path / "state").read_text(encoding="utf-8") == at + "\n", timeout=30, what="its place")
+    wait_until(lambda: (tmp_path / "state").read_text(encoding="utf-8") == at + "\n", what="its place")
     assert first.process.kill() == -signal.SIGKILL
     end(ended, "three")
     second = Listener(ended, *arguments, log=tmp_path / "log")
     with second.process:
         assert second.wait_for(1) == ["three"]
         at = ended.whole.bridge.call("GET", "/v1/events")["next_cursor"]
-        wait_until(lambda: (tmp_path / "state").read_text(encoding="utf-8") == at + "\n", timeout=30, what="its place")
+        wait_until(lambda: (tmp_path / "state").read_text(encoding="utf-8") == at + "\n", what="its place")
 
 
 def test_how_to_go_on_can_be_pasted(commands: Commands, tmp_path: Path) -> None:
     state = tmp_path / "a place"
     with commands.terminal("listen", "--state", str(state)) as screen:
-        wait_until(state.exists, timeout=30, what="its place")
+        wait_until(state.exists, what="its place")
         screen.press_ctrl_c()
         code, shown = screen.end()
     assert code == 130
@@ -131,8 +131,8 @@ def test_what_is_forwarded_is_what_a_callback_would_have_been(ended: Commands, t
     listener = Listener(ended, "--after", "oldest", "--forward", receiver.url, "--secret", SECRET, log=tmp_path / "log")
     with listener.process:
         end(ended, "three")
-        wait_until(lambda: len(receiver.callbacks) >= 6, timeout=30, what="six tries")
-        wait_until(lambda: len(listener.process.lines) >= 2, timeout=30, what="two that were taken")
+        wait_until(lambda: len(receiver.callbacks) >= 6, what="six tries")
+        wait_until(lambda: len(listener.process.lines) >= 2, what="two that were taken")
     assert Counter(job_ids([callback.event for callback in receiver.callbacks])) == {"one": 2, "two": 3, "three": 1}
     assert all(callback.verified_by(SECRET) for callback in receiver.callbacks)
     assert [callback.headers["bridge-attempt"] for callback in receiver.callbacks] == ["1", "2", "1", "2", "3", "1"]
@@ -151,7 +151,7 @@ def test_a_receiver_that_is_down_gets_its_events_when_it_is_back(ended: Commands
             ended, "--after", "oldest", "--forward", f"http://127.0.0.1:{proxy.port}", log=tmp_path / "log"
         )
         with listener.process:
-            wait_until(lambda: "trying again" in listener.complained(), timeout=30, what="a word about it")
+            wait_until(lambda: "trying again" in listener.complained(), what="a word about it")
             assert listener.process.lines == []
             proxy.mood = "open"
             receiver.wait_for(2)

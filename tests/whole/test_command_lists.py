@@ -58,9 +58,7 @@ def test_what_is_dead_is_counted_and_sent_once_more(commands: Commands) -> None:
     whole.receiver.statuses = [(404, {})] * 3
     whole.register("one")
     commands.end_jobs("one")
-    wait_until(
-        lambda: commands.here("deliveries", "list", "--state", "dead", "--json").stdout, timeout=30, what="a death"
-    )
+    wait_until(lambda: commands.here("deliveries", "list", "--state", "dead", "--json").stdout, what="a death")
     [dead] = lines(commands.here("deliveries", "list", "--json").stdout)
     assert (dead["state"], dead["job_id"]) == ("dead", "one")
     shown = commands.run("deliveries", "show", dead["id"]).stdout
@@ -75,9 +73,9 @@ def test_what_is_dead_is_counted_and_sent_once_more(commands: Commands) -> None:
         "0 "
     )
     assert commands.run(*redeliver).stdout == "1 will be sent once more\n"
-    wait_until(lambda: state_of_delivery(commands) == "delivered", timeout=30, what="its arrival")
+    wait_until(lambda: state_of_delivery(commands) == "delivered", what="its arrival")
     assert commands.here("deliveries", "redeliver", dead["id"]).stdout == f"{dead['id']} will be sent once more\n"
-    wait_until(lambda: len(whole.receiver.callbacks) == 5, timeout=30, what="once more")
+    wait_until(lambda: len(whole.receiver.callbacks) == 5, what="once more")
     assert len(whole.receiver.ids()) == 1
 
 
@@ -142,10 +140,10 @@ def test_doctor_counts_the_workers_that_rq_knows(commands: Commands) -> None:
     def found(words: str) -> bool:
         return words in commands.here("doctor", **settings).stdout
 
-    wait_until(lambda: found("ok   1 deliver worker alive, nothing is late"), timeout=30, what="a worker")
+    wait_until(lambda: found("ok   1 deliver worker alive, nothing is late"), what="a worker")
     assert found("warn no poll worker is alive: start `cph-bridge worker poll`")
     worker.stop()
-    wait_until(lambda: found("warn no deliver worker is alive"), timeout=30, what="its end")
+    wait_until(lambda: found("warn no deliver worker is alive"), what="its end")
 
 
 KEY = "cphb_0123456789ab_canary-canary-canary"

@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from app.devkit.processes import PATIENCE_S
 from app.domain.job import JobState
 from tests.whole.commands import Commands
 
@@ -33,7 +34,7 @@ def test_jobs_of_real_workers_are_shown_until_their_end(commands: Commands) -> N
     assert (lost.returncode, lost.stderr) == (1, "")
     assert [(job["job_id"], job["state"]) for job in jobs[-1:]] == [("nobody-knows-me", "lost")]
     assert result["jobs"] == {"lost": 1, "succeeded": 1}
-    out, errors = of_request.communicate(timeout=30)
+    out, errors = of_request.communicate(timeout=PATIENCE_S)
     assert (of_request.returncode, errors) == (0, "")
     assert out.splitlines()[-1] == "2 of 2 ended: 2 succeeded"
 
@@ -42,7 +43,7 @@ def test_a_script_gets_a_line_for_each_change_and_zero_when_all_succeeded(comman
     command = commands.start("watch", "one", "two", "one")
     commands.registered()
     commands.end_jobs("one", "two", phone_id="phone-1")
-    out, errors = command.communicate(timeout=30)
+    out, errors = command.communicate(timeout=PATIENCE_S)
     assert (command.returncode, errors) == (0, "")
     lines = [line.split("  ") for line in out.splitlines()]
     assert [line[:2] for line in lines[:2]] == [["one", "pending"], ["two", "pending"]]
@@ -96,7 +97,7 @@ def test_a_job_runner_that_gives_up_leaves_nothing_behind(commands: Commands) ->
     assert command.stdout
     command.stdout.readline()
     os.kill(command.pid, signal.SIGTERM)
-    assert command.communicate(timeout=30)[1].startswith("interrupted; ")
+    assert command.communicate(timeout=PATIENCE_S)[1].startswith("interrupted; ")
     assert command.returncode == 130
     assert commands.registered()[0]["state"] == "cancelled"
 
@@ -105,7 +106,7 @@ def test_a_registration_that_another_cancels_ends_the_watch(commands: Commands) 
     command = commands.start("watch", "one")
     [made] = commands.registered()
     assert commands.run("registrations", "cancel", made["id"]).stdout == f"{made['id']} is cancelled\n"
-    assert "was cancelled" in command.communicate(timeout=30)[1]
+    assert "was cancelled" in command.communicate(timeout=PATIENCE_S)[1]
     assert command.returncode == 1
 
 

@@ -73,10 +73,10 @@ def test_a_worker_that_is_killed_at_any_point_of_a_digest_loses_none(whole: Whol
         jobs = [whole.job() for _ in range(5)]
         made = whole.register(job_ids=jobs, callback_url=bot.url, secret=SECRET, format="dingtalk", notify="both")
         whole.start_worker("poll")
-        wait_until(lambda: doomed.exit_code is not None, timeout=30, what="the worker killed")
-        wait_until(lambda: whole.look(made)["state"] == "finished", timeout=30, what="every job ended")
+        wait_until(lambda: doomed.exit_code is not None, what="the worker killed")
+        wait_until(lambda: whole.look(made)["state"] == "finished", what="every job ended")
         whole.start_worker("deliver")
-        wait_until(lambda: whole.look(made)["deliveries"]["delivered"] == len(jobs) + 1, timeout=45, what="all told")
+        wait_until(lambda: whole.look(made)["deliveries"]["delivered"] == len(jobs) + 1, what="all told")
     assert bot.refused == []
     counts = [told(bot.messages, job) for job in jobs]
     assert all(1 <= count <= messages for count in counts), counts

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.devkit.processes import wait_until
+from app.devkit.processes import PATIENCE_S, wait_until
 
 pytestmark = pytest.mark.slow  # processes start, and die
 
@@ -12,7 +12,7 @@ def test_workers_killed_at_any_moment_lose_nothing(whole) -> None:
     for _ in range(2):
         pair = [whole.start_worker(kind) for kind in ("poll", "deliver")]
         before = len(whole.receiver.callbacks)
-        wait_until(lambda: len(whole.receiver.callbacks) > before, timeout=20, what="more callbacks")  # noqa: B023
+        wait_until(lambda: len(whole.receiver.callbacks) > before, what="more callbacks")  # noqa: B023
         for process in pair:
             process.kill()
     for kind in ("poll", "deliver"):
@@ -45,7 +45,7 @@ def test_a_worker_told_to_stop_finishes_what_is_in_hand(whole, kind: str) -> Non
     processes = {each: whole.start_worker(each) for each in ("poll", "deliver")}
     registrations = [whole.register(whole.job(duration_s=1)) for _ in range(20)]
     whole.receiver.wait_for(1)
-    assert processes[kind].stop(timeout=30) == 0
+    assert processes[kind].stop(PATIENCE_S) == 0
     whole.start_worker(kind)
     whole.wait_until_delivered(*registrations)
     assert set(whole.receiver.ids().values()) == {1}
@@ -54,7 +54,7 @@ def test_a_worker_told_to_stop_finishes_what_is_in_hand(whole, kind: str) -> Non
 def test_a_worker_that_starts_before_redis_waits_for_it(whole) -> None:
     whole.bridge.redis.stop()
     worker = whole.start_worker("poll")
-    wait_until(lambda: "waits" in whole.log_of("worker-poll"), timeout=20, what="a word about Redis")
+    wait_until(lambda: "waits" in whole.log_of("worker-poll"), what="a word about Redis")
     assert worker.exit_code is None
     whole.bridge.redis.start()
     whole.start_worker("deliver")
@@ -64,7 +64,7 @@ def test_a_worker_that_starts_before_redis_waits_for_it(whole) -> None:
 
 def test_a_worker_that_lacks_a_setting_says_so_and_ends(whole) -> None:
     worker = whole.start_worker("poll", BRIDGE_CPH_PROJECT_ID="")
-    wait_until(lambda: worker.exit_code is not None, timeout=20, what="the worker's end")
+    wait_until(lambda: worker.exit_code is not None, what="the worker's end")
     assert worker.exit_code == 2
     assert "set BRIDGE_CPH_PROJECT_ID" in whole.log_of("worker-poll")
 

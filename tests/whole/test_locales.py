@@ -48,6 +48,6 @@ def test_a_job_is_registered_polled_and_told(locale: dict[str, str], tmp_path: P
         [job] = standin.client.call("POST", "/_standin/jobs", {"duration_s": 0})["jobs"]
         target = {"job_id": job["job_id"], "callback_url": f"{inbox.client.url}/hook", "secret": bridge.secret}
         bridge.call("POST", "/v1/registrations", {**target, "metadata": {"room": "数据 ü"}})
-        [callback] = wait_until(inbox.said, timeout=60, what="the callback")
+        [callback] = wait_until(inbox.said, what="the callback")
     assert callback["verified"]
     assert json.loads(callback["body"])["data"]["metadata"] == {"room": "数据 ü"}

@@ -17,7 +17,7 @@ def test_a_thousand_jobs_of_ten_requests_are_each_told_once_for_few_calls(worker
     made = workers.standin.call("POST", "/_standin/jobs", scripts)["jobs"]
     calls_before = workers.calls()
     registration = workers.register(job_ids=[job["job_id"] for job in made])
-    workers.receiver.wait_for(1 + JOBS, timeout=60)
+    workers.receiver.wait_for(1 + JOBS)
     assert workers.look(registration)["state"] == "finished"
     told = workers.receiver.callbacks[1:]
     assert len(told) == JOBS

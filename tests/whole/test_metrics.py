@@ -62,11 +62,11 @@ def test_after_a_load_every_metric_is_there_and_sums_agree_with_what_others_saw(
         whole.receiver.statuses = [(500, {})] * 3
         ends = made_registrations(whole, gone)
         saved = partial(value, whole, "worker-poll", "calls_saved_total")
-        wait_until(saved, timeout=30, what="the many are asked for together")
+        wait_until(saved, what="the many are asked for together")
         whole.standin.call("POST", "/_standin/jobs", ends)
         whole.receiver.wait_for(BATCH + ALONE + 1)
         delivered = partial(value, whole, "worker-deliver", "attempts_total", verdict="delivered")
-        wait_until(lambda: delivered() == BATCH + ALONE + 1, timeout=30, what="all are delivered")
+        wait_until(lambda: delivered() == BATCH + ALONE + 1, what="all are delivered")
         sent = len(whole.receiver.callbacks) + len(gone.callbacks)
     wait_until(lambda: not value(whole, "api", "registrations_watching"), what="all are finished")
     shown = {process: samples(whole, process) for process in PROCESSES}
@@ -93,7 +93,7 @@ def test_after_a_load_every_metric_is_there_and_sums_agree_with_what_others_saw(
 
 def seen(whole: Whole, name: str, holds: Callable[[float], bool], **labels: str) -> None:
     """At the API, which is there whoever else is not."""
-    wait_until(lambda: holds(value(whole, "api", name, **labels)), timeout=30, what=f"{name} {labels}")
+    wait_until(lambda: holds(value(whole, "api", name, **labels)), what=f"{name} {labels}")
 
 
 @pytest.mark.slow
@@ -140,7 +140,7 @@ def test_receivers_that_fail_for_days_are_told(whole: Whole) -> None:
     whole.receiver.fail(500)
     whole.register(whole.job())
     (lane,) = whole.redis.scan_iter("cph:deliver:lane:*")
-    wait_until(lambda: whole.redis.hget(lane, "failing_since"), timeout=30, what="a failure")
+    wait_until(lambda: whole.redis.hget(lane, "failing_since"), what="a failure")
     whole.redis.hset(lane, "failing_since", 1)
     for _ in range(5):
         whole.register(whole.job())

@@ -46,7 +46,7 @@ def test_a_worker_killed_at_any_point_of_its_work_loses_nothing_and_changes_noth
         whole.start_worker("poll")
     doomed = whole.start_worker(kind, BRIDGE_CRASH_AT=point)
     registration = whole.register(whole.job())
-    wait_until(lambda: doomed.exit_code is not None, timeout=20, what="the worker killed")
+    wait_until(lambda: doomed.exit_code is not None, what="the worker killed")
     assert doomed.exit_code == -9
     assert len(whole.receiver.callbacks) == before
     whole.start_worker(kind)
@@ -153,7 +153,7 @@ def test_at_rest_the_api_says_what_the_receiver_saw(whole) -> None:
         seen = workers.look(registration)
         return seen["state"] == "finished" and not seen["deliveries"]["pending"]
 
-    wait_until(lambda: all(map(at_rest, registrations)), timeout=60, what="rest")
+    wait_until(lambda: all(map(at_rest, registrations)), what="rest")
     assert workers.one_event_each()
     saw: dict[str, list[int]] = defaultdict(list)
     answers = [*given, *[200] * len(workers.receiver.callbacks)]

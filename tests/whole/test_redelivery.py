@@ -16,7 +16,7 @@ def counts(whole, registration) -> tuple[int, int, int]:
 
 def wait_for(whole, registration, pending: int, delivered: int, dead: int) -> None:
     expected = (pending, delivered, dead)
-    wait_until(lambda: counts(whole, registration) == expected, timeout=30, what=f"{expected} of {registration['id']}")
+    wait_until(lambda: counts(whole, registration) == expected, what=f"{expected} of {registration['id']}")
 
 
 def delivery_of(whole, registration) -> dict:
@@ -83,7 +83,7 @@ def test_a_hook_that_is_broken_is_known_before_the_job_ends(workers) -> None:
         verdicts.append((seen["callback_verified"], seen["callback_verdict"]))
         return seen["callback_verified"] is True
 
-    wait_until(verified, timeout=30, what="the test arrived")
+    wait_until(verified, what="the test arrived")
     assert list(dict.fromkeys(verdicts))[-1] == (True, "delivered")
     assert workers.look(registration)["jobs"][0]["state"] in {"pending", "running"}
     assert [attempt["status_code"] for attempt in workers.attempts(registration)] == [401, 200]

@@ -66,7 +66,7 @@ def test_every_201_is_there_afterwards_and_all_else_was_a_clear_error(
         command = Path(sys.executable).with_name("cph-bridge")
         log = tmp_path / "api.log"
         with start([command, "api"], environment | behind, log=log) as api:
-            url = wait_until(lambda: said(log, "api.listening"), timeout=30, what="the API")["addresses"][0]
+            url = wait_until(lambda: said(log, "api.listening"), what="the API")["addresses"][0]
             end = threading.Event()
             tenants = [Tenant(number, key, url, end) for number, key in enumerate(keys)]
             for tenant in tenants:

@@ -23,13 +23,13 @@ def test_a_worker_goes_on_watching_while_its_projects_change(whole, running, tmp
     whole.start_worker("deliver")
     job_id = whole.job(duration_s=600)
     registration = whole.register(job_id)
-    wait_until(lambda: whole.look(registration)["jobs"][0]["state"] == "running", timeout=30, what="the first answer")
+    wait_until(lambda: whole.look(registration)["jobs"][0]["state"] == "running", what="the first answer")
     file.write_text("projects: {default: {}}", encoding="utf-8")
     os.kill(worker.pid, signal.SIGHUP)
     wait_until(lambda: "projects.not_reloaded" in whole.log_of("worker-poll"), what="a word about the broken file")
     file.write_text(json.dumps({"projects": {"default": project | {"rate": 800}}}), encoding="utf-8")
     # Seen without a signal too.
-    wait_until(lambda: "cph_clients.reloaded" in whole.log_of("worker-poll"), timeout=20, what="the new clients")
+    wait_until(lambda: "cph_clients.reloaded" in whole.log_of("worker-poll"), what="the new clients")
     whole.job(job_id=job_id, duration_s=0)
     whole.wait_until_delivered(registration)
     assert project_of(whole)["state"] == "ok"
@@ -48,7 +48,7 @@ def test_a_refused_project_is_tried_at_once_when_its_secret_has_changed(whole, r
     worker = whole.start_worker("poll", BRIDGE_PROJECTS_FILE=str(file))
     whole.start_worker("deliver")
     registrations = [whole.register(whole.job()) for _ in range(3)]
-    wait_until(lambda: project_of(whole)["state"] == "refused", timeout=30, what="a refusal")
+    wait_until(lambda: project_of(whole)["state"] == "refused", what="a refusal")
     assert project_of(whole)["budget"]["paused_until"]
     assert "not-the-token" not in whole.log_of("worker-poll")
     token.write_text(about["token"], encoding="utf-8")

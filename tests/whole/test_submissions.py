@@ -41,7 +41,7 @@ def test_every_answer_that_starts_jobs_is_told_of_to_the_last_job(workers, submi
         ("DELETE", "/v2/{}/cloud-phone/servers", {"server_ids": ["s1"]}, ["s1"]),
     ]
     answers = {workers.register(submission=submit(*call), notify="all")["id"]: about for *call, about in calls}
-    workers.receiver.wait_for(len(calls), timeout=60)
+    workers.receiver.wait_for(len(calls))
     told = {
         callback.event["data"]["registration_id"]: callback.event["data"] for callback in workers.receiver.callbacks
     }

@@ -11,7 +11,7 @@ import pytest
 import requests
 from redis import Redis
 
-from app.devkit.processes import Process, start, wait_until
+from app.devkit.processes import PATIENCE_S, Process, start, wait_until
 from tests.redis_group import CLIENTS, PASSWORD, free_port
 from tests.unfit_redis import EVICTING, UNFIT, redis_on
 
@@ -38,10 +38,10 @@ class Started:
         return [line for line in self.log if line["event"] == event]
 
     def wait_until_said(self, event: str) -> dict[str, Any]:
-        return wait_until(lambda: self.said(event), timeout=60, what=event)[0]
+        return wait_until(lambda: self.said(event), what=event)[0]
 
     def exit_code(self) -> int:
-        wait_until(lambda: self.process.exit_code is not None, timeout=60, what="its end")
+        wait_until(lambda: self.process.exit_code is not None, what="its end")
         return self.process.kill()
 
 
@@ -88,8 +88,8 @@ def test_a_worker_looks_at_the_redis_that_comes_after(environment: dict[str, str
     behind = environment | {"BRIDGE_REDIS_URL": f"redis://{CLIENTS}:{port}/0"}
     with started(DELIVER, behind, tmp_path) as worker:
         with redis_on(tmp_path / "first", port) as url, Redis.from_url(url) as redis:
-            wait_until(lambda: redis.exists("rq:workers"), timeout=30, what="RQ's worker")
-            wait_until(lambda: redis.exists("cph:lock:dispatcher"), timeout=30, what="its dispatcher")
+            wait_until(lambda: redis.exists("rq:workers"), what="RQ's worker")
+            wait_until(lambda: redis.exists("cph:lock:dispatcher"), what="its dispatcher")
         with redis_on(tmp_path / "second", port, *EVICTING):
             assert worker.exit_code() == 2
     assert UNFIT["evicting"].words in worker.said("redis.unfit")[0]["reason"]
@@ -127,4 +127,4 @@ def test_the_api_is_not_ready_before_it_has_seen_a_redis_that_is_fit(
             redis.config_set("maxmemory-policy", "allkeys-lru")
             assert answers() == [200, 200, 200, 200]
         assert answers()[:2] == [200, 503]
-        assert api.process.stop() == 0
+        assert api.process.stop(PATIENCE_S) == 0

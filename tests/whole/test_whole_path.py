@@ -68,12 +68,12 @@ def test_a_hundred_wake_ups_too_many_cause_no_attempt_more(whole) -> None:
     whole.start_worker("poll")
     registrations = [whole.register(whole.job()) for _ in range(20)]
     for each in registrations:
-        wait_until(lambda: whole.look(each)["state"] == "finished", timeout=30, what="the job's end")  # noqa: B023
+        wait_until(lambda: whole.look(each)["state"] == "finished", what="the job's end")  # noqa: B023
     whole.flood_with_wake_ups("deliver", 100)
     for _ in range(2):
         whole.start_worker("deliver")
     whole.wait_until_delivered(*registrations)
-    wait_until(lambda: whole.queued("deliver") == 0, timeout=30, what="all wake-ups taken")
+    wait_until(lambda: whole.queued("deliver") == 0, what="all wake-ups taken")
     assert len(whole.receiver.callbacks) == 20
 
 
@@ -83,7 +83,7 @@ def test_a_cancel_waits_for_the_attempt_that_is_under_way(workers) -> None:
     workers.receiver.wait_for(1)
     with ThreadPoolExecutor(1) as pool:
         cancel = pool.submit(workers.bridge.call, "DELETE", f"/v1/registrations/{registration['id']}")
-        wait_until(lambda: workers.look(registration)["state"] == "cancelled", timeout=30, what="the cancel begun")
+        wait_until(lambda: workers.look(registration)["state"] == "cancelled", what="the cancel begun")
         assert not cancel.done()
         workers.receiver.gate.set()
         cancel.result(10)
@@ -95,7 +95,7 @@ def test_tokens_that_end_in_flight_are_renewed_once_for_all_and_harm_no_job(work
     workers.start_worker("poll")
     jobs = [workers.job(duration_s=3600) for _ in range(60)]
     registrations = [workers.register(job) for job in jobs]
-    wait_until(lambda: workers.looks_at(jobs) >= len(jobs), timeout=30, what="a look at each job")
+    wait_until(lambda: workers.looks_at(jobs) >= len(jobs), what="a look at each job")
     renewed_before = workers.standin.call("GET", "/_standin/calls")["iam_tokens"]
     workers.standin.call("POST", "/_standin/tokens/expire", {})
     for job in jobs:

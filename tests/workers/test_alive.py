@@ -16,9 +16,9 @@ def test_a_worker_touches_its_file_while_redis_is_away(tmp_path: Path) -> None:
     file = tmp_path / "alive"
     environment = {**ALIVE, "BRIDGE_ALIVE_FILE": str(file)}
     with start([sys.executable, "-m", "workers", "deliver"], environment, log=tmp_path / "log"):
-        wait_until(file.exists, timeout=30, what="the file")
+        wait_until(file.exists, what="the file")
         first = file.stat().st_mtime_ns
-        wait_until(lambda: file.stat().st_mtime_ns > first, timeout=30, what="a later touch")
+        wait_until(lambda: file.stat().st_mtime_ns > first, what="a later touch")
 
 
 def test_a_worker_whose_file_cannot_be_touched_says_so_and_ends(tmp_path: Path) -> None:
@@ -26,5 +26,5 @@ def test_a_worker_whose_file_cannot_be_touched_says_so_and_ends(tmp_path: Path) 
     with start(
         [sys.executable, "-m", "workers", "deliver"], {**ALIVE, "BRIDGE_ALIVE_FILE": str(file)}, log=tmp_path / "log"
     ) as process:
-        assert wait_until(lambda: process.exit_code, timeout=30, what="its end") == 2
+        assert wait_until(lambda: process.exit_code, what="its end") == 2
     assert "BRIDGE_ALIVE_FILE: cannot touch" in (tmp_path / "log").read_text(encoding="utf-8")
