@@ -34,11 +34,14 @@ class Happenings:
         """Since the last call, by their time."""
         # Read an effect before its cause, so that what is shown never lacks the cause; show it after, if both have the
         # same millisecond.
-        delivered, received, polled = self._deliver.new(), self._callbacks(), self._poll.new()
+        delivered = self._deliver.new()
+        received = self._callbacks() if delivered or len(self._inbox.said()) > self._received else []
+        polled = self._poll.new()
         return sorted((one for one in (*polled, *received, *delivered) if "time" in one), key=_moment)
 
     def _callbacks(self) -> list[Happening]:
-        messages = self._inbox.said()[self._received :]
+        """The inbox is asked, as a line that it has printed may still be on its way when the worker has its answer."""
+        messages = self._inbox.client.call("GET", f"/_inbox/messages?after={self._received}")["messages"]
         self._received += len(messages)
         return [{**message, "time": message["received_at"], "event": RECEIVED} for message in messages]
 

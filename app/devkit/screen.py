@@ -1,11 +1,10 @@
 """What a trial shows: aligned lines with a time, in colour on a terminal unless NO_COLOR is set."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.text import Text
 
-from app.devkit.clock import Clock
 from app.devkit.happenings import Line
 
 STYLES = {"received": "cyan", "delivered": "green", "warning": "yellow", "failed": "bold red"}
@@ -15,11 +14,11 @@ class Screen:
     def __init__(self) -> None:
         # Never cut or wrapped: a line that is pasted must work.
         self._console = Console(highlight=False, markup=False, soft_wrap=True)
-        self._clock = Clock()
 
     def line(self, line: Line, time: str | None = None) -> None:
         """time: RFC 3339; now, when left out."""
-        moment = datetime.fromisoformat(time) if time else self._clock.now()
+        # The machine's clock, as in the logs of the workers whose lines stand between these.
+        moment = datetime.fromisoformat(time) if time else datetime.now(UTC)  # noqa: TID251
         shown = f"{moment.astimezone():%H:%M:%S.%f}"[:10]
         text = Text.assemble(
             (shown, "dim"), "  ", (f"{line.word:<11}", STYLES.get(line.word, "")), f"{line.subject:<10} ", line.detail

@@ -1,11 +1,16 @@
 """What is worth a line, and how the line reads."""
 
 import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from app.devkit.happenings import Line, told
+from app.devkit.bridge import Neighbour
+from app.devkit.happenings import Happenings, Line, told
+from app.devkit.processes import start
 from app.formats import standard
 from app.formats.samples import SAMPLES
 
@@ -72,3 +77,18 @@ def test_an_attempt_is_told_by_its_outcome() -> None:
 def test_what_is_ordinary_is_not_told() -> None:
     assert told({"event": "worker.started", "level": "info"}, NAMES) is None
     assert told({"event": "log", "message": "from somewhere else"}, NAMES) is None
+
+
+def test_a_callback_is_shown_before_its_answer_even_if_the_inbox_has_not_been_heard(
+    serve: Callable[..., Any], tmp_path: Path
+) -> None:
+    inbox = serve("inbox")
+    inbox.call("POST", "/", data=BODY)
+    # Its lines are read by a thread that has not come to it yet.
+    with start([sys.executable, "-c", "print('{}')"]) as silent:
+        happenings = Happenings(tmp_path, Neighbour(silent, inbox.about))
+        assert happenings.new() == []
+        line = {"time": "2099-01-01T00:00:00.000Z", "event": "delivery.attempted"}
+        (tmp_path / "worker-deliver.log").write_text(json.dumps(line) + "\n", encoding="utf-8")
+        assert [each["event"] for each in happenings.new()] == ["callback.received", "delivery.attempted"]
+        assert happenings.new() == []

@@ -100,3 +100,11 @@ def test_a_wrong_secret_on_the_command_line_is_named() -> None:
     ended = CliRunner().invoke(main, ["--secret", "whsec_short"])
     assert ended.exit_code == 2
     assert "Invalid value for '--secret'" in ended.output
+
+
+def test_what_has_been_seen_may_be_left_out(serve: Callable[..., Any]) -> None:
+    inbox = serve("inbox")
+    for body in ("one", "two"):
+        inbox.call("POST", "/", data=body)
+    shown = [inbox.call("GET", f"/_inbox/messages?after={seen}").json()["messages"] for seen in range(3)]
+    assert [[message["body"] for message in each] for each in shown] == [["one", "two"], ["two"], []]
