@@ -129,7 +129,10 @@ UNFIT = {
     "no loading": Unfit(for_user("-script"), "the user of BRIDGE_REDIS_URL may not call SCRIPT LOAD"),
     "no writes": Unfit(for_user("-del"), "the user of BRIDGE_REDIS_URL "),
     "no info": Unfit(for_user("-info"), "the user of BRIDGE_REDIS_URL may not call INFO"),
-    "older": Unfit(saying({}, OLDER), "does not know the command HELLO: the bridge needs Redis 7.0 or newer"),
+    "older": Unfit(
+        saying({}, OLDER),
+        "HELLO, as no version before 6.0 does: the bridge needs Redis 7.0 or newer",
+    ),
     "protected": Unfit(saying({}, DENIED), "give Redis a password"),
     "without the database": Unfit(with_options(database=77), "refuses what the bridge needs: DB index is out of range"),
     "renamed": Unfit(with_options("--rename-command", "EVALSHA", ""), "Redis does not know the command EVALSHA"),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from app.devkit.install import DEV, INTERRUPTED, OWN, PIP, PYTHON, ROOT, TRIAL, VENV, Failed, install, pip_variables
-from app.devkit.machine import ignored_settings, taken
+from app.devkit.machine import CALLED_IN, called_in, ignored_settings, taken
 
 HELP = """\
 ./dev demo     shows jobs on their way from registration to callback; ends by itself
@@ -31,6 +31,12 @@ ENCODING_IS_SAID = {"PYTHONWARNDEFAULTENCODING": "1"}
 # Four for two cores, as the tests of whole processes mostly wait.
 PYTEST = ("-m", "pytest", "-n", "4", "--dist", "worksteal")
 WRONG_USAGE = 2
+# As `python -m` does, but Ctrl-C while it imports ends it without a traceback.
+QUIETLY = """\
+import runpy, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
+"""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -38,8 +44,8 @@ def main(arguments: Sequence[str]) -> int:
     # Whatever it takes from others, we can use what we make ourselves.
     os.umask(os.umask(0) & 0o077)
     commands: dict[str, Callable[[], None]] = {
-        "demo": lambda: become(TRIAL, "-m", "app.devkit.demo", *rest),
-        "run": lambda: become(TRIAL, "-m", "app.devkit.run", *rest),
+        "demo": lambda: become(TRIAL, "-c", QUIETLY, "app.devkit.demo", *rest),
+        "run": lambda: become(TRIAL, "-c", QUIETLY, "app.devkit.run", *rest),
         "env": print_exports,
         "test": lambda: become(DEV, *PYTEST, *rest, more=ENCODING_IS_SAID),
         "check": check,
@@ -65,8 +71,9 @@ def become(kind: str, *arguments: str, more: Mapping[str, str] | None = None) ->
     if names := ignored_settings():
         print(f"./dev: of this shell are ignored: {', '.join(names)}", file=sys.stderr)
     install(kind)
-    environment = taken() if kind == TRIAL else taken(installing=True) | pip_variables()
-    os.execve(PYTHON, [str(PYTHON), *arguments], {**environment, **(more or {})})
+    ours = {CALLED_IN: called_in()} if kind == TRIAL else pip_variables()
+    environment = {**taken(installing=kind != TRIAL), **ours, **(more or {})}
+    os.execve(PYTHON, [str(PYTHON), *arguments], environment)
 
 
 def check() -> None:
@@ -111,16 +118,24 @@ def run(*command: str | Path) -> None:
 
 def print_exports() -> None:
     """Of the newest `./dev run` of this checkout that is up: each holds a lock on its file while it is."""
-    for file in sorted(OWN.glob("run-*.env"), key=lambda file: file.stat().st_mtime, reverse=True):
-        with file.open(encoding="utf-8") as exports:
-            try:
-                fcntl.flock(exports, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                print(exports.read(), end="")
-                return
-        with suppress(OSError):
+    for file in sorted(OWN.glob("run-*.env"), key=_changed_at, reverse=True):
+        with suppress(OSError):  # of another user, or of a run that ends just now
+            with file.open(encoding="utf-8") as exports:
+                try:
+                    fcntl.flock(exports, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    print(exports.read(), end="")
+                    return
             file.unlink()  # of one that was killed
     raise Failed(f"no ./dev run is up in {ROOT}: start one in another shell")
+
+
+def _changed_at(file: Path) -> float:
+    """0 if it is gone."""
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def fail(message: str, code: int) -> int:

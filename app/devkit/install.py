@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import tempfile
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ AT_ONCE = 4
 PACKAGES_A_CALL = 8
 TRIES = 3
 TRY_AGAIN_S = 2.0
+LEFT_BEHIND_S = 86_400
 SHOW_EVERY = 10
 LAST_LINES = 12
 MAKE_VENV = "make .venv"
@@ -62,7 +64,7 @@ def install(kind: str) -> None:
             if not is_installed(kind):
                 _Installation(kind, held).run()
     except OSError as error:
-        raise Failed(_disk_is_full(kind) if error.errno == errno.ENOSPC else f"cannot install: {error}") from error
+        raise Failed(_disk_is_full(kind) if error.errno == errno.ENOSPC else _cannot_install(error)) from error
     except KeyboardInterrupt:
         raise Failed("interrupted; what has been downloaded is kept", INTERRUPTED) from None
 
@@ -79,11 +81,12 @@ def pip_variables() -> dict[str, str]:
 
 
 def _stamped() -> str:
-    """'' too if .venv has lost the Python that it was made of."""
-    if not (PYTHON.exists() and STAMP.exists()):
+    """'' too if .venv has lost the Python that it was made of, or this user may not run it."""
+    try:
+        tried = subprocess.run([PYTHON, "-I", "-c", "import click"], capture_output=True, check=False)
+        return "" if tried.returncode else STAMP.read_text(encoding="utf-8")
+    except OSError:
         return ""
-    tried = subprocess.run([PYTHON, "-I", "-c", "import click"], capture_output=True, check=False)
-    return "" if tried.returncode else STAMP.read_text(encoding="utf-8")
 
 
 def _mark(kind: str) -> str:
@@ -91,8 +94,13 @@ def _mark(kind: str) -> str:
 
 
 def _mark_of_packages(kind: str) -> str:
-    """The path too: scripts and the project's own pointer name this very folder."""
-    return f"{kind} {_digest(os.fsencode(ROOT), _lock_file(kind).read_bytes())}"
+    """The Python too, as PYTHON may name another one; and the path: scripts and the project's own pointer name it."""
+    return f"{kind} {_digest(_tag().encode(), os.fsencode(ROOT), _lock_file(kind).read_bytes())}"
+
+
+def _tag() -> str:
+    """Of Pythons that can use each other's packages."""
+    return f"{sys.implementation.cache_tag}-{sysconfig.get_platform()}"
 
 
 def _digest(*parts: bytes) -> str:
@@ -134,14 +142,13 @@ def _lock() -> Iterator[int]:
 
 def wheels_folder() -> Path:
     """Of all checkouts of this user, for this Python; of this checkout, where the user has no place for it."""
-    cache = cache_folder()
-    for folder in (cache / "cph-webhook-bridge", OWN):
-        wheels = folder / "wheels" / f"{sys.implementation.cache_tag}-{sysconfig.get_platform()}"
+    for folder in (cache_folder(), OWN):
+        wheels = folder / "wheels" / _tag()
         with suppress(OSError):
             wheels.mkdir(parents=True, exist_ok=True)
         if os.access(wheels, os.W_OK):
             return wheels
-    raise Failed(f"cannot write to {cache} nor to {OWN}")
+    raise Failed(f"cannot write to {cache_folder()} nor to {OWN}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,19 +187,23 @@ class _Installation:
 
     def run(self) -> None:
         with self._log:
-            self._make_venv()
+            # Packages that are as wanted stay, as a trial may be running: others are added. Else all is made anew.
+            if not self._kept:
+                self._make_venv()
             self._environment |= pip_variables()
-            self._install_packages()
+            if self._kept != self._kind:
+                self._install_packages()
+            if self._kept:
+                # Whatever ends the next step, the packages are whole.
+                STAMP.write_text(f"{_mark_of_packages(self._kind)} -", encoding="utf-8")
             options = ("--no-deps", "--no-index", "--no-build-isolation", "--editable", ROOT)
             self._call([*PIP, "install", *options], must="install the project itself")
         STAMP.write_text(_mark(self._kind), encoding="utf-8")
         _say(f"Installed, {self._seconds}")
 
     def _make_venv(self) -> None:
+        _refuse_impossible_folders()
         STAMP.unlink(missing_ok=True)
-        # Packages that are as wanted stay, as a trial may be running: others are added. Else all is made anew.
-        if self._kept:
-            return
         _say(f"Making .venv with Python {sys.version.split()[0]}")
         self._call([sys.executable, "-I", "-X", "utf8", "-m", "venv", "--clear", "--without-pip", VENV], must=MAKE_VENV)
         if wheel := _wheel_of_pip():
@@ -212,7 +223,7 @@ class _Installation:
 
     def _missing(self) -> list[_Package]:
         """By content: what is damaged is missing too."""
-        present = {sha256(file.read_bytes()).hexdigest() for file in self._wheels.iterdir()}
+        present = {_digest_of_file(file) for file in self._wheels.iterdir()}
         return [package for package in self._packages if not package.hashes & present]
 
     def _unpack(self, *options: str, must: str = "") -> bool:
@@ -222,6 +233,7 @@ class _Installation:
         return self._call([*PIP, "install", *options, "--requirement", _lock_file(self._kind)], must=must)[0]
 
     def _download(self, missing: Sequence[_Package]) -> None:
+        self._sweep()
         _say(f"Downloading {len(missing)} of {len(self._packages)} packages, {self._seconds}")
         calls = [missing[first : first + PACKAGES_A_CALL] for first in range(0, len(missing), PACKAGES_A_CALL)]
         with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -233,14 +245,25 @@ class _Installation:
                     child.terminate()
                 raise
 
+    def _sweep(self) -> None:
+        """What a ./dev that was killed has left behind; what is younger may be at work for another checkout."""
+        for part in self._wheels.parent.glob("part-*"):
+            with suppress(OSError):
+                if part.stat().st_mtime < time.time() - LEFT_BEHIND_S:  # noqa: TID251 - as files have it
+                    shutil.rmtree(part)
+
     def _fetch(self, packages: Sequence[_Package]) -> None:
         for left in reversed(range(TRIES)):
+            if self._stopping.is_set():
+                return
             with tempfile.TemporaryDirectory(prefix="part-", dir=self._wheels.parent) as part:
                 wanted, files = Path(part, "requirements.txt"), Path(part, "files")
                 wanted.write_text("".join(package.text for package in packages), encoding="utf-8")
                 files.mkdir()
                 options = ("--no-deps", "--require-hashes", "--dest", files, "--requirement", wanted)
-                done, told = self._call([*PIP, "download", *options], must="" if left else DOWNLOAD, seen=self._count)
+                must = "" if left else DOWNLOAD
+                # What pip leaves behind when it is ended goes with the folder.
+                done, told = self._call([*PIP, "download", *options], must=must, seen=self._count, TMPDIR=part)
                 for file in files.iterdir():
                     file.replace(self._wheels / file.name)
             if done or self._stopping.is_set():
@@ -257,11 +280,11 @@ class _Installation:
                 _say(f"  {len(self._collected)} packages, {self._seconds}")
 
     def _call(
-        self, command: Sequence[str | Path], *, must: str = "", seen: Callable[[str], object] = len
+        self, command: Sequence[str | Path], *, must: str = "", seen: Callable[[str], object] = len, **variables: str
     ) -> tuple[bool, list[str]]:
         """Whether it succeeded, and what it printed. must: what cannot be done if it does not."""
         told = []
-        with self._started(command) as child:
+        with self._started(command, variables) as child:
             for line in child.stdout or ():
                 told.append(line.rstrip())
                 self._log.write(line)
@@ -276,10 +299,10 @@ class _Installation:
         return not child.returncode, told
 
     @contextmanager
-    def _started(self, command: Sequence[str | Path]) -> Iterator[subprocess.Popen[str]]:
+    def _started(self, command: Sequence[str | Path], variables: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
         with subprocess.Popen(
             command,
-            env=self._environment,
+            env={**self._environment, **variables},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -288,6 +311,8 @@ class _Installation:
             pass_fds=[self._held],
         ) as child:
             self._children.add(child)
+            if self._stopping.is_set():  # it came too late to be among those that were ended
+                child.terminate()
             try:
                 yield child
             except BaseException:  # Ctrl-C too: it would be waited for
@@ -310,6 +335,31 @@ def _what_failed(told: Sequence[str]) -> str:
     reasons = reasons or [line for line in re.findall(r"^ERROR: (.*)", text, re.MULTILINE) if line != "Exception:"]
     reason = re.sub(r"<[^>]*>: ", "", reasons[-1]) if reasons else next(filter(None, reversed(told)), "no reason given")
     return f"{packages[-1]}: {reason}" if packages else reason
+
+
+def _cannot_install(error: OSError) -> str:
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"cannot install: {error}. You must be able to write {ROOT} when you first call ./dev there"
+    return f"cannot install: {error}"
+
+
+def _refuse_impossible_folders() -> None:
+    """Failed if venv, setuptools or pip would stumble over a path, with words that do not name it."""
+    if ":" in str(ROOT) or "$" in str(ROOT):
+        raise Failed(f"cannot install in {ROOT}: the path of a checkout must hold no : and no $; move it")
+    for folder, way_out in ((str(ROOT), "move the checkout"), (tempfile.gettempdir(), "set TMPDIR to another one")):
+        try:
+            folder.encode()
+        except UnicodeEncodeError:
+            raise Failed(f"cannot install with {folder!r}, as this path is not UTF-8: {way_out}") from None
+
+
+def _digest_of_file(file: Path) -> str:
+    """'' for what is not a file that can be read."""
+    try:
+        return sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def _disk_is_full(kind: str) -> str:

@@ -10,16 +10,19 @@ from pathlib import Path
 
 OURS = "BRIDGE_"  # settings of a bridge that runs elsewhere
 
+CALLED_IN = "DEV_CALLED_IN"  # the folder that `./dev` was called in
+SERVER = "REDIS_SERVER"
+
 # By every command; names or patterns.
 MACHINE = (
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LD_LIBRARY_PATH", "TMPDIR", "XDG_CACHE_HOME"),
     *("LANG", "LANGUAGE", "LC_*", "LOCPATH", "TZ", "TERM", "COLORTERM", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"),
-    *("CI", "REDIS_SERVER"),
+    *("CI", SERVER),
 )
 # By what installs packages, and by tests, which have packages of their own.
 NETWORK = (
     *("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
-    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"),
+    *("NETRC", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"),
     *("NPM_CONFIG_*", "npm_config_*", "UV_*", "SCHEMATHESIS_EXAMPLES"),
 )
 # Of pip's options, set by a variable or in pip's files: where packages come from, and how they are reached.
@@ -37,13 +40,26 @@ UTF8 = {"PYTHONUTF8": "1"}
 
 
 def taken(*, installing: bool = False) -> dict[str, str]:
-    """The environment for what is started."""
-    return UTF8 | _named((*MACHINE, *NETWORK) if installing else MACHINE)
+    """The environment for what is started, in the folder of the checkout."""
+    named = _named((*MACHINE, *NETWORK) if installing else MACHINE)
+    if "/" in named.get(SERVER, ""):
+        named[SERVER] = str(Path(called_in(), named[SERVER]))
+    return UTF8 | named
+
+
+def called_in() -> str:
+    """'' if it was not called by way of ./dev."""
+    return os.environ.get(CALLED_IN, "")
 
 
 def cache_folder() -> Path:
-    """Where programs of this user keep what can be downloaded again."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # noqa: PTH111 - it never raises
+    """What all checkouts of this user share; in this checkout for a user without a home.
+
+    The XDG specification wants a relative path to be ignored.
+    """
+    folders = (os.environ.get("XDG_CACHE_HOME", ""), os.path.expanduser("~/.cache"))  # noqa: PTH111 - it never raises
+    absolute = [path for path in map(Path, folders) if path.is_absolute()]
+    return absolute[0] / "cph-webhook-bridge" if absolute else Path(".dev").resolve()
 
 
 def ignored_settings() -> list[str]:
@@ -56,11 +72,12 @@ def pip_settings(pip: Sequence[str | Path]) -> dict[str, str]:
     pip: how it is called. ValueError with pip's words if it cannot read its files.
     """
     environment = _named((*MACHINE, *NETWORK, *map(_variable, PIP), *PIP_FILES)) | UTF8 | PLAIN_LIST
+    environment["PIP_PYTHON"] = str(pip[0])  # as `python = …` of pip's files would start another Python
     told = subprocess.run(
         [*pip, "config", "list"], env=environment, capture_output=True, encoding="utf-8", errors="replace", check=False
     )
     if told.returncode:
-        raise ValueError(told.stderr.strip())
+        raise ValueError(told.stderr.strip() or f"`pip config list` ended with {told.returncode}")
     # `global.index-url='…'` is for all commands, `install.index-url='…'` for one, `:env:.index-url='…'` a variable.
     lines = re.findall(r"^(\S*)\.([\w-]+)=(.*)$", told.stdout, re.MULTILINE)
     lines.sort(key=lambda line: {"global": 0, ":env:": 2}.get(line[0], 1))

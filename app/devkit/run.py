@@ -1,5 +1,6 @@
 """`python -m app.devkit.run`: a whole bridge for trying out, until Ctrl-C."""
 
+import fcntl
 import json
 import shlex
 import socket
@@ -15,11 +16,12 @@ from app.devkit import env_file
 from app.devkit.bridge import Bridge, Neighbour
 from app.devkit.exports import export_lines, kept
 from app.devkit.happenings import Happenings, Line, told
+from app.devkit.machine import CALLED_IN, cache_folder
 from app.devkit.screen import Screen
 from app.devkit.serving import Address, parse_address
 from app.devkit.trial import run_trial
 from app.domain.errors import OperatorError
-from app.settings import Settings, load
+from app.settings import Settings, load, variables
 
 JOB_S = 10
 LOOK_EVERY_S = 0.1
@@ -44,12 +46,15 @@ def main(bind: Address | None, env_file: Path | None) -> None:
 
 
 def _play(folder: Path, screen: Screen, bind: Address | None, file: Path | None) -> None:
+    # ./dev calls this in its own folder, whatever folder it is called in.
+    file = file and Path(variables().get(CALLED_IN, "")) / file
     given = env_file.read(file) if file else {}
-    address = _free(bind, screen)
-    bridge = Bridge(folder, {**given, "BRIDGE_API_BIND": f"{address.host}:{address.port}"})
-    is_real = _is_real(_load(bridge.environment, file), given, file)
-    screen.line(Line("starting", "", f"{bridge.redis.binary}, inbox, API, a poll worker and a deliver worker"))
-    with bridge, ExitStack() as stack:
+    with ExitStack() as stack:
+        address = _free(bind, stack, screen)
+        bridge = Bridge(folder, {**given, "BRIDGE_API_BIND": f"{address.host}:{address.port}"})
+        is_real = _is_real(_load(bridge.environment, file), given, file)
+        screen.line(Line("starting", "", f"{bridge.redis.binary}, inbox, API, a poll worker and a deliver worker"))
+        stack.enter_context(bridge)
         standin = None if is_real else bridge.start_standin()
         inbox = bridge.start_inbox()
         bridge.start_worker("poll")
@@ -66,9 +71,11 @@ def _play(folder: Path, screen: Screen, bind: Address | None, file: Path | None)
         screen.line(Line("stopping", "", "every process finishes what it has in hand"))
 
 
-def _free(bind: Address | None, screen: Screen) -> Address:
+def _free(bind: Address | None, stack: ExitStack, screen: Screen) -> Address:
     """Gunicorn would try for seconds, and then say less."""
     try:
+        if not bind:
+            _claim_usual(stack)
         socket.create_server(bind or USUAL).close()
     except OSError as error:
         if bind:
@@ -77,6 +84,16 @@ def _free(bind: Address | None, screen: Screen) -> Address:
         screen.line(Line("warning", "", f"port {USUAL.port} is taken, so the API listens on another one"))
         return Address(USUAL.host, 0)
     return bind or USUAL
+
+
+def _claim_usual(stack: ExitStack) -> None:
+    """BlockingIOError if another `./dev run` of this user has claimed the port, which gunicorn takes seconds later."""
+    try:
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        file = stack.enter_context((cache_folder() / f"port-{USUAL.port}").open("wb"))
+    except OSError:
+        return  # who has no place for the claim does without
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _load(environment: Mapping[str, str], file: Path | None) -> Settings:

@@ -13,6 +13,8 @@ from pydantic import ValidationError
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.test import run_wsgi_app
 
+MOST_PORT = 65_535
+
 
 class Address(NamedTuple):
     host: str
@@ -23,8 +25,8 @@ def parse_address(_context: click.Context, _option: click.Parameter, value: str 
     if value is None:
         return None
     host, _, port = value.rpartition(":")
-    if not host or not port.isdecimal():
-        raise click.BadParameter(f"{value} is not host:port")
+    if not host or not port.isdecimal() or int(port) > MOST_PORT:
+        raise click.BadParameter(f"{value} is not host:port, with a port of 0 to {MOST_PORT}")
     return Address(host, int(port))
 
 

@@ -22,19 +22,22 @@ def run_trial(play: Callable[[Path, Screen], None]) -> int:
         signal.signal(number, _interrupt)
     screen = Screen()
     folder = Path(tempfile.mkdtemp(prefix="cph-bridge-"))
-    code = 0
+    is_kept = False
     try:
         play(folder, screen)
     except KeyboardInterrupt:
-        code = INTERRUPTED
+        return INTERRUPTED
     except (BridgeError, OSError, Mismatch) as error:
+        # A terminal that is gone makes these raise again: then nobody knows of the folder.
         screen.line(Line("failed", "", str(error)))
         if any(folder.glob("logs/*")):
             screen.say(f"\nThe logs are in {folder / 'logs'}")
-            return 1
-        code = 1
-    shutil.rmtree(folder)
-    return code
+            is_kept = True
+        return 1
+    finally:
+        if not is_kept:
+            shutil.rmtree(folder)
+    return 0
 
 
 def _interrupt(*_: object) -> NoReturn:

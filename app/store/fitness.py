@@ -145,8 +145,9 @@ def _refused(error: ResponseError) -> Fault:
     if unknown := UNKNOWN_COMMAND.search(words):
         if unknown[1].upper() == "SELECT":  # of a URL with a database; every Redis has several
             return SENTINEL
+        as_before = ", as no version before 6.0 does" if unknown[1].upper() == "HELLO" else ""
         return Fault(
-            f"Redis does not know the command {_in_capitals(unknown[1])}",
+            f"Redis does not know the command {_in_capitals(unknown[1])}{as_before}",
             "the bridge needs Redis 7.0 or newer, or Valkey, and each command under its own name (no rename-command)",
         )
     return Fault(

@@ -4,11 +4,14 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from app.devkit.dev import QUIETLY
 from app.devkit.exports import kept
 from app.devkit.install import ROOT, wheels_folder
 from tests import tools
@@ -92,6 +95,7 @@ def test_what_a_run_exports_is_printed_while_it_is_up(tmp_path: Path) -> None:
     with kept("export BRIDGE_URL=http://127.0.0.1:1\n", here / ".dev"):
         # What was killed has left its file behind.
         (here / ".dev" / "run-1.env").write_text("export BRIDGE_URL=http://127.0.0.1:2\n", encoding="utf-8")
+        (here / ".dev" / "run-2.env").symlink_to("nowhere")
         done = dev(here, "env", BRIDGE_KEY="k")
         assert (done.returncode, done.stdout, done.stderr) == (0, "export BRIDGE_URL=http://127.0.0.1:1\n", "")
     done = dev(here, "env")
@@ -103,6 +107,40 @@ def test_without_a_python_that_can_do_it_says_what_to_install(tmp_path: Path) ->
     assert done.returncode == 1
     assert "no Python 3.11 or newer that can make a venv" in done.stderr
     assert "PYTHON=/path/to/python3" in done.stderr
+
+
+def test_a_path_that_cannot_work_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    for name in ("a:b", "a$b"):
+        done = dev(copy_to(tmp_path / name), "demo")
+        assert (done.returncode, "no : and no $; move it" in done.stderr) == (1, True), done.stderr
+    temporary = os.fsencode(tmp_path) + b"/\xff"
+    Path(os.fsdecode(temporary)).mkdir()
+    done = dev(copy_to(tmp_path / "checkout"), "demo", TMPDIR=os.fsdecode(temporary))
+    assert (done.returncode, "set TMPDIR to another one" in done.stderr) == (1, True), done.stderr
+
+
+def test_ctrl_c_while_a_command_is_imported_ends_it_without_a_word(tmp_path: Path) -> None:
+    (tmp_path / "interrupted.py").write_text("import os\nos.kill(os.getpid(), 2)\n", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", QUIETLY, "interrupted"], cwd=tmp_path, capture_output=True, encoding="utf-8", check=False
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (-signal.SIGINT, "")
+
+
+@pytest.mark.slow
+def test_it_may_be_called_from_elsewhere_and_by_a_link(used: Path, tmp_path: Path) -> None:
+    (tmp_path / "dev").symlink_to(used / "dev")
+    (tmp_path / "my.env").write_text("BRIDGE_LEASE_S=soon", encoding="utf-8")
+    done = dev(tmp_path, "run", "--env-file", "my.env")
+    assert f"{tmp_path}/my.env: BRIDGE_LEASE_S: " in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_a_trial_goes_on_when_more_cannot_be_installed(used: Path, tmp_path: Path) -> None:
+    nothing = {"XDG_CACHE_HOME": str(tmp_path), "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": ""}
+    done = dev(used, "check", **nothing)
+    assert (done.returncode, "cannot download" in done.stderr) == (1, True), done.stderr
+    assert "Making" not in is_whole(used, **nothing)
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ import pytest
 from _pytest.mark import ParameterSet
 
 from app.devkit.install import wheels_folder
+from app.devkit.machine import cache_folder
 from app.devkit.processes import Process, start, wait_until
 from tests import tools
 from tests.devkit.checkouts import DONE, HERE, copy_to, dev, is_whole
@@ -29,15 +30,21 @@ def project_of(wheel: Path) -> str:
 
 
 class Index:
-    """A package index on loopback, of what ./dev has downloaded; `cut` times it breaks off in the middle of a wheel."""
+    """A package index on loopback, of what ./dev has downloaded; `cut` times it breaks off in the middle of a wheel.
+
+    While `answers` is cleared, it is silent.
+    """
 
     def __init__(self) -> None:
         self.cut = 0
+        self.answers = threading.Event()
+        self.answers.set()
         self.sent: list[str] = []
         index = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                index.answers.wait()
                 _, kind, name, *_ = self.path.split("/")
                 index._page(self, name) if kind == "simple" else index._file(self, name)
 
@@ -52,6 +59,7 @@ class Index:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.answers.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -120,6 +128,34 @@ def test_what_never_arrives_is_named_and_the_rest_is_kept(checkout: Path, index:
     is_whole(checkout, **fresh)
     again = before & set(index.sent)
     assert len(again) <= 8, "only those that were asked for together with it"
+
+
+@pytest.mark.slow
+def test_ctrl_c_before_another_try_is_the_end(
+    checkout: Path, index: Index, fresh: dict[str, str], tmp_path: Path
+) -> None:
+    index.cut = 1_000_000
+    (tmp_path / "t").mkdir()
+    environment = HERE | fresh | {"TMPDIR": str(tmp_path / "t")}
+    with start(["sh", "-c", f"cd {shlex.quote(str(checkout))} && exec ./dev demo"], environment) as process:
+        wait_until(lambda: [line for line in process.lines if "trying again" in line], what="a failed try")
+        index.answers.clear()
+        os.killpg(process.pid, signal.SIGINT)
+        assert ended(process) == 130
+    assert list((tmp_path / "t").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_what_is_no_package_in_the_cache_does_not_matter_and_what_was_left_there_goes(
+    checkout: Path, tmp_path: Path
+) -> None:
+    wheels = tmp_path / "cache" / wheels_folder().relative_to(cache_folder().parent)
+    young, old = wheels.parent / "part-young", wheels.parent / "part-old"
+    for folder in (wheels / "folder", young, old / "files"):
+        folder.mkdir(parents=True)
+    os.utime(old, (0, 0))
+    is_whole(checkout, XDG_CACHE_HOME=str(tmp_path / "cache"), PIP_FIND_LINKS=str(wheels_folder()))
+    assert (young.exists(), old.exists()) == (True, False)
 
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)

@@ -32,6 +32,8 @@ def test_what_is_not_listed_is_cleared(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_of_pip_only_where_packages_come_from_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "pip.conf"
     lines = ["[global]", "index-url = http://a/simple", "user = true", "timeout = 7", "find-links =", "  /x", "  /y"]
+    # Another Python would end with 1.
+    lines.append("python = /bin/false")
     file.write_text("\n".join([*lines, "[install]", "target = /nope", "timeout = 8"]), encoding="utf-8")
     for name in ("PIP_INDEX_URL", "PIP_FIND_LINKS", "PIP_TIMEOUT", "PIP_NO_INDEX"):
         monkeypatch.delenv(name, raising=False)
@@ -44,6 +46,31 @@ def test_of_pip_only_where_packages_come_from_is_kept(tmp_path: Path, monkeypatc
     assert settings["PIP_TIMEOUT"] == "8"
     assert settings["PIP_FIND_LINKS"].split() == ["/x", "/y"]
     assert {"PIP_USER", "PIP_TARGET"} & settings.keys() == set()
+
+
+@pytest.mark.parametrize(
+    ("cache", "home", "folder"),
+    [
+        ("/cache", "/home/a", "/cache/cph-webhook-bridge"),
+        ("", "/home/a", "/home/a/.cache/cph-webhook-bridge"),
+        ("cache", "/home/a", "/home/a/.cache/cph-webhook-bridge"),
+        ("cache", "home", str(ROOT / ".dev")),
+    ],
+)
+def test_a_cache_is_never_where_a_relative_path_leads(
+    monkeypatch: pytest.MonkeyPatch, cache: str, home: str, folder: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", cache)
+    monkeypatch.setenv("HOME", home)
+    monkeypatch.chdir(ROOT)
+    assert machine.cache_folder() == Path(folder)
+
+
+def test_a_server_is_looked_for_where_dev_was_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEV_CALLED_IN", "/elsewhere")
+    for given, taken in (("./a/server", "/elsewhere/a/server"), ("/a/server", "/a/server"), ("server", "server")):
+        monkeypatch.setenv("REDIS_SERVER", given)
+        assert machine.taken()["REDIS_SERVER"] == taken
 
 
 def test_files_of_pip_that_it_cannot_read_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -12,7 +13,8 @@ from typing import Any
 import pytest
 import requests
 
-from tests.trial_run import ANYWHERE, descendants, end, ended, exported, line_with, running
+from app.devkit.processes import start, wait_until
+from tests.trial_run import ANYWHERE, RUN, descendants, end, ended, exported, line_with, running
 
 
 @pytest.fixture
@@ -79,6 +81,23 @@ def test_without_bind_it_takes_port_8080_or_says_that_it_is_taken(place: Path, t
         free = exported(run, "BRIDGE_URL") == "http://127.0.0.1:8080"
         assert free != any("is taken" in line for line in run.lines)
         end(run)
+
+
+@pytest.mark.slow
+def test_two_that_start_at_the_same_time_do_not_want_the_same_port(place: Path, temporary: Path) -> None:
+    with running(place, temporary) as one, running(place, temporary) as other:
+        assert exported(one, "BRIDGE_URL") != exported(other, "BRIDGE_URL")
+        end(one)
+        end(other)
+
+
+def test_whoever_reads_no_more_leaves_nothing_behind(place: Path, temporary: Path) -> None:
+    command = f"cd {shlex.quote(str(place))} && {{ {shlex.join([*RUN, *ANYWHERE])}; echo ended >&2; }} | head -1"
+    with start(["sh", "-c", command], {"TMPDIR": str(temporary)}, log=place / "log") as piped:
+        wait_until(lambda: "ended" in (place / "log").read_text(encoding="utf-8"), what="its end")
+        assert "starting" in piped.lines[0]
+    assert descendants(temporary) == []
+    assert list(temporary.iterdir()) == []
 
 
 @pytest.mark.slow

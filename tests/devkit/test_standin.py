@@ -189,7 +189,7 @@ def test_a_signal_ends_it_cleanly(serve: Callable[..., Any], ending: signal.Sign
     assert len(standin.process.lines) == 1
 
 
-@pytest.mark.parametrize("bind", ["nowhere", ":80", "127.0.0.1:http"])
+@pytest.mark.parametrize("bind", ["nowhere", ":80", "127.0.0.1:http", "127.0.0.1:99999"])
 def test_a_wrong_address_is_named(bind: str) -> None:
     ended = CliRunner().invoke(main, ["--bind", bind])
     assert ended.exit_code == 2
