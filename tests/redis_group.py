@@ -13,7 +13,7 @@ from typing import Any, Self
 from redis import Redis
 from redis.exceptions import RedisError
 
-from app.devkit.processes import Process, start, wait_until
+from app.devkit.processes import PATIENCE_S, Process, start, wait_until
 from app.devkit.redis_server import find_server
 from app.store.fitness import RIGHTS
 
@@ -118,6 +118,12 @@ class RedisGroup:
             return info.get("role") == "master" and states.count("online") >= count
 
         wait_until(followed, what=f"{count} replicas that follow {port}")
+
+    def wait_until_held(self) -> None:
+        """Until a replica holds all that the first primary has: what follows can be acknowledged in time."""
+        with Redis.from_url(self.url(self.first), socket_timeout=PATIENCE_S + 10) as client:
+            client.set("held", "")
+            assert client.wait(1, int(PATIENCE_S * 1000)) == 1, "no replica follows"
 
     def wait_until_it_follows(self, port: int) -> None:
         def follows() -> bool:

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
-from time import monotonic
 from typing import Any
 
 import pytest
@@ -92,11 +91,9 @@ def test_the_end_of_a_process_sends_what_it_has_and_waits_for_nobody(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = collector.server_port if is_there else silent.getsockname()[1]
         otel = {"BRIDGE_OTEL": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}"}
-        began = monotonic()
-        subprocess.run([sys.executable, "-c", POLLED_ONCE], env=environment | otel, check=True, timeout=60)
-        took_s = monotonic() - began
+        patience = {"OTEL_EXPORTER_OTLP_TIMEOUT": "600000"}  # of the exporter; it is not waited for
+        subprocess.run([sys.executable, "-c", POLLED_ONCE], env=environment | otel | patience, check=True, timeout=120)
     assert len(collector.taken) == int(is_there)
-    assert took_s < 10 - 1  # the exporter's own patience, if it were waited for
 
 
 def test_it_is_off_at_first(runtime: Runtime) -> None:

@@ -169,13 +169,15 @@ def test_a_connection_serves_many_calls_whatever_is_left_unread(standin: Any) ->
     connection.request("POST", "/no-such-api", body=b"GET /swallowed HTTP/1.1\r\n\r\n")
     assert connection.getresponse().read().startswith(b"{")
     socket = connection.sock
-    begun = time.monotonic()
+    took_s = []
     for _ in range(20):
+        begun = time.monotonic()
         connection.request("GET", "/_standin/calls")
         json.loads(connection.getresponse().read())
+        took_s.append(time.monotonic() - begun)
     assert connection.sock is socket
     # Nagle's algorithm with delayed acknowledgements would take 40 ms for each.
-    assert time.monotonic() - begun < 0.4
+    assert min(took_s) < 0.03
     connection.close()
 
 

@@ -83,6 +83,7 @@ ACKNOWLEDGED: dict[str, Callable[[Runtime, Registration, datetime], Any]] = {
 @pytest.mark.parametrize("verb", ACKNOWLEDGED)
 def test_nothing_is_acknowledged_that_no_replica_holds(group: RedisGroup, bridge, registration, now, verb: str) -> None:
     runtime, made = bridge(), registration(verify=True)
+    group.wait_until_held()
     runtime.registrations.add(made)
     for _ in range(3):  # one to be revoked each time
         runtime.api_keys.create("t", frozenset({Scope.ADMIN}), now)
@@ -93,6 +94,7 @@ def test_nothing_is_acknowledged_that_no_replica_holds(group: RedisGroup, bridge
             act(runtime, made, now)
         assert time.monotonic() - begun < BOUND_S
         act(bridge(wait_replicas=0), made, now)
+    group.wait_until_held()
     act(runtime, made, now)
 
 

@@ -7,7 +7,7 @@ import pytest
 from app.transport.unreachable import Unreachable
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-SHORT = timedelta(seconds=0.4)
+SHORT = timedelta(seconds=1)
 LONG = timedelta(seconds=8)
 
 

@@ -11,7 +11,7 @@ from app.transport.unreachable import Kind, Unreachable
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-SHORT = timedelta(seconds=0.4)
+SHORT = timedelta(seconds=1)
 LONG = timedelta(seconds=8)
 
 
@@ -48,7 +48,7 @@ def test_it_may_last_for_longer_than_silence_may(transport, serve):
         peer.drip(b"1\r\nx\r\n", pause=0.1)
 
     with transport.stream(serve(script).url, headers={}, silence=SHORT) as opened:
-        assert b"".join(next(opened.chunks) for _ in range(8)).startswith(b"xxxxxxxx")
+        assert b"".join(next(opened.chunks) for _ in range(15)).startswith(b"xxxxxxxx")
 
 
 def test_silence_for_too_long_is_a_timeout(transport, serve):
@@ -59,7 +59,7 @@ def test_silence_for_too_long_is_a_timeout(transport, serve):
 
     with transport.stream(serve(script).url, headers={}, silence=SHORT) as opened:
         assert next(opened.chunks) == b"x"
-        with pytest.raises(Unreachable, match=r"timed out after 0\.4 s"):
+        with pytest.raises(Unreachable, match=r"timed out after 1 s"):
             next(opened.chunks)
 
 

@@ -17,7 +17,7 @@ from app.transport.unreachable import Kind, Unreachable
 from tests.certificates import Authority
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-SHORT = timedelta(seconds=0.4)
+SHORT = timedelta(seconds=1)
 LONG = timedelta(seconds=8)
 
 
@@ -53,9 +53,9 @@ def get(url, deadline=LONG, **options):
         return transport.send("GET", url, headers={}, deadline=deadline, **options)
 
 
-def failure(url, **options):
+def failure(url, deadline=LONG, **options):
     with pytest.raises(Unreachable) as caught:
-        get(url, SHORT, **options)
+        get(url, deadline, **options)
     return caught.value
 
 
@@ -164,7 +164,7 @@ def test_a_server_that_does_not_speak_tls_is_a_tls_error(serve):
 
 def test_a_handshake_that_never_ends_is_a_timeout(serve):
     server = serve(lambda peer: peer.hang())
-    assert failure(server.url.replace("http:", "https:")).kind is Kind.TIMEOUT
+    assert failure(server.url.replace("http:", "https:"), SHORT).kind is Kind.TIMEOUT
 
 
 def test_a_server_that_hangs_up_in_the_handshake_has_closed(serve):

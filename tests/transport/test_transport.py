@@ -75,12 +75,12 @@ def test_headers_that_drip_end_with_the_deadline(transport, serve):
 
     before = monotonic()
     assert unreachable(transport, serve(script).url, SHORT).kind is Kind.TIMEOUT
-    assert monotonic() - before < 2
+    assert monotonic() - before < 5
 
 
 def test_a_server_that_never_answers_is_a_timeout_that_names_the_deadline(transport, serve):
     error = unreachable(transport, serve(lambda peer: peer.hang()).url, SHORT)
-    assert (error.kind, str(error)) == (Kind.TIMEOUT, "timed out after 0.4 s")
+    assert (error.kind, str(error)) == (Kind.TIMEOUT, "timed out after 1 s")
 
 
 def test_a_server_that_does_not_read_is_a_timeout(transport, serve):
