@@ -47,7 +47,8 @@ class Whole:
         self.clock = self._runtime.clock
         self.redis = self._runtime.redis
         self._workers: list[Process] = []
-        self._said_before: dict[str, int] = {}
+        self._measured_before: dict[str, int] = {}
+        self._logged_before = {log.stem: len(log.read_text(encoding="utf-8")) for log in bridge.logs.glob("*.log")}
 
     @property
     def runtime(self) -> Runtime:
@@ -55,11 +56,7 @@ class Whole:
         return self._runtime
 
     def start_worker(self, kind: str, **settings: str) -> Process:
-        log = self.bridge.logs / f"worker-{kind}.log"
-        # It goes on where the worker of an earlier test has ended.
-        self._said_before[f"worker-{kind}"] = (
-            log.read_text(encoding="utf-8").count('"metrics": ') if log.exists() else 0
-        )
+        self._measured_before[f"worker-{kind}"] = self._whole_log(f"worker-{kind}").count('"metrics": ')
         process = self.bridge.start_worker(kind, settings)
         self._workers.append(process)
         return process
@@ -155,7 +152,12 @@ class Whole:
                 return redis.zrange(key, 0, -1)
 
     def log_of(self, process: str) -> str:
-        return (self.bridge.logs / f"{process}.log").read_text(encoding="utf-8")
+        """Since this test began: earlier ones have written to the same files."""
+        return self._whole_log(process)[self._logged_before.get(process, 0) :]
+
+    def _whole_log(self, process: str) -> str:
+        log = self.bridge.logs / f"{process}.log"
+        return log.read_text(encoding="utf-8") if log.exists() else ""
 
     def metrics_of(self, process: str) -> str:
         """The page that Prometheus would read."""
@@ -163,10 +165,10 @@ class Whole:
 
     def metrics_url(self, process: str) -> str:
         """Of a process that was started several times, the last."""
-        before = self._said_before.get(process, 0)
+        before = self._measured_before.get(process, 0)
 
         def said() -> list[str]:
-            return re.findall(r'"metrics": "([^"]+)"', self.log_of(process))[before:]
+            return re.findall(r'"metrics": "([^"]+)"', self._whole_log(process))[before:]
 
         return wait_until(said, what=f"{process} says where its metrics are")[-1]
 
