@@ -4,6 +4,7 @@ import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,15 +68,14 @@ def test_a_bot_verifies_what_it_is_told_and_says_it_in_its_room(
     }
     wait_until(
         lambda: all(workers.look(each)["deliveries"]["delivered"] == 1 for each in made.values()),
-        timeout=30,
         what=f"{name} told in three formats",
     )
     for path, each in made.items():
         found = workers.bridge.call("GET", f"/v1/deliveries?registration_id={each['id']}")
         event_id = found["items"][0]["event_id"]
         said = [line for line in list(bot.lines) if f"/{path} " in line and event_id in line]
-        assert len(said) == 1, bot.lines
-        assert "job.failed" in said[0]
+        assert said, bot.lines  # more than once if it was too slow for an attempt
+        assert all("job.failed" in line for line in said)
     assert not [line for line in bot.lines if "refused" in line]
 
 
@@ -86,6 +86,11 @@ def test_a_bot_refuses_what_another_secret_has_signed(
     """So that the test above proves something."""
     bot, url = request.getfixturevalue(name)
     body = {"callback_url": f"{url}/standard", "secret": NEVER}
-    answer = workers.bridge.call("POST", "/v1/callbacks/test", body)
+
+    def answered() -> Any:
+        answer = workers.bridge.call("POST", "/v1/callbacks/test", body)
+        return answer["verdict"] != "retry" and answer  # a bot may be too slow on a busy machine
+
+    answer = wait_until(answered, what="an answer in time")
     assert (answer["verdict"], answer["status_code"]) == ("refused", 400)
     wait_until(lambda: any("refused: No matching signature" in line for line in bot.lines), what="said in the room")
