@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from socket import socket
 from typing import Any, Self, TypeVar
 
 from app.devkit.client import Client
@@ -102,10 +103,14 @@ class Bridge:
         """It knows `secret`, and no other."""
         return self._start_neighbour("inbox", "--secret", self.secret)
 
-    def start_api(self) -> Process:
-        """Returns when it listens: at `url`, and for Prometheus at `metrics_url`."""
+    def start_api(self, listener: socket | None = None) -> Process:
+        """Returns when it listens: at `url`, and for Prometheus at `metrics_url`.
+
+        listener: a socket that listens already, for the API to take over; else the API takes a free port.
+        """
         tail = LogTail(self._log("api"))
-        process = self._start("api", [COMMAND, "api"])
+        settings = {"BRIDGE_API_BIND": f"fd://{listener.fileno()}"} if listener else {}
+        process = self._start("api", [COMMAND, "api"], settings, [listener] if listener else [])
 
         def listening() -> Mapping[str, Any]:
             return next((line for line in tail.new() if line["event"] == "api.listening"), {})
@@ -144,8 +149,15 @@ class Bridge:
         self._wait_for(name, process, lambda: process.lines)
         return Neighbour(process, process.announcement())
 
-    def _start(self, name: str, argv: Sequence[str | Path], settings: Mapping[str, str] | None = None) -> Process:
-        process = start(argv, {**self.environment, **(settings or {})}, log=self._log(name))
+    def _start(
+        self,
+        name: str,
+        argv: Sequence[str | Path],
+        settings: Mapping[str, str] | None = None,
+        inherited: Sequence[socket] = (),
+    ) -> Process:
+        fds = tuple(listener.fileno() for listener in inherited)
+        process = start(argv, {**self.environment, **(settings or {})}, log=self._log(name), pass_fds=fds)
         self._running.append((name, self._stack.enter_context(process)))
         return process
 

@@ -1,6 +1,5 @@
 """`python -m app.devkit.run`: a whole bridge for trying out, until Ctrl-C."""
 
-import fcntl
 import json
 import shlex
 import socket
@@ -16,7 +15,7 @@ from app.devkit import env_file
 from app.devkit.bridge import Bridge, Neighbour
 from app.devkit.exports import export_lines, kept
 from app.devkit.happenings import Happenings, Line, told
-from app.devkit.machine import CALLED_IN, cache_folder
+from app.devkit.machine import CALLED_IN
 from app.devkit.screen import Screen
 from app.devkit.serving import Address, parse_address
 from app.devkit.trial import run_trial
@@ -50,8 +49,8 @@ def _play(folder: Path, screen: Screen, bind: Address | None, file: Path | None)
     file = file and Path(variables().get(CALLED_IN, "")) / file
     given = env_file.read(file) if file else {}
     with ExitStack() as stack:
-        address = _free(bind, stack, screen)
-        bridge = Bridge(folder, {**given, "BRIDGE_API_BIND": f"{address.host}:{address.port}"})
+        listener = stack.enter_context(_listen(bind, screen))
+        bridge = Bridge(folder, given)
         is_real = _is_real(_load(bridge.environment, file), given, file)
         screen.line(Line("starting", "", f"{bridge.redis.binary}, inbox, API, a poll worker and a deliver worker"))
         stack.enter_context(bridge)
@@ -59,7 +58,8 @@ def _play(folder: Path, screen: Screen, bind: Address | None, file: Path | None)
         inbox = bridge.start_inbox()
         bridge.start_worker("poll")
         bridge.start_worker("deliver")
-        bridge.start_api()
+        bridge.start_api(listener)
+        listener.close()
         screen.line(Line("ready", "", f"logs in {bridge.logs}"))
         exports = export_lines(_variables(bridge, inbox, standin))
         way = ', or run there: eval "$(./dev env)"' if _keep(stack, exports, screen) else ""
@@ -71,29 +71,16 @@ def _play(folder: Path, screen: Screen, bind: Address | None, file: Path | None)
         screen.line(Line("stopping", "", "every process finishes what it has in hand"))
 
 
-def _free(bind: Address | None, stack: ExitStack, screen: Screen) -> Address:
-    """Gunicorn would try for seconds, and then say less."""
+def _listen(bind: Address | None, screen: Screen) -> socket.socket:
+    """Gunicorn would take the port seconds later, when somebody else has it, try for seconds, and then say less."""
     try:
-        if not bind:
-            _claim_usual(stack)
-        socket.create_server(bind or USUAL).close()
+        return socket.create_server(bind or USUAL)
     except OSError as error:
         if bind:
             way_out = "choose another address with --bind, port 0 for a free one"
             raise OperatorError(f"cannot listen: {error.strerror}; {way_out}") from error
         screen.line(Line("warning", "", f"port {USUAL.port} is taken, so the API listens on another one"))
-        return Address(USUAL.host, 0)
-    return bind or USUAL
-
-
-def _claim_usual(stack: ExitStack) -> None:
-    """BlockingIOError if another `./dev run` of this user has claimed the port, which gunicorn takes seconds later."""
-    try:
-        cache_folder().mkdir(parents=True, exist_ok=True)
-        file = stack.enter_context((cache_folder() / f"port-{USUAL.port}").open("wb"))
-    except OSError:
-        return  # who has no place for the claim does without
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return socket.create_server((USUAL.host, 0))
 
 
 def _load(environment: Mapping[str, str], file: Path | None) -> Settings:

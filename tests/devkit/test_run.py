@@ -91,6 +91,14 @@ def test_two_that_start_at_the_same_time_do_not_want_the_same_port(place: Path, 
         end(other)
 
 
+def test_its_port_is_its_own_from_the_first_line_on(place: Path, temporary: Path) -> None:
+    with running(place, temporary) as run:
+        line_with(run, "starting")
+        if not any("is taken" in line for line in run.lines):
+            with pytest.raises(OSError, match="in use"):
+                socket.create_server(("127.0.0.1", 8080)).close()
+
+
 def test_whoever_reads_no_more_leaves_nothing_behind(place: Path, temporary: Path) -> None:
     command = f"cd {shlex.quote(str(place))} && {{ {shlex.join([*RUN, *ANYWHERE])}; echo ended >&2; }} | head -1"
     with start(["sh", "-c", command], {"TMPDIR": str(temporary)}, log=place / "log") as piped:
