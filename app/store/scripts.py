@@ -66,21 +66,23 @@ class Scripts:
         answered = self._send(batches, held=held)
         unknown = [script for script, answer in answered.items() if isinstance(answer, NoScriptError)]
         if unknown:
-            # A restarted Redis has forgotten the scripts. Those that were not found have changed nothing.
-            for script in unknown:
-                self.redis.script_load(_scripts()[script].source)
-            answered |= self._send({script: batches[script] for script in unknown}, held=held)
+            # A restarted Redis has forgotten the scripts. Those that were not found have changed nothing. Now they go
+            # along: this may reach yet another Redis, if the primary is being replaced.
+            answered |= self._send({script: batches[script] for script in unknown}, held=held, whole=True)
         for answer in answered.values():
             if isinstance(answer, Exception):
                 raise translated(answer)
         return answered
 
-    def _send(self, batches: Mapping[str, Sequence[Call]], *, held: bool) -> dict[str, Any]:
-        """By script: the answers, or the error."""
+    def _send(self, batches: Mapping[str, Sequence[Call]], *, held: bool, whole: bool = False) -> dict[str, Any]:
+        """By script: the answers, or the error. whole: with the text of the scripts."""
         pipeline = self.redis.pipeline(transaction=False)
         for script, calls in batches.items():
             words = [word for call in calls for word in (len(call.args), *call.args)]
-            pipeline.evalsha(_scripts()[script].digest, 0, *words)
+            if whole:
+                pipeline.eval(_scripts()[script].source, 0, *words)
+            else:
+                pipeline.evalsha(_scripts()[script].digest, 0, *words)
         if held:
             answers = self.replicas.execute(pipeline, raise_on_error=False)
         else:

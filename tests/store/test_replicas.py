@@ -148,6 +148,8 @@ def test_a_primary_that_lacks_replicas_takes_no_writes_and_is_away_for_all(
         with pytest.raises(Unavailable, match="takes no writes"):
             runtime.polls_due.claim_due(now, 1)
         with pytest.raises(Unavailable, match="takes no writes"):
+            runtime.deliveries_due.claim_due(now, 1)  # nothing is due: else a worker would not look for another primary
+        with pytest.raises(Unavailable, match="takes no writes"):
             runtime.claims.keep("t", ASKED)
         with pytest.raises(NotConnected):
             runtime.rq_redis.lpush("rq:queue:x", "1")

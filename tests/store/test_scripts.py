@@ -52,6 +52,16 @@ def test_a_redis_that_has_forgotten_the_scripts_is_given_them_again(runtime: Run
     assert [Agenda.claimed(answer).items for answer in (answers[0], answers[2])] == [(), ()]
 
 
+def test_a_script_that_redis_does_not_know_goes_along_with_the_next_try(runtime: Runtime, now) -> None:
+    """Not ahead of it, by a way that may lead to another Redis while the primary is being replaced."""
+    runtime.redis.script_flush()
+    runtime.redis.config_resetstat()
+    runtime.deliveries_due.claim_due(now, 1)
+    called = {name: about["calls"] for name, about in runtime.redis.info("commandstats").items()}
+    assert (called["cmdstat_evalsha"], called["cmdstat_eval"]) == (1, 1)
+    assert "cmdstat_script|load" not in called
+
+
 def test_a_mistake_of_ours_is_not_taken_for_a_redis_that_is_away(runtime: Runtime) -> None:
     with pytest.raises(ResponseError):
         runtime.scripts.run(Call("claim", ("deliver",)))

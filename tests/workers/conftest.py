@@ -9,6 +9,7 @@ import pytest
 
 from app.cph.client import CphClient
 from app.cph.credentials import FixedToken
+from app.devkit.processes import PATIENCE_S
 from app.domain.cadence import Cadence
 from app.domain.delivery import DeliveryState
 from app.domain.destination import Destination
@@ -25,6 +26,8 @@ from workers.poll import Polling
 from workers.timing import Timing
 
 SECOND = timedelta(seconds=1)
+# Half of a deadline is slow to the bridge, which then sends less: a busy machine must not look like that.
+AMPLE = timedelta(seconds=PATIENCE_S)
 
 
 class Time:
@@ -57,7 +60,7 @@ def polling(runtime: Runtime, standin: Served, time: Time, tracing: Any) -> Iter
         endpoint=standin.about["url"],
         project_id=standin.about["project_id"],
         credentials=FixedToken(standin.about["token"]),
-        deadline=timedelta(seconds=2),
+        deadline=AMPLE,
     )
     yield Polling(
         agenda=runtime.polls_due,
@@ -89,7 +92,7 @@ def delivering(runtime: Runtime, time: Time, tracing: Any) -> Iterator[Deliverin
         chat_schedule=runtime.chat_schedule,
         link=None,
         handshake=runtime.handshake,
-        deadline=timedelta(seconds=2),
+        deadline=AMPLE,
         counts=runtime.counts,
         tracing=tracing,
         clock=time,

@@ -3,6 +3,9 @@
 -- ARGV: agenda, now, lease_ms, limit, then of a lane that has none of its own:
 --       rate (a second, 0 for no pace), burst (how many seconds' worth), places (most at once)
 -- Returns: when the next look is worth it ('' for never), then lane, id, fence, due of each.
+-- The flag has Redis refuse it at once where nothing may be written. Without, a worker would find nothing due, and stay, at
+-- a primary that was replaced and does not know yet.
+-- flags: allow-oom
 local name, now, lease, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local lanes = redis.call('ZRANGEBYSCORE', key.lanes(name), '-inf', now, 'LIMIT', 0, limit)
 local share = math.ceil(limit / math.max(1, #lanes))
