@@ -126,7 +126,7 @@ UNFIT = {
     "sentinel": Unfit(sentinel, "set BRIDGE_REDIS_SENTINELS"),
     "sentinel's database": Unfit(partial(sentinel, database=1), "set BRIDGE_REDIS_SENTINELS"),
     "no scripts": Unfit(for_user("-@scripting"), "the user of BRIDGE_REDIS_URL may not call EVALSHA"),
-    "no loading": Unfit(for_user("-eval"), "the user of BRIDGE_REDIS_URL may not call EVAL:"),
+    "no unknown scripts": Unfit(for_user("-eval"), "the user of BRIDGE_REDIS_URL may not call EVAL:"),
     "no writes": Unfit(for_user("-del"), "the user of BRIDGE_REDIS_URL "),
     "no info": Unfit(for_user("-info"), "the user of BRIDGE_REDIS_URL may not call INFO"),
     "older": Unfit(

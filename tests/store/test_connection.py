@@ -138,15 +138,15 @@ def test_the_clock_does_not_come_back_to_a_redis_that_breaks_off() -> None:
         assert len(came) == 1
 
 
-def test_a_full_redis_refuses_registrations_and_still_records_results(
+def test_a_full_redis_refuses_registrations_and_still_hands_out_and_records(
     runtime: Runtime, registration, now, deliveries_of
 ) -> None:
     runtime.registrations.add(registration())
-    (claimed,) = runtime.polls_due.claim_due(now, 1).items
     runtime.redis.config_set("maxmemory", "1")
     try:
         with pytest.raises(Unavailable, match="full"):
             runtime.registrations.add(registration())
+        (claimed,) = runtime.polls_due.claim_due(now, 1).items
         runtime.scripts.run(runtime.watches.complete(claimed, Job("job-1", JobState.SUCCEEDED), now))
     finally:
         runtime.redis.config_set("maxmemory", "0")

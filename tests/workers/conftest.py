@@ -79,7 +79,13 @@ def polling(runtime: Runtime, standin: Served, time: Time, tracing: Any) -> Iter
 
 
 @pytest.fixture
-def delivering(runtime: Runtime, time: Time, tracing: Any) -> Iterator[Delivering]:
+def deadline() -> timedelta:
+    """Of an attempt. A test that waits for it to pass says a shorter one, by parametrize."""
+    return AMPLE
+
+
+@pytest.fixture
+def delivering(runtime: Runtime, time: Time, tracing: Any, deadline: timedelta) -> Iterator[Delivering]:
     yield Delivering(
         agenda=runtime.deliveries_due,
         deliveries=runtime.deliveries,
@@ -92,7 +98,7 @@ def delivering(runtime: Runtime, time: Time, tracing: Any) -> Iterator[Deliverin
         chat_schedule=runtime.chat_schedule,
         link=None,
         handshake=runtime.handshake,
-        deadline=AMPLE,
+        deadline=deadline,
         counts=runtime.counts,
         tracing=tracing,
         clock=time,

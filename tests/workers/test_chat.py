@@ -171,10 +171,10 @@ def test_people_are_asked_again_for_less_than_an_hour(
     assert len(receiver.callbacks) == 5
 
 
+@pytest.mark.parametrize("deadline", [2 * SECOND])
 def test_what_may_have_arrived_is_sent_once_more_and_no_more(
     delivering: Delivering, turn, owe_chat, receiver: Receiver, time, deliveries_of, runtime: Runtime
 ) -> None:
-    delivering._deadline = 2 * SECOND
     owe_chat()
     receiver.gate.clear()  # it takes the message, and says nothing
     for _ in range(3):
@@ -214,10 +214,10 @@ def test_workers_that_end_before_they_know_are_followed_by_one_more_attempt(
     assert len(receiver.callbacks) == 2
 
 
+@pytest.mark.parametrize("deadline", [2 * SECOND])
 def test_a_message_that_is_sent_once_more_on_demand_has_all_its_tries_again(
     delivering: Delivering, turn, owe_chat, receiver: Receiver, runtime: Runtime, time, deliveries_of
 ) -> None:
-    delivering._deadline = 2 * SECOND
     owe_chat()
     receiver.gate.clear()
     for _ in range(3):
