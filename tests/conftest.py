@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 import requests
 
+from app.bootstrap.runtime import Runtime
+from app.config.settings import Settings, load
 from app.devkit.processes import start
 from app.devkit.redis_server import RedisServer
 from app.domain.event import EventType
 from app.domain.ids import new_id
 from app.domain.registration import Registration
 from app.domain.times import to_ms
-from app.runtime import Runtime
-from app.settings import Settings, load
 from tests import tools
 from tests.receiver import Receiver
 from tests.served import Served

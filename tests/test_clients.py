@@ -8,10 +8,10 @@ from uuid import uuid4
 import pytest
 import yaml
 
+from app.bootstrap.runtime import Runtime
+from app.config.settings import load
 from app.cph.client import Unanswered, Unknown
 from app.domain.errors import OperatorError
-from app.runtime import Runtime
-from app.settings import load
 from tests.served import Served
 
 NO_JOB = uuid4().hex  # the stand-in is shared with tests that make jobs

@@ -2,10 +2,10 @@
 
 import pytest
 
-from app.denied import denied
+from app.config.denied_hosts import denied
+from app.config.settings import load
 from app.domain.address import Endpoint
 from app.domain.errors import OperatorError
-from app.settings import load
 
 POD = {"KUBERNETES_SERVICE_HOST": "10.96.0.1", "KUBERNETES_SERVICE_PORT": "6443"}
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import yaml
 
+from app.bootstrap.runtime import Runtime
+from app.config.network_grants import read_grants
+from app.config.settings import load
 from app.domain.errors import OperatorError
 from app.domain.grant import TlsFiles
-from app.grants import read_grants
-from app.runtime import Runtime
-from app.settings import load
 
 GUIDE = Path(__file__).parent.parent / "docs" / "settings.md"
 GOOD: dict[str, Any] = {

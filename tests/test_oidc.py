@@ -14,10 +14,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from app.bootstrap.runtime import Runtime
+from app.config.settings import load
 from app.domain.access import Scope
 from app.domain.errors import OperatorError
-from app.runtime import Runtime
-from app.settings import load
 from tests.api.calling import Api, problem
 
 READ = "registrations:read"

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
+from app.config.projects import AccessKey, Agency, Password, PodIdentity, Secret, Token, read_projects
 from app.domain.errors import OperatorError
-from app.projects import AccessKey, Agency, Password, PodIdentity, Secret, Token, read_projects
 
 GUIDE = Path(__file__).parent.parent / "docs" / "settings.md"
 GOOD: dict[str, Any] = {"project_id": "p", "region": "ap-southeast-1", "credentials": {"token_env": "TOKEN"}}

@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
+from app.config.reloading import READ_EVERY_S, Reloaded
 from app.domain.errors import OperatorError
-from app.reloading import READ_EVERY_S, Reloaded
 
 
 class Source:

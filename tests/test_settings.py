@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from app.bootstrap.runtime import Runtime
+from app.config.settings import load, parse_keys
 from app.domain.access import Scope
 from app.domain.errors import OperatorError
-from app.runtime import Runtime
-from app.settings import load, parse_keys
 
 KEY = base64.b64encode(b"k" * 32).decode()
 

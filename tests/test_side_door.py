@@ -5,18 +5,18 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from app import side_door
+from app.bootstrap.runtime import Runtime
+from app.config.settings import load
 from app.domain.errors import OperatorError
-from app.runtime import Runtime
-from app.settings import load
+from app.observability import probe_server
 
 
 @pytest.fixture(params=["unix:///nowhere/redis.sock", None], ids=["away", "there"])
 def probed(environment: dict[str, str], request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
     """Its URL, and what it should say of readiness."""
     runtime = Runtime(load(environment | ({"BRIDGE_REDIS_URL": request.param} if request.param else {})))
-    listener = side_door.listen("BRIDGE_PROBE_BIND", "127.0.0.1:0")
-    with side_door.SideDoor(listener, side_door.probes(runtime.redis.ping)) as server:
+    listener = probe_server.listen("BRIDGE_PROBE_BIND", "127.0.0.1:0")
+    with probe_server.SideDoor(listener, probe_server.probes(runtime.redis.ping)) as server:
         server.start()
         yield f"http://127.0.0.1:{server.server_address[1]}", 503 if request.param else 200
         server.shutdown()
@@ -32,9 +32,9 @@ def test_readiness_is_whether_redis_answers_and_life_is_not(probed: tuple[str, i
 @pytest.mark.parametrize("bind", ["", "127.0.0.1", "unix:/x", "127.0.0.1:x", "127.0.0.1:65536", "203.0.113.1:1"])
 def test_an_address_that_cannot_be_had_is_named(bind: str) -> None:
     with pytest.raises(OperatorError, match="BRIDGE_PROBE_BIND"):
-        side_door.listen("BRIDGE_PROBE_BIND", bind)
+        probe_server.listen("BRIDGE_PROBE_BIND", bind)
 
 
 def test_ipv6_will_do() -> None:
-    with side_door.listen("BRIDGE_PROBE_BIND", "[::1]:0") as listener:
-        assert side_door.url_of(listener).startswith("http://[::1]:")
+    with probe_server.listen("BRIDGE_PROBE_BIND", "[::1]:0") as listener:
+        assert probe_server.url_of(listener).startswith("http://[::1]:")

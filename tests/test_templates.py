@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
+from app.bootstrap.runtime import Runtime
+from app.config.settings import load
+from app.config.templates import read_templates
 from app.domain.errors import OperatorError, Unrenderable
 from app.domain.event import Event
 from app.domain.job import Job, JobState
 from app.domain.verdict import Verdict
 from app.formats.format import Answer, Format, Language, Wishes
 from app.formats.samples import FAILED, GROUP, LOST, SAMPLES, SUCCEEDED, sample
-from app.runtime import Runtime
-from app.settings import load
-from app.templates import read_templates
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 EXAMPLES = Path(__file__).parent.parent / "docs" / "templates"

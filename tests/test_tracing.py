@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from app.api.factory import create_app
+from app.api.app import create_app
+from app.bootstrap.runtime import Runtime
+from app.config.settings import load
 from app.domain.errors import OperatorError
-from app.runtime import Runtime
-from app.settings import load
 
 POLLED_ONCE = """
-from app.runtime import Runtime
-from app.settings import load
+from app.bootstrap.runtime import Runtime
+from app.config.settings import load
 Runtime(load()).tracing.polled([], 0.1, project="default")
 """
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

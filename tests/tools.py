@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from app.settings import variables
+from app.config.settings import variables
 
 INSTALL = "`./dev chart` installs it"
 DEV = Path(__file__).parent.parent / ".dev"

@@ -11,18 +11,19 @@ from time import sleep
 
 from rq.exceptions import StopRequested
 
-from app import logs, side_door
+from app import logs
+from app.bootstrap.runtime import Runtime
 from app.domain.errors import OperatorError, Unavailable, UnfitRedis
-from app.metrics.exposition import METRICS, metrics_page
-from app.runtime import Runtime
+from app.observability import probe_server
+from app.observability.exposition import METRICS, metrics_page
 from app.store.agenda import POLL
-from app.store.connection import AWAY, WORDS
-from workers import drain
+from app.store.engine.connection import AWAY, WORDS
+from workers import rq_jobs
 from workers.dispatcher import Dispatcher
+from workers.engine.stop_flag import Stopping
 from workers.keeper import REFUSED, Keeper
-from workers.queues import KINDS, DrainWorker, queue
-from workers.retrying import Retrying
-from workers.stopping import Stopping
+from workers.polling.retry_refused import Retrying
+from workers.rq_queues import KINDS, DrainWorker, queue
 
 RETRY_S = 1.0
 TOUCH_S = 5.0
@@ -31,10 +32,10 @@ TOUCH_S = 5.0
 def main(role: str) -> int:
     """0 after SIGTERM, with what was in hand finished; 2 if a setting is wrong, or Redis unfit."""
     try:
-        runtime = drain.runtime()
+        runtime = rq_jobs.runtime()
         logs.configure(runtime.settings.log_level)
         if role in KINDS:
-            drain.engine(role)
+            rq_jobs.engine(role)
             _show_life(runtime.settings.alive_file)
             _show_metrics(role, runtime)
     except OperatorError as error:
@@ -42,7 +43,7 @@ def main(role: str) -> int:
         logs.event("settings.wrong", level=logging.CRITICAL, reason=str(error))
         return REFUSED
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: drain.stopping.set())
+        signal.signal(number, lambda *_: rq_jobs.stopping.set())
     retrying = Retrying(runtime.polls_due, runtime.scripts, runtime.cph_clients, runtime.clock)
 
     def reload(*_: object) -> None:
@@ -52,8 +53,8 @@ def main(role: str) -> int:
     signal.signal(signal.SIGHUP, reload)
     try:
         if role in KINDS:
-            return _work_beside_dispatcher(role, runtime, retrying, drain.stopping)
-        Dispatcher(runtime).run(drain.stopping)
+            return _work_beside_dispatcher(role, runtime, retrying, rq_jobs.stopping)
+        Dispatcher(runtime).run(rq_jobs.stopping)
     except UnfitRedis as error:
         logs.event("redis.unfit", level=logging.CRITICAL, reason=str(error))
         return REFUSED
@@ -117,9 +118,9 @@ def _show_metrics(kind: str, runtime: Runtime) -> None:
     """Of this worker; the dispatcher has none of its own: what it does is told in Redis."""
     bind = runtime.settings.metrics_bind
     if bind:
-        listener = side_door.listen("BRIDGE_METRICS_BIND", bind)
-        side_door.SideDoor(listener, {METRICS: partial(metrics_page, runtime.metrics)}).start()
-        logs.event("worker.measured", kind=kind, metrics=f"{side_door.url_of(listener)}{METRICS}")
+        listener = probe_server.listen("BRIDGE_METRICS_BIND", bind)
+        probe_server.SideDoor(listener, {METRICS: partial(metrics_page, runtime.metrics)}).start()
+        logs.event("worker.measured", kind=kind, metrics=f"{probe_server.url_of(listener)}{METRICS}")
 
 
 if __name__ == "__main__":

@@ -6,13 +6,13 @@ from datetime import datetime
 from time import monotonic
 
 from app import logs
+from app.bootstrap.runtime import Runtime
 from app.domain.errors import Unavailable
-from app.runtime import Runtime
 from app.store.agenda import DELIVER, POLL
-from app.store.connection import AWAY, WORDS
+from app.store.engine.connection import AWAY, WORDS
 from app.store.fitness import Fitness
-from workers.queues import KINDS, enqueue_drain, queue
-from workers.stopping import Stopping
+from workers.engine.stop_flag import Stopping
+from workers.rq_queues import KINDS, enqueue_drain, queue
 
 LOOK_S = 0.5  # the longest between two looks, when nothing is due and no mark comes
 BUSY_LOOK_S = 0.02  # the shortest, when marks come all the time or the workers are at what is due

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 from app import logs
-from workers.stopping import Stopping
+from workers.engine.stop_flag import Stopping
 
 LOOK_S = 0.5
 AGAIN_S = 1.0

@@ -5,10 +5,10 @@ import sys
 from contextlib import closing, suppress
 
 from app import logs
-from app.api.serving import Server
+from app.api.server import Server
+from app.bootstrap.runtime import Runtime
+from app.config.settings import load
 from app.domain.errors import OperatorError, Unavailable, UnfitRedis
-from app.runtime import Runtime
-from app.settings import load
 
 
 def main() -> int:

@@ -12,18 +12,18 @@ from typing import Any
 import click
 from rich.text import Text
 
+from app.bootstrap.runtime import Runtime
 from app.cli.options import as_json
 from app.cli.output import echo_json, echo_rich
 from app.cli.times import in_words
+from app.config.settings import load
 from app.cph.client import Unanswered
 from app.domain.budget import Budget
 from app.domain.errors import OperatorError, Unavailable
 from app.domain.project_health import CHECK_CREDENTIALS, TRY_AT_ONCE, ProjectHealth
-from app.runtime import Runtime
-from app.settings import load
 from app.store.agenda import DELIVER, POLL, Agenda
+from app.store.engine.memory_guard import FULL
 from app.store.fitness import NO_EVICTION, Seen, look, name_of
-from app.store.memory import FULL
 
 FIELDS = ("redis_version", "aof_enabled", "maxmemory_policy", "used_memory", "maxmemory")
 MIB = 1024 * 1024

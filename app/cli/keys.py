@@ -6,11 +6,11 @@ from datetime import timedelta
 
 import click
 
+from app.bootstrap.runtime import Runtime
 from app.cli.times import Duration
+from app.config.settings import KEY_BYTES, load
 from app.domain.access import TENANT_NAME, Scope
 from app.domain.times import rfc3339
-from app.runtime import Runtime
-from app.settings import KEY_BYTES, load
 
 SCOPES = [scope.value for scope in Scope]
 NAME_LENGTH = 100

@@ -5,14 +5,14 @@ from typing import TextIO
 
 import click
 
+from app.bootstrap.runtime import Runtime
 from app.cli.event_file import read_event
+from app.config.settings import load
 from app.domain.errors import InvalidField, OperatorError
 from app.domain.event import Event
 from app.formats import links
 from app.formats.format import Format, Language, Wishes
 from app.formats.samples import AT, SAMPLES
-from app.runtime import Runtime
-from app.settings import load
 
 URL = "https://receiver.example/?chat_id=0"
 

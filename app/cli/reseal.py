@@ -2,11 +2,11 @@
 
 import click
 
+from app.bootstrap.runtime import Runtime
+from app.config.settings import load
 from app.domain.errors import OperatorError
-from app.runtime import Runtime
-from app.settings import load
-from app.store.connection import HASTY
-from app.store.resealing import Resealing
+from app.store.encryption.reencrypt import Resealing
+from app.store.engine.connection import HASTY
 
 TELL_EVERY = 10_000
 

@@ -17,9 +17,9 @@ from rich.live import Live
 
 from app.cli import exit_codes
 from app.cli.api_client import ApiClient, Away, path_of, waits
-from app.cli.board import Board, Row
 from app.cli.options import as_json, calls_api
 from app.cli.output import echo_json
+from app.cli.progress_table import Board, Row
 from app.cli.times import Duration
 from app.domain.errors import BridgeError, OperatorError
 from app.domain.registration import RegistrationState

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from app.cph.credentials import FAILED_PAUSE, NoCredentials
-from app.cph.reading import first_text, header_value, read_object
-from app.cph.refusal import read_refusal
+from app.cph.errors import read_refusal
+from app.cph.parsing import first_text, header_value, read_object
 from app.cph.signing import Key
 from app.domain.times import parse_rfc3339
 from app.transport.client import Reply, Transport

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from app.cph.credentials import Credentials, Expiring, NoCredentials, Request
-from app.cph.reading import Nonsense, read_job, read_object
-from app.cph.refusal import Kind, Refusal, Throttle, read_refusal
+from app.cph.errors import Kind, Refusal, Throttle, read_refusal
+from app.cph.parsing import Nonsense, read_job, read_object
 from app.cph.server_clock import ServerClock
 from app.domain.job import Job
 from app.transport.client import Transport

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 
 from pydantic import TypeAdapter
 
+from app.cph.cached_credentials import Held
+from app.cph.credential_cache import Renewing, TokenCache
 from app.cph.credentials import AUTH_HEADER, FAILED_PAUSE, NoCredentials, Request
-from app.cph.grants import Held
-from app.cph.reading import header_value, read_object, text
-from app.cph.refusal import read_refusal
-from app.cph.renewing import Renewing, TokenCache
+from app.cph.errors import read_refusal
+from app.cph.parsing import header_value, read_object, text
 from app.domain.times import parse_rfc3339
 from app.transport.client import Reply, Transport
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from app.cph.reading import first_text, job_from, text
+from app.cph.parsing import first_text, job_from, text
 from app.domain.errors import InvalidField
 from app.domain.job import Job, JobState
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from socket import socket
 from typing import Any, Self, TypeVar
 
+from app.config.settings import KEY_BYTES
 from app.devkit.client import Client
 from app.devkit.log_tail import LogTail, last_words
 from app.devkit.processes import Process, start, wait_until
 from app.devkit.redis_server import RedisServer
 from app.domain.signature import new_secret
-from app.settings import KEY_BYTES
 
 COMMAND = Path(sys.executable).with_name("cph-bridge")
 # How settings begin that are chosen here: its Redis is what it is, and what is shown is read from the logs.

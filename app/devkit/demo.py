@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from app.devkit.bridge import Bridge, Neighbour
-from app.devkit.cases import EXAMPLE, REFUSED, Case, judge, new_cases
-from app.devkit.happenings import RECEIVED, Happening, Happenings, Line, told
+from app.devkit.console import Screen
 from app.devkit.processes import wait_until
-from app.devkit.screen import Screen
-from app.devkit.trial import run_trial
+from app.devkit.scenarios import EXAMPLE, REFUSED, Case, judge, new_cases
+from app.devkit.session import run_trial
+from app.devkit.timeline import RECEIVED, Happening, Happenings, Line, told
 
 DEADLINE_S = 40.0
 SETTINGS = {"BRIDGE_POLL_MIN_S": "1", "BRIDGE_POLL_MAX_S": "2", "BRIDGE_LOST_GRACE_S": "4"}

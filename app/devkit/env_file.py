@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from app.config.settings import PREFIX
 from app.devkit.bridge import CHOSEN
 from app.domain.errors import OperatorError
-from app.settings import PREFIX
 
 
 def read(path: Path) -> dict[str, str]:

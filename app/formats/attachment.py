@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
+from app.formats.fit import Body
 from app.formats.markdown import one_of_several
-from app.formats.shrink import Body
-from app.formats.words import HEX, Message
+from app.formats.message import HEX, Message
 
 NARROW = 40  # characters: two such facts stand side by side
 

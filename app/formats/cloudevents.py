@@ -10,8 +10,8 @@ from app.domain.job import Job
 from app.domain.times import rfc3339
 from app.domain.wire import to_json
 from app.formats.format import Format, Outgoing, Wishes
-from app.formats.judging import by_status_alone
 from app.formats.standard import data
+from app.formats.verdicts import by_status_alone
 
 CONTENT_TYPE = "application/cloudevents+json"
 TYPE_PREFIX = "com.huaweicloud.cph."

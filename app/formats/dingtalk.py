@@ -11,12 +11,12 @@ from app.domain.callback_url import CallbackUrl
 from app.domain.event import Event
 from app.domain.times import to_ms
 from app.domain.verdict import Verdict
+from app.formats.fit import Body, fitted, within
 from app.formats.format import Answer, Format, Judgement, Outgoing, Pace, Wishes
-from app.formats.judging import UNKNOWN, Code, by_number, integer, said
 from app.formats.markdown import one_of_several, uncalled
-from app.formats.shrink import Body, fitted, within
+from app.formats.message import HEX, Fact, Line, Message
 from app.formats.urls import argument, below, path, refused, refused_secret, with_argument
-from app.formats.words import HEX, Fact, Line, Message
+from app.formats.verdicts import UNKNOWN, Code, by_number, integer, said
 
 SERVICE = "DingTalk"
 HOST = "oapi.dingtalk.com"

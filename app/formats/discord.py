@@ -8,13 +8,13 @@ from urllib.parse import urlsplit
 from app.domain.callback_url import CallbackUrl
 from app.domain.event import Event
 from app.domain.verdict import Verdict
+from app.formats.fit import Body, fitted
 from app.formats.format import Answer, Format, Judgement, Outgoing, Pace, Wishes
-from app.formats.judging import Code, by_code, integer, no_success, not_2xx, said, seconds, succeeded
 from app.formats.markdown import escaped, one_of_several, uncalled
-from app.formats.plain import clip, units
-from app.formats.shrink import Body, fitted
+from app.formats.message import HEX, Line, Message
+from app.formats.sanitize import clip, units
 from app.formats.urls import below, path, refused
-from app.formats.words import HEX, Line, Message
+from app.formats.verdicts import Code, by_code, integer, no_success, not_2xx, said, seconds, succeeded
 
 SERVICE = "Discord"
 HOSTS = ("discord.com", "discordapp.com")

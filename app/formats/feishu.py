@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from app.domain.callback_url import CallbackUrl
 from app.domain.event import Event
 from app.domain.verdict import Verdict
+from app.formats.fit import Body, fitted, within
 from app.formats.format import Answer, Format, Judgement, Outgoing, Pace, Wishes
-from app.formats.judging import CROWDED, UNKNOWN, Code, by_number, integer, said
 from app.formats.markdown import one_of_several
-from app.formats.shrink import Body, fitted, within
+from app.formats.message import Fact, Line, Message, Tone
 from app.formats.urls import below, path, refused, refused_secret
-from app.formats.words import Fact, Line, Message, Tone
+from app.formats.verdicts import CROWDED, UNKNOWN, Code, by_number, integer, said
 
 SERVICE = "Feishu"
 HOSTS = ("open.feishu.cn", "open.larksuite.com")

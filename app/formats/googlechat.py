@@ -8,12 +8,12 @@ from typing import Any
 from app.domain.callback_url import CallbackUrl
 from app.domain.event import Event
 from app.domain.verdict import Verdict
+from app.formats.fit import Body, fitted, within
 from app.formats.format import Answer, Format, Judgement, Outgoing, Pace, Wishes
-from app.formats.judging import is_object, no_success, not_2xx, part, said, succeeded
 from app.formats.markdown import uncalled
-from app.formats.shrink import Body, fitted, within
+from app.formats.message import HEX, Fact, Line, Message
 from app.formats.urls import argument, below, path, refused
-from app.formats.words import HEX, Fact, Line, Message
+from app.formats.verdicts import is_object, no_success, not_2xx, part, said, succeeded
 
 SERVICE = "Google Chat"
 HOST = "chat.googleapis.com"

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Callable
 
-from app.formats.plain import NOTHING
-from app.formats.words import Line
+from app.formats.message import Line
+from app.formats.sanitize import NOTHING
 
 # Backslashes take it away wherever CommonMark is spoken; they are not shown.
 MARKUP = re.compile(r"([\\`*_\[\]<>~|#&])|\A([-+=])|\A([0-9]{1,9})([.)])")

@@ -7,13 +7,13 @@ from datetime import datetime
 from app.domain.event import Event
 from app.domain.verdict import Verdict
 from app.formats.attachment import attachment
+from app.formats.fit import Body, fitted
 from app.formats.format import Answer, Format, Judgement, Outgoing, Wishes
-from app.formats.judging import no_success, not_2xx, said, succeeded
 from app.formats.markdown import uncalled
-from app.formats.plain import units
-from app.formats.shrink import Body, fitted
+from app.formats.message import Message
+from app.formats.sanitize import units
 from app.formats.urls import path
-from app.formats.words import Message
+from app.formats.verdicts import no_success, not_2xx, said, succeeded
 
 SERVICE = "Mattermost"
 MOST = 16_383  # characters

@@ -7,12 +7,12 @@ from datetime import datetime
 from app.domain.event import Event
 from app.domain.verdict import Verdict
 from app.formats.attachment import attachment
+from app.formats.fit import Body, fitted, within
 from app.formats.format import Answer, Format, Judgement, Outgoing, Wishes
-from app.formats.judging import is_object, no_success, not_2xx, said, succeeded, words
-from app.formats.plain import NOTHING
-from app.formats.shrink import Body, fitted, within
+from app.formats.message import Message
+from app.formats.sanitize import NOTHING
 from app.formats.urls import path
-from app.formats.words import Message
+from app.formats.verdicts import is_object, no_success, not_2xx, said, succeeded, words
 
 SERVICE = "Rocket.Chat"
 MOST_BYTES = 20_000  # no limit is told; so much a person still reads. Titles may have 1,024 characters, and never do.

@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 from app.domain.callback_url import CallbackUrl
 from app.domain.event import Event
 from app.domain.verdict import Verdict
+from app.formats.fit import Body, fitted
 from app.formats.format import Answer, Format, Judgement, Outgoing, Pace, Wishes
-from app.formats.judging import Code, by_code, no_success, not_2xx, succeeded
-from app.formats.plain import units
-from app.formats.shrink import Body, fitted
+from app.formats.message import HEX, Fact, Line, Message
+from app.formats.sanitize import units
 from app.formats.urls import below, path, refused
-from app.formats.words import HEX, Fact, Line, Message
+from app.formats.verdicts import Code, by_code, no_success, not_2xx, succeeded
 
 SERVICE = "Slack"
 HOSTS = ("hooks.slack.com", "hooks.slack-gov.com")

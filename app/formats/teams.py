@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from app.domain.callback_url import CallbackUrl
 from app.domain.event import Event
 from app.domain.verdict import Verdict
+from app.formats.fit import Body, fitted, within
 from app.formats.format import Answer, Format, Judgement, Outgoing, Pace, Wishes
-from app.formats.judging import is_html, no_success, not_2xx, part, said, succeeded
 from app.formats.markdown import escaped, one_of_several, uncalled
-from app.formats.shrink import Body, fitted, within
+from app.formats.message import Line, Message, Tone
 from app.formats.urls import below, path, refused
-from app.formats.words import Line, Message, Tone
+from app.formats.verdicts import is_html, no_success, not_2xx, part, said, succeeded
 
 SERVICE = "Teams"
 HOSTS = ("logic.azure.com", "environment.api.powerplatform.com")

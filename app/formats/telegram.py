@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 from app.domain.callback_url import CallbackUrl
 from app.domain.event import Event
 from app.domain.verdict import Verdict
+from app.formats.fit import Body, fitted
 from app.formats.format import Answer, Format, Judgement, Outgoing, Pace, Wishes
-from app.formats.judging import integer, no_success, not_2xx, part, said, seconds, succeeded, words
-from app.formats.plain import NOTHING, units
-from app.formats.shrink import Body, fitted
+from app.formats.message import Fact, Line, Message
+from app.formats.sanitize import NOTHING, units
 from app.formats.urls import argument, below, path, refused, with_argument, without
-from app.formats.words import Fact, Line, Message
+from app.formats.verdicts import integer, no_success, not_2xx, part, said, seconds, succeeded, words
 
 SERVICE = "Telegram"
 HOST = "api.telegram.org"

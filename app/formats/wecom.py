@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 from app.domain.callback_url import CallbackUrl
 from app.domain.event import Event
 from app.domain.verdict import Verdict
+from app.formats.fit import Body, fitted
 from app.formats.format import Answer, Format, Judgement, Outgoing, Pace, Wishes
-from app.formats.judging import CROWDED, UNKNOWN, Code, by_number, integer, said
 from app.formats.markdown import link, one_of_several, uncalled
-from app.formats.shrink import Body, fitted
+from app.formats.message import Fact, Line, Message, Tone
 from app.formats.urls import argument, below, path, refused
-from app.formats.words import Fact, Line, Message, Tone
+from app.formats.verdicts import CROWDED, UNKNOWN, Code, by_number, integer, said
 
 SERVICE = "WeCom"
 HOST = "qyapi.weixin.qq.com"

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 from app.domain.budget import Budget
 from app.domain.times import from_ms, to_ms
-from app.store import keys
-from app.store.scripts import Call, Scripts
+from app.store.engine import keys
+from app.store.engine.scripts import Call, Scripts
 
 POLL, DELIVER = "poll", "deliver"
 MILLISECOND = timedelta(milliseconds=1)

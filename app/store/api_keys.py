@@ -9,9 +9,9 @@ from hashlib import sha256
 
 from app.domain.access import Principal, Scope
 from app.domain.times import from_ms, to_ms
-from app.store import keys
-from app.store.connection import Client
-from app.store.scripts import Call, Scripts
+from app.store.engine import keys
+from app.store.engine.connection import Client
+from app.store.engine.scripts import Call, Scripts
 
 PREFIX = "cphb"
 KEY_BYTES = 32

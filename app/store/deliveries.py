@@ -15,11 +15,11 @@ from app.domain.registration import Registration
 from app.domain.times import from_ms, to_ms
 from app.domain.verdict import Verdict
 from app.domain.wire import to_json
-from app.store import keys
 from app.store.agenda import DELIVER, Claimed
 from app.store.destinations import News
+from app.store.engine import keys
+from app.store.engine.scripts import Call, Scripts
 from app.store.registrations import SCAN, SCAN_MOST, Registrations, job_id_of
-from app.store.scripts import Call, Scripts
 
 REDELIVERED_AT_ONCE = 100  # looked at in one call: some milliseconds in which Redis does nothing else
 

@@ -17,9 +17,9 @@ from app.domain.destination import (
 )
 from app.domain.times import from_ms, to_ms
 from app.domain.wire import to_json
-from app.store import keys
 from app.store.agenda import DELIVER, MILLISECOND
-from app.store.scripts import Call, Scripts
+from app.store.engine import keys
+from app.store.engine.scripts import Call, Scripts
 
 DROPPED_AT_ONCE = 500  # a script that settles so many keeps Redis for some milliseconds
 RULES = {

@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 
 from app.domain.cadence import FADE_ABOVE, Durations, bucket_of
 from app.domain.errors import Unavailable
-from app.store import keys
-from app.store.connection import Client
-from app.store.scripts import Call
+from app.store.engine import keys
+from app.store.engine.connection import Client
+from app.store.engine.scripts import Call
 
 FRESH = timedelta(seconds=10)
 MOST_KINDS = 1_000  # callers name operations: what is remembered of them here must have a bound

@@ -8,9 +8,9 @@ from datetime import timedelta
 from app.domain.event import Event
 from app.domain.ids import event_id
 from app.domain.times import from_ms
-from app.store import keys
-from app.store.connection import Client
 from app.store.deliveries import about
+from app.store.engine import keys
+from app.store.engine.connection import Client
 from app.store.registrations import Registrations
 
 BEGINNING = "0-0"

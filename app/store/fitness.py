@@ -8,7 +8,7 @@ from typing import Any
 from redis.exceptions import NoPermissionError, ResponseError
 
 from app.domain.errors import UnfitRedis
-from app.store.scripts import Call, Scripts
+from app.store.engine.scripts import Call, Scripts
 
 OLDEST = (7, 0)  # the first with flags for scripts; every Valkey says that it is compatible with 7.2.4
 TOO_OLD = (

@@ -2,10 +2,10 @@
 
 from datetime import timedelta
 
-from app.store import keys
 from app.store.agenda import Agenda
-from app.store.scripts import Scripts
-from app.store.sealing import Sealer
+from app.store.encryption.cipher import Sealer
+from app.store.engine import keys
+from app.store.engine.scripts import Scripts
 
 LIFE = timedelta(days=1)
 

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from app.store import keys
-from app.store.connection import BRIEF, Client
-from app.store.replicas import Replicas
-from app.store.sealing import Sealer
+from app.store.encryption.cipher import Sealer
+from app.store.engine import keys
+from app.store.engine.connection import BRIEF, Client
+from app.store.engine.replicas import Replicas
 
 LIFE = timedelta(hours=24)
 UNDER_WAY = ""  # in place of the answer

@@ -8,8 +8,8 @@ from hashlib import sha1
 
 from app.domain.job import Job, JobState
 from app.domain.times import from_ms
-from app.store import keys
-from app.store.connection import Client
+from app.store.engine import keys
+from app.store.engine.connection import Client
 from app.store.registrations import Registrations
 
 LAST_SEEN = ("request_id", "phone_id", "server_id", "begin_time")

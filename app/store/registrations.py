@@ -16,11 +16,12 @@ from app.domain.registration import Notify, Progress, Registration, Registration
 from app.domain.times import from_ms, to_ms
 from app.domain.verdict import Verdict
 from app.domain.wire import to_json
-from app.store import credentials, keys
-from app.store.gone import GoneUrls
+from app.store.encryption import registration_secrets
+from app.store.encryption.cipher import Sealer
+from app.store.engine import keys
+from app.store.engine.scripts import Call, Scripts
+from app.store.gone_urls import GoneUrls
 from app.store.idempotency import Answers, Idempotency, Repeated
-from app.store.scripts import Call, Scripts
-from app.store.sealing import Sealer
 
 LONGEST_WATCHED_AND_TRIED = timedelta(days=14)  # 7 of watching, some of trying, and a margin
 CREATED = "created"
@@ -190,7 +191,7 @@ class Registrations:
         """Back from `record`, without the ids of its jobs: they are kept elsewhere."""
         fields: dict[str, Any] = {**USUAL, **json.loads(record)}
         tenant, _ = split_lane(lane)
-        secrets = credentials.load(self._sealer.open(fields["sealed"], place(tenant, id)))
+        secrets = registration_secrets.load(self._sealer.open(fields["sealed"], place(tenant, id)))
         return _registration(id, fields, secrets, project=project, lane=lane)
 
     def _shown(self, id: str, record: str, *, project: str, lane: str) -> tuple[Registration, bool]:
@@ -198,11 +199,11 @@ class Registrations:
         try:
             return self.parse(id, record, project=project, lane=lane), True
         except OperatorError:
-            fields, secrets = {**USUAL, **json.loads(record)}, credentials.unknown(split_lane(lane)[1])
+            fields, secrets = {**USUAL, **json.loads(record)}, registration_secrets.unknown(split_lane(lane)[1])
             return _registration(id, fields, secrets, project=project, lane=lane), False
 
     def _sealed(self, registration: Registration) -> str:
-        return self._sealer.seal(credentials.dump(registration), place(registration.tenant, registration.id))
+        return self._sealer.seal(registration_secrets.dump(registration), place(registration.tenant, registration.id))
 
     def _load(self, tenant: str, ids: list[str]) -> Iterator[Known]:
         known = list(self._read(tenant, ids))

@@ -9,7 +9,7 @@ from app.domain.job import Job, JobState
 from app.domain.times import from_ms, to_ms
 from app.domain.wire import to_json
 from app.store.agenda import Claimed
-from app.store.scripts import Argument, Call, Scripts
+from app.store.engine.scripts import Argument, Call, Scripts
 from app.store.watches import with_traces
 
 ITEM = "request:"  # begins a request's id on the agenda; no job's id has a colon

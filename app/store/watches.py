@@ -9,7 +9,7 @@ from app.domain.job import Job, JobState
 from app.domain.times import from_ms, to_ms
 from app.domain.wire import to_json
 from app.store.agenda import Claimed
-from app.store.scripts import Argument, Call, Scripts
+from app.store.engine.scripts import Argument, Call, Scripts
 
 LAST_SEEN = ("status", "request_id", "phone_id", "server_id", "begin_time")
 

@@ -3,8 +3,8 @@
 from datetime import datetime
 
 from app.domain.times import parse_rfc3339
-from app.store import keys
-from app.store.connection import Client
+from app.store.engine import keys
+from app.store.engine.connection import Client
 
 
 class Workers:

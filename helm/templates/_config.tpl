@@ -99,7 +99,7 @@ grants:
 {{- $root := index . 0 }}
 {{- $settings := $root.Values.settings }}
 {{- if eq (index . 1) "api" -}}
-{{/* gunicorn's graceful timeout is an attempt's deadline and 5 s more: app/api/serving.py */}}
+{{/* gunicorn's graceful timeout is an attempt's deadline and 5 s more: app/api/server.py */}}
 {{- add (ceil $settings.attempt_deadline_s) 5 $root.Values.api.preStopSeconds 5 }}
 {{- else -}}
 {{/* a lease outlasts any call and any attempt; then it is recorded, and Redis may be slow */}}

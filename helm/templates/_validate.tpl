@@ -83,7 +83,7 @@
 {{- end }}
 {{- end }}
 
-{{/* As app/settings.py does, which would end pods that have started. */}}
+{{/* As app/config/settings.py does, which would end pods that have started. */}}
 {{- define "bridge.validate.settings" -}}
 {{- $s := .Values.settings }}
 {{- if le (float64 $s.lease_s) (float64 $s.attempt_deadline_s) }}

@@ -4,8 +4,8 @@ from typing import Any
 
 from werkzeug.test import TestResponse
 
-from app.api.factory import create_app
-from app.runtime import Runtime
+from app.api.app import create_app
+from app.bootstrap.runtime import Runtime
 
 KEY = "bootstrap-key-for-tests"
 SMALLEST = {"job_id": "6837531fd3f54550927b930180a706bf", "callback_url": "http://127.0.0.1:9/hooks/s3cret"}

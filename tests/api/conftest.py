@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from werkzeug.test import TestResponse
 
+from app.bootstrap.runtime import Runtime
+from app.config.settings import load
 from app.devkit.redis_server import RedisServer
-from app.runtime import Runtime
-from app.settings import load
 from tests.api.calling import KEY, Api
 
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from app.bootstrap.runtime import Runtime
+from app.config.settings import load
 from app.domain.access import Scope
-from app.runtime import Runtime
-from app.settings import load
 from tests.api.calling import Api
 
 REFUSED = {"request_id": "r", "jobs": [{"phone_id": "p", "error_code": "CPS.0004"}]}

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from app.bootstrap.runtime import Runtime
 from app.devkit.processes import wait_until
 from app.domain.access import Scope
-from app.runtime import Runtime
 from tests.api.calling import Api, problem
 from tests.conftest import SECRET
 from tests.receiver import Receiver

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
+from app.bootstrap.runtime import Runtime
 from app.devkit.processes import wait_until
 from app.domain.delivery import DeliveryState, Next
 from app.domain.job import Job, JobState
 from app.domain.times import from_ms, to_ms
 from app.domain.verdict import Verdict
-from app.runtime import Runtime
 from app.store.deliveries import Begun
 from tests.api.calling import Api, problem
 

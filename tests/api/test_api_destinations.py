@@ -5,7 +5,7 @@ import pytest
 from app.domain.access import Scope
 from app.domain.destination import lane_of
 from app.domain.times import rfc3339, to_ms
-from app.store import keys
+from app.store.engine import keys
 from tests.api.calling import Api, problem
 
 REFUSED = {"request_id": "r", "jobs": [{"phone_id": "p", "error_code": "CPS.0004"}]}

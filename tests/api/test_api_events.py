@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from app.api.events import streamed
-from app.api.factory import create_app
-from app.api.places import Places
+from app.api.app import create_app
+from app.api.endpoints.events import streamed
+from app.api.middleware.long_poll_limit import Places
 from app.devkit.processes import wait_until
 from app.domain.access import Scope
 from app.domain.job import Job, JobState
 from app.formats import standard
-from app.store import keys
 from app.store.agenda import Claimed
+from app.store.engine import keys
 from app.store.events import BEGINNING
 from tests.api.calling import KEY, Api, problem
 

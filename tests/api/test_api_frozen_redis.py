@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from app.runtime import Runtime
-from app.settings import load
+from app.bootstrap.runtime import Runtime
+from app.config.settings import load
 from tests.api.calling import KEY, Api, problem
 from tests.redis_group import CLIENTS, RedisGroup
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from app.bootstrap.runtime import Runtime
+from app.config.settings import Settings
 from app.devkit.processes import wait_until
 from app.domain.access import Scope
 from app.domain.delivery import DeliveryState, Next
-from app.runtime import Runtime
-from app.settings import Settings
 from app.store.idempotency import Idempotency
 from tests.api.calling import Api, problem
 from tests.api.test_api_redelivery import ended, only

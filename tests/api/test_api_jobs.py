@@ -4,13 +4,13 @@ from datetime import timedelta
 
 import pytest
 
+from app.bootstrap.runtime import Runtime
 from app.devkit.processes import wait_until
 from app.domain.access import Scope
 from app.domain.job import Job, JobState
 from app.domain.times import rfc3339
-from app.runtime import Runtime
-from app.store import keys
 from app.store.agenda import Claimed
+from app.store.engine import keys
 from tests.api.calling import Api, problem
 
 BLANK = Job("one", JobState.PENDING).as_dict() | {"project": "default", "observed_at": None}

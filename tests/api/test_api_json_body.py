@@ -5,7 +5,7 @@ from io import BytesIO
 
 import pytest
 
-from app.api.json_body import MAX_BYTES, MAX_DEPTH, parse
+from app.api.input.json_body import MAX_BYTES, MAX_DEPTH, parse
 from tests.api.calling import Api, problem
 
 JSON = {"Content-Type": "application/json"}

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
+from app.bootstrap.runtime import Runtime
 from app.devkit.processes import wait_until
 from app.domain.access import Scope
 from app.domain.times import from_ms, rfc3339, to_ms
-from app.runtime import Runtime
-from app.store import keys
+from app.store.engine import keys
 from tests.api.calling import Api, problem
 
 USUAL = ["deliveries:write", "registrations:read", "registrations:write"]

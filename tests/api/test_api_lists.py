@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.api.fields import encode_cursor
+from app.api.schemas.fields import encode_cursor
 from tests.api.calling import Api, problem
 
 

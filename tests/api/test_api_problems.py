@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from app.runtime import Runtime
-from app.settings import load
+from app.bootstrap.runtime import Runtime
+from app.config.settings import load
 from tests.api.calling import Api, problem
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from app.bootstrap.runtime import Runtime
+from app.config.settings import load
 from app.domain.access import Scope
 from app.domain.project_health import ProjectHealth
 from app.domain.times import to_ms
-from app.runtime import Runtime
-from app.settings import load
-from app.store import keys
-from app.store.project_healths import note
+from app.store.engine import keys
+from app.store.project_health import note
 from tests.api.calling import Api, problem
 
 PROD = {"project_id": "p1", "region": "ap-southeast-1", "credentials": {"token_env": "NOT_SET"}, "rate": 2.5}

@@ -4,8 +4,8 @@ import base64
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from app.runtime import Runtime
-from app.settings import load
+from app.bootstrap.runtime import Runtime
+from app.config.settings import load
 from tests.api.calling import Api, problem
 
 OLD, NEW = b"o" * 32, b"n" * 32

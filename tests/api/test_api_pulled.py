@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from app.store import keys
+from app.store.engine import keys
 from tests.api.calling import Api, problem
 from tests.api.test_api_events import end, told
 

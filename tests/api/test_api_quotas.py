@@ -8,14 +8,14 @@ from typing import Any, TypeVar
 
 import pytest
 
+from app.bootstrap.runtime import Runtime
+from app.config.settings import load
+from app.config.tenants import read_tenants
 from app.devkit.processes import PATIENCE_S, wait_until
 from app.domain.access import Scope
 from app.domain.errors import OperatorError
 from app.domain.quota import Quotas
-from app.runtime import Runtime
-from app.settings import load
-from app.store import keys
-from app.tenants import read_tenants
+from app.store.engine import keys
 from tests.api.calling import Api, problem
 
 GUIDE = Path(__file__).parent.parent.parent / "docs" / "settings.md"

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app.bootstrap.runtime import Runtime
+from app.config.settings import load
 from app.domain.signature import secret_bytes
-from app.runtime import Runtime
-from app.settings import load
 from tests.api.calling import SMALLEST, Api, problem
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from app.config.settings import variables
 from app.devkit.bridge import Bridge
-from app.settings import variables
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 COMMAND = Path(sys.executable).with_name("st")

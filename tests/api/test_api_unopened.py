@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from app.store.encryption.cipher import Sealer
 from app.store.registrations import Registrations
-from app.store.sealing import Sealer
 from tests.api.calling import Api, problem
 from tests.api.test_api_events import end
 

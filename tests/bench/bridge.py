@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from time import monotonic
 
-from app.clients import DEFAULT_PROJECT
+from app.bootstrap.cph_clients import DEFAULT_PROJECT
+from app.bootstrap.runtime import Runtime
+from app.config.settings import load
 from app.domain.event import EventType
 from app.domain.ids import RANDOM_BITS, new_id
 from app.domain.job import Job, JobState
 from app.domain.registration import Registration
 from app.domain.signature import new_secret
 from app.domain.times import to_ms
-from app.runtime import Runtime
-from app.settings import load
 from tests.bench.harness import INTERVAL_S, Standin
 from tests.bench.servers import request_of
 

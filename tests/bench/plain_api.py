@@ -4,8 +4,8 @@ from typing import Any
 
 from flask import Flask, request
 
-from app.api.serving import Server
-from app.settings import load
+from app.api.server import Server
+from app.config.settings import load
 
 
 class PlainServer(Server):

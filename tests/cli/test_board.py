@@ -4,7 +4,7 @@ from itertools import count
 
 from rich.console import Console
 
-from app.cli.board import Board
+from app.cli.progress_table import Board
 
 
 def drawn(board: Board, height: int = 10) -> str:

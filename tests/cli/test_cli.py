@@ -11,11 +11,11 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from app.bootstrap.runtime import Runtime
 from app.cli.main import main
+from app.config.settings import load
 from app.devkit.processes import PATIENCE_S, start, wait_until
 from app.domain.access import Principal, Scope
-from app.runtime import Runtime
-from app.settings import load
 from app.version import VERSION
 
 CPH_BRIDGE = Path(sys.executable).with_name("cph-bridge")

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 from redis import Redis
 
+from app.bootstrap.runtime import Runtime
 from app.cli.doctor import (
     FIELDS,
     Finding,
@@ -27,9 +28,8 @@ from app.cli.main import main
 from app.devkit.processes import start
 from app.domain.project_health import ProjectHealth
 from app.domain.times import to_ms
-from app.runtime import Runtime
-from app.store import keys
-from app.store.project_healths import note
+from app.store.engine import keys
+from app.store.project_health import note
 from tests.redis_group import CLIENTS, PASSWORD, USER, RedisGroup
 from tests.unfit_redis import UNFIT, Unfit
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from app.cli.main import main
 from app.domain import signature
-from app.formats import formats, standard
+from app.formats import registry, standard
 from app.formats.samples import SAMPLES
 from tests.conftest import SECRET
 
@@ -28,13 +28,13 @@ def event(tmp_path: Path) -> Path:
     return file
 
 
-@pytest.mark.parametrize("name", formats.BY_NAME)
+@pytest.mark.parametrize("name", registry.BY_NAME)
 def test_every_format_is_shown_with_its_size_and_limit(event: Path, name: str) -> None:
     shown = run("render", "--format", name, event)
     assert shown.exit_code == 0, shown.output
     assert json.loads(shown.stdout)
     assert f"{len(shown.stdout.encode()) - 1:,} bytes" in shown.stderr
-    limit = formats.BY_NAME[name].limit
+    limit = registry.BY_NAME[name].limit
     assert (f"at most {limit}" if limit else "no limit is known") in shown.stderr
 
 

@@ -5,10 +5,10 @@ import time
 
 import pytest
 
+from app.bootstrap.runtime import Runtime
+from app.config.settings import load
 from app.devkit.processes import wait_until
-from app.runtime import Runtime
-from app.settings import load
-from app.store.connection import PATIENT
+from app.store.engine.connection import PATIENT
 from tests.cli.test_cli import run
 
 NEW = "new:" + base64.b64encode(b"n" * 32).decode()

@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 from pydantic import TypeAdapter
 
+from app.cph.cached_credentials import Held, load
 from app.cph.credentials import NoCredentials, Request
-from app.cph.grants import Held, load
 from app.cph.iam import iam_endpoint
 from tests.cph.scripted_cloud import DAY, NOW, gives_token, iam_password, in_turn, says
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.cph.reading import STATES, Nonsense, read_job
+from app.cph.parsing import STATES, Nonsense, read_job
 from app.domain.job import Job, JobState
 
 JOB_ID = "6837531fd3f54550927b930180a706bf"

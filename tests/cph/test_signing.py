@@ -9,9 +9,9 @@ from huaweicloudsdkcore.sdk_request import SdkRequest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.cph.access_keys import AccessKey
 from app.cph.client import Answered, CphClient, Unanswered
 from app.cph.credentials import Request
-from app.cph.keys import AccessKey
 from app.cph.signing import Key, sign
 from tests.cph.scripted_cloud import NOW, says
 

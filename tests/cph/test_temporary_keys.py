@@ -5,11 +5,11 @@ from datetime import timedelta
 import pytest
 from pydantic import TypeAdapter
 
+from app.cph.access_keys import KeySource, TemporaryKeys
 from app.cph.agency import HostAgency, PodIdentity
+from app.cph.cached_credentials import Held, load
 from app.cph.client import CphClient, Unanswered
 from app.cph.credentials import NoCredentials, Request
-from app.cph.grants import Held, load
-from app.cph.keys import KeySource, TemporaryKeys
 from app.cph.signing import Key, sign
 from tests.cph.scripted_cloud import (
     DAY,

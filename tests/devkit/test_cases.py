@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.devkit.cases import EXAMPLE, RESTARTED, Mismatch, judge, new_cases
+from app.devkit.scenarios import EXAMPLE, RESTARTED, Mismatch, judge, new_cases
 
 CASES = new_cases()
 

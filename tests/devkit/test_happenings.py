@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from app.devkit.bridge import Neighbour
-from app.devkit.happenings import Happenings, Line, told
 from app.devkit.processes import start
+from app.devkit.timeline import Happenings, Line, told
 from app.formats import standard
 from app.formats.samples import SAMPLES
 

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from app.config.settings import Settings
 from app.domain.delivery import Schedule
 from app.domain.destination import (
     DISABLED_AFTER,
@@ -21,7 +22,6 @@ from app.domain.destination import (
     split_lane,
 )
 from app.domain.verdict import Verdict
-from app.settings import Settings
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

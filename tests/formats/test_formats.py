@@ -3,8 +3,8 @@
 import pytest
 
 from app.formats.format import Answer, Format
-from app.formats.formats import FORMATS, find, for_url
-from app.formats.judging import by_status_alone, integer, said, seconds, words
+from app.formats.registry import FORMATS, find, for_url
+from app.formats.verdicts import by_status_alone, integer, said, seconds, words
 from tests.formats.samples import url
 
 HOSTS = [

@@ -18,8 +18,8 @@ from app.domain.event import DestinationChange, Event, Group, OwnEventType
 from app.domain.job import Job, JobState
 from app.formats import markdown
 from app.formats.format import Format, Language
-from app.formats.formats import FORMATS
-from app.formats.plain import NOTHING, plain, units
+from app.formats.registry import FORMATS
+from app.formats.sanitize import NOTHING, plain, units
 from tests.formats.judges import complaints
 from tests.formats.samples import NOW, REGISTRATION, told, wishes
 

@@ -7,7 +7,7 @@ import pytest
 
 from app.domain.verdict import Verdict
 from app.formats.format import Format
-from app.formats.formats import FORMATS
+from app.formats.registry import FORMATS
 from tests.formats import (
     test_dingtalk,
     test_discord,

@@ -6,7 +6,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.formats.plain import HIDDEN, clip, plain, units
+from app.formats.sanitize import HIDDEN, clip, plain, units
 
 
 def test_it_is_one_line_without_what_is_not_seen() -> None:

@@ -5,7 +5,7 @@ import pytest
 from app.domain.errors import InvalidField
 from app.domain.verdict import Verdict
 from app.formats.format import Language
-from app.formats.formats import for_url
+from app.formats.registry import for_url
 from app.formats.teams import ACCEPTED, FORMAT
 from tests.formats.judges import complaints
 from tests.formats.samples import EVERY, FAILED, FINISHED, LINK, NOW, told, url, wishes

@@ -8,11 +8,11 @@ import pytest
 from app.domain.event import Event, Group
 from app.domain.job import Job, JobState
 from app.domain.wire import to_json
+from app.formats.fit import ROOMS, fitted, within
 from app.formats.format import Language
-from app.formats.formats import FORMATS
-from app.formats.shrink import ROOMS, fitted, within
-from app.formats.texts import TEXTS
-from app.formats.words import Fact, Message, Room, Tone, message
+from app.formats.message import Fact, Message, Room, Tone, message
+from app.formats.registry import FORMATS
+from app.formats.translations import TEXTS
 from tests.formats.samples import (
     DISABLED,
     EVERY,

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from app.settings import Settings
+from app.config.settings import Settings
 
 CHART = Path(__file__).parent.parent.parent / "helm"
 

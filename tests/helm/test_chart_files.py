@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from app.settings import Settings
+from app.config.settings import Settings
 from tests.helm.generated import CHART, FROM_VALUES, LEFT_OUT, OFFERED, default, documented, renewed
 
 ROOT = CHART.parent

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from app.api import serving
+from app.api import server
 from app.store.agenda import DELIVER, POLL
 from tests import tools
 from tests.helm.generated import CHART
@@ -266,7 +266,7 @@ def test_the_grace_is_longer_than_what_may_be_in_hand(deadline_s: float) -> None
     rendered = render(merged(values_of("trial"), {"settings": settings}))
     grace = {role: rendered.pod(role)["spec"]["terminationGracePeriodSeconds"] for role in ROLES}
     pre_stop = int(rendered.pod("api")["spec"]["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][-1])
-    assert grace["api"] > pre_stop + deadline_s + serving.GRACE.total_seconds()
+    assert grace["api"] > pre_stop + deadline_s + server.GRACE.total_seconds()
     assert min(grace["poller"], grace["sender"]) > settings["lease_s"] + 10
 
 

@@ -8,11 +8,11 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
-from app.denied import denied
-from app.grants import read_grants
-from app.projects import AccessKey, Agency, Password, PodIdentity, Token, read_projects
-from app.settings import FILE_SUFFIX, PREFIX, Settings, load
-from app.tenants import read_tenants
+from app.config.denied_hosts import denied
+from app.config.network_grants import read_grants
+from app.config.projects import AccessKey, Agency, Password, PodIdentity, Token, read_projects
+from app.config.settings import FILE_SUFFIX, PREFIX, Settings, load
+from app.config.tenants import read_tenants
 from tests.helm.generated import OFFERED
 from tests.helm.rendered import CI_VALUES, ROLES, Rendered, merged, render, values_of
 from tests.helm.test_chart_files import EXPECTED

@@ -5,9 +5,9 @@ from prometheus_client import generate_latest
 
 from app.domain.event import DestinationChange, Event, OwnEventType
 from app.domain.job import Job, JobState
-from app.metrics.counts import Counts
-from app.metrics.measured import ATTEMPTS, DEATHS
-from workers.counting import family_of, possible_since
+from app.observability.metric_definitions import ATTEMPTS, DEATHS
+from app.observability.metric_registry import Counts
+from workers.telemetry import family_of, possible_since
 
 
 def lines(counts: Counts) -> list[str]:

@@ -11,8 +11,8 @@ import promql_parser
 import pytest
 import yaml
 
-from app.metrics.__main__ import document
-from app.metrics.measured import ALL, Kind, Measured
+from app.observability.__main__ import document
+from app.observability.metric_definitions import ALL, Kind, Measured
 from tests import tools
 
 ROOT = Path(__file__).parent.parent.parent
@@ -56,7 +56,7 @@ WHERE = {"namespace", "job"}  # given by Prometheus
 
 def test_the_document_is_what_the_code_makes() -> None:
     assert (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8") == document(), (
-        "python -m app.metrics > docs/metrics.md"
+        "python -m app.observability > docs/metrics.md"
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from app.api.serving import SHARED_MEMORY
+from app.api.server import SHARED_MEMORY
 from app.devkit.processes import PATIENCE_S, start, wait_until
 from tests.api.test_api_served import CPH_BRIDGE, Served
 

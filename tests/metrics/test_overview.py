@@ -10,16 +10,16 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from rq import Worker
 
+from app.bootstrap.runtime import Runtime
+from app.config.settings import load
 from app.domain.delivery import Death, DeliveryState, Next
 from app.domain.destination import lane_of
 from app.domain.job import Job, JobState
 from app.domain.verdict import Verdict
-from app.runtime import Runtime
-from app.settings import load
-from app.store import keys
 from app.store.agenda import DELIVER, POLL
-from app.store.standing import LANES_LOOKED_AT, Standing, Standings
-from workers.queues import enqueue_drain, queue
+from app.store.deployment_stats import LANES_LOOKED_AT, Standing, Standings
+from app.store.engine import keys
+from workers.rq_queues import enqueue_drain, queue
 
 SECOND = timedelta(seconds=1)
 LANE = lane_of("t", "here")

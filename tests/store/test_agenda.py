@@ -4,11 +4,11 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from app.bootstrap.runtime import Runtime
 from app.domain.times import to_ms
-from app.runtime import Runtime
-from app.store import keys
 from app.store.agenda import Agenda, Batch, Pace
-from app.store.scripts import Call
+from app.store.engine import keys
+from app.store.engine.scripts import Call
 
 LEASE = timedelta(seconds=60)
 SECOND = timedelta(seconds=1)

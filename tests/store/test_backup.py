@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from app.bootstrap.runtime import Runtime
+from app.config.settings import Settings
 from app.devkit.processes import wait_until
 from app.devkit.redis_server import RedisServer
 from app.domain.delivery import DeliveryState, Next
 from app.domain.job import Job, JobState
 from app.domain.verdict import Verdict
-from app.runtime import Runtime
-from app.settings import Settings
 
 HOUR = timedelta(hours=1)
 AOF, RDB = "appendonlydir", "dump.rdb"

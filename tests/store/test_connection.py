@@ -15,13 +15,13 @@ from redis import Redis
 from redis.connection import SSLConnection
 from redis.exceptions import ConnectionError as NotConnected
 
+from app.bootstrap.runtime import Runtime
+from app.config.settings import load
 from app.devkit.redis_server import RedisServer
 from app.domain.errors import Unavailable
 from app.domain.job import Job, JobState
-from app.runtime import Runtime
-from app.settings import load
-from app.store.clock import RedisClock
-from app.store.connection import HASTY, PATIENT, connect
+from app.store.engine.clock import RedisClock
+from app.store.engine.connection import HASTY, PATIENT, connect
 from tests.certificates import Authority
 
 

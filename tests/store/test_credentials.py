@@ -7,14 +7,14 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from app.bootstrap.runtime import Runtime
+from app.config.settings import load
 from app.domain.errors import OperatorError
 from app.domain.job import Job, JobState
-from app.runtime import Runtime
-from app.settings import load
-from app.store import keys
+from app.store.encryption.cipher import key_of
+from app.store.encryption.reencrypt import Resealing
+from app.store.engine import keys
 from app.store.idempotency import Idempotency, Repeated
-from app.store.resealing import Resealing
-from app.store.sealing import key_of
 
 HOUR = timedelta(hours=1)
 HEADERS = {"Authorization": "Bearer k3y", "X-Room": "ops"}

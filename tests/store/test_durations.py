@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.bootstrap.runtime import Runtime
 from app.domain.cadence import FADE_ABOVE, Durations, bucket_of, counted
-from app.runtime import Runtime
-from app.store import keys
 from app.store.durations import MOST_KINDS, SeenDurations
+from app.store.engine import keys
 
 SECOND = timedelta(seconds=1)
 RETENTION = timedelta(days=14)

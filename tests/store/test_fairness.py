@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from app.bootstrap.runtime import Runtime
 from app.domain.times import to_ms
-from app.runtime import Runtime
-from app.store import keys
 from app.store.agenda import Agenda, Claimed, Pace
+from app.store.engine import keys
+from app.store.engine.scripts import Call
 from app.store.requests import is_request
-from app.store.scripts import Call
 from app.store.watches import Watch, Watches
 
 SECOND = timedelta(seconds=1)

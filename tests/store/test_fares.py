@@ -5,14 +5,14 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from app.bootstrap.runtime import Runtime
 from app.domain.delivery import Death, DeliveryState, Next
 from app.domain.destination import DISABLED_AFTER, Sign, lane_of
 from app.domain.job import Job, JobState
 from app.domain.verdict import Verdict
-from app.runtime import Runtime
-from app.store import keys
 from app.store.agenda import Claimed
 from app.store.destinations import News
+from app.store.engine import keys
 
 SECOND = timedelta(seconds=1)
 LANE = lane_of("t", "https://bot.example:443")

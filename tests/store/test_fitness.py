@@ -9,11 +9,11 @@ import pytest
 from redis import Redis
 from redis.exceptions import ResponseError
 
+from app.bootstrap.runtime import Runtime
+from app.config.settings import load
 from app.devkit.processes import wait_until
 from app.devkit.redis_server import RedisServer
 from app.domain.errors import Unavailable, UnfitRedis
-from app.runtime import Runtime
-from app.settings import load
 from app.store.fitness import RIGHTS, judge, look, name_of
 from tests.redis_group import PASSWORD, free_port
 from tests.unfit_redis import EVICTING, UNFIT, Unfit, redis_on

@@ -4,9 +4,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from app.runtime import Runtime
-from app.store.gone import GoneUrls
-from app.store.sealing import Sealer
+from app.bootstrap.runtime import Runtime
+from app.store.encryption.cipher import Sealer
+from app.store.gone_urls import GoneUrls
 
 OLD, NEW = ("old", b"o" * 32), ("new", b"n" * 32)
 URL = "https://bot.example/hooks/secret-path"

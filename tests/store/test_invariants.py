@@ -12,20 +12,20 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
+from app.bootstrap.runtime import Runtime
+from app.config.settings import Settings, load
 from app.cph.client import Answered, Listed, Listing, MayNotList, NoSuchRequest, Outcome, Unanswered, Unknown
 from app.domain.cadence import Cadence
 from app.domain.delivery import DeliveryState, Next
 from app.domain.job import Job, JobState
 from app.domain.registration import Notify, Registration
 from app.domain.verdict import Verdict
-from app.runtime import Runtime
-from app.settings import Settings, load
-from app.store import keys
 from app.store.durations import SeenDurations
-from app.store.scripts import Call
-from workers.noting import Noting
-from workers.poll import Polling
-from workers.timing import Timing
+from app.store.engine import keys
+from app.store.engine.scripts import Call
+from workers.polling.project_health import Noting
+from workers.polling.schedule import Timing
+from workers.polling.show_job import Polling
 
 SECOND = timedelta(seconds=1)
 PROJECT = "default"

@@ -8,13 +8,13 @@ from threading import Barrier
 
 import pytest
 
+from app.bootstrap.runtime import Runtime
 from app.domain.delivery import Death, DeliveryState, Next
 from app.domain.job import Job, JobState
 from app.domain.registration import Registration
 from app.domain.times import from_ms
 from app.domain.verdict import Verdict
-from app.runtime import Runtime
-from app.store import keys
+from app.store.engine import keys
 
 ROUNDS = 1_000
 LONG = timedelta(seconds=30)

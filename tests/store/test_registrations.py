@@ -5,16 +5,16 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from app.bootstrap.runtime import Runtime
 from app.domain.delivery import DeliveryState, Next
 from app.domain.event import EventType
 from app.domain.job import Job, JobState
 from app.domain.registration import Notify, RegistrationState
 from app.domain.verdict import Verdict
-from app.runtime import Runtime
-from app.store import keys
+from app.store.engine import keys
+from app.store.engine.scripts import Call
 from app.store.fitness import name_of
 from app.store.idempotency import Idempotency, Repeated
-from app.store.scripts import Call
 
 SECOND = timedelta(seconds=1)
 MOST_BYTES = {"Valkey": 1_000, "Redis": 1_200}  # Redis 7.0 keeps small hashes and strings with more around them

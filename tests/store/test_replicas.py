@@ -10,12 +10,12 @@ import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as NotConnected
 
+from app.bootstrap.runtime import Runtime
+from app.config.settings import Settings
 from app.domain.access import Scope
 from app.domain.destination import lane_of
 from app.domain.errors import Unavailable
 from app.domain.registration import Registration
-from app.runtime import Runtime
-from app.settings import Settings
 from app.store.deliveries import DeadOnes
 from app.store.idempotency import Idempotency, Repeated
 from tests.redis_group import RedisGroup

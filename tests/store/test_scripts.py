@@ -6,10 +6,10 @@ from importlib.resources import files
 import pytest
 from redis.exceptions import ResponseError
 
-from app.runtime import Runtime
-from app.store import keys
+from app.bootstrap.runtime import Runtime
 from app.store.agenda import Agenda
-from app.store.scripts import Call
+from app.store.engine import keys
+from app.store.engine.scripts import Call
 
 SHARED_KEYS = (files("app.store") / "lua" / "shared" / "1_keys.lua").read_text(encoding="utf-8")
 

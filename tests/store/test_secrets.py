@@ -4,11 +4,11 @@ from datetime import timedelta
 
 import pytest
 
+from app.bootstrap.runtime import Runtime
 from app.domain.errors import OperatorError, Unavailable
-from app.runtime import Runtime
-from app.store import keys
-from app.store.sealing import Sealer
-from app.store.tokens import SharedTokens
+from app.store.cph_tokens import SharedTokens
+from app.store.encryption.cipher import Sealer
+from app.store.engine import keys
 
 OLD, NEW = b"o" * 32, b"n" * 32
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from redis.exceptions import NoPermissionError
 
+from app.bootstrap.runtime import Runtime
+from app.config.settings import Settings, load
 from app.domain.errors import Unavailable
-from app.runtime import Runtime
-from app.settings import Settings, load
 from tests.redis_group import SENTINEL_PASSWORD, RedisGroup
 
 pytestmark = pytest.mark.slow  # processes start, and die

@@ -6,13 +6,13 @@ from threading import Barrier
 
 import pytest
 
+from app.bootstrap.runtime import Runtime
+from app.config.settings import Settings, load
 from app.domain.event import Event, EventType, Group
 from app.domain.job import Job, JobState
 from app.domain.registration import Notify, RegistrationState
 from app.formats import standard
-from app.runtime import Runtime
-from app.settings import Settings, load
-from app.store import keys
+from app.store.engine import keys
 
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)

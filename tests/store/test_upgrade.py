@@ -6,9 +6,9 @@ Two versions at work side by side, and the way back, are in tests/whole/test_rol
 from datetime import datetime, timedelta
 from typing import Any
 
+from app.bootstrap.runtime import Runtime
 from app.domain.job import Job, JobState
 from app.domain.registration import RegistrationState
-from app.runtime import Runtime
 
 AT = 1_767_323_045_000  # ms, the `now` of the tests
 LANE = "t https://bot.example:443"

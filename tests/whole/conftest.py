@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 import requests
 
+from app.bootstrap.runtime import Runtime
+from app.config.settings import load
 from app.devkit.bridge import Bridge, Neighbour
 from app.devkit.client import Client
 from app.devkit.processes import PATIENCE_S, Process, wait_until
 from app.domain.access import Scope
-from app.runtime import Runtime
-from app.settings import load
 from tests.receiver import Receiver
 from tests.whole.commands import Commands
-from workers.queues import enqueue_drain, queue
+from workers.rq_queues import enqueue_drain, queue
 
 QUICK = {
     "BRIDGE_POLL_MIN_S": "0.2",

@@ -4,7 +4,7 @@ from time import monotonic
 
 import pytest
 
-from app.cph.grants import SETTLING
+from app.cph.cached_credentials import SETTLING
 from app.devkit.processes import wait_until
 from tests.whole.conftest import Whole
 

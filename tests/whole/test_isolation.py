@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from app.bootstrap.runtime import Runtime
+from app.config.settings import load
 from app.devkit.processes import start, wait_until
 from app.domain.job import Job, JobState
 from app.domain.times import to_ms
-from app.runtime import Runtime
-from app.settings import load
 
 WELL, SICK_S = 100, 10.0
 CALLBACKS, EVERY_S = 1_500, 0.01

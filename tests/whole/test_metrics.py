@@ -11,8 +11,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.devkit.processes import wait_until
-from app.metrics.measured import ALL, POLLS, Kind, Source
-from app.store import keys
+from app.observability.metric_definitions import ALL, POLLS, Kind, Source
+from app.store.engine import keys
 from tests.receiver import Receiver
 from tests.whole.conftest import Whole
 

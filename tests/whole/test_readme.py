@@ -18,11 +18,11 @@ from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 from werkzeug.serving import make_server
 
+from app.bootstrap.runtime import Runtime
+from app.config.settings import PREFIX, Settings, variables
 from app.devkit.exports import export_lines, kept
 from app.devkit.processes import Process, wait_until
 from app.domain.signature import by_secret, headers
-from app.runtime import Runtime
-from app.settings import PREFIX, Settings, variables
 from tests.trial_run import ANYWHERE, end, line_with, running
 
 ROOT = Path(__file__).parent.parent.parent

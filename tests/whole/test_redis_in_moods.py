@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import requests
 
+from app.bootstrap.runtime import Runtime
+from app.config.settings import load
 from app.devkit.processes import start, wait_until
 from app.devkit.redis_server import RedisServer
 from app.domain.access import Scope
-from app.runtime import Runtime
-from app.settings import load
 from tests.tcp_proxy import TcpProxy
 
 TENANTS = 10

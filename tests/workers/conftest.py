@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from app.bootstrap.runtime import Runtime
 from app.cph.client import CphClient
 from app.cph.credentials import FixedToken
 from app.devkit.processes import PATIENCE_S
@@ -15,15 +16,14 @@ from app.domain.delivery import DeliveryState
 from app.domain.destination import Destination
 from app.domain.event import EventType
 from app.domain.job import Job, JobState
-from app.runtime import Runtime
 from app.store.durations import SeenDurations
 from app.transport.client import Transport
 from tests.receiver import Receiver
 from tests.served import Served
-from workers.deliver import Delivering
-from workers.noting import Noting
-from workers.poll import Polling
-from workers.timing import Timing
+from workers.delivery.deliver import Delivering
+from workers.polling.project_health import Noting
+from workers.polling.schedule import Timing
+from workers.polling.show_job import Polling
 
 SECOND = timedelta(seconds=1)
 # Half of a deadline is slow to the bridge, which then sends less: a busy machine must not look like that.

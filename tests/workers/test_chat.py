@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from app.bootstrap.runtime import Runtime
 from app.domain.delivery import Death, DeliveryState
 from app.domain.destination import bot_at, lane_of
 from app.domain.job import Job, JobState
 from app.domain.registration import Registration
-from app.runtime import Runtime
 from tests.receiver import Receiver
-from workers.deliver import Delivering
+from workers.delivery.deliver import Delivering
 
 SECOND = timedelta(seconds=1)
 BOT = bot_at("http://127.0.0.1:9", "slack", "/services/T/B/t0ken")

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
+from app.bootstrap.runtime import Runtime
 from app.domain import callback_url
 from app.domain.delivery import Death, DeliveryState
 from app.domain.destination import bot_at
 from app.domain.job import Job, JobState
 from app.domain.registration import Notify, Registration
 from app.domain.verdict import Verdict
-from app.formats import formats
-from app.runtime import Runtime
+from app.formats import registry
 from tests.chat_services import NEW_CHAT, OLD_CHAT, SERVICES, TOKEN, ChatService, Reply, answer
-from workers.deliver import Delivering
+from workers.delivery.deliver import Delivering
 
 SECOND = timedelta(seconds=1)
 HOSTILE = (
@@ -137,7 +137,7 @@ class Bot:
         """As the API registers."""
         rules = self.service.service
         raw = self.service.url.replace(rules.target, target) if target else self.service.url
-        form = formats.BY_NAME[rules.name]
+        form = registry.BY_NAME[rules.name]
         url = callback_url.parse(raw, self._runtime.address_policy, "t")
         form.check(url, rules.secret or None)
         self._made += 1

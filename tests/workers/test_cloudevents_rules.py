@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
+from app.bootstrap.runtime import Runtime
+from app.config.settings import Settings, load
 from app.domain.delivery import DeliveryState
 from app.domain.destination import lane_of
-from app.runtime import Runtime
-from app.settings import Settings, load
-from app.store import keys
+from app.store.engine import keys
 from tests.api.calling import Api
 from tests.receiver import Receiver
-from workers.deliver import Delivering
+from workers.delivery.deliver import Delivering
 
 SECOND = timedelta(seconds=1)
 ORIGIN = "bridge.example"

@@ -7,14 +7,14 @@ from time import monotonic
 
 import pytest
 
+from app.bootstrap.runtime import Runtime
 from app.devkit.processes import wait_until
 from app.domain.times import to_ms
-from app.runtime import Runtime
-from app.store import keys
 from app.store.agenda import Agenda, Claimed
-from app.store.scripts import Call
-from workers.crew import NAP_S, Crew, Drain
-from workers.stopping import Stopping
+from app.store.engine import keys
+from app.store.engine.scripts import Call
+from workers.engine.drain_loop import NAP_S, Crew, Drain
+from workers.engine.stop_flag import Stopping
 
 
 class Noting:

@@ -6,10 +6,10 @@ from time import sleep
 
 import pytest
 
+from app.bootstrap.runtime import Runtime
+from app.config.settings import Settings, load
 from app.domain.delivery import DeliveryState
-from app.runtime import Runtime
-from app.settings import Settings, load
-from app.store import keys
+from app.store.engine import keys
 from tests.receiver import Receiver
 
 SECOND = timedelta(seconds=1)

@@ -5,13 +5,13 @@ from threading import Thread
 
 import pytest
 
+from app.bootstrap.runtime import Runtime
 from app.devkit.processes import wait_until
 from app.domain.delivery import DeliveryState
 from app.domain.destination import OPENS_AFTER, PAUSES, DestinationState, lane_of
-from app.runtime import Runtime
 from tests.receiver import Receiver
-from workers.crew import Crew, Drain
-from workers.stopping import Stopping
+from workers.engine.drain_loop import Crew, Drain
+from workers.engine.stop_flag import Stopping
 
 SECOND = timedelta(seconds=1)
 HOUR = timedelta(hours=1)

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from app.bootstrap.runtime import Runtime
+from app.config.settings import Settings, load
 from app.domain.delivery import DeliveryState
 from app.domain.destination import DISABLED_AFTER, DestinationState
 from app.domain.signature import new_secret
-from app.runtime import Runtime
-from app.settings import Settings, load
-from app.store import keys
+from app.store.engine import keys
 from tests.receiver import Receiver
 
 HOUR = timedelta(hours=1)

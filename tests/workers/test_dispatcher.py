@@ -10,15 +10,15 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.webhook import Webhook
 
+from app.bootstrap.runtime import Runtime
+from app.config.settings import Settings
 from app.devkit.processes import wait_until
 from app.domain.errors import UnfitRedis
-from app.runtime import Runtime
-from app.settings import Settings
 from app.store.agenda import DELIVER, POLL
-from app.store.standing import Standings
+from app.store.deployment_stats import Standings
 from workers.dispatcher import Dispatcher
-from workers.queues import WakeUp, enqueue_drain, queue
-from workers.stopping import Stopping
+from workers.engine.stop_flag import Stopping
+from workers.rq_queues import WakeUp, enqueue_drain, queue
 
 
 @pytest.fixture
@@ -115,12 +115,12 @@ def test_a_wake_up_carries_nothing_but_its_kind(runtime: Runtime) -> None:
     target = queue(DELIVER, runtime.rq_redis)
     enqueue_drain(target, DELIVER, 60)
     (job,) = target.get_jobs()
-    assert (job.func_name, job.args, job.kwargs) == ("workers.drain.drain", ["deliver"], {})
+    assert (job.func_name, job.args, job.kwargs) == ("workers.rq_jobs.drain", ["deliver"], {})
 
 
 def test_what_else_a_stranger_put_into_an_rq_job_is_not_there(runtime: Runtime) -> None:
     Job.create(
-        "workers.drain.drain",
+        "workers.rq_jobs.drain",
         args=("poll",),
         id="forged",
         connection=runtime.rq_redis,

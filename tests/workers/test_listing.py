@@ -4,11 +4,11 @@ from datetime import timedelta
 
 import pytest
 
+from app.bootstrap.runtime import Runtime
+from app.config.settings import Settings, load
 from app.domain.event import EventType
 from app.domain.job import JobState
-from app.runtime import Runtime
-from app.settings import Settings, load
-from app.store import keys
+from app.store.engine import keys
 from tests.served import Served
 
 SECOND = timedelta(seconds=1)

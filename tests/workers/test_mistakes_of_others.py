@@ -5,9 +5,9 @@ from time import monotonic
 
 import pytest
 
+from app.config.settings import Settings, load
 from app.domain.event import EventType
 from app.domain.job import JobState
-from app.settings import Settings, load
 from tests.served import Served
 
 SECOND = timedelta(seconds=1)

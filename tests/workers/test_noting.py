@@ -5,16 +5,16 @@ from datetime import timedelta
 
 import pytest
 
+from app.bootstrap.runtime import Runtime
 from app.cph.client import Answered, CphClient, Unanswered, Unknown
 from app.cph.credentials import FixedToken
 from app.domain.job import Job, JobState
 from app.domain.project_health import ProjectHealth, ProjectState
-from app.runtime import Runtime
-from app.store.project_healths import note
+from app.store.project_health import note
 from app.transport.client import Transport
 from tests.served import Served
-from workers.noting import Noting
-from workers.silence import hush
+from workers.polling.backoff import hush
+from workers.polling.project_health import Noting
 
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)

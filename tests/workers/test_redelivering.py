@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from app.bootstrap.runtime import Runtime
+from app.config.settings import Settings, load
 from app.domain.delivery import Death, DeliveryState
 from app.domain.destination import lane_of
 from app.domain.times import from_ms
-from app.runtime import Runtime
-from app.settings import Settings, load
 from app.store.deliveries import DeadOnes
 from tests.receiver import Receiver
 

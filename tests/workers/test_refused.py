@@ -5,15 +5,15 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from app.bootstrap.runtime import Runtime
 from app.cph.client import Unanswered
 from app.domain.job import JobState
 from app.domain.project_health import ProjectState
 from app.domain.times import to_ms
-from app.runtime import Runtime
-from app.store import keys
+from app.store.engine import keys
 from tests.served import Served
-from workers.retrying import Retrying
-from workers.silence import hush
+from workers.polling.backoff import hush
+from workers.polling.retry_refused import Retrying
 
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
@@ -120,7 +120,7 @@ def test_after_a_success_the_pauses_begin_anew(polling, turn, watched, standin, 
 
 
 def test_credentials_that_were_too_new_to_renew_are_tried_soon_but_once(polling, runtime: Runtime, time) -> None:
-    """A token that ends within seconds of its issue: see SETTLING in app/cph/grants.py."""
+    """A token that ends within seconds of its issue: see SETTLING in app/cph/cached_credentials.py."""
     too_new = Unanswered("CPH refuses credentials that have just been given", 3 * SECOND, unauthenticated=True)
     for pause in (3 * SECOND, 2 * MINUTE, 4 * MINUTE):
         hush(polling.agenda, "default", too_new, time.now)

@@ -5,12 +5,12 @@ from uuid import uuid4
 
 import pytest
 
+from app.bootstrap.runtime import Runtime
+from app.config.settings import Settings, load
 from app.domain.event import EventType, Group
 from app.domain.job import Job, JobState
 from app.domain.registration import Notify
-from app.runtime import Runtime
-from app.settings import Settings, load
-from app.store import keys
+from app.store.engine import keys
 from tests.served import Served
 
 SECOND = timedelta(seconds=1)

@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pytest
 
+from app.bootstrap.runtime import Runtime
+from app.config.settings import Settings, load
 from app.domain.job import Job, JobState
-from app.runtime import Runtime
-from app.settings import Settings, load
 from tests.served import Served
 
 SECOND = timedelta(seconds=1)

@@ -10,10 +10,10 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks import WebhookVerificationError
 
+from app.bootstrap.runtime import Runtime
+from app.config.settings import Settings, load
 from app.domain.delivery import DeliveryState
 from app.domain.job import Job, JobState
-from app.runtime import Runtime
-from app.settings import Settings, load
 from tests.receiver import Callback, Receiver
 
 SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)

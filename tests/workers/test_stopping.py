@@ -5,12 +5,12 @@ import sys
 from threading import Timer
 from time import monotonic
 
-from workers.stopping import Stopping
+from workers.engine.stop_flag import Stopping
 
 # A signal comes at each moment of what waiting does. With threading.Event it hangs.
 RAINED_ON = """
 import signal
-from workers.stopping import Stopping
+from workers.engine.stop_flag import Stopping
 
 signal.signal(signal.SIGALRM, lambda *_: stopping.set())
 for microseconds in range(1, 1_500):

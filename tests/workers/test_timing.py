@@ -5,11 +5,11 @@ from datetime import timedelta
 
 import pytest
 
+from app.bootstrap.runtime import Runtime
+from app.config.settings import Settings, load
 from app.domain.cadence import bucket_of
 from app.domain.times import rfc3339
-from app.runtime import Runtime
-from app.settings import Settings, load
-from app.store import keys
+from app.store.engine import keys
 from tests.served import Served
 
 SECOND = timedelta(seconds=1)

@@ -9,10 +9,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
 
+from app.bootstrap.runtime import Runtime
 from app.domain.destination import bot_at
 from app.domain.job import Job, JobState
-from app.runtime import Runtime
-from app.tracing import Tracing
+from app.observability.tracing import Tracing
 from tests.receiver import Receiver
 from tests.served import Served
 from tests.workers.conftest import SECOND, Time

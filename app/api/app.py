@@ -1,0 +1,86 @@
+"""The Flask application."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from flask_openapi3.models.info import Info
+from flask_openapi3.openapi import OpenAPI
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from app.api.auth.authentication import Access
+from app.api.endpoints.api_keys import KeyViews
+from app.api.endpoints.callback_tests import CallbackViews
+from app.api.endpoints.deliveries import DeliveryViews
+from app.api.endpoints.destinations import DestinationViews
+from app.api.endpoints.events import EventViews
+from app.api.endpoints.health import Health
+from app.api.endpoints.jobs import JobViews
+from app.api.endpoints.projects import ProjectViews
+from app.api.endpoints.public_keys import PublicKeyViews
+from app.api.endpoints.registrations import RegistrationViews
+from app.api.endpoints.rotate_secret import RotationViews
+from app.api.input.blueprint import DeliveryConverter
+from app.api.input.json_body import READ_AT_MOST
+from app.api.middleware import errors, request_log, strict_urls
+from app.api.middleware.long_poll_limit import Places
+from app.api.middleware.rate_limit import Pacing
+from app.api.openapi import document
+from app.api.openapi.swagger_ui import Docs
+from app.bootstrap.runtime import Runtime
+from app.observability.exposition import METRICS
+from app.version import VERSION
+
+OPEN_CALLS = {
+    "/": "Leads to `/docs`.",
+    "/healthz": "The process lives.",
+    "/readyz": "Redis answers it, and is such as the bridge needs it.",
+    METRICS: "What is measured, as Prometheus reads it.",
+    "/openapi.json": "This document.",
+    "/docs": "This document, to be read and tried.",
+}
+
+
+class Api(OpenAPI):
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """None of ours is asynchronous: Flask would look at each of them anew for each request."""
+        return func
+
+
+def create_app(runtime: Runtime, stopping: Callable[[], bool] = lambda: False) -> OpenAPI:
+    """Talks to Redis only when it is asked something. stopping: whether the process ends, so that nobody waits on."""
+    app = Api(
+        __name__,
+        info=Info(title="cph-webhook-bridge", version=VERSION),
+        validation_error_model=errors.Problem,
+        validation_error_status="422",
+        doc_ui=False,
+        static_folder=None,
+    )
+    app.config.update(MAX_CONTENT_LENGTH=READ_AT_MOST, PROVIDE_AUTOMATIC_OPTIONS=False)
+    app.url_map.merge_slashes = False
+    app.url_map.converters["delivery"] = DeliveryConverter
+    if runtime.settings.api_proxies:
+        hops = runtime.settings.api_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=0)  # type: ignore[method-assign] # as Flask says
+    request_log.register(app, runtime.counts, runtime.tracing)
+    strict_urls.register(app)
+    app.before_request(Access(runtime.principal_of, runtime.readiness.check_first).check)
+    Pacing(runtime.paces, runtime.quotas_of).register(app)
+    places = Places(runtime.settings.api_streams, stopping)
+    errors.register(app)
+    Health(runtime).register(app)
+    app.register_api(RegistrationViews(runtime, places).routes())
+    app.register_api(RotationViews(runtime).routes())
+    app.register_api(DeliveryViews(runtime).routes())
+    app.register_api(DestinationViews(runtime).routes())
+    app.register_api(EventViews(runtime, places).routes())
+    app.register_api(JobViews(runtime).routes())
+    app.register_api(KeyViews(runtime).routes())
+    app.register_api(CallbackViews(runtime).routes())
+    app.register_api(ProjectViews(runtime).routes())
+    app.register_api(PublicKeyViews(runtime.signing_keys).routes())
+    elsewhere = {METRICS} if runtime.settings.metrics_bind else set()
+    open_calls = {path: what for path, what in OPEN_CALLS.items() if path not in elsewhere}
+    Docs(cache(lambda: document.complete(app.api_doc, open_calls))).register(app)
+    return app

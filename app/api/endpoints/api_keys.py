@@ -1,0 +1,126 @@
+"""/v1/keys: the API keys of a tenant, for its admins."""
+
+from datetime import timedelta
+from typing import Annotated, Self
+
+from flask import Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.api.auth.authentication import tenant
+from app.api.input.blueprint import Routes, json_answer
+from app.api.middleware.errors import NoSuchId
+from app.api.middleware.idempotency import IdempotencyHeader, once
+from app.api.schemas.fields import KeyCursor, Limit, Moment, encode_cursor
+from app.bootstrap.runtime import Runtime
+from app.domain.access import Scope
+from app.store.api_keys import ApiKey, key_id
+
+OVERLAP_S = 86_400
+LONGEST_S = 10 * 366 * 86_400
+USUAL: list[Scope] = [scope for scope in Scope if scope is not Scope.ADMIN]
+
+
+class KeyPath(BaseModel):
+    id: str = Field(pattern=r"^[0-9a-f]{12}$")
+
+
+class KeyQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Limit = 50
+    cursor: KeyCursor | None = None
+
+
+class KeyRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, Field(max_length=100, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")] = ""
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=len(Scope))] = USUAL
+    expires_in_s: Annotated[int, Field(ge=1, le=LONGEST_S, strict=True)] | None = Field(None, description="Or never.")
+
+
+class KeyRotationRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    overlap_s: int = Field(OVERLAP_S, ge=0, le=604_800, strict=True, description="How long the earlier key is good.")
+
+
+class KeyView(BaseModel):
+    id: str
+    name: str
+    scopes: list[Scope]
+    created_at: Moment
+    expires_at: Moment | None
+    last_used_at: Moment | None = Field(description="To the minute.")
+
+    @classmethod
+    def of(cls, known: ApiKey, **more: str) -> Self:
+        return cls(
+            id=known.id,
+            name=known.name,
+            scopes=sorted(known.scopes),
+            created_at=known.created_at,
+            expires_at=known.expires_at,
+            last_used_at=known.last_used_at,
+            **more,
+        )
+
+
+class KeyMade(KeyView):
+    key: str = Field(description="Shown this once.")
+
+
+class KeyPage(BaseModel):
+    items: list[KeyView]
+    next_cursor: str | None
+
+
+class KeyViews:
+    def __init__(self, runtime: Runtime) -> None:
+        self._keys = runtime.api_keys
+        self._claims = runtime.claims
+        self._clock = runtime.clock
+
+    def routes(self) -> Routes:
+        routes = Routes("keys")
+        routes.post("/keys", responses={201: KeyMade})(self.create)
+        routes.get("/keys", responses={200: KeyPage})(self.list)
+        routes.delete("/keys/<id>", responses={204: None})(self.revoke)
+        routes.post("/keys/<id>/rotate", responses={201: KeyMade})(self.rotate)
+        return routes
+
+    def create(self, header: IdempotencyHeader, body: KeyRequest) -> Response:
+        """Make a key of this tenant."""
+        return json_answer(once(self._claims, header, lambda: self._created(body)), 201)
+
+    def list(self, query: KeyQuery) -> Response:
+        """Keys, newest first."""
+        found, cursor = self._keys.page(tenant(), limit=query.limit, cursor=query.cursor)
+        page = KeyPage(items=[KeyView.of(key) for key in found], next_cursor=encode_cursor(cursor))
+        return json_answer(page.model_dump_json())
+
+    def revoke(self, path: KeyPath) -> Response:
+        """End a key: within seconds nobody is let in with it."""
+        if not self._keys.revoke(path.id, tenant()):
+            raise NoSuchId
+        return Response(status=204)
+
+    def rotate(self, path: KeyPath, header: IdempotencyHeader, body: KeyRotationRequest) -> Response:
+        """Make a key like this one, which ends after the overlap."""
+        return json_answer(once(self._claims, header, lambda: self._rotated(path.id, body)), 201)
+
+    def _created(self, body: KeyRequest) -> str:
+        life = timedelta(seconds=body.expires_in_s) if body.expires_in_s else None
+        return self._shown(self._keys.create(tenant(), frozenset(body.scopes), self._clock(), life, name=body.name))
+
+    def _rotated(self, id: str, body: KeyRotationRequest) -> str:
+        key = self._keys.rotate(tenant(), id, self._clock(), timedelta(seconds=body.overlap_s))
+        if key is None:
+            raise NoSuchId
+        return self._shown(key)
+
+    def _shown(self, key: str) -> str:
+        made = self._keys.get(tenant(), key_id(key))
+        if made is None:
+            raise NoSuchId  # it has ended, or was revoked, at once
+        return KeyMade.of(made, key=key).model_dump_json()

@@ -1,0 +1,138 @@
+"""/v1/destinations: where callbacks go, and how they fare."""
+
+from datetime import datetime
+from typing import Self
+
+from flask import Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from app import logs
+from app.api.auth.authentication import tenant
+from app.api.input.blueprint import Routes, json_answer
+from app.api.middleware.errors import NoSuchId
+from app.api.middleware.idempotency import IdempotencyHeader, once
+from app.api.schemas.fields import DestinationCursor, Limit, Moment, encode_cursor
+from app.bootstrap.runtime import Runtime
+from app.domain.destination import Breaker, Destination, DestinationState, split_lane
+
+
+class DestinationPath(BaseModel):
+    id: str = Field(pattern=r"^dst_[0-9a-f]{16}$")
+
+
+class DestinationQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Limit = 50
+    cursor: DestinationCursor | None = None
+
+
+class DestinationError(BaseModel):
+    at: Moment
+    reason: str
+
+
+class DestinationView(BaseModel):
+    id: str
+    destination: str = Field(description="Scheme, host and port; of a bot also which.")
+    format: str | None = Field(description="Of a bot: the format of its messages.")
+    state: DestinationState = Field(description="`paused` and `disabled` hold their deliveries until `resume`.")
+    held_since: Moment | None
+    breaker: Breaker = Field(description="`open`: nothing is tried before `next_try_at`; `half_open`: one at a time.")
+    next_try_at: Moment | None
+    failures: int = Field(description="In a row.")
+    failing_since: Moment | None
+    last_answer_at: Moment | None
+    last_error: DestinationError | None
+    places: int = Field(description="The most attempts at once, now.")
+    deliveries: int = Field(description="That are to be sent, or are held.")
+    last_registered_at: Moment
+
+    @classmethod
+    def of(cls, destination: Destination, now: datetime) -> Self:
+        failed_at = destination.failed_at
+        return cls(
+            id=destination.id,
+            destination=destination.address,
+            format=destination.format,
+            state=destination.state,
+            held_since=destination.held_since,
+            breaker=destination.breaker(now),
+            next_try_at=destination.next_try_at(now),
+            failures=destination.failures,
+            failing_since=destination.failing_since,
+            last_answer_at=destination.answered_at,
+            last_error=DestinationError(at=failed_at, reason=destination.failure or "") if failed_at else None,
+            places=destination.places,
+            deliveries=destination.deliveries,
+            last_registered_at=destination.used_at,
+        )
+
+
+class DestinationPage(BaseModel):
+    items: list[DestinationView]
+    next_cursor: str | None
+
+
+class Dropped(BaseModel):
+    dropped: int = Field(description="Deliveries that were held and are dead now.")
+
+
+class DestinationViews:
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def routes(self) -> Routes:
+        routes = Routes("destinations")
+        routes.get("/destinations", responses={200: DestinationPage})(self.list)
+        routes.get("/destinations/<id>", responses={200: DestinationView})(self.show)
+        routes.post("/destinations/<id>/pause", responses={200: DestinationView})(self.pause)
+        routes.post("/destinations/<id>/resume", responses={200: DestinationView})(self.resume)
+        routes.post("/destinations/<id>/drop", responses={200: Dropped})(self.drop)
+        return routes
+
+    def list(self, query: DestinationQuery) -> Response:
+        """Destinations, by address."""
+        found, cursor = self._runtime.destinations.page(tenant(), limit=query.limit, cursor=query.cursor)
+        now = self._runtime.clock()
+        items = [DestinationView.of(destination, now) for destination in found]
+        return json_answer(DestinationPage(items=items, next_cursor=encode_cursor(cursor)).model_dump_json())
+
+    def show(self, path: DestinationPath) -> Response:
+        """One destination."""
+        return json_answer(self._shown(path.id))
+
+    def pause(self, path: DestinationPath, header: IdempotencyHeader) -> Response:
+        """Hold its deliveries: no attempt starts from now on."""
+        return json_answer(once(self._runtime.claims, header, lambda: self._paused(path.id)))
+
+    def resume(self, path: DestinationPath, header: IdempotencyHeader) -> Response:
+        """Send what is held, and try one that fails at once."""
+        return json_answer(once(self._runtime.claims, header, lambda: self._resumed(path.id)))
+
+    def drop(self, path: DestinationPath, header: IdempotencyHeader) -> Response:
+        """Give up the deliveries that are held; of one that is not held, none."""
+        return json_answer(once(self._runtime.claims, header, lambda: self._dropped(path.id)))
+
+    def _shown(self, id: str) -> str:
+        return DestinationView.of(self._known(id), self._runtime.clock()).model_dump_json()
+
+    def _paused(self, id: str) -> str:
+        self._runtime.destinations.pause(self._known(id).lane, self._runtime.clock())
+        return self._shown(id)
+
+    def _resumed(self, id: str) -> str:
+        lane = self._known(id).lane
+        if self._runtime.destinations.resume(lane, self._runtime.clock()):
+            logs.event("destination.reopened", tenant=tenant(), destination=split_lane(lane)[1])
+        return self._shown(id)
+
+    def _dropped(self, id: str) -> str:
+        dropped = self._runtime.destinations.drop(self._known(id).lane, self._runtime.clock())
+        return Dropped(dropped=dropped).model_dump_json()
+
+    def _known(self, id: str) -> Destination:
+        found = self._runtime.destinations.get(tenant(), id)
+        if found is None:
+            raise NoSuchId
+        return found

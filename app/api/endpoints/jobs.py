@@ -1,0 +1,52 @@
+"""/v1/jobs: the last that is known of a job."""
+
+from typing import Self
+
+from flask import Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.api.auth.authentication import tenant
+from app.api.input.blueprint import Routes, json_answer
+from app.api.middleware.errors import NoSuchId
+from app.api.schemas.events import EndedJobInFull
+from app.api.schemas.fields import Moment
+from app.api.schemas.registrations import JobId, named_project
+from app.bootstrap.runtime import Runtime
+from app.store.jobs import KnownJob
+
+
+class JobPath(BaseModel):
+    job_id: JobId
+
+
+class JobQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    project: str | None = Field(None, description="May be left out when there is just one.")
+
+
+class KnownJobView(EndedJobInFull):
+    project: str
+    observed_at: Moment | None = Field(description="When its end was seen.")
+
+    @classmethod
+    def of(cls, project: str, known: KnownJob) -> Self:
+        return cls(**known.job.as_dict(), project=project, observed_at=known.observed_at)
+
+
+class JobViews:
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def routes(self) -> Routes:
+        routes = Routes("jobs")
+        routes.get("/jobs/<job_id>", responses={200: KnownJobView})(self.show)
+        return routes
+
+    def show(self, path: JobPath, query: JobQuery) -> Response:
+        """A job that this tenant has registered, as it was seen last."""
+        project = named_project(query.project, self._runtime.projects_of(tenant()), "/query/project")
+        known = self._runtime.jobs.get(tenant(), project, path.job_id)
+        if known is None:
+            raise NoSuchId
+        return json_answer(KnownJobView.of(project, known).model_dump_json())

@@ -1,0 +1,106 @@
+"""/v1/projects: the CPH projects of this deployment, and how they fare."""
+
+from datetime import datetime
+from typing import Self
+from urllib.parse import urlsplit
+
+from flask import Response
+from pydantic import BaseModel, Field
+
+from app.api.auth.authentication import tenant
+from app.api.input.blueprint import Routes, json_answer
+from app.api.schemas.fields import Moment
+from app.bootstrap.cph_clients import address
+from app.bootstrap.runtime import Runtime
+from app.config.projects import Project
+from app.domain.budget import Budget
+from app.domain.project_health import ProjectHealth, ProjectState
+
+
+class ProjectError(BaseModel):
+    at: Moment
+    reason: str
+
+
+class BudgetView(BaseModel):
+    rate: float = Field(description="Calls a second that are allowed now.")
+    learned_rate: float | None = Field(description="What CPH's 429s have taught, while it holds.")
+    calls_left: int = Field(description="What may be called at once.")
+    paused_until: Moment | None = Field(description="Nothing is asked before; for a refused project, the next try.")
+
+    @classmethod
+    def of(cls, budget: Budget) -> Self:
+        learned = budget.learned_rate
+        return cls(
+            rate=round(budget.rate, 3),
+            learned_rate=None if learned is None else round(learned, 3),
+            calls_left=max(0, int(budget.calls_left)),
+            paused_until=budget.paused_until,
+        )
+
+
+class ProjectView(BaseModel):
+    name: str
+    project_id: str
+    endpoint: str | None = Field(description="Host of its CPH.")
+    state: ProjectState = Field(description="`refused`: an operator must act; `waiting`: no answer, or not asked yet.")
+    refused_since: Moment | None
+    last_answer_at: Moment | None
+    last_error: ProjectError | None
+    rate: float = Field(description="Calls a second, all workers together, as it was set.")
+    budget: BudgetView
+    late_s: int = Field(description="For how long the oldest poll that is due has waited.")
+    credentials_expire_at: Moment | None
+    clock_ahead_s: int | None = Field(description="How much later it is by CPH's clock than by the bridge's.")
+    hint: str | None = Field(description="What an operator should do.")
+
+    @classmethod
+    def of(
+        cls, name: str, project: Project, *, health: ProjectHealth, budget: Budget, rate: float, now: datetime
+    ) -> Self:
+        failed = health.failed_at and ProjectError(at=health.failed_at, reason=health.failure or "")
+        ahead = health.clock_ahead
+        return cls(
+            name=name,
+            project_id=project.project_id,
+            endpoint=urlsplit(address(project) or "").netloc or None,
+            state=health.state,
+            refused_since=health.refused_since,
+            last_answer_at=health.answered_at,
+            last_error=failed,
+            rate=project.rate or rate,
+            budget=BudgetView.of(budget),
+            late_s=int(budget.late.total_seconds()),
+            credentials_expire_at=health.credentials_expire_at,
+            clock_ahead_s=None if ahead is None else round(ahead.total_seconds()),
+            hint=health.remedy(now) or budget.remedy(),
+        )
+
+
+class ProjectPage(BaseModel):
+    items: list[ProjectView]
+    next_cursor: None = Field(None, description="They all fit on one page.")
+
+
+class ProjectViews:
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def routes(self) -> Routes:
+        routes = Routes("projects")
+        routes.get("/projects", responses={200: ProjectPage})(self.list)
+        return routes
+
+    def list(self) -> Response:
+        """CPH projects, in the order of the settings."""
+        runtime = self._runtime
+        allowed = runtime.projects_of(tenant())
+        projects = {name: project for name, project in runtime.project_settings.items() if name in allowed}
+        now, rate = runtime.clock(), runtime.settings.cph_rate
+        healths = runtime.project_healths.of(tuple(projects))
+        budgets = runtime.polls_due.budgets(tuple(projects), now)
+        items = [
+            ProjectView.of(name, project, health=health, budget=budget, rate=rate, now=now)
+            for (name, project), health, budget in zip(projects.items(), healths, budgets, strict=True)
+        ]
+        return json_answer(ProjectPage(items=items, next_cursor=None).model_dump_json())

@@ -1,0 +1,33 @@
+"""/v1/public-keys: what receivers verify ed25519 signatures (`v1a`) with."""
+
+from flask import Response
+from pydantic import BaseModel, Field
+
+from app.api.input.blueprint import Routes, json_answer
+from app.webhooks.signing_keys import SigningKeys
+
+
+class PublicKeyView(BaseModel):
+    id: str
+    key: str = Field(description="`whpk_…`")
+    signs: bool = Field(description="The others have signed, or will: take them all.")
+
+
+class PublicKeyPage(BaseModel):
+    items: list[PublicKeyView]
+    next_cursor: None = Field(None, description="They all fit on one page.")
+
+
+class PublicKeyViews:
+    def __init__(self, signing_keys: SigningKeys) -> None:
+        self._keys = signing_keys.public
+
+    def routes(self) -> Routes:
+        routes = Routes("public_keys")
+        routes.get("/public-keys", responses={200: PublicKeyPage})(self.list)
+        return routes
+
+    def list(self) -> Response:
+        """The deployment's public keys, the one that signs first."""
+        items = [PublicKeyView(id=id, key=key, signs=not place) for place, (id, key) in enumerate(self._keys.items())]
+        return json_answer(PublicKeyPage(items=items, next_cursor=None).model_dump_json())

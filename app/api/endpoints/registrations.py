@@ -1,0 +1,194 @@
+"""/v1/registrations: taken, shown, cancelled."""
+
+import json
+import logging
+import secrets
+import time
+from datetime import datetime, timedelta
+
+from flask import Response, g
+
+from app import logs
+from app.api.auth.authentication import tenant
+from app.api.endpoints import callback_options
+from app.api.input.blueprint import Routes, json_answer
+from app.api.middleware.errors import NoSuchId
+from app.api.middleware.idempotency import first_answer
+from app.api.middleware.long_poll_limit import Places
+from app.api.schemas.registrations import (
+    RegistrationCreated,
+    RegistrationHeaders,
+    RegistrationPage,
+    RegistrationPath,
+    RegistrationQuery,
+    RegistrationRequest,
+    RegistrationView,
+    ShowQuery,
+    named_project,
+)
+from app.bootstrap.runtime import Runtime
+from app.cph.submission import Submission, read_submission
+from app.domain import callback_url, headers
+from app.domain.errors import InvalidField
+from app.domain.ids import RANDOM_BITS, new_id
+from app.domain.job import JobState
+from app.domain.registration import Progress, Registration, RegistrationState
+from app.domain.times import from_ms, to_ms
+from app.observability.metric_definitions import REGISTRATIONS
+
+LOOK_EVERY_S = 0.1  # while a caller waits: what it waits for happens in another process, which tells nobody
+TARGETS = ("job_id", "job_ids", "request_id", "submission")
+OF_CALLBACKS = ("secret", "headers", "verify", "format", "language", "link")
+PULL_HINT = "give a callback_url, or pull events from /v1/events without this"
+EVENTS_HINT = "each sends job.… events, all sends group.finished, both sends both"
+
+
+class RegistrationViews:
+    def __init__(self, runtime: Runtime, places: Places) -> None:
+        self._runtime = runtime
+        self._places = places
+        self._registrations = runtime.registrations
+        self._catalogue = runtime.catalogue
+
+    def routes(self) -> Routes:
+        routes = Routes("registrations")
+        routes.post("/registrations", responses={201: RegistrationCreated})(self.register)
+        routes.get("/registrations", responses={200: RegistrationPage})(self.list)
+        routes.get("/registrations/<id>", responses={200: RegistrationView})(self.show)
+        routes.delete("/registrations/<id>", responses={204: None})(self.cancel)
+        return routes
+
+    def register(self, header: RegistrationHeaders, body: RegistrationRequest) -> Response:
+        """Tell a URL, or those who pull, when jobs end."""
+        registration = self._registration(header, body)
+        self._runtime.memory.check()
+        jobs = dict.fromkeys(registration.job_ids, JobState.PENDING)
+        jobs |= {job.job_id: job.state for job in registration.ended if job.job_id}
+        progress = Progress(state=RegistrationState.WATCHING, jobs=jobs)
+        # Before it is taken: with an Idempotency-Key the answer is kept along with it.
+        answer = RegistrationCreated.of(registration, progress, secret=registration.secret).as_answer()
+        g.trace_id = registration.trace_id
+        earlier = self._registrations.add(
+            registration,
+            header.of(answer),
+            quotas=self._runtime.quotas_of(registration.tenant),
+            rate=self._catalogue.rate(registration.format),
+        )
+        if earlier is None:
+            self._runtime.counts.count(REGISTRATIONS, registration.project, tenant=registration.tenant)
+            return _created(registration.id, answer)
+        answer = first_answer(earlier)
+        return _created(json.loads(answer)["id"], answer)
+
+    def list(self, query: RegistrationQuery) -> Response:
+        """Registrations, newest first."""
+        found, cursor = self._registrations.page(tenant(), limit=query.limit, cursor=query.cursor, wanted=query.wants)
+        for known in found:
+            _tell_if_unopened(*known)
+        return json_answer(RegistrationPage.of(found, cursor).model_dump_json())
+
+    def show(self, path: RegistrationPath, query: ShowQuery) -> Response:
+        """One registration; with `wait_s` as soon as it is watched no more, or when the time is up."""
+        if query.wait_s:
+            self._wait(path.id, query.wait_s)
+        known = self._registrations.get(tenant(), path.id)
+        if known is None:
+            raise NoSuchId
+        _tell_if_unopened(*known)
+        return json_answer(RegistrationView.of(*known).model_dump_json())
+
+    def cancel(self, path: RegistrationPath) -> Response:
+        """Cancel a registration; once this is answered, no attempt starts for it, and none is under way."""
+        until = self._registrations.cancel(tenant(), path.id)
+        if until is None:
+            raise NoSuchId
+        if self._goes_on(path.id, until):
+            # Without a place it holds as well: who asks again is answered when the attempt is over.
+            with self._places.one(tenant()):
+                while self._goes_on(path.id, until):
+                    time.sleep(LOOK_EVERY_S)
+        return Response(status=204)
+
+    def _goes_on(self, id: str, until: datetime) -> bool:
+        """Whether an attempt is under way."""
+        return (now := self._runtime.clock()) < until and self._registrations.under_way(id, now)
+
+    def _wait(self, id: str, wait_s: int) -> None:
+        if not self._registrations.watching(tenant(), id):
+            return
+        with self._places.slices(tenant(), wait_s) as slices:
+            for _ in slices:
+                if not self._registrations.watching(tenant(), id):
+                    return
+                time.sleep(LOOK_EVERY_S)
+
+    def _registration(self, header: RegistrationHeaders, body: RegistrationRequest) -> Registration:
+        # To the millisecond, as it is kept: it must not look different later.
+        now = from_ms(to_ms(self._runtime.clock()))
+        owner = tenant()
+        callback = self._callback(body, owner)
+        target = _target(body)
+        registration = Registration(
+            id=new_id("reg", to_ms(now), secrets.randbits(RANDOM_BITS)),
+            tenant=owner,
+            project=named_project(body.project, self._runtime.projects_of(owner)),
+            job_ids=target.job_ids,
+            callback_url=callback.url,
+            destination=callback.destination,
+            secret=callback.secret,
+            events=body.events,
+            metadata=body.metadata,
+            created_at=now,
+            deadline_at=now + timedelta(seconds=body.deadline_s),
+            traceparent=header.traceparent,
+            notify=body.notify,
+            request_id=target.request_id,
+            ended=target.ended,
+            headers=body.headers,
+            verify=body.verify,
+            format=callback.format,
+            language=body.language,
+            link=body.link,
+        )
+        if not registration.told_of:
+            raise InvalidField("/events", f"none of them is sent with notify={body.notify}", EVENTS_HINT)
+        return registration
+
+    def _callback(self, body: RegistrationRequest, owner: str) -> callback_options.Callback:
+        """Where to call, and how; PULLED if nobody is to be called."""
+        if "callback_url" not in body.model_fields_set:
+            for name in OF_CALLBACKS:
+                if getattr(body, name) != RegistrationRequest.model_fields[name].default:
+                    raise InvalidField(f"/{name}", "is of no use without callback_url", PULL_HINT)
+            return callback_options.PULLED
+        url = callback_url.parse(body.callback_url, self._runtime.address_policy, owner)
+        headers.check(body.headers)
+        form = callback_options.chosen(self._catalogue, body.format, url)
+        return callback_options.Callback(
+            url.raw,
+            callback_options.destination(form, url),
+            callback_options.checked_secret(form, url, body.secret),
+            form.name,
+        )
+
+
+def _target(body: RegistrationRequest) -> Submission:
+    """Whose end to wait for; whatever the caller named, it is what CPH's answer to a submission would have said."""
+    given = [name for name in TARGETS if getattr(body, name) is not None]
+    if len(given) != 1:
+        name = given[-1] if given else TARGETS[0]
+        raise InvalidField(f"/{name}", f"exactly one of {', '.join(TARGETS)} must be given")
+    if body.submission is not None:
+        return read_submission(body.submission)
+    job_ids = (body.job_id,) if body.job_id else tuple(dict.fromkeys(body.job_ids or ()))
+    return Submission(body.request_id, job_ids, ended=())
+
+
+def _tell_if_unopened(registration: Registration, progress: Progress) -> None:
+    if not progress.opened:
+        remedy = "add the key that sealed it to BRIDGE_SECRET_KEYS again, last"
+        logs.event("registration.unopened", level=logging.ERROR, registration_id=registration.id, remedy=remedy)
+
+
+def _created(id: str, answer: str) -> Response:
+    return json_answer(answer, 201, {"Location": f"/v1/registrations/{id}"})

@@ -1,0 +1,86 @@
+"""Views whose parameters are models: checked before they are called, and shown in the OpenAPI document."""
+
+from collections.abc import Callable
+from functools import cache, wraps
+from typing import Any
+
+from flask import Response
+from flask.globals import request_ctx
+from flask_openapi3.blueprint import APIBlueprint
+from pydantic import BaseModel, ConfigDict
+from werkzeug.datastructures import Headers
+from werkzeug.routing import BaseConverter
+
+from app.api.input.json_body import read_body
+from app.api.input.validation import InvalidInput, validated
+from app.api.middleware import strict_urls
+from app.api.middleware.errors import NoSuchId
+
+Parameters = type[BaseModel] | None
+View = Callable[..., Response]
+
+
+class DeliveryConverter(BaseConverter):
+    """So that /v1/deliveries/redeliver is no delivery."""
+
+    regex = "dlv_[^/]+"
+
+
+class Nothing(BaseModel):
+    """Of a call that has no parameters in its query."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Routes(APIBlueprint):
+    """flask-openapi3's own reading of parameters builds their JSON schema anew at each request."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, __name__, url_prefix="/v1")
+
+    @staticmethod
+    def create_view_func(  # type: ignore[override] # it is called by position
+        func: View, *models: Parameters, **_: Any
+    ) -> View:
+        header, _cookie, path, query, _form, body, _raw = models
+
+        @wraps(func)
+        def view(**in_path: str) -> Response:
+            asked = request_ctx.request
+            values: dict[str, BaseModel] = {}
+            if path:
+                values["path"] = _from_path(path, in_path)
+            in_query = strict_urls.query(asked)
+            if query:
+                values["query"] = validated(query, in_query, "/query")
+            elif in_query:
+                validated(Nothing, in_query, "/query")
+            if header:
+                values["header"] = _from_headers(header, asked.headers)
+            if body:
+                values["body"] = validated(body, read_body(asked))
+            return func(**values)
+
+        return view
+
+
+def _from_path(model: type[BaseModel], values: dict[str, str]) -> BaseModel:
+    """What cannot be an id is answered like one that nobody has."""
+    try:
+        return validated(model, values)
+    except InvalidInput:
+        raise NoSuchId from None
+
+
+@cache
+def _names(model: type[BaseModel]) -> tuple[str, ...]:
+    return tuple(field.alias or name for name, field in model.model_fields.items())
+
+
+def _from_headers(model: type[BaseModel], headers: Headers) -> BaseModel:
+    given = {name: headers[name] for name in _names(model) if name in headers}
+    return validated(model, given, "/headers")
+
+
+def json_answer(body: str, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(body, status, headers, mimetype="application/json")

@@ -1,0 +1,132 @@
+"""Errors as RFC 9457 problems. `type` is `about:blank` where the status says all."""
+
+import json
+import logging
+import traceback
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from flask import Flask, Response, g
+from gunicorn.http.errors import NoMoreData, ParseException  # type: ignore[import-untyped] # gunicorn has none
+from pydantic import BaseModel
+from werkzeug.exceptions import HTTPException, NotFound
+
+from app import logs
+from app.api.input.validation import InvalidInput
+from app.domain.errors import InvalidField, NearlyFull, OperatorError, Unavailable
+from app.domain.quota import Quota, QuotaReached
+
+MEDIA_TYPE = "application/problem+json"
+INVALID_FIELD = "/problems/invalid-field"
+RETRY_AFTER_S = 2
+FULL_RETRY_AFTER_S = 30
+QUOTA = "/problems/quota-reached"
+
+
+class FieldError(BaseModel):
+    """pointer: RFC 6901 into the body; `/query/…` and `/headers/…` for what stood there."""
+
+    pointer: str
+    detail: str
+
+
+class NoSuchId(NotFound):
+    description = "Nothing of yours has this id: it may be forgotten by now, or another tenant's."
+
+
+class Problem(BaseModel):
+    """What every error looks like."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+    errors: list[FieldError] | None = None
+    hint: str | None = None
+
+
+def register(app: Flask) -> None:
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(InvalidInput, _invalid_input)
+    app.register_error_handler(InvalidField, _invalid_field)
+    app.register_error_handler(QuotaReached, _quota_reached)
+    app.register_error_handler(NearlyFull, _nearly_full)
+    app.register_error_handler(Unavailable, _unavailable)
+    app.register_error_handler(OperatorError, _misconfigured)
+    app.register_error_handler(ParseException, _unreadable)
+    app.register_error_handler(NoMoreData, _unreadable)
+    app.register_error_handler(Exception, _failed)
+
+
+def _http(error: HTTPException) -> Response:
+    status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
+    headers = {name: value for name, value in error.get_headers() if name != "Content-Type"}
+    return _problem(status, error.description or HTTPStatus(status).phrase, headers)
+
+
+def _invalid_input(error: InvalidInput) -> Response:
+    return _wrong_fields(error.faults)
+
+
+def _invalid_field(error: InvalidField) -> Response:
+    return _wrong_fields([{"pointer": error.pointer, "detail": error.detail}], error.hint)
+
+
+def _wrong_fields(faults: Sequence[Mapping[str, str]], hint: str | None = None) -> Response:
+    more: dict[str, Any] = {"hint": hint} if hint else {}
+    return _problem(422, "A field is wrong; `errors` says which.", type=INVALID_FIELD, errors=faults, **more)
+
+
+def _quota_reached(error: QuotaReached) -> Response:
+    """A minute's requests come back by the minute; of the others nobody knows."""
+    retry_after = g.allowance.resets_in if error.quota is Quota.REQUESTS else FULL_RETRY_AFTER_S
+    headers = {"Retry-After": str(retry_after)}
+    return _problem(429, f"The tenant's quota of {error.quota} is reached.", headers, type=QUOTA, hint=error.remedy)
+
+
+def _nearly_full(error: NearlyFull) -> Response:
+    logs.event("api.nearly_full", level=logging.ERROR, request_id=g.request_id, reason=str(error))
+    hint = "What was taken goes on; cancelling and looking work."
+    return _problem(503, "The bridge has no room for more.", {"Retry-After": str(FULL_RETRY_AFTER_S)}, hint=hint)
+
+
+def _unavailable(error: Unavailable) -> Response:
+    logs.event("api.unavailable", level=logging.WARNING, request_id=g.request_id, reason=str(error))
+    hint = "Try again; a POST with an Idempotency-Key, for this one may have been taken."
+    return _problem(503, "What the bridge keeps cannot be reached.", {"Retry-After": str(RETRY_AFTER_S)}, hint=hint)
+
+
+def _misconfigured(error: OperatorError) -> Response:
+    logs.event("settings.wrong", level=logging.ERROR, request_id=g.request_id, reason=str(error))
+    return _problem(500, "Something is set up wrongly; the log says what.")
+
+
+def _unreadable(_: Exception) -> Response:
+    """What gunicorn raises while a body is read: it breaks off, or is not in chunks as it says."""
+    return _problem(400, "The body cannot be read to its end.")
+
+
+def _failed(error: Exception) -> Response:
+    """An error's own text may hold what the caller sent, so only where it happened is logged."""
+    logs.event(
+        "api.failed",
+        level=logging.ERROR,
+        request_id=g.request_id,
+        error=type(error).__qualname__,
+        traceback="".join(traceback.format_tb(error.__traceback__)),
+    )
+    return _problem(500, "A mistake of ours; the log has more under this request_id.")
+
+
+def _problem(status: int, detail: str, headers: Mapping[str, str] | None = None, **more: Any) -> Response:
+    body = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "request_id": g.request_id,
+        **more,
+    }
+    return Response(json.dumps(body), status, headers, mimetype=MEDIA_TYPE)

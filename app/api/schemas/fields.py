@@ -1,0 +1,114 @@
+"""Types that several models share: moments, cursors, limits, secrets."""
+
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, PlainSerializer, WithJsonSchema
+
+from app.config.format_catalog import AUTO
+from app.config.templates import PREFIX
+from app.domain.errors import InvalidField
+from app.domain.times import rfc3339
+from app.formats import links, registry
+
+RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+DIGITS = re.compile(r"-?[0-9]{1,9}")
+LATEST = "latest"
+LAST_IN_STREAM = 2**64 - 1  # redis.io, Streams: both parts of an id have 64 bits
+DATE_TIME = WithJsonSchema({"type": "string", "format": "date-time"})
+
+
+def _to_the_millisecond(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _refuse_other_spellings(text: Any) -> Any:
+    if not isinstance(text, str) or not RFC_3339.fullmatch(text):
+        raise ValueError("must be a moment such as 2019-04-26T07:00:08Z")
+    return text
+
+
+def _is_link(link: str) -> str:
+    try:
+        links.check(link)
+    except InvalidField as error:
+        raise ValueError(f"{error.detail}; {error.hint}" if error.hint else error.detail) from None
+    return link
+
+
+def _refuse_other_digits(text: str) -> str:
+    if not DIGITS.fullmatch(text):
+        raise ValueError("must be a whole number")
+    return text
+
+
+Moment = Annotated[datetime, PlainSerializer(rfc3339), DATE_TIME]
+PreciseMoment = Annotated[datetime, PlainSerializer(_to_the_millisecond), DATE_TIME]
+GivenMoment = Annotated[AwareDatetime, BeforeValidator(_refuse_other_spellings), DATE_TIME]
+GivenSecret = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=256,
+        description="`whsec_` + base64 of 24 to 64 bytes, made when left out; of chat formats the bot's own, if any.",
+    ),
+]
+GivenLink = Annotated[
+    str,
+    AfterValidator(_is_link),
+    Field(max_length=1024, description="URL of a page about what is told, with `{job_id}` and the like in it."),
+]
+FormatName = Annotated[
+    str,
+    Field(
+        max_length=80,
+        description="`auto`: chat services by their host, else `standard`.",
+        json_schema_extra={"anyOf": [{"enum": [AUTO, *registry.BY_NAME]}, {"pattern": f"^{PREFIX}"}]},
+    ),
+]
+
+# pydantic would also take blanks, signs and underscores.
+Digits = BeforeValidator(_refuse_other_digits)
+Limit = Annotated[int, Field(ge=1, le=200), Digits]
+Wait = Annotated[
+    int, Field(ge=0, le=60, description="Holds the answer for so long, at most, until there is one."), Digits
+]
+
+
+def encode_cursor(place: str | None) -> str | None:
+    """The store's cursor, so that callers do not read anything into it."""
+    return place and urlsafe_b64encode(place.encode()).decode()
+
+
+def decode_cursor(pattern: str) -> Callable[[str], str]:
+    """Back from `encode_cursor`; ValueError for what is no cursor of that shape."""
+
+    def decode(text: str) -> str:
+        try:
+            place = urlsafe_b64decode(text).decode("ascii")
+        except ValueError:
+            place = ""
+        if not re.fullmatch(pattern, place):
+            raise ValueError("not a cursor of this list")
+        return place
+
+    return decode
+
+
+def _place_in_feed(text: str) -> str:
+    if text == LATEST:
+        return text
+    place = decode_cursor(r"[0-9]{1,20}-[0-9]{1,20}")(text)
+    if max(map(int, place.split("-"))) > LAST_IN_STREAM:
+        raise ValueError("not a cursor of this list")
+    return place
+
+
+RegistrationCursor = Annotated[str, AfterValidator(decode_cursor(r"reg_[0-9a-z]{26}"))]
+DestinationCursor = Annotated[str, AfterValidator(decode_cursor(r"https?://[!-~]+"))]
+DeliveryCursor = Annotated[str, AfterValidator(decode_cursor(r"[0-9]{13}:dlv_[0-9a-z]{26}"))]
+FeedCursor = Annotated[str, AfterValidator(_place_in_feed)]
+KeyCursor = Annotated[str, AfterValidator(decode_cursor(r"[0-9]{13}:[0-9a-f]{12}"))]

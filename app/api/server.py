@@ -1,0 +1,105 @@
+"""The API under gunicorn: what of gunicorn is set, and why."""
+
+import os
+import shutil
+import tempfile
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped] # gunicorn has none
+from gunicorn.glogging import Logger  # type: ignore[import-untyped] # as above
+
+from app import logs
+from app.api.app import create_app
+from app.bootstrap.runtime import Runtime
+from app.config.settings import Settings
+from app.observability import metric_registry, probe_server
+from app.observability.exposition import METRICS, metrics_page
+
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 gunicorn makes a file of its own there, and unlinks it at once
+# An ingress keeps its connections for 60 s: who closes first must not be us.
+KEEP_ALIVE = timedelta(seconds=75)
+# Beyond the longest that a request waits: a cancellation, for an attempt that is under way.
+GRACE = timedelta(seconds=5)
+
+
+class Server(BaseApplication):  # type: ignore[misc] # its base is untyped
+    """Each worker process builds a runtime of its own: a connection to Redis does not survive a fork."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._worker: Any = None
+        self._probe_socket = probe_server.listen("BRIDGE_PROBE_BIND", settings.probe_bind)
+        bind = settings.metrics_bind
+        self._metrics_socket = probe_server.listen("BRIDGE_METRICS_BIND", bind) if bind else None
+        self._counts = _shared_folder()
+        metric_registry.share(self._counts)
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in self._options().items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        self._runtime = Runtime(self._settings, shared_counts=self._counts)
+        return create_app(self._runtime, self._stopping)
+
+    def _options(self) -> dict[str, Any]:
+        settings = self._settings
+        options = {
+            "bind": settings.api_bind,
+            "workers": settings.api_workers,
+            "worker_class": "gthread",
+            "threads": settings.api_threads + settings.api_streams,
+            "keepalive": int(KEEP_ALIVE.total_seconds()),
+            "graceful_timeout": int(settings.attempt_deadline_s + GRACE.total_seconds()),
+            "limit_request_line": 4094,
+            "limit_request_fields": 64,
+            "limit_request_field_size": 8190,
+            "control_socket_disable": True,
+            "logger_class": JsonLog,
+            "when_ready": self._announce,
+            "post_worker_init": self._open_side_doors,
+            "on_exit": lambda _: shutil.rmtree(self._counts, ignore_errors=True),
+        }
+        # The heartbeat is a file: on a disk it can stall, and the root may be read-only.
+        return options | ({"worker_tmp_dir": str(SHARED_MEMORY)} if SHARED_MEMORY.is_dir() else {})
+
+    def _announce(self, arbiter: Any) -> None:
+        addresses = [str(listener) for listener in arbiter.LISTENERS]
+        metrics = self._metrics_socket or self._probe_socket
+        logs.event(
+            "api.listening",
+            addresses=addresses,
+            probes=probe_server.url_of(self._probe_socket),
+            metrics=f"{probe_server.url_of(metrics)}{METRICS}",
+        )
+
+    def _stopping(self) -> bool:
+        return self._worker is not None and not self._worker.alive
+
+    def _open_side_doors(self, worker: Any) -> None:
+        self._worker = worker
+        metrics = {METRICS: partial(metrics_page, self._runtime.metrics)}
+        pages = probe_server.probes(self._runtime.readiness.check)
+        if self._metrics_socket:
+            probe_server.SideDoor(self._metrics_socket, metrics).start()
+        else:
+            pages = {**pages, **metrics}
+        probe_server.SideDoor(self._probe_socket, pages).start()
+
+
+def _shared_folder() -> Path:
+    """What is counted is written to memory, where there is some to be named: a disk may stall, or be read-only."""
+    where = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
+    return Path(tempfile.mkdtemp(prefix=f"cph-bridge-counts-{os.getpid()}-", dir=where))
+
+
+class JsonLog(Logger):  # type: ignore[misc] # as above
+    """What gunicorn says goes where everything goes: as JSON lines, from WARNING on."""
+
+    def setup(self, cfg: Any) -> None:  # noqa: ARG002 gunicorn's signature
+        self.error_log.propagate = True

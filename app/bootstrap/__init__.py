@@ -1,0 +1,1 @@
+"""Builds the objects of a process from its settings."""

@@ -1,0 +1,204 @@
+"""Builds the clients of the CPH projects: address, credentials, and what was read from secret files."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from app.config.projects import AccessKey, Agency, Password, PodIdentity, Project, Secret, Token
+from app.config.settings import Settings
+from app.cph import access_keys
+from app.cph.access_keys import KeySource
+from app.cph.agency import HostAgency
+from app.cph.agency import PodIdentity as PodKeys
+from app.cph.client import CphClient, cph_endpoint
+from app.cph.credential_cache import TokenCache
+from app.cph.credentials import Credentials, FixedToken
+from app.cph.iam import IamPassword, iam_endpoint
+from app.cph.parsing import header_value
+from app.cph.server_clock import ServerClock
+from app.domain.errors import OperatorError
+from app.transport.client import Transport
+
+DEFAULT_PROJECT = "default"
+URL = re.compile(r"https?://[^/?#@\s]+(/[^#\s]*)?")
+IN_HEADERS = ("token", "access_key", "security_token")
+POD_VARIABLES = ("HC_CONTAINER_CREDENTIALS_FULL_URI", "HC_CONTAINER_AUTHORIZATION_TOKEN_FILE")
+
+
+@dataclass(frozen=True, slots=True)
+class _Built:
+    project: Project
+    secrets: Mapping[str, str]
+    client: CphClient
+
+
+class Clients:
+    """environment: where secrets may be; cache_of: what the workers share of a project's tokens, by its name and by
+    whose they are."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        environment: Mapping[str, str],
+        *,
+        clock: Callable[[], datetime],
+        cache_of: Callable[[str, str], TokenCache],
+    ) -> None:
+        self._settings = settings
+        self._environment = environment
+        self._clock = clock
+        self._cache_of = cache_of
+        self._built: dict[str, _Built] = {}
+
+    def build(self, projects: Mapping[str, Project]) -> dict[str, CphClient]:
+        """A project of which nothing has changed keeps its client, with its connections and its token.
+
+        OperatorError if what a project needs is missing.
+        """
+        self._built = {name: self._anew(name, project) for name, project in projects.items()}
+        return {name: built.client for name, built in self._built.items()}
+
+    def _anew(self, name: str, project: Project) -> _Built:
+        secrets = self._secrets(name, project)
+        last = self._built.get(name)
+        if last and (last.project, last.secrets) == (project, secrets):
+            return last
+        return _Built(project, secrets, self._client(name, project, secrets))
+
+    def _secrets(self, name: str, project: Project) -> dict[str, str]:
+        try:
+            secrets = {
+                field: place.read(self._environment)
+                for field, place in project.credentials or ()
+                if isinstance(place, Secret)
+            }
+        except OperatorError as error:
+            raise OperatorError(f"CPH project {name}: {error}") from None
+        # Not later, one call at a time: the words of whoever refuses a header repeat it.
+        for field in IN_HEADERS:
+            if field in secrets and not header_value(secrets[field]):
+                raise OperatorError(f"CPH project {name}: {field} holds what no header can carry, such as a line end")
+        return secrets
+
+    def _client(self, name: str, project: Project, secrets: Mapping[str, str]) -> CphClient:
+        endpoint = address(project)
+        if not endpoint:
+            raise OperatorError("CPH is not configured: set BRIDGE_CPH_PROJECT_ID, and BRIDGE_CPH_REGION or _ENDPOINT")
+        _check(name, "endpoint", endpoint)
+        transport = Transport(connections=self._settings.worker_threads)
+        return CphClient(
+            transport=transport,
+            endpoint=endpoint,
+            project_id=project.project_id,
+            credentials=self._credentials(name, project, secrets, transport),
+            deadline=self._settings.cph_timeout,
+            server_clock=ServerClock(self._clock),
+        )
+
+    def _credentials(
+        self, name: str, project: Project, secrets: Mapping[str, str], transport: Transport
+    ) -> Credentials:
+        deadline = self._settings.cph_timeout
+        match project.credentials:
+            case Token():
+                return FixedToken(secrets["token"])
+            case Password(user=user, domain=domain):
+                endpoint = project.iam_endpoint or iam_endpoint(project.region or "")
+                _check(name, "iam_endpoint", endpoint)
+                return IamPassword(
+                    transport=transport,
+                    endpoint=endpoint,
+                    user=user,
+                    password=secrets["password"],
+                    domain=domain,
+                    project_id=project.project_id,
+                    cache=self._cache_of(name, _whose(project)),
+                    clock=self._clock,
+                    deadline=deadline,
+                )
+            case AccessKey():
+                return access_keys.AccessKey(
+                    secrets["access_key"],
+                    secrets["secret_key"],
+                    secrets.get("security_token"),
+                    project_id=project.project_id,
+                    clock=self._clock,
+                )
+            case Agency():
+                return self._temporary(name, project, HostAgency(transport=transport, deadline=deadline))
+            case PodIdentity():
+                return self._temporary(name, project, self._pod_identity(name, transport))
+            case None:
+                raise OperatorError(
+                    "no credentials for CPH: set BRIDGE_CPH_TOKEN, or BRIDGE_CPH_ACCESS_KEY and _SECRET_KEY,"
+                    " or BRIDGE_IAM_USER, _PASSWORD and _DOMAIN (and BRIDGE_IAM_ENDPOINT unless there is a region)"
+                )
+
+    def _temporary(self, name: str, project: Project, source: KeySource) -> Credentials:
+        cache = self._cache_of(name, _whose(project))
+        return access_keys.TemporaryKeys(source, project_id=project.project_id, cache=cache, clock=self._clock)
+
+    def _pod_identity(self, name: str, transport: Transport) -> KeySource:
+        """CCE sets both variables in pods that have an identity."""
+        url, file = (self._environment.get(variable) for variable in POD_VARIABLES)
+        if not url or not file:
+            raise OperatorError(f"CPH project {name}: no pod identity here: {' and '.join(POD_VARIABLES)} are not set")
+        _check(name, POD_VARIABLES[0], url)
+        deadline = self._settings.cph_timeout
+        return PodKeys(transport=transport, deadline=deadline, url=url, token_file=Path(file))
+
+
+def _check(name: str, what: str, url: str) -> None:
+    """What the environment says is not checked as the file of projects is."""
+    try:
+        good = URL.fullmatch(url) and urlsplit(url).port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise OperatorError(f"CPH project {name}: {what} is no URL such as https://cph.example")
+
+
+def address(project: Project) -> str | None:
+    """URL of the project's CPH; None if nobody said."""
+    return project.endpoint or (cph_endpoint(project.region) if project.region else None)
+
+
+def _whose(project: Project) -> str:
+    """What a token is for: CPH may answer that of another project with a 403, for which none is renewed."""
+    said = project.credentials.model_dump(include={"user", "domain"}) if project.credentials else {}
+    return f"{project.project_id} {address(project)} {project.iam_endpoint} {said}"
+
+
+def only_project(settings: Settings) -> dict[str, Project]:
+    """The project that the environment alone describes; none if it does not."""
+    if not settings.cph_project_id:
+        return {}
+    project = Project.model_construct(
+        project_id=settings.cph_project_id,
+        region=settings.cph_region,
+        endpoint=settings.cph_endpoint,
+        iam_endpoint=settings.iam_endpoint,
+        credentials=_only_credentials(settings),
+    )
+    return {DEFAULT_PROJECT: project}
+
+
+def _only_credentials(settings: Settings) -> Token | Password | AccessKey | None:
+    """The first that is whole. Its secrets are here already, so that files of theirs are not read anew."""
+    if settings.cph_token:
+        return Token(token=Secret(value=settings.cph_token))
+    if settings.cph_access_key and settings.cph_secret_key:
+        return AccessKey(
+            access_key=Secret(value=settings.cph_access_key),
+            secret_key=Secret(value=settings.cph_secret_key),
+            security_token=Secret(value=settings.cph_security_token) if settings.cph_security_token else None,
+        )
+    iam = settings.iam_endpoint or settings.cph_region
+    if iam and settings.iam_user and settings.iam_password and settings.iam_domain:
+        return Password(
+            user=settings.iam_user, password=Secret(value=settings.iam_password), domain=settings.iam_domain
+        )
+    return None

@@ -1,0 +1,181 @@
+"""What stands on Redis: the connection, and a store for each noun; each is built when it is first used."""
+
+import logging
+import time
+from datetime import timedelta
+from functools import cached_property
+
+from redis import Redis
+
+from app import logs
+from app.config.settings import Settings, parse_keys
+from app.store.agenda import DELIVER, POLL, Agenda, Pace
+from app.store.api_keys import ApiKeys
+from app.store.cph_tokens import SharedTokens
+from app.store.deliveries import Deliveries
+from app.store.dispatcher_lock import WakeUps
+from app.store.durations import SeenDurations
+from app.store.encryption.cipher import Sealer
+from app.store.engine.clock import RedisClock
+from app.store.engine.connection import BRIEF, HASTY, PATIENT, Client, Tries, connect
+from app.store.engine.memory_guard import Memory
+from app.store.engine.replicas import Replicas
+from app.store.engine.scripts import Scripts
+from app.store.events import Events
+from app.store.fitness import Fitness
+from app.store.gone_urls import GoneUrls
+from app.store.idempotency import Claims
+from app.store.jobs import Jobs
+from app.store.project_health import ProjectHealths
+from app.store.readiness import Readiness
+from app.store.registrations import Registrations
+from app.store.request_rates import Paces
+from app.store.requests import Requests
+from app.store.watches import Watches
+from app.store.workers import Workers
+
+
+class Stores:
+    """patient: sits out short failures of Redis, as workers do; else they are reported within seconds."""
+
+    def __init__(self, settings: Settings, *, patient: bool = False) -> None:
+        self.settings = settings
+        self._tries = PATIENT if patient else HASTY
+        self._answer_time = timedelta(seconds=5 if patient else 2)
+
+    @cached_property
+    def redis(self) -> Client:
+        return self._connect(self._tries)
+
+    @cached_property
+    def rq_redis(self) -> Client:
+        """RQ handles redis-py's own errors, and reads bytes."""
+        return self._connect(HASTY, Redis)
+
+    @cached_property
+    def clock(self) -> RedisClock:
+        return RedisClock(self.redis, time.time)
+
+    @cached_property
+    def replicas(self) -> Replicas:
+        return Replicas(self.redis, self.settings.wait_replicas)
+
+    @cached_property
+    def scripts(self) -> Scripts:
+        return Scripts(self.redis, self.replicas)
+
+    @cached_property
+    def fitness(self) -> Fitness:
+        """For a start, which no Redis that is away should hold up."""
+        return Fitness(Scripts(self.redis.with_tries(BRIEF), self.replicas))
+
+    @cached_property
+    def readiness(self) -> Readiness:
+        return Readiness(self.redis, self.fitness)
+
+    @cached_property
+    def sealer(self) -> Sealer:
+        keys = parse_keys(self.settings.secret_keys)
+        if not keys:
+            remedy = "set BRIDGE_SECRET_KEYS to what `cph-bridge secret-key` prints"
+            logs.event("secrets.lie_open", level=logging.WARNING, remedy=remedy)
+        return Sealer(keys)
+
+    @cached_property
+    def api_keys(self) -> ApiKeys:
+        key = self.settings.bootstrap_key
+        bootstrap = key.get_secret_value() if key else None
+        return ApiKeys(self.scripts, self.clock, time.monotonic, bootstrap=bootstrap)
+
+    @cached_property
+    def registrations(self) -> Registrations:
+        return Registrations(self.scripts, self.sealer, self.gone_urls, retention=self.settings.retention)
+
+    @cached_property
+    def claims(self) -> Claims:
+        """As long as a lease, for it outlasts any attempt."""
+        return Claims(self.redis, self.replicas, self.sealer, life=self.settings.lease)
+
+    @cached_property
+    def gone_urls(self) -> GoneUrls:
+        return GoneUrls(self.redis, self.sealer, retention=self.settings.retention)
+
+    @cached_property
+    def watches(self) -> Watches:
+        return Watches(self.scripts, retention=self.settings.retention)
+
+    @cached_property
+    def requests(self) -> Requests:
+        settings = self.settings
+        quiet, grace = timedelta(seconds=settings.request_quiet_s), timedelta(seconds=settings.lost_grace_s)
+        return Requests(self.scripts, quiet=quiet, grace=grace, retention=settings.retention)
+
+    @cached_property
+    def durations(self) -> SeenDurations:
+        return SeenDurations(self.redis, self.clock, retention=self.settings.retention)
+
+    @cached_property
+    def deliveries(self) -> Deliveries:
+        return Deliveries(self.scripts, self.registrations, retention=self.settings.retention)
+
+    @cached_property
+    def events(self) -> Events:
+        return Events(self.redis, self.registrations)
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        return Jobs(self.redis, self.registrations)
+
+    @cached_property
+    def paces(self) -> Paces:
+        return Paces(self.scripts, self.clock)
+
+    @cached_property
+    def memory(self) -> Memory:
+        return Memory(self.redis, time.monotonic)
+
+    @cached_property
+    def wake_ups(self) -> WakeUps:
+        return WakeUps(self.scripts)
+
+    @cached_property
+    def polls_due(self) -> Agenda:
+        """A lane for each CPH project, paced."""
+        return Agenda(self.scripts, POLL, lease=self.settings.lease, pace=self._poll_pace)
+
+    @property
+    def _poll_pace(self) -> Pace:
+        return Pace(rate=self.settings.cph_rate, burst=1, places=self.settings.cph_places)
+
+    @cached_property
+    def deliveries_due(self) -> Agenda:
+        """A lane for each tenant and destination."""
+        pace = Pace(rate=self.settings.lane_rate, burst=1, places=self.settings.lane_places)
+        return Agenda(self.scripts, DELIVER, lease=self.settings.lease, pace=pace)
+
+    @cached_property
+    def workers(self) -> Workers:
+        return Workers(self.redis)
+
+    @cached_property
+    def project_healths(self) -> ProjectHealths:
+        return ProjectHealths(self.redis, POLL)
+
+    def _shared_tokens(self, project: str, whose: str) -> SharedTokens:
+        return SharedTokens(self.redis, self.sealer, project=project, whose=whose, login=self.settings.cph_timeout)
+
+    def _connect(
+        self, tries: Tries, kind: type[Redis] | None = None, *, answer_time: timedelta | None = None
+    ) -> Client:
+        settings = self.settings
+        password = settings.redis_sentinel_password
+        options = {"kind": kind} if kind else {}
+        return connect(
+            settings.redis_url.get_secret_value(),
+            sentinels=settings.redis_sentinels,
+            sentinel_password=password.get_secret_value() if password else None,
+            service=settings.redis_sentinel_service,
+            tries=tries,
+            timeout=answer_time or self._answer_time,
+            **options,
+        )

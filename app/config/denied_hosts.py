@@ -1,0 +1,40 @@
+"""What callbacks never go to, whatever is allowed: the bridge's own names, Redis, the API of Kubernetes."""
+
+from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
+
+from app.config.settings import Settings
+from app.domain.address import Endpoint
+from app.domain.errors import OperatorError
+
+REDIS_PORT = 6379
+# Kubernetes gives them to every pod.
+KUBERNETES_HOST, KUBERNETES_PORT = "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"
+
+
+def denied(settings: Settings, environment: Mapping[str, str]) -> tuple[Endpoint, ...]:
+    return tuple(_all(settings, environment))
+
+
+def _all(settings: Settings, environment: Mapping[str, str]) -> Iterator[Endpoint]:
+    for text in settings.deny_hosts:
+        yield _endpoint(text, "BRIDGE_DENY_HOSTS")
+    redis = urlsplit(settings.redis_url.get_secret_value())
+    if redis.hostname and not settings.redis_sentinels:
+        yield Endpoint(redis.hostname, redis.port or REDIS_PORT)
+    for text in settings.redis_sentinels:
+        yield _endpoint(text, "BRIDGE_REDIS_SENTINELS")
+    if host := environment.get(KUBERNETES_HOST):
+        yield Endpoint(host, int(environment.get(KUBERNETES_PORT, "443")))
+
+
+def _endpoint(text: str, setting: str) -> Endpoint:
+    """OperatorError unless it is `host` or `host:port`, an IPv6 address in brackets."""
+    try:
+        parts = urlsplit(f"//{text}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if not host or parts.netloc != text or parts.username:
+        raise OperatorError(f"{setting}: {text!r} is not host or host:port")
+    return Endpoint(host.removesuffix("."), port)

@@ -1,0 +1,174 @@
+"""The CPH projects of a deployment: a YAML file in, records out; secrets stay where the file says they are."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, InstanceOf, SecretStr, Tag
+
+from app.config import yaml_files
+from app.config.yaml_files import Strict, problem_in_words
+from app.domain.errors import OperatorError
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """Where a secret is: in a file, in an environment variable, or here, when the environment gave it already."""
+
+    file: Path | None = None
+    env: str | None = None
+    value: SecretStr | None = None
+
+    def read(self, environment: Mapping[str, str]) -> str:
+        """OperatorError says which place holds none."""
+        if self.value:
+            return self.value.get_secret_value()
+        found = yaml_files.content(self.file).strip() if self.file else environment.get(self.env or "", "")
+        if not found:
+            raise OperatorError(f"{self.file or self.env} holds no secret")
+        return found
+
+
+SecretPlace = InstanceOf[Secret]
+# A colon would end a part of a key in Redis.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
+Text = Annotated[str, Field(min_length=1)]
+Url = Annotated[str, Field(pattern=r"^https?://[^/?#\s]+/?$")]
+
+
+class Token(Strict):
+    """It is not renewed."""
+
+    token: SecretPlace
+
+
+class Password(Strict):
+    user: Text
+    password: SecretPlace
+    domain: Text
+
+
+class AccessKey(Strict):
+    """With a security token: a temporary one."""
+
+    kind: ClassVar[str] = "access_key"
+    access_key: SecretPlace
+    secret_key: SecretPlace
+    security_token: SecretPlace | None = None
+
+
+class Agency(Strict):
+    """Temporary keys that the ECS host hands out."""
+
+    kind: ClassVar[str] = "agency"
+    agency: Literal[True]
+
+
+class PodIdentity(Strict):
+    """Temporary keys that CCE hands out."""
+
+    kind: ClassVar[str] = "pod_identity"
+    pod_identity: Literal[True]
+
+
+SECRETS = ("token", "password", "access_key", "secret_key", "security_token")
+TAG_OF = {
+    "token": "token",
+    "user": "password",
+    "password": "password",
+    "access_key": "access_key",
+    "secret_key": "access_key",
+    "agency": "agency",
+    "pod_identity": "pod_identity",
+}
+
+
+def _with_secrets(value: Any) -> Any:
+    """`password_file: /a` and `password_env: A` become the secret `password`."""
+    if not isinstance(value, dict):
+        return value
+    fields = dict(value)
+    # An access key's id is no secret, but it may be kept beside its other half.
+    if isinstance(id := fields.get("access_key"), str):
+        fields["access_key"] = Secret(value=SecretStr(id))
+    for name in SECRETS:
+        given = [field for field in (name, f"{name}_file", f"{name}_env") if field in fields]
+        if len(given) > 1:
+            raise ValueError(f"give one of {' and '.join(given)}")
+        if given and given != [name]:
+            fields[name] = _place(given[0], fields.pop(given[0]))
+    return fields
+
+
+def _place(field: str, value: Any) -> Secret:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{field} must be a text")
+    return Secret(file=Path(value)) if field.endswith("_file") else Secret(env=value)
+
+
+def _tag(value: Any) -> str | None:
+    return next((tag for field, tag in TAG_OF.items() if field in value), None) if isinstance(value, dict) else None
+
+
+Kinds = (
+    Annotated[Token, Tag("token")]
+    | Annotated[Password, Tag("password")]
+    | Annotated[AccessKey, Tag("access_key")]
+    | Annotated[Agency, Tag("agency")]
+    | Annotated[PodIdentity, Tag("pod_identity")]
+)
+Credentials = Token | Password | AccessKey | Agency | PodIdentity
+
+
+class Project(Strict):
+    """Without `rate` the deployment's holds. Only who asks CPH needs its address and credentials."""
+
+    project_id: Text
+    region: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")] | None = None
+    endpoint: Url | None = None
+    iam_endpoint: Url | None = None
+    credentials: Annotated[Kinds, Discriminator(_tag), BeforeValidator(_with_secrets)] | None = None
+    rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+
+def _whole(project: Project) -> Project:
+    if (project.region is None) == (project.endpoint is None):
+        raise ValueError("give one of region and endpoint")
+    if project.credentials is None:
+        raise ValueError("credentials are missing")
+    if isinstance(project.credentials, Password) and not (project.region or project.iam_endpoint):
+        raise ValueError("without a region, user and password need iam_endpoint")
+    return project
+
+
+class _File(Strict):
+    projects: Annotated[dict[Name, Annotated[Project, AfterValidator(_whole)]], Field(min_length=1)]
+
+
+def read_projects(file: Path) -> Mapping[str, Project]:
+    """By name, in the order of the file. OperatorError names what is wrong, e.g. `projects.prod.region`."""
+    return yaml_files.read(file, _parse, _words)
+
+
+@lru_cache(maxsize=1)  # it is read every few seconds, and changes once in months
+def _parse(text: str) -> Mapping[str, Project]:
+    return _File.model_validate(yaml_files.load(text)).projects
+
+
+def _words(problem: Any) -> str:
+    """Never with the value that is wrong: it may be a secret."""
+    path = [str(part) for part in problem["loc"]]
+    if len(path) > 3 and path[2] == "credentials":
+        del path[3]  # pydantic's name of the kind
+    place = ".".join(path)
+    match problem["type"]:
+        case "is_instance_of":
+            ways = f"{path[-1]}_file (a mounted file) or {path[-1]}_env (the name of an environment variable)"
+            return f"{place}: a secret does not belong into this file, which many can read: write {ways}"
+        case "union_tag_not_found":
+            ways = "token, user and password, access_key and secret_key, agency: true, or pod_identity: true"
+            return f"{place}: say how to log in: {ways}"
+        case _:
+            return problem_in_words(problem, place)

@@ -1,0 +1,82 @@
+"""How the whole deployment stands, for metrics: a few round trips of bounded cost, whatever the size."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from app.domain.job import JobState
+from app.domain.times import to_ms
+from app.store.agenda import DELIVER, MILLISECOND, POLL
+from app.store.engine import keys
+from app.store.engine.scripts import Call, Scripts
+
+AGENDAS = (POLL, DELIVER)
+ENDED = "ended:"
+LANES_LOOKED_AT = 200  # of each kind: some milliseconds in which Redis does nothing else
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """ended: watched jobs, by project and state. look_age: None if nobody ever looked. late: for how long the oldest
+    has waited that a worker might have taken.
+
+    memory_most: 0 if Redis has no limit. workers: by kind, as far as RQ has heard of them lately.
+    """
+
+    watching: int
+    watches: Mapping[str, int]
+    ended: Mapping[tuple[str, ...], int]
+    deliveries: Mapping[str, int]
+    destinations: Mapping[str, int]
+    look_age: timedelta | None
+    looks: int
+    overdue: int
+    due: Mapping[str, int]
+    late: Mapping[str, timedelta]
+    queued: Mapping[str, int]
+    workers: Mapping[str, int]
+    memory_used: int
+    memory_most: int
+
+
+class Standings:
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+        self._redis = scripts.redis
+
+    def read(self, now: datetime) -> Standing:
+        """Raises Unavailable."""
+        overview = self._scripts.run(Call("overview", (to_ms(now), LANES_LOOKED_AT, *AGENDAS)))
+        watching, dead, failing, paused, disabled, held, *lanes = overview
+        pipeline = self._redis.pipeline(transaction=False)
+        for kind in AGENDAS:
+            pipeline.llen(keys.rq_queue(kind))
+            pipeline.smembers(keys.rq_workers(kind))
+        pipeline.hgetall(keys.counts())
+        pipeline.info("memory")
+        *queues, counts, memory = pipeline.execute()
+        return Standing(
+            watching=watching,
+            watches={state: int(counts.get(f"watch:{state}", 0)) for state in (JobState.PENDING, JobState.RUNNING)},
+            ended={_project_and_state(name): int(count) for name, count in counts.items() if name.startswith(ENDED)},
+            # Held ones are pending, too, for nobody changes each of them.
+            deliveries={"pending": max(0, int(counts.get("delivery:pending", 0)) - held), "held": held, "dead": dead},
+            destinations={"failing": failing, "paused": paused, "disabled": disabled},
+            look_age=max(0, to_ms(now) - int(counts["looked"])) * MILLISECOND if "looked" in counts else None,
+            looks=int(counts.get("looks", 0)),
+            overdue=int(counts.get("overdue", 0)),
+            due=dict(zip(AGENDAS, lanes[::2], strict=True)),
+            late={agenda: ms * MILLISECOND for agenda, ms in zip(AGENDAS, lanes[1::2], strict=True)},
+            queued=dict(zip(AGENDAS, queues[::2], strict=True)),
+            workers={kind: self._alive(names) for kind, names in zip(AGENDAS, queues[1::2], strict=True)},
+            memory_used=memory["used_memory"],
+            memory_most=memory["maxmemory"],
+        )
+
+    def _alive(self, workers: Sequence[str]) -> int:
+        return int(self._redis.exists(*workers)) if workers else 0
+
+
+def _project_and_state(name: str) -> tuple[str, ...]:
+    _, state, project = name.split(":", 2)
+    return project, state

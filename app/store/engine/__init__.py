@@ -1,0 +1,1 @@
+"""The connection to Redis, the keys, and the Lua scripts."""

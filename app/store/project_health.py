@@ -1,0 +1,63 @@
+"""How CPH projects fare, as poll workers note it."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from app.domain.project_health import ProjectHealth
+from app.domain.times import from_ms, to_ms
+from app.store.engine import keys
+from app.store.engine.connection import Client
+from app.store.engine.scripts import Argument, Call
+
+MILLISECOND = timedelta(milliseconds=1)
+
+
+def note(project: str, health: ProjectHealth) -> Call:
+    """What is None in it stays as it was noted before; whether it is refused, its lane knows.
+
+    But credentials with which CPH has answered, and of which no end is known, have none: others were there before.
+    """
+    fields: list[Argument] = []
+    if health.answered_at:
+        fields += ["answered", to_ms(health.answered_at)]
+    if health.failed_at:
+        fields += ["failed", to_ms(health.failed_at), "failure", health.failure or ""]
+    if expire_at := health.credentials_expire_at:
+        fields += ["expires", to_ms(expire_at)]
+    elif health.answered_at:
+        fields += ["expires", ""]
+    if health.clock_ahead is not None:
+        fields += ["ahead_ms", health.clock_ahead // MILLISECOND]
+    return Call("note", (project, *fields))
+
+
+class ProjectHealths:
+    """agenda: the one that has a lane for each project."""
+
+    def __init__(self, redis: Client, agenda: str) -> None:
+        self._redis = redis
+        self._agenda = agenda
+
+    def of(self, projects: Sequence[str]) -> list[ProjectHealth]:
+        """In their order, from one round trip."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for project in projects:
+            pipeline.hgetall(keys.project(project))
+            pipeline.hget(keys.lane(self._agenda, project), "refused_since")
+        answers = pipeline.execute()
+        return [_health(fields, since) for fields, since in zip(answers[::2], answers[1::2], strict=True)]
+
+
+def _health(fields: dict[str, str], refused_since: str | None) -> ProjectHealth:
+    return ProjectHealth(
+        answered_at=_moment(fields.get("answered")),
+        failed_at=_moment(fields.get("failed")),
+        failure=fields.get("failure"),
+        refused_since=_moment(refused_since),
+        credentials_expire_at=_moment(fields.get("expires")),
+        clock_ahead=int(fields["ahead_ms"]) * MILLISECOND if "ahead_ms" in fields else None,
+    )
+
+
+def _moment(milliseconds: str | None) -> datetime | None:
+    return from_ms(int(milliseconds)) if milliseconds else None

@@ -1,0 +1,1 @@
+"""The loop in which a worker drains its queue, and how it stops."""

@@ -1,0 +1,222 @@
+"""Asks CPH about all jobs of some requests at once."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from app import logs
+from app.cph.client import REQUESTS_AT_ONCE, CphClient, Listed, MayNotList, NoSuchRequest, Unanswered
+from app.cph.client import Listing as Answer
+from app.domain.job import Job
+from app.domain.registration import common_trace_id
+from app.observability.metric_definitions import CALLS_SAVED, POLLS
+from app.observability.metric_registry import Counts
+from app.store.agenda import Agenda, Claimed
+from app.store.engine.scripts import Call
+from app.store.requests import Request, Requests
+from workers.polling.backoff import hush
+from workers.polling.project_health import Noting
+from workers.polling.schedule import Timing
+from workers.telemetry import calls_of, came_of
+
+if TYPE_CHECKING:
+    from app.observability.tracing import Tracing
+
+NOTHING = Listed(frozenset(), (), calls=1)
+
+
+@dataclass(frozen=True, slots=True)
+class RollCall:
+    """Requests of one project that one ListJobs asks for."""
+
+    claimed: tuple[Claimed, ...]
+    requests: tuple[Request, ...]
+
+    @property
+    def project(self) -> str:
+        return self.requests[0].project
+
+    @property
+    def enough(self) -> frozenset[str] | None:
+        """The only jobs that this is about; None if it is about whatever there is."""
+        if any(request.alone for request in self.requests):
+            return None
+        return frozenset().union(*(request.shown for request in self.requests))
+
+    @property
+    def first_page(self) -> int:
+        cut = self.requests[0].cut
+        return cut.page if cut and len(self.requests) == 1 else 0
+
+    def one_by_one(self) -> list["RollCall"]:
+        return [RollCall((item,), (request,)) for item, request in zip(self.claimed, self.requests, strict=True)]
+
+
+class Listing:
+    def __init__(
+        self,
+        *,
+        agenda: Agenda,
+        requests: Requests,
+        clients: Mapping[str, CphClient],
+        noting: Noting,
+        timing: Timing,
+        counts: Counts,
+        tracing: "Tracing | None",
+        clock: Callable[[], datetime],
+        crash_point: Callable[[str], None],
+    ) -> None:
+        self._agenda = agenda
+        self._requests = requests
+        self._clients = clients
+        self._noting = noting
+        self._timing = timing
+        self._counts = counts
+        self._tracing = tracing
+        self._clock = clock
+        self._crash_point = crash_point
+
+    def prepare(self, claimed: Sequence[Claimed]) -> list[RollCall]:
+        """One call for many, but for those of which it must be known whose jobs are shown."""
+        pairs = list(zip(claimed, self._requests.load(claimed, traced=self._tracing is not None), strict=True))
+        alone = [RollCall((item,), (request,)) for item, request in pairs if request.alone]
+        together: dict[str, list[tuple[Claimed, Request]]] = {}
+        for item, request in pairs:
+            if not request.alone:
+                together.setdefault(request.project, []).append((item, request))
+        batches = [
+            found[first : first + REQUESTS_AT_ONCE]
+            for found in together.values()
+            for first in range(0, len(found), REQUESTS_AT_ONCE)
+        ]
+        return alone + [RollCall(*(tuple(column) for column in zip(*batch, strict=True))) for batch in batches]
+
+    def do(self, task: RollCall) -> list[Call]:
+        wanted = [request.id for request in task.requests if request.wanted]
+        client = self._clients.get(task.project)
+        if not wanted or client is None:
+            now = self._clock()
+            return [self._requests.unheard(item, now, now + self._timing.longest) for item in task.claimed]
+        answer = self._asked(task, client, wanted, self._in_first_half(task.claimed[0]))
+        return [*self._after(task, answer), *self._noting.after(task.project, client, _said(answer), self._clock())]
+
+    def _asked(self, task: RollCall, client: CphClient, wanted: Sequence[str], may_go_on: Callable[[], bool]) -> Answer:
+        began = perf_counter()
+        answer = client.list_jobs(wanted, task.enough, first_page=task.first_page, may_go_on=may_go_on)
+        calls = calls_of(answer)
+        for part, times in calls:
+            self._counts.count(POLLS, task.project, "list_jobs", came_of(part), by=times)
+        if self._tracing:
+            self._tracing.polled(
+                [traceparent for request in task.requests for traceparent in request.traceparents],
+                perf_counter() - began,
+                project=task.project,
+                call="list_jobs",
+                outcome=came_of(_said(answer)),
+                calls=sum(times for _, times in calls),
+                requests=len(wanted),
+                jobs=len(answer.running) + len(answer.ended) if isinstance(answer, Listed) else None,
+            )
+        return answer
+
+    def _in_first_half(self, claimed: Claimed) -> Callable[[], bool]:
+        """Of the lease: no list takes so long that others begin it anew."""
+        now = self._clock()
+        half = now + (claimed.lease_ends - now) / 2
+        return lambda: self._clock() < half
+
+    def _after(self, task: RollCall, answer: Answer) -> list[Call]:
+        match answer:
+            case NoSuchRequest() if len(task.requests) > 1:
+                return self._one_by_one(task)
+            case Unanswered():
+                return self._after_silence(task, answer)
+            case MayNotList(reason):
+                return self._by_ids(task, reason)
+            case Listed():
+                return self._after_list(task, answer)
+            case NoSuchRequest():
+                return self._after_list(task, NOTHING)
+
+    def _one_by_one(self, task: RollCall) -> list[Call]:
+        client, calls, silence = self._clients[task.project], [self._agenda.spend(task.project, 1)], None
+        may_go_on = self._in_first_half(task.claimed[0])
+        for one in task.one_by_one():
+            # What pauses the project is the answer to the others too.
+            answer = silence or self._asked(one, client, [one.requests[0].id], may_go_on)
+            said = _said(answer)
+            silence = said if isinstance(said, Unanswered) and said.pause else None
+            calls += self._after(one, answer)
+        return calls
+
+    def _after_list(self, task: RollCall, answer: Listed) -> list[Call]:
+        if answer.ended:
+            self._crash_point("poll.ended")
+        now = self._clock()
+        calls = [self._agenda.spend(task.project, answer.calls - len(task.requests))]
+        if answer.silence:
+            calls += hush(self._agenda, task.project, answer.silence, now)
+        # A list of several says nothing of where it goes on for each of them.
+        alone = len(task.requests) == 1
+        told = 0
+        goes_on = (task.first_page + answer.calls if alone else 0) if answer.cut else None
+        for item, request in zip(task.claimed, task.requests, strict=True):
+            members = request.members
+            # All of a list of its own: somebody may be waiting for others of the request too.
+            running = answer.running if request.alone else members & answer.running
+            ended = [
+                replace(job, request_id=request.id) for job in answer.ended if request.alone or job.job_id in members
+            ]
+            told += len(members & (answer.running | {job.job_id for job in ended}))
+            calls += self._timing.learn(request, (job for job in ended if job.job_id in request.shown), now)
+            due = now if answer.cut else self._timing.due(request, now)
+            calls.append(
+                self._requests.listed(
+                    (item, request),
+                    now,
+                    due,
+                    running=running,
+                    ended=ended,
+                    goes_on=goes_on,
+                    heard=partial(_tell_ended, request, ended),
+                )
+            )
+        self._counts.count(CALLS_SAVED, task.project, by=max(0, told - answer.calls))
+        return calls
+
+    def _by_ids(self, task: RollCall, reason: str) -> list[Call]:
+        """Nothing can be said of who looks for the jobs of a request: only its deadline ends that."""
+        remedy = (
+            "grant cph:jobs:list, or see whether this endpoint has ListJobs: without it each job costs calls"
+            " of its own, and requests show no jobs"
+        )
+        logs.event("project.may_not_list", level=logging.WARNING, project=task.project, reason=reason, remedy=remedy)
+        now = self._clock()
+        due = now + self._timing.longest
+        return [self._requests.unlisted(asked, now, due) for asked in zip(task.claimed, task.requests, strict=True)]
+
+    def _after_silence(self, task: RollCall, answer: Unanswered) -> list[Call]:
+        now = self._clock()
+        calls = hush(self._agenda, task.project, answer, now)
+        # What fails at one page alone is begun anew: the pages before it must not wait for it.
+        return calls + [
+            self._requests.unheard(item, now, self._timing.due(request, now), cut=request.cut if answer.pause else None)
+            for item, request in zip(task.claimed, task.requests, strict=True)
+        ]
+
+
+def _tell_ended(request: Request, shown: Sequence[Job], ended: Sequence[str]) -> None:
+    told = frozenset(ended)
+    for job in shown:
+        if job.job_id in told:
+            trace_id = common_trace_id(request.traceparents)
+            logs.event("job.ended", project=request.project, trace_id=trace_id, job_id=job.job_id, state=job.state)
+
+
+def _said(answer: Answer) -> Answer:
+    """Of a list the last word."""
+    return answer.silence or answer if isinstance(answer, Listed) else answer

@@ -1,0 +1,33 @@
+"""When to ask again, by what is known of such jobs; and learning from those that end."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from app.domain.cadence import Cadence, lasted
+from app.domain.job import Job
+from app.domain.times import parse_rfc3339
+from app.store.durations import SeenDurations
+from app.store.engine.scripts import Call
+from app.store.requests import Request
+from app.store.watches import Watch
+
+
+class Timing:
+    def __init__(self, cadence: Cadence, durations: SeenDurations) -> None:
+        self._cadence = cadence
+        self._durations = durations
+
+    @property
+    def longest(self) -> timedelta:
+        return self._cadence.ceiling
+
+    def due(self, asked: Watch | Request, now: datetime) -> datetime:
+        """Its age is by our own clock, since it was first registered: `begin_time` may be years ago, or wrong."""
+        durations = self._durations.of(asked.project, asked.operation)
+        return now + self._cadence.wait(now - asked.since, durations)
+
+    def learn(self, asked: Watch | Request, ended: Iterable[Job], now: datetime) -> list[Call]:
+        """From jobs that were seen running and have now ended."""
+        took = [lasted(asked.since, parse_rfc3339(job.end_time), now) for job in ended]
+        known = [duration for duration in took if duration is not None]
+        return [self._durations.learn(asked.project, asked.operation, known)] if known else []

@@ -1,0 +1,76 @@
+"""The one RQ job: a wake-up. It carries nothing, so losing one, or running two, changes nothing."""
+
+from datetime import timedelta
+from functools import cache
+
+from app.bootstrap.runtime import Runtime
+from app.config import settings
+from app.domain.errors import OperatorError
+from app.store.agenda import POLL
+from workers.delivery.deliver import Delivering
+from workers.engine.drain_loop import Crew, Drain, Work
+from workers.engine.stop_flag import Stopping
+from workers.polling.project_health import Noting
+from workers.polling.schedule import Timing
+from workers.polling.show_job import Polling
+from workers.rq_queues import DRAIN_S
+
+stopping = Stopping()  # this process was told to end: finish what is in hand
+
+
+def drain(kind: str) -> None:
+    """Works off what is due on the agenda of this kind, for about DRAIN_S at most."""
+    engine(kind).run(seconds=DRAIN_S, stopping=stopping)
+
+
+@cache
+def runtime() -> Runtime:
+    """Of this worker process; it lives as long as the process, and so do its connections."""
+    return Runtime(settings.load(), patient=True)
+
+
+@cache
+def engine(kind: str) -> Drain:
+    """OperatorError if this kind of worker lacks a setting."""
+    parts = runtime()
+    work = _polling(parts) if kind == POLL else _delivering(parts)
+    return Drain(work, Crew(parts.settings.worker_threads, work.do), parts.scripts, parts.clock, parts.crash_point)
+
+
+def _polling(parts: Runtime) -> Work:
+    if not parts.cph_clients:
+        raise OperatorError("there is no CPH project to poll: set BRIDGE_CPH_PROJECT_ID or BRIDGE_PROJECTS_FILE")
+    return Polling(
+        agenda=parts.polls_due,
+        watches=parts.watches,
+        requests=parts.requests,
+        clients=parts.cph_clients,
+        noting=Noting(parts.polls_due, parts.rate_of),
+        timing=Timing(parts.cadence, parts.durations),
+        lost_grace=timedelta(seconds=parts.settings.lost_grace_s),
+        counts=parts.counts,
+        tracing=parts.tracing,
+        clock=parts.clock,
+        crash_point=parts.crash_point,
+    )
+
+
+def _delivering(parts: Runtime) -> Work:
+    return Delivering(
+        agenda=parts.deliveries_due,
+        deliveries=parts.deliveries,
+        gone_urls=parts.gone_urls,
+        destinations=parts.destinations,
+        catalogue=parts.catalogue,
+        sender=parts.sender,
+        signing_keys=parts.signing_keys,
+        schedule=parts.schedule,
+        chat_schedule=parts.chat_schedule,
+        link=parts.settings.link,
+        handshake=parts.handshake,
+        deadline=timedelta(seconds=parts.settings.attempt_deadline_s),
+        counts=parts.counts,
+        tracing=parts.tracing,
+        clock=parts.clock,
+        crash_point=parts.crash_point,
+    )
