@@ -21,9 +21,9 @@ from app.domain.event import EventType
 from app.domain.ids import new_id
 from app.domain.registration import Registration
 from app.domain.times import to_ms
-from tests import tools
-from tests.receiver import Receiver
-from tests.served import Served
+from tests.support import tools
+from tests.support.receiver import Receiver
+from tests.support.served import Served
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 

@@ -9,7 +9,7 @@ from werkzeug.test import TestResponse
 from app.bootstrap.runtime import Runtime
 from app.config.settings import load
 from app.devkit.redis_server import RedisServer
-from tests.api.calling import KEY, Api
+from tests.support.api_client import KEY, Api
 
 
 @pytest.fixture(scope="session")

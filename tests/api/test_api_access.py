@@ -6,7 +6,7 @@ import pytest
 
 from app.devkit.processes import wait_until
 from app.domain.access import Scope
-from tests.api.calling import SMALLEST, Api, problem
+from tests.support.api_client import SMALLEST, Api, problem
 
 READ = frozenset({Scope.REGISTRATIONS_READ})
 WRITE = frozenset({Scope.REGISTRATIONS_WRITE})

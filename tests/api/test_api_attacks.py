@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.calling import KEY, SMALLEST, Api, problem
+from tests.support.api_client import KEY, SMALLEST, Api, problem
 
 JSON = {"Content-Type": "application/json"}
 WITH_BODY = [

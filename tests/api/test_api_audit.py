@@ -7,7 +7,7 @@ import pytest
 from app.bootstrap.runtime import Runtime
 from app.config.settings import load
 from app.domain.access import Scope
-from tests.api.calling import Api
+from tests.support.api_client import Api
 
 REFUSED = {"request_id": "r", "jobs": [{"phone_id": "p", "error_code": "CPS.0004"}]}
 

@@ -8,9 +8,9 @@ import pytest
 from app.bootstrap.runtime import Runtime
 from app.devkit.processes import wait_until
 from app.domain.access import Scope
-from tests.api.calling import Api, problem
 from tests.conftest import SECRET
-from tests.receiver import Receiver
+from tests.support.api_client import Api, problem
+from tests.support.receiver import Receiver
 
 
 def tried(api: Api, **body: Any) -> Any:

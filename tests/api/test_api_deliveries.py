@@ -15,7 +15,7 @@ from app.domain.job import Job, JobState
 from app.domain.times import from_ms, to_ms
 from app.domain.verdict import Verdict
 from app.store.deliveries import Begun
-from tests.api.calling import Api, problem
+from tests.support.api_client import Api, problem
 
 SOON = timedelta(seconds=1)
 

@@ -6,7 +6,7 @@ from app.domain.access import Scope
 from app.domain.destination import lane_of
 from app.domain.times import rfc3339, to_ms
 from app.store.engine import keys
-from tests.api.calling import Api, problem
+from tests.support.api_client import Api, problem
 
 REFUSED = {"request_id": "r", "jobs": [{"phone_id": "p", "error_code": "CPS.0004"}]}
 LANE = lane_of("default", "http://127.0.0.1:9")

@@ -9,7 +9,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from app.domain.event import EventType, OwnEventType
-from tests.api.calling import Api, problem
+from tests.support.api_client import Api, problem
 
 OPEN = {"/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"}
 

@@ -22,7 +22,7 @@ from app.formats import standard
 from app.store.agenda import Claimed
 from app.store.engine import keys
 from app.store.events import BEGINNING
-from tests.api.calling import KEY, Api, problem
+from tests.support.api_client import KEY, Api, problem
 
 
 def end(api: Api, *job_ids: str) -> None:

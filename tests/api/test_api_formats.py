@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from app.domain.destination import destination_id, lane_of
-from tests.api.calling import SMALLEST, Api, problem
 from tests.conftest import SECRET
-from tests.receiver import Receiver
+from tests.support.api_client import SMALLEST, Api, problem
+from tests.support.receiver import Receiver
 
 SLACK = "https://hooks.slack.com/services/T0/B0/t0ken"
 DISCORD = "https://discord.com/api/webhooks/1/t0ken"

@@ -11,8 +11,8 @@ import pytest
 
 from app.bootstrap.runtime import Runtime
 from app.config.settings import load
-from tests.api.calling import KEY, Api, problem
-from tests.redis_group import CLIENTS, RedisGroup
+from tests.support.api_client import KEY, Api, problem
+from tests.support.redis_group import CLIENTS, RedisGroup
 
 # 2 s for the clock, twice 2 s for what was asked. Tries within tries, more of the clock, or one request behind another
 # come to more than 12 s.

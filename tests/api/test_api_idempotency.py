@@ -11,9 +11,9 @@ from app.devkit.processes import wait_until
 from app.domain.access import Scope
 from app.domain.delivery import DeliveryState, Next
 from app.store.idempotency import Idempotency
-from tests.api.calling import Api, problem
 from tests.api.test_api_redelivery import ended, only
-from tests.receiver import Receiver
+from tests.support.api_client import Api, problem
+from tests.support.receiver import Receiver
 
 KEPT = {"Idempotency-Key": "k"}
 DEAD = {"state": "dead"}

@@ -11,7 +11,7 @@ from app.domain.job import Job, JobState
 from app.domain.times import rfc3339
 from app.store.agenda import Claimed
 from app.store.engine import keys
-from tests.api.calling import Api, problem
+from tests.support.api_client import Api, problem
 
 BLANK = Job("one", JobState.PENDING).as_dict() | {"project": "default", "observed_at": None}
 

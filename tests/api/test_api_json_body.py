@@ -6,7 +6,7 @@ from io import BytesIO
 import pytest
 
 from app.api.input.json_body import MAX_BYTES, MAX_DEPTH, parse
-from tests.api.calling import Api, problem
+from tests.support.api_client import Api, problem
 
 JSON = {"Content-Type": "application/json"}
 

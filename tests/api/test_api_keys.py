@@ -9,7 +9,7 @@ from app.devkit.processes import wait_until
 from app.domain.access import Scope
 from app.domain.times import from_ms, rfc3339, to_ms
 from app.store.engine import keys
-from tests.api.calling import Api, problem
+from tests.support.api_client import Api, problem
 
 USUAL = ["deliveries:write", "registrations:read", "registrations:write"]
 

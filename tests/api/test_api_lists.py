@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.api.schemas.fields import encode_cursor
-from tests.api.calling import Api, problem
+from tests.support.api_client import Api, problem
 
 
 def pages(api: Api, query: str) -> list[list[str]]:

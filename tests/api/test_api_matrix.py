@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.domain.access import Scope
-from tests.api.calling import Api, problem
+from tests.support.api_client import Api, problem
 
 REFUSED = {"request_id": "r", "jobs": [{"phone_id": "p", "error_code": "CPS.0004"}]}
 BODIES: dict[str, Callable[[], Any]] = {

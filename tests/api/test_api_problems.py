@@ -7,7 +7,7 @@ import pytest
 
 from app.bootstrap.runtime import Runtime
 from app.config.settings import load
-from tests.api.calling import Api, problem
+from tests.support.api_client import Api, problem
 
 
 def logged(caplog: pytest.LogCaptureFixture, event: str) -> dict[str, Any]:

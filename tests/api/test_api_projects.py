@@ -13,7 +13,7 @@ from app.domain.project_health import ProjectHealth
 from app.domain.times import to_ms
 from app.store.engine import keys
 from app.store.project_health import note
-from tests.api.calling import Api, problem
+from tests.support.api_client import Api, problem
 
 PROD = {"project_id": "p1", "region": "ap-southeast-1", "credentials": {"token_env": "NOT_SET"}, "rate": 2.5}
 TRIAL = {"project_id": "p2", "endpoint": "https://cph.example:8443", "credentials": {"agency": True}}

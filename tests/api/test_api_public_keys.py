@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from app.bootstrap.runtime import Runtime
 from app.config.settings import load
-from tests.api.calling import Api, problem
+from tests.support.api_client import Api, problem
 
 OLD, NEW = b"o" * 32, b"n" * 32
 

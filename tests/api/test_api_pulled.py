@@ -6,8 +6,8 @@ import pytest
 from werkzeug.test import TestResponse
 
 from app.store.engine import keys
-from tests.api.calling import Api, problem
 from tests.api.test_api_events import end, told
+from tests.support.api_client import Api, problem
 
 
 def register(api: Api, job_id: str = "one", **fields: Any) -> TestResponse:

@@ -16,9 +16,10 @@ from app.domain.access import Scope
 from app.domain.errors import OperatorError
 from app.domain.quota import Quotas
 from app.store.engine import keys
-from tests.api.calling import Api, problem
+from tests.support.api_client import Api, problem
+from tests.support.paths import ROOT
 
-GUIDE = Path(__file__).parent.parent.parent / "docs" / "settings.md"
+GUIDE = ROOT / "docs" / "settings.md"
 
 REFUSED = {"request_id": "r", "jobs": [{"phone_id": "p", "error_code": "CPS.0004"}]}
 Make = Callable[..., Api]

@@ -12,8 +12,8 @@ import pytest
 import requests
 
 from app.devkit.processes import start, wait_until
-from tests.api.calling import KEY, SMALLEST
 from tests.api.test_api_served import CPH_BRIDGE, Served, address_of
+from tests.support.api_client import KEY, SMALLEST
 
 AUTHORIZED = f"Host: x\r\nAuthorization: Bearer {KEY}\r\n".encode()
 BODY = json.dumps(SMALLEST).encode()

@@ -11,7 +11,7 @@ from app.domain.delivery import Death, DeliveryState, Next
 from app.domain.job import Job, JobState
 from app.domain.times import to_ms
 from app.domain.verdict import Verdict
-from tests.api.calling import Api, problem
+from tests.support.api_client import Api, problem
 
 SOON = timedelta(seconds=1)
 HERE = "http://127.0.0.1:9"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from app.bootstrap.runtime import Runtime
 from app.config.settings import load
 from app.domain.signature import secret_bytes
-from tests.api.calling import SMALLEST, Api, problem
+from tests.support.api_client import SMALLEST, Api, problem
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

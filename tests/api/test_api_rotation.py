@@ -9,7 +9,7 @@ import pytest
 from app.domain.access import Scope
 from app.domain.registration import MOST_SECRETS
 from app.domain.signature import secret_bytes
-from tests.api.calling import Api, problem
+from tests.support.api_client import Api, problem
 
 OWN = "whsec_" + base64.b64encode(b"canary-of-a-secret-brought-along").decode()
 

@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from app.devkit.processes import PATIENCE_S, Process, start, wait_until
-from tests.api.calling import KEY, SMALLEST
+from tests.support.api_client import KEY, SMALLEST
 
 CPH_BRIDGE = Path(sys.executable).with_name("cph-bridge")
 

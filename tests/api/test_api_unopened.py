@@ -6,8 +6,8 @@ import pytest
 
 from app.store.encryption.cipher import Sealer
 from app.store.registrations import Registrations
-from tests.api.calling import Api, problem
 from tests.api.test_api_events import end
+from tests.support.api_client import Api, problem
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import count, pairwise
 from math import log, nan
-from pathlib import Path
 
 import click
 from rich.box import MARKDOWN
@@ -15,12 +14,13 @@ from rich.table import Table
 
 from app.domain.cadence import Cadence, Durations, counted
 from tests.bench.cadence_plot import Panel, plot
+from tests.support.paths import ROOT
 
 Wait = Callable[[timedelta], timedelta]
 Sample = Callable[[random.Random], float]
 CEILING = timedelta(seconds=30)  # BRIDGE_POLL_MAX_S
 LONGEST_S = 5_400.0  # Terraform waits no longer for anything
-PLOT = Path(__file__).parent.parent.parent / "docs" / "cadence.svg"
+PLOT = ROOT / "docs" / "cadence.svg"
 COSTS_S = tuple(1024.0 / 2**step for step in range(28))
 
 

@@ -17,6 +17,7 @@ from app.config.settings import load
 from app.devkit.processes import PATIENCE_S, start, wait_until
 from app.domain.access import Principal, Scope
 from app.version import VERSION
+from tests.support.paths import ROOT
 
 CPH_BRIDGE = Path(sys.executable).with_name("cph-bridge")
 
@@ -26,7 +27,7 @@ def run(environment: dict[str, str], *arguments: str) -> Result:
 
 
 def test_the_readme_calls_commands_as_they_are() -> None:
-    text = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
     block = text.split("## A command line")[1].split("```sh\n")[1].split("```")[0]
     block = block.replace("$CALLBACK_SECRET", "whsec_" + "A" * 32)
     calls = [shlex.split(line)[1:] for line in block.splitlines() if line.startswith("cph-bridge ")]

@@ -30,8 +30,8 @@ from app.domain.project_health import ProjectHealth
 from app.domain.times import to_ms
 from app.store.engine import keys
 from app.store.project_health import note
-from tests.redis_group import CLIENTS, PASSWORD, USER, RedisGroup
-from tests.unfit_redis import UNFIT, Unfit
+from tests.support.redis_group import CLIENTS, PASSWORD, USER, RedisGroup
+from tests.support.unfit_redis import UNFIT, Unfit
 
 GOOD_REDIS = {
     "redis_version": "7.2.4",

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-import tests.official_sdk  # noqa: F401
+import tests.support.official_sdk  # noqa: F401
 from app.transport.client import Transport
-from tests.cph.scripted_cloud import Clock, Cloud, MemoryCache, running_cloud
+from tests.support.scripted_cloud import Clock, Cloud, MemoryCache, running_cloud
 
 
 @pytest.fixture(scope="session")  # it reads a bundle of certificates

@@ -15,7 +15,7 @@ from app.cph.credentials import FixedToken, Request
 from app.domain.job import JobState
 from app.transport.client import Transport
 from app.version import VERSION
-from tests.cph.scripted_cloud import (
+from tests.support.scripted_cloud import (
     DAY,
     ENDLESS,
     Cloud,

@@ -13,7 +13,7 @@ from app.cph.access_keys import AccessKey
 from app.cph.client import Answered, CphClient, Unanswered
 from app.cph.credentials import Request
 from app.cph.signing import Key, sign
-from tests.cph.scripted_cloud import NOW, says
+from tests.support.scripted_cloud import NOW, says
 
 DEADLINE = timedelta(seconds=5)
 MINUTE = timedelta(minutes=1)

@@ -11,7 +11,7 @@ from app.cph.cached_credentials import Held, load
 from app.cph.client import CphClient, Unanswered
 from app.cph.credentials import NoCredentials, Request
 from app.cph.signing import Key, sign
-from tests.cph.scripted_cloud import (
+from tests.support.scripted_cloud import (
     DAY,
     METADATA_PATH,
     NOW,

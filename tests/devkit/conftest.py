@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-import tests.official_sdk  # noqa: F401
+import tests.support.official_sdk  # noqa: F401
 from app.cph.credentials import Request
 from app.cph.signing import Key, sign
 from app.devkit.standin.__main__ import create_app

@@ -3,8 +3,8 @@
 import pytest
 
 from app.devkit.client import Client, Refused
-from tests.receiver import Receiver
-from tests.served import Served
+from tests.support.receiver import Receiver
+from tests.support.served import Served
 
 
 def test_a_call_gives_the_answer_as_json(standin: Served, monkeypatch: pytest.MonkeyPatch) -> None:

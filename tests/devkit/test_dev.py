@@ -14,8 +14,8 @@ import pytest
 from app.devkit.dev import QUIETLY
 from app.devkit.exports import kept
 from app.devkit.install import ROOT, wheels_folder
-from tests import tools
-from tests.devkit.checkouts import DONE, HERE, copy_to, demo, dev, is_whole
+from tests.support import tools
+from tests.support.checkouts import DONE, HERE, copy_to, demo, dev, is_whole
 
 NOWHERE = "http://127.0.0.1:9/"
 NO_NETWORK = {"PIP_NO_INDEX": "", "PIP_INDEX_URL": NOWHERE, "https_proxy": NOWHERE}

@@ -19,8 +19,8 @@ from _pytest.mark import ParameterSet
 from app.devkit.install import wheels_folder
 from app.devkit.machine import cache_folder
 from app.devkit.processes import Process, start, wait_until
-from tests import tools
-from tests.devkit.checkouts import DONE, HERE, copy_to, dev, is_whole
+from tests.support import tools
+from tests.support.checkouts import DONE, HERE, copy_to, dev, is_whole
 
 BREAKS = "rq-"
 

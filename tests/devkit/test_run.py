@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from app.devkit.processes import start, wait_until
-from tests.trial_run import ANYWHERE, RUN, descendants, end, ended, exported, line_with, running
+from tests.support.dev_run import ANYWHERE, RUN, descendants, end, ended, exported, line_with, running
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 from cloudevents.core.bindings.http import HTTPMessage, from_structured_event
 
 from app.formats.cloudevents import FORMAT
-from tests.formats.judges import complaints
-from tests.formats.samples import EVERY, FAILED, LOST, NOW, REFUSED_AT_ONCE, TEST, judged, told, wishes
+from tests.support.message_judges import complaints
+from tests.support.message_samples import EVERY, FAILED, LOST, NOW, REFUSED_AT_ONCE, TEST, judged, told, wishes
 
 
 def test_a_failed_job_has_these_bytes() -> None:

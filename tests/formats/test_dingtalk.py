@@ -8,7 +8,7 @@ import pytest
 from app.domain.errors import InvalidField
 from app.domain.verdict import Verdict
 from app.formats.dingtalk import FORMAT
-from tests.formats.samples import FAILED, NOW, judged, openssl_hmac, told, url, wishes
+from tests.support.message_samples import FAILED, NOW, judged, openssl_hmac, told, url, wishes
 
 URL = "https://oapi.dingtalk.com/robot/send?access_token=t"
 

@@ -7,7 +7,7 @@ import pytest
 from app.domain.errors import InvalidField
 from app.domain.verdict import Verdict
 from app.formats.discord import FORMAT
-from tests.formats.samples import FAILED, NOW, judged, told, url, wishes
+from tests.support.message_samples import FAILED, NOW, judged, told, url, wishes
 
 URL = "https://discord.com/api/webhooks/1/t"
 

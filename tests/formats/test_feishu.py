@@ -5,7 +5,7 @@ import pytest
 from app.domain.errors import InvalidField
 from app.domain.verdict import Verdict
 from app.formats.feishu import FORMAT
-from tests.formats.samples import FAILED, NOW, judged, openssl_hmac, told, url, wishes
+from tests.support.message_samples import FAILED, NOW, judged, openssl_hmac, told, url, wishes
 
 URL = "https://open.feishu.cn/open-apis/bot/v2/hook/1"
 

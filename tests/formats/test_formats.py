@@ -5,7 +5,7 @@ import pytest
 from app.formats.format import Answer, Format
 from app.formats.registry import FORMATS, find, for_url
 from app.formats.verdicts import by_status_alone, integer, said, seconds, words
-from tests.formats.samples import url
+from tests.support.message_samples import url
 
 HOSTS = [
     ("https://hooks.slack.com/services/T/B/x", "slack"),

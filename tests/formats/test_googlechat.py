@@ -7,7 +7,7 @@ import pytest
 from app.domain.errors import InvalidField
 from app.domain.verdict import Verdict
 from app.formats.googlechat import FORMAT
-from tests.formats.samples import FINISHED, LINK, judged, told, url, wishes
+from tests.support.message_samples import FINISHED, LINK, judged, told, url, wishes
 
 URL = "https://chat.googleapis.com/v1/spaces/A/messages?key=k&token=t"
 

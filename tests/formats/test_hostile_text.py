@@ -20,8 +20,8 @@ from app.formats import markdown
 from app.formats.format import Format, Language
 from app.formats.registry import FORMATS
 from app.formats.sanitize import NOTHING, plain, units
-from tests.formats.judges import complaints
-from tests.formats.samples import NOW, REGISTRATION, told, wishes
+from tests.support.message_judges import complaints
+from tests.support.message_samples import NOW, REGISTRATION, told, wishes
 
 CHAT = [each for each in FORMATS if not each.machine]
 ENDED = [state for state in JobState if state.ended]

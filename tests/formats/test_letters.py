@@ -20,7 +20,7 @@ from tests.formats import (
     test_telegram,
     test_wecom,
 )
-from tests.formats.samples import FAILED, FINISHED, LINK, in_chinese, judged, told, wishes
+from tests.support.message_samples import FAILED, FINISHED, LINK, in_chinese, judged, told, wishes
 
 EXPECTED = [
     test_slack,

@@ -6,7 +6,7 @@ from app.domain.errors import InvalidField
 from app.domain.event import Event
 from app.domain.job import Job, JobState
 from app.formats.links import check, filled, is_of_a_job
-from tests.formats.samples import FAILED, FAILED_JOB, NOW, TEST
+from tests.support.message_samples import FAILED, FAILED_JOB, NOW, TEST
 
 
 def test_every_name_is_filled_in_and_encoded_once() -> None:

@@ -3,7 +3,7 @@
 from app.domain.job import Job, JobState
 from app.domain.verdict import Verdict
 from app.formats.rocketchat import FORMAT
-from tests.formats.samples import event, told, wishes
+from tests.support.message_samples import event, told, wishes
 
 URL = "https://chat.example/hooks/1/2"
 

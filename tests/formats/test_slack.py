@@ -7,7 +7,7 @@ from app.domain.errors import InvalidField
 from app.domain.verdict import Verdict
 from app.formats.format import Language
 from app.formats.slack import FORMAT
-from tests.formats.samples import EVERY, LINK, told, url, wishes
+from tests.support.message_samples import EVERY, LINK, told, url, wishes
 
 URL = "https://hooks.slack.com/services/T1/B1/abc"
 

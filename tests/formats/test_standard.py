@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from app.domain.event import DestinationChange, Event, Group, OwnEventType
 from app.domain.job import Job, JobState
 from app.formats.standard import FORMAT, render
-from tests.formats.samples import NOW, TEST, judged, wishes
+from tests.support.message_samples import NOW, TEST, judged, wishes
 
 
 def test_the_event_of_the_contract_has_these_bytes() -> None:

@@ -7,8 +7,8 @@ from app.domain.verdict import Verdict
 from app.formats.format import Language
 from app.formats.registry import for_url
 from app.formats.teams import ACCEPTED, FORMAT
-from tests.formats.judges import complaints
-from tests.formats.samples import EVERY, FAILED, FINISHED, LINK, NOW, told, url, wishes
+from tests.support.message_judges import complaints
+from tests.support.message_samples import EVERY, FAILED, FINISHED, LINK, NOW, told, url, wishes
 
 URL = "https://prod-1.westeurope.logic.azure.com:443/workflows/w/triggers/manual/paths/invoke?sig=s"
 

@@ -9,7 +9,7 @@ from app.domain.errors import InvalidField
 from app.domain.verdict import Verdict
 from app.formats.format import Answer
 from app.formats.telegram import FORMAT
-from tests.formats.samples import FAILED, NOW, judged, url, wishes
+from tests.support.message_samples import FAILED, NOW, judged, url, wishes
 
 URL = "https://api.telegram.org/bot1:a/sendMessage?chat_id=-100"
 

@@ -6,7 +6,7 @@ from app.domain.errors import InvalidField
 from app.domain.verdict import Verdict
 from app.formats.format import Language
 from app.formats.wecom import FORMAT
-from tests.formats.samples import FAILED, NOW, judged, url, wishes
+from tests.support.message_samples import FAILED, NOW, judged, url, wishes
 
 URL = "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=k"
 

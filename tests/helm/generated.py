@@ -9,8 +9,9 @@ from typing import Any
 import yaml
 
 from app.config.settings import Settings
+from tests.support.paths import ROOT
 
-CHART = Path(__file__).parent.parent.parent / "helm"
+CHART = ROOT / "helm"
 
 # Settings that follow from other values of the chart.
 FROM_VALUES = frozenset(

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests import tools
 from tests.helm.generated import CHART
-from tests.helm.rendered import ROLES, Rendered, merged, render, values_of
+from tests.support import tools
+from tests.support.rendered_chart import ROLES, Rendered, merged, render, values_of
 
 pytestmark = pytest.mark.slow  # on a laptop they are skipped: Helm and its judges are a gigabyte
 

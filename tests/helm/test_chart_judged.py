@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests import tools
-from tests.helm.rendered import CI_VALUES, Object, render, values_of
+from tests.support import tools
+from tests.support.rendered_chart import CI_VALUES, Object, render, values_of
 
 pytestmark = pytest.mark.slow
 

@@ -11,9 +11,9 @@ import yaml
 
 from app.api import server
 from app.store.agenda import DELIVER, POLL
-from tests import tools
 from tests.helm.generated import CHART
-from tests.helm.rendered import CI_VALUES, ROLES, Object, Rendered, merged, render, values_of
+from tests.support import tools
+from tests.support.rendered_chart import CI_VALUES, ROLES, Object, Rendered, merged, render, values_of
 
 pytestmark = pytest.mark.slow  # on a laptop they are skipped: Helm and its judges are a gigabyte
 

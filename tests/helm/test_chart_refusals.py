@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.helm.rendered import Refused, merged, render, values_of
+from tests.support.rendered_chart import Refused, merged, render, values_of
 
 pytestmark = pytest.mark.slow  # on a laptop they are skipped: Helm and its judges are a gigabyte
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.helm.rendered import ROLES, Rendered, merged, render, values_of
 from tests.helm.test_chart_objects import chosen
+from tests.support.rendered_chart import ROLES, Rendered, merged, render, values_of
 
 pytestmark = pytest.mark.slow  # on a laptop they are skipped: Helm and its judges are a gigabyte
 

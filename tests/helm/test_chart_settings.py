@@ -14,8 +14,8 @@ from app.config.projects import AccessKey, Agency, Password, PodIdentity, Token,
 from app.config.settings import FILE_SUFFIX, PREFIX, Settings, load
 from app.config.tenants import read_tenants
 from tests.helm.generated import OFFERED
-from tests.helm.rendered import CI_VALUES, ROLES, Rendered, merged, render, values_of
 from tests.helm.test_chart_files import EXPECTED
+from tests.support.rendered_chart import CI_VALUES, ROLES, Rendered, merged, render, values_of
 
 pytestmark = pytest.mark.slow  # on a laptop they are skipped: Helm and its judges are a gigabyte
 

@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from tests.helm.generated import CHART
-from tests.helm.rendered import CI_VALUES, Object, merged, render, values_of
 from tests.helm.test_chart_files import leaves
 from tests.helm.test_chart_objects import FLAGS, NEWEST, check_fields
+from tests.support.rendered_chart import CI_VALUES, Object, merged, render, values_of
 
 pytestmark = pytest.mark.slow  # on a laptop they are skipped: Helm and its judges are a gigabyte
 

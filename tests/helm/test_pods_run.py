@@ -12,14 +12,15 @@ import pytest
 
 from app.devkit.client import Client
 from app.devkit.processes import wait_until
-from tests import tools
-from tests.helm.rendered import ROLES
-from tests.helm.running import Running, running
-from tests.pods import Image
+from tests.support import tools
+from tests.support.paths import ROOT
+from tests.support.pods import Image
+from tests.support.rendered_chart import ROLES
+from tests.support.running_chart import Running, running
 
 pytestmark = pytest.mark.slow
 
-RUNBOOK = Path(__file__).parent.parent.parent / "docs" / "operations.md"
+RUNBOOK = ROOT / "docs" / "operations.md"
 # The files of this tree in place of an image's. Python may lie where only root gets at it.
 TREE = Image(Path("/"), "0:0", {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"})
 

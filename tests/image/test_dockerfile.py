@@ -2,8 +2,8 @@
 
 import subprocess
 
-from tests import tools
-from tests.pods import ROOT
+from tests.support import tools
+from tests.support.pods import ROOT
 
 
 def test_hadolint_finds_nothing_to_blame() -> None:

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from app.devkit.processes import wait_until
-from tests import tools
-from tests.helm.rendered import ROLES, render
-from tests.helm.running import running, trial_values
-from tests.image.build import built
-from tests.pods import Image, Node
+from tests.support import tools
+from tests.support.image_build import built
+from tests.support.pods import Image, Node
+from tests.support.rendered_chart import ROLES, render
+from tests.support.running_chart import running, trial_values
 
 pytestmark = pytest.mark.slow
 

@@ -22,7 +22,7 @@ from app.domain.errors import Unavailable
 from app.domain.job import Job, JobState
 from app.store.engine.clock import RedisClock
 from app.store.engine.connection import HASTY, PATIENT, connect
-from tests.certificates import Authority
+from tests.support.certificates import Authority
 
 
 @contextmanager

@@ -15,10 +15,11 @@ from app.devkit.processes import wait_until
 from app.devkit.redis_server import RedisServer
 from app.domain.errors import Unavailable, UnfitRedis
 from app.store.fitness import RIGHTS, judge, look, name_of
-from tests.redis_group import PASSWORD, free_port
-from tests.unfit_redis import EVICTING, UNFIT, Unfit, redis_on
+from tests.support.paths import ROOT
+from tests.support.redis_group import PASSWORD, free_port
+from tests.support.unfit_redis import EVICTING, UNFIT, Unfit, redis_on
 
-OPERATIONS = Path(__file__).parent.parent.parent / "docs" / "operations.md"
+OPERATIONS = ROOT / "docs" / "operations.md"
 FIT = {"redis_version": "7.0.0", "redis_mode": "standalone", "cluster_enabled": 0, "maxmemory_policy": "noeviction"}
 
 

@@ -18,7 +18,7 @@ from app.domain.errors import Unavailable
 from app.domain.registration import Registration
 from app.store.deliveries import DeadOnes
 from app.store.idempotency import Idempotency, Repeated
-from tests.redis_group import RedisGroup
+from tests.support.redis_group import RedisGroup
 
 ASKED = Idempotency("key", "request", "the first answer")
 ANY = DeadOnes(registration_id=None, destination=None, since=None, until=None)

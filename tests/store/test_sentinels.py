@@ -10,7 +10,7 @@ from redis.exceptions import NoPermissionError
 from app.bootstrap.runtime import Runtime
 from app.config.settings import Settings, load
 from app.domain.errors import Unavailable
-from tests.redis_group import SENTINEL_PASSWORD, RedisGroup
+from tests.support.redis_group import SENTINEL_PASSWORD, RedisGroup
 
 pytestmark = pytest.mark.slow  # processes start, and die
 

@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 
 from app.transport.client import Transport
-from tests.scripted_server import Server, serving
+from tests.support.scripted_server import Server, serving
 
 
 @pytest.fixture

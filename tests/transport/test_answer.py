@@ -3,7 +3,7 @@
 import pytest
 
 from app.transport.unreachable import Kind
-from tests.transport.calling import OK, answering, get, unreachable
+from tests.support.transport_calls import OK, answering, get, unreachable
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from app.domain.grant import TlsFiles
 from app.transport.client import Transport
 from app.transport.unreachable import Kind, Unreachable
-from tests.certificates import Authority
+from tests.support.certificates import Authority
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 SHORT = timedelta(seconds=1)

@@ -12,7 +12,7 @@ import pytest
 from app.transport.sockets import connect_anywhere
 from app.transport.stopwatch import Stopwatch
 from app.transport.unreachable import Kind, Unreachable
-from tests.transport.calling import LONG, OK, SHORT, answering, get, unreachable
+from tests.support.transport_calls import LONG, OK, SHORT, answering, get, unreachable
 
 
 def test_a_request_carries_what_was_given_and_nothing_else(transport, serve):

@@ -18,8 +18,8 @@ from app.domain.address import AddressPolicy
 from app.domain.grant import Grant, TlsFiles
 from app.domain.verdict import Verdict
 from app.webhooks.sender import Attempt, Sender
-from tests.certificates import Authority
-from tests.scripted_server import Peer, Server, serving
+from tests.support.certificates import Authority
+from tests.support.scripted_server import Peer, Server, serving
 
 DEADLINE = timedelta(seconds=1)
 LATE_S = 0.5

@@ -3,13 +3,12 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from tests.tools import cannot
+from tests.support.paths import ROOT
+from tests.support.tools import cannot
 
-ROOT = Path(__file__).parent.parent.parent
 UNSHARE = ["unshare", "--net", "--mount", *(["--map-root-user"] if os.geteuid() else [])]
 
 
@@ -30,7 +29,7 @@ def namespaces() -> list[str]:
 
 @pytest.mark.slow
 def test_the_corpus_holds_in_a_network_where_every_address_answers(namespaces: list[str]) -> None:
-    inside = [sys.executable, "-m", "pytest", "tests/webhooks/inside_lab.py"]
+    inside = [sys.executable, "-m", "pytest", "tests/support/inside_lab.py"]
     run = subprocess.run(
         [*namespaces, *inside], cwd=ROOT, capture_output=True, encoding="utf-8", timeout=120, check=False
     )

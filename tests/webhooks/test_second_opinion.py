@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from ssrfguard import DEFAULT_DENIED
 
 from app.domain.address import refusal
-from tests.webhooks.corpus import STRICT
+from tests.support.ssrf_corpus import STRICT
 
 BLOCKS = DEFAULT_DENIED.blocks
 

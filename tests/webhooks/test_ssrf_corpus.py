@@ -12,7 +12,7 @@ from urllib3.util import parse_url
 from app.domain.callback_url import parse
 from app.domain.errors import InvalidField
 from app.webhooks.guard import Guard, Refused
-from tests.webhooks.corpus import DNS, OPEN, ROWS, STRICT, expected
+from tests.support.ssrf_corpus import DNS, OPEN, ROWS, STRICT, expected
 
 
 class Reached(Exception):

@@ -4,7 +4,6 @@ import os
 import re
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +15,9 @@ from app.devkit.bridge import Bridge, Neighbour
 from app.devkit.client import Client
 from app.devkit.processes import PATIENCE_S, Process, wait_until
 from app.domain.access import Scope
-from tests.receiver import Receiver
-from tests.whole.commands import Commands
+from tests.support.commands import Commands
+from tests.support.paths import ROOT
+from tests.support.receiver import Receiver
 from workers.rq_queues import enqueue_drain, queue
 
 QUICK = {
@@ -31,7 +31,7 @@ QUICK = {
     "BRIDGE_CPH_RATE": "1000",
     "BRIDGE_WORKER_THREADS": "8",
     "BRIDGE_API_WORKERS": "1",
-    "BRIDGE_TEMPLATES_DIR": str(Path(__file__).parent.parent.parent / "docs" / "templates"),
+    "BRIDGE_TEMPLATES_DIR": str(ROOT / "docs" / "templates"),
 }
 
 

@@ -13,8 +13,8 @@ import pytest
 from app.devkit.client import Refused
 from app.devkit.processes import wait_until
 from app.domain.times import to_ms
+from tests.support.prometheus import Prometheus
 from tests.whole.conftest import Whole
-from tests.whole.prometheus import Prometheus
 
 pytestmark = pytest.mark.slow
 

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from app.devkit.processes import Process, start, wait_until
-from tests.tools import npm_packages, python_packages
+from tests.support.paths import TESTS
+from tests.support.tools import npm_packages, python_packages
 from tests.whole.conftest import Whole
 
 pytestmark = pytest.mark.slow
 
-BOTS = Path(__file__).parent.parent / "bots"
+BOTS = TESTS / "bots"
 FORMATS = {"standard": "standard", "cloudevents": "cloudevents", "template": "template:errbot"}
 READY = "Plugin activation done"
 NEVER = "whsec_" + "A" * 40

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from app.devkit.processes import Process, start, wait_until
-from tests.terminal import CPH_BRIDGE
-from tests.whole.commands import Commands, job_ids
+from tests.support.commands import Commands, job_ids
+from tests.support.terminal import CPH_BRIDGE
 from tests.whole.conftest import Whole
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*forkpty:DeprecationWarning")

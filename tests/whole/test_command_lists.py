@@ -7,8 +7,8 @@ import re
 import pytest
 
 from app.devkit.processes import wait_until
-from tests.scripted_server import serving
-from tests.whole.commands import Commands
+from tests.support.commands import Commands
+from tests.support.scripted_server import serving
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*forkpty:DeprecationWarning")
 

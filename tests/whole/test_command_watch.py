@@ -8,7 +8,7 @@ import pytest
 
 from app.devkit.processes import PATIENCE_S
 from app.domain.job import JobState
-from tests.whole.commands import Commands
+from tests.support.commands import Commands
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*forkpty:DeprecationWarning")
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.devkit.processes import wait_until
-from tests.chat_services import SECRET, SERVICES, ChatService
+from tests.support.chat_services import SECRET, SERVICES, ChatService
 from tests.whole.conftest import Whole
 
 pytestmark = pytest.mark.slow  # processes start, and die

@@ -13,8 +13,8 @@ import requests
 
 from app.devkit.bridge import Bridge
 from app.devkit.processes import wait_until
-from tests.receiver import Receiver
-from tests.redis_group import RedisGroup
+from tests.support.receiver import Receiver
+from tests.support.redis_group import RedisGroup
 from tests.whole.conftest import QUICK
 
 THREADS = 4

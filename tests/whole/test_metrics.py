@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.devkit.processes import wait_until
 from app.observability.metric_definitions import ALL, POLLS, Kind, Source
 from app.store.engine import keys
-from tests.receiver import Receiver
+from tests.support.receiver import Receiver
 from tests.whole.conftest import Whole
 
 PROCESSES = ("api", "worker-poll", "worker-deliver")

@@ -23,9 +23,9 @@ from app.config.settings import PREFIX, Settings, variables
 from app.devkit.exports import export_lines, kept
 from app.devkit.processes import Process, wait_until
 from app.domain.signature import by_secret, headers
-from tests.trial_run import ANYWHERE, end, line_with, running
+from tests.support.dev_run import ANYWHERE, end, line_with, running
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 # The walk's last call.
 MISTAKE = "curl: (22) The requested URL returned error: 422"
 # What a terminal puts round what is pasted.

@@ -16,7 +16,7 @@ from app.config.settings import load
 from app.devkit.processes import start, wait_until
 from app.devkit.redis_server import RedisServer
 from app.domain.access import Scope
-from tests.tcp_proxy import TcpProxy
+from tests.support.tcp_proxy import TcpProxy
 
 TENANTS = 10
 MOODS = ("open", "refusing", "open", "silent", "open", "slow", "refusing", "open")

@@ -18,11 +18,11 @@ from app.devkit.client import Client
 from app.devkit.clock import Clock
 from app.devkit.processes import wait_until
 from app.version import VERSION
-from tests.chat_services import SERVICES, ChatService
-from tests.receiver import Callback, Receiver
-from tests.whole.callers import PATIENCE_S, Callers, Taken
+from tests.support.callers import PATIENCE_S, Callers, Taken
+from tests.support.chat_services import SERVICES, ChatService
+from tests.support.receiver import Callback, Receiver
+from tests.support.versions import MODULES, PACKAGE, TREE, Version, number_of, unpack, wait_until_at_work
 from tests.whole.conftest import QUICK
-from tests.whole.versions import MODULES, PACKAGE, TREE, Version, number_of, unpack, wait_until_at_work
 
 # Nothing is released yet: this becomes v0.1.0 once that is tagged. It is the oldest state of `main` that can do all of
 # this (the feed beside chat formats), and what it keeps of registrations, jobs and callbacks is as in 0.1.0, though a

@@ -9,8 +9,8 @@ from redis import Redis
 
 from app.devkit.bridge import Bridge
 from app.devkit.processes import wait_until
-from tests.receiver import Receiver
-from tests.redis_group import CLIENTS, PASSWORD, USER, RedisGroup
+from tests.support.receiver import Receiver
+from tests.support.redis_group import CLIENTS, PASSWORD, USER, RedisGroup
 from tests.whole.conftest import QUICK
 from tests.whole.test_failover import PATIENCE_S, Replicated, Stream
 

@@ -9,7 +9,7 @@ import pytest
 
 from app.devkit.client import Refused
 from app.devkit.processes import wait_until
-from tests.chat_services import SECRET, SERVICES, TOKEN, ChatService, answer
+from tests.support.chat_services import SECRET, SERVICES, TOKEN, ChatService, answer
 
 OWN = "whsec_" + base64.b64encode(b"canary-of-a-secret-brought-along").decode()
 HEADERS = {"Authorization": "Bearer canary-in-a-header", "X-Key": "short-1"}

@@ -12,8 +12,8 @@ import requests
 from redis import Redis
 
 from app.devkit.processes import PATIENCE_S, Process, start, wait_until
-from tests.redis_group import CLIENTS, PASSWORD, free_port
-from tests.unfit_redis import EVICTING, UNFIT, redis_on
+from tests.support.redis_group import CLIENTS, PASSWORD, free_port
+from tests.support.unfit_redis import EVICTING, UNFIT, redis_on
 
 pytestmark = pytest.mark.slow
 

@@ -18,8 +18,8 @@ from app.domain.event import EventType
 from app.domain.job import Job, JobState
 from app.store.durations import SeenDurations
 from app.transport.client import Transport
-from tests.receiver import Receiver
-from tests.served import Served
+from tests.support.receiver import Receiver
+from tests.support.served import Served
 from workers.delivery.deliver import Delivering
 from workers.polling.project_health import Noting
 from workers.polling.schedule import Timing

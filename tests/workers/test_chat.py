@@ -11,7 +11,7 @@ from app.domain.delivery import Death, DeliveryState
 from app.domain.destination import bot_at, lane_of
 from app.domain.job import Job, JobState
 from app.domain.registration import Registration
-from tests.receiver import Receiver
+from tests.support.receiver import Receiver
 from workers.delivery.deliver import Delivering
 
 SECOND = timedelta(seconds=1)

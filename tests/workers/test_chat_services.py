@@ -14,7 +14,7 @@ from app.domain.job import Job, JobState
 from app.domain.registration import Notify, Registration
 from app.domain.verdict import Verdict
 from app.formats import registry
-from tests.chat_services import NEW_CHAT, OLD_CHAT, SERVICES, TOKEN, ChatService, Reply, answer
+from tests.support.chat_services import NEW_CHAT, OLD_CHAT, SERVICES, TOKEN, ChatService, Reply, answer
 from workers.delivery.deliver import Delivering
 
 SECOND = timedelta(seconds=1)

@@ -11,8 +11,8 @@ from app.config.settings import Settings, load
 from app.domain.delivery import DeliveryState
 from app.domain.destination import lane_of
 from app.store.engine import keys
-from tests.api.calling import Api
-from tests.receiver import Receiver
+from tests.support.api_client import Api
+from tests.support.receiver import Receiver
 from workers.delivery.deliver import Delivering
 
 SECOND = timedelta(seconds=1)

@@ -10,7 +10,7 @@ from app.bootstrap.runtime import Runtime
 from app.config.settings import Settings, load
 from app.domain.delivery import DeliveryState
 from app.store.engine import keys
-from tests.receiver import Receiver
+from tests.support.receiver import Receiver
 
 SECOND = timedelta(seconds=1)
 

@@ -9,7 +9,7 @@ from app.bootstrap.runtime import Runtime
 from app.devkit.processes import wait_until
 from app.domain.delivery import DeliveryState
 from app.domain.destination import OPENS_AFTER, PAUSES, DestinationState, lane_of
-from tests.receiver import Receiver
+from tests.support.receiver import Receiver
 from workers.engine.drain_loop import Crew, Drain
 from workers.engine.stop_flag import Stopping
 

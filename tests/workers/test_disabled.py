@@ -13,7 +13,7 @@ from app.domain.delivery import DeliveryState
 from app.domain.destination import DISABLED_AFTER, DestinationState
 from app.domain.signature import new_secret
 from app.store.engine import keys
-from tests.receiver import Receiver
+from tests.support.receiver import Receiver
 
 HOUR = timedelta(hours=1)
 

@@ -11,7 +11,7 @@ from app.domain.event import EventType
 from app.domain.job import JobState
 from app.domain.registration import Notify
 from app.store.engine import keys
-from tests.served import Served
+from tests.support.served import Served
 
 SECOND = timedelta(seconds=1)
 TWO_PAGES = {"calls": 2, "per_s": 60, "api": "list_jobs"}  # a minute, by the stand-in's own clock

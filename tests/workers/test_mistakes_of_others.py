@@ -8,7 +8,7 @@ import pytest
 from app.config.settings import Settings, load
 from app.domain.event import EventType
 from app.domain.job import JobState
-from tests.served import Served
+from tests.support.served import Served
 
 SECOND = timedelta(seconds=1)
 

@@ -11,7 +11,7 @@ from app.domain.delivery import Death, DeliveryState
 from app.domain.destination import lane_of
 from app.domain.times import from_ms
 from app.store.deliveries import DeadOnes
-from tests.receiver import Receiver
+from tests.support.receiver import Receiver
 
 SECOND = timedelta(seconds=1)
 DAY = timedelta(days=1)

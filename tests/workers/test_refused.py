@@ -11,7 +11,7 @@ from app.domain.job import JobState
 from app.domain.project_health import ProjectState
 from app.domain.times import to_ms
 from app.store.engine import keys
-from tests.served import Served
+from tests.support.served import Served
 from workers.polling.backoff import hush
 from workers.polling.retry_refused import Retrying
 

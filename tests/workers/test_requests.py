@@ -11,7 +11,7 @@ from app.domain.event import EventType, Group
 from app.domain.job import Job, JobState
 from app.domain.registration import Notify
 from app.store.engine import keys
-from tests.served import Served
+from tests.support.served import Served
 
 SECOND = timedelta(seconds=1)
 QUIET = 30 * SECOND

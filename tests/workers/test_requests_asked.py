@@ -7,7 +7,7 @@ import pytest
 from app.bootstrap.runtime import Runtime
 from app.config.settings import Settings, load
 from app.domain.job import Job, JobState
-from tests.served import Served
+from tests.support.served import Served
 
 SECOND = timedelta(seconds=1)
 

@@ -14,7 +14,7 @@ from app.bootstrap.runtime import Runtime
 from app.config.settings import Settings, load
 from app.domain.delivery import DeliveryState
 from app.domain.job import Job, JobState
-from tests.receiver import Callback, Receiver
+from tests.support.receiver import Callback, Receiver
 
 SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
 OLD, NEW = ("whsec_" + base64.b64encode(letter * 32).decode() for letter in (b"o", b"n"))

@@ -13,8 +13,8 @@ from app.bootstrap.runtime import Runtime
 from app.domain.destination import bot_at
 from app.domain.job import Job, JobState
 from app.observability.tracing import Tracing
-from tests.receiver import Receiver
-from tests.served import Served
+from tests.support.receiver import Receiver
+from tests.support.served import Served
 from tests.workers.conftest import SECOND, Time
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

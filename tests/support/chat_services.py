@@ -16,7 +16,7 @@ from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import parse_qs, unquote_to_bytes, urlsplit
 
-from tests.receiver import Callback, Receiver
+from tests.support.receiver import Callback, Receiver
 
 Reply = tuple[int, dict[str, str], bytes]
 TOKEN = "t0ken-of-the-bot"

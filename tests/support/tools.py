@@ -17,9 +17,10 @@ from typing import Any, NoReturn
 import pytest
 
 from app.config.settings import variables
+from tests.support.paths import ROOT
 
 INSTALL = "`./dev chart` installs it"
-DEV = Path(__file__).parent.parent / ".dev"
+DEV = ROOT / ".dev"
 LOCALES = "apt install locales"
 LOCKED = ("package.json", "package-lock.json")
 

@@ -18,7 +18,7 @@ from app.bootstrap.runtime import Runtime
 from app.config.settings import load
 from app.domain.access import Scope
 from app.domain.errors import OperatorError
-from tests.api.calling import Api, problem
+from tests.support.api_client import Api, problem
 
 READ = "registrations:read"
 

@@ -8,8 +8,9 @@ import yaml
 
 from app.config.projects import AccessKey, Agency, Password, PodIdentity, Secret, Token, read_projects
 from app.domain.errors import OperatorError
+from tests.support.paths import ROOT
 
-GUIDE = Path(__file__).parent.parent / "docs" / "settings.md"
+GUIDE = ROOT / "docs" / "settings.md"
 GOOD: dict[str, Any] = {"project_id": "p", "region": "ap-southeast-1", "credentials": {"token_env": "TOKEN"}}
 LOGIN = {"user": "u", "domain": "d", "password_file": "/pw"}
 

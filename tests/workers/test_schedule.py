@@ -10,7 +10,7 @@ from app.config.settings import Settings, load
 from app.domain.cadence import bucket_of
 from app.domain.times import rfc3339
 from app.store.engine import keys
-from tests.served import Served
+from tests.support.served import Served
 
 SECOND = timedelta(seconds=1)
 

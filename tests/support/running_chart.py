@@ -13,9 +13,9 @@ from app.devkit.client import Client
 from app.devkit.processes import Process, start, wait_until
 from app.devkit.redis_server import find_server
 from app.domain.signature import new_secret
-from tests.helm.rendered import ROLES, render
-from tests.pods import Container, Image, Node
-from tests.receiver import Receiver
+from tests.support.pods import Container, Image, Node
+from tests.support.receiver import Receiver
+from tests.support.rendered_chart import ROLES, render
 
 
 def free_ports(count: int) -> list[int]:

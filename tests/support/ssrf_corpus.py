@@ -1,12 +1,12 @@
 """The corpus of hostile URLs, and the two policies under which it is judged."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 from app.domain.address import AddressPolicy, Endpoint
+from tests.support.paths import TESTS
 
-_CORPUS = json.loads((Path(__file__).parent / "ssrf-corpus.json").read_text(encoding="utf-8"))
+_CORPUS = json.loads((TESTS / "webhooks" / "ssrf-corpus.json").read_text(encoding="utf-8"))
 DNS: dict[str, list[str]] = _CORPUS["dns"]
 ROWS: list[dict[str, Any]] = _CORPUS["urls"]
 

@@ -16,9 +16,10 @@ from typing import Any, Self
 from app.devkit.bridge import Bridge
 from app.devkit.client import Client
 from app.devkit.processes import Process, start, wait_until
-from tests.tools import cannot
+from tests.support.paths import ROOT
+from tests.support.tools import cannot
 
-TREE = Path(__file__).parent.parent.parent
+TREE = ROOT
 PACKAGE = "cph-webhook-bridge"
 MODULES = {"deliver": ["workers", "deliver"], "poll": ["workers", "poll"], "api": ["app.api"]}
 # What shows in its log that a process has done some of its work.

@@ -8,7 +8,7 @@ import pytest
 from app.cph.client import CphClient, Unanswered, Unknown
 from app.cph.credentials import FixedToken
 from app.cph.errors import LONGEST_PAUSE, Throttle
-from tests.cph.scripted_cloud import Cloud, says
+from tests.support.scripted_cloud import Cloud, says
 
 TOKEN = "a-token"
 MINUTE = timedelta(minutes=1)

@@ -13,7 +13,7 @@ from app.formats.format import Language
 from app.formats.message import Fact, Message, Room, Tone, message
 from app.formats.registry import FORMATS
 from app.formats.translations import TEXTS
-from tests.formats.samples import (
+from tests.support.message_samples import (
     DISABLED,
     EVERY,
     FAILED,

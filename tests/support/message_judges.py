@@ -2,12 +2,12 @@
 
 import json
 import subprocess
-from pathlib import Path
 from typing import Any
 
-from tests.tools import npm_packages
+from tests.support.paths import TESTS
+from tests.support.tools import npm_packages
 
-HERE = Path(__file__).parent / "node"
+HERE = TESTS / "formats" / "node"
 
 
 def complaints(**judged: Any) -> list[str]:

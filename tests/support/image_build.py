@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests import tools
-from tests.pods import ROOT, Image
+from tests.support import tools
+from tests.support.pods import ROOT, Image
 
 INSTALL = "apt-get install buildah debootstrap"
 BASE = ROOT / ".dev" / "image-base"  # kept, for it takes minutes

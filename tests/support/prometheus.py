@@ -13,9 +13,10 @@ import requests
 import yaml
 
 from app.devkit.processes import Process, start, wait_until
-from tests.tools import cannot
+from tests.support.paths import ROOT
+from tests.support.tools import cannot
 
-RULES = Path(__file__).parent.parent.parent / "helm" / "files" / "alerts.yaml"
+RULES = ROOT / "helm" / "files" / "alerts.yaml"
 SHORTER = {
     r"for: \d+m": "for: 2s",
     r"\[5m\]": "[30s]",

@@ -12,8 +12,9 @@ from app.config.network_grants import read_grants
 from app.config.settings import load
 from app.domain.errors import OperatorError
 from app.domain.grant import TlsFiles
+from tests.support.paths import ROOT
 
-GUIDE = Path(__file__).parent.parent / "docs" / "settings.md"
+GUIDE = ROOT / "docs" / "settings.md"
 GOOD: dict[str, Any] = {
     "tenants": ["team-b"],
     "hosts": ["Bot.team-b.svc.cluster.local"],

@@ -12,7 +12,7 @@ from app.domain.job import Job, JobState
 from app.domain.project_health import ProjectHealth, ProjectState
 from app.store.project_health import note
 from app.transport.client import Transport
-from tests.served import Served
+from tests.support.served import Served
 from workers.polling.backoff import hush
 from workers.polling.project_health import Noting
 

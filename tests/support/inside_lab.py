@@ -17,9 +17,9 @@ from app.domain.address import AddressPolicy, Endpoint
 from app.domain.grant import Grant, TlsFiles
 from app.domain.verdict import Verdict
 from app.webhooks.sender import Attempt, Sender
-from tests.certificates import Authority
-from tests.webhooks.corpus import DNS, OPEN, ROWS, STRICT, expected
-from tests.webhooks.lab import Canary, NameServer, settle
+from tests.support.certificates import Authority
+from tests.support.network_lab import Canary, NameServer, settle
+from tests.support.ssrf_corpus import DNS, OPEN, ROWS, STRICT, expected
 
 DEADLINE = timedelta(seconds=2)
 PORTS = {80, 443, 8443, 8080} | {int(port) for row in ROWS for port in re.findall(r":([1-9]\d{1,4})/", row["url"])}

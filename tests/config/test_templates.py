@@ -18,9 +18,10 @@ from app.domain.job import Job, JobState
 from app.domain.verdict import Verdict
 from app.formats.format import Answer, Format, Language, Wishes
 from app.formats.samples import FAILED, GROUP, LOST, SAMPLES, SUCCEEDED, sample
+from tests.support.paths import ROOT
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-EXAMPLES = Path(__file__).parent.parent / "docs" / "templates"
+EXAMPLES = ROOT / "docs" / "templates"
 WISHES = Wishes("https://receiver.example/s3cret-path", "s3cret", Language.EN, "https://console.example/{job_id}")
 SMALL = '{"id": {{ event.id | tojson }}}'
 

@@ -8,7 +8,7 @@ from app.bootstrap.runtime import Runtime
 from app.domain.event import EventType
 from app.domain.job import JobState
 from app.store.engine import keys
-from tests.served import Served
+from tests.support.served import Served
 
 SECOND = timedelta(seconds=1)
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -16,9 +16,9 @@ from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, build_opener
 
 from app.devkit.processes import Process, start, wait_until
-from tests.helm.rendered import Object, Rendered
+from tests.support.paths import ROOT
+from tests.support.rendered_chart import Object, Rendered
 
-ROOT = Path(__file__).parent.parent
 # $1 root, $2 where it is put, $3 user, $4 pairs of source and target, then env and argv.
 BEGIN = """
 set -eu

@@ -12,8 +12,8 @@ from app.cli.main import main
 from app.devkit.processes import wait_until
 from app.domain.job import Job, JobState
 from app.store.agenda import Claimed
-from tests.tcp_proxy import TcpProxy
-from tests.terminal import CPH_BRIDGE, Terminal, terminal
+from tests.support.tcp_proxy import TcpProxy
+from tests.support.terminal import CPH_BRIDGE, Terminal, terminal
 
 if TYPE_CHECKING:
     from tests.whole.conftest import Whole

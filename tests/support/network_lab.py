@@ -14,7 +14,7 @@ from ipaddress import ip_address
 from itertools import count
 from pathlib import Path
 
-from tests.webhooks.corpus import DNS
+from tests.support.ssrf_corpus import DNS
 
 ROUTES = (
     "ip link set lo up",

@@ -9,7 +9,7 @@ from app.config.settings import Settings, load
 from app.domain.event import EventType
 from app.domain.job import JobState
 from app.store.engine import keys
-from tests.served import Served
+from tests.support.served import Served
 
 SECOND = timedelta(seconds=1)
 REQUEST = "0123456789abcdef0123456789abcdef"

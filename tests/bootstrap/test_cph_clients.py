@@ -12,7 +12,7 @@ from app.bootstrap.runtime import Runtime
 from app.config.settings import load
 from app.cph.client import Unanswered, Unknown
 from app.domain.errors import OperatorError
-from tests.served import Served
+from tests.support.served import Served
 
 NO_JOB = uuid4().hex  # the stand-in is shared with tests that make jobs
 

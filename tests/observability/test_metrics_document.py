@@ -13,9 +13,9 @@ import yaml
 
 from app.observability.__main__ import document
 from app.observability.metric_definitions import ALL, Kind, Measured
-from tests import tools
+from tests.support import tools
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 ALERTS = ROOT / "helm" / "files" / "alerts.yaml"
 RULES = yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"][0]["rules"]
 DASHBOARD = json.loads((ROOT / "helm" / "files" / "dashboard.json").read_text(encoding="utf-8"))

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from tests import tools
 from tests.helm.generated import CHART
+from tests.support import tools
 
 Object = dict[str, Any]
 

@@ -1,0 +1,7 @@
+"""Where the parts of this repository are."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+TESTS = ROOT / "tests"
+DOCS = ROOT / "docs"
