@@ -119,7 +119,7 @@ def _show_metrics(kind: str, runtime: Runtime) -> None:
     bind = runtime.settings.metrics_bind
     if bind:
         listener = probe_server.listen("BRIDGE_METRICS_BIND", bind)
-        probe_server.SideDoor(listener, {METRICS: partial(metrics_page, runtime.metrics)}).start()
+        probe_server.ProbeServer(listener, {METRICS: partial(metrics_page, runtime.metrics)}).start()
         logs.event("worker.measured", kind=kind, metrics=f"{probe_server.url_of(listener)}{METRICS}")
 
 

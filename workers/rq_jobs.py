@@ -7,12 +7,12 @@ from app.bootstrap.runtime import Runtime
 from app.config import settings
 from app.domain.errors import OperatorError
 from app.store.agenda import POLL
-from workers.delivery.deliver import Delivering
-from workers.engine.drain_loop import Crew, Drain, Work
+from workers.delivery.deliver import DeliveryWorker
+from workers.engine.drain_loop import DrainLoop, ThreadPool, Work
 from workers.engine.stop_flag import Stopping
-from workers.polling.project_health import Noting
+from workers.polling.project_health import HealthRecorder
 from workers.polling.schedule import Timing
-from workers.polling.show_job import Polling
+from workers.polling.show_job import PollWorker
 from workers.rq_queues import DRAIN_S
 
 stopping = Stopping()  # this process was told to end: finish what is in hand
@@ -30,22 +30,24 @@ def runtime() -> Runtime:
 
 
 @cache
-def engine(kind: str) -> Drain:
+def engine(kind: str) -> DrainLoop:
     """OperatorError if this kind of worker lacks a setting."""
     parts = runtime()
     work = _polling(parts) if kind == POLL else _delivering(parts)
-    return Drain(work, Crew(parts.settings.worker_threads, work.do), parts.scripts, parts.clock, parts.crash_point)
+    return DrainLoop(
+        work, ThreadPool(parts.settings.worker_threads, work.do), parts.scripts, parts.clock, parts.crash_point
+    )
 
 
 def _polling(parts: Runtime) -> Work:
     if not parts.cph_clients:
         raise OperatorError("there is no CPH project to poll: set BRIDGE_CPH_PROJECT_ID or BRIDGE_PROJECTS_FILE")
-    return Polling(
+    return PollWorker(
         agenda=parts.polls_due,
         watches=parts.watches,
         requests=parts.requests,
         clients=parts.cph_clients,
-        noting=Noting(parts.polls_due, parts.rate_of),
+        noting=HealthRecorder(parts.polls_due, parts.rate_of),
         timing=Timing(parts.cadence, parts.durations),
         lost_grace=timedelta(seconds=parts.settings.lost_grace_s),
         counts=parts.counts,
@@ -56,7 +58,7 @@ def _polling(parts: Runtime) -> Work:
 
 
 def _delivering(parts: Runtime) -> Work:
-    return Delivering(
+    return DeliveryWorker(
         agenda=parts.deliveries_due,
         deliveries=parts.deliveries,
         gone_urls=parts.gone_urls,

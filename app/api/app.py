@@ -23,7 +23,7 @@ from app.api.endpoints.rotate_secret import RotationViews
 from app.api.input.blueprint import DeliveryConverter
 from app.api.input.json_body import READ_AT_MOST
 from app.api.middleware import errors, request_log, strict_urls
-from app.api.middleware.long_poll_limit import Places
+from app.api.middleware.long_poll_limit import WaitSlots
 from app.api.middleware.rate_limit import Pacing
 from app.api.openapi import document
 from app.api.openapi.swagger_ui import Docs
@@ -67,7 +67,7 @@ def create_app(runtime: Runtime, stopping: Callable[[], bool] = lambda: False) -
     strict_urls.register(app)
     app.before_request(Access(runtime.principal_of, runtime.readiness.check_first).check)
     Pacing(runtime.paces, runtime.quotas_of).register(app)
-    places = Places(runtime.settings.api_streams, stopping)
+    places = WaitSlots(runtime.settings.api_streams, stopping)
     errors.register(app)
     Health(runtime).register(app)
     app.register_api(RegistrationViews(runtime, places).routes())

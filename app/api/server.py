@@ -86,10 +86,10 @@ class Server(BaseApplication):  # type: ignore[misc] # its base is untyped
         metrics = {METRICS: partial(metrics_page, self._runtime.metrics)}
         pages = probe_server.probes(self._runtime.readiness.check)
         if self._metrics_socket:
-            probe_server.SideDoor(self._metrics_socket, metrics).start()
+            probe_server.ProbeServer(self._metrics_socket, metrics).start()
         else:
             pages = {**pages, **metrics}
-        probe_server.SideDoor(self._probe_socket, pages).start()
+        probe_server.ProbeServer(self._probe_socket, pages).start()
 
 
 def _shared_folder() -> Path:

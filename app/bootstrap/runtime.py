@@ -9,14 +9,14 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.api.auth.jwt_tokens import Claimed, IssuerKeys, Tokens, looks_like_token
+from app.api.auth.jwt_tokens import ClaimPaths, IssuerKeys, JwtAuthenticator, looks_like_token
 from app.bootstrap.cph_clients import Clients, only_project
 from app.bootstrap.stores import Stores
 from app.config.denied_hosts import denied
 from app.config.format_catalog import Catalogue
 from app.config.network_grants import read_grants
 from app.config.projects import Project, read_projects
-from app.config.reloading import Reloaded
+from app.config.reloading import ReloadableMapping
 from app.config.settings import Settings, parse_keys, variables
 from app.config.templates import read_templates
 from app.config.tenants import EVERYTHING, Tenant, read_tenants
@@ -34,9 +34,9 @@ from app.domain.registration import OPERATOR, for_operator
 from app.formats.format import Format
 from app.observability.exposition import Exposition
 from app.observability.metric_registry import Counts
-from app.observability.redis_collector import Overviews, Reading
+from app.observability.redis_collector import Overviews, RedisCollector
 from app.store.agenda import POLL, Agenda
-from app.store.deployment_stats import Standings
+from app.store.deployment_stats import DeploymentStatsReader
 from app.store.destinations import Destinations, Operator
 from app.store.engine.clock import RedisClock
 from app.store.engine.connection import BRIEF
@@ -73,11 +73,11 @@ class Runtime(Stores):
         super().__init__(settings, patient=patient)
         self._shared_counts = shared_counts
         self._environment = variables() if environment is None else environment
-        self.project_settings = Reloaded("projects", self._read_projects, time.monotonic)
-        self.cph_clients = Reloaded("cph_clients", self._build_clients, time.monotonic)
-        self.grants = Reloaded("grants", self._read_grants, time.monotonic)
-        self.templates = Reloaded("templates", self._read_templates, time.monotonic)
-        self.tenants = Reloaded("tenants", self._read_tenants, time.monotonic)
+        self.project_settings = ReloadableMapping("projects", self._read_projects, time.monotonic)
+        self.cph_clients = ReloadableMapping("cph_clients", self._build_clients, time.monotonic)
+        self.grants = ReloadableMapping("grants", self._read_grants, time.monotonic)
+        self.templates = ReloadableMapping("templates", self._read_templates, time.monotonic)
+        self.tenants = ReloadableMapping("tenants", self._read_tenants, time.monotonic)
         self._policy_with = lru_cache(maxsize=1)(self._build_policy)
 
     def principal_of(self, shown: str) -> Principal | None:
@@ -87,13 +87,13 @@ class Runtime(Stores):
         return self.api_keys.principal(shown)
 
     @cached_property
-    def _tokens(self) -> Tokens | None:
+    def _tokens(self) -> JwtAuthenticator | None:
         settings = self.settings
         if not (settings.oidc_issuer and settings.oidc_audience):
             return None
         keys = IssuerKeys(settings.oidc_issuer, settings.oidc_keys_url, settings.oidc_ca_file, time.monotonic)
-        claimed = Claimed(settings.oidc_tenant_claim, settings.oidc_scopes_claim, frozenset(settings.oidc_scopes))
-        return Tokens(keys, issuer=settings.oidc_issuer, audience=settings.oidc_audience, claimed=claimed)
+        claimed = ClaimPaths(settings.oidc_tenant_claim, settings.oidc_scopes_claim, frozenset(settings.oidc_scopes))
+        return JwtAuthenticator(keys, issuer=settings.oidc_issuer, audience=settings.oidc_audience, claimed=claimed)
 
     @cached_property
     def destinations(self) -> Destinations:
@@ -223,13 +223,13 @@ class Runtime(Stores):
         scripts = Scripts(redis, self.replicas)  # it reads, and acknowledges nothing
         overviews = Overviews(
             Fitness(scripts),
-            Standings(scripts),
+            DeploymentStatsReader(scripts),
             Agenda(scripts, POLL, lease=self.settings.lease, pace=self._poll_pace),
             ProjectHealths(redis, POLL),
             projects=lambda: self.projects,
             clock=RedisClock(redis, time.time),
         )
-        return Exposition(self.counts.collector(), Reading(overviews.read))
+        return Exposition(self.counts.collector(), RedisCollector(overviews.read))
 
     @cached_property
     def tracing(self) -> "Tracing | None":

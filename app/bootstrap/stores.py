@@ -17,7 +17,7 @@ from app.store.dispatcher_lock import WakeUps
 from app.store.durations import SeenDurations
 from app.store.encryption.cipher import Sealer
 from app.store.engine.clock import RedisClock
-from app.store.engine.connection import BRIEF, HASTY, PATIENT, Client, Tries, connect
+from app.store.engine.connection import BRIEF, HASTY, PATIENT, Client, RetryPolicy, connect
 from app.store.engine.memory_guard import Memory
 from app.store.engine.replicas import Replicas
 from app.store.engine.scripts import Scripts
@@ -29,7 +29,7 @@ from app.store.jobs import Jobs
 from app.store.project_health import ProjectHealths
 from app.store.readiness import Readiness
 from app.store.registrations import Registrations
-from app.store.request_rates import Paces
+from app.store.request_rates import RequestQuota
 from app.store.requests import Requests
 from app.store.watches import Watches
 from app.store.workers import Workers
@@ -127,8 +127,8 @@ class Stores:
         return Jobs(self.redis, self.registrations)
 
     @cached_property
-    def paces(self) -> Paces:
-        return Paces(self.scripts, self.clock)
+    def paces(self) -> RequestQuota:
+        return RequestQuota(self.scripts, self.clock)
 
     @cached_property
     def memory(self) -> Memory:
@@ -165,7 +165,7 @@ class Stores:
         return SharedTokens(self.redis, self.sealer, project=project, whose=whose, login=self.settings.cph_timeout)
 
     def _connect(
-        self, tries: Tries, kind: type[Redis] | None = None, *, answer_time: timedelta | None = None
+        self, tries: RetryPolicy, kind: type[Redis] | None = None, *, answer_time: timedelta | None = None
     ) -> Client:
         settings = self.settings
         password = settings.redis_sentinel_password

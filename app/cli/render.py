@@ -11,7 +11,7 @@ from app.config.settings import load
 from app.domain.errors import InvalidField, OperatorError
 from app.domain.event import Event
 from app.formats import links
-from app.formats.format import Format, Language, Wishes
+from app.formats.format import Format, Language, MessageOptions
 from app.formats.samples import AT, SAMPLES
 
 URL = "https://receiver.example/?chat_id=0"
@@ -34,7 +34,7 @@ def render(name: str, language: str, link: str | None, check: bool, files: Seque
         links.check(link or "https://nowhere.example")
     except InvalidField as error:
         raise OperatorError(f"--link: {'; '.join(filter(None, (error.detail, error.hint)))}") from None
-    wishes = Wishes(URL, None, Language(language), link or settings.link)
+    wishes = MessageOptions(URL, None, Language(language), link or settings.link)
     events = [read_event(file) for file in files]
     if len(events) > found.digest:
         raise OperatorError(f"{name} tells of at most {found.digest} in one message, here are {len(events)}")
@@ -44,7 +44,7 @@ def render(name: str, language: str, link: str | None, check: bool, files: Seque
         _show(found, message, wishes, body=not check)
 
 
-def _show(form: Format, events: Sequence[Event], wishes: Wishes, *, body: bool) -> None:
+def _show(form: Format, events: Sequence[Event], wishes: MessageOptions, *, body: bool) -> None:
     outgoing = form.render(events, wishes, AT)
     if body:
         click.echo(outgoing.body)

@@ -14,7 +14,7 @@ Value = TypeVar("Value")
 READ_EVERY_S = 5.0
 
 
-class Reloaded(Mapping[str, Value]):
+class ReloadableMapping(Mapping[str, Value]):
     """For use by many threads. It is read when it is first used, and OperatorError is raised only then.
 
     name: for the log. monotonic: seconds.

@@ -21,7 +21,7 @@ from app.domain.job import Job
 from app.domain.verdict import Verdict, by_status
 from app.domain.wire import to_json
 from app.formats import links, standard
-from app.formats.format import Answer, Format, Judgement, Outgoing, Wishes
+from app.formats.format import Answer, AnswerVerdict, Format, MessageOptions, Outgoing
 from app.formats.samples import SAMPLES
 
 SOURCE, ABOUT = ".json.j2", ".yaml"
@@ -33,7 +33,7 @@ ALWAYS: Mapping[str, Any] = {
 }
 PREFIX = "template:"
 
-Render = Callable[[Sequence[Event], Wishes, datetime], Outgoing]
+Render = Callable[[Sequence[Event], MessageOptions, datetime], Outgoing]
 Status = Annotated[int, Field(ge=200, le=599)]
 
 
@@ -94,7 +94,7 @@ def _compiled(file: Path, source: str, about: str) -> Format:
     name = file.name.removesuffix(SOURCE)
     for sample in SAMPLES:
         try:
-            _body(template, name, sample, Wishes(url=""))
+            _body(template, name, sample, MessageOptions(url=""))
         except Unrenderable as error:
             raise OperatorError(f"{file}: {error}") from None
     sent = {"Content-Type": settings.content_type, **settings.headers}
@@ -107,13 +107,13 @@ def _compiled(file: Path, source: str, about: str) -> Format:
 
 
 def _render(
-    template: Template, name: str, sent: Mapping[str, str], events: Sequence[Event], wishes: Wishes, _: datetime
+    template: Template, name: str, sent: Mapping[str, str], events: Sequence[Event], wishes: MessageOptions, _: datetime
 ) -> Outgoing:
     (event,) = events
     return Outgoing(wishes.url, _body(template, name, event, wishes), sent)
 
 
-def _body(template: Template, name: str, event: Event, wishes: Wishes) -> bytes:
+def _body(template: Template, name: str, event: Event, wishes: MessageOptions) -> bytes:
     """Unrenderable says for which event, in which line and why it gives no JSON."""
     told = json.loads(standard.render(event))
     told["data"] = {**ALWAYS, **told["data"]}
@@ -152,13 +152,13 @@ def _no_number(word: str) -> None:
     raise ValueError(f"{word} is none")
 
 
-def _judge(success: _Success, answer: Answer) -> Judgement:
+def _judge(success: _Success, answer: Answer) -> AnswerVerdict:
     if success.is_told_by(answer):
-        return Judgement(Verdict.DELIVERED)
+        return AnswerVerdict(Verdict.DELIVERED)
     verdict = by_status(answer.status)
     if verdict is Verdict.DELIVERED:
-        return Judgement(Verdict.RETRY, f"{answer.status}, but not what the template takes for success")
-    return Judgement(verdict, crowded=answer.status == 429)
+        return AnswerVerdict(Verdict.RETRY, f"{answer.status}, but not what the template takes for success")
+    return AnswerVerdict(verdict, crowded=answer.status == 429)
 
 
 def _holds(found: Any, wanted: Any) -> bool:

@@ -15,7 +15,7 @@ Proof = TypeVar("Proof")
 
 
 @dataclass(frozen=True, slots=True)
-class Grant(Generic[Proof]):
+class IssuedCredential(Generic[Proof]):
     proof: Proof = field(repr=False)
     issued_at: datetime
     expires_at: datetime
@@ -33,7 +33,7 @@ class Held(Generic[Proof]):
     refused: an operator must act.
     """
 
-    grant: Grant[Proof] | None = None
+    grant: IssuedCredential[Proof] | None = None
     quiet_until: datetime = LONG_AGO
     failure: str = ""
     refused: bool = False
@@ -42,7 +42,7 @@ class Held(Generic[Proof]):
         """There is nothing to ask of the issuer."""
         return now < self.quiet_until or (self.grant is not None and now < self.grant.renew_at)
 
-    def usable(self, now: datetime) -> Grant[Proof] | None:
+    def usable(self, now: datetime) -> IssuedCredential[Proof] | None:
         return self.grant if self.grant is not None and now < self.grant.expires_at else None
 
     def without(self, refused: Callable[[Proof], bool]) -> "Held[Proof]":

@@ -9,7 +9,7 @@ from typing import Generic, Protocol
 
 from pydantic import TypeAdapter
 
-from app.cph.cached_credentials import Grant, Held, Proof, load
+from app.cph.cached_credentials import Held, IssuedCredential, Proof, load
 from app.cph.credentials import NoCredentials
 from app.transport.unreachable import Unreachable
 
@@ -102,9 +102,9 @@ class Renewing(Generic[Proof]):
         words = f"{self._issuer}: {failure}"
         return replace(held, failure=words, quiet_until=quiet_until, refused=failure.refused)
 
-    def _issued(self) -> Grant[Proof]:
+    def _issued(self) -> IssuedCredential[Proof]:
         proof, expires_at = self._issue()
         now = self._clock()
         if expires_at <= now:
             raise NoCredentials("what it gives has ended already: compare the clocks")
-        return Grant(proof, issued_at=now, expires_at=expires_at)
+        return IssuedCredential(proof, issued_at=now, expires_at=expires_at)

@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Neighbour:
+class StubProcess:
     """The stand-in or the inbox. about: the line with which it said that it is ready."""
 
     process: Process
@@ -85,7 +85,7 @@ class Bridge:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def start_standin(self) -> Neighbour:
+    def start_standin(self) -> StubProcess:
         """From now on it is the CPH of what is started."""
         standin = self._start_neighbour("standin")
         url, about = standin.about["url"], standin.about
@@ -99,7 +99,7 @@ class Bridge:
         }
         return standin
 
-    def start_inbox(self) -> Neighbour:
+    def start_inbox(self) -> StubProcess:
         """It knows `secret`, and no other."""
         return self._start_neighbour("inbox", "--secret", self.secret)
 
@@ -144,10 +144,10 @@ class Bridge:
 
         return wait_until(checked, what=f"{name} is ready")
 
-    def _start_neighbour(self, name: str, *options: str) -> Neighbour:
+    def _start_neighbour(self, name: str, *options: str) -> StubProcess:
         process = self._start(name, [sys.executable, "-m", f"app.devkit.{name}", *options])
         self._wait_for(name, process, lambda: process.lines)
-        return Neighbour(process, process.announcement())
+        return StubProcess(process, process.announcement())
 
     def _start(
         self,

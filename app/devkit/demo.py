@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from app.devkit.bridge import Bridge, Neighbour
+from app.devkit.bridge import Bridge, StubProcess
 from app.devkit.console import Screen
 from app.devkit.processes import wait_until
 from app.devkit.scenarios import EXAMPLE, REFUSED, Case, judge, new_cases
@@ -45,7 +45,7 @@ def _play(folder: Path, screen: Screen) -> None:
 
 
 class Story:
-    def __init__(self, bridge: Bridge, standin: Neighbour, inbox: Neighbour, screen: Screen) -> None:
+    def __init__(self, bridge: Bridge, standin: StubProcess, inbox: StubProcess, screen: Screen) -> None:
         self._bridge = bridge
         self._standin = standin
         self._inbox = inbox

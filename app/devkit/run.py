@@ -13,7 +13,7 @@ import click
 
 from app.config.settings import Settings, load, variables
 from app.devkit import env_file
-from app.devkit.bridge import Bridge, Neighbour
+from app.devkit.bridge import Bridge, StubProcess
 from app.devkit.console import Screen
 from app.devkit.exports import export_lines, kept
 from app.devkit.machine import CALLED_IN
@@ -100,7 +100,7 @@ def _is_real(settings: Settings, given: Mapping[str, str], file: Path | None) ->
     return False
 
 
-def _variables(bridge: Bridge, inbox: Neighbour, standin: Neighbour | None) -> dict[str, str]:
+def _variables(bridge: Bridge, inbox: StubProcess, standin: StubProcess | None) -> dict[str, str]:
     """For another shell."""
     return {
         "BRIDGE_URL": bridge.url,
@@ -111,7 +111,7 @@ def _variables(bridge: Bridge, inbox: Neighbour, standin: Neighbour | None) -> d
     }
 
 
-def _callback_url(inbox: Neighbour) -> str:
+def _callback_url(inbox: StubProcess) -> str:
     return f"{inbox.client.url}/hook"
 
 
@@ -125,7 +125,7 @@ def _keep(stack: ExitStack, exports: str, screen: Screen) -> bool:
     return True
 
 
-def _invite(screen: Screen, bridge: Bridge, inbox: Neighbour, standin: Neighbour | None) -> None:
+def _invite(screen: Screen, bridge: Bridge, inbox: StubProcess, standin: StubProcess | None) -> None:
     """To register: one line that is complete, whatever the shell knows."""
     if not standin:
         screen.title("To be told when a job ends, register it; its id goes in place of JOB_ID\n")
@@ -140,7 +140,7 @@ def _invite(screen: Screen, bridge: Bridge, inbox: Neighbour, standin: Neighbour
     screen.title('\nMore calls: README.md, "A walk with curl"')
 
 
-def _curl_to_register(bridge: Bridge, inbox: Neighbour, job_id: str) -> str:
+def _curl_to_register(bridge: Bridge, inbox: StubProcess, job_id: str) -> str:
     wish = {"job_id": job_id, "callback_url": _callback_url(inbox), "secret": bridge.secret}
     headers = [f"Authorization: Bearer {bridge.key}", "Content-Type: application/json"]
     words = ["curl", "-sw", r"\n", f"{bridge.url}/v1/registrations"]

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from app.devkit.bridge import Neighbour
+from app.devkit.bridge import StubProcess
 from app.devkit.log_tail import LogTail, words
 
 RECEIVED = "callback.received"
@@ -24,7 +24,7 @@ class Line(NamedTuple):
 
 
 class Happenings:
-    def __init__(self, logs: Path, inbox: Neighbour) -> None:
+    def __init__(self, logs: Path, inbox: StubProcess) -> None:
         self._deliver = LogTail(logs / "worker-deliver.log")
         self._inbox = inbox
         self._received = 0

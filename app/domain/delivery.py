@@ -71,7 +71,7 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True)
-class Try:
+class TryCount:
     """An attempt as the schedule counts it: from 1, and anew when a delivery is delivered again.
 
     began: when the schedule began. refused: how many tries before this one were refused.
@@ -85,7 +85,7 @@ class Try:
 
 
 @dataclass(frozen=True, slots=True)
-class Next:
+class NextStep:
     """due: if it is pending. death: if it is dead."""
 
     state: DeliveryState
@@ -93,7 +93,7 @@ class Next:
     death: Death | None = None
 
 
-def over_before(tried: Try, schedule: Schedule, now: datetime) -> Death | None:
+def over_before(tried: TryCount, schedule: Schedule, now: datetime) -> Death | None:
     """Why it is not even sent this time."""
     if tried.number > schedule.attempts:
         return Death.GIVEN_UP
@@ -105,29 +105,29 @@ def over_before(tried: Try, schedule: Schedule, now: datetime) -> Death | None:
 
 
 def after(
-    tried: Try,
+    tried: TryCount,
     verdict: Verdict,
     *,
     schedule: Schedule,
     now: datetime,
     spread: float,
     retry_after: timedelta | None = None,
-) -> Next:
+) -> NextStep:
     """What follows a try; `spread` in 0..1 says how much of the lateness to use."""
     if verdict is Verdict.DELIVERED:
-        return Next(DeliveryState.DELIVERED)
+        return NextStep(DeliveryState.DELIVERED)
     if death := _death(tried, verdict, schedule):
-        return Next(DeliveryState.DEAD, death=death)
+        return NextStep(DeliveryState.DEAD, death=death)
     wait = schedule.waits[tried.number - 1] * (1 + SPREAD * spread)
     life_left = tried.began + schedule.life - now
     floor = min(retry_after or timedelta(), life_left)
     due = now + max(wait, floor)
     if schedule.latest and due > tried.began + schedule.latest:
-        return Next(DeliveryState.DEAD, death=Death.LATE)
-    return Next(DeliveryState.PENDING, due)
+        return NextStep(DeliveryState.DEAD, death=Death.LATE)
+    return NextStep(DeliveryState.PENDING, due)
 
 
-def _death(tried: Try, verdict: Verdict, schedule: Schedule) -> Death | None:
+def _death(tried: TryCount, verdict: Verdict, schedule: Schedule) -> Death | None:
     if verdict is Verdict.GONE:
         return Death.GONE
     # Only refusals count: a gateway that says 404 for a moment, after hours of 503, is no reason to give up.

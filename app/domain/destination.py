@@ -61,7 +61,7 @@ def destination_id(lane: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Sign:
+class AttemptSignal:
     """What an attempt tells of its destination. crowded: it had too much to do. pause: for which it asked."""
 
     answered: bool
@@ -78,7 +78,7 @@ def sign(
     retry_after: timedelta | None,
     crowded: bool = False,
     is_bot: bool = False,
-) -> Sign | None:
+) -> AttemptSignal | None:
     """None if it was never reached. Whoever refuses one URL, or is gone from it, may well be there for others.
 
     crowded: it said so otherwise than by its status.
@@ -88,7 +88,7 @@ def sign(
     crowded = crowded or status_code == TOO_MANY_REQUESTS or took >= deadline * SLOW
     # What is asked for on behalf of one URL must not silence the others for days; a bot has no others.
     pause = min(retry_after or timedelta(), LONGEST_PAUSE_OF_A_BOT if is_bot else PAUSES[-1])
-    return Sign(answered=verdict is not Verdict.RETRY, crowded=crowded, pause=pause)
+    return AttemptSignal(answered=verdict is not Verdict.RETRY, crowded=crowded, pause=pause)
 
 
 class DestinationState(StrEnum):

@@ -9,7 +9,7 @@ from app.domain.event import Event
 from app.domain.job import Job
 from app.domain.times import rfc3339
 from app.domain.wire import to_json
-from app.formats.format import Format, Outgoing, Wishes
+from app.formats.format import Format, MessageOptions, Outgoing
 from app.formats.standard import data
 from app.formats.verdicts import by_status_alone
 
@@ -17,7 +17,7 @@ CONTENT_TYPE = "application/cloudevents+json"
 TYPE_PREFIX = "com.huaweicloud.cph."
 
 
-def render(events: Sequence[Event], wishes: Wishes, _: datetime) -> Outgoing:
+def render(events: Sequence[Event], wishes: MessageOptions, _: datetime) -> Outgoing:
     (event,) = events
     return Outgoing(wishes.url, to_json(_envelope(event)).encode(), {"Content-Type": CONTENT_TYPE})
 

@@ -12,7 +12,7 @@ from app.domain.event import Event
 from app.domain.times import to_ms
 from app.domain.verdict import Verdict
 from app.formats.fit import Body, fitted, within
-from app.formats.format import Answer, Format, Judgement, Outgoing, Pace, Wishes
+from app.formats.format import Answer, AnswerVerdict, Format, MessageOptions, Outgoing, Pace
 from app.formats.markdown import one_of_several, uncalled
 from app.formats.message import HEX, Fact, Line, Message
 from app.formats.urls import argument, below, path, refused, refused_secret, with_argument
@@ -84,7 +84,7 @@ def signature(secret: str, timestamp: int) -> str:
     return base64.b64encode(hmac.digest(secret.encode(), f"{timestamp}\n{secret}".encode(), "sha256")).decode()
 
 
-def render(events: Sequence[Event], wishes: Wishes, now: datetime) -> Outgoing:
+def render(events: Sequence[Event], wishes: MessageOptions, now: datetime) -> Outgoing:
     url = wishes.url
     if wishes.secret:
         timestamp = to_ms(now)
@@ -93,7 +93,7 @@ def render(events: Sequence[Event], wishes: Wishes, now: datetime) -> Outgoing:
     return Outgoing(url, fitted(events, wishes, _body, within(MOST_BYTES)))
 
 
-def judge(answer: Answer) -> Judgement:
+def judge(answer: Answer) -> AnswerVerdict:
     body = said(answer)
     number, message = integer(body.get("errcode")), body.get("errmsg")
     return by_number(SERVICE, answer, number, message, _code(number, message))

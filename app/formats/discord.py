@@ -9,7 +9,7 @@ from app.domain.callback_url import CallbackUrl
 from app.domain.event import Event
 from app.domain.verdict import Verdict
 from app.formats.fit import Body, fitted
-from app.formats.format import Answer, Format, Judgement, Outgoing, Pace, Wishes
+from app.formats.format import Answer, AnswerVerdict, Format, MessageOptions, Outgoing, Pace
 from app.formats.markdown import escaped, one_of_several, uncalled
 from app.formats.message import HEX, Line, Message
 from app.formats.sanitize import clip, units
@@ -73,24 +73,24 @@ def _fits(body: Body, _: bytes) -> bool:
     )
 
 
-def render(events: Sequence[Event], wishes: Wishes, _: datetime) -> Outgoing:
+def render(events: Sequence[Event], wishes: MessageOptions, _: datetime) -> Outgoing:
     """By version 10 of the API, whatever the URL says: without a version it tells waits in milliseconds."""
     parts = urlsplit(wishes.url)
     path = re.sub(r"\A/api(?:/v[0-9]+)?/webhooks/", "/api/v10/webhooks/", parts.path)
     return Outgoing(parts._replace(path=path).geturl(), fitted(events, wishes, _body, _fits))
 
 
-def judge(answer: Answer) -> Judgement:
+def judge(answer: Answer) -> AnswerVerdict:
     body = said(answer)
     # With `?wait=true` in the URL, Discord shows the message that it has made.
     if answer.status == 204 or (answer.status == 200 and "id" in body):
-        return Judgement(Verdict.DELIVERED)
+        return AnswerVerdict(Verdict.DELIVERED)
     if succeeded(answer):
         return no_success(SERVICE, answer)
     if answer.status == 429:
         wait = _reset_after(answer.headers) or seconds(body.get("retry_after"))
         crowded = not_2xx(SERVICE, answer, body.get("message"))
-        return Judgement(crowded.verdict, crowded.words, wait, crowded=True)
+        return AnswerVerdict(crowded.verdict, crowded.words, wait, crowded=True)
     number = integer(body.get("code"))
     if answer.status < 500 and answer.status != 410 and (code := CODES.get(number or 0)):
         return by_code(SERVICE, code, body.get("message"), number)

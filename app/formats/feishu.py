@@ -10,9 +10,9 @@ from app.domain.callback_url import CallbackUrl
 from app.domain.event import Event
 from app.domain.verdict import Verdict
 from app.formats.fit import Body, fitted, within
-from app.formats.format import Answer, Format, Judgement, Outgoing, Pace, Wishes
+from app.formats.format import Answer, AnswerVerdict, Format, MessageOptions, Outgoing, Pace
 from app.formats.markdown import one_of_several
-from app.formats.message import Fact, Line, Message, Tone
+from app.formats.message import Fact, Line, Message, Severity
 from app.formats.urls import below, path, refused, refused_secret
 from app.formats.verdicts import CROWDED, UNKNOWN, Code, by_number, integer, said
 
@@ -20,7 +20,13 @@ SERVICE = "Feishu"
 HOSTS = ("open.feishu.cn", "open.larksuite.com")
 HOOK = re.compile(r"/open-apis/bot/v2/hook/[^/]+/?")
 MOST_BYTES = 20_000
-COLOURS = {Tone.GOOD: "green", Tone.BAD: "red", Tone.LOST: "grey", Tone.LATE: "orange", Tone.NOTE: "blue"}
+COLOURS = {
+    Severity.GOOD: "green",
+    Severity.BAD: "red",
+    Severity.LOST: "grey",
+    Severity.LATE: "orange",
+    Severity.NOTE: "blue",
+}
 NARROW = 24  # characters: two such facts stand side by side
 SIGNS = re.compile(r"[<>*~`\[\]#&\\]")
 
@@ -76,7 +82,7 @@ def signature(secret: str, timestamp: int) -> str:
     return base64.b64encode(hmac.digest(f"{timestamp}\n{secret}".encode(), b"", "sha256")).decode()
 
 
-def render(events: Sequence[Event], wishes: Wishes, now: datetime) -> Outgoing:
+def render(events: Sequence[Event], wishes: MessageOptions, now: datetime) -> Outgoing:
     signed: Body = {}
     if wishes.secret:
         timestamp = int(now.timestamp())
@@ -88,7 +94,7 @@ def render(events: Sequence[Event], wishes: Wishes, now: datetime) -> Outgoing:
     return Outgoing(wishes.url, fitted(events, wishes, body, within(MOST_BYTES)))
 
 
-def judge(answer: Answer) -> Judgement:
+def judge(answer: Answer) -> AnswerVerdict:
     body = said(answer)
     number = integer(body.get("code", body.get("StatusCode")))
     message = body.get("msg") or body.get("StatusMessage")

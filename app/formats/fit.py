@@ -5,29 +5,29 @@ from typing import Any
 
 from app.domain.event import Event
 from app.domain.wire import to_json
-from app.formats.format import Wishes
-from app.formats.message import Message, Room, message
+from app.formats.format import MessageOptions
+from app.formats.message import Message, SpaceBudget, message
 
 Body = dict[str, Any]
 Fits = Callable[[Body, bytes], bool]
 
 # Metadata goes first, which the receiver knows; then long texts are shortened, then lists of jobs.
 ROOMS = (
-    Room(metadata=10, text=600, jobs=30),
-    Room(metadata=4, text=600, jobs=30),
-    Room(metadata=0, text=600, jobs=30),
-    Room(metadata=0, text=300, jobs=30),
-    Room(metadata=0, text=120, jobs=30),
-    Room(metadata=0, text=40, jobs=30),
-    Room(metadata=0, text=40, jobs=30, links=False),
-    Room(metadata=0, text=40, jobs=15, links=False),
-    Room(metadata=0, text=40, jobs=8, links=False),
-    Room(metadata=0, text=40, jobs=3, links=False),
-    Room(metadata=0, text=0, jobs=0, links=False),
+    SpaceBudget(metadata=10, text=600, jobs=30),
+    SpaceBudget(metadata=4, text=600, jobs=30),
+    SpaceBudget(metadata=0, text=600, jobs=30),
+    SpaceBudget(metadata=0, text=300, jobs=30),
+    SpaceBudget(metadata=0, text=120, jobs=30),
+    SpaceBudget(metadata=0, text=40, jobs=30),
+    SpaceBudget(metadata=0, text=40, jobs=30, links=False),
+    SpaceBudget(metadata=0, text=40, jobs=15, links=False),
+    SpaceBudget(metadata=0, text=40, jobs=8, links=False),
+    SpaceBudget(metadata=0, text=40, jobs=3, links=False),
+    SpaceBudget(metadata=0, text=0, jobs=0, links=False),
 )
 
 
-def fitted(events: Sequence[Event], wishes: Wishes, build: Callable[[Message], Body], fits: Fits) -> bytes:
+def fitted(events: Sequence[Event], wishes: MessageOptions, build: Callable[[Message], Body], fits: Fits) -> bytes:
     """The fullest message that fits; tests show for every format that the last always does."""
     for room in ROOMS:
         body = build(message(events, wishes, room))

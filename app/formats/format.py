@@ -18,7 +18,7 @@ class Language(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class MessageOptions:
     """What a registration says about its messages.
 
     secret: the bot's own, for services that have the sender prove itself inside the message.
@@ -51,7 +51,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class AnswerVerdict:
     """What an answer means.
 
     words: what the service said, for people: `DingTalk: sign not match (310000): the secret is wrong`.
@@ -75,7 +75,7 @@ class Pace:
     window: timedelta
 
 
-Render = Callable[[Sequence[Event], Wishes, datetime], Outgoing]
+Render = Callable[[Sequence[Event], MessageOptions, datetime], Outgoing]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Format:
 
     name: str
     render: Render
-    judge: Callable[[Answer], Judgement]
+    judge: Callable[[Answer], AnswerVerdict]
     machine: bool = False
     signs: bool = False
     limit: str | None = None

@@ -9,7 +9,7 @@ from app.domain.callback_url import CallbackUrl
 from app.domain.event import Event
 from app.domain.verdict import Verdict
 from app.formats.fit import Body, fitted, within
-from app.formats.format import Answer, Format, Judgement, Outgoing, Pace, Wishes
+from app.formats.format import Answer, AnswerVerdict, Format, MessageOptions, Outgoing, Pace
 from app.formats.markdown import uncalled
 from app.formats.message import HEX, Fact, Line, Message
 from app.formats.urls import argument, below, path, refused
@@ -62,7 +62,7 @@ def _body(message: Message) -> Body:
     return {"cardsV2": [card], "fallbackText": uncalled(message.title)}
 
 
-def render(events: Sequence[Event], wishes: Wishes, _: datetime) -> Outgoing:
+def render(events: Sequence[Event], wishes: MessageOptions, _: datetime) -> Outgoing:
     return Outgoing(
         wishes.url,
         fitted(events, wishes, _body, within(MOST_BYTES)),
@@ -70,15 +70,15 @@ def render(events: Sequence[Event], wishes: Wishes, _: datetime) -> Outgoing:
     )
 
 
-def judge(answer: Answer) -> Judgement:
+def judge(answer: Answer) -> AnswerVerdict:
     if answer.status == 200 and is_object(answer):
-        return Judgement(Verdict.DELIVERED)
+        return AnswerVerdict(Verdict.DELIVERED)
     if succeeded(answer):
         return no_success(SERVICE, answer)
     error = part(said(answer), "error")
     judged = not_2xx(SERVICE, answer, error.get("message"), ADVICE.get(str(error.get("status"))))
     # Google does not tell how long: its quota is by the minute.
-    return Judgement(judged.verdict, judged.words, MINUTE if judged.crowded else None, judged.crowded)
+    return AnswerVerdict(judged.verdict, judged.words, MINUTE if judged.crowded else None, judged.crowded)
 
 
 def bot(url: CallbackUrl) -> str:

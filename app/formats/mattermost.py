@@ -8,7 +8,7 @@ from app.domain.event import Event
 from app.domain.verdict import Verdict
 from app.formats.attachment import attachment
 from app.formats.fit import Body, fitted
-from app.formats.format import Answer, Format, Judgement, Outgoing, Wishes
+from app.formats.format import Answer, AnswerVerdict, Format, MessageOptions, Outgoing
 from app.formats.markdown import uncalled
 from app.formats.message import Message
 from app.formats.sanitize import units
@@ -39,13 +39,13 @@ def _fits(_: Body, written: bytes) -> bool:
     return units(written.decode()) <= MOST
 
 
-def render(events: Sequence[Event], wishes: Wishes, _: datetime) -> Outgoing:
+def render(events: Sequence[Event], wishes: MessageOptions, _: datetime) -> Outgoing:
     return Outgoing(wishes.url, fitted(events, wishes, _body, _fits))
 
 
-def judge(answer: Answer) -> Judgement:
+def judge(answer: Answer) -> AnswerVerdict:
     if answer.status == 200 and answer.body.strip() == b"ok":
-        return Judgement(Verdict.DELIVERED)
+        return AnswerVerdict(Verdict.DELIVERED)
     if succeeded(answer):
         return no_success(SERVICE, answer)
     error = said(answer)

@@ -12,7 +12,7 @@ from app.domain.job import Job, JobState
 from app.domain.times import parse_rfc3339, rfc3339
 from app.domain.wire import to_json
 from app.formats import links
-from app.formats.format import Language, Wishes
+from app.formats.format import Language, MessageOptions
 from app.formats.sanitize import plain
 from app.formats.translations import say
 
@@ -21,7 +21,7 @@ WORST_FIRST = (JobState.FAILED, JobState.LOST, JobState.OVERDUE, JobState.SUCCEE
 UNITS = (("days", 86_400), ("hours", 3_600), ("minutes", 60), ("seconds", 1))
 
 
-class Tone(StrEnum):
+class Severity(StrEnum):
     """How good the news is; each format has its colours for it."""
 
     BAD = "bad"
@@ -31,21 +31,27 @@ class Tone(StrEnum):
     NOTE = "note"
 
 
-SIGNS = {Tone.GOOD: "✅", Tone.BAD: "❌", Tone.LOST: "❓", Tone.LATE: "⏰", Tone.NOTE: "🔔"}
-HEX = {Tone.GOOD: "#2EB67D", Tone.BAD: "#E01E5A", Tone.LOST: "#8D8D8D", Tone.LATE: "#ECB22E", Tone.NOTE: "#1264A3"}
-TONES: Mapping[str, Tone] = {
-    EventType.JOB_SUCCEEDED: Tone.GOOD,
-    EventType.JOB_FAILED: Tone.BAD,
-    EventType.JOB_LOST: Tone.LOST,
-    EventType.JOB_OVERDUE: Tone.LATE,
-    OwnEventType.CALLBACK_TEST: Tone.NOTE,
-    OwnEventType.DESTINATION_DISABLED: Tone.BAD,
-    OwnEventType.DESTINATION_REOPENED: Tone.GOOD,
+SIGNS = {Severity.GOOD: "✅", Severity.BAD: "❌", Severity.LOST: "❓", Severity.LATE: "⏰", Severity.NOTE: "🔔"}
+HEX = {
+    Severity.GOOD: "#2EB67D",
+    Severity.BAD: "#E01E5A",
+    Severity.LOST: "#8D8D8D",
+    Severity.LATE: "#ECB22E",
+    Severity.NOTE: "#1264A3",
+}
+TONES: Mapping[str, Severity] = {
+    EventType.JOB_SUCCEEDED: Severity.GOOD,
+    EventType.JOB_FAILED: Severity.BAD,
+    EventType.JOB_LOST: Severity.LOST,
+    EventType.JOB_OVERDUE: Severity.LATE,
+    OwnEventType.CALLBACK_TEST: Severity.NOTE,
+    OwnEventType.DESTINATION_DISABLED: Severity.BAD,
+    OwnEventType.DESTINATION_REOPENED: Severity.GOOD,
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class SpaceBudget:
     """How much may be said. metadata: entries. text: characters of what CPH and tenants say. jobs: of a group.
 
     links: whether each of several jobs has its own.
@@ -75,7 +81,7 @@ class Fact:
 class Line:
     """One of several jobs or events. name, about: other people's text is in both."""
 
-    tone: Tone
+    tone: Severity
     name: str
     about: str
     link: str | None
@@ -93,7 +99,7 @@ class Message:
     link: and what its button says.
     """
 
-    tone: Tone
+    tone: Severity
     title: str
     why: str | None = None
     facts: tuple[Fact, ...] = ()
@@ -102,7 +108,7 @@ class Message:
     link: tuple[str, str] | None = None
 
 
-def message(events: Sequence[Event], wishes: Wishes, room: Room) -> Message:
+def message(events: Sequence[Event], wishes: MessageOptions, room: SpaceBudget) -> Message:
     if len(events) > 1:
         return _digest(events, wishes, room)
     event, language = events[0], wishes.language
@@ -120,12 +126,12 @@ def message(events: Sequence[Event], wishes: Wishes, room: Room) -> Message:
     )
 
 
-def _digest(events: Sequence[Event], wishes: Wishes, room: Room) -> Message:
+def _digest(events: Sequence[Event], wishes: MessageOptions, room: SpaceBudget) -> Message:
     """All of them named, the worst first, whatever the room."""
     language = wishes.language
     kinds = Counter(_kind(event) for event in events)
     counts = _counted(((kind, kinds[kind]) for kind in (*WORST_FIRST, "group", "other")), language)
-    tones = list(Tone)
+    tones = list(Severity)
     ordered = sorted(events, key=lambda event: tones.index(_tone(event)))
     tone = _tone(ordered[0])
     return Message(
@@ -141,7 +147,7 @@ def _kind(event: Event) -> str:
     return "group" if isinstance(event.about, Group) else "other"
 
 
-def _tone(event: Event) -> Tone:
+def _tone(event: Event) -> Severity:
     if isinstance(event.about, Group):
         counts = event.about.counts
         worst = next((state for state in WORST_FIRST if counts.get(state)), JobState.SUCCEEDED)
@@ -149,8 +155,8 @@ def _tone(event: Event) -> Tone:
     return TONES[event.type]
 
 
-def _tone_of(state: JobState) -> Tone:
-    return TONES.get(f"job.{state}", Tone.NOTE)
+def _tone_of(state: JobState) -> Severity:
+    return TONES.get(f"job.{state}", Severity.NOTE)
 
 
 def _titled(event: Event, language: Language) -> str:
@@ -188,7 +194,7 @@ def _why(event: Event, language: Language) -> str | None:
     return say(language, key) if event.type in explained else None
 
 
-def _facts(event: Event, language: Language, room: Room) -> Iterator[Fact]:
+def _facts(event: Event, language: Language, room: SpaceBudget) -> Iterator[Fact]:
     """Those without a value are not shown."""
     match event.about:
         case Job() as job:
@@ -204,7 +210,7 @@ def _facts(event: Event, language: Language, room: Room) -> Iterator[Fact]:
         yield Fact(say(language, "Registration"), plain(event.registration_id or "", ID), exact=True)
 
 
-def _facts_of_job(job: Job, language: Language, room: Room) -> Iterator[Fact]:
+def _facts_of_job(job: Job, language: Language, room: SpaceBudget) -> Iterator[Fact]:
     yield Fact(say(language, "Error"), _error(job, language, room.value))
     yield Fact(say(language, "Took"), _took(job, language))
     if job.phone_id:  # else the title names the server
@@ -237,14 +243,14 @@ def _duration(duration: timedelta, language: Language) -> str:
     return " ".join(said) or say(language, "seconds", n=0)
 
 
-def _metadata(event: Event, room: Room) -> Iterator[Fact]:
+def _metadata(event: Event, room: SpaceBudget) -> Iterator[Fact]:
     """What the tenant wants to find again; first come."""
     for name, value in list(event.metadata.items())[: room.metadata]:
         text = value if isinstance(value, str) else to_json(value)
         yield Fact(plain(name, LABEL), plain(text, room.value))
 
 
-def _lines(event: Event, group: Group, wishes: Wishes, room: Room) -> tuple[tuple[Line, ...], int]:
+def _lines(event: Event, group: Group, wishes: MessageOptions, room: SpaceBudget) -> tuple[tuple[Line, ...], int]:
     """Those that did not succeed first, and how many there are beside them."""
     ordered = sorted(group.jobs, key=lambda job: WORST_FIRST.index(job.state) if job.state.ended else 0)
     shown = ordered[: room.jobs]
@@ -253,7 +259,7 @@ def _lines(event: Event, group: Group, wishes: Wishes, room: Room) -> tuple[tupl
     return tuple(lines), max(group.total, len(ordered)) - len(shown)
 
 
-def _line_of(event: Event, wishes: Wishes, room: Room) -> Line:
+def _line_of(event: Event, wishes: MessageOptions, room: SpaceBudget) -> Line:
     job = event.about if isinstance(event.about, Job) else None
     url = links.filled(wishes.link, event, job) if room.links else None
     if job:
@@ -264,7 +270,7 @@ def _line_of(event: Event, wishes: Wishes, room: Room) -> Line:
     return Line(_tone(event), title, id, url)
 
 
-def _line(job: Job, url: str | None, wishes: Wishes, room: Room) -> Line:
+def _line(job: Job, url: str | None, wishes: MessageOptions, room: SpaceBudget) -> Line:
     """Its id alone, if there is no room for more."""
     id = plain(job.job_id or "", ID)
     name = _subject(job, wishes.language)

@@ -8,7 +8,7 @@ from app.domain.event import Event
 from app.domain.verdict import Verdict
 from app.formats.attachment import attachment
 from app.formats.fit import Body, fitted, within
-from app.formats.format import Answer, Format, Judgement, Outgoing, Wishes
+from app.formats.format import Answer, AnswerVerdict, Format, MessageOptions, Outgoing
 from app.formats.message import Message
 from app.formats.sanitize import NOTHING
 from app.formats.urls import path
@@ -36,11 +36,11 @@ def _body(message: Message) -> Body:
     return {"attachments": [body]}
 
 
-def render(events: Sequence[Event], wishes: Wishes, _: datetime) -> Outgoing:
+def render(events: Sequence[Event], wishes: MessageOptions, _: datetime) -> Outgoing:
     return Outgoing(wishes.url, fitted(events, wishes, _body, within(MOST_BYTES)))
 
 
-def judge(answer: Answer) -> Judgement:
+def judge(answer: Answer) -> AnswerVerdict:
     body = said(answer)
     error = body.get("error") or body.get("message")
     advice = ADVICE.get(str(error))
@@ -49,8 +49,8 @@ def judge(answer: Answer) -> Judgement:
     if not is_object(answer):
         return no_success(SERVICE, answer)
     if body.get("success") is False:
-        return Judgement(Verdict.REFUSED, words(SERVICE, error, advice=advice))
-    return Judgement(Verdict.DELIVERED)
+        return AnswerVerdict(Verdict.REFUSED, words(SERVICE, error, advice=advice))
+    return AnswerVerdict(Verdict.DELIVERED)
 
 
 FORMAT = Format("rocketchat", render, judge, limit="20,000 bytes", bot=path)

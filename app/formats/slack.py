@@ -7,7 +7,7 @@ from app.domain.callback_url import CallbackUrl
 from app.domain.event import Event
 from app.domain.verdict import Verdict
 from app.formats.fit import Body, fitted
-from app.formats.format import Answer, Format, Judgement, Outgoing, Pace, Wishes
+from app.formats.format import Answer, AnswerVerdict, Format, MessageOptions, Outgoing, Pace
 from app.formats.message import HEX, Fact, Line, Message
 from app.formats.sanitize import units
 from app.formats.urls import below, path, refused
@@ -105,14 +105,14 @@ def _fits(body: Body, written: bytes) -> bool:
     )
 
 
-def render(events: Sequence[Event], wishes: Wishes, _: datetime) -> Outgoing:
+def render(events: Sequence[Event], wishes: MessageOptions, _: datetime) -> Outgoing:
     return Outgoing(wishes.url, fitted(events, wishes, _body, _fits))
 
 
-def judge(answer: Answer) -> Judgement:
+def judge(answer: Answer) -> AnswerVerdict:
     word = answer.body[:100].decode("utf-8", "replace").strip()
     if answer.status == 200 and word == "ok":
-        return Judgement(Verdict.DELIVERED)
+        return AnswerVerdict(Verdict.DELIVERED)
     by_its_word = answer.status < 500 and answer.status not in {410, 429}
     if by_its_word and (code := CODES.get(word)):
         return by_code(SERVICE, code, word, answer.status)

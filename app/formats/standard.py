@@ -8,7 +8,7 @@ from app.domain.event import DestinationChange, Event, Group
 from app.domain.job import Job
 from app.domain.times import rfc3339
 from app.domain.wire import to_json
-from app.formats.format import Format, Outgoing, Wishes
+from app.formats.format import Format, MessageOptions, Outgoing
 from app.formats.verdicts import by_status_alone
 
 CONTENT_TYPE = "application/json"
@@ -67,7 +67,7 @@ def _about(subject: Job | Group | None) -> dict[str, Any]:
     return {"group": {"total": subject.total, **subject.counts}, "jobs": jobs, "truncated": subject.truncated}
 
 
-def _outgoing(events: Sequence[Event], wishes: Wishes, _: datetime) -> Outgoing:
+def _outgoing(events: Sequence[Event], wishes: MessageOptions, _: datetime) -> Outgoing:
     (event,) = events
     return Outgoing(wishes.url, render(event))
 

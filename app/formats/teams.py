@@ -8,9 +8,9 @@ from app.domain.callback_url import CallbackUrl
 from app.domain.event import Event
 from app.domain.verdict import Verdict
 from app.formats.fit import Body, fitted, within
-from app.formats.format import Answer, Format, Judgement, Outgoing, Pace, Wishes
+from app.formats.format import Answer, AnswerVerdict, Format, MessageOptions, Outgoing, Pace
 from app.formats.markdown import escaped, one_of_several, uncalled
-from app.formats.message import Line, Message, Tone
+from app.formats.message import Line, Message, Severity
 from app.formats.urls import below, path, refused
 from app.formats.verdicts import is_html, no_success, not_2xx, part, said, succeeded
 
@@ -19,7 +19,13 @@ HOSTS = ("logic.azure.com", "environment.api.powerplatform.com")
 # They posted into channels until Microsoft switched them off.
 RETIRED = ("webhook.office.com", "outlook.office.com", "outlook.office365.com")
 MOST_BYTES = 20_000  # of 28,672 once Teams has expanded it
-COLOURS = {Tone.GOOD: "Good", Tone.BAD: "Attention", Tone.LOST: "Default", Tone.LATE: "Warning", Tone.NOTE: "Accent"}
+COLOURS = {
+    Severity.GOOD: "Good",
+    Severity.BAD: "Attention",
+    Severity.LOST: "Default",
+    Severity.LATE: "Warning",
+    Severity.NOTE: "Accent",
+}
 SCHEMA = "http://adaptivecards.io/schemas/adaptive-card.json"
 ACCEPTED = "Teams: accepted by the flow, which shows it later or says in its run history why not"
 ADVICE = {
@@ -66,17 +72,17 @@ def _body(message: Message) -> Body:
     return {"type": "message", "attachments": [attachment]}
 
 
-def render(events: Sequence[Event], wishes: Wishes, _: datetime) -> Outgoing:
+def render(events: Sequence[Event], wishes: MessageOptions, _: datetime) -> Outgoing:
     """To the URL byte for byte: its `sig` is over the rest, in just this spelling."""
     return Outgoing(wishes.url, fitted(events, wishes, _body, within(MOST_BYTES)))
 
 
-def judge(answer: Answer) -> Judgement:
+def judge(answer: Answer) -> AnswerVerdict:
     if not succeeded(answer):
         error = part(said(answer), "error")
         return not_2xx(SERVICE, answer, error.get("message"), ADVICE.get(str(error.get("code"))))
     if answer.status in (200, 202) and not is_html(answer):
-        return Judgement(Verdict.DELIVERED, ACCEPTED)
+        return AnswerVerdict(Verdict.DELIVERED, ACCEPTED)
     return no_success(SERVICE, answer)
 
 

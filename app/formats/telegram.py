@@ -12,7 +12,7 @@ from app.domain.callback_url import CallbackUrl
 from app.domain.event import Event
 from app.domain.verdict import Verdict
 from app.formats.fit import Body, fitted
-from app.formats.format import Answer, Format, Judgement, Outgoing, Pace, Wishes
+from app.formats.format import Answer, AnswerVerdict, Format, MessageOptions, Outgoing, Pace
 from app.formats.message import Fact, Line, Message
 from app.formats.sanitize import NOTHING, units
 from app.formats.urls import argument, below, path, refused, with_argument, without
@@ -76,7 +76,7 @@ def _fits(body: Body, _: bytes) -> bool:
     return units(body["text"]) <= MOST
 
 
-def render(events: Sequence[Event], wishes: Wishes, _: datetime) -> Outgoing:
+def render(events: Sequence[Event], wishes: MessageOptions, _: datetime) -> Outgoing:
     """The chat's id goes from the query into the body; what else is in the query, such as a topic, stays there."""
     chat = argument(wishes.url, CHAT)
     parts = urlsplit(without(wishes.url, CHAT))
@@ -85,10 +85,10 @@ def render(events: Sequence[Event], wishes: Wishes, _: datetime) -> Outgoing:
     return Outgoing(url, fitted(events, wishes, lambda message: {CHAT: chat, **_body(message)}, _fits))
 
 
-def judge(answer: Answer) -> Judgement:
+def judge(answer: Answer) -> AnswerVerdict:
     body = said(answer)
     if answer.status == 200 and body.get("ok") is True:
-        return Judgement(Verdict.DELIVERED)
+        return AnswerVerdict(Verdict.DELIVERED)
     if succeeded(answer) and body.get("ok") is not False:
         return no_success(SERVICE, answer)
     refusal = replace(answer, status=_status(answer, body))
@@ -96,7 +96,9 @@ def judge(answer: Answer) -> Judgement:
     chat = integer(parameters.get("migrate_to_chat_id"))
     if chat is not None and answer.url:
         url = with_argument(without(answer.url, CHAT), CHAT, str(chat))
-        return Judgement(Verdict.RETRY, words(SERVICE, description, refusal.status, "the chat has a new id"), url=url)
+        return AnswerVerdict(
+            Verdict.RETRY, words(SERVICE, description, refusal.status, "the chat has a new id"), url=url
+        )
     advice = next((ADVICE[known] for known in ADVICE if known in str(description).lower()), None)
     judged = not_2xx(SERVICE, refusal, description, advice)
     return replace(judged, retry_after=seconds(parameters.get("retry_after")))

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from app.domain.verdict import Verdict, by_status
-from app.formats.format import Answer, Judgement
+from app.formats.format import Answer, AnswerVerdict
 from app.formats.sanitize import plain
 
 LONGEST = 200  # characters of what a service says
@@ -29,8 +29,8 @@ UNKNOWN = Code(Verdict.REFUSED)
 CROWDED = Code(Verdict.RETRY, "asked too often", crowded=True)
 
 
-def by_status_alone(answer: Answer) -> Judgement:
-    return Judgement(by_status(answer.status), crowded=answer.status == 429)
+def by_status_alone(answer: Answer) -> AnswerVerdict:
+    return AnswerVerdict(by_status(answer.status), crowded=answer.status == 429)
 
 
 def succeeded(answer: Answer) -> bool:
@@ -87,29 +87,29 @@ def words(service: str, message: object, code: object = None, advice: str | None
     return f"{service}: {told}" + (f": {advice}" if advice else "")
 
 
-def by_code(service: str, code: Code, message: object, number: object = None) -> Judgement:
-    return Judgement(code.verdict, words(service, message, number, code.advice), code.wait, code.crowded)
+def by_code(service: str, code: Code, message: object, number: object = None) -> AnswerVerdict:
+    return AnswerVerdict(code.verdict, words(service, message, number, code.advice), code.wait, code.crowded)
 
 
-def by_number(service: str, answer: Answer, number: int | None, message: object, code: Code) -> Judgement:
+def by_number(service: str, answer: Answer, number: int | None, message: object, code: Code) -> AnswerVerdict:
     """For services that say 0 in a 200 when all is well. code: what the number means, if it is another."""
     if answer.status == 200 and number == 0:
-        return Judgement(Verdict.DELIVERED)
+        return AnswerVerdict(Verdict.DELIVERED)
     if number and by_status(answer.status) in {Verdict.DELIVERED, Verdict.REFUSED}:
         return by_code(service, code, message, number)
     return no_success(service, answer) if succeeded(answer) else not_2xx(service, answer, message)
 
 
-def no_success(service: str, answer: Answer) -> Judgement:
+def no_success(service: str, answer: Answer) -> AnswerVerdict:
     """A 2xx that is not what the service answers: it did not come from there, or it has changed."""
     what = "an HTML page, as proxies show" if is_html(answer) else "not what this service answers"
-    return Judgement(Verdict.RETRY, f"{service}: {answer.status} with {what}")
+    return AnswerVerdict(Verdict.RETRY, f"{service}: {answer.status} with {what}")
 
 
-def not_2xx(service: str, answer: Answer, message: object = None, advice: str | None = None) -> Judgement:
+def not_2xx(service: str, answer: Answer, message: object = None, advice: str | None = None) -> AnswerVerdict:
     """By the status, in the service's words if it has any; the first line of a text is as good."""
     if not isinstance(message, str):
         message = "an HTML page" if is_html(answer) else answer.body[:LONGEST].decode("utf-8", "replace")
     crowded = answer.status == 429
     advice = advice or (CROWDED.advice if crowded else None)
-    return Judgement(by_status(answer.status), words(service, message, answer.status, advice), crowded=crowded)
+    return AnswerVerdict(by_status(answer.status), words(service, message, answer.status, advice), crowded=crowded)

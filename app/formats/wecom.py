@@ -7,9 +7,9 @@ from app.domain.callback_url import CallbackUrl
 from app.domain.event import Event
 from app.domain.verdict import Verdict
 from app.formats.fit import Body, fitted
-from app.formats.format import Answer, Format, Judgement, Outgoing, Pace, Wishes
+from app.formats.format import Answer, AnswerVerdict, Format, MessageOptions, Outgoing, Pace
 from app.formats.markdown import link, one_of_several, uncalled
-from app.formats.message import Fact, Line, Message, Tone
+from app.formats.message import Fact, Line, Message, Severity
 from app.formats.urls import argument, below, path, refused
 from app.formats.verdicts import CROWDED, UNKNOWN, Code, by_number, integer, said
 
@@ -18,11 +18,11 @@ HOST = "qyapi.weixin.qq.com"
 MOST_BYTES = 4_096  # of the content
 # It has three: green, grey and orange.
 COLOURS = {
-    Tone.GOOD: "info",
-    Tone.BAD: "warning",
-    Tone.LOST: "comment",
-    Tone.LATE: "warning",
-    Tone.NOTE: "comment",
+    Severity.GOOD: "info",
+    Severity.BAD: "warning",
+    Severity.LOST: "comment",
+    Severity.LATE: "warning",
+    Severity.NOTE: "comment",
 }
 # No backslash helps in its Markdown: these look like the signs and mean nothing.
 LOOKALIKES = str.maketrans({"<": "＜", ">": "＞", "[": "［", "]": "］", "`": "ˋ", "*": "∗", "#": "＃"})
@@ -67,11 +67,11 @@ def _fits(body: Body, _: bytes) -> bool:
     return len(body["markdown"]["content"].encode()) <= MOST_BYTES
 
 
-def render(events: Sequence[Event], wishes: Wishes, _: datetime) -> Outgoing:
+def render(events: Sequence[Event], wishes: MessageOptions, _: datetime) -> Outgoing:
     return Outgoing(wishes.url, fitted(events, wishes, _body, _fits))
 
 
-def judge(answer: Answer) -> Judgement:
+def judge(answer: Answer) -> AnswerVerdict:
     body = said(answer)
     number = integer(body.get("errcode"))
     return by_number(SERVICE, answer, number, body.get("errmsg"), CODES.get(number or 0, UNKNOWN))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from app.observability.metric_definitions import ALL, Measured, Source
+from app.observability.metric_definitions import ALL, MetricDefinition, Source
 
 HEAD = """# What is measured
 
@@ -36,7 +36,7 @@ def _section(source: Source) -> Iterator[str]:
     yield ""
 
 
-def _row(each: Measured) -> str:
+def _row(each: MetricDefinition) -> str:
     labels = [f"`{label}`" for label in each.labels] + (["(`tenant`)"] if each.by_tenant else [])
     return f"| `{each.full_name}` | {each.kind} | {', '.join(labels)} | {each.meaning} |"
 

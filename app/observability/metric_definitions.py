@@ -22,7 +22,7 @@ class Source(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MetricDefinition:
     """labels: of few values each, none that a caller can make up; `by_tenant`: one more, if the operator asks for it.
 
     buckets: upper bounds, of a histogram.
@@ -45,7 +45,7 @@ REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
 ATTEMPT_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 ARRIVAL_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800, 7_200, 86_400)
 
-REQUESTS = Measured(
+REQUESTS = MetricDefinition(
     "api_request_duration_seconds",
     Kind.HISTOGRAM,
     Source.API,
@@ -54,11 +54,11 @@ REQUESTS = Measured(
     ("method", "route", "status"),
     buckets=REQUEST_BUCKETS,
 )
-REGISTRATIONS = Measured(
+REGISTRATIONS = MetricDefinition(
     "registrations_total", Kind.COUNTER, Source.API, "Registrations that were taken.", ("project",), by_tenant=True
 )
 
-POLLS = Measured(
+POLLS = MetricDefinition(
     "polls_total",
     Kind.COUNTER,
     Source.POLL,
@@ -66,7 +66,7 @@ POLLS = Measured(
     " the job or request), `throttled`, `refused` (our credentials), `forbidden` (to list), `unanswered` (all else).",
     ("project", "call", "outcome"),
 )
-CALLS_SAVED = Measured(
+CALLS_SAVED = MetricDefinition(
     "calls_saved_total",
     Kind.COUNTER,
     Source.POLL,
@@ -74,7 +74,7 @@ CALLS_SAVED = Measured(
     " the pages.",
     ("project",),
 )
-UNKNOWN_STATUSES = Measured(
+UNKNOWN_STATUSES = MetricDefinition(
     "unknown_statuses_total",
     Kind.COUNTER,
     Source.POLL,
@@ -82,7 +82,7 @@ UNKNOWN_STATUSES = Measured(
     ("project",),
 )
 
-ATTEMPTS = Measured(
+ATTEMPTS = MetricDefinition(
     "attempts_total",
     Kind.COUNTER,
     Source.DELIVER,
@@ -90,14 +90,14 @@ ATTEMPTS = Measured(
     ("format", "verdict"),
     by_tenant=True,
 )
-ATTEMPT_DURATION = Measured(
+ATTEMPT_DURATION = MetricDefinition(
     "attempt_duration_seconds",
     Kind.HISTOGRAM,
     Source.DELIVER,
     "Time of an attempt: name lookup, connecting, TLS, sending, and reading the answer.",
     buckets=ATTEMPT_BUCKETS,
 )
-DELIVERED_AFTER = Measured(
+DELIVERED_AFTER = MetricDefinition(
     "delivered_after_seconds",
     Kind.HISTOGRAM,
     Source.DELIVER,
@@ -105,7 +105,7 @@ DELIVERED_AFTER = Measured(
     " from its registration if that came later. Tests and what operators are told do not count.",
     buckets=ARRIVAL_BUCKETS,
 )
-DEATHS = Measured(
+DEATHS = MetricDefinition(
     "deaths_total",
     Kind.COUNTER,
     Source.DELIVER,
@@ -114,46 +114,46 @@ DEATHS = Measured(
     by_tenant=True,
 )
 
-REDIS_UP = Measured(
+REDIS_UP = MetricDefinition(
     "redis_up",
     Kind.GAUGE,
     Source.REDIS,
     "1 if Redis could be read, and is fit; with 0 all else that is read from it is missing.",
 )
-REDIS_MEMORY = Measured("redis_memory_used_bytes", Kind.GAUGE, Source.REDIS, "Memory that Redis uses.")
-REDIS_MEMORY_MOST = Measured(
+REDIS_MEMORY = MetricDefinition("redis_memory_used_bytes", Kind.GAUGE, Source.REDIS, "Memory that Redis uses.")
+REDIS_MEMORY_MOST = MetricDefinition(
     "redis_memory_max_bytes", Kind.GAUGE, Source.REDIS, "Its `maxmemory`; 0 if it has none, which it should have."
 )
-WATCHING = Measured("registrations_watching", Kind.GAUGE, Source.REDIS, "Registrations that are not finished.")
-WATCHES = Measured(
+WATCHING = MetricDefinition("registrations_watching", Kind.GAUGE, Source.REDIS, "Registrations that are not finished.")
+WATCHES = MetricDefinition(
     "watches",
     Kind.GAUGE,
     Source.REDIS,
     "Jobs that are watched: `pending` (not shown by CPH yet), `running`.",
     ("state",),
 )
-JOBS_ENDED = Measured(
+JOBS_ENDED = MetricDefinition(
     "jobs_ended_total",
     Kind.COUNTER,
     Source.REDIS,
     "Watched jobs that have ended, each once: `succeeded`, `failed`, `lost`. It goes on when processes end.",
     ("project", "state"),
 )
-DELIVERIES = Measured(
+DELIVERIES = MetricDefinition(
     "deliveries",
     Kind.GAUGE,
     Source.REDIS,
     "Deliveries that are `pending`, `held` (of up to 400 destinations) or `dead`, until these are forgotten.",
     ("state",),
 )
-DESTINATIONS = Measured(
+DESTINATIONS = MetricDefinition(
     "destinations",
     Kind.GAUGE,
     Source.REDIS,
     "Destinations of all tenants: `failing` (the breaker is open), `paused`, `disabled`; one may be failing and held.",
     ("state",),
 )
-DUE = Measured(
+DUE = MetricDefinition(
     "due",
     Kind.GAUGE,
     Source.REDIS,
@@ -161,57 +161,63 @@ DUE = Measured(
     " than 200 destinations, each of the others counts as one. To scale workers by.",
     ("agenda",),
 )
-POLLS_LATE = Measured(
+POLLS_LATE = MetricDefinition(
     "polls_late_seconds",
     Kind.GAUGE,
     Source.REDIS,
     "For how long the oldest poll that is due has waited; 0 while the project is paused or refused.",
     ("project",),
 )
-DELIVERIES_LATE = Measured(
+DELIVERIES_LATE = MetricDefinition(
     "deliveries_late_seconds",
     Kind.GAUGE,
     Source.REDIS,
     "For how long the oldest delivery has waited that a worker might have taken: not what its destination holds up.",
 )
-RATE = Measured("project_rate", Kind.GAUGE, Source.REDIS, "Calls a second that the project may make now.", ("project",))
-THROTTLED = Measured(
+RATE = MetricDefinition(
+    "project_rate", Kind.GAUGE, Source.REDIS, "Calls a second that the project may make now.", ("project",)
+)
+THROTTLED = MetricDefinition(
     "project_throttled",
     Kind.GAUGE,
     Source.REDIS,
     "1 while that is less than its own rate, as CPH throttles.",
     ("project",),
 )
-CALLS_LEFT = Measured("project_calls_left", Kind.GAUGE, Source.REDIS, "Calls that it could make at once.", ("project",))
-REFUSED = Measured(
+CALLS_LEFT = MetricDefinition(
+    "project_calls_left", Kind.GAUGE, Source.REDIS, "Calls that it could make at once.", ("project",)
+)
+REFUSED = MetricDefinition(
     "project_refused", Kind.GAUGE, Source.REDIS, "1 while CPH or IAM turns us away: an operator must act.", ("project",)
 )
-CREDENTIALS_LEFT = Measured(
+CREDENTIALS_LEFT = MetricDefinition(
     "project_credentials_left_seconds",
     Kind.GAUGE,
     Source.REDIS,
     "How long the credentials in use are still good; missing where they have no end. Tokens are renewed before it.",
     ("project",),
 )
-QUEUED = Measured("rq_jobs", Kind.GAUGE, Source.REDIS, "Wake-ups that wait in RQ's queue: 0 or 1, mostly.", ("kind",))
-WORKERS = Measured(
+QUEUED = MetricDefinition(
+    "rq_jobs", Kind.GAUGE, Source.REDIS, "Wake-ups that wait in RQ's queue: 0 or 1, mostly.", ("kind",)
+)
+WORKERS = MetricDefinition(
     "workers",
     Kind.GAUGE,
     Source.REDIS,
     "Workers that RQ has heard of; of one that was killed it knows after some minutes.",
     ("kind",),
 )
-LOOK_AGE = Measured(
+LOOK_AGE = MetricDefinition(
     "dispatcher_look_age_seconds",
     Kind.GAUGE,
     Source.REDIS,
     "How long ago the dispatcher was at what is due; told about once a second.",
 )
-LOOKS = Measured(
+LOOKS = MetricDefinition(
     "dispatcher_looks_total", Kind.COUNTER, Source.REDIS, "Its looks, of all workers together: at least two a second."
 )
-OVERDUE = Measured(
+OVERDUE = MetricDefinition(
     "registrations_overdue_total", Kind.COUNTER, Source.REDIS, "Registrations whose deadline came before their end."
 )
 
-ALL = tuple(each for each in list(globals().values()) if isinstance(each, Measured))
+ALL = tuple(each for each in list(globals().values()) if isinstance(each, MetricDefinition))

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, values
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from app.observability.metric_definitions import ALL, Kind, Measured, Source
+from app.observability.metric_definitions import ALL, Kind, MetricDefinition, Source
 
 TENANT = "tenant"
 
@@ -37,11 +37,11 @@ class Counts:
         self._metrics = {each.name: self._metric(each) for each in counted}
         self._children: dict[tuple[str, tuple[str, ...]], Counter | Histogram] = {}
 
-    def count(self, what: Measured, *labels: str, tenant: str = "", by: float = 1) -> None:
+    def count(self, what: MetricDefinition, *labels: str, tenant: str = "", by: float = 1) -> None:
         counter = self._child(what, labels, tenant)
         counter.inc(by)  # type: ignore[union-attr] # it is a counter
 
-    def observe(self, what: Measured, seconds: float, *labels: str) -> None:
+    def observe(self, what: MetricDefinition, seconds: float, *labels: str) -> None:
         histogram = self._child(what, labels, "")
         histogram.observe(seconds)  # type: ignore[union-attr] # it is a histogram
 
@@ -51,7 +51,7 @@ class Counts:
             return self._registry
         return MultiProcessCollector(None, str(self._shared))  # type: ignore[no-untyped-call] # the library's
 
-    def _child(self, what: Measured, labels: tuple[str, ...], tenant: str) -> Counter | Histogram:
+    def _child(self, what: MetricDefinition, labels: tuple[str, ...], tenant: str) -> Counter | Histogram:
         """Kept: the library's own way to it takes longer than counting."""
         if self._tenants and what.by_tenant:
             labels = (*labels, tenant)
@@ -62,7 +62,7 @@ class Counts:
             child = self._children[key] = metric.labels(*labels) if labels else metric
         return child
 
-    def _metric(self, what: Measured) -> Counter | Histogram:
+    def _metric(self, what: MetricDefinition) -> Counter | Histogram:
         labels = (*what.labels, TENANT) if self._tenants and what.by_tenant else what.labels
         if what.kind is Kind.HISTOGRAM:
             return Histogram(what.full_name, what.meaning, labels, registry=self._registry, buckets=what.buckets)

@@ -57,7 +57,7 @@ def probes(check: Callable[[], object]) -> Pages:
     return {"/healthz": lambda: Page(200), "/readyz": ready}
 
 
-class SideDoor(ThreadingHTTPServer):
+class ProbeServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, listener: socket.socket, pages: Pages) -> None:
@@ -74,7 +74,7 @@ class SideDoor(ThreadingHTTPServer):
 
 
 class _Visitor(BaseHTTPRequestHandler):
-    server: SideDoor
+    server: ProbeServer
     timeout = 5  # seconds for a client to say what it wants
 
     def do_GET(self) -> None:

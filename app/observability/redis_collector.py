@@ -12,9 +12,9 @@ from app.domain.budget import Budget
 from app.domain.errors import Unavailable, UnfitRedis
 from app.domain.project_health import ProjectHealth
 from app.observability import metric_definitions
-from app.observability.metric_definitions import Kind, Measured
+from app.observability.metric_definitions import Kind, MetricDefinition
 from app.store.agenda import DELIVER, Agenda
-from app.store.deployment_stats import Standing, Standings
+from app.store.deployment_stats import DeploymentStats, DeploymentStatsReader
 from app.store.fitness import Fitness
 from app.store.project_health import ProjectHealths
 
@@ -26,7 +26,7 @@ class Overview:
     """projects: how each that this process knows fares, by name."""
 
     now: datetime
-    standing: Standing
+    standing: DeploymentStats
     projects: Mapping[str, tuple[Budget, ProjectHealth]]
 
 
@@ -36,7 +36,7 @@ class Overviews:
     def __init__(
         self,
         fitness: Fitness,
-        standings: Standings,
+        standings: DeploymentStatsReader,
         polls: Agenda,
         healths: ProjectHealths,
         *,
@@ -59,7 +59,7 @@ class Overviews:
         return Overview(now, standing, dict(zip(projects, fares, strict=True)))
 
 
-class Reading(Collector):
+class RedisCollector(Collector):
     """read: raises Unavailable or UnfitRedis, and within seconds."""
 
     def __init__(self, read: Callable[[], Overview]) -> None:
@@ -80,7 +80,7 @@ class Reading(Collector):
         return ()
 
 
-def _of_all(standing: Standing) -> Iterable[tuple[Measured, Values]]:
+def _of_all(standing: DeploymentStats) -> Iterable[tuple[MetricDefinition, Values]]:
     yield metric_definitions.REDIS_MEMORY, {(): standing.memory_used}
     yield metric_definitions.REDIS_MEMORY_MOST, {(): standing.memory_most}
     yield metric_definitions.WATCHING, {(): standing.watching}
@@ -97,7 +97,7 @@ def _of_all(standing: Standing) -> Iterable[tuple[Measured, Values]]:
     yield metric_definitions.OVERDUE, {(): standing.overdue}
 
 
-def _of_projects(overview: Overview) -> Iterable[tuple[Measured, Values]]:
+def _of_projects(overview: Overview) -> Iterable[tuple[MetricDefinition, Values]]:
     projects = overview.projects
     budgets = {name: budget for name, (budget, _) in projects.items()}
     healths = {name: health for name, (_, health) in projects.items()}
@@ -120,7 +120,7 @@ def _by(values: Mapping[str, float]) -> Values:
     return {(name,): value for name, value in values.items()}
 
 
-def _family(what: Measured, values: Values) -> Metric:
+def _family(what: MetricDefinition, values: Values) -> Metric:
     kind = CounterMetricFamily if what.kind is Kind.COUNTER else GaugeMetricFamily
     family = kind(what.full_name, what.meaning, labels=what.labels)
     for labels, value in values.items():

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from app.domain.budget import Budget
 from app.domain.times import from_ms, to_ms
 from app.store.engine import keys
-from app.store.engine.scripts import Call, Scripts
+from app.store.engine.scripts import ScriptCall, Scripts
 
 POLL, DELIVER = "poll", "deliver"
 MILLISECOND = timedelta(milliseconds=1)
@@ -52,11 +52,11 @@ class Agenda:
         self._lease = lease
         self._pace = pace
 
-    def claim(self, now: datetime, limit: int) -> Call:
+    def claim(self, now: datetime, limit: int) -> ScriptCall:
         """At most `limit` due ids, shared out evenly over the lanes in which something is due."""
         pace = self._pace
         lease_ms = self._lease // MILLISECOND
-        return Call("claim", (self.name, to_ms(now), lease_ms, limit, pace.rate, pace.burst, pace.places))
+        return ScriptCall("claim", (self.name, to_ms(now), lease_ms, limit, pace.rate, pace.burst, pace.places))
 
     @staticmethod
     def claimed(answer: Sequence[str]) -> Batch:
@@ -70,14 +70,14 @@ class Agenda:
     def claim_due(self, now: datetime, limit: int) -> Batch:
         return self.claimed(self._scripts.run(self.claim(now, limit)))
 
-    def pause(self, lane: str, until: datetime) -> Call:
+    def pause(self, lane: str, until: datetime) -> ScriptCall:
         """Serves nothing from the lane before `until`."""
-        return Call("pause", (self.name, lane, to_ms(until)))
+        return ScriptCall("pause", (self.name, lane, to_ms(until)))
 
-    def throttle(self, lane: str, now: datetime, until: datetime, told_rate: float | None) -> Call:
+    def throttle(self, lane: str, now: datetime, until: datetime, told_rate: float | None) -> ScriptCall:
         """Serves nothing before `until`, and more slowly after it: at the rate that was told, else at half."""
         told = "" if told_rate is None else told_rate
-        return Call("throttle", (self.name, lane, to_ms(now), to_ms(until), told, self._pace.rate))
+        return ScriptCall("throttle", (self.name, lane, to_ms(now), to_ms(until), told, self._pace.rate))
 
     def refuse(self, lane: str, now: datetime, asked: timedelta, pauses: Sequence[timedelta]) -> timedelta | None:
         """Serves nothing for as long as is asked, after the nth refusal in a row for the nth of the pauses at least;
@@ -86,30 +86,30 @@ class Agenda:
         The pause; None if there was one already. At once, as whoever asks must know.
         """
         waits = (wait // MILLISECOND for wait in (asked, *pauses))
-        pause: int = self._scripts.run(Call("refuse", (self.name, lane, to_ms(now), *waits)))
+        pause: int = self._scripts.run(ScriptCall("refuse", (self.name, lane, to_ms(now), *waits)))
         return pause * MILLISECOND if pause else None
 
     def accept(self, lane: str, now: datetime) -> bool:
         """Serves the lane as before; True if it was refused. At once, as well."""
-        return bool(self._scripts.run(Call("accept", (self.name, lane, to_ms(now)))))
+        return bool(self._scripts.run(ScriptCall("accept", (self.name, lane, to_ms(now)))))
 
-    def retry(self, lane: str, now: datetime, gap: timedelta, forget: str = "") -> Call:
+    def retry(self, lane: str, now: datetime, gap: timedelta, forget: str = "") -> ScriptCall:
         """Tries a lane that is refused, but no sooner than `gap` after the last refusal. forget: key of its memory."""
-        return Call("retry", (self.name, lane, to_ms(now), gap // MILLISECOND, forget))
+        return ScriptCall("retry", (self.name, lane, to_ms(now), gap // MILLISECOND, forget))
 
     def budgets(self, lanes: Sequence[str], now: datetime) -> list[Budget]:
         """Of each lane, from one round trip."""
         pace = self._pace
-        calls = [Call("standing", (self.name, lane, to_ms(now), pace.rate, pace.burst)) for lane in lanes]
+        calls = [ScriptCall("standing", (self.name, lane, to_ms(now), pace.rate, pace.burst)) for lane in lanes]
         return [_budget(*answer) for answer in self._scripts.run_all(calls)]
 
-    def spend(self, lane: str, more: int) -> Call:
+    def spend(self, lane: str, more: int) -> ScriptCall:
         """What was claimed cost so many calls more than one each; below zero, fewer."""
-        return Call("spend", (self.name, lane, more))
+        return ScriptCall("spend", (self.name, lane, more))
 
-    def set_rate(self, lane: str, rate: float | None) -> Call:
+    def set_rate(self, lane: str, rate: float | None) -> ScriptCall:
         """A rate of the lane's own, or None to go by the agenda's."""
-        return Call("pace", (self.name, lane, "" if rate is None else rate))
+        return ScriptCall("pace", (self.name, lane, "" if rate is None else rate))
 
     def next_look(self) -> datetime | None:
         """When something may be due; None when nothing is on the agenda."""

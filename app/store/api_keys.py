@@ -11,7 +11,7 @@ from app.domain.access import Principal, Scope
 from app.domain.times import from_ms, to_ms
 from app.store.engine import keys
 from app.store.engine.connection import Client
-from app.store.engine.scripts import Call, Scripts
+from app.store.engine.scripts import ScriptCall, Scripts
 
 PREFIX = "cphb"
 KEY_BYTES = 32
@@ -59,7 +59,7 @@ class ApiKeys:
         id, key, made = _made()
         expires = to_ms(now + life) if life else ""
         fields = (tenant, " ".join(sorted(scopes)), made, to_ms(now), expires, name)
-        self._scripts.acknowledge(Call("create_key", (id, *fields, "", 0)))
+        self._scripts.acknowledge(ScriptCall("create_key", (id, *fields, "", 0)))
         return key
 
     def rotate(self, tenant: str, id: str, now: datetime, overlap: timedelta) -> str | None:
@@ -71,7 +71,7 @@ class ApiKeys:
         expires = to_ms(now + (old.expires_at - old.created_at)) if old.expires_at else ""
         fields = (tenant, " ".join(sorted(old.scopes)), made, to_ms(now), expires, old.name)
         ends = to_ms(now + overlap) if overlap else 0  # at once, however far our clock is ahead of Redis'
-        done = self._scripts.acknowledge(Call("create_key", (new, *fields, id, ends)))
+        done = self._scripts.acknowledge(ScriptCall("create_key", (new, *fields, id, ends)))
         self._believed.clear()
         return key if done else None
 
@@ -127,7 +127,7 @@ class ApiKeys:
         if not hmac.compare_digest(fields.get("digest", ""), digest):
             self._believed.pop(digest, None)
             return None
-        self._scripts.run(Call("use_key", (id, to_ms(self._clock()))))
+        self._scripts.run(ScriptCall("use_key", (id, to_ms(self._clock()))))
         found = Principal(fields["tenant"], _scopes(fields), id)
         if len(self._believed) >= MOST_BELIEVED:
             self._believed.clear()

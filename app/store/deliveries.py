@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from app.domain.delivery import Death, DeliveryState, Next, Try
+from app.domain.delivery import Death, DeliveryState, NextStep, TryCount
 from app.domain.destination import lane_of, split_lane
 from app.domain.event import FINISHED, TEST, DestinationChange, Event, EventType, Group, OwnEventType, event_type
 from app.domain.ids import event_id
@@ -16,25 +16,25 @@ from app.domain.times import from_ms, to_ms
 from app.domain.verdict import Verdict
 from app.domain.wire import to_json
 from app.store.agenda import DELIVER, Claimed
-from app.store.destinations import News
+from app.store.destinations import SignalReport
 from app.store.engine import keys
-from app.store.engine.scripts import Call, Scripts
+from app.store.engine.scripts import ScriptCall, Scripts
 from app.store.registrations import SCAN, SCAN_MOST, Registrations, job_id_of
 
 REDELIVERED_AT_ONCE = 100  # looked at in one call: some milliseconds in which Redis does nothing else
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class StartedAttempt:
     """An attempt that has a permit: it must be over by `permit_until`."""
 
     claimed: Claimed
     permit_until: datetime
     number: int
-    tried: Try
+    tried: TryCount
     some_gone: bool  # of the tenant's URLs
     facts: tuple[str, ...]  # for `Deliveries.open`
-    along: tuple["Begun", ...] = ()  # in the same message, as far as it can be
+    along: tuple["StartedAttempt", ...] = ()  # in the same message, as far as it can be
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +70,15 @@ class Deliveries:
         self._registrations = registrations
         self._keep_s = int(retention.total_seconds())
 
-    def begin(self, claimed: Sequence[Claimed], permit_until: datetime) -> list[Begun]:
+    def begin(self, claimed: Sequence[Claimed], permit_until: datetime) -> list[StartedAttempt]:
         """One round trip for all. Those that are not wanted any more are left out, and off the agenda."""
-        calls = [Call("begin", (item.id, item.lane, item.fence, to_ms(permit_until))) for item in claimed]
+        calls = [ScriptCall("begin", (item.id, item.lane, item.fence, to_ms(permit_until))) for item in claimed]
         answers = self._scripts.run_all(calls)
         return [_begun(item, permit_until, answer) for item, answer in zip(claimed, answers, strict=True) if answer]
 
-    def gather(self, begun: Sequence[Begun], most: Callable[[Begun], int], now: datetime) -> list[Begun]:
+    def gather(
+        self, begun: Sequence[StartedAttempt], most: Callable[[StartedAttempt], int], now: datetime
+    ) -> list[StartedAttempt]:
         """Each with what else is due where it goes, up to `most` in all; one round trip for those that may take any."""
         eager = [item for item in begun if most(item) > 1]
         if not eager:
@@ -85,7 +87,7 @@ class Deliveries:
         along = {item.claimed.id: _along(item, answer) for item, answer in zip(eager, answers, strict=True)}
         return [replace(item, along=along.get(item.claimed.id, ())) for item in begun]
 
-    def open(self, begun: Begun) -> tuple[Registration, Event]:
+    def open(self, begun: StartedAttempt) -> tuple[Registration, Event]:
         """What to tell whom. OperatorError if the key that sealed it is missing."""
         registration_id, record, end, snapshot, observed, project = begun.facts
         registration = self._registrations.parse(registration_id, record, project=project, lane=begun.claimed.lane)
@@ -103,12 +105,12 @@ class Deliveries:
         self,
         claimed: Claimed,
         verdict: Verdict | None,
-        follows: Next,
+        follows: NextStep,
         line: Mapping[str, Any] | None,
-        news: News | None = None,
+        news: SignalReport | None = None,
         *,
         in_doubt: bool = False,
-    ) -> Call:
+    ) -> ScriptCall:
         """The attempt is over: its line for the log, None if nothing was sent after all; what follows; news of where it
         went. verdict: None if it says nothing of the URL. in_doubt: it may have arrived although nobody said so.
         """
@@ -125,8 +127,8 @@ class Deliveries:
             1 if in_doubt else "",
         )
         if news is None:
-            return Call("record_attempt", settled)
-        return Call("record_attempt", (*settled, to_ms(news.now), news.told), news.heard)
+            return ScriptCall("record_attempt", settled)
+        return ScriptCall("record_attempt", (*settled, to_ms(news.now), news.told), news.heard)
 
     def move(self, registration: Registration, url: str) -> None:
         """Its messages go there from now on. At once; somebody else may have changed it in between."""
@@ -139,7 +141,7 @@ class Deliveries:
 
     def redeliver(self, tenant: str, id: str, now: datetime) -> DeliveryState | None:
         """PENDING if it is sent once more, CANCELLED if nothing is; None if the tenant has no such delivery."""
-        state = self._scripts.acknowledge(Call("redeliver", (to_ms(now), id, tenant)))
+        state = self._scripts.acknowledge(ScriptCall("redeliver", (to_ms(now), id, tenant)))
         return DeliveryState(state) if state else None
 
     def redeliver_dead(self, tenant: str, which: DeadOnes, now: datetime, *, rate: float, dry_run: bool) -> int:
@@ -150,7 +152,7 @@ class Deliveries:
         total = 0
         while place:
             count, place = self._scripts.acknowledge(
-                Call("redeliver_dead", (to_ms(now), tenant, place, end, REDELIVERED_AT_ONCE, *wanted))
+                ScriptCall("redeliver_dead", (to_ms(now), tenant, place, end, REDELIVERED_AT_ONCE, *wanted))
             )
             total += count
         return total
@@ -222,19 +224,19 @@ def _bounds(since: datetime | None, until: datetime | None) -> tuple[str, str]:
     return f"[{to_ms(since):013d}" if since else "-", f"({to_ms(until):013d}" if until else "+"
 
 
-def _begun(item: Claimed, permit_until: datetime, answer: Sequence[Any]) -> Begun:
+def _begun(item: Claimed, permit_until: datetime, answer: Sequence[Any]) -> StartedAttempt:
     number, spent, refused, began, doubtful, gone, *facts = answer
-    tried = Try(number - int(spent), from_ms(int(began)), int(refused), int(doubtful))
-    return Begun(item, permit_until, number, tried, bool(gone), tuple(facts))
+    tried = TryCount(number - int(spent), from_ms(int(began)), int(refused), int(doubtful))
+    return StartedAttempt(item, permit_until, number, tried, bool(gone), tuple(facts))
 
 
-def _gather(leader: Begun, most: int, now: datetime) -> Call:
+def _gather(leader: StartedAttempt, most: int, now: datetime) -> ScriptCall:
     claimed = leader.claimed
     arguments = (claimed.id, claimed.lane, claimed.fence, to_ms(leader.permit_until), to_ms(now), most)
-    return Call("gather", arguments)
+    return ScriptCall("gather", arguments)
 
 
-def _along(leader: Begun, answers: Sequence[Sequence[Any]]) -> tuple[Begun, ...]:
+def _along(leader: StartedAttempt, answers: Sequence[Sequence[Any]]) -> tuple[StartedAttempt, ...]:
     return tuple(_begun(replace(leader.claimed, id=id), leader.permit_until, answer) for id, *answer in answers)
 
 

@@ -8,7 +8,7 @@ from app.domain.job import JobState
 from app.domain.times import to_ms
 from app.store.agenda import DELIVER, MILLISECOND, POLL
 from app.store.engine import keys
-from app.store.engine.scripts import Call, Scripts
+from app.store.engine.scripts import ScriptCall, Scripts
 
 AGENDAS = (POLL, DELIVER)
 ENDED = "ended:"
@@ -16,7 +16,7 @@ LANES_LOOKED_AT = 200  # of each kind: some milliseconds in which Redis does not
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class DeploymentStats:
     """ended: watched jobs, by project and state. look_age: None if nobody ever looked. late: for how long the oldest
     has waited that a worker might have taken.
 
@@ -39,14 +39,14 @@ class Standing:
     memory_most: int
 
 
-class Standings:
+class DeploymentStatsReader:
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
         self._redis = scripts.redis
 
-    def read(self, now: datetime) -> Standing:
+    def read(self, now: datetime) -> DeploymentStats:
         """Raises Unavailable."""
-        overview = self._scripts.run(Call("overview", (to_ms(now), LANES_LOOKED_AT, *AGENDAS)))
+        overview = self._scripts.run(ScriptCall("overview", (to_ms(now), LANES_LOOKED_AT, *AGENDAS)))
         watching, dead, failing, paused, disabled, held, *lanes = overview
         pipeline = self._redis.pipeline(transaction=False)
         for kind in AGENDAS:
@@ -55,7 +55,7 @@ class Standings:
         pipeline.hgetall(keys.counts())
         pipeline.info("memory")
         *queues, counts, memory = pipeline.execute()
-        return Standing(
+        return DeploymentStats(
             watching=watching,
             watches={state: int(counts.get(f"watch:{state}", 0)) for state in (JobState.PENDING, JobState.RUNNING)},
             ended={_project_and_state(name): int(count) for name, count in counts.items() if name.startswith(ENDED)},

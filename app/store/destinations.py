@@ -9,9 +9,9 @@ from app.domain.destination import (
     DISABLED_AFTER,
     OPENS_AFTER,
     PAUSES,
+    AttemptSignal,
     Destination,
     DestinationState,
-    Sign,
     destination_id,
     lane_of,
 )
@@ -19,7 +19,7 @@ from app.domain.times import from_ms, to_ms
 from app.domain.wire import to_json
 from app.store.agenda import DELIVER, MILLISECOND
 from app.store.engine import keys
-from app.store.engine.scripts import Call, Scripts
+from app.store.engine.scripts import ScriptCall, Scripts
 
 DROPPED_AT_ONCE = 500  # a script that settles so many keeps Redis for some milliseconds
 RULES = {
@@ -40,7 +40,7 @@ class Operator:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class SignalReport:
     """What an attempt tells of its destination. heard: is given what has become of that, '' for nothing new."""
 
     told: str  # JSON
@@ -66,7 +66,7 @@ class Destinations:
             "lane": operator.lane,
         }
 
-    def told(self, sign: Sign, why: str, started: datetime, *, is_bot: bool = False) -> str:
+    def told(self, sign: AttemptSignal, why: str, started: datetime, *, is_bot: bool = False) -> str:
         """JSON for `News`. why: in words, if it was not answered as it should be. is_bot: it takes one at a time."""
         told: dict[str, Any] = {
             "started": to_ms(started),
@@ -102,18 +102,20 @@ class Destinations:
 
     def pause(self, lane: str, now: datetime) -> None:
         """No attempt starts from now on; those that have started come to their end."""
-        self._scripts.acknowledge(Call("hold", (lane, to_ms(now))))
+        self._scripts.acknowledge(ScriptCall("hold", (lane, to_ms(now))))
 
     def resume(self, lane: str, now: datetime) -> bool:
         """True if it had been disabled."""
         operator = to_json(self._operator) if self._operator else ""
-        return bool(self._scripts.acknowledge(Call("resume", (lane, to_ms(now), self._keep_s, operator))))
+        return bool(self._scripts.acknowledge(ScriptCall("resume", (lane, to_ms(now), self._keep_s, operator))))
 
     def drop(self, lane: str, now: datetime) -> int:
         """Gives up what is held; how many deliveries that were."""
         dropped, looked_at = 0, DROPPED_AT_ONCE
         while looked_at == DROPPED_AT_ONCE:
-            died, looked_at = self._scripts.acknowledge(Call("drop", (lane, to_ms(now), self._keep_s, DROPPED_AT_ONCE)))
+            died, looked_at = self._scripts.acknowledge(
+                ScriptCall("drop", (lane, to_ms(now), self._keep_s, DROPPED_AT_ONCE))
+            )
             dropped += died
         return dropped
 

@@ -7,7 +7,7 @@ from app.domain.cadence import FADE_ABOVE, Durations, bucket_of
 from app.domain.errors import Unavailable
 from app.store.engine import keys
 from app.store.engine.connection import Client
-from app.store.engine.scripts import Call
+from app.store.engine.scripts import ScriptCall
 
 FRESH = timedelta(seconds=10)
 MOST_KINDS = 1_000  # callers name operations: what is remembered of them here must have a bound
@@ -24,9 +24,9 @@ class SeenDurations:
         self._life_s = int(retention.total_seconds())
         self._read: dict[Kind, tuple[datetime, Durations | None]] = {}
 
-    def learn(self, project: str, operation: str | None, durations: Iterable[timedelta]) -> Call:
+    def learn(self, project: str, operation: str | None, durations: Iterable[timedelta]) -> ScriptCall:
         buckets = (bucket_of(duration) for duration in durations)
-        return Call("learn", (project, operation or "", FADE_ABOVE, self._life_s, *buckets))
+        return ScriptCall("learn", (project, operation or "", FADE_ABOVE, self._life_s, *buckets))
 
     def of(self, project: str, operation: str | None) -> Durations | None:
         """Of the operation, else of the project; None while too little is known of either."""

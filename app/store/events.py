@@ -19,7 +19,7 @@ MILLISECOND = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class FeedEntry:
     """place: behind it the feed goes on."""
 
     place: str
@@ -33,7 +33,7 @@ class Events:
         self._redis = redis
         self._registrations = registrations
 
-    def after(self, tenant: str, place: str, limit: int) -> tuple[list[Told], str]:
+    def after(self, tenant: str, place: str, limit: int) -> tuple[list[FeedEntry], str]:
         """Oldest first, and the place to go on at; nothing that is kept is left out.
 
         OperatorError if the key that sealed one of them is missing: without its metadata it would be another event.
@@ -55,7 +55,7 @@ class Events:
         """Until there is more behind the place, or the time is up: less than an answer of Redis may take."""
         self._redis.xread({keys.feed(tenant): place}, count=1, block=max(1, longest // MILLISECOND))
 
-    def _load(self, entries: Sequence[tuple[str, dict[str, str]]]) -> list[Told]:
+    def _load(self, entries: Sequence[tuple[str, dict[str, str]]]) -> list[FeedEntry]:
         """Those that are still kept: a stream is cut a little late."""
         ids = ["dlv_" + fields["d"] for _, fields in entries]
         pipeline = self._redis.pipeline(transaction=False)
@@ -67,7 +67,7 @@ class Events:
             pipeline.hmget(keys.progress(registration or ""), "project", "lane")
         answers = pipeline.execute()
         return [
-            Told(place, self._event(id, delivery, record, *whose))
+            FeedEntry(place, self._event(id, delivery, record, *whose))
             for (place, _), id, delivery, record, whose in zip(
                 entries, ids, deliveries, answers[::2], answers[1::2], strict=True
             )

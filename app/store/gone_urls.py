@@ -9,7 +9,7 @@ from app.domain.times import to_ms
 from app.store.encryption.cipher import Sealer
 from app.store.engine import keys
 from app.store.engine.connection import Client
-from app.store.engine.scripts import Call
+from app.store.engine.scripts import ScriptCall
 
 
 class GoneUrls:
@@ -18,11 +18,11 @@ class GoneUrls:
         self._sealer = sealer
         self._keep_s = int(retention.total_seconds())
 
-    def add(self, tenant: str, url: str, now: datetime) -> Call:
-        return Call("gone", (tenant, to_ms(now), self._keep_s, *self._digests(tenant, url)))
+    def add(self, tenant: str, url: str, now: datetime) -> ScriptCall:
+        return ScriptCall("gone", (tenant, to_ms(now), self._keep_s, *self._digests(tenant, url)))
 
-    def remove(self, tenant: str, url: str) -> Call:
-        return Call("gone", (tenant, "", self._keep_s, *self._digests(tenant, url)))
+    def remove(self, tenant: str, url: str) -> ScriptCall:
+        return ScriptCall("gone", (tenant, "", self._keep_s, *self._digests(tenant, url)))
 
     def cut_off(self, tenant: str, registrations: Sequence[Registration]) -> list[bool]:
         """Which of them have a URL that answered 410 after they were made. Those made later may try."""

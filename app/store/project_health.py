@@ -7,12 +7,12 @@ from app.domain.project_health import ProjectHealth
 from app.domain.times import from_ms, to_ms
 from app.store.engine import keys
 from app.store.engine.connection import Client
-from app.store.engine.scripts import Argument, Call
+from app.store.engine.scripts import Argument, ScriptCall
 
 MILLISECOND = timedelta(milliseconds=1)
 
 
-def note(project: str, health: ProjectHealth) -> Call:
+def note(project: str, health: ProjectHealth) -> ScriptCall:
     """What is None in it stays as it was noted before; whether it is refused, its lane knows.
 
     But credentials with which CPH has answered, and of which no end is known, have none: others were there before.
@@ -28,7 +28,7 @@ def note(project: str, health: ProjectHealth) -> Call:
         fields += ["expires", ""]
     if health.clock_ahead is not None:
         fields += ["ahead_ms", health.clock_ahead // MILLISECOND]
-    return Call("note", (project, *fields))
+    return ScriptCall("note", (project, *fields))
 
 
 class ProjectHealths:

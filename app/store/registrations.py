@@ -19,7 +19,7 @@ from app.domain.wire import to_json
 from app.store.encryption import registration_secrets
 from app.store.encryption.cipher import Sealer
 from app.store.engine import keys
-from app.store.engine.scripts import Call, Scripts
+from app.store.engine.scripts import ScriptCall, Scripts
 from app.store.gone_urls import GoneUrls
 from app.store.idempotency import Answers, Idempotency, Repeated
 
@@ -72,7 +72,7 @@ class Registrations:
         rate: messages a second, one at a time, that its destination bears, if that is known.
         """
         earlier = self._scripts.acknowledge(
-            Call(
+            ScriptCall(
                 "register",
                 (
                     to_ms(registration.created_at),
@@ -149,13 +149,13 @@ class Registrations:
                 return self._answers.repeated(tenant, idempotency, earlier)
             after = changed(self.parse(id, record, project=project, lane=lane))
             anew = to_json(json.loads(record) | {"sealed": self._sealed(after)})
-            call = Call("rewrite", (key, record, anew, *self._answers.arguments(tenant, idempotency)))
+            call = ScriptCall("rewrite", (key, record, anew, *self._answers.arguments(tenant, idempotency)))
             if self._scripts.acknowledge(call):
                 return after
 
     def cancel(self, tenant: str, id: str) -> datetime | None:
         """Until when an attempt that is under way may last; None if the tenant has no such registration."""
-        until = self._scripts.acknowledge(Call("cancel", (id, tenant, self._keep_s)))
+        until = self._scripts.acknowledge(ScriptCall("cancel", (id, tenant, self._keep_s)))
         return None if until < 0 else from_ms(until)
 
     def watching(self, tenant: str, id: str) -> bool:

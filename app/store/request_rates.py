@@ -6,7 +6,7 @@ from datetime import datetime
 from threading import Lock
 
 from app.domain.quota import WINDOW, Allowance
-from app.store.engine.scripts import Call, Scripts
+from app.store.engine.scripts import ScriptCall, Scripts
 
 AT_A_TIME = 100  # this part of a quota is taken at once: one round trip for many requests, and little lies idle
 MOST_TENANTS = 10_000
@@ -23,7 +23,7 @@ class _Taken:
     spent: bool = False
 
 
-class Paces:
+class RequestQuota:
     """For use by many threads."""
 
     def __init__(self, scripts: Scripts, clock: Callable[[], datetime]) -> None:
@@ -48,7 +48,7 @@ class Paces:
 
     def _fetch(self, tenant: str, window: int, quota: int) -> None:
         wanted = max(1, quota // AT_A_TIME)
-        granted, total = self._scripts.run(Call("take", (tenant, window, wanted, quota)))
+        granted, total = self._scripts.run(ScriptCall("take", (tenant, window, wanted, quota)))
         with self._lock:
             taken = self._of(tenant, window)
             taken.left += granted

@@ -9,7 +9,7 @@ from app.domain.job import Job, JobState
 from app.domain.times import from_ms, to_ms
 from app.domain.wire import to_json
 from app.store.agenda import Claimed
-from app.store.engine.scripts import Argument, Call, Scripts
+from app.store.engine.scripts import Argument, ScriptCall, Scripts
 from app.store.watches import with_traces
 
 ITEM = "request:"  # begins a request's id on the agenda; no job's id has a colon
@@ -19,7 +19,7 @@ NOT_KNOWN = -1
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class ListCursor:
     """Where a list goes on that was too long for one call. unseen: members that no page of it has shown yet."""
 
     page: int
@@ -42,7 +42,7 @@ class Request:
     looked_for: bool
     fresh: bool
     operation: str | None
-    cut: Cut | None = None
+    cut: ListCursor | None = None
     traceparents: tuple[str, ...] = ()
 
     @property
@@ -75,14 +75,14 @@ class Requests:
     def load(self, claimed: Sequence[Claimed], *, traced: bool = False) -> list[Request]:
         """One round trip for all. One without jobs is over; it is told by `listed`, as any other. traced: with their
         traceparents."""
-        calls = [Call("members", (item.lane, _id(item))) for item in claimed]
+        calls = [ScriptCall("members", (item.lane, _id(item))) for item in claimed]
         answers, traces = with_traces(self._scripts, calls, claimed if traced else ())
         return [_request(*of_one) for of_one in zip(claimed, answers, traces, strict=True)]
 
     @staticmethod
-    def join(project: str, job_id: str, request_id: str, now: datetime) -> Call:
+    def join(project: str, job_id: str, request_id: str, now: datetime) -> ScriptCall:
         """The job's own answer has named this request."""
-        return Call("join", (to_ms(now), project, job_id, request_id))
+        return ScriptCall("join", (to_ms(now), project, job_id, request_id))
 
     def listed(
         self,
@@ -94,7 +94,7 @@ class Requests:
         ended: Collection[Job],
         goes_on: int | None = None,
         heard: Callable[[Sequence[str]], None] | None = None,
-    ) -> Call:
+    ) -> ScriptCall:
         """It was asked for, and so will be at `due`. running, ended: all of its jobs, or at least its members.
 
         goes_on: the page before which its list was cut; of what may come there nothing is said. heard: is told which of
@@ -109,8 +109,8 @@ class Requests:
         earlier = request.cut.page if request.cut else 0
         members = request.members & request.cut.unseen if request.cut and earlier else request.members
         unseen = members - seen
-        cut = None if goes_on is None else Cut(goes_on, unseen)
-        return Call(
+        cut = None if goes_on is None else ListCursor(goes_on, unseen)
+        return ScriptCall(
             "listed",
             (
                 *self._about(claimed, now, due, cut),
@@ -123,16 +123,18 @@ class Requests:
             heard,
         )
 
-    def unheard(self, claimed: Claimed, now: datetime, due: datetime, cut: Cut | None = None) -> Call:
+    def unheard(self, claimed: Claimed, now: datetime, due: datetime, cut: ListCursor | None = None) -> ScriptCall:
         """It could not be asked for, or need not be: ask at `due`, if anybody waits for any of its jobs then."""
-        return Call("listed", (*self._about(claimed, now, due, cut), NOT_KNOWN, 0))
+        return ScriptCall("listed", (*self._about(claimed, now, due, cut), NOT_KNOWN, 0))
 
-    def unlisted(self, asked: tuple[Claimed, Request], now: datetime, due: datetime) -> Call:
+    def unlisted(self, asked: tuple[Claimed, Request], now: datetime, due: datetime) -> ScriptCall:
         """It may not be asked for: its jobs are, each by itself."""
         claimed, request = asked
-        return Call("listed", (*self._about(claimed, now, due), NOT_KNOWN, 0, *request.members))
+        return ScriptCall("listed", (*self._about(claimed, now, due), NOT_KNOWN, 0, *request.members))
 
-    def _about(self, claimed: Claimed, now: datetime, due: datetime, cut: Cut | None = None) -> tuple[Argument, ...]:
+    def _about(
+        self, claimed: Claimed, now: datetime, due: datetime, cut: ListCursor | None = None
+    ) -> tuple[Argument, ...]:
         place = to_json([cut.page, *cut.unseen]) if cut else ""
         return (to_ms(now), claimed.lane, _id(claimed), claimed.fence, to_ms(due), self._keep_s, *self._waits, place)
 
@@ -160,11 +162,11 @@ def _request(claimed: Claimed, answer: Sequence[str], traceparents: tuple[str, .
     )
 
 
-def _cut(kept: str | None) -> Cut | None:
+def _cut(kept: str | None) -> ListCursor | None:
     if not kept:
         return None
     page, *unseen = json.loads(kept)
-    return Cut(page, frozenset(unseen))
+    return ListCursor(page, frozenset(unseen))
 
 
 def _ends(jobs: Iterable[Job]) -> Iterator[str]:

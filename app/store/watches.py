@@ -9,7 +9,7 @@ from app.domain.job import Job, JobState
 from app.domain.times import from_ms, to_ms
 from app.domain.wire import to_json
 from app.store.agenda import Claimed
-from app.store.engine.scripts import Argument, Call, Scripts
+from app.store.engine.scripts import Argument, ScriptCall, Scripts
 
 LAST_SEEN = ("status", "request_id", "phone_id", "server_id", "begin_time")
 
@@ -44,7 +44,8 @@ class Watches:
     def load(self, claimed: Sequence[Claimed], *, traced: bool = False) -> list[Watch | None]:
         """One round trip for all; None where nobody waits any more. traced: with their traceparents."""
         calls = [
-            Call("see", (item.lane, item.id, "since", "unknown_since", "operation", *LAST_SEEN)) for item in claimed
+            ScriptCall("see", (item.lane, item.id, "since", "unknown_since", "operation", *LAST_SEEN))
+            for item in claimed
         ]
         answers, traces = with_traces(self._scripts, calls, claimed if traced else ())
         return [
@@ -52,31 +53,33 @@ class Watches:
             for item, traceparents, answer in zip(claimed, traces, answers, strict=True)
         ]
 
-    def postpone(self, claimed: Claimed, watch: Watch, due: datetime, now: datetime, job: Job | None = None) -> Call:
+    def postpone(
+        self, claimed: Claimed, watch: Watch, due: datetime, now: datetime, job: Job | None = None
+    ) -> ScriptCall:
         """Ask again at `due`. `job` is what CPH showed, None if it could not be had."""
         return self._postpone(claimed, due, now, () if job is None else self._news(watch, job))
 
-    def postpone_unknown(self, claimed: Claimed, watch: Watch, due: datetime, now: datetime) -> Call:
+    def postpone_unknown(self, claimed: Claimed, watch: Watch, due: datetime, now: datetime) -> ScriptCall:
         """CPH does not know the job; the grace time runs from the first time it said so."""
         return self._postpone(claimed, due, now, () if watch.unknown_since else ("unknown_since", to_ms(now)))
 
-    def complete(self, claimed: Claimed, job: Job, now: datetime) -> Call:
+    def complete(self, claimed: Claimed, job: Job, now: datetime) -> ScriptCall:
         """The job has ended: one event for each registration."""
         snapshot = to_json(job.as_dict())
-        return Call(
+        return ScriptCall(
             "complete", (to_ms(now), claimed.lane, claimed.id, claimed.fence, job.state, snapshot, self._keep_s)
         )
 
     def end_overdue(self, now: datetime, limit: int) -> tuple[int, datetime | None]:
         """Ends up to `limit` registrations whose deadline has passed; how many, and when the next deadline is."""
-        ended, following = self._scripts.run(Call("overdue", (to_ms(now), limit, self._keep_s)))
+        ended, following = self._scripts.run(ScriptCall("overdue", (to_ms(now), limit, self._keep_s)))
         return ended, from_ms(int(following)) if following else None
 
     @staticmethod
-    def _postpone(claimed: Claimed, due: datetime, now: datetime, news: Sequence[Argument]) -> Call:
+    def _postpone(claimed: Claimed, due: datetime, now: datetime, news: Sequence[Argument]) -> ScriptCall:
         """Whoever is asked for seldom can bear to wait for longer."""
         patience = to_ms(due) - to_ms(now)
-        return Call("postpone", (claimed.lane, claimed.id, claimed.fence, to_ms(due), patience, *news))
+        return ScriptCall("postpone", (claimed.lane, claimed.id, claimed.fence, to_ms(due), patience, *news))
 
     @staticmethod
     def _news(watch: Watch, job: Job) -> tuple[str, ...]:
@@ -91,10 +94,10 @@ class Watches:
 
 
 def with_traces(
-    scripts: Scripts, calls: Sequence[Call], traced: Sequence[Claimed]
+    scripts: Scripts, calls: Sequence[ScriptCall], traced: Sequence[Claimed]
 ) -> tuple[list[Any], list[tuple[str, ...]]]:
     """The answers to the calls, one an item, and the traceparents of each item: of none, where none are `traced`."""
-    answers = scripts.run_all([*calls, *(Call("traced", (item.lane, item.id)) for item in traced)])
+    answers = scripts.run_all([*calls, *(ScriptCall("traced", (item.lane, item.id)) for item in traced)])
     found = [tuple(traceparents) for traceparents in answers[len(calls) :]]
     return answers[: len(calls)], found or [()] * len(calls)
 

@@ -18,7 +18,7 @@ from urllib3.exceptions import HTTPError
 from app.domain.grant import TlsFiles
 from app.transport.adapter import Adapter
 from app.transport.answer import Answer
-from app.transport.sockets import Call, Connect, connect_anywhere, current
+from app.transport.sockets import Connect, Exchange, connect_anywhere, current
 from app.transport.stopwatch import Stopwatch
 from app.transport.unreachable import Kind, Unreachable, explain, root_cause
 
@@ -76,7 +76,7 @@ class Transport:
         watch = watch or Stopwatch()
         request = _prepared(method, url, headers, body)
         until = watch.began + deadline.total_seconds()
-        call = Call(until, HEADERS_BYTES + max_bytes, connect, tls, watch, max_bytes=max_bytes)
+        call = Exchange(until, HEADERS_BYTES + max_bytes, connect, tls, watch, max_bytes=max_bytes)
         try:
             return self._exchange(request, call, deadline)
         except Unreachable as error:
@@ -92,7 +92,7 @@ class Transport:
     ) -> Iterator[Opened]:
         """A GET whose answer need not end; silence: the longest without a byte. Raises as `send` does."""
         until = monotonic() + silence.total_seconds()
-        call = Call(until, NO_END, connect_anywhere, tls, fresh=True, max_bytes=None)
+        call = Exchange(until, NO_END, connect_anywhere, tls, fresh=True, max_bytes=None)
         answer = self._answer(_prepared("GET", url, headers, None), call, silence)
         try:
             yield Opened(answer.status, answer.headers, _chunks(answer, call, silence))
@@ -102,11 +102,11 @@ class Transport:
     def close(self) -> None:
         self._adapter.close()
 
-    def _exchange(self, request: PreparedRequest, call: Call, deadline: timedelta) -> Reply:
+    def _exchange(self, request: PreparedRequest, call: Exchange, deadline: timedelta) -> Reply:
         answer = self._answer(request, call, deadline)
         return Reply(answer.status, answer.headers, answer.body, answer.truncated)
 
-    def _answer(self, request: PreparedRequest, call: Call, deadline: timedelta) -> Answer:
+    def _answer(self, request: PreparedRequest, call: Exchange, deadline: timedelta) -> Answer:
         """With as much of its body as the call wants to be read at once."""
         current.call = call
         try:
@@ -130,7 +130,7 @@ def _prepared(method: str, url: str, headers: Mapping[str, str], body: bytes | N
     return request
 
 
-def _chunks(answer: Answer, call: Call, silence: timedelta) -> Iterator[bytes]:
+def _chunks(answer: Answer, call: Exchange, silence: timedelta) -> Iterator[bytes]:
     try:
         while True:
             current.call = call  # the thread may have made others meanwhile

@@ -32,11 +32,11 @@ class Connect(Protocol):
     Calls share kept-alive connections if what opens theirs is equal.
     """
 
-    def __call__(self, scheme: str, host: str, port: int, call: "Call") -> socket.socket: ...
+    def __call__(self, scheme: str, host: str, port: int, call: "Exchange") -> socket.socket: ...
 
 
 @dataclass(slots=True)
-class Call:
+class Exchange:
     """What one call may still use, and how it gets to its host. It runs in one thread from end to end."""
 
     until: float  # by the monotonic clock
@@ -70,7 +70,7 @@ class Call:
 
 
 class _Current(threading.local):
-    call: Call
+    call: Exchange
 
 
 # Kept-alive sockets outlive calls and change threads; the thread that uses one brings its call along.
@@ -78,7 +78,7 @@ current = _Current()
 
 
 class PlainSocket(socket.socket):
-    def renew_timeout(self, call: Call) -> None:
+    def renew_timeout(self, call: Exchange) -> None:
         """To what is left; a change that does not matter is not worth a system call."""
         left, known = call.left(), self.gettimeout()
         if not known or abs(left - known) > TIMEOUT_STEP_S:
@@ -119,14 +119,14 @@ class TLSSocket(PlainSocket, ssl.SSLSocket):
         return super().send(data, flags)
 
 
-def connect_anywhere(scheme: str, host: str, port: int, call: Call) -> socket.socket:  # noqa: ARG001
+def connect_anywhere(scheme: str, host: str, port: int, call: Exchange) -> socket.socket:  # noqa: ARG001
     return dial(resolve(host, port, call), call)
 
 
 lookups = threading.BoundedSemaphore(LOOKUPS_AT_ONCE)
 
 
-def resolve(host: str, port: int, call: Call) -> list[Address]:
+def resolve(host: str, port: int, call: Exchange) -> list[Address]:
     """Every address of a name, in the system's order. gaierror when it has none, TimeoutError when time is up."""
     try:
         return _look_up(host, port, socket.AI_NUMERICHOST)
@@ -154,7 +154,7 @@ def _look_up(host: str, port: int, flags: int) -> list[Address]:
     return [(family, address) for family, _, _, _, address in answers]
 
 
-def dial(addresses: list[Address], call: Call) -> socket.socket:
+def dial(addresses: list[Address], call: Exchange) -> socket.socket:
     """A connection to the first of them that is alive; each may use an even share of the time left."""
     call.watch.looked_up = call.watch.looked_up or monotonic()
     first, *others = addresses

@@ -13,7 +13,7 @@ from app.domain.ids import RANDOM_BITS, new_id
 from app.domain.signature import Signer
 from app.domain.times import to_ms
 from app.domain.verdict import Verdict
-from app.formats.format import Format, Wishes
+from app.formats.format import Format, MessageOptions
 from app.transport.stopwatch import Stopwatch
 from app.webhooks.sender import Attempt, Sender, failed
 
@@ -27,7 +27,7 @@ class Subscriber:
 
     tenant: str
     format: Format
-    wishes: Wishes
+    wishes: MessageOptions
     signers: tuple[Signer, ...] = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     hidden: tuple[str, ...] = field(repr=False)

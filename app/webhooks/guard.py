@@ -8,9 +8,9 @@ from ipaddress import ip_address
 from app.domain.address import AddressPolicy, IPAddress, Refusal, leads_to, refusal
 from app.domain.errors import BridgeError
 from app.domain.grant import Grant
-from app.transport.sockets import Address, Call, dial, resolve
+from app.transport.sockets import Address, Exchange, dial, resolve
 
-Resolve = Callable[[str, int, Call], list[Address]]
+Resolve = Callable[[str, int, Exchange], list[Address]]
 
 
 class Refused(BridgeError):
@@ -31,9 +31,9 @@ class Guard:
     policy: AddressPolicy
     grants: tuple[Grant, ...] = ()
     resolve: Resolve = resolve
-    dial: Callable[[list[Address], Call], socket.socket] = dial
+    dial: Callable[[list[Address], Exchange], socket.socket] = dial
 
-    def __call__(self, scheme: str, host: str, port: int, call: Call) -> socket.socket:
+    def __call__(self, scheme: str, host: str, port: int, call: Exchange) -> socket.socket:
         addresses = self.resolve(host, port, call)
         for _, (ip, *_) in addresses:
             self._check(ip_address(ip), scheme, port, call)
@@ -43,19 +43,19 @@ class Guard:
             raise Refused("address_changed")
         return sock
 
-    def _check(self, ip: IPAddress, scheme: str, port: int, call: Call) -> None:
+    def _check(self, ip: IPAddress, scheme: str, port: int, call: Exchange) -> None:
         code = refusal(ip, scheme=scheme, port=port, policy=self.policy, grants=self.grants)
         if code is None and self.policy.opens(ip, self.grants) and leads_to(ip, self._denied(port, call)):
             code = Refusal.HOST_DENIED
         if code:
             raise Refused(code)
 
-    def _denied(self, port: int, call: Call) -> list[IPAddress]:
+    def _denied(self, port: int, call: Exchange) -> list[IPAddress]:
         """Where what is denied is now; names are looked up only for who is about to enter a private network."""
         hosts = [endpoint.host for endpoint in self.policy.denied if endpoint.port in (None, port)]
         return [ip_address(ip) for host in hosts for _, (ip, *_) in self._addresses(host, port, call)]
 
-    def _addresses(self, host: str, port: int, call: Call) -> list[Address]:
+    def _addresses(self, host: str, port: int, call: Exchange) -> list[Address]:
         try:
             return self.resolve(host, port, call)
         except socket.gaierror as error:

@@ -12,7 +12,7 @@ from app.domain.callback_url import parse, tail_of
 from app.domain.errors import InvalidField
 from app.domain.headers import is_owned
 from app.domain.verdict import Verdict, by_status
-from app.formats.format import Answer, Judgement
+from app.formats.format import Answer, AnswerVerdict
 from app.transport.client import PUBLIC, Reply, Transport
 from app.transport.sockets import resolve
 from app.transport.stopwatch import Stopwatch, Timings
@@ -44,8 +44,8 @@ class Attempt:
     url: str | None = field(default=None, repr=False)
 
 
-def judge_by_status(answer: Answer) -> Judgement:
-    return Judgement(by_status(answer.status))
+def judge_by_status(answer: Answer) -> AnswerVerdict:
+    return AnswerVerdict(by_status(answer.status))
 
 
 class Sender:
@@ -74,7 +74,7 @@ class Sender:
         tenant: str,
         headers: Mapping[str, str],
         body: bytes,
-        judge: Callable[[Answer], Judgement] = judge_by_status,
+        judge: Callable[[Answer], AnswerVerdict] = judge_by_status,
         deadline: timedelta | None = None,
         secrets: Iterable[str] = (),
         watch: Stopwatch | None = None,
@@ -137,7 +137,7 @@ class Sender:
         except Unreachable as error:
             return replace(failed(Verdict.RETRY, str(error), watch), in_doubt=watch.sent is not None)
 
-    def _answered(self, reply: Reply, judgement: Judgement, secrets: tuple[str, ...], watch: Stopwatch) -> Attempt:
+    def _answered(self, reply: Reply, judgement: AnswerVerdict, secrets: tuple[str, ...], watch: Stopwatch) -> Attempt:
         return Attempt(
             verdict=judgement.verdict,
             status_code=reply.status,

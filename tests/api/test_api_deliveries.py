@@ -10,11 +10,11 @@ from werkzeug.test import TestResponse
 
 from app.bootstrap.runtime import Runtime
 from app.devkit.processes import wait_until
-from app.domain.delivery import DeliveryState, Next
+from app.domain.delivery import DeliveryState, NextStep
 from app.domain.job import Job, JobState
 from app.domain.times import from_ms, to_ms
 from app.domain.verdict import Verdict
-from app.store.deliveries import Begun
+from app.store.deliveries import StartedAttempt
 from tests.support.api_client import Api, problem
 
 SOON = timedelta(seconds=1)
@@ -27,14 +27,14 @@ def job_ends(runtime: Runtime, state: JobState = JobState.SUCCEEDED) -> None:
         runtime.scripts.run(runtime.watches.complete(claimed, Job(claimed.id, state), now))
 
 
-def begun(runtime: Runtime, permit: timedelta = timedelta(seconds=30)) -> Begun:
+def begun(runtime: Runtime, permit: timedelta = timedelta(seconds=30)) -> StartedAttempt:
     """An attempt that has just started, as a deliver worker would have it."""
     now = runtime.clock() + 2 * SOON
     claimed = runtime.deliveries_due.claim_due(now, 1).items
     return runtime.deliveries.begin(claimed, runtime.clock() + permit)[0]
 
 
-def record(runtime: Runtime, attempt: Begun, follows: Next, **line: Any) -> None:
+def record(runtime: Runtime, attempt: StartedAttempt, follows: NextStep, **line: Any) -> None:
     head = {"id": f"att_{attempt.number}", "number": attempt.number, "started_at": to_ms(attempt.tried.began)}
     verdict = Verdict(line["verdict"])
     runtime.scripts.run(runtime.deliveries.record(attempt.claimed, verdict, follows, head | {"took_ms": 7} | line))
@@ -49,7 +49,7 @@ def test_a_delivery_is_shown_with_its_attempts(api: Api) -> None:
     record(
         api.runtime,
         attempt,
-        Next(DeliveryState.PENDING, due),
+        NextStep(DeliveryState.PENDING, due),
         verdict="retry",
         status_code=503,
         error=error,
@@ -96,7 +96,7 @@ def test_an_attempt_that_was_given_up_has_little_to_tell(api: Api) -> None:
     api.registered()
     job_ends(api.runtime)
     attempt = begun(api.runtime)
-    record(api.runtime, attempt, Next(DeliveryState.DEAD), verdict="refused", error="given up")
+    record(api.runtime, attempt, NextStep(DeliveryState.DEAD), verdict="refused", error="given up")
     shown = api.get(f"/v1/deliveries/{attempt.claimed.id}")
     assert (shown["state"], shown["next_at"]) == ("dead", None)
     assert (shown["attempts"][0]["status_code"], shown["attempts"][0]["next_at"]) == (None, None)
@@ -113,7 +113,7 @@ def test_a_registration_counts_its_deliveries(api: Api) -> None:
 def test_the_log_is_filtered_and_paged(api: Api) -> None:
     registrations = [api.registered(job_id=f"j{number}")["id"] for number in range(3)]
     job_ends(api.runtime)
-    record(api.runtime, begun(api.runtime), Next(DeliveryState.DELIVERED), verdict="delivered")
+    record(api.runtime, begun(api.runtime), NextStep(DeliveryState.DELIVERED), verdict="delivered")
     everything = [item["id"] for item in api.get("/v1/deliveries")["items"]]
     first = api.get("/v1/deliveries?limit=2")
     second = api.get(f"/v1/deliveries?limit=2&cursor={first['next_cursor']}")
@@ -166,7 +166,7 @@ def test_cancelling_waits_for_the_attempt_that_is_under_way(api: Api) -> None:
         cancelled = f"/v1/deliveries/{attempt.claimed.id}"
         wait_until(lambda: api.get(cancelled)["state"] == "cancelled", what="the cancellation")
         assert not answer.done()
-        record(api.runtime, attempt, Next(DeliveryState.DELIVERED), verdict="delivered")
+        record(api.runtime, attempt, NextStep(DeliveryState.DELIVERED), verdict="delivered")
         assert answer.result(timeout=5).status_code == 204
 
 
@@ -179,7 +179,7 @@ def test_cancels_that_wait_leave_threads_to_others(api: Api, stream: Callable[..
     problem(answer, 503)
     assert int(answer.headers["Retry-After"]) > 0
     assert api.get(f"/v1/registrations/{id}")["state"] == "cancelled"
-    record(api.runtime, attempt, Next(DeliveryState.DELIVERED), verdict="delivered")
+    record(api.runtime, attempt, NextStep(DeliveryState.DELIVERED), verdict="delivered")
     assert api.call("DELETE", f"/v1/registrations/{id}").status_code == 204
 
 

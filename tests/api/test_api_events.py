@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 
 from app.api.app import create_app
 from app.api.endpoints.events import streamed
-from app.api.middleware.long_poll_limit import Places
+from app.api.middleware.long_poll_limit import WaitSlots
 from app.devkit.processes import wait_until
 from app.domain.access import Scope
 from app.domain.job import Job, JobState
@@ -268,7 +268,7 @@ def test_a_stream_ends_with_its_key(api: Api, stream: Callable[..., TestResponse
 
 
 def test_a_quiet_stream_says_that_it_lives(api: Api) -> None:
-    places = Places(1, stopping=lambda: False)
+    places = WaitSlots(1, stopping=lambda: False)
     often = timedelta(seconds=1)
     chunks = streamed(api.runtime.events, places, "default", BEGINNING, still_good=lambda: True, heartbeat=often)
     assert list(islice(chunks, 3)) == [b"retry: 2000\n\n", b": heartbeat\n\n", b": heartbeat\n\n"]
@@ -299,7 +299,7 @@ def test_there_are_only_so_many_places(api: Api, stream: Callable[..., TestRespo
 
 
 def test_a_place_is_given_back_once() -> None:
-    places = Places(4, stopping=lambda: False)
+    places = WaitSlots(4, stopping=lambda: False)
     first = places.take("a")
     first()
     first()

@@ -9,7 +9,7 @@ from app.bootstrap.runtime import Runtime
 from app.config.settings import Settings
 from app.devkit.processes import wait_until
 from app.domain.access import Scope
-from app.domain.delivery import DeliveryState, Next
+from app.domain.delivery import DeliveryState, NextStep
 from app.store.idempotency import Idempotency
 from tests.api.test_api_redelivery import ended, only
 from tests.support.api_client import Api, problem
@@ -41,7 +41,7 @@ def test_a_delivery_goes_out_once_more_once_for_a_key(api: Api) -> None:
     first = api.call("POST", path, headers=KEPT)
     runtime, now = api.runtime, api.runtime.clock()
     (claimed,) = runtime.deliveries_due.claim_due(now, 10).items
-    arrived = Next(DeliveryState.DELIVERED)
+    arrived = NextStep(DeliveryState.DELIVERED)
     runtime.scripts.run(runtime.deliveries.record(claimed, "delivered", arrived, {"id": "att_2"}))
     again = api.call("POST", path, headers=KEPT)
     assert (first.status_code, first.data) == (again.status_code, again.data) == (202, first.data)

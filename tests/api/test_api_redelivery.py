@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.domain.access import Scope
-from app.domain.delivery import Death, DeliveryState, Next
+from app.domain.delivery import Death, DeliveryState, NextStep
 from app.domain.job import Job, JobState
 from app.domain.times import to_ms
 from app.domain.verdict import Verdict
@@ -15,10 +15,10 @@ from tests.support.api_client import Api, problem
 
 SOON = timedelta(seconds=1)
 HERE = "http://127.0.0.1:9"
-DEAD = Next(DeliveryState.DEAD, death=Death.TRIES)
+DEAD = NextStep(DeliveryState.DEAD, death=Death.TRIES)
 
 
-def ended(api: Api, *job_ids: str, follows: Next = DEAD, **fields: Any) -> list[dict[str, Any]]:
+def ended(api: Api, *job_ids: str, follows: NextStep = DEAD, **fields: Any) -> list[dict[str, Any]]:
     """Registrations whose job has ended and whose delivery came to this; as callers see them."""
     made = [api.registered(job_id=job_id, **fields) for job_id in job_ids]
     runtime, now = api.runtime, api.runtime.clock() + SOON
@@ -45,10 +45,10 @@ def count_of(api: Api, **body: Any) -> int:
     return int(answer.json["count"])
 
 
-@pytest.mark.parametrize("follows", [DEAD, Next(DeliveryState.DELIVERED), Next(DeliveryState.PENDING)])
-def test_a_delivery_is_sent_once_more(api: Api, follows: Next) -> None:
+@pytest.mark.parametrize("follows", [DEAD, NextStep(DeliveryState.DELIVERED), NextStep(DeliveryState.PENDING)])
+def test_a_delivery_is_sent_once_more(api: Api, follows: NextStep) -> None:
     if follows.state is DeliveryState.PENDING:
-        follows = Next(DeliveryState.PENDING, api.runtime.clock() + timedelta(hours=1))
+        follows = NextStep(DeliveryState.PENDING, api.runtime.clock() + timedelta(hours=1))
     (registration,) = ended(api, "j1", follows=follows)
     before = only(api)
     answer = api.call("POST", f"/v1/deliveries/{before['id']}/redeliver")
@@ -108,7 +108,7 @@ def test_another_tenants_delivery_is_not_there(api: Api) -> None:
 def test_many_are_chosen_as_the_list_is_filtered(api: Api) -> None:
     first, _ = ended(api, "j1", "j2")
     ended(api, "j3", callback_url="http://127.0.0.2:9/")
-    ended(api, "j4", follows=Next(DeliveryState.DELIVERED))
+    ended(api, "j4", follows=NextStep(DeliveryState.DELIVERED))
     oldest = api.get("/v1/deliveries")["items"][-1]["created_at"]
     for chosen, count in (
         ({}, 3),

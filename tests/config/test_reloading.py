@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from app.config.reloading import READ_EVERY_S, Reloaded
+from app.config.reloading import READ_EVERY_S, ReloadableMapping
 from app.domain.errors import OperatorError
 
 
@@ -15,7 +15,7 @@ class Source:
         self.values: dict[str, int] | OperatorError = {"a": 1}
         self.reads = 0
         self.seconds = 0.0
-        self.reloaded = Reloaded("projects", self._read, lambda: self.seconds)
+        self.reloaded = ReloadableMapping("projects", self._read, lambda: self.seconds)
 
     def _read(self) -> dict[str, int]:
         self.reads += 1

@@ -16,13 +16,15 @@ from app.domain.errors import OperatorError, Unrenderable
 from app.domain.event import Event
 from app.domain.job import Job, JobState
 from app.domain.verdict import Verdict
-from app.formats.format import Answer, Format, Language, Wishes
+from app.formats.format import Answer, Format, Language, MessageOptions
 from app.formats.samples import FAILED, GROUP, LOST, SAMPLES, SUCCEEDED, sample
 from tests.support.paths import ROOT
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 EXAMPLES = ROOT / "docs" / "templates"
-WISHES = Wishes("https://receiver.example/s3cret-path", "s3cret", Language.EN, "https://console.example/{job_id}")
+WISHES = MessageOptions(
+    "https://receiver.example/s3cret-path", "s3cret", Language.EN, "https://console.example/{job_id}"
+)
 SMALL = '{"id": {{ event.id | tojson }}}'
 
 
@@ -33,7 +35,7 @@ def written(folder: Path, source: str, about: str | None = None, name: str = "mi
     return read_templates(folder)[name]
 
 
-def body(format_: Format, event: Event, wishes: Wishes = WISHES) -> Any:
+def body(format_: Format, event: Event, wishes: MessageOptions = WISHES) -> Any:
     outgoing = format_.render([event], wishes, NOW)
     assert outgoing.url == wishes.url
     return json.loads(outgoing.body)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.devkit.bridge import Neighbour
+from app.devkit.bridge import StubProcess
 from app.devkit.processes import start
 from app.devkit.timeline import Happenings, Line, told
 from app.formats import standard
@@ -86,7 +86,7 @@ def test_a_callback_is_shown_before_its_answer_even_if_the_inbox_has_not_been_he
     inbox.call("POST", "/", data=BODY)
     # Its lines are read by a thread that has not come to it yet.
     with start([sys.executable, "-c", "print('{}')"]) as silent:
-        happenings = Happenings(tmp_path, Neighbour(silent, inbox.about))
+        happenings = Happenings(tmp_path, StubProcess(silent, inbox.about))
         assert happenings.new() == []
         line = {"time": "2099-01-01T00:00:00.000Z", "event": "delivery.attempted"}
         (tmp_path / "worker-deliver.log").write_text(json.dumps(line) + "\n", encoding="utf-8")

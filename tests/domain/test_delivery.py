@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.delivery import CHAT_LATEST, SPREAD, Death, DeliveryState, Next, Schedule, Try, after, over_before
+from app.domain.delivery import (
+    CHAT_LATEST,
+    SPREAD,
+    Death,
+    DeliveryState,
+    NextStep,
+    Schedule,
+    TryCount,
+    after,
+    over_before,
+)
 from app.domain.verdict import Verdict, by_status
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -16,8 +26,8 @@ SCHEDULE = Schedule(WAITS)
 
 def follow(
     attempt: int, verdict: Verdict, spread: float = 0.0, retry_after: timedelta | None = None, refused: int = 0
-) -> Next:
-    tried = Try(attempt, NOW, refused)
+) -> NextStep:
+    tried = TryCount(attempt, NOW, refused)
     return after(tried, verdict, schedule=SCHEDULE, now=NOW, spread=spread, retry_after=retry_after)
 
 
@@ -47,20 +57,20 @@ def test_a_status_means_what_the_contract_says(status: int, verdict: Verdict) ->
 
 
 def test_a_delivery_that_arrived_is_over() -> None:
-    assert follow(1, Verdict.DELIVERED) == Next(DeliveryState.DELIVERED)
+    assert follow(1, Verdict.DELIVERED) == NextStep(DeliveryState.DELIVERED)
 
 
 def test_each_retry_waits_as_the_schedule_says_and_the_last_one_is_the_end() -> None:
     assert [follow(attempt, Verdict.RETRY) for attempt in (1, 2, 3, 4)] == [
-        Next(DeliveryState.PENDING, NOW + WAITS[0]),
-        Next(DeliveryState.PENDING, NOW + WAITS[1]),
-        Next(DeliveryState.PENDING, NOW + WAITS[2]),
-        Next(DeliveryState.DEAD, death=Death.TRIES),
+        NextStep(DeliveryState.PENDING, NOW + WAITS[0]),
+        NextStep(DeliveryState.PENDING, NOW + WAITS[1]),
+        NextStep(DeliveryState.PENDING, NOW + WAITS[2]),
+        NextStep(DeliveryState.DEAD, death=Death.TRIES),
     ]
 
 
 def test_gone_is_the_end_at_once() -> None:
-    assert follow(1, Verdict.GONE) == Next(DeliveryState.DEAD, death=Death.GONE)
+    assert follow(1, Verdict.GONE) == NextStep(DeliveryState.DEAD, death=Death.GONE)
 
 
 def test_what_is_refused_is_tried_three_times() -> None:
@@ -96,7 +106,7 @@ def test_a_retry_comes_up_to_a_tenth_later_and_never_earlier(
     attempt: int, spread: float, waits: list[timedelta]
 ) -> None:
     schedule = Schedule(tuple(waits))
-    due = after(Try(attempt, NOW), Verdict.RETRY, schedule=schedule, now=NOW, spread=spread).due
+    due = after(TryCount(attempt, NOW), Verdict.RETRY, schedule=schedule, now=NOW, spread=spread).due
     assert due is not None
     assert waits[attempt - 1] <= due - NOW <= waits[attempt - 1] * (1 + SPREAD) + timedelta(microseconds=1)
 
@@ -113,7 +123,7 @@ def test_every_retry_lies_within_the_life_of_the_delivery(
     now = NOW
     for attempt in range(1, schedule.attempts):
         due = after(
-            Try(attempt, NOW), Verdict.RETRY, schedule=schedule, now=now, spread=spread, retry_after=retry_after
+            TryCount(attempt, NOW), Verdict.RETRY, schedule=schedule, now=now, spread=spread, retry_after=retry_after
         ).due
         assert due is not None
         longest = waits[attempt - 1] * (1 + SPREAD)
@@ -125,44 +135,46 @@ SECOND = timedelta(seconds=1)
 CHAT = Schedule(tuple(wait * SECOND for wait in (30, 120, 600, 1_800)), latest=CHAT_LATEST, repeats=False)
 
 
-def chat(tried: Try, verdict: Verdict = Verdict.RETRY, *, late: timedelta = timedelta(), **more: timedelta) -> Next:
+def chat(
+    tried: TryCount, verdict: Verdict = Verdict.RETRY, *, late: timedelta = timedelta(), **more: timedelta
+) -> NextStep:
     return after(tried, verdict, schedule=CHAT, now=NOW + late, spread=1.0, **more)
 
 
 def test_people_are_told_within_an_hour_by_five_tries() -> None:
     assert CHAT.attempts == 5
     assert CHAT.life < CHAT_LATEST
-    assert chat(Try(4, NOW), late=1_000 * SECOND).state is DeliveryState.PENDING
+    assert chat(TryCount(4, NOW), late=1_000 * SECOND).state is DeliveryState.PENDING
 
 
 def test_people_are_not_told_of_what_is_old() -> None:
-    assert chat(Try(2, NOW), late=CHAT_LATEST - 60 * SECOND) == Next(DeliveryState.DEAD, death=Death.LATE)
+    assert chat(TryCount(2, NOW), late=CHAT_LATEST - 60 * SECOND) == NextStep(DeliveryState.DEAD, death=Death.LATE)
     late = NOW + CHAT_LATEST + SECOND
-    assert over_before(Try(2, NOW), CHAT, late) is Death.LATE
-    assert over_before(Try(2, NOW), CHAT, late - 2 * SECOND) is None
-    assert over_before(Try(2, NOW), SCHEDULE, late) is None
+    assert over_before(TryCount(2, NOW), CHAT, late) is Death.LATE
+    assert over_before(TryCount(2, NOW), CHAT, late - 2 * SECOND) is None
+    assert over_before(TryCount(2, NOW), SCHEDULE, late) is None
 
 
 def test_what_has_only_waited_is_told_however_late() -> None:
-    assert over_before(Try(1, NOW), CHAT, NOW + 24 * CHAT_LATEST) is None
+    assert over_before(TryCount(1, NOW), CHAT, NOW + 24 * CHAT_LATEST) is None
 
 
 def test_after_an_attempt_that_may_have_arrived_there_is_one_more_and_no_other() -> None:
-    assert chat(Try(1, NOW)).state is DeliveryState.PENDING
-    assert over_before(Try(2, NOW, doubtful=1), CHAT, NOW) is None
-    assert chat(Try(2, NOW, doubtful=1)) == Next(DeliveryState.DEAD, death=Death.DOUBTFUL)
-    assert chat(Try(2, NOW, doubtful=1), Verdict.DELIVERED) == Next(DeliveryState.DELIVERED)
+    assert chat(TryCount(1, NOW)).state is DeliveryState.PENDING
+    assert over_before(TryCount(2, NOW, doubtful=1), CHAT, NOW) is None
+    assert chat(TryCount(2, NOW, doubtful=1)) == NextStep(DeliveryState.DEAD, death=Death.DOUBTFUL)
+    assert chat(TryCount(2, NOW, doubtful=1), Verdict.DELIVERED) == NextStep(DeliveryState.DELIVERED)
 
 
 def test_workers_that_end_in_the_middle_leave_doubt_too() -> None:
-    assert over_before(Try(3, NOW, doubtful=2), CHAT, NOW) is Death.DOUBTFUL
+    assert over_before(TryCount(3, NOW, doubtful=2), CHAT, NOW) is Death.DOUBTFUL
 
 
 def test_machines_drop_what_comes_twice() -> None:
-    assert over_before(Try(3, NOW, doubtful=2), SCHEDULE, NOW) is None
-    assert after(Try(2, NOW, doubtful=1), Verdict.RETRY, schedule=SCHEDULE, now=NOW, spread=0).due is not None
+    assert over_before(TryCount(3, NOW, doubtful=2), SCHEDULE, NOW) is None
+    assert after(TryCount(2, NOW, doubtful=1), Verdict.RETRY, schedule=SCHEDULE, now=NOW, spread=0).due is not None
 
 
 def test_what_was_begun_more_often_than_the_schedule_has_tries_is_given_up() -> None:
-    assert over_before(Try(SCHEDULE.attempts, NOW), SCHEDULE, NOW) is None
-    assert over_before(Try(SCHEDULE.attempts + 1, NOW), SCHEDULE, NOW) is Death.GIVEN_UP
+    assert over_before(TryCount(SCHEDULE.attempts, NOW), SCHEDULE, NOW) is None
+    assert over_before(TryCount(SCHEDULE.attempts + 1, NOW), SCHEDULE, NOW) is Death.GIVEN_UP

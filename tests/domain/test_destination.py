@@ -9,10 +9,10 @@ from app.domain.delivery import Schedule
 from app.domain.destination import (
     DISABLED_AFTER,
     PAUSES,
+    AttemptSignal,
     Breaker,
     Destination,
     DestinationState,
-    Sign,
     bot_at,
     format_of,
     is_bot,
@@ -30,7 +30,7 @@ DEADLINE = 10 * SECOND
 
 def seen(
     verdict: Verdict, status: int | None, *, took: timedelta = SECOND, retry_after: timedelta | None = None
-) -> Sign | None:
+) -> AttemptSignal | None:
     return sign(verdict, status_code=status, took=took, deadline=DEADLINE, retry_after=retry_after)
 
 
@@ -56,15 +56,15 @@ def test_an_address_that_may_not_be_called_tells_nothing() -> None:
 
 
 def test_too_many_requests_and_slowness_are_signs_of_too_much() -> None:
-    assert seen(Verdict.RETRY, 429) == Sign(answered=False, crowded=True)
-    assert seen(Verdict.RETRY, None, took=DEADLINE) == Sign(answered=False, crowded=True)
-    assert seen(Verdict.DELIVERED, 200, took=DEADLINE / 2) == Sign(answered=True, crowded=True)
-    assert seen(Verdict.DELIVERED, 200, took=DEADLINE / 2 - SECOND) == Sign(answered=True)
+    assert seen(Verdict.RETRY, 429) == AttemptSignal(answered=False, crowded=True)
+    assert seen(Verdict.RETRY, None, took=DEADLINE) == AttemptSignal(answered=False, crowded=True)
+    assert seen(Verdict.DELIVERED, 200, took=DEADLINE / 2) == AttemptSignal(answered=True, crowded=True)
+    assert seen(Verdict.DELIVERED, 200, took=DEADLINE / 2 - SECOND) == AttemptSignal(answered=True)
 
 
 def test_a_pause_that_is_asked_for_is_bounded() -> None:
-    assert seen(Verdict.RETRY, 503, retry_after=7 * SECOND) == Sign(answered=False, pause=7 * SECOND)
-    assert seen(Verdict.RETRY, 503, retry_after=timedelta(days=1)) == Sign(answered=False, pause=PAUSES[-1])
+    assert seen(Verdict.RETRY, 503, retry_after=7 * SECOND) == AttemptSignal(answered=False, pause=7 * SECOND)
+    assert seen(Verdict.RETRY, 503, retry_after=timedelta(days=1)) == AttemptSignal(answered=False, pause=PAUSES[-1])
 
 
 def test_a_lane_says_whose_it_is_and_where_it_leads() -> None:
@@ -102,16 +102,16 @@ def test_a_bot_is_a_destination_of_its_own_that_does_not_tell_its_credential() -
 
 
 def test_a_bot_may_ask_for_a_longer_pause_than_one_url_of_many() -> None:
-    def asked(*, is_bot: bool) -> Sign | None:
+    def asked(*, is_bot: bool) -> AttemptSignal | None:
         ten_minutes = 600 * SECOND
         return sign(
             Verdict.RETRY, status_code=200, took=SECOND, deadline=DEADLINE, retry_after=ten_minutes, is_bot=is_bot
         )
 
-    assert asked(is_bot=True) == Sign(answered=False, pause=600 * SECOND)
-    assert asked(is_bot=False) == Sign(answered=False, pause=PAUSES[-1])
+    assert asked(is_bot=True) == AttemptSignal(answered=False, pause=600 * SECOND)
+    assert asked(is_bot=False) == AttemptSignal(answered=False, pause=PAUSES[-1])
 
 
 def test_a_service_may_say_that_it_is_too_much_otherwise_than_by_its_status() -> None:
     told = sign(Verdict.RETRY, status_code=200, took=SECOND, deadline=DEADLINE, retry_after=None, crowded=True)
-    assert told == Sign(answered=False, crowded=True)
+    assert told == AttemptSignal(answered=False, crowded=True)

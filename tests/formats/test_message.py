@@ -10,7 +10,7 @@ from app.domain.job import Job, JobState
 from app.domain.wire import to_json
 from app.formats.fit import ROOMS, fitted, within
 from app.formats.format import Language
-from app.formats.message import Fact, Message, Room, Tone, message
+from app.formats.message import Fact, Message, Severity, SpaceBudget, message
 from app.formats.registry import FORMATS
 from app.formats.translations import TEXTS
 from tests.support.message_samples import (
@@ -33,7 +33,7 @@ from tests.support.message_samples import (
     wishes,
 )
 
-ROOM = Room(metadata=10, text=600, jobs=30)
+ROOM = SpaceBudget(metadata=10, text=600, jobs=30)
 TITLES = [
     (
         FAILED,
@@ -51,7 +51,7 @@ TITLES = [
 ]
 
 
-def of(*events: Event, room: Room = ROOM, **more: Any) -> Message:
+def of(*events: Event, room: SpaceBudget = ROOM, **more: Any) -> Message:
     return message(events, wishes(**more), room)
 
 
@@ -140,7 +140,7 @@ def test_what_befell_a_destination_is_told_with_since_when() -> None:
 def test_a_group_lists_what_did_not_succeed_first_and_says_how_many_are_left_out() -> None:
     jobs = [GOOD_JOB, job(job_id="late", state=JobState.OVERDUE), job(job_id="bad"), FAILED_JOB]
     told_of = event(group(*jobs, truncated=True, succeeded=996))
-    said = of(told_of, room=Room(metadata=0, text=600, jobs=3))
+    said = of(told_of, room=SpaceBudget(metadata=0, text=600, jobs=3))
     assert [line.name for line in said.lines] == ["job bad", "phone 9b28fbe50ded4060b8149a47e55dba82", "job late"]
     assert said.more == "and 997 more"
     assert said.title == "❌ 1000 jobs have ended: 997 succeeded, 2 failed, 1 overdue"
@@ -152,7 +152,7 @@ def test_a_group_of_one_is_not_plural() -> None:
 
 
 def test_an_empty_group_is_good_news() -> None:
-    assert of(event(Group({}, (), truncated=False))).tone is Tone.GOOD
+    assert of(event(Group({}, (), truncated=False))).tone is Severity.GOOD
 
 
 def test_a_digest_names_all_the_worst_first() -> None:

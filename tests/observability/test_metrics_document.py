@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from app.observability.__main__ import document
-from app.observability.metric_definitions import ALL, Kind, Measured
+from app.observability.metric_definitions import ALL, Kind, MetricDefinition
 from tests.support import tools
 from tests.support.paths import ROOT
 
@@ -61,7 +61,7 @@ def test_the_document_is_what_the_code_makes() -> None:
 
 
 @pytest.mark.parametrize("each", ALL, ids=lambda each: each.name)
-def test_names_are_as_prometheus_wants_them(each: Measured) -> None:
+def test_names_are_as_prometheus_wants_them(each: MetricDefinition) -> None:
     assert re.fullmatch(r"cph_bridge_[a-z_]+", each.full_name)
     assert each.name.endswith("_total") is (each.kind is Kind.COUNTER)
     assert bool(each.buckets) is (each.kind is Kind.HISTOGRAM)

@@ -12,12 +12,12 @@ from rq import Worker
 
 from app.bootstrap.runtime import Runtime
 from app.config.settings import load
-from app.domain.delivery import Death, DeliveryState, Next
+from app.domain.delivery import Death, DeliveryState, NextStep
 from app.domain.destination import lane_of
 from app.domain.job import Job, JobState
 from app.domain.verdict import Verdict
 from app.store.agenda import DELIVER, POLL
-from app.store.deployment_stats import LANES_LOOKED_AT, Standing, Standings
+from app.store.deployment_stats import LANES_LOOKED_AT, DeploymentStats, DeploymentStatsReader
 from app.store.engine import keys
 from workers.rq_queues import enqueue_drain, queue
 
@@ -26,9 +26,9 @@ LANE = lane_of("t", "here")
 
 
 @pytest.fixture
-def standing(runtime: Runtime, now: datetime) -> Callable[..., Standing]:
-    def read(later: timedelta = timedelta()) -> Standing:
-        return Standings(runtime.scripts).read(now + later)
+def standing(runtime: Runtime, now: datetime) -> Callable[..., DeploymentStats]:
+    def read(later: timedelta = timedelta()) -> DeploymentStats:
+        return DeploymentStatsReader(runtime.scripts).read(now + later)
 
     return read
 
@@ -48,7 +48,7 @@ def owe(runtime: Runtime, registration, now: datetime) -> Callable[..., None]:
 def die(runtime: Runtime, now: datetime) -> None:
     """One of those that are due."""
     (claimed,) = runtime.deliveries_due.claim_due(now, 1).items
-    dead = Next(DeliveryState.DEAD, death=Death.GONE)
+    dead = NextStep(DeliveryState.DEAD, death=Death.GONE)
     runtime.scripts.run(runtime.deliveries.record(claimed, Verdict.GONE, dead, {"number": 1}))
 
 
@@ -96,7 +96,7 @@ def test_what_the_pace_of_a_destination_holds_back_is_not_late(runtime: Runtime,
     owe(5, "https://chat.example:443#slack-1", rate=1)
     (claimed,) = runtime.deliveries_due.claim_due(now, 10).items
     runtime.scripts.run(
-        runtime.deliveries.record(claimed, Verdict.DELIVERED, Next(DeliveryState.DELIVERED), {"number": 1})
+        runtime.deliveries.record(claimed, Verdict.DELIVERED, NextStep(DeliveryState.DELIVERED), {"number": 1})
     )
     assert runtime.deliveries_due.claim_due(now, 10).items == ()
     assert standing(SECOND / 2).late[DELIVER] == timedelta()

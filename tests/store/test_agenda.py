@@ -8,7 +8,7 @@ from app.bootstrap.runtime import Runtime
 from app.domain.times import to_ms
 from app.store.agenda import Agenda, Batch, Pace
 from app.store.engine import keys
-from app.store.engine.scripts import Call
+from app.store.engine.scripts import ScriptCall
 
 LEASE = timedelta(seconds=60)
 SECOND = timedelta(seconds=1)
@@ -64,8 +64,8 @@ def test_an_old_fence_settles_nothing(runtime: Runtime, agenda: Agenda, now: dat
     later = now + runtime.settings.lease
     current = polls.claim_due(later, 1).items[0]
     due = to_ms(later + SECOND)
-    assert runtime.scripts.run(Call("postpone", ("default", "x", stalled.fence, due))) == 0
-    assert runtime.scripts.run(Call("postpone", ("default", "x", current.fence, due))) == 1
+    assert runtime.scripts.run(ScriptCall("postpone", ("default", "x", stalled.fence, due))) == 0
+    assert runtime.scripts.run(ScriptCall("postpone", ("default", "x", current.fence, due))) == 1
 
 
 def test_lanes_take_turns(runtime: Runtime, agenda: Agenda, now: datetime) -> None:

@@ -12,7 +12,7 @@ from app.bootstrap.runtime import Runtime
 from app.config.settings import Settings
 from app.devkit.processes import wait_until
 from app.devkit.redis_server import RedisServer
-from app.domain.delivery import DeliveryState, Next
+from app.domain.delivery import DeliveryState, NextStep
 from app.domain.job import Job, JobState
 from app.domain.verdict import Verdict
 
@@ -68,7 +68,7 @@ def test_what_was_in_flight_falls_due_again_after_its_lease(
         assert [item.id for item in runtime.polls_due.claim_due(now, 1).items] == ["polled"]
         (delivery,) = runtime.deliveries_due.claim_due(now, 1).items
         copy(runtime, tmp_path / "redis", tmp_path / "restored")
-        arrived = Next(DeliveryState.DELIVERED)
+        arrived = NextStep(DeliveryState.DELIVERED)
         runtime.scripts.run(runtime.deliveries.record(delivery, Verdict.DELIVERED, arrived, {"id": "att_1"}))
         later = registration("later")
         runtime.registrations.add(later)

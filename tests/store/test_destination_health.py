@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 import pytest
 
 from app.bootstrap.runtime import Runtime
-from app.domain.delivery import Death, DeliveryState, Next
-from app.domain.destination import DISABLED_AFTER, Sign, lane_of
+from app.domain.delivery import Death, DeliveryState, NextStep
+from app.domain.destination import DISABLED_AFTER, AttemptSignal, lane_of
 from app.domain.job import Job, JobState
 from app.domain.verdict import Verdict
 from app.store.agenda import Claimed
-from app.store.destinations import News
+from app.store.destinations import SignalReport
 from app.store.engine import keys
 
 SECOND = timedelta(seconds=1)
@@ -25,12 +25,12 @@ def fare(runtime: Runtime, registration, deliveries_of, now: datetime):
     (delivery,) = deliveries_of()
     numbers = itertools.count()
 
-    def one(sign: Sign, *, at: datetime = now, started: datetime = now) -> str:
+    def one(sign: AttemptSignal, *, at: datetime = now, started: datetime = now) -> str:
         heard: list[str] = []
         claimed = Claimed(LANE, delivery.id, fence=0, due_at=now)
-        news = News(runtime.destinations.told(sign, "why", started), at, heard.append)
+        news = SignalReport(runtime.destinations.told(sign, "why", started), at, heard.append)
         line = {"number": next(numbers)}
-        follows = Next(DeliveryState.DEAD, death=Death.TRIES)
+        follows = NextStep(DeliveryState.DEAD, death=Death.TRIES)
         runtime.scripts.run(runtime.deliveries.record(claimed, Verdict.RETRY, follows, line, news))
         return heard[0]
 
@@ -43,7 +43,7 @@ def places(runtime: Runtime) -> int:
 
 
 def test_a_slow_answer_halves_its_places_once_for_all_that_were_under_way(runtime: Runtime, fare, now) -> None:
-    slow = Sign(answered=True, crowded=True)
+    slow = AttemptSignal(answered=True, crowded=True)
     for _ in range(3):
         fare(slow, at=now + SECOND)
     assert places(runtime) == 8
@@ -56,7 +56,7 @@ def test_a_slow_answer_halves_its_pace_which_comes_back_by_itself(runtime: Runti
     def rate(at: datetime) -> float:
         return runtime.deliveries_due.budgets([LANE], at)[0].rate
 
-    slow, away = Sign(answered=True, crowded=True), Sign(answered=False, crowded=True)
+    slow, away = AttemptSignal(answered=True, crowded=True), AttemptSignal(answered=False, crowded=True)
     assert rate(now) == runtime.settings.lane_rate == 200
     for _ in range(3):
         fare(slow)
@@ -72,45 +72,48 @@ def test_a_slow_answer_halves_its_pace_which_comes_back_by_itself(runtime: Runti
 
 
 def test_places_come_back_one_by_one_with_answers(runtime: Runtime, fare, now) -> None:
-    fare(Sign(answered=True, crowded=True))
-    fare(Sign(answered=True))  # it was under way then
+    fare(AttemptSignal(answered=True, crowded=True))
+    fare(AttemptSignal(answered=True))  # it was under way then
     for _ in range(8):
         assert places(runtime) == 8
-        fare(Sign(answered=True), started=now + SECOND)
+        fare(AttemptSignal(answered=True), started=now + SECOND)
     for _ in range(9 + 10 + 11 + 12 + 13 + 14 + 15):
         assert places(runtime) < 16
-        fare(Sign(answered=True), started=now + SECOND)
+        fare(AttemptSignal(answered=True), started=now + SECOND)
     assert places(runtime) == 16
     assert not runtime.redis.hexists(keys.lane("deliver", LANE), "places")
 
 
 def test_a_quiet_time_between_two_failures_disables_nothing(runtime: Runtime, fare, now) -> None:
-    assert fare(Sign(answered=False)) == ""
-    assert fare(Sign(answered=False), at=now + timedelta(days=9)) == ""
+    assert fare(AttemptSignal(answered=False)) == ""
+    assert fare(AttemptSignal(answered=False), at=now + timedelta(days=9)) == ""
 
 
 def test_failures_that_were_under_way_disable_it_once(runtime: Runtime, fare, now) -> None:
     for _ in range(5):
-        fare(Sign(answered=False))
+        fare(AttemptSignal(answered=False))
     late = now + DISABLED_AFTER
-    assert [fare(Sign(answered=False), at=late), fare(Sign(answered=False), at=late)] == ["disabled", ""]
+    assert [fare(AttemptSignal(answered=False), at=late), fare(AttemptSignal(answered=False), at=late)] == [
+        "disabled",
+        "",
+    ]
 
 
 def test_an_answer_starts_the_days_anew(runtime: Runtime, fare, now) -> None:
     for _ in range(5):
-        fare(Sign(answered=False))
-    fare(Sign(answered=True), at=now + timedelta(days=1))
+        fare(AttemptSignal(answered=False))
+    fare(AttemptSignal(answered=True), at=now + timedelta(days=1))
     for _ in range(5):
-        fare(Sign(answered=False), at=now + timedelta(days=1))
-    assert fare(Sign(answered=False), at=now + DISABLED_AFTER) != "disabled"
-    assert fare(Sign(answered=False), at=now + DISABLED_AFTER + timedelta(days=1)) == "disabled"
+        fare(AttemptSignal(answered=False), at=now + timedelta(days=1))
+    assert fare(AttemptSignal(answered=False), at=now + DISABLED_AFTER) != "disabled"
+    assert fare(AttemptSignal(answered=False), at=now + DISABLED_AFTER + timedelta(days=1)) == "disabled"
 
 
 def test_an_answer_during_the_pause_is_one_from_before(runtime: Runtime, fare, now) -> None:
-    said = [fare(Sign(answered=False)) for _ in range(6)]
+    said = [fare(AttemptSignal(answered=False)) for _ in range(6)]
     assert said == ["", "", "", "", "fails", ""]
-    assert fare(Sign(answered=True)) == ""
-    assert fare(Sign(answered=True), at=now + 5 * SECOND) == "answers_again"
+    assert fare(AttemptSignal(answered=True)) == ""
+    assert fare(AttemptSignal(answered=True), at=now + 5 * SECOND) == "answers_again"
 
 
 def test_destinations_are_listed_by_address_page_by_page_however_they_are_used(

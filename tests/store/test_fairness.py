@@ -11,7 +11,7 @@ from app.bootstrap.runtime import Runtime
 from app.domain.times import to_ms
 from app.store.agenda import Agenda, Claimed, Pace
 from app.store.engine import keys
-from app.store.engine.scripts import Call
+from app.store.engine.scripts import ScriptCall
 from app.store.requests import is_request
 from app.store.watches import Watch, Watches
 
@@ -67,7 +67,7 @@ class Project:
         return seen
 
     def _handed_out(self, until: datetime) -> Iterator[Claimed]:
-        calls: list[Call] = []
+        calls: list[ScriptCall] = []
         while self.now < until:
             self.now += STEP
             answers = self._runtime.scripts.run_all([*calls, self.agenda.claim(self.now, 32)])
@@ -76,7 +76,7 @@ class Project:
             yield from items
         self._runtime.scripts.run_all(calls)
 
-    def _again(self, item: Claimed) -> Call:
+    def _again(self, item: Claimed) -> ScriptCall:
         due = self.now + self._intervals[item.id]
         if is_request(item):
             return self._runtime.requests.unheard(item, self.now, due)

@@ -16,16 +16,16 @@ from app.bootstrap.runtime import Runtime
 from app.config.settings import Settings, load
 from app.cph.client import Answered, Listed, Listing, MayNotList, NoSuchRequest, Outcome, Unanswered, Unknown
 from app.domain.cadence import Cadence
-from app.domain.delivery import DeliveryState, Next
+from app.domain.delivery import DeliveryState, NextStep
 from app.domain.job import Job, JobState
 from app.domain.registration import Notify, Registration
 from app.domain.verdict import Verdict
 from app.store.durations import SeenDurations
 from app.store.engine import keys
-from app.store.engine.scripts import Call
-from workers.polling.project_health import Noting
+from app.store.engine.scripts import ScriptCall
+from workers.polling.project_health import HealthRecorder
 from workers.polling.schedule import Timing
-from workers.polling.show_job import Polling
+from workers.polling.show_job import PollWorker
 
 SECOND = timedelta(seconds=1)
 PROJECT = "default"
@@ -85,12 +85,12 @@ class Bridge(RuleBasedStateMachine):
         runtime.redis.flushall()
         self.runtime, self.make, self.now = runtime, registration, now
         self.cloud = Cloud()
-        self.polling = Polling(
+        self.polling = PollWorker(
             agenda=runtime.polls_due,
             watches=runtime.watches,
             requests=runtime.requests,
             clients={PROJECT: self.cloud},
-            noting=Noting(runtime.polls_due, runtime.rate_of),
+            noting=HealthRecorder(runtime.polls_due, runtime.rate_of),
             timing=Timing(
                 Cadence(SECOND, 5 * SECOND), SeenDurations(runtime.redis, lambda: self.now, retention=SECOND)
             ),
@@ -102,7 +102,7 @@ class Bridge(RuleBasedStateMachine):
         )
         self.made: list[Registration] = []
         self.tasks: list[Any] = []
-        self.answers: list[Sequence[Call]] = []
+        self.answers: list[Sequence[ScriptCall]] = []
 
     @rule(
         job_ids=st.sets(jobs, min_size=1),
@@ -210,7 +210,7 @@ class Bridge(RuleBasedStateMachine):
         while claimed := self.runtime.deliveries_due.claim_due(self.now, 100).items:
             for begun in self.runtime.deliveries.begin(claimed, self.now + SECOND):
                 record = self.runtime.deliveries.record
-                call = record(begun.claimed, Verdict.DELIVERED, Next(DeliveryState.DELIVERED), {"number": 1})
+                call = record(begun.claimed, Verdict.DELIVERED, NextStep(DeliveryState.DELIVERED), {"number": 1})
                 self.runtime.scripts.run(call)
 
 

@@ -9,7 +9,7 @@ from threading import Barrier
 import pytest
 
 from app.bootstrap.runtime import Runtime
-from app.domain.delivery import Death, DeliveryState, Next
+from app.domain.delivery import Death, DeliveryState, NextStep
 from app.domain.job import Job, JobState
 from app.domain.registration import Registration
 from app.domain.times import from_ms
@@ -18,8 +18,8 @@ from app.store.engine import keys
 
 ROUNDS = 1_000
 LONG = timedelta(seconds=30)
-DELIVERED = Next(DeliveryState.DELIVERED)
-DEAD = Next(DeliveryState.DEAD, death=Death.GONE)
+DELIVERED = NextStep(DeliveryState.DELIVERED)
+DEAD = NextStep(DeliveryState.DEAD, death=Death.GONE)
 
 
 def test_registering_while_a_job_ends_loses_nothing_and_tells_nothing_twice(

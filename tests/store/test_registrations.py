@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 import pytest
 
 from app.bootstrap.runtime import Runtime
-from app.domain.delivery import DeliveryState, Next
+from app.domain.delivery import DeliveryState, NextStep
 from app.domain.event import EventType
 from app.domain.job import Job, JobState
 from app.domain.registration import Notify, RegistrationState
 from app.domain.verdict import Verdict
 from app.store.engine import keys
-from app.store.engine.scripts import Call
+from app.store.engine.scripts import ScriptCall
 from app.store.fitness import name_of
 from app.store.idempotency import Idempotency, Repeated
 
@@ -230,7 +230,7 @@ def test_a_cancel_says_until_when_an_attempt_under_way_may_last(
     assert runtime.registrations.under_way(made.id, now)
     assert not runtime.registrations.under_way(made.id, now + 11 * SECOND)
     runtime.scripts.run(
-        runtime.deliveries.record(begun.claimed, Verdict.DELIVERED, Next(DeliveryState.DELIVERED), {"number": 1})
+        runtime.deliveries.record(begun.claimed, Verdict.DELIVERED, NextStep(DeliveryState.DELIVERED), {"number": 1})
     )
     assert not runtime.registrations.under_way(made.id, now)
     assert [delivery.state for delivery in deliveries_of()] == [DeliveryState.DELIVERED]
@@ -269,9 +269,9 @@ def test_a_registration_whose_answer_was_lost_is_taken_once(
 
 def test_a_value_whose_rewriting_was_not_answered_is_rewritten_once(runtime: Runtime) -> None:
     runtime.redis.set("record", "before")
-    rewrite = Call("rewrite", ("record", "before", "after", "", "", 0))
+    rewrite = ScriptCall("rewrite", ("record", "before", "after", "", "", 0))
     assert [runtime.scripts.run(rewrite) for _ in range(2)] == [1, 1]
-    assert runtime.scripts.run(Call("rewrite", ("record", "before", "other", "", "", 0))) == 0
+    assert runtime.scripts.run(ScriptCall("rewrite", ("record", "before", "other", "", "", 0))) == 0
 
 
 def test_pages_neither_skip_nor_repeat_while_things_change(runtime: Runtime, registration, now: datetime) -> None:
@@ -315,9 +315,9 @@ def test_the_index_forgets_what_is_gone(runtime: Runtime, registration) -> None:
     assert runtime.redis.zcard(keys.registrations("t")) == 0
 
 
-@pytest.mark.parametrize("last", [Next(DeliveryState.DELIVERED), Next(DeliveryState.DEAD)])
+@pytest.mark.parametrize("last", [NextStep(DeliveryState.DELIVERED), NextStep(DeliveryState.DEAD)])
 def test_what_has_ended_is_kept_for_a_while_and_what_has_not_for_ever(
-    runtime: Runtime, registration: Callable, now: datetime, last: Next
+    runtime: Runtime, registration: Callable, now: datetime, last: NextStep
 ) -> None:
     made = registration()
     runtime.registrations.add(made)

@@ -9,7 +9,7 @@ from redis.exceptions import ResponseError
 from app.bootstrap.runtime import Runtime
 from app.store.agenda import Agenda
 from app.store.engine import keys
-from app.store.engine.scripts import Call
+from app.store.engine.scripts import ScriptCall
 
 SHARED_KEYS = (files("app.store") / "lua" / "shared" / "1_keys.lua").read_text(encoding="utf-8")
 
@@ -64,4 +64,4 @@ def test_a_script_that_redis_does_not_know_goes_along_with_the_next_try(runtime:
 
 def test_a_mistake_of_ours_is_not_taken_for_a_redis_that_is_away(runtime: Runtime) -> None:
     with pytest.raises(ResponseError):
-        runtime.scripts.run(Call("claim", ("deliver",)))
+        runtime.scripts.run(ScriptCall("claim", ("deliver",)))

@@ -12,7 +12,7 @@ from app.domain.address import AddressPolicy
 from app.domain.callback_url import CallbackUrl, parse
 from app.domain.event import DestinationChange, Event, Group, OwnEventType
 from app.domain.job import Job, JobState
-from app.formats.format import Answer, Format, Judgement, Language, Wishes
+from app.formats.format import Answer, AnswerVerdict, Format, Language, MessageOptions
 from app.formats.samples import sample
 
 NOW = datetime(2019, 4, 26, 7, 2, 8, tzinfo=UTC)
@@ -67,11 +67,11 @@ REOPENED = event(change(OwnEventType.DESTINATION_REOPENED))
 EVERY = (FAILED, SUCCEEDED, LOST, OVERDUE, REFUSED_AT_ONCE, FINISHED, TEST, DISABLED, REOPENED)
 
 
-def wishes(url: str = "https://bot.example/", **more: Any) -> Wishes:
-    return Wishes(url, **more)
+def wishes(url: str = "https://bot.example/", **more: Any) -> MessageOptions:
+    return MessageOptions(url, **more)
 
 
-def told(form: Format, events: Event | Sequence[Event], wishes: Wishes) -> Any:
+def told(form: Format, events: Event | Sequence[Event], wishes: MessageOptions) -> Any:
     """The JSON that goes out."""
     told_of = (events,) if isinstance(events, Event) else events
     return json.loads(form.render(told_of, wishes, NOW).body)
@@ -81,7 +81,7 @@ def in_chinese(form: Format, event: Event, url: str = "https://bot.example/") ->
     return told(form, event, wishes(url, language=Language.ZH_CN))
 
 
-def judged(form: Format, status: int, body: bytes | str | dict[str, Any] = b"", **headers: str) -> Judgement:
+def judged(form: Format, status: int, body: bytes | str | dict[str, Any] = b"", **headers: str) -> AnswerVerdict:
     """headers: with `_` for `-`."""
     written = json.dumps(body) if isinstance(body, dict) else body
     content = written.encode() if isinstance(written, str) else written

@@ -7,11 +7,11 @@ from time import monotonic
 import pytest
 
 from app.transport.client import PUBLIC
-from app.transport.sockets import LOOKUPS_AT_ONCE, Call, connect_anywhere, dial, lookups, resolve
+from app.transport.sockets import LOOKUPS_AT_ONCE, Exchange, connect_anywhere, dial, lookups, resolve
 
 
 def call(seconds=5.0):
-    return Call(monotonic() + seconds, 1, connect_anywhere, PUBLIC)
+    return Exchange(monotonic() + seconds, 1, connect_anywhere, PUBLIC)
 
 
 def test_an_address_that_is_dead_falls_through_to_the_next(serve):
@@ -31,7 +31,7 @@ def test_a_name_is_looked_up_within_the_time_left():
 
 
 def test_a_lookup_for_which_there_is_no_time_left_is_left_behind():
-    class Ending(Call):
+    class Ending(Exchange):
         """Time is up at the second look."""
 
         looks = 0

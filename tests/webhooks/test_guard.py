@@ -9,7 +9,7 @@ import pytest
 from app.domain.address import AddressPolicy, Endpoint
 from app.domain.grant import Grant
 from app.transport.client import PUBLIC
-from app.transport.sockets import Call, connect_anywhere
+from app.transport.sockets import Exchange, connect_anywhere
 from app.webhooks.guard import Guard, Refused
 
 LOOPBACK = AddressPolicy(False, frozenset({443}), (ip_network("127.0.0.0/8"),))
@@ -17,7 +17,7 @@ LOOPBACK = AddressPolicy(False, frozenset({443}), (ip_network("127.0.0.0/8"),))
 
 @pytest.fixture
 def call():
-    return Call(monotonic() + 5, 1, connect_anywhere, PUBLIC)
+    return Exchange(monotonic() + 5, 1, connect_anywhere, PUBLIC)
 
 
 def names(*addresses, **others):

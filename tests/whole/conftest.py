@@ -11,7 +11,7 @@ import requests
 
 from app.bootstrap.runtime import Runtime
 from app.config.settings import load
-from app.devkit.bridge import Bridge, Neighbour
+from app.devkit.bridge import Bridge, StubProcess
 from app.devkit.client import Client
 from app.devkit.processes import PATIENCE_S, Process, wait_until
 from app.domain.access import Scope
@@ -38,7 +38,7 @@ QUICK = {
 class Whole:
     """A bridge with its stand-in and a receiver."""
 
-    def __init__(self, bridge: Bridge, standin: Neighbour, receiver: Receiver) -> None:
+    def __init__(self, bridge: Bridge, standin: StubProcess, receiver: Receiver) -> None:
         self.bridge = bridge
         self.standin = standin.client
         self.about_cph = standin.about
@@ -185,7 +185,7 @@ class Whole:
 
 
 @pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Bridge, Neighbour]]:
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Bridge, StubProcess]]:
     """Redis, the stand-in and the API, for all tests: they take seconds to start."""
     with Bridge(tmp_path_factory.mktemp("whole") / "bridge", QUICK) as bridge:
         standin = bridge.start_standin()
@@ -194,7 +194,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Bridge, 
 
 
 @pytest.fixture
-def whole(running: tuple[Bridge, Neighbour], receiver: Receiver) -> Iterator[Whole]:
+def whole(running: tuple[Bridge, StubProcess], receiver: Receiver) -> Iterator[Whole]:
     """Everything but the workers: which of them run, and die, is for the test to say."""
     whole = Whole(*running, receiver)
     yield whole

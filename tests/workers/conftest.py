@@ -20,10 +20,10 @@ from app.store.durations import SeenDurations
 from app.transport.client import Transport
 from tests.support.receiver import Receiver
 from tests.support.served import Served
-from workers.delivery.deliver import Delivering
-from workers.polling.project_health import Noting
+from workers.delivery.deliver import DeliveryWorker
+from workers.polling.project_health import HealthRecorder
 from workers.polling.schedule import Timing
-from workers.polling.show_job import Polling
+from workers.polling.show_job import PollWorker
 
 SECOND = timedelta(seconds=1)
 # Half of a deadline is slow to the bridge, which then sends less: a busy machine must not look like that.
@@ -52,7 +52,7 @@ def tracing() -> Any:
 
 
 @pytest.fixture
-def polling(runtime: Runtime, standin: Served, time: Time, tracing: Any) -> Iterator[Polling]:
+def polling(runtime: Runtime, standin: Served, time: Time, tracing: Any) -> Iterator[PollWorker]:
     """Asks the stand-in, every second at first; a job may stay unknown for ten seconds."""
     transport = Transport()
     client = CphClient(
@@ -62,12 +62,12 @@ def polling(runtime: Runtime, standin: Served, time: Time, tracing: Any) -> Iter
         credentials=FixedToken(standin.about["token"]),
         deadline=AMPLE,
     )
-    yield Polling(
+    yield PollWorker(
         agenda=runtime.polls_due,
         watches=runtime.watches,
         requests=runtime.requests,
         clients={"default": client},
-        noting=Noting(runtime.polls_due, runtime.rate_of),
+        noting=HealthRecorder(runtime.polls_due, runtime.rate_of),
         timing=Timing(Cadence(SECOND, 30 * SECOND), SeenDurations(runtime.redis, time, retention=30 * SECOND)),
         lost_grace=10 * SECOND,
         counts=runtime.counts,
@@ -85,8 +85,8 @@ def deadline() -> timedelta:
 
 
 @pytest.fixture
-def delivering(runtime: Runtime, time: Time, tracing: Any, deadline: timedelta) -> Iterator[Delivering]:
-    yield Delivering(
+def delivering(runtime: Runtime, time: Time, tracing: Any, deadline: timedelta) -> Iterator[DeliveryWorker]:
+    yield DeliveryWorker(
         agenda=runtime.deliveries_due,
         deliveries=runtime.deliveries,
         gone_urls=runtime.gone_urls,

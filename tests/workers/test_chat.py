@@ -12,7 +12,7 @@ from app.domain.destination import bot_at, lane_of
 from app.domain.job import Job, JobState
 from app.domain.registration import Registration
 from tests.support.receiver import Receiver
-from workers.delivery.deliver import Delivering
+from workers.delivery.deliver import DeliveryWorker
 
 SECOND = timedelta(seconds=1)
 BOT = bot_at("http://127.0.0.1:9", "slack", "/services/T/B/t0ken")
@@ -47,7 +47,7 @@ def logs_of(runtime: Runtime, deliveries_of) -> Callable[[], list[list[dict[str,
 
 
 def test_a_chat_message_is_not_signed_and_its_log_tells_what_the_service_said(
-    delivering: Delivering, turn, owe_chat, receiver: Receiver, log_of
+    delivering: DeliveryWorker, turn, owe_chat, receiver: Receiver, log_of
 ) -> None:
     owe_chat()
     assert turn(delivering) == 1
@@ -59,7 +59,9 @@ def test_a_chat_message_is_not_signed_and_its_log_tells_what_the_service_said(
     assert "digest" not in attempt
 
 
-def test_a_200_that_says_no_is_no_success(delivering: Delivering, turn, owe_chat, receiver: Receiver, log_of) -> None:
+def test_a_200_that_says_no_is_no_success(
+    delivering: DeliveryWorker, turn, owe_chat, receiver: Receiver, log_of
+) -> None:
     owe_chat()
     receiver.said = b"<html>log in</html>"
     turn(delivering)
@@ -69,7 +71,7 @@ def test_a_200_that_says_no_is_no_success(delivering: Delivering, turn, owe_chat
 
 
 def test_what_is_due_together_goes_in_as_few_messages_as_the_format_allows(
-    delivering: Delivering, turn, owe_chat, receiver: Receiver, time, logs_of, states
+    delivering: DeliveryWorker, turn, owe_chat, receiver: Receiver, time, logs_of, states
 ) -> None:
     owe_chat(44)
     owe_chat(1)
@@ -89,7 +91,7 @@ def test_what_is_due_together_goes_in_as_few_messages_as_the_format_allows(
 
 
 def test_each_delivery_of_a_digest_names_all_that_its_message_told_of(
-    delivering: Delivering, turn, owe_chat, runtime: Runtime, deliveries_of
+    delivering: DeliveryWorker, turn, owe_chat, runtime: Runtime, deliveries_of
 ) -> None:
     owe_chat(3)
     turn(delivering)
@@ -101,7 +103,7 @@ def test_each_delivery_of_a_digest_names_all_that_its_message_told_of(
 
 
 def test_what_looks_otherwise_waits_for_a_message_of_its_own(
-    delivering: Delivering, turn, owe_chat, receiver: Receiver, time, log_of, logs_of, states
+    delivering: DeliveryWorker, turn, owe_chat, receiver: Receiver, time, log_of, logs_of, states
 ) -> None:
     owe_chat(2)
     owe_chat(2, language="zh-CN")
@@ -115,7 +117,7 @@ def test_what_looks_otherwise_waits_for_a_message_of_its_own(
 
 
 def test_what_is_cancelled_is_left_out(
-    delivering: Delivering, turn, owe_chat, receiver: Receiver, runtime: Runtime, states
+    delivering: DeliveryWorker, turn, owe_chat, receiver: Receiver, runtime: Runtime, states
 ) -> None:
     owe_chat(2)
     cancelled = owe_chat(2)
@@ -128,7 +130,7 @@ def test_what_is_cancelled_is_left_out(
 
 
 def test_a_worker_that_ends_between_two_steps_loses_none_of_a_digest(
-    delivering: Delivering, turn, owe_chat, receiver: Receiver, runtime: Runtime, time, states
+    delivering: DeliveryWorker, turn, owe_chat, receiver: Receiver, runtime: Runtime, time, states
 ) -> None:
     owe_chat(5)
     delivering.prepare(delivering.agenda.claim_due(time(), 10).items)  # and then it is killed
@@ -139,7 +141,7 @@ def test_a_worker_that_ends_between_two_steps_loses_none_of_a_digest(
 
 
 def test_a_digest_that_fails_leaves_each_to_its_own_schedule(
-    delivering: Delivering, turn, owe_chat, receiver: Receiver, time, logs_of, states
+    delivering: DeliveryWorker, turn, owe_chat, receiver: Receiver, time, logs_of, states
 ) -> None:
     owe_chat(1)
     receiver.fail()
@@ -159,7 +161,7 @@ def test_a_digest_that_fails_leaves_each_to_its_own_schedule(
 
 
 def test_people_are_asked_again_for_less_than_an_hour(
-    delivering: Delivering, turn, owe_chat, receiver: Receiver, time, deliveries_of
+    delivering: DeliveryWorker, turn, owe_chat, receiver: Receiver, time, deliveries_of
 ) -> None:
     owe_chat()
     receiver.fail()
@@ -173,7 +175,7 @@ def test_people_are_asked_again_for_less_than_an_hour(
 
 @pytest.mark.parametrize("deadline", [2 * SECOND])
 def test_what_may_have_arrived_is_sent_once_more_and_no_more(
-    delivering: Delivering, turn, owe_chat, receiver: Receiver, time, deliveries_of, runtime: Runtime
+    delivering: DeliveryWorker, turn, owe_chat, receiver: Receiver, time, deliveries_of, runtime: Runtime
 ) -> None:
     owe_chat()
     receiver.gate.clear()  # it takes the message, and says nothing
@@ -190,7 +192,7 @@ def test_what_may_have_arrived_is_sent_once_more_and_no_more(
 
 
 def test_who_was_not_reached_is_tried_as_often_as_the_schedule_says(
-    delivering: Delivering, turn, owe_chat, time, deliveries_of
+    delivering: DeliveryWorker, turn, owe_chat, time, deliveries_of
 ) -> None:
     owe_chat(callback_url="http://127.0.0.1:9/services/T/B/X")
     for _ in range(60):
@@ -201,7 +203,7 @@ def test_who_was_not_reached_is_tried_as_often_as_the_schedule_says(
 
 
 def test_workers_that_end_before_they_know_are_followed_by_one_more_attempt(
-    delivering: Delivering, turn, owe_chat, receiver: Receiver, runtime: Runtime, time, deliveries_of
+    delivering: DeliveryWorker, turn, owe_chat, receiver: Receiver, runtime: Runtime, time, deliveries_of
 ) -> None:
     owe_chat()
     for _ in range(2):
@@ -216,7 +218,7 @@ def test_workers_that_end_before_they_know_are_followed_by_one_more_attempt(
 
 @pytest.mark.parametrize("deadline", [2 * SECOND])
 def test_a_message_that_is_sent_once_more_on_demand_has_all_its_tries_again(
-    delivering: Delivering, turn, owe_chat, receiver: Receiver, runtime: Runtime, time, deliveries_of
+    delivering: DeliveryWorker, turn, owe_chat, receiver: Receiver, runtime: Runtime, time, deliveries_of
 ) -> None:
     owe_chat()
     receiver.gate.clear()
@@ -232,7 +234,7 @@ def test_a_message_that_is_sent_once_more_on_demand_has_all_its_tries_again(
 
 
 def test_a_crowded_bot_is_told_more_slowly(
-    delivering: Delivering, turn, owe_chat, receiver: Receiver, runtime: Runtime, time
+    delivering: DeliveryWorker, turn, owe_chat, receiver: Receiver, runtime: Runtime, time
 ) -> None:
     lane = lane_of("t", BOT)
     owe_chat(1)
@@ -244,7 +246,7 @@ def test_a_crowded_bot_is_told_more_slowly(
     assert after.paused_until == time() + 30 * SECOND
 
 
-def test_a_bot_takes_one_message_at_a_time(delivering: Delivering, owe_chat, time) -> None:
+def test_a_bot_takes_one_message_at_a_time(delivering: DeliveryWorker, owe_chat, time) -> None:
     owe_chat(25)
     assert len(delivering.prepare(delivering.agenda.claim_due(time(), 10).items)) == 1
     time.now += 5 * SECOND

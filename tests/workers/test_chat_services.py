@@ -15,7 +15,7 @@ from app.domain.registration import Notify, Registration
 from app.domain.verdict import Verdict
 from app.formats import registry
 from tests.support.chat_services import NEW_CHAT, OLD_CHAT, SERVICES, TOKEN, ChatService, Reply, answer
-from workers.delivery.deliver import Delivering
+from workers.delivery.deliver import DeliveryWorker
 
 SECOND = timedelta(seconds=1)
 HOSTILE = (
@@ -197,7 +197,7 @@ JOBS = {
 @pytest.mark.parametrize("told", JOBS)
 @pytest.mark.parametrize("name", SERVICES)
 def test_each_service_takes_the_message(
-    delivering: Delivering, turn, bot_of, attempts, deliveries_of, name: str, told: str
+    delivering: DeliveryWorker, turn, bot_of, attempts, deliveries_of, name: str, told: str
 ) -> None:
     bot = bot_of(name)
     bot.owe(**JOBS[told])
@@ -209,7 +209,7 @@ def test_each_service_takes_the_message(
 
 @pytest.mark.parametrize(("name", "reply", "verdict", "wait", "words"), ROWS)
 def test_each_way_to_say_no_is_understood(
-    delivering: Delivering,
+    delivering: DeliveryWorker,
     turn,
     bot_of,
     attempts,
@@ -241,7 +241,7 @@ def test_each_way_to_say_no_is_understood(
 
 
 @pytest.mark.parametrize("name", [name for name, service in SERVICES.items() if service.secret])
-def test_a_wrong_secret_is_told_as_such(delivering: Delivering, turn, bot_of, attempts, name: str) -> None:
+def test_a_wrong_secret_is_told_as_such(delivering: DeliveryWorker, turn, bot_of, attempts, name: str) -> None:
     bot = bot_of(name)
     bot.owe(secret="SECanother")
     turn(delivering)
@@ -249,14 +249,14 @@ def test_a_wrong_secret_is_told_as_such(delivering: Delivering, turn, bot_of, at
     assert "the secret is wrong" in attempts()[0]["said"]
 
 
-def test_teams_has_accepted_what_it_does_not_show_yet(delivering: Delivering, turn, bot_of, attempts) -> None:
+def test_teams_has_accepted_what_it_does_not_show_yet(delivering: DeliveryWorker, turn, bot_of, attempts) -> None:
     bot_of("teams").owe()
     turn(delivering)
     assert "accepted" in attempts()[0]["said"]
 
 
 def test_a_chat_that_has_moved_is_told_there_at_once_and_from_now_on(
-    delivering: Delivering, turn, bot_of, attempts, runtime: Runtime, time, deliveries_of
+    delivering: DeliveryWorker, turn, bot_of, attempts, runtime: Runtime, time, deliveries_of
 ) -> None:
     bot = bot_of("telegram")
     target = SERVICES["telegram"].target.replace("chat_id=-1", f"chat_id={OLD_CHAT}")
@@ -277,7 +277,7 @@ def test_a_chat_that_has_moved_is_told_there_at_once_and_from_now_on(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, service in SERVICES.items() if service.pace])
-def test_a_bot_is_never_told_too_often(delivering: Delivering, turn, bot_of, states, time, name: str) -> None:
+def test_a_bot_is_never_told_too_often(delivering: DeliveryWorker, turn, bot_of, states, time, name: str) -> None:
     """After an idle while, and with messages that cannot be merged, as each has its own link."""
     bot = bot_of(name)
     bot.owe()
@@ -296,7 +296,9 @@ def test_a_bot_is_never_told_too_often(delivering: Delivering, turn, bot_of, sta
     assert len(bot.service.messages) == count + 1
 
 
-def test_who_is_banned_is_left_alone_until_the_ban_is_over(delivering: Delivering, turn, bot_of, states, time) -> None:
+def test_who_is_banned_is_left_alone_until_the_ban_is_over(
+    delivering: DeliveryWorker, turn, bot_of, states, time
+) -> None:
     """Somebody else uses the bot as well."""
     bot = bot_of("dingtalk")
     bot.owe()
@@ -312,7 +314,7 @@ def test_who_is_banned_is_left_alone_until_the_ban_is_over(delivering: Deliverin
 
 
 def test_what_is_refused_for_good_is_tried_three_times(
-    delivering: Delivering, turn, bot_of, deliveries_of, time
+    delivering: DeliveryWorker, turn, bot_of, deliveries_of, time
 ) -> None:
     bot = bot_of("wecom")
     bot.owe()

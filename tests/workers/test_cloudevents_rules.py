@@ -13,7 +13,7 @@ from app.domain.destination import lane_of
 from app.store.engine import keys
 from tests.support.api_client import Api
 from tests.support.receiver import Receiver
-from workers.delivery.deliver import Delivering
+from workers.delivery.deliver import DeliveryWorker
 
 SECOND = timedelta(seconds=1)
 ORIGIN = "bridge.example"
@@ -26,7 +26,9 @@ def settings(environment: dict[str, str]) -> Settings:
 
 
 @pytest.fixture
-def told(delivering: Delivering, turn, ended, receiver: Receiver, log_of) -> Callable[[dict[str, str]], dict[str, Any]]:
+def told(
+    delivering: DeliveryWorker, turn, ended, receiver: Receiver, log_of
+) -> Callable[[dict[str, str]], dict[str, Any]]:
     """The attempt, where OPTIONS is answered so."""
 
     def tell(answer: dict[str, str], status: int = 200) -> dict[str, Any]:
@@ -73,7 +75,7 @@ def test_without_leave_nothing_is_sent_and_the_log_says_why(
 
 
 def test_leave_is_remembered_for_a_while(
-    told, delivering: Delivering, turn, ended, receiver: Receiver, runtime: Runtime, time
+    told, delivering: DeliveryWorker, turn, ended, receiver: Receiver, runtime: Runtime, time
 ) -> None:
     told(ALLOWED)
     time.now += 2 * SECOND
@@ -103,14 +105,14 @@ def test_no_limit_is_none(told, runtime: Runtime, time, rate: str) -> None:
     assert budget.rate == runtime.settings.lane_rate
 
 
-def test_other_formats_and_deployments_do_not_ask(delivering: Delivering, turn, ended, receiver: Receiver) -> None:
+def test_other_formats_and_deployments_do_not_ask(delivering: DeliveryWorker, turn, ended, receiver: Receiver) -> None:
     ended(format="standard")
     turn(delivering)
     assert (len(receiver.asked), len(receiver.callbacks)) == (0, 1)
 
 
 def test_who_asks_for_patience_or_is_gone_is_heard(
-    delivering: Delivering, turn, ended, receiver: Receiver, time, log_of
+    delivering: DeliveryWorker, turn, ended, receiver: Receiver, time, log_of
 ) -> None:
     receiver.options = (200, ALLOWED)
     ended(format="cloudevents")

@@ -10,7 +10,7 @@ from app.devkit.processes import wait_until
 from app.domain.delivery import DeliveryState
 from app.domain.destination import OPENS_AFTER, PAUSES, DestinationState, lane_of
 from tests.support.receiver import Receiver
-from workers.engine.drain_loop import Crew, Drain
+from workers.engine.drain_loop import DrainLoop, ThreadPool
 from workers.engine.stop_flag import Stopping
 
 SECOND = timedelta(seconds=1)
@@ -133,7 +133,7 @@ def test_one_that_answers_nothing_costs_the_others_nothing(
         owe(1_000, destination="sick", url=sick.url)
         for number in range(20):
             owe(5, destination=f"well-{number}")
-        drain = Drain(delivering, Crew(PLACES + 2, delivering.do), runtime.scripts, time, runtime.crash_point)
+        drain = DrainLoop(delivering, ThreadPool(PLACES + 2, delivering.do), runtime.scripts, time, runtime.crash_point)
         stopping = Stopping()
         thread = Thread(target=drain.run, kwargs={"seconds": 30, "stopping": stopping})
         thread.start()

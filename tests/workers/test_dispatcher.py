@@ -15,7 +15,7 @@ from app.config.settings import Settings
 from app.devkit.processes import wait_until
 from app.domain.errors import UnfitRedis
 from app.store.agenda import DELIVER, POLL
-from app.store.deployment_stats import Standings
+from app.store.deployment_stats import DeploymentStatsReader
 from workers.dispatcher import Dispatcher
 from workers.engine.stop_flag import Stopping
 from workers.rq_queues import WakeUp, enqueue_drain, queue
@@ -142,7 +142,7 @@ def test_its_looks_and_what_it_has_ended_are_told_for_metrics(
     stopping = Stopping()
     thread = Thread(target=dispatcher.run, args=(stopping,))
     thread.start()
-    standings = Standings(runtime.scripts)
+    standings = DeploymentStatsReader(runtime.scripts)
     wait_until(lambda: standings.read(runtime.clock()).looks, what="looks are told of")
     stopping.set()
     thread.join()

@@ -12,8 +12,8 @@ from app.devkit.processes import wait_until
 from app.domain.times import to_ms
 from app.store.agenda import Agenda, Claimed
 from app.store.engine import keys
-from app.store.engine.scripts import Call
-from workers.engine.drain_loop import NAP_S, Crew, Drain
+from app.store.engine.scripts import ScriptCall
+from workers.engine.drain_loop import NAP_S, DrainLoop, ThreadPool
 from workers.engine.stop_flag import Stopping
 
 
@@ -28,10 +28,10 @@ class Noting:
     def prepare(self, claimed: Sequence[Claimed]) -> Sequence[Claimed]:
         return claimed
 
-    def do(self, task: Claimed) -> Sequence[Call]:
+    def do(self, task: Claimed) -> Sequence[ScriptCall]:
         self._job(task)
         self.done.append(task.id)
-        return [Call("postpone", (task.lane, task.id, task.fence, task.fence))]
+        return [ScriptCall("postpone", (task.lane, task.id, task.fence, task.fence))]
 
 
 @pytest.fixture
@@ -48,8 +48,8 @@ def schedule(runtime: Runtime) -> Callable[..., None]:
     return put
 
 
-def drain(runtime: Runtime, work: Noting, threads: int = 4) -> Drain:
-    return Drain(work, Crew(threads, work.do), runtime.scripts, runtime.clock, runtime.crash_point)
+def drain(runtime: Runtime, work: Noting, threads: int = 4) -> DrainLoop:
+    return DrainLoop(work, ThreadPool(threads, work.do), runtime.scripts, runtime.clock, runtime.crash_point)
 
 
 def test_a_drain_works_off_what_is_due_and_ends(runtime: Runtime, schedule) -> None:

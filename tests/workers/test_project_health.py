@@ -14,7 +14,7 @@ from app.store.project_health import note
 from app.transport.client import Transport
 from tests.support.served import Served
 from workers.polling.backoff import hush
-from workers.polling.project_health import Noting
+from workers.polling.project_health import HealthRecorder
 
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
@@ -51,7 +51,7 @@ def test_the_end_of_credentials_that_others_have_replaced_is_forgotten(
 ) -> None:
     seen = ProjectHealth(answered_at=now, credentials_expire_at=now + MINUTE)
     runtime.scripts.run(note("default", seen))
-    noting = Noting(runtime.polls_due, runtime.rate_of)
+    noting = HealthRecorder(runtime.polls_due, runtime.rate_of)
     runtime.scripts.run_all(noting.after("default", client, Unanswered("busy"), now))
     assert fares(runtime).credentials_expire_at == now + MINUTE
     runtime.scripts.run_all(noting.after("default", client, Unknown(), now))
@@ -59,7 +59,7 @@ def test_the_end_of_credentials_that_others_have_replaced_is_forgotten(
 
 
 def test_answers_and_failures_are_each_noted_once_a_second(runtime: Runtime, client: CphClient, now) -> None:
-    noting = Noting(runtime.polls_due, runtime.rate_of)
+    noting = HealthRecorder(runtime.polls_due, runtime.rate_of)
     running, silence = Answered(Job("j", JobState.RUNNING)), Unanswered("busy")
     told = [
         bool(noting.after(project, client, outcome, now + timedelta(seconds=seconds)))
@@ -76,7 +76,7 @@ def test_answers_and_failures_are_each_noted_once_a_second(runtime: Runtime, cli
 
 
 def test_a_refusal_is_told_with_its_reason_until_an_answer_comes(runtime: Runtime, client: CphClient, now) -> None:
-    noting = Noting(runtime.polls_due, runtime.rate_of)
+    noting = HealthRecorder(runtime.polls_due, runtime.rate_of)
     runtime.scripts.run_all(noting.after("default", client, REFUSAL, now))
     hush(runtime.polls_due, "default", REFUSAL, now)
     assert fares(runtime) == ProjectHealth(failed_at=now, failure=REFUSAL.reason, refused_since=now)
@@ -88,7 +88,7 @@ def test_a_rate_of_the_projects_own_reaches_its_lane_and_leaves_it_again(
     runtime: Runtime, client: CphClient, now
 ) -> None:
     rates: dict[str, float] = {"default": 2.5}
-    noting = Noting(runtime.polls_due, rates.get)
+    noting = HealthRecorder(runtime.polls_due, rates.get)
     runtime.scripts.run_all(noting.after("default", client, Unknown(), now))
     assert runtime.redis.hget(LANE, "rate") == "2.5"
     rates.clear()

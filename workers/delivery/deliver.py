@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from app import logs
 from app.config.format_catalog import Catalogue
 from app.domain import signature
-from app.domain.delivery import Death, DeliveryState, Next, Schedule, after, over_before
+from app.domain.delivery import Death, DeliveryState, NextStep, Schedule, after, over_before
 from app.domain.destination import format_of, is_bot, sign, split_lane
 from app.domain.errors import OperatorError
 from app.domain.event import Event
@@ -19,13 +19,13 @@ from app.domain.registration import Registration
 from app.domain.times import to_ms
 from app.domain.verdict import Verdict
 from app.formats import cloudevents
-from app.formats.format import Format, Language, Wishes
+from app.formats.format import Format, Language, MessageOptions
 from app.observability.metric_definitions import ATTEMPT_DURATION, ATTEMPTS, DEATHS, DELIVERED_AFTER
 from app.observability.metric_registry import Counts
 from app.store.agenda import Agenda, Claimed
-from app.store.deliveries import Begun, Deliveries
-from app.store.destinations import Destinations, News
-from app.store.engine.scripts import Call
+from app.store.deliveries import Deliveries, StartedAttempt
+from app.store.destinations import Destinations, SignalReport
+from app.store.engine.scripts import ScriptCall
 from app.store.gone_urls import GoneUrls
 from app.transport.stopwatch import Stopwatch
 from app.webhooks import callback
@@ -45,16 +45,16 @@ NO_FORMAT = "not sent: the bridge has no such format any more; its operator must
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class MessagePart:
     """What one delivery has to say in a message, and to whom."""
 
-    begun: Begun
+    begun: StartedAttempt
     registration: Registration
     event: Event
     format: Format
 
 
-class Delivering:
+class DeliveryWorker:
     """The work of a deliver worker."""
 
     def __init__(
@@ -93,7 +93,7 @@ class Delivering:
         self._clock = clock
         self._crash_point = crash_point
 
-    def prepare(self, claimed: Sequence[Claimed]) -> list[Begun]:
+    def prepare(self, claimed: Sequence[Claimed]) -> list[StartedAttempt]:
         self._crash_point("deliver.claimed")
         lease_ends = min(item.lease_ends for item in claimed)
         begun = self._deliveries.begin(claimed, min(self._clock() + self._deadline + PERMIT_MARGIN, lease_ends))
@@ -101,15 +101,15 @@ class Delivering:
         self._crash_point("deliver.gathered")
         return gathered
 
-    def do(self, task: Begun) -> Sequence[Call]:
+    def do(self, task: StartedAttempt) -> Sequence[ScriptCall]:
         # The deadline counts from before the look at the permit: whoever stands still after it sends nothing any more.
         watch = Stopwatch()
         started = self._clock()
-        calls: list[Call] = []
-        parts: list[Part] = []
+        calls: list[ScriptCall] = []
+        parts: list[MessagePart] = []
         for begun in (task, *task.along):
             part = self._part(begun, started)
-            if isinstance(part, Call):
+            if isinstance(part, ScriptCall):
                 calls.append(part)
             elif parts and part.registration.look != parts[0].registration.look:
                 calls.append(self._put_back(begun, started))
@@ -120,13 +120,13 @@ class Delivering:
             calls += self._tell(parts, started, watch)
         return calls
 
-    def _most_in_one(self, begun: Begun) -> int:
+    def _most_in_one(self, begun: StartedAttempt) -> int:
         """How many deliveries one message may tell of."""
         name = format_of(split_lane(begun.claimed.lane)[1])
         known = name and self._catalogue.find(name)
         return known.digest if known else 1
 
-    def _part(self, begun: Begun, started: datetime) -> Part | Call:
+    def _part(self, begun: StartedAttempt, started: datetime) -> MessagePart | ScriptCall:
         """Or what is to be recorded instead of an attempt."""
         if death := over_before(begun.tried, self._schedule(begun), started):
             return self._over(begun, death)
@@ -140,9 +140,9 @@ class Delivering:
         if found is None:
             reason = f"there is no format {registration.format!r} any more: put it back into BRIDGE_TEMPLATES_DIR"
             return self._unsent(begun, started, reason=reason, error=NO_FORMAT)
-        return Part(begun, registration, event, found)
+        return MessagePart(begun, registration, event, found)
 
-    def _tell(self, parts: Sequence[Part], started: datetime, watch: Stopwatch) -> Iterator[Call]:
+    def _tell(self, parts: Sequence[MessagePart], started: datetime, watch: Stopwatch) -> Iterator[ScriptCall]:
         """One message about all of the parts, whose registrations look alike."""
         self._crash_point("deliver.before_post")
         attempt = self._post(parts, started, watch)
@@ -160,7 +160,7 @@ class Delivering:
             yield self._record(part, attempt, line, news)
             news = None  # it is told once, as the attempt was made once
 
-    def _post(self, parts: Sequence[Part], now: datetime, watch: Stopwatch) -> Attempt:
+    def _post(self, parts: Sequence[MessagePart], now: datetime, watch: Stopwatch) -> Attempt:
         first = parts[0]
         if not self._tracing:
             return self._send(parts, now, watch, first.registration.traceparent)
@@ -177,7 +177,7 @@ class Delivering:
             sending.came_of(verdict=verdict, delivered=verdict is Verdict.DELIVERED, status_code=attempt.status_code)
         return attempt
 
-    def _send(self, parts: Sequence[Part], now: datetime, watch: Stopwatch, traceparent: str | None) -> Attempt:
+    def _send(self, parts: Sequence[MessagePart], now: datetime, watch: Stopwatch, traceparent: str | None) -> Attempt:
         begun, registration, form = parts[0].begun, parts[0].registration, parts[0].format
         by_secrets = map(signature.by_secret, registration.secrets_at(now)) if form.machine else ()
         headers = dict(registration.headers)
@@ -186,7 +186,7 @@ class Delivering:
         subscriber = Subscriber(
             tenant=registration.tenant,
             format=form,
-            wishes=Wishes(
+            wishes=MessageOptions(
                 url=registration.callback_url,
                 secret=None if form.machine else registration.secret or None,
                 language=Language(registration.language),
@@ -206,7 +206,7 @@ class Delivering:
             self._sender, subscriber, events, number=begun.number, now=now, deadline=deadline, watch=watch
         )
 
-    def _about_url(self, parts: Sequence[Part], attempt: Attempt) -> list[Call]:
+    def _about_url(self, parts: Sequence[MessagePart], attempt: Attempt) -> list[ScriptCall]:
         """What its answer means to others with the same URL."""
         registration = parts[0].registration
         if attempt.verdict is Verdict.GONE:
@@ -215,17 +215,19 @@ class Delivering:
             return [self._gone_urls.remove(registration.tenant, registration.callback_url)]
         return []
 
-    def _count_attempt(self, part: Part, attempt: Attempt) -> None:
+    def _count_attempt(self, part: MessagePart, attempt: Attempt) -> None:
         tenant = part.registration.tenant
         self._counts.count(ATTEMPTS, family_of(part.format.name), attempt.verdict, tenant=tenant)
         self._counts.observe(ATTEMPT_DURATION, attempt.timings.total.total_seconds())
 
-    def _count_outcome(self, begun: Begun, follows: Next) -> Next:
+    def _count_outcome(self, begun: StartedAttempt, follows: NextStep) -> NextStep:
         if follows.death:
             self._counts.count(DEATHS, follows.death, tenant=split_lane(begun.claimed.lane)[0])
         return follows
 
-    def _record(self, part: Part, attempt: Attempt, line: dict[str, Any], news: News | None) -> Call:
+    def _record(
+        self, part: MessagePart, attempt: Attempt, line: dict[str, Any], news: SignalReport | None
+    ) -> ScriptCall:
         begun = part.begun
         follows = self._follows(begun, attempt.verdict, attempt.retry_after)
         since = possible_since(part.event, part.registration)
@@ -253,7 +255,7 @@ class Delivering:
         return self._deliveries.record(begun.claimed, attempt.verdict, follows, own, news, in_doubt=attempt.in_doubt)
 
     @staticmethod
-    def _trace_watch(tracing: "Tracing", part: Part, traceparent: str) -> None:
+    def _trace_watch(tracing: "Tracing", part: MessagePart, traceparent: str) -> None:
         """Told here, where both ends of it are known without a look into Redis."""
         tracing.watched(
             traceparent,
@@ -264,7 +266,7 @@ class Delivering:
             project=part.registration.project,
         )
 
-    def _news(self, begun: Begun, attempt: Attempt, started: datetime) -> News | None:
+    def _news(self, begun: StartedAttempt, attempt: Attempt, started: datetime) -> SignalReport | None:
         """What it tells of its destination."""
         to_bot = is_bot(begun.claimed.lane)
         seen = sign(
@@ -280,21 +282,21 @@ class Delivering:
             return None
         why = attempt.error or attempt.said or f"HTTP {attempt.status_code}"
         told = self._destinations.told(seen, why, started, is_bot=to_bot)
-        return News(told, self._clock(), partial(_say, begun.claimed.lane))
+        return SignalReport(told, self._clock(), partial(_say, begun.claimed.lane))
 
-    def _put_back(self, begun: Begun, now: datetime) -> Call:
+    def _put_back(self, begun: StartedAttempt, now: datetime) -> ScriptCall:
         """It does not fit into this message: nothing was sent of it."""
-        return self._deliveries.record(begun.claimed, None, Next(DeliveryState.PENDING, due=now), None)
+        return self._deliveries.record(begun.claimed, None, NextStep(DeliveryState.PENDING, due=now), None)
 
-    def _cut_off(self, begun: Begun) -> Call:
+    def _cut_off(self, begun: StartedAttempt) -> ScriptCall:
         logs.event("delivery.cut_off", delivery_id=begun.claimed.id, registration_id=begun.facts[0])
-        follows = self._count_outcome(begun, Next(DeliveryState.DEAD, death=Death.GONE_BEFORE))
+        follows = self._count_outcome(begun, NextStep(DeliveryState.DEAD, death=Death.GONE_BEFORE))
         return self._deliveries.record(begun.claimed, Verdict.GONE, follows, None)
 
-    def _schedule(self, begun: Begun) -> Schedule:
+    def _schedule(self, begun: StartedAttempt) -> Schedule:
         return self._schedules[is_bot(begun.claimed.lane)]
 
-    def _follows(self, begun: Begun, verdict: Verdict, retry_after: timedelta | None = None) -> Next:
+    def _follows(self, begun: StartedAttempt, verdict: Verdict, retry_after: timedelta | None = None) -> NextStep:
         follows = after(
             begun.tried,
             verdict,
@@ -305,7 +307,7 @@ class Delivering:
         )
         return self._count_outcome(begun, follows)
 
-    def _unsent(self, begun: Begun, started: datetime, *, reason: str, error: str) -> Call:
+    def _unsent(self, begun: StartedAttempt, started: datetime, *, reason: str, error: str) -> ScriptCall:
         """An operator must act. Until then it is as if the subscriber were away: leases alone wear it out soon."""
         logs.event("delivery.unopened", level=logging.ERROR, delivery_id=begun.claimed.id, reason=reason)
         follows = self._follows(begun, Verdict.RETRY)
@@ -313,9 +315,9 @@ class Delivering:
         line = callback.head(begun.number, started) | {"took_ms": 0, "verdict": Verdict.RETRY, "error": error}
         return self._deliveries.record(begun.claimed, Verdict.RETRY, follows, line | {"next_at": next_at})
 
-    def _over(self, begun: Begun, death: Death) -> Call:
+    def _over(self, begun: StartedAttempt, death: Death) -> ScriptCall:
         """It is not sent any more."""
-        follows = self._count_outcome(begun, Next(DeliveryState.DEAD, death=death))
+        follows = self._count_outcome(begun, NextStep(DeliveryState.DEAD, death=death))
         if death is not Death.GIVEN_UP:
             logs.event("delivery.over", delivery_id=begun.claimed.id, reason=death)
             return self._deliveries.record(begun.claimed, None, follows, None)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from app import logs
 from app.store.agenda import Agenda, Claimed
-from app.store.engine.scripts import Call, Scripts
+from app.store.engine.scripts import ScriptCall, Scripts
 from workers.engine.stop_flag import Stopping
 
 NAP_S = 0.02  # how late a drain with time on its hands may see what has become due
@@ -18,7 +18,7 @@ LINGER_S = 0.25  # how long it waits for more before it ends: an RQ job costs mo
 
 GATHER_S = 0.005  # while others are at work: results are recorded together, as a round trip costs as much as several
 
-Results = SimpleQueue[Sequence[Call]]
+Results = SimpleQueue[Sequence[ScriptCall]]
 
 
 class Work(Protocol):
@@ -29,14 +29,14 @@ class Work(Protocol):
     def prepare(self, claimed: Sequence[Claimed]) -> Sequence[Any]:
         """Tasks for `do`: loads what they need in one round trip, leaves out what is not wanted any more."""
 
-    def do(self, task: Any) -> Sequence[Call]:
+    def do(self, task: Any) -> Sequence[ScriptCall]:
         """On a thread: calls the outside; the scripts that record how it went."""
 
 
-class Crew:
+class ThreadPool:
     """Threads that outlive a drain, so that their connections do."""
 
-    def __init__(self, size: int, do: Callable[[Any], Sequence[Call]]) -> None:
+    def __init__(self, size: int, do: Callable[[Any], Sequence[ScriptCall]]) -> None:
         self.size = size
         self._do = do
         self._tasks: SimpleQueue[tuple[Any, Results]] = SimpleQueue()
@@ -56,13 +56,13 @@ class Crew:
                 results.put(())
 
 
-class Drain:
+class DrainLoop:
     """Works off an agenda until nothing is due any more, or the time is up, or the process is to stop."""
 
     def __init__(
         self,
         work: Work,
-        crew: Crew,
+        crew: ThreadPool,
         scripts: Scripts,
         clock: Callable[[], datetime],
         crash_point: Callable[[str], None],
@@ -78,7 +78,7 @@ class Drain:
         results: Results = SimpleQueue()
         until, in_hand = monotonic() + seconds, 0
         patience_ends = monotonic() + NAP_S  # soon, for a wake-up that was one too many
-        calls: list[Call] = []
+        calls: list[ScriptCall] = []
         while True:
             over = stopping.is_set() or monotonic() >= until
             taken = self._turn(calls, 0 if over else self._crew.size - in_hand, results)
@@ -90,7 +90,7 @@ class Drain:
             calls, finished = _collect(results, in_hand, patience=None if over or in_hand == self._crew.size else NAP_S)
             in_hand -= finished
 
-    def _turn(self, calls: list[Call], free: int, results: Results) -> int:
+    def _turn(self, calls: list[ScriptCall], free: int, results: Results) -> int:
         """Records, claims and hands over, in one or two round trips; how many tasks were handed over."""
         claim = [self._work.agenda.claim(self._clock(), free)] if free else []
         if not calls and not claim:
@@ -105,7 +105,7 @@ class Drain:
         return len(tasks)
 
 
-def _collect(results: Results, in_hand: int, patience: float | None) -> tuple[list[Call], int]:
+def _collect(results: Results, in_hand: int, patience: float | None) -> tuple[list[ScriptCall], int]:
     """Waits for a first result (for ever if `patience` is None), then takes what else is there."""
     if not in_hand:
         # A result that cannot come must not be waited for: if the handler of a signal takes longer than is left of the

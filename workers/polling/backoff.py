@@ -9,12 +9,12 @@ from app.cph.errors import Throttle
 from app.domain.breaker import PAUSES
 from app.domain.project_health import CHECK_CREDENTIALS, TRY_AT_ONCE
 from app.store.agenda import Agenda
-from app.store.engine.scripts import Call
+from app.store.engine.scripts import ScriptCall
 
 SAFELY = 0.9  # of a limit that was told: other clients of the same account call, too
 
 
-def hush(agenda: Agenda, project: str, answer: Unanswered, now: datetime) -> list[Call]:
+def hush(agenda: Agenda, project: str, answer: Unanswered, now: datetime) -> list[ScriptCall]:
     """A pause if it asks for one; after being throttled also a slower pace, after being turned away the breaker's."""
     if answer.unauthenticated:
         _turned_away(agenda, project, answer, now)

@@ -16,10 +16,10 @@ from app.domain.registration import common_trace_id
 from app.observability.metric_definitions import CALLS_SAVED, POLLS
 from app.observability.metric_registry import Counts
 from app.store.agenda import Agenda, Claimed
-from app.store.engine.scripts import Call
+from app.store.engine.scripts import ScriptCall
 from app.store.requests import Request, Requests
 from workers.polling.backoff import hush
-from workers.polling.project_health import Noting
+from workers.polling.project_health import HealthRecorder
 from workers.polling.schedule import Timing
 from workers.telemetry import calls_of, came_of
 
@@ -30,7 +30,7 @@ NOTHING = Listed(frozenset(), (), calls=1)
 
 
 @dataclass(frozen=True, slots=True)
-class RollCall:
+class ListJobsTask:
     """Requests of one project that one ListJobs asks for."""
 
     claimed: tuple[Claimed, ...]
@@ -52,18 +52,18 @@ class RollCall:
         cut = self.requests[0].cut
         return cut.page if cut and len(self.requests) == 1 else 0
 
-    def one_by_one(self) -> list["RollCall"]:
-        return [RollCall((item,), (request,)) for item, request in zip(self.claimed, self.requests, strict=True)]
+    def one_by_one(self) -> list["ListJobsTask"]:
+        return [ListJobsTask((item,), (request,)) for item, request in zip(self.claimed, self.requests, strict=True)]
 
 
-class Listing:
+class RequestPoller:
     def __init__(
         self,
         *,
         agenda: Agenda,
         requests: Requests,
         clients: Mapping[str, CphClient],
-        noting: Noting,
+        noting: HealthRecorder,
         timing: Timing,
         counts: Counts,
         tracing: "Tracing | None",
@@ -80,10 +80,10 @@ class Listing:
         self._clock = clock
         self._crash_point = crash_point
 
-    def prepare(self, claimed: Sequence[Claimed]) -> list[RollCall]:
+    def prepare(self, claimed: Sequence[Claimed]) -> list[ListJobsTask]:
         """One call for many, but for those of which it must be known whose jobs are shown."""
         pairs = list(zip(claimed, self._requests.load(claimed, traced=self._tracing is not None), strict=True))
-        alone = [RollCall((item,), (request,)) for item, request in pairs if request.alone]
+        alone = [ListJobsTask((item,), (request,)) for item, request in pairs if request.alone]
         together: dict[str, list[tuple[Claimed, Request]]] = {}
         for item, request in pairs:
             if not request.alone:
@@ -93,9 +93,9 @@ class Listing:
             for found in together.values()
             for first in range(0, len(found), REQUESTS_AT_ONCE)
         ]
-        return alone + [RollCall(*(tuple(column) for column in zip(*batch, strict=True))) for batch in batches]
+        return alone + [ListJobsTask(*(tuple(column) for column in zip(*batch, strict=True))) for batch in batches]
 
-    def do(self, task: RollCall) -> list[Call]:
+    def do(self, task: ListJobsTask) -> list[ScriptCall]:
         wanted = [request.id for request in task.requests if request.wanted]
         client = self._clients.get(task.project)
         if not wanted or client is None:
@@ -104,7 +104,9 @@ class Listing:
         answer = self._asked(task, client, wanted, self._in_first_half(task.claimed[0]))
         return [*self._after(task, answer), *self._noting.after(task.project, client, _said(answer), self._clock())]
 
-    def _asked(self, task: RollCall, client: CphClient, wanted: Sequence[str], may_go_on: Callable[[], bool]) -> Answer:
+    def _asked(
+        self, task: ListJobsTask, client: CphClient, wanted: Sequence[str], may_go_on: Callable[[], bool]
+    ) -> Answer:
         began = perf_counter()
         answer = client.list_jobs(wanted, task.enough, first_page=task.first_page, may_go_on=may_go_on)
         calls = calls_of(answer)
@@ -129,7 +131,7 @@ class Listing:
         half = now + (claimed.lease_ends - now) / 2
         return lambda: self._clock() < half
 
-    def _after(self, task: RollCall, answer: Answer) -> list[Call]:
+    def _after(self, task: ListJobsTask, answer: Answer) -> list[ScriptCall]:
         match answer:
             case NoSuchRequest() if len(task.requests) > 1:
                 return self._one_by_one(task)
@@ -142,7 +144,7 @@ class Listing:
             case NoSuchRequest():
                 return self._after_list(task, NOTHING)
 
-    def _one_by_one(self, task: RollCall) -> list[Call]:
+    def _one_by_one(self, task: ListJobsTask) -> list[ScriptCall]:
         client, calls, silence = self._clients[task.project], [self._agenda.spend(task.project, 1)], None
         may_go_on = self._in_first_half(task.claimed[0])
         for one in task.one_by_one():
@@ -153,7 +155,7 @@ class Listing:
             calls += self._after(one, answer)
         return calls
 
-    def _after_list(self, task: RollCall, answer: Listed) -> list[Call]:
+    def _after_list(self, task: ListJobsTask, answer: Listed) -> list[ScriptCall]:
         if answer.ended:
             self._crash_point("poll.ended")
         now = self._clock()
@@ -188,7 +190,7 @@ class Listing:
         self._counts.count(CALLS_SAVED, task.project, by=max(0, told - answer.calls))
         return calls
 
-    def _by_ids(self, task: RollCall, reason: str) -> list[Call]:
+    def _by_ids(self, task: ListJobsTask, reason: str) -> list[ScriptCall]:
         """Nothing can be said of who looks for the jobs of a request: only its deadline ends that."""
         remedy = (
             "grant cph:jobs:list, or see whether this endpoint has ListJobs: without it each job costs calls"
@@ -199,7 +201,7 @@ class Listing:
         due = now + self._timing.longest
         return [self._requests.unlisted(asked, now, due) for asked in zip(task.claimed, task.requests, strict=True)]
 
-    def _after_silence(self, task: RollCall, answer: Unanswered) -> list[Call]:
+    def _after_silence(self, task: ListJobsTask, answer: Unanswered) -> list[ScriptCall]:
         now = self._clock()
         calls = hush(self._agenda, task.project, answer, now)
         # What fails at one page alone is begun anew: the pages before it must not wait for it.

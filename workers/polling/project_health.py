@@ -7,13 +7,13 @@ from app import logs
 from app.cph.client import CphClient, Listing, MayNotList, Outcome, Unanswered
 from app.domain.project_health import ProjectHealth
 from app.store.agenda import Agenda
-from app.store.engine.scripts import Call
+from app.store.engine.scripts import ScriptCall
 from app.store.project_health import note
 
 NOTE_EVERY = timedelta(seconds=1)
 
 
-class Noting:
+class HealthRecorder:
     """For use by many threads; two of them may tell the same, which is no harm.
 
     rate_of: calls a second of a project, None where it has no rate of its own.
@@ -24,7 +24,7 @@ class Noting:
         self._rate_of = rate_of
         self._noted: dict[tuple[str, type[Outcome | Listing] | None], datetime] = {}
 
-    def after(self, project: str, client: CphClient, outcome: Outcome | Listing, now: datetime) -> list[Call]:
+    def after(self, project: str, client: CphClient, outcome: Outcome | Listing, now: datetime) -> list[ScriptCall]:
         """Answers and failures each once a second: a failure that pauses the project is told at once."""
         # Who may not list is known to CPH, but perhaps may not ask for anything.
         accepted = not isinstance(outcome, Unanswered | MayNotList)

@@ -7,7 +7,7 @@ from app.domain.cadence import Cadence, lasted
 from app.domain.job import Job
 from app.domain.times import parse_rfc3339
 from app.store.durations import SeenDurations
-from app.store.engine.scripts import Call
+from app.store.engine.scripts import ScriptCall
 from app.store.requests import Request
 from app.store.watches import Watch
 
@@ -26,7 +26,7 @@ class Timing:
         durations = self._durations.of(asked.project, asked.operation)
         return now + self._cadence.wait(now - asked.since, durations)
 
-    def learn(self, asked: Watch | Request, ended: Iterable[Job], now: datetime) -> list[Call]:
+    def learn(self, asked: Watch | Request, ended: Iterable[Job], now: datetime) -> list[ScriptCall]:
         """From jobs that were seen running and have now ended."""
         took = [lasted(asked.since, parse_rfc3339(job.end_time), now) for job in ended]
         known = [duration for duration in took if duration is not None]

@@ -15,12 +15,12 @@ from app.domain.registration import common_trace_id
 from app.observability.metric_definitions import POLLS, UNKNOWN_STATUSES
 from app.observability.metric_registry import Counts
 from app.store.agenda import Agenda, Claimed
-from app.store.engine.scripts import Call
+from app.store.engine.scripts import ScriptCall
 from app.store.requests import Requests, is_request
 from app.store.watches import Watch, Watches
 from workers.polling.backoff import hush
-from workers.polling.list_jobs import Listing, RollCall
-from workers.polling.project_health import Noting
+from workers.polling.list_jobs import ListJobsTask, RequestPoller
+from workers.polling.project_health import HealthRecorder
 from workers.polling.schedule import Timing
 from workers.telemetry import came_of
 
@@ -31,12 +31,12 @@ NO_PROJECT_PAUSE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ShowJobTask:
     claimed: Claimed
     watch: Watch
 
 
-class Polling:
+class PollWorker:
     """The work of a poll worker."""
 
     def __init__(
@@ -48,7 +48,7 @@ class Polling:
         clients: Mapping[str, CphClient],
         timing: Timing,
         lost_grace: timedelta,
-        noting: Noting,
+        noting: HealthRecorder,
         counts: Counts,
         tracing: "Tracing | None",
         clock: Callable[[], datetime],
@@ -57,7 +57,7 @@ class Polling:
         self.agenda = agenda
         self._watches = watches
         self._requests = requests
-        self._listing = Listing(
+        self._listing = RequestPoller(
             agenda=agenda,
             requests=requests,
             clients=clients,
@@ -77,18 +77,18 @@ class Polling:
         self._clock = clock
         self._crash_point = crash_point
 
-    def prepare(self, claimed: Sequence[Claimed]) -> list[Question | RollCall]:
+    def prepare(self, claimed: Sequence[Claimed]) -> list[ShowJobTask | ListJobsTask]:
         jobs = [item for item in claimed if not is_request(item)]
         watches = self._watches.load(jobs, traced=self._tracing is not None) if jobs else []
-        questions = [Question(item, watch) for item, watch in zip(jobs, watches, strict=True) if watch]
+        questions = [ShowJobTask(item, watch) for item, watch in zip(jobs, watches, strict=True) if watch]
         requests = [item for item in claimed if is_request(item)]
         return [*questions, *(self._listing.prepare(requests) if requests else [])]
 
-    def do(self, task: Question | RollCall) -> Sequence[Call]:
+    def do(self, task: ShowJobTask | ListJobsTask) -> Sequence[ScriptCall]:
         self._crash_point("poll.claimed")
-        return self._listing.do(task) if isinstance(task, RollCall) else self._ask(task)
+        return self._listing.do(task) if isinstance(task, ListJobsTask) else self._ask(task)
 
-    def _ask(self, task: Question) -> Sequence[Call]:
+    def _ask(self, task: ShowJobTask) -> Sequence[ScriptCall]:
         project = task.claimed.lane
         client = self._clients.get(project)
         if client is None:
@@ -103,7 +103,7 @@ class Polling:
         now = self._clock()
         return [*self._after(task, outcome, now), *self._noting.after(project, client, outcome, now)]
 
-    def _after(self, task: Question, outcome: Outcome, now: datetime) -> Sequence[Call]:
+    def _after(self, task: ShowJobTask, outcome: Outcome, now: datetime) -> Sequence[ScriptCall]:
         match outcome:
             case Answered(job):
                 return self._after_answer(task, job, now)
@@ -112,7 +112,7 @@ class Polling:
             case Unanswered():
                 return self._after_silence(task, outcome, now)
 
-    def _after_answer(self, task: Question, job: Job, now: datetime) -> list[Call]:
+    def _after_answer(self, task: ShowJobTask, job: Job, now: datetime) -> list[ScriptCall]:
         watch = task.watch
         if job.state.ended:
             self._crash_point("poll.ended")
@@ -127,7 +127,7 @@ class Polling:
             calls.append(self._requests.join(watch.project, watch.job_id, job.request_id, now))
         return calls
 
-    def _after_unknown(self, task: Question, now: datetime) -> Call:
+    def _after_unknown(self, task: ShowJobTask, now: datetime) -> ScriptCall:
         watch = task.watch
         lost_at = (watch.unknown_since or now) + self._lost_grace
         if now >= lost_at:
@@ -136,7 +136,7 @@ class Polling:
         due = min(self._timing.due(watch, now), lost_at)
         return self._watches.postpone_unknown(task.claimed, watch, due, now)
 
-    def _after_silence(self, task: Question, answer: Unanswered, now: datetime) -> list[Call]:
+    def _after_silence(self, task: ShowJobTask, answer: Unanswered, now: datetime) -> list[ScriptCall]:
         """Wait and go on: the deadline of each registration sees to it that silence is no outcome."""
         return [
             self._watches.postpone(task.claimed, task.watch, self._timing.due(task.watch, now), now),

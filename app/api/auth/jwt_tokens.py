@@ -30,7 +30,7 @@ LONGEST_NAME = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
+class ClaimPaths:
     """Where in a JWT its tenant and scopes stand (JSON pointers), and the scopes of one that says none."""
 
     tenant: str
@@ -84,10 +84,10 @@ class IssuerKeys:
         return json.loads(reply.body)
 
 
-class Tokens:
+class JwtAuthenticator:
     """What JWTs of the issuer are worth."""
 
-    def __init__(self, keys: IssuerKeys, *, issuer: str, audience: str, claimed: Claimed) -> None:
+    def __init__(self, keys: IssuerKeys, *, issuer: str, audience: str, claimed: ClaimPaths) -> None:
         self._keys = keys
         self._issuer = issuer
         self._audience = audience

@@ -25,7 +25,7 @@ from app.domain.signature import PREFIX, by_secret
 from app.domain.times import to_ms
 from app.domain.verdict import Verdict
 from app.formats import cloudevents
-from app.formats.format import Language, Wishes
+from app.formats.format import Language, MessageOptions
 from app.transport.stopwatch import Stopwatch
 from app.webhooks import callback
 from app.webhooks.callback import Subscriber
@@ -74,7 +74,7 @@ class CallbackViews:
         subscriber = Subscriber(
             tenant=tenant(),
             format=form,
-            wishes=Wishes(url.raw, None if form.machine else body.secret, body.language, link),
+            wishes=MessageOptions(url.raw, None if form.machine else body.secret, body.language, link),
             signers=(by_secret(secret), *self._runtime.signing_keys.signers) if form.machine else (),
             headers=body.headers,
             hidden=(secret.removeprefix(PREFIX),),

@@ -11,13 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from app import logs
 from app.api.auth.authentication import still_good, tenant
 from app.api.input.blueprint import Routes, json_answer
-from app.api.middleware.long_poll_limit import SLICE, Places
+from app.api.middleware.long_poll_limit import SLICE, WaitSlots
 from app.api.schemas.events import EventPage
 from app.api.schemas.fields import LATEST, FeedCursor, Limit, Wait, encode_cursor
 from app.bootstrap.runtime import Runtime
 from app.domain.errors import OperatorError, Unavailable
 from app.formats import standard
-from app.store.events import BEGINNING, Events, Told
+from app.store.events import BEGINNING, Events, FeedEntry
 
 HEARTBEAT = timedelta(seconds=5)  # so late, a client that has gone gives its place back
 LONGEST = timedelta(hours=1)  # then the client comes back, perhaps to another process
@@ -46,7 +46,7 @@ class StreamHeaders(BaseModel):
 
 
 class EventViews:
-    def __init__(self, runtime: Runtime, places: Places) -> None:
+    def __init__(self, runtime: Runtime, places: WaitSlots) -> None:
         self._events = runtime.events
         self._places = places
 
@@ -76,7 +76,7 @@ class EventViews:
     def _place(self, given: str | None) -> str:
         return self._events.newest(tenant()) if given == LATEST else given or BEGINNING
 
-    def _found(self, place: str, query: EventQuery) -> tuple[Sequence[Told], str]:
+    def _found(self, place: str, query: EventQuery) -> tuple[Sequence[FeedEntry], str]:
         told, place = self._events.after(tenant(), place, query.limit)
         if told or not query.wait_s:
             return told, place
@@ -91,7 +91,7 @@ class EventViews:
 
 def streamed(
     events: Events,
-    places: Places,
+    places: WaitSlots,
     tenant: str,
     place: str,
     *,
@@ -119,6 +119,6 @@ def streamed(
         logs.event("events.unopened", level=logging.ERROR, tenant=tenant, reason=str(error))
 
 
-def _message(told: Told) -> bytes:
+def _message(told: FeedEntry) -> bytes:
     head = f"id: {encode_cursor(told.place)}\nevent: {told.event.type}\ndata: "
     return head.encode() + standard.render(told.event) + b"\n\n"

@@ -14,7 +14,7 @@ from app.api.endpoints import callback_options
 from app.api.input.blueprint import Routes, json_answer
 from app.api.middleware.errors import NoSuchId
 from app.api.middleware.idempotency import first_answer
-from app.api.middleware.long_poll_limit import Places
+from app.api.middleware.long_poll_limit import WaitSlots
 from app.api.schemas.registrations import (
     RegistrationCreated,
     RegistrationHeaders,
@@ -44,7 +44,7 @@ EVENTS_HINT = "each sends job.… events, all sends group.finished, both sends b
 
 
 class RegistrationViews:
-    def __init__(self, runtime: Runtime, places: Places) -> None:
+    def __init__(self, runtime: Runtime, places: WaitSlots) -> None:
         self._runtime = runtime
         self._places = places
         self._registrations = runtime.registrations

@@ -14,7 +14,7 @@ KEPT = 4  # this part of the places is for tenants that have none yet
 SLICE = timedelta(seconds=1)  # less than an answer of Redis may take; so late, a process that ends is noticed
 
 
-class Places:
+class WaitSlots:
     """Of one process. stopping: whether it ends: nobody should wait any longer then."""
 
     def __init__(self, total: int, stopping: Callable[[], bool]) -> None:

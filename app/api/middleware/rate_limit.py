@@ -5,13 +5,13 @@ from collections.abc import Callable
 from flask import Flask, Response, g
 
 from app.domain.quota import WINDOW, Allowance, Quota, QuotaReached, Quotas
-from app.store.request_rates import Paces
+from app.store.request_rates import RequestQuota
 
 
 class Pacing:
     """quotas_of: of a tenant."""
 
-    def __init__(self, paces: Paces, quotas_of: Callable[[str], Quotas]) -> None:
+    def __init__(self, paces: RequestQuota, quotas_of: Callable[[str], Quotas]) -> None:
         self._paces = paces
         self._quotas_of = quotas_of
 

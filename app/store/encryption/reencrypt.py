@@ -9,7 +9,7 @@ from app.domain.wire import to_json
 from app.store import idempotency, registrations
 from app.store.encryption.cipher import Sealer, key_of
 from app.store.engine import keys
-from app.store.engine.scripts import Call, Scripts
+from app.store.engine.scripts import ScriptCall, Scripts
 
 PAGE = 500
 
@@ -33,7 +33,7 @@ class Resealing:
         yield from self._walk(keys.registration("reg_*"), self._registrations)
         yield from self._walk(keys.idempotency("*", "*"), self._answers)
 
-    def _walk(self, pattern: str, anew: Callable[[Sequence[str]], Iterator[Call]]) -> Iterator[None]:
+    def _walk(self, pattern: str, anew: Callable[[Sequence[str]], Iterator[ScriptCall]]) -> Iterator[None]:
         cursor = None
         while cursor != 0:
             cursor, names = self._redis.scan(cursor or 0, match=pattern, count=PAGE)
@@ -41,7 +41,7 @@ class Resealing:
             self.rewritten += sum(self._scripts.run_all(anew(names)))
             yield
 
-    def _registrations(self, names: Sequence[str]) -> Iterator[Call]:
+    def _registrations(self, names: Sequence[str]) -> Iterator[ScriptCall]:
         ids = [id for _, id, *more in (name.split(":") for name in names) if not more]
         pipeline = self._redis.pipeline(transaction=False)
         for id in ids:
@@ -56,7 +56,7 @@ class Resealing:
             if sealed:
                 yield _rewrite(keys.registration(id), record, to_json(fields | {"sealed": sealed}))
 
-    def _answers(self, names: Sequence[str]) -> Iterator[Call]:
+    def _answers(self, names: Sequence[str]) -> Iterator[ScriptCall]:
         for name, value in zip(names, self._redis.mget(names) if names else (), strict=True):
             _, _, tenant, key_digest = name.split(":")
             sealed = value and self._anew(value, idempotency.place(tenant, key_digest))
@@ -74,5 +74,5 @@ class Resealing:
             return None
 
 
-def _rewrite(key: str, read: str, anew: str) -> Call:
-    return Call("rewrite", (key, read, anew, *idempotency.NOTHING))
+def _rewrite(key: str, read: str, anew: str) -> ScriptCall:
+    return ScriptCall("rewrite", (key, read, anew, *idempotency.NOTHING))

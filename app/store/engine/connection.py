@@ -22,7 +22,7 @@ Client = Any  # Connection; redis' type hints cannot tell that with decode_respo
 
 
 @dataclass(frozen=True, slots=True)
-class Tries:
+class RetryPolicy:
     """retry: how often a command is tried, and what lies between. within: no try begins later after the first one, so
     that what is not answered is tried less often than what is refused at once."""
 
@@ -45,20 +45,20 @@ class Tries:
 
 FOR_EVER = -1
 # A caller of the API gets its 503 within seconds: a Redis that is silent is asked twice, one that restarts three times.
-HASTY = Tries(Retry(ExponentialBackoff(cap=0.2, base=0.05), retries=2), timedelta(seconds=3))
+HASTY = RetryPolicy(Retry(ExponentialBackoff(cap=0.2, base=0.05), retries=2), timedelta(seconds=3))
 # For those that ask again soon, and those that can do without an answer.
 ONCE = Retry(NoBackoff(), retries=0)
-BRIEF = Tries(ONCE, timedelta(0))
+BRIEF = RetryPolicy(ONCE, timedelta(0))
 # A worker sits out a restart of Redis with its results in hand: for as long as its lease is, if nobody says otherwise.
-PATIENT = Tries(Retry(ExponentialBackoff(cap=1, base=0.05), retries=FOR_EVER), timedelta(minutes=1))
+PATIENT = RetryPolicy(Retry(ExponentialBackoff(cap=1, base=0.05), retries=FOR_EVER), timedelta(minutes=1))
 ASKED_S = 0.5  # how long a Sentinel may take: it has nothing else to do
 
 
-class Replaced(NotConnected):
+class NotPrimary(NotConnected):
     """It is a replica by now."""
 
 
-class Lonely(NotConnected):
+class TooFewReplicas(NotConnected):
     """Too few replicas follow it (min-replicas-to-write): perhaps it was replaced, and does not know yet."""
 
 
@@ -79,8 +79,8 @@ class _Parser(DefaultParser):  # type: ignore[valid-type,misc] # whichever redis
     is."""
 
     EXCEPTION_CLASSES = DefaultParser.EXCEPTION_CLASSES | {
-        "READONLY": Replaced,
-        "NOREPLICAS": Lonely,
+        "READONLY": NotPrimary,
+        "NOREPLICAS": TooFewReplicas,
         "MISCONF": Unwritable,
         "MASTERDOWN": Stale,
         "BUSY": Busy,
@@ -94,8 +94,8 @@ WORDS: Mapping[type[Exception], str] = {
     AuthenticationError: "Redis refuses our user or password: give this process the BRIDGE_REDIS_URL that is good now",
     OutOfMemoryError: "Redis is full: raise its maxmemory, or wait until what has ended is forgotten",
     InvalidResponse: "what answers is not Redis: BRIDGE_REDIS_URL names another server",
-    Replaced: "this Redis is a replica: BRIDGE_REDIS_URL must name the primary",
-    Lonely: "Redis takes no writes: too few replicas follow it (min-replicas-to-write)",
+    NotPrimary: "this Redis is a replica: BRIDGE_REDIS_URL must name the primary",
+    TooFewReplicas: "Redis takes no writes: too few replicas follow it (min-replicas-to-write)",
     Unwritable: "Redis takes no writes: it cannot write to its disk, and its log says why",
     Stale: "this Redis is a replica without its primary: BRIDGE_REDIS_URL must name the primary",
     Busy: "Redis is busy with a script that is not the bridge's: SCRIPT KILL ends it",
@@ -118,7 +118,7 @@ class Connection(Redis):
 
     tries = BRIEF
 
-    def with_tries(self, tries: Tries) -> Self:
+    def with_tries(self, tries: RetryPolicy) -> Self:
         """Over the same connections."""
         client = type(self)(connection_pool=self.connection_pool)
         client.tries = tries
@@ -154,7 +154,7 @@ def connect(
     sentinels: Sequence[str] = (),
     sentinel_password: str | None = None,
     service: str = "",
-    tries: Tries,
+    tries: RetryPolicy,
     timeout: timedelta,
     kind: type[Redis] = Connection,
 ) -> Any:
@@ -198,7 +198,7 @@ def _understood(url: str) -> ConnectionPool:
     return pool
 
 
-def _patient(client: Redis, tries: Tries) -> Redis:
+def _patient(client: Redis, tries: RetryPolicy) -> Redis:
     if isinstance(client, Connection):
         client.tries = tries
     return client

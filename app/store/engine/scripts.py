@@ -20,7 +20,7 @@ WORD = re.compile(r"\w+(?:\.\w+)?")
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ScriptCall:
     """A script by name, with its ARGV. heard: is given the answer."""
 
     script: str
@@ -35,15 +35,15 @@ class Scripts:
         self.redis = redis
         self.replicas = replicas
 
-    def run(self, call: Call) -> Any:
+    def run(self, call: ScriptCall) -> Any:
         return self.run_all([call])[0]
 
-    def acknowledge(self, call: Call) -> Any:
+    def acknowledge(self, call: ScriptCall) -> Any:
         """As `run`; once it returns the caller may be told, as the replicas hold what was written. Else Unavailable."""
         [[answer]] = self._answers({call.script: [call]}, held=True).values()
         return answer
 
-    def run_all(self, calls: Iterable[Call]) -> list[Any]:
+    def run_all(self, calls: Iterable[ScriptCall]) -> list[Any]:
         """The answers in order, from one round trip; all calls of a script run where the first of them stands.
 
         An error is raised when the round trip is over; it keeps later calls of the same script from running.
@@ -62,7 +62,7 @@ class Scripts:
                 call.heard(answer)
         return answers
 
-    def _answers(self, batches: Mapping[str, Sequence[Call]], *, held: bool = False) -> dict[str, list[Any]]:
+    def _answers(self, batches: Mapping[str, Sequence[ScriptCall]], *, held: bool = False) -> dict[str, list[Any]]:
         answered = self._send(batches, held=held)
         unknown = [script for script, answer in answered.items() if isinstance(answer, NoScriptError)]
         if unknown:
@@ -74,7 +74,7 @@ class Scripts:
                 raise translated(answer)
         return answered
 
-    def _send(self, batches: Mapping[str, Sequence[Call]], *, held: bool, whole: bool = False) -> dict[str, Any]:
+    def _send(self, batches: Mapping[str, Sequence[ScriptCall]], *, held: bool, whole: bool = False) -> dict[str, Any]:
         """By script: the answers, or the error. whole: with the text of the scripts."""
         pipeline = self.redis.pipeline(transaction=False)
         for script, calls in batches.items():
