@@ -86,30 +86,30 @@ class Agenda:
         The pause; None if there was one already. At once, as whoever asks must know.
         """
         waits = (wait // MILLISECOND for wait in (asked, *pauses))
-        pause: int = self._scripts.run(ScriptCall("refuse", (self.name, lane, to_ms(now), *waits)))
+        pause: int = self._scripts.run(ScriptCall("open_breaker", (self.name, lane, to_ms(now), *waits)))
         return pause * MILLISECOND if pause else None
 
     def accept(self, lane: str, now: datetime) -> bool:
         """Serves the lane as before; True if it was refused. At once, as well."""
-        return bool(self._scripts.run(ScriptCall("accept", (self.name, lane, to_ms(now)))))
+        return bool(self._scripts.run(ScriptCall("close_breaker", (self.name, lane, to_ms(now)))))
 
     def retry(self, lane: str, now: datetime, gap: timedelta, forget: str = "") -> ScriptCall:
         """Tries a lane that is refused, but no sooner than `gap` after the last refusal. forget: key of its memory."""
-        return ScriptCall("retry", (self.name, lane, to_ms(now), gap // MILLISECOND, forget))
+        return ScriptCall("retry_soon", (self.name, lane, to_ms(now), gap // MILLISECOND, forget))
 
     def budgets(self, lanes: Sequence[str], now: datetime) -> list[Budget]:
         """Of each lane, from one round trip."""
         pace = self._pace
-        calls = [ScriptCall("standing", (self.name, lane, to_ms(now), pace.rate, pace.burst)) for lane in lanes]
+        calls = [ScriptCall("lane_status", (self.name, lane, to_ms(now), pace.rate, pace.burst)) for lane in lanes]
         return [_budget(*answer) for answer in self._scripts.run_all(calls)]
 
     def spend(self, lane: str, more: int) -> ScriptCall:
         """What was claimed cost so many calls more than one each; below zero, fewer."""
-        return ScriptCall("spend", (self.name, lane, more))
+        return ScriptCall("adjust_tokens", (self.name, lane, more))
 
     def set_rate(self, lane: str, rate: float | None) -> ScriptCall:
         """A rate of the lane's own, or None to go by the agenda's."""
-        return ScriptCall("pace", (self.name, lane, "" if rate is None else rate))
+        return ScriptCall("set_rate", (self.name, lane, "" if rate is None else rate))
 
     def next_look(self) -> datetime | None:
         """When something may be due; None when nothing is on the agenda."""

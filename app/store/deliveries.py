@@ -233,7 +233,7 @@ def _begun(item: Claimed, permit_until: datetime, answer: Sequence[Any]) -> Star
 def _gather(leader: StartedAttempt, most: int, now: datetime) -> ScriptCall:
     claimed = leader.claimed
     arguments = (claimed.id, claimed.lane, claimed.fence, to_ms(leader.permit_until), to_ms(now), most)
-    return ScriptCall("gather", arguments)
+    return ScriptCall("claim_more", arguments)
 
 
 def _along(leader: StartedAttempt, answers: Sequence[Sequence[Any]]) -> tuple[StartedAttempt, ...]:

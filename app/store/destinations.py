@@ -102,19 +102,21 @@ class Destinations:
 
     def pause(self, lane: str, now: datetime) -> None:
         """No attempt starts from now on; those that have started come to their end."""
-        self._scripts.acknowledge(ScriptCall("hold", (lane, to_ms(now))))
+        self._scripts.acknowledge(ScriptCall("pause_destination", (lane, to_ms(now))))
 
     def resume(self, lane: str, now: datetime) -> bool:
         """True if it had been disabled."""
         operator = to_json(self._operator) if self._operator else ""
-        return bool(self._scripts.acknowledge(ScriptCall("resume", (lane, to_ms(now), self._keep_s, operator))))
+        return bool(
+            self._scripts.acknowledge(ScriptCall("resume_destination", (lane, to_ms(now), self._keep_s, operator)))
+        )
 
     def drop(self, lane: str, now: datetime) -> int:
         """Gives up what is held; how many deliveries that were."""
         dropped, looked_at = 0, DROPPED_AT_ONCE
         while looked_at == DROPPED_AT_ONCE:
             died, looked_at = self._scripts.acknowledge(
-                ScriptCall("drop", (lane, to_ms(now), self._keep_s, DROPPED_AT_ONCE))
+                ScriptCall("discard_held", (lane, to_ms(now), self._keep_s, DROPPED_AT_ONCE))
             )
             dropped += died
         return dropped

@@ -26,7 +26,7 @@ class SeenDurations:
 
     def learn(self, project: str, operation: str | None, durations: Iterable[timedelta]) -> ScriptCall:
         buckets = (bucket_of(duration) for duration in durations)
-        return ScriptCall("learn", (project, operation or "", FADE_ABOVE, self._life_s, *buckets))
+        return ScriptCall("record_durations", (project, operation or "", FADE_ABOVE, self._life_s, *buckets))
 
     def of(self, project: str, operation: str | None) -> Durations | None:
         """Of the operation, else of the project; None while too little is known of either."""

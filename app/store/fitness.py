@@ -99,7 +99,7 @@ def look(scripts: Scripts) -> Seen:
     if not seen.usable:
         return seen
     try:
-        scripts.run(ScriptCall("fit", ()))
+        scripts.run(ScriptCall("check_rights", ()))
     except ResponseError as error:
         return Seen(info, (_refused(error), *seen.faults))
     return seen

@@ -19,10 +19,10 @@ class GoneUrls:
         self._keep_s = int(retention.total_seconds())
 
     def add(self, tenant: str, url: str, now: datetime) -> ScriptCall:
-        return ScriptCall("gone", (tenant, to_ms(now), self._keep_s, *self._digests(tenant, url)))
+        return ScriptCall("record_gone_url", (tenant, to_ms(now), self._keep_s, *self._digests(tenant, url)))
 
     def remove(self, tenant: str, url: str) -> ScriptCall:
-        return ScriptCall("gone", (tenant, "", self._keep_s, *self._digests(tenant, url)))
+        return ScriptCall("record_gone_url", (tenant, "", self._keep_s, *self._digests(tenant, url)))
 
     def cut_off(self, tenant: str, registrations: Sequence[Registration]) -> list[bool]:
         """Which of them have a URL that answered 410 after they were made. Those made later may try."""

@@ -149,7 +149,7 @@ class Registrations:
                 return self._answers.repeated(tenant, idempotency, earlier)
             after = changed(self.parse(id, record, project=project, lane=lane))
             anew = to_json(json.loads(record) | {"sealed": self._sealed(after)})
-            call = ScriptCall("rewrite", (key, record, anew, *self._answers.arguments(tenant, idempotency)))
+            call = ScriptCall("compare_and_set", (key, record, anew, *self._answers.arguments(tenant, idempotency)))
             if self._scripts.acknowledge(call):
                 return after
 

@@ -75,14 +75,14 @@ class Requests:
     def load(self, claimed: Sequence[Claimed], *, traced: bool = False) -> list[Request]:
         """One round trip for all. One without jobs is over; it is told by `listed`, as any other. traced: with their
         traceparents."""
-        calls = [ScriptCall("members", (item.lane, _id(item))) for item in claimed]
+        calls = [ScriptCall("load_request", (item.lane, _id(item))) for item in claimed]
         answers, traces = with_traces(self._scripts, calls, claimed if traced else ())
         return [_request(*of_one) for of_one in zip(claimed, answers, traces, strict=True)]
 
     @staticmethod
     def join(project: str, job_id: str, request_id: str, now: datetime) -> ScriptCall:
         """The job's own answer has named this request."""
-        return ScriptCall("join", (to_ms(now), project, job_id, request_id))
+        return ScriptCall("join_request", (to_ms(now), project, job_id, request_id))
 
     def listed(
         self,
@@ -111,7 +111,7 @@ class Requests:
         unseen = members - seen
         cut = None if goes_on is None else ListCursor(goes_on, unseen)
         return ScriptCall(
-            "listed",
+            "record_list",
             (
                 *self._about(claimed, now, due, cut),
                 NOT_KNOWN if cut else len(seen) + earlier,
@@ -125,12 +125,12 @@ class Requests:
 
     def unheard(self, claimed: Claimed, now: datetime, due: datetime, cut: ListCursor | None = None) -> ScriptCall:
         """It could not be asked for, or need not be: ask at `due`, if anybody waits for any of its jobs then."""
-        return ScriptCall("listed", (*self._about(claimed, now, due, cut), NOT_KNOWN, 0))
+        return ScriptCall("record_list", (*self._about(claimed, now, due, cut), NOT_KNOWN, 0))
 
     def unlisted(self, asked: tuple[Claimed, Request], now: datetime, due: datetime) -> ScriptCall:
         """It may not be asked for: its jobs are, each by itself."""
         claimed, request = asked
-        return ScriptCall("listed", (*self._about(claimed, now, due), NOT_KNOWN, 0, *request.members))
+        return ScriptCall("record_list", (*self._about(claimed, now, due), NOT_KNOWN, 0, *request.members))
 
     def _about(
         self, claimed: Claimed, now: datetime, due: datetime, cut: ListCursor | None = None

@@ -44,7 +44,7 @@ class Watches:
     def load(self, claimed: Sequence[Claimed], *, traced: bool = False) -> list[Watch | None]:
         """One round trip for all; None where nobody waits any more. traced: with their traceparents."""
         calls = [
-            ScriptCall("see", (item.lane, item.id, "since", "unknown_since", "operation", *LAST_SEEN))
+            ScriptCall("load_watch", (item.lane, item.id, "since", "unknown_since", "operation", *LAST_SEEN))
             for item in claimed
         ]
         answers, traces = with_traces(self._scripts, calls, claimed if traced else ())
@@ -72,7 +72,7 @@ class Watches:
 
     def end_overdue(self, now: datetime, limit: int) -> tuple[int, datetime | None]:
         """Ends up to `limit` registrations whose deadline has passed; how many, and when the next deadline is."""
-        ended, following = self._scripts.run(ScriptCall("overdue", (to_ms(now), limit, self._keep_s)))
+        ended, following = self._scripts.run(ScriptCall("end_overdue", (to_ms(now), limit, self._keep_s)))
         return ended, from_ms(int(following)) if following else None
 
     @staticmethod
@@ -97,7 +97,7 @@ def with_traces(
     scripts: Scripts, calls: Sequence[ScriptCall], traced: Sequence[Claimed]
 ) -> tuple[list[Any], list[tuple[str, ...]]]:
     """The answers to the calls, one an item, and the traceparents of each item: of none, where none are `traced`."""
-    answers = scripts.run_all([*calls, *(ScriptCall("traced", (item.lane, item.id)) for item in traced)])
+    answers = scripts.run_all([*calls, *(ScriptCall("load_traceparents", (item.lane, item.id)) for item in traced)])
     found = [tuple(traceparents) for traceparents in answers[len(calls) :]]
     return answers[: len(calls)], found or [()] * len(calls)
 

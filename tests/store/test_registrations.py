@@ -269,9 +269,9 @@ def test_a_registration_whose_answer_was_lost_is_taken_once(
 
 def test_a_value_whose_rewriting_was_not_answered_is_rewritten_once(runtime: Runtime) -> None:
     runtime.redis.set("record", "before")
-    rewrite = ScriptCall("rewrite", ("record", "before", "after", "", "", 0))
+    rewrite = ScriptCall("compare_and_set", ("record", "before", "after", "", "", 0))
     assert [runtime.scripts.run(rewrite) for _ in range(2)] == [1, 1]
-    assert runtime.scripts.run(ScriptCall("rewrite", ("record", "before", "other", "", "", 0))) == 0
+    assert runtime.scripts.run(ScriptCall("compare_and_set", ("record", "before", "other", "", "", 0))) == 0
 
 
 def test_pages_neither_skip_nor_repeat_while_things_change(runtime: Runtime, registration, now: datetime) -> None:

@@ -98,7 +98,8 @@ def _scripts() -> Mapping[str, "_Script"]:
     *before, after = (parts[name] for name in sorted(parts))
     statements = [statement for part in before for statement in STATEMENT.split(part)[1:]]
     scripts = {}
-    for file in folder.iterdir():
+    subjects = [subject for subject in folder.iterdir() if subject.name != "shared"]
+    for file in (file for subject in subjects for file in subject.iterdir()):
         if file.name.endswith(".lua"):
             text = file.read_text(encoding="utf-8")
             # Without the flag, Redis refuses a script once its memory is full, whatever the script does.
