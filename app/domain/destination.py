@@ -18,7 +18,8 @@ PAUSES = pauses(timedelta(seconds=5), timedelta(minutes=5))
 DISABLED_AFTER = timedelta(days=5)
 SLOW = 0.5  # of the deadline: whoever needs longer has too much to do, or will soon
 LONGEST_PAUSE_OF_A_BOT = timedelta(hours=1)  # as long as people are told of anything at all
-BOT = "#"  # in no origin
+BOT_MARK = "#"  # in no origin
+LANE_SEPARATOR = " "  # in no tenant and no destination
 BOT_DIGITS = 12
 
 
@@ -28,31 +29,31 @@ def bot_at(origin: str, format_name: str, bot: str) -> str:
     bot: what beside the origin tells it from others, often its credential; '' if that is the origin alone.
     """
     digest = f"-{sha256(bot.encode()).hexdigest()[:BOT_DIGITS]}" if bot else ""
-    return f"{origin}{BOT}{format_name}{digest}"
+    return f"{origin}{BOT_MARK}{format_name}{digest}"
 
 
 def is_bot(destination: str) -> bool:
-    return BOT in destination
+    return BOT_MARK in destination
 
 
 def origin_of(destination: str) -> str:
     """Scheme, host and port."""
-    return destination.partition(BOT)[0]
+    return destination.partition(BOT_MARK)[0]
 
 
 def format_of(destination: str) -> str | None:
     """Name of the chat format, None where machines are told."""
-    return destination.partition(BOT)[2].partition("-")[0] or None
+    return destination.partition(BOT_MARK)[2].partition("-")[0] or None
 
 
 def lane_of(tenant: str, destination: str) -> str:
     """The lane on the agenda: a tenant's own, so that its pauses and failures are no other's."""
-    return f"{tenant} {destination}"
+    return f"{tenant}{LANE_SEPARATOR}{destination}"
 
 
 def split_lane(lane: str) -> tuple[str, str]:
     """Tenant and destination."""
-    tenant, _, destination = lane.partition(" ")
+    tenant, _, destination = lane.partition(LANE_SEPARATOR)
     return tenant, destination
 
 

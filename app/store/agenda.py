@@ -56,7 +56,16 @@ class Agenda:
         """At most `limit` due ids, shared out evenly over the lanes in which something is due."""
         pace = self._pace
         lease_ms = self._lease // MILLISECOND
-        return ScriptCall("claim", (self.name, to_ms(now), lease_ms, limit, pace.rate, pace.burst, pace.places))
+        return ScriptCall(
+            "claim",
+            agenda_name=self.name,
+            now=to_ms(now),
+            lease_ms=lease_ms,
+            limit=limit,
+            rate=pace.rate,
+            burst=pace.burst,
+            concurrency=pace.places,
+        )
 
     @staticmethod
     def claimed(answer: Sequence[str]) -> Batch:
@@ -72,12 +81,19 @@ class Agenda:
 
     def pause(self, lane: str, until: datetime) -> ScriptCall:
         """Serves nothing from the lane before `until`."""
-        return ScriptCall("pause", (self.name, lane, to_ms(until)))
+        return ScriptCall("pause", agenda_name=self.name, lane=lane, till=to_ms(until))
 
     def throttle(self, lane: str, now: datetime, until: datetime, told_rate: float | None) -> ScriptCall:
         """Serves nothing before `until`, and more slowly after it: at the rate that was told, else at half."""
-        told = "" if told_rate is None else told_rate
-        return ScriptCall("throttle", (self.name, lane, to_ms(now), to_ms(until), told, self._pace.rate))
+        return ScriptCall(
+            "throttle",
+            agenda_name=self.name,
+            lane=lane,
+            now=to_ms(now),
+            till=to_ms(until),
+            told_rate="" if told_rate is None else told_rate,
+            rate=self._pace.rate,
+        )
 
     def refuse(self, lane: str, now: datetime, asked: timedelta, pauses: Sequence[timedelta]) -> timedelta | None:
         """Serves nothing for as long as is asked, after the nth refusal in a row for the nth of the pauses at least;
@@ -85,31 +101,50 @@ class Agenda:
 
         The pause; None if there was one already. At once, as whoever asks must know.
         """
-        waits = (wait // MILLISECOND for wait in (asked, *pauses))
-        pause: int = self._scripts.run(ScriptCall("open_breaker", (self.name, lane, to_ms(now), *waits)))
+        call = ScriptCall(
+            "open_breaker",
+            agenda_name=self.name,
+            lane=lane,
+            now=to_ms(now),
+            pause=asked // MILLISECOND,
+            pauses=[pause // MILLISECOND for pause in pauses],
+        )
+        pause: int = self._scripts.run(call)
         return pause * MILLISECOND if pause else None
 
     def accept(self, lane: str, now: datetime) -> bool:
         """Serves the lane as before; True if it was refused. At once, as well."""
-        return bool(self._scripts.run(ScriptCall("close_breaker", (self.name, lane, to_ms(now)))))
+        return bool(self._scripts.run(ScriptCall("close_breaker", agenda_name=self.name, lane=lane, now=to_ms(now))))
 
     def retry(self, lane: str, now: datetime, gap: timedelta, forget: str = "") -> ScriptCall:
         """Tries a lane that is refused, but no sooner than `gap` after the last refusal. forget: key of its memory."""
-        return ScriptCall("retry_soon", (self.name, lane, to_ms(now), gap // MILLISECOND, forget))
+        return ScriptCall(
+            "retry_soon",
+            agenda_name=self.name,
+            lane=lane,
+            now=to_ms(now),
+            gap_ms=gap // MILLISECOND,
+            forget_key=forget,
+        )
 
     def budgets(self, lanes: Sequence[str], now: datetime) -> list[Budget]:
         """Of each lane, from one round trip."""
         pace = self._pace
-        calls = [ScriptCall("lane_status", (self.name, lane, to_ms(now), pace.rate, pace.burst)) for lane in lanes]
+        calls = [
+            ScriptCall(
+                "lane_status", agenda_name=self.name, lane=lane, now=to_ms(now), rate=pace.rate, burst=pace.burst
+            )
+            for lane in lanes
+        ]
         return [_budget(*answer) for answer in self._scripts.run_all(calls)]
 
     def spend(self, lane: str, more: int) -> ScriptCall:
         """What was claimed cost so many calls more than one each; below zero, fewer."""
-        return ScriptCall("adjust_tokens", (self.name, lane, more))
+        return ScriptCall("adjust_tokens", agenda_name=self.name, lane=lane, calls=more)
 
     def set_rate(self, lane: str, rate: float | None) -> ScriptCall:
         """A rate of the lane's own, or None to go by the agenda's."""
-        return ScriptCall("set_rate", (self.name, lane, "" if rate is None else rate))
+        return ScriptCall("set_rate", agenda_name=self.name, lane=lane, rate="" if rate is None else rate)
 
     def next_look(self) -> datetime | None:
         """When something may be due; None when nothing is on the agenda."""

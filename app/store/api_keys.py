@@ -58,8 +58,20 @@ class ApiKeys:
         """The key, `cphb_<id>_<secret>`; it cannot be had again."""
         id, key, made = _made()
         expires = to_ms(now + life) if life else ""
-        fields = (tenant, " ".join(sorted(scopes)), made, to_ms(now), expires, name)
-        self._scripts.acknowledge(ScriptCall("create_key", (id, *fields, "", 0)))
+        self._scripts.run_replicated(
+            ScriptCall(
+                "create_key",
+                id=id,
+                tenant=tenant,
+                scopes=" ".join(sorted(scopes)),
+                digest=made,
+                now=to_ms(now),
+                expires=expires,
+                name=name,
+                replaces="",
+                replaced_expires=0,
+            )
+        )
         return key
 
     def rotate(self, tenant: str, id: str, now: datetime, overlap: timedelta) -> str | None:
@@ -69,9 +81,20 @@ class ApiKeys:
             return None
         new, key, made = _made()
         expires = to_ms(now + (old.expires_at - old.created_at)) if old.expires_at else ""
-        fields = (tenant, " ".join(sorted(old.scopes)), made, to_ms(now), expires, old.name)
-        ends = to_ms(now + overlap) if overlap else 0  # at once, however far our clock is ahead of Redis'
-        done = self._scripts.acknowledge(ScriptCall("create_key", (new, *fields, id, ends)))
+        done = self._scripts.run_replicated(
+            ScriptCall(
+                "create_key",
+                id=new,
+                tenant=tenant,
+                scopes=" ".join(sorted(old.scopes)),
+                digest=made,
+                now=to_ms(now),
+                expires=expires,
+                name=old.name,
+                replaces=id,
+                replaced_expires=to_ms(now + overlap) if overlap else 0,  # now, even if our clock is ahead of Redis'
+            )
+        )
         self._believed.clear()
         return key if done else None
 
@@ -127,7 +150,7 @@ class ApiKeys:
         if not hmac.compare_digest(fields.get("digest", ""), digest):
             self._believed.pop(digest, None)
             return None
-        self._scripts.run(ScriptCall("use_key", (id, to_ms(self._clock()))))
+        self._scripts.run(ScriptCall("use_key", id=id, now=to_ms(self._clock())))
         found = Principal(fields["tenant"], _scopes(fields), id)
         if len(self._believed) >= MOST_BELIEVED:
             self._believed.clear()

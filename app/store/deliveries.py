@@ -72,7 +72,10 @@ class Deliveries:
 
     def begin(self, claimed: Sequence[Claimed], permit_until: datetime) -> list[StartedAttempt]:
         """One round trip for all. Those that are not wanted any more are left out, and off the agenda."""
-        calls = [ScriptCall("begin", (item.id, item.lane, item.fence, to_ms(permit_until))) for item in claimed]
+        until = to_ms(permit_until)
+        calls = [
+            ScriptCall("begin", id=item.id, lane=item.lane, fence=item.fence, permit_until=until) for item in claimed
+        ]
         answers = self._scripts.run_all(calls)
         return [_begun(item, permit_until, answer) for item, answer in zip(claimed, answers, strict=True) if answer]
 
@@ -114,21 +117,22 @@ class Deliveries:
         """The attempt is over: its line for the log, None if nothing was sent after all; what follows; news of where it
         went. verdict: None if it says nothing of the URL. in_doubt: it may have arrived although nobody said so.
         """
-        settled = (
-            claimed.id,
-            claimed.lane,
-            claimed.fence,
-            follows.state,
-            to_ms(follows.due) if follows.due else "",
-            to_json(line) if line else "",
-            self._keep_s,
-            verdict or "",
-            follows.death or "",
-            1 if in_doubt else "",
+        return ScriptCall(
+            "record_attempt",
+            news.heard if news else None,
+            id=claimed.id,
+            lane=claimed.lane,
+            fence=claimed.fence,
+            next_state=follows.state,
+            due=to_ms(follows.due) if follows.due else "",
+            line=to_json(line) if line else "",
+            keep_s=self._keep_s,
+            verdict=verdict or "",
+            death=follows.death or "",
+            maybe_delivered=1 if in_doubt else "",
+            now=to_ms(news.now) if news else "",
+            signal=news.told if news else "",
         )
-        if news is None:
-            return ScriptCall("record_attempt", settled)
-        return ScriptCall("record_attempt", (*settled, to_ms(news.now), news.told), news.heard)
 
     def move(self, registration: Registration, url: str) -> None:
         """Its messages go there from now on. At once; somebody else may have changed it in between."""
@@ -141,18 +145,27 @@ class Deliveries:
 
     def redeliver(self, tenant: str, id: str, now: datetime) -> DeliveryState | None:
         """PENDING if it is sent once more, CANCELLED if nothing is; None if the tenant has no such delivery."""
-        state = self._scripts.acknowledge(ScriptCall("redeliver", (to_ms(now), id, tenant)))
+        state = self._scripts.run_replicated(ScriptCall("redeliver", now=to_ms(now), id=id, tenant=tenant))
         return DeliveryState(state) if state else None
 
     def redeliver_dead(self, tenant: str, which: DeadOnes, now: datetime, *, rate: float, dry_run: bool) -> int:
         """Oldest first, `rate` a second to one destination; how many. If it breaks off, calling it again goes on."""
         place, end = _bounds(which.since, which.until)
-        lane = lane_of(tenant, which.destination) if which.destination else ""
-        wanted = (which.registration_id or "", lane, rate, int(dry_run))
         total = 0
         while place:
-            count, place = self._scripts.acknowledge(
-                ScriptCall("redeliver_dead", (to_ms(now), tenant, place, end, REDELIVERED_AT_ONCE, *wanted))
+            count, place = self._scripts.run_replicated(
+                ScriptCall(
+                    "redeliver_dead",
+                    now=to_ms(now),
+                    tenant=tenant,
+                    first=place,
+                    last=end,
+                    limit=REDELIVERED_AT_ONCE,
+                    registration=which.registration_id or "",
+                    lane=lane_of(tenant, which.destination) if which.destination else "",
+                    rate=rate,
+                    dry_run=int(dry_run),
+                )
             )
             total += count
         return total
@@ -232,8 +245,15 @@ def _begun(item: Claimed, permit_until: datetime, answer: Sequence[Any]) -> Star
 
 def _gather(leader: StartedAttempt, most: int, now: datetime) -> ScriptCall:
     claimed = leader.claimed
-    arguments = (claimed.id, claimed.lane, claimed.fence, to_ms(leader.permit_until), to_ms(now), most)
-    return ScriptCall("claim_more", arguments)
+    return ScriptCall(
+        "claim_more",
+        id=claimed.id,
+        lane=claimed.lane,
+        fence=claimed.fence,
+        permit_until=to_ms(leader.permit_until),
+        now=to_ms(now),
+        limit=most,
+    )
 
 
 def _along(leader: StartedAttempt, answers: Sequence[Sequence[Any]]) -> tuple[StartedAttempt, ...]:

@@ -46,7 +46,9 @@ class DeploymentStatsReader:
 
     def read(self, now: datetime) -> DeploymentStats:
         """Raises Unavailable."""
-        overview = self._scripts.run(ScriptCall("overview", (to_ms(now), LANES_LOOKED_AT, *AGENDAS)))
+        overview = self._scripts.run(
+            ScriptCall("overview", now=to_ms(now), lane_limit=LANES_LOOKED_AT, agenda_names=AGENDAS)
+        )
         watching, dead, failing, paused, disabled, held, *lanes = overview
         pipeline = self._redis.pipeline(transaction=False)
         for kind in AGENDAS:

@@ -70,10 +70,10 @@ class Destinations:
         """JSON for `News`. why: in words, if it was not answered as it should be. is_bot: it takes one at a time."""
         told: dict[str, Any] = {
             "started": to_ms(started),
-            "places": 1 if is_bot else self._places,
+            "concurrency": 1 if is_bot else self._places,
             "rate": self._rate,
             "answered": sign.answered,
-            "crowded": sign.crowded,
+            "overloaded": sign.crowded,
         }
         if not sign.answered:
             told |= {"why": why, "pause": sign.pause // MILLISECOND, "rules": RULES}
@@ -102,21 +102,20 @@ class Destinations:
 
     def pause(self, lane: str, now: datetime) -> None:
         """No attempt starts from now on; those that have started come to their end."""
-        self._scripts.acknowledge(ScriptCall("pause_destination", (lane, to_ms(now))))
+        self._scripts.run_replicated(ScriptCall("pause_destination", lane=lane, now=to_ms(now)))
 
     def resume(self, lane: str, now: datetime) -> bool:
         """True if it had been disabled."""
         operator = to_json(self._operator) if self._operator else ""
-        return bool(
-            self._scripts.acknowledge(ScriptCall("resume_destination", (lane, to_ms(now), self._keep_s, operator)))
-        )
+        call = ScriptCall("resume_destination", lane=lane, now=to_ms(now), keep_s=self._keep_s, operator=operator)
+        return bool(self._scripts.run_replicated(call))
 
     def drop(self, lane: str, now: datetime) -> int:
         """Gives up what is held; how many deliveries that were."""
         dropped, looked_at = 0, DROPPED_AT_ONCE
         while looked_at == DROPPED_AT_ONCE:
-            died, looked_at = self._scripts.acknowledge(
-                ScriptCall("discard_held", (lane, to_ms(now), self._keep_s, DROPPED_AT_ONCE))
+            died, looked_at = self._scripts.run_replicated(
+                ScriptCall("discard_held", lane=lane, now=to_ms(now), keep_s=self._keep_s, limit=DROPPED_AT_ONCE)
             )
             dropped += died
         return dropped

@@ -35,7 +35,7 @@ class WakeUps:
 
     def looked(self, now: datetime, looks: int, overdue: int) -> None:
         """For metrics: so many looks, the last of them just now, and how many registrations they ended."""
-        self._scripts.run(ScriptCall("record_heartbeat", (to_ms(now), looks, overdue)))
+        self._scripts.run(ScriptCall("record_heartbeat", now=to_ms(now), ticks=looks, overdue=overdue))
 
     def wait(self, agendas: Sequence[str], longest_s: float) -> None:
         """Until one of them is marked, or the time is up."""

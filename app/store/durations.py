@@ -25,8 +25,14 @@ class SeenDurations:
         self._read: dict[Kind, tuple[datetime, Durations | None]] = {}
 
     def learn(self, project: str, operation: str | None, durations: Iterable[timedelta]) -> ScriptCall:
-        buckets = (bucket_of(duration) for duration in durations)
-        return ScriptCall("record_durations", (project, operation or "", FADE_ABOVE, self._life_s, *buckets))
+        return ScriptCall(
+            "record_durations",
+            project=project,
+            operation=operation or "",
+            fade_above=FADE_ABOVE,
+            keep_s=self._life_s,
+            buckets=[bucket_of(duration) for duration in durations],
+        )
 
     def of(self, project: str, operation: str | None) -> Durations | None:
         """Of the operation, else of the project; None while too little is known of either."""

@@ -8,6 +8,7 @@ from typing import Any
 from redis.exceptions import NoPermissionError, ResponseError
 
 from app.domain.errors import UnfitRedis
+from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall, Scripts
 
 OLDEST = (7, 0)  # the first with flags for scripts; every Valkey says that it is compatible with 7.2.4
@@ -99,7 +100,7 @@ def look(scripts: Scripts) -> Seen:
     if not seen.usable:
         return seen
     try:
-        scripts.run(ScriptCall("check_rights", ()))
+        scripts.run(ScriptCall("check_rights", unused_key=keys.fit()))
     except ResponseError as error:
         return Seen(info, (_refused(error), *seen.faults))
     return seen

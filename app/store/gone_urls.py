@@ -19,10 +19,10 @@ class GoneUrls:
         self._keep_s = int(retention.total_seconds())
 
     def add(self, tenant: str, url: str, now: datetime) -> ScriptCall:
-        return ScriptCall("record_gone_url", (tenant, to_ms(now), self._keep_s, *self._digests(tenant, url)))
+        return self._record(tenant, url, to_ms(now))
 
     def remove(self, tenant: str, url: str) -> ScriptCall:
-        return ScriptCall("record_gone_url", (tenant, "", self._keep_s, *self._digests(tenant, url)))
+        return self._record(tenant, url, "")
 
     def cut_off(self, tenant: str, registrations: Sequence[Registration]) -> list[bool]:
         """Which of them have a URL that answered 410 after they were made. Those made later may try."""
@@ -32,6 +32,10 @@ class GoneUrls:
         found = iter(self._redis.zmscore(keys.gone(tenant), list(chain.from_iterable(digests))))
         latest = [max(next(found) or 0 for _ in own) for own in digests]
         return [gone >= to_ms(each.created_at) for gone, each in zip(latest, registrations, strict=True)]
+
+    def _record(self, tenant: str, url: str, now: int | str) -> ScriptCall:
+        digests = self._digests(tenant, url)
+        return ScriptCall("record_gone_url", tenant=tenant, now=now, keep_s=self._keep_s, digests=digests)
 
     def _digests(self, tenant: str, url: str) -> tuple[str, ...]:
         return self._sealer.digests(f"{tenant}|{url}")

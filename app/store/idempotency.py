@@ -1,5 +1,6 @@
 """Idempotency-Keys: the first answer is kept, sealed, to be given again."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -10,7 +11,7 @@ from app.store.engine.replicas import Replicas
 
 LIFE = timedelta(hours=24)
 UNDER_WAY = ""  # in place of the answer
-NOTHING = ("", "", 0)  # to be kept, for a script
+NOTHING: Mapping[str, str | int] = {"idempotency_key": "", "idempotency_record": "", "idempotency_life_s": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +34,24 @@ class Answers:
     def __init__(self, sealer: Sealer) -> None:
         self._sealer = sealer
 
-    def arguments(self, tenant: str, idempotency: Idempotency | None) -> tuple[str, str, int]:
-        """For a script: the key to keep it under, the value, and for how many seconds."""
+    def arguments(self, tenant: str, idempotency: Idempotency | None) -> Mapping[str, str | int]:
+        """The arguments of scripts that store an answer, or NOTHING."""
         if idempotency is None:
             return NOTHING
-        text = f"{idempotency.request_digest} {idempotency.answer}"
-        sealed = self._sealer.seal(text, place(tenant, idempotency.key_digest))
-        return self.key(tenant, idempotency), sealed, int(LIFE.total_seconds())
+        return {
+            "idempotency_key": self.key(tenant, idempotency),
+            "idempotency_record": self.record(tenant, idempotency),
+            "idempotency_life_s": int(LIFE.total_seconds()),
+        }
 
-    def key(self, tenant: str, idempotency: Idempotency | None) -> str:
-        """'' for nothing."""
+    @staticmethod
+    def key(tenant: str, idempotency: Idempotency | None) -> str:
+        """'' for none."""
         return keys.idempotency(tenant, idempotency.key_digest) if idempotency else ""
+
+    def record(self, tenant: str, idempotency: Idempotency) -> str:
+        text = f"{idempotency.request_digest} {idempotency.answer}"
+        return self._sealer.seal(text, place(tenant, idempotency.key_digest))
 
     def repeated(self, tenant: str, idempotency: Idempotency, earlier: str) -> Repeated:
         text = self._sealer.open(earlier, place(tenant, idempotency.key_digest))
@@ -62,7 +70,8 @@ class Claims:
 
     def claim(self, tenant: str, idempotency: Idempotency) -> Repeated | None:
         """None if it is the caller's to answer now: `keep` or `release` follows."""
-        key, sealed, _ = self._answers.arguments(tenant, replace(idempotency, answer=UNDER_WAY))
+        key = self._answers.key(tenant, idempotency)
+        sealed = self._answers.record(tenant, replace(idempotency, answer=UNDER_WAY))
         while not self._redis.set(key, sealed, nx=True, px=self._life):
             pipeline = self._redis.pipeline(transaction=False).get(key)
             [earlier] = self._replicas.execute(pipeline)
@@ -71,8 +80,9 @@ class Claims:
         return None
 
     def keep(self, tenant: str, idempotency: Idempotency) -> None:
-        key, sealed, life_s = self._answers.arguments(tenant, idempotency)
-        self._replicas.execute(self._redis.pipeline(transaction=False).set(key, sealed, ex=life_s))
+        key = self._answers.key(tenant, idempotency)
+        record = self._answers.record(tenant, idempotency)
+        self._replicas.execute(self._redis.pipeline(transaction=False).set(key, record, ex=LIFE))
 
     def release(self, tenant: str, idempotency: Idempotency) -> None:
         # What has failed may be Redis; and a claim ends by itself.

@@ -28,7 +28,7 @@ def note(project: str, health: ProjectHealth) -> ScriptCall:
         fields += ["expires", ""]
     if health.clock_ahead is not None:
         fields += ["ahead_ms", health.clock_ahead // MILLISECOND]
-    return ScriptCall("set_project_health", (project, *fields))
+    return ScriptCall("set_project_health", project=project, fields=fields)
 
 
 class ProjectHealths:

@@ -71,31 +71,29 @@ class Registrations:
 
         rate: messages a second, one at a time, that its destination bears, if that is known.
         """
-        earlier = self._scripts.acknowledge(
+        earlier = self._scripts.run_replicated(
             ScriptCall(
                 "register",
-                (
-                    to_ms(registration.created_at),
-                    registration.id,
-                    self.record(registration),
-                    registration.tenant,
-                    registration.project,
-                    lane_of(registration.tenant, registration.destination),
-                    _told_of(registration),
-                    to_ms(registration.deadline_at),
-                    self._keep_s,
-                    new_id("reg", max(0, to_ms(registration.created_at - self._longest_life)), 0),
-                    *self._answers.arguments(registration.tenant, idempotency),
-                    registration.operation or "",
-                    registration.request_id or "",
-                    int(registration.verify),
-                    " ".join(map(str, quotas.of_registrations)) if quotas else "",
-                    rate or "",
-                    registration.traceparent or "",
-                    len(registration.job_ids),
-                    *registration.job_ids,
-                    *_ended(registration),
-                ),
+                now=to_ms(registration.created_at),
+                id=registration.id,
+                record=self.record(registration),
+                tenant=registration.tenant,
+                project=registration.project,
+                lane=lane_of(registration.tenant, registration.destination),
+                destination_name=registration.destination,
+                events=_told_of(registration),
+                deadline=to_ms(registration.deadline_at),
+                keep_s=self._keep_s,
+                oldest_id=new_id("reg", max(0, to_ms(registration.created_at - self._longest_life)), 0),
+                operation=registration.operation or "",
+                request=registration.request_id or "",
+                test=int(registration.verify),
+                quotas=" ".join(map(str, quotas.of_registrations)) if quotas else "",
+                rate=rate or "",
+                traceparent=registration.traceparent or "",
+                jobs=registration.job_ids,
+                ended=list(_ended(registration)),
+                **self._answers.arguments(registration.tenant, idempotency),
             )
         )
         if isinstance(earlier, list):
@@ -149,13 +147,14 @@ class Registrations:
                 return self._answers.repeated(tenant, idempotency, earlier)
             after = changed(self.parse(id, record, project=project, lane=lane))
             anew = to_json(json.loads(record) | {"sealed": self._sealed(after)})
-            call = ScriptCall("compare_and_set", (key, record, anew, *self._answers.arguments(tenant, idempotency)))
-            if self._scripts.acknowledge(call):
+            answer = self._answers.arguments(tenant, idempotency)
+            call = ScriptCall("compare_and_set", name=key, old=record, new=anew, **answer)
+            if self._scripts.run_replicated(call):
                 return after
 
     def cancel(self, tenant: str, id: str) -> datetime | None:
         """Until when an attempt that is under way may last; None if the tenant has no such registration."""
-        until = self._scripts.acknowledge(ScriptCall("cancel", (id, tenant, self._keep_s)))
+        until = self._scripts.run_replicated(ScriptCall("cancel", id=id, tenant=tenant, keep_s=self._keep_s))
         return None if until < 0 else from_ms(until)
 
     def watching(self, tenant: str, id: str) -> bool:

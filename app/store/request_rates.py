@@ -48,7 +48,9 @@ class RequestQuota:
 
     def _fetch(self, tenant: str, window: int, quota: int) -> None:
         wanted = max(1, quota // AT_A_TIME)
-        granted, total = self._scripts.run(ScriptCall("take_requests", (tenant, window, wanted, quota)))
+        granted, total = self._scripts.run(
+            ScriptCall("take_requests", tenant=tenant, window=window, wanted=wanted, quota=quota)
+        )
         with self._lock:
             taken = self._of(tenant, window)
             taken.left += granted

@@ -69,20 +69,20 @@ class Requests:
     def __init__(self, scripts: Scripts, *, quiet: timedelta, grace: timedelta, retention: timedelta) -> None:
         self._scripts = scripts
         self._quiet = quiet
-        self._waits = (_ms(quiet), _ms(grace))
+        self._grace = grace
         self._keep_s = int(retention.total_seconds())
 
     def load(self, claimed: Sequence[Claimed], *, traced: bool = False) -> list[Request]:
         """One round trip for all. One without jobs is over; it is told by `listed`, as any other. traced: with their
         traceparents."""
-        calls = [ScriptCall("load_request", (item.lane, _id(item))) for item in claimed]
+        calls = [ScriptCall("load_request", project=item.lane, request=_id(item)) for item in claimed]
         answers, traces = with_traces(self._scripts, calls, claimed if traced else ())
         return [_request(*of_one) for of_one in zip(claimed, answers, traces, strict=True)]
 
     @staticmethod
     def join(project: str, job_id: str, request_id: str, now: datetime) -> ScriptCall:
         """The job's own answer has named this request."""
-        return ScriptCall("join_request", (to_ms(now), project, job_id, request_id))
+        return ScriptCall("join_request", now=to_ms(now), project=project, job=job_id, request=request_id)
 
     def listed(
         self,
@@ -112,31 +112,37 @@ class Requests:
         cut = None if goes_on is None else ListCursor(goes_on, unseen)
         return ScriptCall(
             "record_list",
-            (
-                *self._about(claimed, now, due, cut),
-                NOT_KNOWN if cut else len(seen) + earlier,
-                len(new) + len(ended),
-                *(word for job_id in new for word in (job_id, JobState.RUNNING, "")),
-                *_ends(ended),
-                *(() if cut else unseen),
-            ),
             heard,
+            **self._about(claimed, now, due, cut),
+            total=NOT_KNOWN if cut else len(seen) + earlier,
+            shown=[*(word for job_id in new for word in (job_id, JobState.RUNNING, "")), *_ends(ended)],
+            missing=[] if cut else list(unseen),
         )
 
     def unheard(self, claimed: Claimed, now: datetime, due: datetime, cut: ListCursor | None = None) -> ScriptCall:
         """It could not be asked for, or need not be: ask at `due`, if anybody waits for any of its jobs then."""
-        return ScriptCall("record_list", (*self._about(claimed, now, due, cut), NOT_KNOWN, 0))
+        return ScriptCall("record_list", **self._about(claimed, now, due, cut), total=NOT_KNOWN, shown=(), missing=())
 
     def unlisted(self, asked: tuple[Claimed, Request], now: datetime, due: datetime) -> ScriptCall:
         """It may not be asked for: its jobs are, each by itself."""
         claimed, request = asked
-        return ScriptCall("record_list", (*self._about(claimed, now, due), NOT_KNOWN, 0, *request.members))
+        about = self._about(claimed, now, due)
+        return ScriptCall("record_list", **about, total=NOT_KNOWN, shown=(), missing=list(request.members))
 
     def _about(
         self, claimed: Claimed, now: datetime, due: datetime, cut: ListCursor | None = None
-    ) -> tuple[Argument, ...]:
-        place = to_json([cut.page, *cut.unseen]) if cut else ""
-        return (to_ms(now), claimed.lane, _id(claimed), claimed.fence, to_ms(due), self._keep_s, *self._waits, place)
+    ) -> dict[str, Argument]:
+        return {
+            "now": to_ms(now),
+            "project": claimed.lane,
+            "request": _id(claimed),
+            "fence": claimed.fence,
+            "due": to_ms(due),
+            "keep_s": self._keep_s,
+            "quiet_ms": _ms(self._quiet),
+            "grace_ms": _ms(self._grace),
+            "cursor": to_json([cut.page, *cut.unseen]) if cut else "",
+        }
 
 
 def _id(claimed: Claimed) -> str:

@@ -12,6 +12,7 @@ from app.store.agenda import Claimed
 from app.store.engine.scripts import Argument, ScriptCall, Scripts
 
 LAST_SEEN = ("status", "request_id", "phone_id", "server_id", "begin_time")
+FIELDS = ("since", "unknown_since", "operation", *LAST_SEEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +44,7 @@ class Watches:
 
     def load(self, claimed: Sequence[Claimed], *, traced: bool = False) -> list[Watch | None]:
         """One round trip for all; None where nobody waits any more. traced: with their traceparents."""
-        calls = [
-            ScriptCall("load_watch", (item.lane, item.id, "since", "unknown_since", "operation", *LAST_SEEN))
-            for item in claimed
-        ]
+        calls = [ScriptCall("load_watch", project=item.lane, job=item.id, fields=FIELDS) for item in claimed]
         answers, traces = with_traces(self._scripts, calls, claimed if traced else ())
         return [
             _watch(item, traceparents, *answer) if answer else None
@@ -65,21 +63,37 @@ class Watches:
 
     def complete(self, claimed: Claimed, job: Job, now: datetime) -> ScriptCall:
         """The job has ended: one event for each registration."""
-        snapshot = to_json(job.as_dict())
         return ScriptCall(
-            "complete", (to_ms(now), claimed.lane, claimed.id, claimed.fence, job.state, snapshot, self._keep_s)
+            "complete",
+            now=to_ms(now),
+            project=claimed.lane,
+            job=claimed.id,
+            fence=claimed.fence,
+            state=job.state,
+            snapshot=to_json(job.as_dict()),
+            keep_s=self._keep_s,
         )
 
     def end_overdue(self, now: datetime, limit: int) -> tuple[int, datetime | None]:
         """Ends up to `limit` registrations whose deadline has passed; how many, and when the next deadline is."""
-        ended, following = self._scripts.run(ScriptCall("end_overdue", (to_ms(now), limit, self._keep_s)))
+        ended, following = self._scripts.run(
+            ScriptCall("end_overdue", now=to_ms(now), limit=limit, keep_s=self._keep_s, last_seen=LAST_SEEN)
+        )
         return ended, from_ms(int(following)) if following else None
 
     @staticmethod
     def _postpone(claimed: Claimed, due: datetime, now: datetime, news: Sequence[Argument]) -> ScriptCall:
         """Whoever is asked for seldom can bear to wait for longer."""
         patience = to_ms(due) - to_ms(now)
-        return ScriptCall("postpone", (claimed.lane, claimed.id, claimed.fence, to_ms(due), patience, *news))
+        return ScriptCall(
+            "postpone",
+            project=claimed.lane,
+            job=claimed.id,
+            fence=claimed.fence,
+            due=to_ms(due),
+            patience=patience,
+            changes=news,
+        )
 
     @staticmethod
     def _news(watch: Watch, job: Job) -> tuple[str, ...]:
@@ -97,7 +111,9 @@ def with_traces(
     scripts: Scripts, calls: Sequence[ScriptCall], traced: Sequence[Claimed]
 ) -> tuple[list[Any], list[tuple[str, ...]]]:
     """The answers to the calls, one an item, and the traceparents of each item: of none, where none are `traced`."""
-    answers = scripts.run_all([*calls, *(ScriptCall("load_traceparents", (item.lane, item.id)) for item in traced)])
+    answers = scripts.run_all(
+        [*calls, *(ScriptCall("load_traceparents", project=item.lane, item=item.id) for item in traced)]
+    )
     found = [tuple(traceparents) for traceparents in answers[len(calls) :]]
     return answers[: len(calls)], found or [()] * len(calls)
 

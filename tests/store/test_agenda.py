@@ -1,6 +1,7 @@
 """Agendas: lanes, leases, fences, pace."""
 
 from datetime import datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -64,8 +65,9 @@ def test_an_old_fence_settles_nothing(runtime: Runtime, agenda: Agenda, now: dat
     later = now + runtime.settings.lease
     current = polls.claim_due(later, 1).items[0]
     due = to_ms(later + SECOND)
-    assert runtime.scripts.run(ScriptCall("postpone", ("default", "x", stalled.fence, due))) == 0
-    assert runtime.scripts.run(ScriptCall("postpone", ("default", "x", current.fence, due))) == 1
+    postpone = partial(ScriptCall, "postpone", project="default", job="x", due=due, patience=1000, changes=())
+    assert runtime.scripts.run(postpone(fence=stalled.fence)) == 0
+    assert runtime.scripts.run(postpone(fence=current.fence)) == 1
 
 
 def test_lanes_take_turns(runtime: Runtime, agenda: Agenda, now: datetime) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -14,7 +15,7 @@ from app.domain.verdict import Verdict
 from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall
 from app.store.fitness import name_of
-from app.store.idempotency import Idempotency, Repeated
+from app.store.idempotency import NOTHING, Idempotency, Repeated
 
 SECOND = timedelta(seconds=1)
 MOST_BYTES = {"Valkey": 1_000, "Redis": 1_200}  # Redis 7.0 keeps small hashes and strings with more around them
@@ -269,9 +270,9 @@ def test_a_registration_whose_answer_was_lost_is_taken_once(
 
 def test_a_value_whose_rewriting_was_not_answered_is_rewritten_once(runtime: Runtime) -> None:
     runtime.redis.set("record", "before")
-    rewrite = ScriptCall("compare_and_set", ("record", "before", "after", "", "", 0))
-    assert [runtime.scripts.run(rewrite) for _ in range(2)] == [1, 1]
-    assert runtime.scripts.run(ScriptCall("compare_and_set", ("record", "before", "other", "", "", 0))) == 0
+    replace_by = partial(ScriptCall, "compare_and_set", name="record", old="before", **NOTHING)
+    assert [runtime.scripts.run(replace_by(new="after")) for _ in range(2)] == [1, 1]
+    assert runtime.scripts.run(replace_by(new="other")) == 0
 
 
 def test_pages_neither_skip_nor_repeat_while_things_change(runtime: Runtime, registration, now: datetime) -> None:

@@ -1,55 +1,81 @@
-"""Scripts, and the names they share with Python."""
+"""Scripts: arguments by name, and what they share with Python."""
 
-import re
-from importlib.resources import files
+import inspect
+from collections.abc import Callable
 
 import pytest
 from redis.exceptions import ResponseError
 
 from app.bootstrap.runtime import Runtime
 from app.store.agenda import Agenda
-from app.store.engine import keys
+from app.store.engine import keys, scripts
 from app.store.engine.scripts import ScriptCall
 
-SHARED_KEYS = (files("app.store") / "lua" / "shared" / "1_keys.lua").read_text(encoding="utf-8")
+KEYS = [function for _, function in inspect.getmembers(keys, inspect.isfunction)]
 
 
-@pytest.mark.parametrize("name", re.findall(r"function key\.(\w+)", SHARED_KEYS))
-def test_scripts_and_python_name_keys_alike(runtime: Runtime, name: str) -> None:
-    function = getattr(keys, name)
-    args = [f"arg{number}" for number in range(function.__code__.co_argcount)]
-    places = ", ".join(f"ARGV[{number + 1}]" for number in range(len(args)))
-    assert runtime.redis.eval(f"{SHARED_KEYS}\nreturn key.{name}({places})", 0, *args) == function(*args)
+@pytest.fixture
+def evaluate(runtime: Runtime) -> Callable[..., str]:
+    """An expression in Lua, with all shared statements before it. Its arguments are ARGV."""
+    shared = "".join(scripts.shared_statements())
+
+    def evaluated(expression: str, *arguments: str) -> str:
+        answer: str = runtime.redis.eval(f"{shared}\nreturn {expression}", 0, *arguments)
+        return answer
+
+    return evaluated
 
 
-def test_a_delivery_that_is_made_anew_has_the_same_id_and_no_other_has(runtime: Runtime) -> None:
-    folder = files("app.store") / "lua" / "shared"
-    shared = "".join(
-        (folder / name).read_text(encoding="utf-8") for name in ("1_keys.lua", "2_agenda.lua", "3_ending.lua")
-    )
-    name = f"{shared}\nreturn ending.delivery_id(ARGV[1], ARGV[2], ARGV[3])"
+@pytest.mark.parametrize("function", KEYS, ids=lambda function: function.__name__)
+def test_scripts_and_python_name_keys_alike(evaluate, function: Callable[..., str]) -> None:
+    arguments = [f"arg{number}" for number in range(function.__code__.co_argcount)]
+    words = ", ".join(f"ARGV[{number + 1}]" for number in range(len(arguments)))
+    assert evaluate(f"key.{function.__name__}({words})", *arguments) == function(*arguments)
+
+
+def test_a_delivery_that_is_made_anew_has_the_same_id_and_no_other_has(evaluate) -> None:
+    delivery_id = "ending.delivery_id(ARGV[1], ARGV[2], ARGV[3])"
     registration = "reg_01kdyak348zzzzzzzzzzzzzzzz"
-    assert runtime.redis.eval(name, 0, registration, "job", "lost") == "dlv_01kdyak3489a4384dd55d4999c"
+    assert evaluate(delivery_id, registration, "job", "lost") == "dlv_01kdyak3489a4384dd55d4999c"
     ends = [(registration, "job", "failed"), (registration, "other", "lost"), (registration, "", "finished")]
-    assert len({runtime.redis.eval(name, 0, *end) for end in ends}) == len(ends)
+    assert len({evaluate(delivery_id, *end) for end in ends}) == len(ends)
 
 
-def test_every_script_says_what_it_takes() -> None:
-    for script in (files("app.store") / "lua").iterdir():
-        if script.name.endswith(".lua"):
-            head = script.read_text(encoding="utf-8").split("local ")[0]
-            assert head.startswith("-- "), script.name
-            assert "-- ARGV: " in head, script.name
+@pytest.mark.parametrize(
+    ("arguments", "mistake"),
+    [
+        ({"id": "k"}, "script use_key: argument 'now' is missing"),
+        ({"id": "k", "now": 1, "then": 2, "also": 3}, "script use_key: unknown argument also, then"),
+    ],
+)
+def test_arguments_that_a_script_does_not_take_are_refused_when_the_call_is_built(arguments, mistake: str) -> None:
+    with pytest.raises(TypeError, match=f"^{mistake}$"):
+        ScriptCall("use_key", **arguments)
+
+
+def test_a_script_without_a_header_is_refused() -> None:
+    with pytest.raises(ValueError, match="script nameless: its header needs a line `-- args"):
+        scripts.Script("nameless", "return 1\n", [])
+
+
+def test_single_arguments_and_lists_reach_a_script_by_name(runtime: Runtime) -> None:
+    text = "-- Says what it is given.\n-- args: one (a; b),\n--       two, many..., more... (pairs)\n"
+    script = scripts.Script("echo", f"{text}return {{one, two, #many, many[1] or '', more[2] or ''}}\n", [])
+    calls = [
+        {"one": "a", "two": "b", "many": ["c"], "more": ["d", "e"]},
+        {"one": "f", "two": "g", "many": [], "more": ["h"]},
+    ]
+    words = [word for call in calls for word in script.words(call)]
+    assert runtime.redis.eval(script.source, 0, *words) == [["a", "b", 1, "c", "e"], ["f", "g", 0, "", ""]]
 
 
 def test_a_redis_that_has_forgotten_the_scripts_is_given_them_again(runtime: Runtime, now) -> None:
     agenda = runtime.deliveries_due
-    agenda.claim_due(now, 1)
-    runtime.redis.script_flush()
-    agenda.claim_due(now, 1)
-    runtime.redis.script_flush()
-    answers = runtime.scripts.run_all([agenda.claim(now, 1), agenda.pause("a", now), agenda.claim(now, 1)])
-    assert [Agenda.claimed(answer).items for answer in (answers[0], answers[2])] == [(), ()]
+    claims = [agenda.claim(now, 1), agenda.pause("a", now), agenda.claim(now, 1)]
+    for _ in range(2):
+        runtime.redis.script_flush()
+        answers = runtime.scripts.run_all(claims)
+        assert [Agenda.claimed(answer).items for answer in (answers[0], answers[2])] == [(), ()]
 
 
 def test_a_script_that_redis_does_not_know_goes_along_with_the_next_try(runtime: Runtime, now) -> None:
@@ -64,4 +90,4 @@ def test_a_script_that_redis_does_not_know_goes_along_with_the_next_try(runtime:
 
 def test_a_mistake_of_ours_is_not_taken_for_a_redis_that_is_away(runtime: Runtime) -> None:
     with pytest.raises(ResponseError):
-        runtime.scripts.run(ScriptCall("claim", ("deliver",)))
+        runtime.scripts.run(ScriptCall("use_key", id="k", now="soon"))

@@ -31,7 +31,11 @@ class Noting:
     def do(self, task: Claimed) -> Sequence[ScriptCall]:
         self._job(task)
         self.done.append(task.id)
-        return [ScriptCall("postpone", (task.lane, task.id, task.fence, task.fence))]
+        return [
+            ScriptCall(
+                "postpone", project=task.lane, job=task.id, fence=task.fence, due=task.fence, patience=1000, changes=()
+            )
+        ]
 
 
 @pytest.fixture

@@ -82,7 +82,7 @@ class CallbackViews:
         with self._place():
             tested = self._send(subscriber)
         if tested.verdict is Verdict.DELIVERED:
-            self._runtime.scripts.acknowledge(self._runtime.gone_urls.remove(tenant(), body.callback_url))
+            self._runtime.scripts.run_replicated(self._runtime.gone_urls.remove(tenant(), body.callback_url))
         made = None if body.secret else secret or None
         return tested.model_copy(update={"secret": made}).model_dump_json()
 

@@ -75,4 +75,4 @@ class Resealing:
 
 
 def _rewrite(key: str, read: str, anew: str) -> ScriptCall:
-    return ScriptCall("compare_and_set", (key, read, anew, *idempotency.NOTHING))
+    return ScriptCall("compare_and_set", name=key, old=read, new=anew, **idempotency.NOTHING)

@@ -1,31 +1,54 @@
-"""Runs the scripts in lua/: one a verb, many in one round trip."""
+"""Runs the Lua scripts of app/store/lua: arguments by name, many scripts in one round trip."""
 
+import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha1
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any
 
 from redis.exceptions import NoScriptError
 
+from app.domain.destination import BOT_MARK, LANE_SEPARATOR
+from app.store.engine import keys
 from app.store.engine.connection import Client, translated
 from app.store.engine.replicas import Replicas
 
 Argument = str | int | float
+HEADER = re.compile(r"^-- args: (.*(?:\n--       .*)*)", re.MULTILINE)
+COMMENT = re.compile(r"\([^()]*\)|\n--")  # what explains an argument, and how its line goes on
+SHARED = "shared"
+LIST = "..."  # ends the name of an argument that is a list
 STATEMENT = re.compile(r"^(?=local |function )", re.MULTILINE)  # what a shared part is made of
 NAMES = re.compile(r"(?:local )?(?:function )?(\w+(?:\.\w+|(?:, \w+)+)?)")  # that it brings
 WORD = re.compile(r"\w+(?:\.\w+)?")
+CONSTANTS = {"LANE_SEPARATOR": LANE_SEPARATOR, "BOT_MARK": BOT_MARK}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, init=False)
 class ScriptCall:
-    """A script by name, with its ARGV. heard: is given the answer."""
+    """A script with its arguments, named as in its header; a list where the header has `...`.
+
+    TypeError if an argument is missing or unknown. on_reply: is called with the script's answer.
+    """
 
     script: str
-    args: tuple[Argument, ...]
-    heard: Callable[[Any], None] | None = field(default=None, compare=False)
+    words: list[Argument]
+    on_reply: Callable[[Any], None] | None = field(compare=False)
+
+    def __init__(
+        self,
+        script: str,
+        on_reply: Callable[[Any], None] | None = None,
+        /,
+        **arguments: Argument | Sequence[Argument],
+    ) -> None:
+        self.script = script
+        self.words = _scripts()[script].words(arguments)
+        self.on_reply = on_reply
 
 
 class Scripts:
@@ -38,96 +61,176 @@ class Scripts:
     def run(self, call: ScriptCall) -> Any:
         return self.run_all([call])[0]
 
-    def acknowledge(self, call: ScriptCall) -> Any:
-        """As `run`; once it returns the caller may be told, as the replicas hold what was written. Else Unavailable."""
-        [[answer]] = self._answers({call.script: [call]}, held=True).values()
+    def run_replicated(self, call: ScriptCall) -> Any:
+        """As `run`, but returns only when the replicas hold what was written, so that it can be acknowledged.
+
+        Unavailable if they do not in time.
+        """
+        [[answer]] = self._answers({call.script: [call]}, replicated=True).values()
         return answer
 
     def run_all(self, calls: Iterable[ScriptCall]) -> list[Any]:
-        """The answers in order, from one round trip; all calls of a script run where the first of them stands.
+        """The answers in order, from one round trip. All calls of a script run where the first of them stands.
 
         An error is raised when the round trip is over; it keeps later calls of the same script from running.
         """
         calls = list(calls)
         batches: dict[str, list[int]] = {}
-        for place, call in enumerate(calls):
-            batches.setdefault(call.script, []).append(place)
-        sent = {script: [calls[place] for place in places] for script, places in batches.items()}
+        for index, call in enumerate(calls):
+            batches.setdefault(call.script, []).append(index)
+        sent = {script: [calls[index] for index in indexes] for script, indexes in batches.items()}
         answers: list[Any] = [None] * len(calls)
         for script, answered in self._answers(sent).items():
-            for place, answer in zip(batches[script], answered, strict=True):
-                answers[place] = answer
+            for index, answer in zip(batches[script], answered, strict=True):
+                answers[index] = answer
         for call, answer in zip(calls, answers, strict=True):
-            if call.heard:
-                call.heard(answer)
+            if call.on_reply:
+                call.on_reply(answer)
         return answers
 
-    def _answers(self, batches: Mapping[str, Sequence[ScriptCall]], *, held: bool = False) -> dict[str, list[Any]]:
-        answered = self._send(batches, held=held)
+    def _answers(
+        self, batches: Mapping[str, Sequence[ScriptCall]], *, replicated: bool = False
+    ) -> dict[str, list[Any]]:
+        answered = self._send(batches, replicated=replicated)
         unknown = [script for script, answer in answered.items() if isinstance(answer, NoScriptError)]
         if unknown:
-            # A restarted Redis has forgotten the scripts. Those that were not found have changed nothing. Now they go
-            # along: this may reach yet another Redis, if the primary is being replaced.
-            answered |= self._send({script: batches[script] for script in unknown}, held=held, whole=True)
+            # A restarted Redis has forgotten the scripts. Those that were not found have changed nothing. They are sent
+            # with their text: while the primary is being replaced, SCRIPT LOAD could reach another Redis than the call.
+            forgotten = {script: batches[script] for script in unknown}
+            answered |= self._send(forgotten, replicated=replicated, with_text=True)
         for answer in answered.values():
             if isinstance(answer, Exception):
                 raise translated(answer)
         return answered
 
-    def _send(self, batches: Mapping[str, Sequence[ScriptCall]], *, held: bool, whole: bool = False) -> dict[str, Any]:
-        """By script: the answers, or the error. whole: with the text of the scripts."""
+    def _send(
+        self, batches: Mapping[str, Sequence[ScriptCall]], *, replicated: bool, with_text: bool = False
+    ) -> dict[str, Any]:
+        """By script: the answers, or the error."""
         pipeline = self.redis.pipeline(transaction=False)
         for script, calls in batches.items():
-            words = [word for call in calls for word in (len(call.args), *call.args)]
-            if whole:
+            words = [word for call in calls for word in call.words]
+            if with_text:
                 pipeline.eval(_scripts()[script].source, 0, *words)
             else:
                 pipeline.evalsha(_scripts()[script].digest, 0, *words)
-        if held:
+        if replicated:
             answers = self.replicas.execute(pipeline, raise_on_error=False)
         else:
             answers = pipeline.execute(raise_on_error=False)
         return dict(zip(batches, answers, strict=True))
 
 
+class Script:
+    """A function of its named arguments, behind the shared statements that it uses and before a loop over the calls."""
+
+    def __init__(self, name: str, text: str, shared: Sequence[str]) -> None:
+        self.name = name
+        header = HEADER.search(text)
+        if not header:
+            raise ValueError(f"script {name}: its header needs a line `-- args: …`")
+        names = [argument.strip() for argument in COMMENT.sub("", header[1]).split(",")]
+        self._single = tuple(argument for argument in names if not argument.endswith(LIST))
+        self._lists = tuple(argument.removesuffix(LIST) for argument in names[len(self._single) :])
+        # Without the flag, Redis refuses a script once its memory is full, whatever the script does.
+        head = "#!lua flags=allow-oom\n" if "-- flags: allow-oom\n" in text else ""
+        function = [f"local function script({', '.join(self._single + self._lists)})\n", text, "end\n"]
+        self.source = "".join([head, *_used(shared, text), *function, self._loop()])
+        self.digest = sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+
+    def words(self, arguments: Mapping[str, Any]) -> list[Argument]:
+        """As `_loop` reads them: each single argument, then each list behind its length."""
+        try:
+            words: list[Argument] = [arguments[name] for name in self._single]
+            for name in self._lists:
+                values = arguments[name]
+                words.append(len(values))
+                words += values
+        except KeyError as missing:
+            raise TypeError(f"script {self.name}: argument {missing} is missing") from None
+        if len(arguments) != len(self._single) + len(self._lists):
+            unknown = ", ".join(sorted(arguments.keys() - {*self._single, *self._lists}))
+            raise TypeError(f"script {self.name}: unknown argument {unknown}")
+        return words
+
+    def _loop(self) -> str:
+        """Runs the script once for each call; returns the answer to each."""
+        count = len(self._single)
+        singles = [f"ARGV[at + {index}]" for index in range(count)]
+        lists = "".join(f"  local {name} = list()\n" for name in self._lists)
+        call = f"script({', '.join([*singles, *self._lists])})"
+        if not self._lists:
+            return (
+                "local answers = {}\n"
+                f"for at = 1, #ARGV, {count} do answers[#answers + 1] = {call} or false end\n"
+                "return answers\n"
+            )
+        return (
+            "local answers, at, behind = {}, 1, 1\n"
+            "local function list()\n"
+            "  local values, length = {}, tonumber(ARGV[behind])\n"
+            "  for i = 1, length do values[i] = ARGV[behind + i] end\n"
+            "  behind = behind + 1 + length\n"
+            "  return values\n"
+            "end\n"
+            "while ARGV[at] do\n"
+            f"  behind = at + {count}\n"
+            f"{lists}"
+            f"  answers[#answers + 1] = {call} or false\n"
+            "  at = behind\n"
+            "end\n"
+            "return answers\n"
+        )
+
+
 @cache
-def _scripts() -> Mapping[str, "_Script"]:
-    """Each as a function, behind what it needs of what all share and before the loop that calls it."""
-    folder = files("app.store") / "lua"
-    parts = {part.name: part.read_text(encoding="utf-8") for part in (folder / "shared").iterdir()}
-    *before, after = (parts[name] for name in sorted(parts))
-    statements = [statement for part in before for statement in STATEMENT.split(part)[1:]]
-    scripts = {}
-    subjects = [subject for subject in folder.iterdir() if subject.name != "shared"]
-    for file in (file for subject in subjects for file in subject.iterdir()):
-        if file.name.endswith(".lua"):
-            text = file.read_text(encoding="utf-8")
-            # Without the flag, Redis refuses a script once its memory is full, whatever the script does.
-            head = "#!lua flags=allow-oom\n" if "-- flags: allow-oom\n" in text else ""
-            function = ["local function verb(ARGV)\n", text, "end\n"]
-            source = "".join([head, *_needed(statements, text), *function, after])
-            scripts[file.name.removesuffix(".lua")] = _Script(source)
-    return scripts
+def _scripts() -> Mapping[str, Script]:
+    shared = shared_statements()
+    folders = [folder for folder in (files("app.store") / "lua").iterdir() if folder.name != SHARED]
+    return {name: Script(name, text, shared) for folder in folders for name, text in _files(folder)}
 
 
-class _Script:
-    def __init__(self, source: str) -> None:
-        self.source = source
-        self.digest = sha1(source.encode(), usedforsecurity=False).hexdigest()
+def shared_statements() -> list[str]:
+    """Of the generated parts, and of the folder `shared` in the order of its names."""
+    shared = sorted(_files(files("app.store") / "lua" / SHARED))
+    parts = [_keys(), _constants(), *(text for _, text in shared)]
+    return [statement for part in parts for statement in STATEMENT.split(part)[1:]]
 
 
-def _needed(statements: Sequence[str], text: str) -> list[str]:
-    """Those that the text uses, or that one of them uses. Redis makes each function of a script anew at each call: most
-    scripts need few of them."""
-    places: dict[str, list[int]] = {}
-    for place, statement in enumerate(statements):
+def _files(folder: Traversable) -> list[tuple[str, str]]:
+    """Names and texts."""
+    return [(file.name.removesuffix(".lua"), file.read_text(encoding="utf-8")) for file in folder.iterdir()]
+
+
+def _keys() -> str:
+    """The functions of keys.py for Lua: `key.<name>`."""
+    lines = ["local key = {}\n"]
+    for name, function in inspect.getmembers(keys, inspect.isfunction):
+        parameters = list(inspect.signature(function).parameters)
+        pattern = function(*(f"\0{parameter}\0" for parameter in parameters))
+        parts = [part if index % 2 else f"'{part}'" for index, part in enumerate(pattern.split("\0"))]
+        expression = " .. ".join(part for part in parts if part != "''")
+        lines.append(f"function key.{name}({', '.join(parameters)}) return {expression} end\n")
+    return "".join(lines)
+
+
+def _constants() -> str:
+    lines = [f"constant.{name} = '{value}'\n" for name, value in CONSTANTS.items()]
+    return "".join(["local constant = {}\n", *lines])
+
+
+def _used(statements: Sequence[str], text: str) -> list[str]:
+    """Those that the text uses, or that one of them uses. Redis creates each function of a script anew at each call:
+    most scripts need few of them."""
+    indexes: dict[str, list[int]] = {}
+    for index, statement in enumerate(statements):
         for name in NAMES.match(statement)[1].split(", "):  # type: ignore[index] # STATEMENT is more narrow
-            places.setdefault(name, []).append(place)
-    needed: set[int] = set()
+            indexes.setdefault(name, []).append(index)
+    used: set[int] = set()
     unread = [text]
     while unread:
         words = WORD.findall(unread.pop())
-        used = {place for word in words for name in (word, word.partition(".")[0]) for place in places.get(name, ())}
-        unread += (statements[place] for place in used - needed)
-        needed |= used
-    return [statements[place] for place in sorted(needed)]
+        new = {index for word in words for name in (word, word.partition(".")[0]) for index in indexes.get(name, ())}
+        unread += (statements[index] for index in new - used)
+        used |= new
+    return [statements[index] for index in sorted(used)]

@@ -1,5 +1,5 @@
--- Work cost more calls than it was handed out for, or fewer: the bucket of its lane is put right.
--- ARGV: agenda, lane, calls more (or, below zero, fewer)
+-- Corrects a lane's token bucket after work that took more or fewer calls than the one it was claimed for.
+-- args: agenda_name, lane, calls (in addition; negative: fewer)
 -- flags: allow-oom
-local lane = key.lane(ARGV[1], ARGV[2])
-if redis.call('HEXISTS', lane, 'tokens') == 1 then redis.call('HINCRBYFLOAT', lane, 'tokens', -tonumber(ARGV[3])) end
+local hash = key.lane(agenda_name, lane)
+if redis.call('HEXISTS', hash, 'tokens') == 1 then redis.call('HINCRBYFLOAT', hash, 'tokens', -tonumber(calls)) end

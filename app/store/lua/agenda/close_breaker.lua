@@ -1,5 +1,5 @@
--- Somebody was answered: a lane that was refused is served as before.
--- ARGV: agenda, lane, now
--- Returns: 1 if it was refused until now, else 0.
+-- A call was answered: closes the lane's breaker.
+-- args: agenda_name, lane, now (ms)
+-- Returns: 1 if the breaker was open, else 0.
 -- flags: allow-oom
-return breaker.close(ARGV[1], ARGV[2], tonumber(ARGV[3])) and 1 or 0
+return breaker.close(agenda_name, lane, tonumber(now)) and 1 or 0

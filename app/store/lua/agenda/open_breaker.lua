@@ -1,5 +1,6 @@
--- The other side does not accept who we are: a breaker opens.
--- ARGV: agenda, lane, now, pause (ms) that this refusal asks for, pause after the first in a row, the second, ...
--- Returns: how long the pause is (ms), 0 if there was one already.
+-- The other side rejects our credentials or does not answer: opens the lane's breaker.
+-- args: agenda_name, lane, now (ms), pause (ms, that this refusal asks for),
+--       pauses... (ms, after the first refusal in a row, the second, ...)
+-- Returns: the length of the pause (ms); 0 if the lane was paused already.
 -- flags: allow-oom
-return breaker.open(ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), {unpack(ARGV, 5)})
+return breaker.open(agenda_name, lane, tonumber(now), tonumber(pause), pauses)

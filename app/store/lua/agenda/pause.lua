@@ -1,3 +1,3 @@
--- Keeps a lane from being served before a moment. A longer pause stands.
--- ARGV: agenda, lane, until (ms)
-agenda.pause(ARGV[1], ARGV[2], tonumber(ARGV[3]))
+-- Pauses a lane. A longer pause stays in force.
+-- args: agenda_name, lane, till (ms)
+agenda.pause(agenda_name, lane, tonumber(till))

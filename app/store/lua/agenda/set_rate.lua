@@ -1,5 +1,5 @@
--- Gives a lane a rate of its own, or takes it away again.
--- ARGV: agenda, lane, rate (a second; '' for none)
+-- Gives a lane a rate limit of its own, or removes it.
+-- args: agenda_name, lane, rate (per second; '' removes it)
 -- flags: allow-oom
-local lane = key.lane(ARGV[1], ARGV[2])
-if ARGV[3] == '' then redis.call('HDEL', lane, 'rate') else redis.call('HSET', lane, 'rate', ARGV[3]) end
+local hash = key.lane(agenda_name, lane)
+if rate == '' then redis.call('HDEL', hash, 'rate') else redis.call('HSET', hash, 'rate', rate) end

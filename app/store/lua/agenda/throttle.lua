@@ -1,11 +1,13 @@
--- The other side says that it is too much: no work from the lane until a moment, and a slower pace after it.
--- Answers to calls that were under way together count as one.
--- ARGV: agenda, lane, now, until (ms), rate that it told ('' if none), rate of a lane that has none of its own
+-- The other side says "too many requests": pauses the lane, and lowers its rate after that.
+-- Answers to concurrent calls count as one.
+-- args: agenda_name, lane, now (ms), till (ms), told_rate (per second, from the answer; '' if none),
+--       rate (per second, of a lane without its own)
 -- flags: allow-oom
-local name, lane, now, told = ARGV[1], key.lane(ARGV[1], ARGV[2]), tonumber(ARGV[3]), ARGV[5]
-local paused_until = tonumber(redis.call('HGET', lane, 'not_before') or '0')
-if told ~= '' or paused_until <= now then
-  local learned = told ~= '' and tonumber(told) or budget.rate(name, ARGV[2], ARGV[6], now) / 2
-  redis.call('HSET', lane, 'learned', tostring(math.max(learned, 1 / 60)), 'learned_at', math.max(now, tonumber(ARGV[4])))
+now, till = tonumber(now), tonumber(till)
+local hash = key.lane(agenda_name, lane)
+local paused_until = tonumber(redis.call('HGET', hash, 'not_before') or '0')
+if told_rate ~= '' or paused_until <= now then
+  local learned = told_rate ~= '' and tonumber(told_rate) or budget.rate(agenda_name, lane, rate, now) / 2
+  redis.call('HSET', hash, 'learned', tostring(math.max(learned, 1 / 60)), 'learned_at', math.max(now, till))
 end
-redis.call('HSET', lane, 'not_before', math.max(paused_until, tonumber(ARGV[4])), 'tokens', '0', 'stamp', ARGV[4])
+redis.call('HSET', hash, 'not_before', math.max(paused_until, till), 'tokens', '0', 'stamp', till)

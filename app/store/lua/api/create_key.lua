@@ -1,25 +1,25 @@
--- Keeps an API key; it may take the place of another, which then ends.
--- ARGV: id, tenant, scopes, digest, now, expires (ms; '' for never), name,
---       id of the one that ends ('' for none), when it ends (ms)
--- Returns: 1, or 0 if the tenant has no such key to take the place of.
-local index, now = key.api_keys(ARGV[2]), ARGV[5]
-local old = ARGV[8] ~= '' and key.api_key(ARGV[8])
+-- Stores an API key. It may replace another one, which then expires.
+-- args: id, tenant, scopes, digest, now (ms), expires (ms; '' for never), name,
+--       replaces (id; '' for none), replaced_expires (ms)
+-- Returns: 1, or 0 if the tenant has no key with the id `replaces`.
+local index = key.api_keys(tenant)
+local old = replaces ~= '' and key.api_key(replaces)
 if old then
   local own = redis.call('HMGET', old, 'tenant', 'expires')
-  if own[1] ~= ARGV[2] then return 0 end
-  local ends = own[2] and math.min(tonumber(own[2]), tonumber(ARGV[9])) or tonumber(ARGV[9])
+  if own[1] ~= tenant then return 0 end
+  local ends = own[2] and math.min(tonumber(own[2]), tonumber(replaced_expires)) or tonumber(replaced_expires)
   redis.call('HSET', old, 'expires', string.format('%d', ends))
   redis.call('PEXPIREAT', old, string.format('%d', ends))
-  redis.call('ZADD', index, string.format('%d', math.max(ends, 1)), ARGV[8])
+  redis.call('ZADD', index, string.format('%d', math.max(ends, 1)), replaces)
 end
-local new = key.api_key(ARGV[1])
-redis.call('HSET', new, 'tenant', ARGV[2], 'scopes', ARGV[3], 'digest', ARGV[4], 'created', ARGV[5])
-if ARGV[7] ~= '' then redis.call('HSET', new, 'name', ARGV[7]) end
-if ARGV[6] ~= '' then
-  redis.call('HSET', new, 'expires', ARGV[6])
-  redis.call('PEXPIREAT', new, ARGV[6])
+local new = key.api_key(id)
+redis.call('HSET', new, 'tenant', tenant, 'scopes', scopes, 'digest', digest, 'created', now)
+if name ~= '' then redis.call('HSET', new, 'name', name) end
+if expires ~= '' then
+  redis.call('HSET', new, 'expires', expires)
+  redis.call('PEXPIREAT', new, expires)
 end
--- By when they end. Those that never do, and those of a version that did not note it, have no score.
+-- The score is when a key expires. Keys that never expire, and those of a version that did not store it, have score 0.
 redis.call('ZREMRANGEBYSCORE', index, '(0', now)
-redis.call('ZADD', index, ARGV[6] ~= '' and ARGV[6] or 0, ARGV[1])
+redis.call('ZADD', index, expires ~= '' and expires or 0, id)
 return 1

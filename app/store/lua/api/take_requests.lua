@@ -1,9 +1,8 @@
--- Takes some of the requests that a tenant may make in a window.
--- ARGV: tenant, number of the window, how many, quota
--- Returns: how many there were, and how many are taken of the window now.
--- flags: allow-oom
-local taken = key.taken(ARGV[1], ARGV[2])
+-- Takes part of a tenant's request quota in a window.
+-- args: tenant, window (number of the minute), wanted, quota
+-- Returns: how many requests are granted; how many have been taken in the window, these included.
+local taken = key.taken(tenant, window)
 local total = tonumber(redis.call('GET', taken) or '0')
-local granted = math.max(0, math.min(tonumber(ARGV[3]), tonumber(ARGV[4]) - total))
+local granted = math.max(0, math.min(tonumber(wanted), tonumber(quota) - total))
 if granted > 0 then redis.call('SET', taken, total + granted, 'EX', 120) end
 return {granted, total + granted}

@@ -1,7 +1,7 @@
--- An API key was shown: when, to the minute, so that it is not written all the time.
--- ARGV: id, now
+-- Records when an API key was used, at most once a minute.
+-- args: id, now (ms)
 -- flags: allow-oom
-local own = redis.call('HMGET', key.api_key(ARGV[1]), 'tenant', 'used')
-if own[1] and tonumber(own[2] or '0') + 60000 <= tonumber(ARGV[2]) then
-  redis.call('HSET', key.api_key(ARGV[1]), 'used', ARGV[2])
+local own = redis.call('HMGET', key.api_key(id), 'tenant', 'used')
+if own[1] and tonumber(own[2] or '0') + 60000 <= tonumber(now) then
+  redis.call('HSET', key.api_key(id), 'used', now)
 end

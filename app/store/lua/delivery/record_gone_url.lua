@@ -1,11 +1,11 @@
--- A URL has answered 410, or is called again.
--- ARGV: tenant, now ('' if it is called again), keep_s, digest of the URL by each key, the one that writes first
+-- Records that a URL has answered 410, or forgets it because the URL is called again.
+-- args: tenant, now (ms; '' forgets it), keep_s, digests... (of the URL by each key; the key that writes is first)
 -- flags: allow-oom
-local gone, now, keep_s = key.gone(ARGV[1]), ARGV[2], ARGV[3]
+local gone = key.gone(tenant)
 if now == '' then
-  redis.call('ZREM', gone, unpack(ARGV, 4))
+  redis.call('ZREM', gone, unpack(digests))
   return
 end
-redis.call('ZADD', gone, now, ARGV[4])
+redis.call('ZADD', gone, now, digests[1])
 redis.call('ZREMRANGEBYSCORE', gone, '-inf', now - keep_s * 1000)
 redis.call('EXPIRE', gone, keep_s)

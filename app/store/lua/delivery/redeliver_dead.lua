@@ -1,40 +1,43 @@
--- Sends dead deliveries of a tenant once more, oldest first: looks at some of them, so that nobody waits for long. Those
--- of one lane fall due one after the other, behind those that were asked for before.
--- ARGV: now, tenant, place to begin at, place to end at, how many to look at, registration ('' for all),
---       lane ('' for all), rate (a second, for each lane), 1 to do nothing but count
--- Returns: how many, and the place to go on at ('' at the end).
-local now, tenant, look_at, dry_run = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[5]), ARGV[9] == '1'
-local spacing = 1000 / tonumber(ARGV[8])
+-- Sends dead deliveries of a tenant again, oldest first. Each call examines at most `limit` deliveries, so that it does
+-- not block Redis. Deliveries of one lane fall due one after the other, behind those requested earlier.
+-- args: now (ms), tenant, first (place in the index to begin at), last (place to end at), limit,
+--       registration ('' for all), lane ('' for all), rate (per second and lane), dry_run ('1' only counts)
+-- Returns: how many deliveries; the place to continue at ('' at the end).
+now, limit = tonumber(now), tonumber(limit)
+local spacing = 1000 / tonumber(rate)
 
 local function wanted(own)
-  return own[3] == 'dead' and (ARGV[6] == '' or ARGV[6] == own[1]) and (ARGV[7] == '' or ARGV[7] == own[2])
+  return own[3] == 'dead' and (registration == '' or registration == own[1]) and (lane == '' or lane == own[2])
 end
 
 local allowed, free = {}, {} -- by registration; by lane, the next moment without a redelivery
 
-local function may(registration, state)
-  if allowed[registration] == nil then allowed[registration] = redelivery.allowed(registration, state) end
-  return allowed[registration]
+local function may(its_registration, state)
+  if allowed[its_registration] == nil then
+    allowed[its_registration] = redelivery.allowed(its_registration, state)
+  end
+  return allowed[its_registration]
 end
 
-local function slot(lane)
-  local moment = free[lane] or math.max(now, tonumber(redis.call('HGET', key.lane('deliver', lane), 'redelivery') or 0))
-  free[lane] = moment + spacing
+local function slot(its_lane)
+  local last_due = tonumber(redis.call('HGET', key.lane('deliver', its_lane), 'redelivery') or 0)
+  local moment = free[its_lane] or math.max(now, last_due)
+  free[its_lane] = moment + spacing
   return math.ceil(moment)
 end
 
 local count = 0
-local entries = redis.call('ZRANGEBYLEX', key.deliveries(tenant), ARGV[3], ARGV[4], 'LIMIT', 0, look_at)
+local entries = redis.call('ZRANGEBYLEX', key.deliveries(tenant), first, last, 'LIMIT', 0, limit)
 for _, entry in ipairs(entries) do
   local id = string.sub(entry, 15) -- behind 13 digits and a colon
   local own = redis.call('HMGET', key.delivery(id), 'registration', 'lane', 'state')
   if wanted(own) and may(own[1], own[3]) then
     count = count + 1
-    if not dry_run then redelivery.schedule(id, own[1], own[2], own[3], slot(own[2])) end
+    if dry_run ~= '1' then redelivery.schedule(id, own[1], own[2], own[3], slot(own[2])) end
   end
 end
-for lane, moment in pairs(free) do
-  redis.call('HSET', key.lane('deliver', lane), 'redelivery', string.format('%.3f', moment))
+for its_lane, moment in pairs(free) do
+  redis.call('HSET', key.lane('deliver', its_lane), 'redelivery', string.format('%.3f', moment))
 end
-if count > 0 and not dry_run then agenda.wake('deliver') end
-return {count, #entries == look_at and '(' .. entries[look_at] or ''}
+if count > 0 and dry_run ~= '1' then agenda.wake('deliver') end
+return {count, #entries == limit and '(' .. entries[limit] or ''}

@@ -1,4 +1,4 @@
--- Tries what all scripts need: to write to a key that the call has not named. There is no such key: nothing changes.
--- ARGV: none
+-- Tries what every script needs: writing to a key that the call has not declared. The key does not exist: nothing changes.
+-- args: unused_key
 -- flags: allow-oom
-redis.call('DEL', key.fit())
+redis.call('DEL', unused_key)

@@ -1,31 +1,30 @@
--- What is true of the whole deployment, for metrics: of bounded cost, whatever the size.
--- ARGV: now, how many lanes of each kind to look at, agendas...
--- Returns: registrations that are watching; deliveries that are dead; destinations that are failing, paused, disabled;
---          deliveries of those that are held; then of each agenda: how many are due, for how long (ms) the oldest that a
---          worker might have taken has waited. Of lanes beyond those looked at, each that is worth a look counts as one
---          that is due.
+-- Statistics of the whole deployment, for metrics. Its cost is bounded, whatever the size.
+-- args: now (ms), lane_limit (lanes of each kind that are examined), agenda_names...
+-- Returns: watching registrations; dead deliveries; destinations that are failing, paused, disabled; deliveries that are
+--          on hold; then of each agenda: due items, and for how long (ms) the oldest that a worker could have claimed has
+--          waited. Of lanes beyond the limit, each that is worth serving counts as one due item.
 -- flags: allow-oom
-local now, most = tonumber(ARGV[1]), tonumber(ARGV[2])
+now, lane_limit = tonumber(now), tonumber(lane_limit)
 
-local function held(state)
+local function on_hold(state)
   local total = 0
-  for _, lane in ipairs(redis.call('SRANDMEMBER', key.lanes_that_are(state), most)) do
+  for _, lane in ipairs(redis.call('SRANDMEMBER', key.lanes_that_are(state), lane_limit)) do
     total = total + redis.call('ZCARD', key.due('deliver', lane)) + redis.call('ZCARD', key.leased('deliver', lane))
   end
   return total
 end
 
--- What its pace has held back has waited for a worker only since the pace lets it go, which is when a look is worth it.
-local function waited(name, lane, look, tokens)
+-- An item that its rate limit holds back waits for a worker only from the time at which the lane is worth serving.
+local function waited(name, lane, served_at, tokens)
   local due = agenda.next_due(name, lane)
-  if look > now or not due then return 0 end
-  if tonumber(tokens or '1') < 1 then due = math.max(due, look) end
+  if served_at > now or not due then return 0 end
+  if tonumber(tokens or '1') < 1 then due = math.max(due, served_at) end
   return due > 0 and math.max(0, now - due) or 0
 end
 
 local function backlog(name)
   local due, late = 0, 0
-  local lanes = redis.call('ZRANGE', key.lanes(name), 0, most - 1, 'WITHSCORES')
+  local lanes = redis.call('ZRANGE', key.lanes(name), 0, lane_limit - 1, 'WITHSCORES')
   for i = 1, #lanes, 2 do
     local lane = lanes[i]
     local own = redis.call('HMGET', key.lane(name, lane), 'held', 'not_before', 'refusals', 'tokens')
@@ -34,16 +33,16 @@ local function backlog(name)
       late = math.max(late, waited(name, lane, tonumber(lanes[i + 1]), own[4]))
     end
   end
-  return due + math.max(0, redis.call('ZCOUNT', key.lanes(name), '-inf', now) - most), late
+  return due + math.max(0, redis.call('ZCOUNT', key.lanes(name), '-inf', now) - lane_limit), late
 end
 
 local out = {redis.call('ZCARD', key.deadlines()), redis.call('ZCOUNT', key.dead(), '(' .. now, '+inf')}
 for _, state in ipairs({'failing', 'paused', 'disabled'}) do
   out[#out + 1] = redis.call('SCARD', key.lanes_that_are(state))
 end
-out[#out + 1] = held('paused') + held('disabled')
-for i = 3, #ARGV do
-  local due, late = backlog(ARGV[i])
+out[#out + 1] = on_hold('paused') + on_hold('disabled')
+for _, name in ipairs(agenda_names) do
+  local due, late = backlog(name)
   out[#out + 1] = due
   out[#out + 1] = late
 end

@@ -1,6 +1,6 @@
--- The dispatcher has looked.
--- ARGV: now, how often, how many registrations it ended because their deadline had passed
+-- The dispatcher's heartbeat.
+-- args: now (ms), ticks, overdue (registrations that it ended because their deadline had passed)
 -- flags: allow-oom
-redis.call('HSET', key.counts(), 'looked', ARGV[1])
-redis.call('HINCRBY', key.counts(), 'looks', ARGV[2])
-if ARGV[3] ~= '0' then redis.call('HINCRBY', key.counts(), 'overdue', ARGV[3]) end
+redis.call('HSET', key.counts(), 'looked', now)
+redis.call('HINCRBY', key.counts(), 'looks', ticks)
+if overdue ~= '0' then redis.call('HINCRBY', key.counts(), 'overdue', overdue) end

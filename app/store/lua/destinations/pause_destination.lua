@@ -1,8 +1,8 @@
--- A tenant pauses a destination. One that is held already stays as it is.
--- ARGV: lane, now
+-- Pauses a destination for its tenant. One that is on hold already stays as it is.
+-- args: lane, now (ms)
 -- flags: allow-oom
-local hash = key.lane('deliver', ARGV[1])
-if redis.call('HSETNX', hash, 'held', ARGV[2]) == 1 then
+local hash = key.lane('deliver', lane)
+if redis.call('HSETNX', hash, 'held', now) == 1 then
   redis.call('HSET', hash, 'held_why', 'paused')
-  redis.call('SADD', key.lanes_that_are('paused'), ARGV[1])
+  redis.call('SADD', key.lanes_that_are('paused'), lane)
 end

@@ -1,8 +1,7 @@
--- A job has ended: keep the outcome, end the job for every registration.
--- What CPH has said counts whoever brings it; that a job is lost is our own conclusion, so it needs the lease.
--- ARGV: now, project, job, fence, state, snapshot (JSON), keep_s
+-- Ends a job for every registration and keeps its outcome.
+-- An answer from CPH counts whoever brings it; `lost` is our own conclusion, so it needs the lease in force.
+-- args: now (ms), project, job, fence, state, snapshot (JSON), keep_s
 -- Returns: how many registrations had waited.
 -- flags: allow-oom
-local project, job, state = ARGV[2], ARGV[3], ARGV[5]
-if state == 'lost' and not agenda.holds('poll', project, job, ARGV[4]) then return 0 end
-return ending.complete(project, job, state, ARGV[6], ARGV[1], ARGV[7])
+if state == 'lost' and not agenda.holds('poll', project, job, fence) then return 0 end
+return ending.complete(project, job, state, snapshot, now, keep_s)

@@ -1,10 +1,7 @@
--- Ends what has not ended by its deadline.
--- ARGV: now, limit (registrations in this call), keep_s
--- Returns: how many registrations were ended, then when the next is due ('' for none).
+-- Ends the registrations whose deadline has passed.
+-- args: now (ms), limit (registrations in this call), keep_s, last_seen... (fields of a watch that go into the snapshot)
+-- Returns: how many registrations were ended; when the next deadline is (ms; '' if there is none).
 -- flags: allow-oom
-local now, keep_s = ARGV[1], ARGV[3]
-local last_seen = {'status', 'request_id', 'phone_id', 'server_id', 'begin_time'}
-
 local function snapshot(project, job)
   local values = redis.call('HMGET', key.watch(project, job), unpack(last_seen))
   local seen = {job_id = job, state = 'overdue'}
@@ -14,7 +11,7 @@ local function snapshot(project, job)
   return cjson.encode(seen)
 end
 
-local over = redis.call('ZRANGEBYSCORE', key.deadlines(), '-inf', now, 'LIMIT', 0, ARGV[2])
+local over = redis.call('ZRANGEBYSCORE', key.deadlines(), '-inf', now, 'LIMIT', 0, limit)
 for _, id in ipairs(over) do
   local project = redis.call('HGET', key.progress(id), 'project')
   redis.call('ZREM', key.deadlines(), id)

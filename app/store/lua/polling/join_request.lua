@@ -1,9 +1,8 @@
--- A job's answer has named its request, so ListJobs may be asked for it. Until that has shown the job, it is asked for
--- by itself as well; once it has not, for ever.
--- ARGV: now, project, job, request
+-- A job's answer has named its request, so ListJobs may be called for it. Until ListJobs has shown the job, the job is
+-- also polled by ShowJob; if ListJobs does not show it, by ShowJob alone from then on.
+-- args: now (ms), project, job, request
 -- flags: allow-oom
-local project, request = ARGV[2], ARGV[4]
-if watching.join(project, ARGV[3], request, watching.NAMED) and
+if watching.join(project, job, request, watching.NAMED) and
    redis.call('HEXISTS', key.request(project, request), 'since') == 0 then
-  watching.ask_soon(project, request, ARGV[1])
+  watching.ask_soon(project, request, now)
 end

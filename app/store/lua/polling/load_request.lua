@@ -1,5 +1,5 @@
--- What a request answers for; whatever joins it after this look asks for another one.
--- ARGV: project, request
+-- Loads a request. A job that joins it after this asks for another call.
+-- args: project, request
 -- Returns: field, value, ... of its hash
-redis.call('HDEL', key.request(ARGV[1], ARGV[2]), 'again')
-return redis.call('HGETALL', key.request(ARGV[1], ARGV[2]))
+redis.call('HDEL', key.request(project, request), 'again')
+return redis.call('HGETALL', key.request(project, request))

@@ -1,5 +1,5 @@
--- What the poller needs to know of a watch.
--- ARGV: project, job, field...
--- Returns: the values of the fields; nothing if nobody waits for the job any more.
-local values = redis.call('HMGET', key.watch(ARGV[1], ARGV[2]), unpack(ARGV, 3))
+-- Loads a watch.
+-- args: project, job, fields...
+-- Returns: the values of the fields; false if nobody waits for the job any more.
+local values = redis.call('HMGET', key.watch(project, job), unpack(fields))
 return values[1] and values or false

@@ -1,14 +1,14 @@
--- Counts how long jobs have taken, among those of their operation and among all. When a count would make too many, all
--- of them halve, rounded down: what is old fades.
--- ARGV: project, operation ('' for none), fade above, life (s), bucket of each job...
+-- Counts how long jobs have taken, for their operation and for all jobs. When a count exceeds `fade_above`, all counts are
+-- halved and rounded down, so that old values fade.
+-- args: project, operation ('' for none), fade_above, keep_s, buckets... (of each job)
 -- flags: allow-oom
-local most = tonumber(ARGV[3])
+fade_above = tonumber(fade_above)
 
 local function halve(hash)
-  local sum, counts = 0, redis.call('HGETALL', hash)
-  for i = 1, #counts, 2 do
-    local half = math.floor(counts[i + 1] / 2)
-    if half == 0 then redis.call('HDEL', hash, counts[i]) else redis.call('HSET', hash, counts[i], half) end
+  local sum, jobs_by_bucket = 0, redis.call('HGETALL', hash)
+  for i = 1, #jobs_by_bucket, 2 do
+    local bucket, half = jobs_by_bucket[i], math.floor(jobs_by_bucket[i + 1] / 2)
+    if half == 0 then redis.call('HDEL', hash, bucket) else redis.call('HSET', hash, bucket, half) end
     sum = sum + half
   end
   return sum
@@ -17,13 +17,13 @@ end
 local function count(hash)
   local sum = 0
   for _, jobs in ipairs(redis.call('HVALS', hash)) do sum = sum + jobs end
-  for i = 5, #ARGV do
-    redis.call('HINCRBY', hash, ARGV[i], 1)
+  for _, bucket in ipairs(buckets) do
+    redis.call('HINCRBY', hash, bucket, 1)
     sum = sum + 1
-    if sum > most then sum = halve(hash) end
+    if sum > fade_above then sum = halve(hash) end
   end
-  redis.call('EXPIRE', hash, ARGV[4])
+  redis.call('EXPIRE', hash, keep_s)
 end
 
-count(key.durations(ARGV[1], ''))
-if ARGV[2] ~= '' then count(key.durations(ARGV[1], ARGV[2])) end
+count(key.durations(project, ''))
+if operation ~= '' then count(key.durations(project, operation)) end

@@ -1,4 +1,4 @@
--- How a CPH project fares, as a poll worker has seen it just now.
--- ARGV: project, field, value, ...
+-- Stores the health of a CPH project, as a poll worker has just seen it.
+-- args: project, fields... (field, value)
 -- flags: allow-oom
-redis.call('HSET', key.project(ARGV[1]), unpack(ARGV, 2))
+redis.call('HSET', key.project(project), unpack(fields))

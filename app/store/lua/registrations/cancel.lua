@@ -1,10 +1,10 @@
--- Cancels a registration: nobody asks for it any more, no attempt starts for it any more.
--- ARGV: id, tenant, keep_s
--- Returns: until when (ms) an attempt that is under way may last, 0 for none; -1 if the tenant has no such registration.
+-- Cancels a registration: its jobs are not watched for it any more, and no attempt starts for it any more.
+-- args: id, tenant, keep_s
+-- Returns: until when (ms) an attempt in progress may last, 0 if there is none; -1 if the tenant has no such registration.
 -- flags: allow-oom
-local id, progress, keep_s = ARGV[1], key.progress(ARGV[1]), ARGV[3]
+local progress = key.progress(id)
 local own = redis.call('HMGET', progress, 'tenant', 'project', 'lane')
-if own[1] ~= ARGV[2] then return -1 end
+if own[1] ~= tenant then return -1 end
 tenancy.watched(progress)
 redis.call('HSET', progress, 'state', 'cancelled')
 redis.call('ZREM', key.deadlines(), id)
@@ -16,7 +16,7 @@ local function stop(delivery)
     redis.call('HSET', key.delivery(delivery), 'state', 'cancelled', 'next', '')
     redis.call('HDEL', key.delivery(delivery), 'again')
     redis.call('HINCRBY', progress, 'pending', -1)
-    tenancy.count(ARGV[2], 'deliveries', -1)
+    tenancy.count(tenant, 'deliveries', -1)
     counts.move('delivery', 'pending')
     redis.call('EXPIRE', key.delivery(delivery), keep_s)
     redis.call('EXPIRE', key.attempts(delivery), keep_s)

@@ -1,13 +1,13 @@
--- Writes a value anew unless it has changed since it was read, and keeps the answer to repeat. It lives no longer for it.
--- ARGV: key, the value as it was read, the value from now on,
---       key of the idempotency record or '', its value, its life in seconds
--- Returns: 1, or 0 if the value is not as it was read, or an answer is there already.
-local idempotency = ARGV[4]
-local is = redis.call('GET', ARGV[1])
-if is == ARGV[3] then return 1 end -- sent again, as the answer was lost
-if is ~= ARGV[2] then return 0 end
-if idempotency ~= '' then
-  if not redis.call('SET', idempotency, ARGV[5], 'NX', 'EX', ARGV[6]) then return 0 end
+-- Replaces a value unless it has changed since it was read, and stores the answer for repeats of the request. The value
+-- keeps its time to live.
+-- args: name (of the key), old, new,
+--       idempotency_key ('' for none), idempotency_record, idempotency_life_s
+-- Returns: 1; 0 if the value has changed, or the request has an answer already.
+local value = redis.call('GET', name)
+if value == new then return 1 end -- sent again because the reply was lost
+if value ~= old then return 0 end
+if idempotency_key ~= '' then
+  if not redis.call('SET', idempotency_key, idempotency_record, 'NX', 'EX', idempotency_life_s) then return 0 end
 end
-redis.call('SET', ARGV[1], ARGV[3], 'KEEPTTL')
+redis.call('SET', name, new, 'KEEPTTL')
 return 1

@@ -1,51 +1,46 @@
--- Takes a registration: its record, its watches, its place in the index, and the answer to repeat. All or nothing.
--- ARGV: now, id, record, tenant, project, lane, events ('' for the usual), deadline, keep_s,
---       id that those of forgotten ones are below,
---       key of the idempotency record or '', its value, its life in seconds,
---       what the jobs do or '', id of the request of the jobs or '', 1 to try the callback at once,
---       quotas of the tenant (see tenancy.full) or '',
---       rate of its destination, which then takes one message at a time, or '',
---       the caller's traceparent or '',
---       how many jobs are to be watched, these...,
---       then of each job that has ended already: its id (or `#` and a number), state, snapshot (JSON).
---       A request without any job: all that it will show.
--- Returns: 'created', the idempotency record that was there first, or {what the tenant has too many of}.
-local now, id, project, keep_s, idempotency = ARGV[1], ARGV[2], ARGV[5], ARGV[9], ARGV[11]
-local operation, request, first_job, first_ended = ARGV[14], ARGV[15], 21, 21 + tonumber(ARGV[20])
-if idempotency ~= '' then
-  local earlier = redis.call('GET', idempotency)
+-- Stores a registration: its record, its watches, its place in the index, and the answer for repeats of the request. All
+-- of it, or nothing.
+-- args: now (ms), id, record, tenant, project, lane, destination_name (the lane's; '' for none), events ('' for the default),
+--       deadline (ms), keep_s, oldest_id (expired registrations have lower ids),
+--       idempotency_key ('' for none), idempotency_record, idempotency_life_s,
+--       operation ('' if not known), request (id of the jobs' request; '' for none), test ('1' tests the callback now),
+--       quotas (see tenancy.full; '' for none), rate (of a destination that takes one message at a time; '' otherwise),
+--       traceparent ('' for none), jobs... (to be watched),
+--       ended... (of each job that has ended already: id, or `#` and a number; state; snapshot as JSON)
+-- Returns: 'created'; or the idempotency record that was there first; or {the quota that is reached}.
+if idempotency_key ~= '' then
+  local earlier = redis.call('GET', idempotency_key)
   if earlier then return earlier end
 end
-if redis.call('EXISTS', key.registration(id)) == 1 then return 'created' end -- sent again, as the answer was lost
-local full = ARGV[17] ~= '' and tenancy.full(ARGV[4], string.sub(ARGV[6], #ARGV[4] + 2), ARGV[17])
+if redis.call('EXISTS', key.registration(id)) == 1 then return 'created' end -- sent again because the reply was lost
+local full = quotas ~= '' and tenancy.full(tenant, destination_name, quotas)
 if full then return {full} end
-if idempotency ~= '' then redis.call('SET', idempotency, ARGV[12], 'EX', ARGV[13]) end
-tenancy.count(ARGV[4], 'registrations', 1)
-redis.call('SET', key.registration(id), ARGV[3])
--- A request without any job is open for one thing more, until all its jobs are known.
-local watched, ended = first_ended - first_job, (#ARGV - first_ended + 1) / 3
-local all_of_request = watched + ended == 0
-local fields = {'tenant', ARGV[4], 'project', project, 'lane', ARGV[6], 'open', all_of_request and 1 or watched + ended}
+if idempotency_key ~= '' then redis.call('SET', idempotency_key, idempotency_record, 'EX', idempotency_life_s) end
+tenancy.count(tenant, 'registrations', 1)
+redis.call('SET', key.registration(id), record)
+-- A request without jobs counts as one open job until all its jobs are known.
+local job_count = #jobs + #ended / 3
+local all_of_request = job_count == 0
+local fields = {'tenant', tenant, 'project', project, 'lane', lane, 'open', all_of_request and 1 or job_count}
 local function also(field, value)
   fields[#fields + 1] = field
   fields[#fields + 1] = value
 end
-if ARGV[7] ~= '' then also('events', ARGV[7]) end
-if ARGV[19] ~= '' then also('traceparent', ARGV[19]) end
+if events ~= '' then also('events', events) end
+if traceparent ~= '' then also('traceparent', traceparent) end
 if all_of_request then also('request', request) end
-for i = first_job, first_ended - 1 do also('job:' .. ARGV[i], '') end
-for i = first_ended, #ARGV, 3 do also('job:' .. ARGV[i], '') end
+for _, job in ipairs(jobs) do also('job:' .. job, '') end
+for i = 1, #ended, 3 do also('job:' .. ended[i], '') end
 redis.call('HSET', key.progress(id), unpack(fields))
-redis.call('ZADD', key.registrations(ARGV[4]), 0, id)
-redis.call('ZREMRANGEBYLEX', key.registrations(ARGV[4]), '-', '(' .. ARGV[10])
-redis.call('ZADD', key.deadlines(), ARGV[8], id)
-if not tenancy.pulls(ARGV[6]) then destination.used(ARGV[4], ARGV[6], tonumber(now), keep_s) end
-if ARGV[18] ~= '' then redis.call('HSET', key.lane('deliver', ARGV[6]), 'rate', ARGV[18], 'most', 1) end
-if ARGV[16] == '1' then ending.test(id, now, keep_s) end
+redis.call('ZADD', key.registrations(tenant), 0, id)
+redis.call('ZREMRANGEBYLEX', key.registrations(tenant), '-', '(' .. oldest_id)
+redis.call('ZADD', key.deadlines(), deadline, id)
+if not tenancy.pulls(lane) then destination.used(tenant, lane, tonumber(now), keep_s) end
+if rate ~= '' then redis.call('HSET', key.lane('deliver', lane), 'rate', rate, 'most', 1) end
+if test == '1' then ending.test(id, now, keep_s) end
 local ask, alone = all_of_request, false
 if ask then redis.call('HSET', key.request(project, request), id, '') end
-for i = first_job, first_ended - 1 do
-  local job = ARGV[i]
+for _, job in ipairs(jobs) do
   local new = watching.watch(id, project, job, now, keep_s, operation)
   local joined = request ~= '' and watching.join(project, job, request, watching.TOLD)
   ask = ask or joined
@@ -55,7 +50,7 @@ for i = first_job, first_ended - 1 do
     alone = true
   end
 end
-for i = first_ended, #ARGV, 3 do ending.of_job(id, ARGV[i], ARGV[i + 1], ARGV[i + 2], now, now, keep_s) end
+for i = 1, #ended, 3 do ending.of_job(id, ended[i], ended[i + 1], ended[i + 2], now, now, keep_s) end
 if ask then
   watching.ask_soon(project, request, now)
   if operation ~= '' then redis.call('HSET', key.request(project, request), 'operation', operation) end

@@ -1,6 +1,6 @@
--- Agendas: what is due when, in lanes. `lanes` says when each lane is worth a look.
--- In a lane, ids stand in classes by how long they can bear to wait: class 0 goes first, the others have a patience of
--- 1 s, 2 s, 4 s and so on. A score is that of the class, then the due time (ms), so one sorted set holds them all.
+-- Agendas: which item is due when, in lanes. `lanes` holds when each lane is worth serving.
+-- In a lane, items are in classes by their patience: how long they can wait. Class 0 has none and goes first; the others
+-- have a patience of 1 s, 2 s, 4 s and so on. A score is the class, then the due time (ms): one sorted set for all.
 local agenda = {}
 local CLASS, LAST_CLASS = 1e13, 9 -- milliseconds that no clock reaches before 2286
 
@@ -11,7 +11,7 @@ local function class_of(patience)
   return math.min(1 + math.max(0, math.ceil(math.log(patience / 1000) / math.log(2))), LAST_CLASS)
 end
 
--- Puts an id on the agenda, or moves it to another time. What says no patience (ms) goes before what does.
+-- Puts an item on the agenda, or moves it to another time. An item without patience (ms) goes before those with one.
 function agenda.schedule(name, lane, id, due, patience)
   redis.call('ZADD', key.due(name, lane), class_of(patience) * CLASS + due, id)
   redis.call('ZADD', key.lanes(name), 'LT', due, lane)
@@ -22,8 +22,8 @@ function agenda.has(name, lane, id)
   return redis.call('ZSCORE', key.due(name, lane), id) or redis.call('ZSCORE', key.leased(name, lane), id)
 end
 
--- The classes in which something waits, each with its first ids, up to `count`: {class = …, items = {{id = …, due = …}, …}}
--- `after` leaves out those of class 0 that are due by then.
+-- The classes that are not empty, each with its first items, up to `count`: {class = …, items = {{id = …, due = …}, …}}
+-- `after` leaves out items of class 0 that are due by then.
 function agenda.classes(name, lane, count, after)
   local classes, from = {}, after and '(' .. after or '-inf'
   while true do
@@ -39,14 +39,14 @@ function agenda.classes(name, lane, count, after)
   end
 end
 
--- When the first id of a lane is due, nil if there is none.
+-- When the first item of a lane is due, nil if there is none.
 function agenda.next_due(name, lane)
   local first
   for _, class in ipairs(agenda.classes(name, lane, 1)) do first = math.min(first or math.huge, class.items[1].due) end
   return first
 end
 
--- How many ids of a lane are due and in nobody's hands.
+-- How many items of a lane are due and not leased.
 function agenda.count_due(name, lane, now)
   local last = redis.call('ZRANGE', key.due(name, lane), -1, -1, 'WITHSCORES')[2]
   local count = redis.call('ZCOUNT', key.leased(name, lane), '-inf', now)
@@ -61,7 +61,7 @@ function agenda.holds(name, lane, id, fence)
   return tonumber(redis.call('ZSCORE', key.leased(name, lane), id) or '') == tonumber(fence)
 end
 
--- Takes an id off the agenda, leased or not; its place in the lane is free for what waits there.
+-- Takes an item off the agenda, leased or not. Another one of its lane may be claimed instead.
 function agenda.remove(name, lane, id)
   redis.call('ZREM', key.due(name, lane), id)
   redis.call('ZREM', key.leased(name, lane), id)
@@ -69,7 +69,7 @@ function agenda.remove(name, lane, id)
   if due then redis.call('ZADD', key.lanes(name), 'LT', due, lane) end
 end
 
--- What is leased no longer is due again. Nobody said how it went: it goes before what has a patience.
+-- Items whose lease has ended are due again. Nobody reported their result, so they go before those with a patience.
 function agenda.end_leases(name, lane, now, limit)
   local over = redis.call('ZRANGEBYSCORE', key.leased(name, lane), '-inf', now, 'WITHSCORES', 'LIMIT', 0, limit)
   for i = 1, #over, 2 do
@@ -78,14 +78,14 @@ function agenda.end_leases(name, lane, now, limit)
   end
 end
 
--- Keeps a lane from being served before a moment (ms). A longer pause stands.
+-- Pauses a lane until a time (ms). A longer pause stays in force.
 function agenda.pause(name, lane, till)
   if tonumber(redis.call('HGET', key.lane(name, lane), 'not_before') or '0') < till then
     redis.call('HSET', key.lane(name, lane), 'not_before', till)
   end
 end
 
--- Makes the dispatcher look now. One mark is enough: it looks at everything.
+-- Wakes the dispatcher. One entry is enough: it serves every agenda.
 function agenda.wake(name)
   if redis.call('EXISTS', key.wake(name)) == 0 then redis.call('LPUSH', key.wake(name), '1') end
 end

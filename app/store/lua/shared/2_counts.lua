@@ -1,7 +1,8 @@
--- How many there are in each state, for metrics: counted where the state changes, as nobody could count millions when asked.
+-- How many watches and deliveries are in each state, for metrics. They are counted when a state changes: counting millions
+-- at every scrape would take too long.
 local counts = {}
 
--- One less in `from` and one more in `to`; nil for what is not counted: not there yet, or over.
+-- One fewer in state `from`, one more in `to`; nil is a state that is not counted: before the first, after the last.
 function counts.move(kind, from, to)
   if from == to then return end
   if from then redis.call('HINCRBY', key.counts(), kind .. ':' .. from, -1) end

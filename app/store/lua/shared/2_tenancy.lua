@@ -1,26 +1,26 @@
--- What a tenant has: how much of what its quotas bound, and the feed of its events.
+-- A tenant's usage, which its quotas limit, and its feed of events.
 local tenancy = {}
 
--- what: 'registrations' that are watching, or 'deliveries' that are pending.
+-- what: 'registrations' (watching) or 'deliveries' (pending).
 function tenancy.count(tenant, what, by) redis.call('HINCRBY', key.tenant_counts(tenant), what, by) end
 
--- A registration is watched no more; to be called before its state says so.
+-- A registration stops watching. To be called before its state changes.
 function tenancy.watched(progress)
   local own = redis.call('HMGET', progress, 'tenant', 'state')
   if own[1] and not own[2] then tenancy.count(own[1], 'registrations', -1) end
 end
 
--- A pending delivery of a registration more or less.
+-- The number of pending deliveries of a registration changes.
 function tenancy.owes(progress, by)
   local tenant = redis.call('HGET', progress, 'tenant')
   if tenant then tenancy.count(tenant, 'deliveries', by) end
 end
 
--- Nobody is called for a registration whose lane names no destination: its events are for the feed alone.
-function tenancy.pulls(lane) return string.sub(lane, -1) == ' ' end
+-- A registration whose lane names no destination has no callback: its events go into the feed only.
+function tenancy.pulls(lane) return string.sub(lane, -1) == constant.LANE_SEPARATOR end
 
--- What a registration to a destination ('' for none) would be one too many of, nil if of nothing.
--- quotas: the most registrations, destinations and deliveries; 0 is unbounded.
+-- The quota that one more registration with this destination ('' for none) would exceed, nil if none.
+-- quotas: registrations, destinations and deliveries; 0 is unlimited.
 function tenancy.full(tenant, destination, quotas)
   local registrations, destinations, deliveries = string.match(quotas, '(%d+) (%d+) (%d+)')
   local counts = redis.call('HMGET', key.tenant_counts(tenant), 'registrations', 'deliveries')
@@ -34,9 +34,9 @@ function tenancy.full(tenant, destination, quotas)
   end
 end
 
--- Puts an event into the feed, by Redis' own clock: a later event is behind all earlier ones, also after a failover that
--- has lost the last of them. The delivery says what it is about, so that nothing is kept twice.
-function tenancy.tell(tenant, delivery, now, keep_s)
+-- Appends an event to the feed, by Redis' own clock: a later event comes after all earlier ones, even if a failover has
+-- lost the last of these. The entry names the delivery, which has the content, so that nothing is stored twice.
+function tenancy.publish(tenant, delivery, now, keep_s)
   local feed = key.feed(tenant)
   local oldest = string.format('%d', math.max(0, now - keep_s * 1000))
   redis.call('XADD', feed, 'MINID', '~', oldest, '*', 'd', string.sub(delivery, 5))

@@ -1,10 +1,10 @@
--- A lane that is refused, or not answered: left alone for a while, for longer each time in a row, and then one alone goes
--- ahead until somebody is answered.
+-- The breaker of a lane whose calls are refused or not answered: the lane is paused, longer each time in a row. After the
+-- pause one item at a time is tried until a call is answered.
 local breaker = {}
 
--- pause: what this refusal asks for; pauses: after the first in a row, the second, ... The first gets what it asks for, each
--- that follows no less than is said there. Refusals of calls that were under way together count as one.
--- Returns how long the pause is (ms), 0 if there was one already.
+-- pause: that this refusal asks for. pauses: after the first refusal in a row, the second, ...; the first refusal gets the
+-- pause that it asks for, each later one at least the pause given there. Refusals of concurrent calls count as one.
+-- Returns the length of the pause (ms), 0 if the lane was paused already.
 function breaker.open(name, lane, now, pause, pauses)
   local hash = key.lane(name, lane)
   local own = redis.call('HMGET', hash, 'refusals', 'not_before')
@@ -17,8 +17,8 @@ function breaker.open(name, lane, now, pause, pauses)
   return pause
 end
 
--- Somebody was answered. What comes during the pause is the answer to a call from before it, and says nothing.
--- True if the lane was refused until now.
+-- A call was answered. An answer during the pause belongs to a call from before it and changes nothing.
+-- True if the breaker was open.
 function breaker.close(name, lane, now)
   local hash = key.lane(name, lane)
   local own = redis.call('HMGET', hash, 'refusals', 'not_before')

@@ -1,10 +1,10 @@
--- How much of a lane may be handed out: its pace, and what it has learned from being throttled.
+-- How many items of a lane may be claimed: its rate limit, and the rate learned from being throttled.
 local budget = {}
 
--- What was learned wears off: it doubles in five minutes.
+-- The learned rate recovers: it doubles every five minutes.
 local DOUBLES_MS = 300000
 
--- The rate of a lane in force, then what was learned, nil if that is not less than its own, or the one given.
+-- The rate in force of a lane; then the learned rate, nil if it is not lower than the lane's own or the one given.
 function budget.rate(name, lane, rate, now)
   local own = redis.call('HMGET', key.lane(name, lane), 'rate', 'learned', 'learned_at')
   rate = tonumber(own[1] or rate)
@@ -13,14 +13,14 @@ function budget.rate(name, lane, rate, now)
   return rate, nil
 end
 
--- Half the rate in force, but no less than the least.
+-- Halves the rate in force, but not below `least`.
 function budget.halve(name, lane, rate, now, least)
   local learned = math.max(budget.rate(name, lane, rate, now) / 2, least)
   redis.call('HSET', key.lane(name, lane), 'learned', tostring(learned), 'learned_at', now)
 end
 
--- Calls left in the bucket of a lane, which holds `burst` seconds' worth; without a rate there is no end of them. Where
--- one after the other is the most, it holds one: who bans for one too many is not tried by a burst.
+-- Calls left in the bucket of a lane, which holds `burst` seconds of its rate; without a rate there is no limit. Where only
+-- one call at a time is allowed, the bucket holds one: a service that bans for one call too many gets no burst.
 function budget.tokens(name, lane, rate, burst, now)
   if rate <= 0 then return math.huge end
   local own = redis.call('HMGET', key.lane(name, lane), 'tokens', 'stamp', 'most')

@@ -1,13 +1,14 @@
--- How a registered job ends, whoever brings it about: an answer of CPH, the deadline, or a registration that came late.
+-- How a registered job ends: by an answer from CPH, by the deadline, or at registration if it has ended before.
 local ending = {}
 
--- The event's id is the same but for its prefix. Made anew, it comes out the same.
+-- The event has the same id with another prefix. The id depends only on what the delivery is about, so that a delivery
+-- that is created again gets the same one.
 function ending.delivery_id(registration, job, state)
   local digest = redis.sha1hex(registration .. '|' .. job .. '|' .. state)
   return 'dlv_' .. string.sub(registration, 5, 14) .. string.sub(digest, 1, 16)
 end
 
--- What has ended is kept for a while; what still owes a callback is kept until it does not.
+-- A registration that has ended is kept for `keep_s`, or until its last callback is settled and `keep_s` longer.
 function ending.keep(registration, keep_s)
   local now = redis.call('HMGET', key.progress(registration), 'state', 'pending')
   if now[1] and tonumber(now[2] or 0) == 0 then
@@ -16,19 +17,19 @@ function ending.keep(registration, keep_s)
   end
 end
 
--- Nothing is older than this: 7 days of watching and some of trying, then `keep_s`.
+-- Nothing lives longer than this: 7 days of watching and the retries, then `keep_s`.
 local LONGEST_LIFE_MS = 14 * 86400000
 
--- What was used before this moment for the last time, nothing needs any more.
+-- Nothing needs an index entry that was last used before this time (ms).
 function ending.forgotten(now, keep_s) return math.max(0, now - keep_s * 1000 - LONGEST_LIFE_MS) end
 
--- `job` is '' for the jobs of a registration together; the snapshot is JSON. Where nobody is called, only the event
--- is kept: without an owner it is in no log, and nothing can send it.
+-- `job` is '' for all jobs of a registration together; the snapshot is JSON. For a registration without callback only the
+-- event is stored: without a tenant it is in no list of deliveries, and nothing sends it.
 function ending.create_delivery(id, registration, job, state, snapshot, observed, now, keep_s)
   local progress = key.progress(registration)
   local owner = redis.call('HMGET', progress, 'tenant', 'lane')
   redis.call('HSET', key.delivery(id), 'registration', registration, 'end', state, 'about', snapshot, 'observed', observed)
-  tenancy.tell(owner[1], id, now, keep_s)
+  tenancy.publish(owner[1], id, now, keep_s)
   if tenancy.pulls(owner[2]) then
     redis.call('EXPIRE', key.delivery(id), keep_s)
     return
@@ -44,23 +45,23 @@ function ending.create_delivery(id, registration, job, state, snapshot, observed
   agenda.wake('deliver')
 end
 
-local function tell(registration, job, state, ...)
+local function create(registration, job, state, ...)
   ending.create_delivery(ending.delivery_id(registration, job, state), registration, job, state, ...)
 end
 
--- Tries the callback while nothing has ended yet.
+-- Tests the callback before any job has ended.
 function ending.test(registration, now, keep_s)
-  tell(registration, '', 'test', 'null', now, now, keep_s)
+  create(registration, '', 'test', 'null', now, now, keep_s)
 end
 
--- Dead ones are counted until they are forgotten.
-local function bury(id, died, keep_s)
+-- Dead deliveries are counted until they expire.
+local function mark_dead(id, died, keep_s)
   redis.call('ZREMRANGEBYSCORE', key.dead(), '-inf', died)
   redis.call('ZADD', key.dead(), died + keep_s * 1000, id)
 end
 
--- A delivery is over, its registration has one less to wait for. `death`: why it is dead, '' unless it is; `moment` (ms):
--- when, to the length of a lease.
+-- A delivery is over; its registration has one fewer pending. `death`: why it is dead, '' unless it is. `moment`: when (ms),
+-- to the length of a lease.
 function ending.settle(id, registration, was, state, death, moment, keep_s)
   local progress = key.progress(registration)
   redis.call('HSET', key.delivery(id), 'state', state, 'next', '')
@@ -68,7 +69,7 @@ function ending.settle(id, registration, was, state, death, moment, keep_s)
   if was == 'dead' then redis.call('ZREM', key.dead(), id) end
   if state == 'dead' then
     redis.call('HSET', key.delivery(id), 'death', death)
-    bury(id, moment, keep_s)
+    mark_dead(id, moment, keep_s)
   end
   redis.call('HDEL', key.delivery(id), 'again')
   if was ~= 'cancelled' then redis.call('HINCRBY', progress, was, -1) end
@@ -79,13 +80,13 @@ function ending.settle(id, registration, was, state, death, moment, keep_s)
   ending.keep(registration, keep_s)
 end
 
--- The usual, every end of a job and nothing of all jobs together, is not written down.
+-- The default (every end of a job, but not `finished`) is not stored.
 local function wants(events, kind)
   if not events then return kind ~= 'finished' end
   return string.find(events, kind, 1, true)
 end
 
--- The jobs of a registration with their states; '' for one that has not ended.
+-- The jobs of a registration with their states; '' while a job has not ended.
 function ending.jobs(registration)
   local jobs, fields = {}, redis.call('HGETALL', key.progress(registration))
   for i = 1, #fields, 2 do
@@ -94,10 +95,10 @@ function ending.jobs(registration)
   return jobs
 end
 
--- What all jobs of a registration have come to, as JSON: a count for each state, and the jobs themselves, those that
--- have not succeeded first; too long a list is cut.
+-- A summary of a registration's jobs, as JSON: a count for each state, and the jobs, those that have not succeeded first.
+-- A list that is too long is truncated.
 local MOST_JOBS, MOST_BYTES = 1000, 200 * 1024
-local MARGIN = 150 -- what a subscriber gets may be so much longer than a snapshot: fields that it lacks
+local MARGIN = 150 -- what is sent may be so much longer than a snapshot, which lacks some fields
 local function summary(registration)
   local states, counts, order = ending.jobs(registration), {}, {}
   for job, state in pairs(states) do
@@ -120,7 +121,7 @@ local function summary(registration)
     cjson.encode(counts), table.concat(shown, ','), tostring(#shown < #order))
 end
 
--- One thing less to wait for; with the last of them the registration is finished.
+-- One fewer open job; with the last one the registration is finished.
 function ending.release(registration, now, keep_s)
   local progress = key.progress(registration)
   if redis.call('HINCRBY', progress, 'open', -1) > 0 then return end
@@ -128,20 +129,20 @@ function ending.release(registration, now, keep_s)
   redis.call('HSET', progress, 'state', 'finished')
   redis.call('ZREM', key.deadlines(), registration)
   if wants(redis.call('HGET', progress, 'events'), 'finished') then
-    tell(registration, '', 'finished', summary(registration), now, now, keep_s)
+    create(registration, '', 'finished', summary(registration), now, now, keep_s)
     redis.call('DEL', key.ends(registration))
   end
   ending.keep(registration, keep_s)
 end
 
--- Ends a job for one registration, once: later endings of the same job change nothing.
--- `snapshot` is the job as JSON, `observed` the moment (ms) at which the end was seen.
+-- Ends a job for one registration, once: a second end of the same job changes nothing.
+-- `snapshot` is the job as JSON, `observed` when (ms) the end was seen.
 function ending.of_job(registration, job, state, snapshot, observed, now, keep_s)
   local progress = key.progress(registration)
   local own = redis.call('HMGET', progress, 'job:' .. job, 'events')
   if own[1] ~= '' then return end
   redis.call('HSET', progress, 'job:' .. job, state)
-  if wants(own[2], state) then tell(registration, job, state, snapshot, observed, now, keep_s) end
+  if wants(own[2], state) then create(registration, job, state, snapshot, observed, now, keep_s) end
   if wants(own[2], 'finished') then
     local short = cjson.decode(snapshot)
     short.execute_msg, short.state = nil, state
@@ -150,7 +151,7 @@ function ending.of_job(registration, job, state, snapshot, observed, now, keep_s
   ending.release(registration, now, keep_s)
 end
 
--- Ends a job that CPH has shown for every registration; how many had waited.
+-- Ends a job for every registration; returns how many had waited.
 function ending.complete(project, job, state, snapshot, now, keep_s)
   local watch = key.watch(project, job)
   agenda.remove('poll', project, job)
@@ -175,7 +176,7 @@ function ending.complete(project, job, state, snapshot, now, keep_s)
   return waited
 end
 
--- Its request need not be asked for a job any more.
+-- ListJobs need not be called for this job any more.
 function ending.leave_request(project, job)
   local request = redis.call('HGET', key.watch(project, job), 'request_id')
   if request then redis.call('HDEL', key.request(project, request), 'job:' .. job) end

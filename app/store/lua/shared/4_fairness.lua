@@ -1,10 +1,11 @@
--- Who has a turn where not all that is due can be handed out.
-local turns = {}
+-- Which items are claimed when more are due than can be claimed.
+local fairness = {}
 
--- What goes first passes the others no more often than this in a row, so that each has its turn in the end.
+-- Items without patience pass the others at most so many times in a row, so that no item waits for ever.
 local MOST_PASSED = 7
 
--- Which class is next; `waited` says how long its first has waited, and `passed` how often the others have been passed.
+-- The next class. `waited`: how long its first item has waited, relative to its patience. `passed`: how many times in a row
+-- the others have been passed.
 local function choose(classes, now, passed, waited)
   local first, other, longest = nil, nil, -1
   for _, class in ipairs(classes) do
@@ -17,10 +18,10 @@ local function choose(classes, now, passed, waited)
   return other, 0
 end
 
--- Up to `count` that are due, in the order in which they are handed out; how often the others have been passed now; and
--- when the first of those that stay is due, nil if none stays.
--- by_age: in the order of their due times alone; zero is none, it stands for "before all others".
-function turns.take(name, lane, now, count, passed, by_age)
+-- Up to `count` due items, in the order in which they are claimed; how many times the others have been passed now; and
+-- when the first of the remaining items is due, nil if none remains.
+-- by_age: ordered by due time alone; a due time of 0 means "before all others", not a time.
+function fairness.take(name, lane, now, count, passed, by_age)
   local function waited(class, due)
     if by_age then return due > 0 and now - due or 0 end
     return class == 0 and math.huge or (now - due) / agenda.patience(class)

@@ -1,17 +1,17 @@
--- How jobs come to be watched: each by itself, or by its request. What a request answers for, its hash says: for each
--- job whether it has named the request itself (0), has been shown by it (1), or was told by a caller (2); and the
--- registrations that look for all of its jobs.
+-- How jobs are polled: each by ShowJob, or together with the jobs of its request by ListJobs. A request's hash has the
+-- jobs that ListJobs may show, each with how that is known: the job's own answer named the request (0), ListJobs has shown
+-- the job (1), a caller said so (2); and the registrations that wait for all of its jobs.
 local watching = {}
 watching.NAMED, watching.SHOWN, watching.TOLD = '0', '1', '2'
 
--- Adds a job to a registration, which is open for one more thing than it has jobs.
+-- Adds a job to a registration that waits for all jobs of a request.
 function watching.add(registration, project, job, now, keep_s)
   redis.call('HSET', key.progress(registration), 'job:' .. job, '')
   redis.call('HINCRBY', key.progress(registration), 'open', 1)
   watching.watch(registration, project, job, now, keep_s, '')
 end
 
--- Has a registration wait for a job of its own; true if nobody has waited for that job yet. operation: '' if not known.
+-- Watches a job for a registration; true if nobody has waited for that job yet. operation: '' if not known.
 function watching.watch(registration, project, job, now, keep_s, operation)
   local watch = key.watch(project, job)
   local known = redis.call('HMGET', watch, 'state', 'job', 'observed')
@@ -25,10 +25,10 @@ function watching.watch(registration, project, job, now, keep_s, operation)
   end
 end
 
--- Asks for a job by itself: behind requests, among the most eager of the jobs. To be followed by a wake.
+-- Polls a job by ShowJob: behind requests, in the class of least patience. To be followed by a wake.
 function watching.alone(project, job, now) agenda.schedule('poll', project, job, now, 1000) end
 
--- The request will be asked for before all else, also if that is being done just now: it may save a call for each job.
+-- Calls ListJobs for a request before anything else, again if such a call is in progress: it may save a call for each job.
 function watching.ask_soon(project, request, now)
   redis.call('HSETNX', key.request(project, request), 'since', now)
   redis.call('HSET', key.request(project, request), 'again', 1)
@@ -36,7 +36,7 @@ function watching.ask_soon(project, request, now)
   agenda.wake('poll')
 end
 
--- A job may be asked for by its request, unless it has ended, or that is known to be of no use, or another shows it.
+-- Lets ListJobs answer for a job, unless the job has ended, ListJobs did not show it before, or another request shows it.
 function watching.join(project, job, request, kind)
   local watch, hash = key.watch(project, job), key.request(project, request)
   local own = redis.call('HMGET', watch, 'unlisted', 'request_id', 'job')
@@ -49,7 +49,7 @@ function watching.shown(project, job, request)
   return request and redis.call('HGET', key.request(project, request), 'job:' .. job) == watching.SHOWN
 end
 
--- The request has shown a job that runs: if anybody waits for it, it is asked for by its request alone from now on.
+-- ListJobs has shown a running job: if anybody waits for it, it is polled by ListJobs only from now on.
 function watching.adopt(project, job, request)
   local watch = key.watch(project, job)
   local own = redis.call('HMGET', watch, 'state', 'job')
@@ -57,12 +57,12 @@ function watching.adopt(project, job, request)
   counts.move('watch', own[1], 'running')
   redis.call('HSET', key.request(project, request), 'job:' .. job, watching.SHOWN)
   redis.call('HSET', watch, 'request_id', request, 'state', 'running')
-  redis.call('HDEL', watch, 'unknown_since') -- the grace time begins anew if it should go missing
+  redis.call('HDEL', watch, 'unknown_since') -- the grace time starts again if it goes missing
   agenda.remove('poll', project, job)
 end
 
--- The request has not shown a job that it may answer for. A caller's word stands until the job is found in another way:
--- CPH may need a while to show it.
+-- ListJobs has not shown a job that it may answer for. If a caller named the request, that stays valid until the job is
+-- found by ShowJob: CPH may need a while to list it.
 function watching.miss(project, job, request, now)
   local watch, hash = key.watch(project, job), key.request(project, request)
   local own = redis.call('HMGET', watch, 'state', 'job', 'request_id')
@@ -76,13 +76,13 @@ function watching.miss(project, job, request, now)
   end
 end
 
--- A registration does not look for the jobs of its request any more; nil if it did not.
+-- A registration stops waiting for all jobs of its request; returns the request, nil if it did not wait.
 function watching.stop_looking(registration)
   local own = redis.call('HMGET', key.progress(registration), 'project', 'request')
   if own[2] and redis.call('HDEL', key.request(own[1], own[2]), registration) == 1 then return own[2] end
 end
 
--- A request that has shown no job ends as one without id.
+-- A request that has shown no job ends as one job without id.
 function watching.end_unseen(registration, request, state, now, keep_s)
   local snapshot = cjson.encode({request_id = request, state = state})
   redis.call('HSET', key.progress(registration), 'job:#', '')

@@ -1,12 +1,11 @@
--- An attempt begins: a permit for what is still wanted.
+-- Attempts of a delivery: each needs a permit.
 local attempt = {}
 
--- A destination of which a bot is part; what it is told twice, people read twice.
-local function is_bot(lane) return string.find(lane, '#', 1, true) end
+-- A lane of a chat bot: people read a message twice if it is sent twice.
+local function is_bot(lane) return string.find(lane, constant.BOT_MARK, 1, true) end
 
--- Right before the POST: is it still wanted, is the lease still ours, does nothing hold its destination? Then a permit,
--- which runs out before the lease does. Else nothing, and it is off the agenda.
--- Returns what begin.lua says of it.
+-- Right before the POST. If the delivery is still pending, the lease is in force and the destination is not on hold: grants
+-- a permit, which ends before the lease, and returns what begin.lua says. Else returns {} and takes it off the agenda.
 function attempt.begin(id, lane, fence, permit_until)
   if not agenda.holds('deliver', lane, id, fence) then return {} end
   local delivery = key.delivery(id)
@@ -26,15 +25,15 @@ function attempt.begin(id, lane, fence, permit_until)
     redis.call('HSET', delivery, 'spent', spent, 'refused', refused, 'began', began)
     redis.call('HDEL', delivery, 'again')
   end
-  -- Until it is recorded how this one has ended, it may have arrived.
+  -- Until its result is recorded, this attempt may have delivered the message.
   if is_bot(lane) then redis.call('HSET', delivery, 'doubts', doubts + 1) end
   local project = redis.call('HGET', key.progress(own[1]), 'project')
   return {number, spent, refused, began, doubts, redis.call('EXISTS', key.gone(own[7])), own[1],
     redis.call('GET', key.registration(own[1])), own[3], own[4], own[5], project}
 end
 
--- It is known how an attempt has ended.
-function attempt.is_clear(id, lane)
+-- It is known whether an attempt has delivered its message.
+function attempt.confirm(id, lane)
   local doubts = is_bot(lane) and tonumber(redis.call('HGET', key.delivery(id), 'doubts') or '0') or 0
   if doubts > 0 then redis.call('HSET', key.delivery(id), 'doubts', doubts - 1) end
 end

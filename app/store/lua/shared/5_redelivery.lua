@@ -1,12 +1,12 @@
--- Deliveries that go out once more: the same event, by a schedule that begins anew.
+-- Deliveries that are sent again: the same event, with a new retry schedule.
 local redelivery = {}
 
--- Nothing is sent for a registration that is cancelled.
+-- Nothing is sent for a cancelled registration.
 function redelivery.allowed(registration, state)
   return state ~= 'cancelled' and redis.call('HGET', key.progress(registration), 'state') ~= 'cancelled'
 end
 
--- While it is under way its lease stands: it falls due again when the attempt fails, and not at all when it succeeds.
+-- During an attempt the lease stays in force: the delivery falls due again if the attempt fails, and not if it succeeds.
 function redelivery.schedule(id, registration, lane, state, due)
   local delivery, progress = key.delivery(id), key.progress(registration)
   if state ~= 'pending' then
