@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.config.settings import Settings, load
 from app.devkit.processes import start
 from app.devkit.redis_server import RedisServer
@@ -71,9 +72,14 @@ def settings(environment: dict[str, str]) -> Settings:
 def runtime(settings: Settings) -> Iterator[Runtime]:
     """On an empty Redis."""
     runtime = Runtime(settings)
-    runtime.redis.flushall()
+    runtime.stores.redis.flushall()
     yield runtime
-    runtime.redis.close()
+    runtime.stores.redis.close()
+
+
+@pytest.fixture
+def stores(runtime: Runtime) -> Stores:
+    return runtime.stores
 
 
 @pytest.fixture
@@ -115,11 +121,11 @@ def registration(now: datetime) -> Callable[..., Registration]:
 
 
 @pytest.fixture
-def deliveries_of(runtime: Runtime) -> Callable[..., list[Any]]:
+def deliveries_of(stores: Stores) -> Callable[..., list[Any]]:
     """The deliveries of tenant `t`, newest first."""
 
     def find() -> list[Any]:
-        found, _ = runtime.deliveries.page("t", limit=200, cursor=None, since=None, until=None, wanted=lambda _: True)
+        found, _ = stores.deliveries.page("t", limit=200, cursor=None, since=None, until=None, wanted=lambda _: True)
         return found
 
     return find

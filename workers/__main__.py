@@ -44,7 +44,7 @@ def main(role: str) -> int:
         return REFUSED
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: rq_jobs.stopping.set())
-    retrying = Retrying(runtime.polls_due, runtime.scripts, runtime.cph_clients, runtime.clock)
+    retrying = Retrying(runtime.stores.polls_due, runtime.stores.scripts, runtime.cph_clients, runtime.stores.clock)
 
     def reload(*_: object) -> None:
         runtime.reload()
@@ -63,7 +63,7 @@ def main(role: str) -> int:
 
 def _work_beside_dispatcher(kind: str, runtime: Runtime, retrying: Retrying, stopping: Stopping) -> int:
     with suppress(Unavailable):  # it is looked at again as soon as it is there
-        runtime.fitness.check()
+        runtime.stores.fitness.check()
     keeper = Keeper(stopping)
     keeping = Thread(target=keeper.run)
     keeping.start()
@@ -82,10 +82,10 @@ def _work(kind: str, runtime: Runtime, retrying: Retrying, stopping: Stopping) -
     asks_again = Thread(target=retrying.run, args=(stopping,), daemon=True)
     while not stopping.is_set():
         try:
-            runtime.fitness.check()
+            runtime.stores.fitness.check()
             if kind == POLL and not asks_again.ident:
                 asks_again.start()
-            DrainWorker(queue(kind, runtime.rq_redis), stopping).work(logging_level="WARNING")
+            DrainWorker(queue(kind, runtime.stores.rq_redis), stopping).work(logging_level="WARNING")
         except StopRequested:
             stopping.set()
         except (Unavailable, *AWAY) as error:

@@ -24,12 +24,12 @@ class Dispatcher:
     """One looks, the others stand by."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self._fitness = Fitness(runtime.scripts)
-        self._wake_ups = runtime.wake_ups
-        self._watches = runtime.watches
-        self._clock = runtime.clock
-        self._agendas = {POLL: runtime.polls_due, DELIVER: runtime.deliveries_due}
-        self._queues = {kind: queue(kind, runtime.rq_redis) for kind in KINDS}
+        self._fitness = Fitness(runtime.stores.scripts)
+        self._wake_ups = runtime.stores.dispatcher_lock
+        self._watches = runtime.stores.watches
+        self._clock = runtime.stores.clock
+        self._agendas = {POLL: runtime.stores.polls_due, DELIVER: runtime.stores.deliveries_due}
+        self._queues = {kind: queue(kind, runtime.stores.rq_redis) for kind in KINDS}
         self._overdue = 0  # that have ended, and nobody was told of for metrics
         self._drain_timeout_s = 2 * runtime.settings.lease_s
 

@@ -35,7 +35,11 @@ def engine(kind: str) -> DrainLoop:
     parts = runtime()
     work = _polling(parts) if kind == POLL else _delivering(parts)
     return DrainLoop(
-        work, ThreadPool(parts.settings.worker_threads, work.do), parts.scripts, parts.clock, parts.crash_point
+        work,
+        ThreadPool(parts.settings.worker_threads, work.do),
+        parts.stores.scripts,
+        parts.stores.clock,
+        parts.crash_point,
     )
 
 
@@ -43,27 +47,27 @@ def _polling(parts: Runtime) -> Work:
     if not parts.cph_clients:
         raise OperatorError("there is no CPH project to poll: set BRIDGE_CPH_PROJECT_ID or BRIDGE_PROJECTS_FILE")
     return PollWorker(
-        agenda=parts.polls_due,
-        watches=parts.watches,
-        requests=parts.requests,
+        agenda=parts.stores.polls_due,
+        watches=parts.stores.watches,
+        requests=parts.stores.requests,
         clients=parts.cph_clients,
-        noting=HealthRecorder(parts.polls_due, parts.rate_of),
-        timing=Timing(parts.cadence, parts.durations),
+        noting=HealthRecorder(parts.stores.polls_due, parts.config.rate_of),
+        timing=Timing(parts.cadence, parts.stores.durations),
         lost_grace=timedelta(seconds=parts.settings.lost_grace_s),
-        counts=parts.counts,
+        counts=parts.metric_registry,
         tracing=parts.tracing,
-        clock=parts.clock,
+        clock=parts.stores.clock,
         crash_point=parts.crash_point,
     )
 
 
 def _delivering(parts: Runtime) -> Work:
     return DeliveryWorker(
-        agenda=parts.deliveries_due,
-        deliveries=parts.deliveries,
-        gone_urls=parts.gone_urls,
+        agenda=parts.stores.deliveries_due,
+        deliveries=parts.stores.deliveries,
+        gone_urls=parts.stores.gone_urls,
         destinations=parts.destinations,
-        catalogue=parts.catalogue,
+        catalogue=parts.config.format_catalog,
         sender=parts.sender,
         signing_keys=parts.signing_keys,
         schedule=parts.schedule,
@@ -71,8 +75,8 @@ def _delivering(parts: Runtime) -> Work:
         link=parts.settings.link,
         handshake=parts.handshake,
         deadline=timedelta(seconds=parts.settings.attempt_deadline_s),
-        counts=parts.counts,
+        counts=parts.metric_registry,
         tracing=parts.tracing,
-        clock=parts.clock,
+        clock=parts.stores.clock,
         crash_point=parts.crash_point,
     )

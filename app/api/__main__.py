@@ -18,10 +18,10 @@ def main() -> int:
         settings = load()
         logs.configure(settings.log_level)
         runtime = Runtime(settings)
-        runtime.tenants.current()  # a file that is wrong is told of now; later, the last good one holds
+        runtime.config.tenants.current()  # a file that is wrong is told of now; later, the last good one holds
         # While Redis is away the API answers 503, and looks at it as soon as it is there.
-        with closing(runtime.redis), suppress(Unavailable):
-            runtime.fitness.check()
+        with closing(runtime.stores.redis), suppress(Unavailable):
+            runtime.stores.fitness.check()
         Server(settings).run()
     except UnfitRedis as error:
         logs.event("redis.unfit", level=logging.CRITICAL, reason=str(error))

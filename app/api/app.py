@@ -1,6 +1,7 @@
 """The Flask application."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from functools import cache
 from typing import Any
 
@@ -8,13 +9,14 @@ from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app.api.auth.authentication import Access
+from app.api.auth.authentication import Access, Authenticator
+from app.api.auth.jwt_tokens import jwt_authenticator
 from app.api.endpoints.api_keys import KeyViews
-from app.api.endpoints.callback_tests import CallbackViews
+from app.api.endpoints.callback_tests import CallbackTestViews
 from app.api.endpoints.deliveries import DeliveryViews
 from app.api.endpoints.destinations import DestinationViews
 from app.api.endpoints.events import EventViews
-from app.api.endpoints.health import Health
+from app.api.endpoints.health import HealthViews
 from app.api.endpoints.jobs import JobViews
 from app.api.endpoints.projects import ProjectViews
 from app.api.endpoints.public_keys import PublicKeyViews
@@ -28,7 +30,7 @@ from app.api.middleware.rate_limit import Pacing
 from app.api.openapi import document
 from app.api.openapi.swagger_ui import Docs
 from app.bootstrap.runtime import Runtime
-from app.observability.exposition import METRICS
+from app.observability.exposition import METRICS, metrics_page
 from app.version import VERSION
 
 OPEN_CALLS = {
@@ -63,24 +65,40 @@ def create_app(runtime: Runtime, stopping: Callable[[], bool] = lambda: False) -
     if runtime.settings.api_proxies:
         hops = runtime.settings.api_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=0)  # type: ignore[method-assign] # as Flask says
-    request_log.register(app, runtime.counts, runtime.tracing)
+    settings, stores, config = runtime.settings, runtime.stores, runtime.config
+    request_log.register(app, runtime.metric_registry, runtime.tracing)
     strict_urls.register(app)
-    app.before_request(Access(runtime.principal_of, runtime.readiness.check_first).check)
-    Pacing(runtime.paces, runtime.quotas_of).register(app)
-    places = WaitSlots(runtime.settings.api_streams, stopping)
+    authenticator = Authenticator(stores.api_keys, jwt_authenticator(settings))
+    app.before_request(Access(authenticator.principal, stores.readiness.check_first).check)
+    Pacing(stores.request_quota, config.quotas_of).register(app)
     errors.register(app)
-    Health(runtime).register(app)
-    app.register_api(RegistrationViews(runtime, places).routes())
-    app.register_api(RotationViews(runtime).routes())
-    app.register_api(DeliveryViews(runtime).routes())
-    app.register_api(DestinationViews(runtime).routes())
-    app.register_api(EventViews(runtime, places).routes())
-    app.register_api(JobViews(runtime).routes())
-    app.register_api(KeyViews(runtime).routes())
-    app.register_api(CallbackViews(runtime).routes())
-    app.register_api(ProjectViews(runtime).routes())
-    app.register_api(PublicKeyViews(runtime.signing_keys).routes())
-    elsewhere = {METRICS} if runtime.settings.metrics_bind else set()
+    metrics = None if settings.metrics_bind else lambda: metrics_page(runtime.metrics)
+    HealthViews(stores.readiness, metrics).register(app)
+    wait_slots = WaitSlots(settings.api_streams, stopping)
+    callback_tests = CallbackTestViews(
+        stores,
+        config,
+        runtime.sender,
+        runtime.handshake,
+        runtime.signing_keys,
+        link=settings.link,
+        deadline=timedelta(seconds=settings.attempt_deadline_s),
+        threads=settings.api_threads,
+    )
+    for views in (
+        RegistrationViews(stores, config, runtime.metric_registry, wait_slots),
+        RotationViews(stores, config),
+        DeliveryViews(stores, settings.redeliver_rate),
+        DestinationViews(stores, runtime.destinations),
+        EventViews(stores.events, wait_slots),
+        JobViews(stores.jobs, config),
+        KeyViews(stores),
+        callback_tests,
+        ProjectViews(stores, config, settings.cph_rate),
+        PublicKeyViews(runtime.signing_keys),
+    ):
+        app.register_api(views.routes())
+    elsewhere = {METRICS} if settings.metrics_bind else set()
     open_calls = {path: what for path, what in OPEN_CALLS.items() if path not in elsewhere}
     Docs(cache(lambda: document.complete(app.api_doc, open_calls))).register(app)
     return app

@@ -84,7 +84,7 @@ class Server(BaseApplication):  # type: ignore[misc] # its base is untyped
     def _open_side_doors(self, worker: Any) -> None:
         self._worker = worker
         metrics = {METRICS: partial(metrics_page, self._runtime.metrics)}
-        pages = probe_server.probes(self._runtime.readiness.check)
+        pages = probe_server.probes(self._runtime.stores.readiness.check)
         if self._metrics_socket:
             probe_server.ProbeServer(self._metrics_socket, metrics).start()
         else:

@@ -22,7 +22,6 @@ from app.cph.server_clock import ServerClock
 from app.domain.errors import OperatorError
 from app.transport.client import Transport
 
-DEFAULT_PROJECT = "default"
 URL = re.compile(r"https?://[^/?#@\s]+(/[^#\s]*)?")
 IN_HEADERS = ("token", "access_key", "security_token")
 POD_VARIABLES = ("HC_CONTAINER_CREDENTIALS_FULL_URI", "HC_CONTAINER_AUTHORIZATION_TOKEN_FILE")
@@ -170,35 +169,3 @@ def _whose(project: Project) -> str:
     """What a token is for: CPH may answer that of another project with a 403, for which none is renewed."""
     said = project.credentials.model_dump(include={"user", "domain"}) if project.credentials else {}
     return f"{project.project_id} {address(project)} {project.iam_endpoint} {said}"
-
-
-def only_project(settings: Settings) -> dict[str, Project]:
-    """The project that the environment alone describes; none if it does not."""
-    if not settings.cph_project_id:
-        return {}
-    project = Project.model_construct(
-        project_id=settings.cph_project_id,
-        region=settings.cph_region,
-        endpoint=settings.cph_endpoint,
-        iam_endpoint=settings.iam_endpoint,
-        credentials=_only_credentials(settings),
-    )
-    return {DEFAULT_PROJECT: project}
-
-
-def _only_credentials(settings: Settings) -> Token | Password | AccessKey | None:
-    """The first that is whole. Its secrets are here already, so that files of theirs are not read anew."""
-    if settings.cph_token:
-        return Token(token=Secret(value=settings.cph_token))
-    if settings.cph_access_key and settings.cph_secret_key:
-        return AccessKey(
-            access_key=Secret(value=settings.cph_access_key),
-            secret_key=Secret(value=settings.cph_secret_key),
-            security_token=Secret(value=settings.cph_security_token) if settings.cph_security_token else None,
-        )
-    iam = settings.iam_endpoint or settings.cph_region
-    if iam and settings.iam_user and settings.iam_password and settings.iam_domain:
-        return Password(
-            user=settings.iam_user, password=Secret(value=settings.iam_password), domain=settings.iam_domain
-        )
-    return None

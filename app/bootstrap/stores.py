@@ -13,12 +13,12 @@ from app.store.agenda import DELIVER, POLL, Agenda, Pace
 from app.store.api_keys import ApiKeys
 from app.store.cph_tokens import SharedTokens
 from app.store.deliveries import Deliveries
-from app.store.dispatcher_lock import WakeUps
+from app.store.dispatcher_lock import DispatcherLock
 from app.store.durations import SeenDurations
 from app.store.encryption.cipher import Sealer
 from app.store.engine.clock import RedisClock
 from app.store.engine.connection import BRIEF, HASTY, PATIENT, Client, RetryPolicy, connect
-from app.store.engine.memory_guard import Memory
+from app.store.engine.memory_guard import MemoryGuard
 from app.store.engine.replicas import Replicas
 from app.store.engine.scripts import Scripts
 from app.store.events import Events
@@ -45,12 +45,12 @@ class Stores:
 
     @cached_property
     def redis(self) -> Client:
-        return self._connect(self._tries)
+        return self.connect_to_redis(self._tries)
 
     @cached_property
     def rq_redis(self) -> Client:
         """RQ handles redis-py's own errors, and reads bytes."""
-        return self._connect(HASTY, Redis)
+        return self.connect_to_redis(HASTY, Redis)
 
     @cached_property
     def clock(self) -> RedisClock:
@@ -127,24 +127,24 @@ class Stores:
         return Jobs(self.redis, self.registrations)
 
     @cached_property
-    def paces(self) -> RequestQuota:
+    def request_quota(self) -> RequestQuota:
         return RequestQuota(self.scripts, self.clock)
 
     @cached_property
-    def memory(self) -> Memory:
-        return Memory(self.redis, time.monotonic)
+    def memory_guard(self) -> MemoryGuard:
+        return MemoryGuard(self.redis, time.monotonic)
 
     @cached_property
-    def wake_ups(self) -> WakeUps:
-        return WakeUps(self.scripts)
+    def dispatcher_lock(self) -> DispatcherLock:
+        return DispatcherLock(self.scripts)
 
     @cached_property
     def polls_due(self) -> Agenda:
         """A lane for each CPH project, paced."""
-        return Agenda(self.scripts, POLL, lease=self.settings.lease, pace=self._poll_pace)
+        return Agenda(self.scripts, POLL, lease=self.settings.lease, pace=self.poll_pace)
 
     @property
-    def _poll_pace(self) -> Pace:
+    def poll_pace(self) -> Pace:
         return Pace(rate=self.settings.cph_rate, burst=1, places=self.settings.cph_places)
 
     @cached_property
@@ -161,10 +161,10 @@ class Stores:
     def project_healths(self) -> ProjectHealths:
         return ProjectHealths(self.redis, POLL)
 
-    def _shared_tokens(self, project: str, whose: str) -> SharedTokens:
+    def shared_tokens(self, project: str, whose: str) -> SharedTokens:
         return SharedTokens(self.redis, self.sealer, project=project, whose=whose, login=self.settings.cph_timeout)
 
-    def _connect(
+    def connect_to_redis(
         self, tries: RetryPolicy, kind: type[Redis] | None = None, *, answer_time: timedelta | None = None
     ) -> Client:
         settings = self.settings

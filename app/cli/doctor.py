@@ -85,7 +85,7 @@ def examine() -> Iterator[Finding]:
     yield from _sealing(runtime)
     yield from _templates(runtime)
     try:
-        seen = look(runtime.scripts)
+        seen = look(runtime.stores.scripts)
     except OperatorError as error:
         yield Finding(Level.FAIL, "settings", str(error))
         return
@@ -99,10 +99,10 @@ def examine() -> Iterator[Finding]:
         yield from judge_redis(seen.info)
         yield from judge_replicas(seen.info, runtime.settings.wait_replicas)
         yield judge_answer_time(_answer_time(runtime))
-        runtime.clock()
-        yield judge_clock(runtime.clock.ahead)
-        yield from _work(runtime, POLL, runtime.polls_due)
-        yield from _work(runtime, DELIVER, runtime.deliveries_due)
+        runtime.stores.clock()
+        yield judge_clock(runtime.stores.clock.ahead)
+        yield from _work(runtime, POLL, runtime.stores.polls_due)
+        yield from _work(runtime, DELIVER, runtime.stores.deliveries_due)
     yield from _cph(runtime)
 
 
@@ -121,7 +121,7 @@ def _templates(runtime: Runtime) -> Iterator[Finding]:
     if runtime.settings.templates_dir is None:
         return
     try:
-        names = ", ".join(runtime.catalogue.templates) or "none"
+        names = ", ".join(runtime.config.format_catalog.templates) or "none"
     except OperatorError as error:
         yield Finding(Level.FAIL, "a template", str(error))
     else:
@@ -192,8 +192,8 @@ def judge_memory(used: int, limit: int) -> Finding:
 
 
 def _work(runtime: Runtime, kind: str, agenda: Agenda) -> Iterator[Finding]:
-    now = runtime.clock()
-    alive = [at for at in runtime.workers.heard_of(kind) if now - at < SILENT]
+    now = runtime.stores.clock()
+    alive = [at for at in runtime.stores.workers.heard_of(kind) if now - at < SILENT]
     oldest = agenda.next_look()
     yield judge_work(kind, len(alive), max(timedelta(), now - oldest) if oldest else timedelta())
 
@@ -224,14 +224,14 @@ def _answer_time(runtime: Runtime) -> timedelta:
     took = []
     for _ in range(PINGS):
         begun = time.perf_counter()
-        runtime.redis.ping()
+        runtime.stores.redis.ping()
         took.append(time.perf_counter() - begun)
     return timedelta(seconds=median(took))
 
 
 def _cph(runtime: Runtime) -> Iterator[Finding]:
     try:
-        names = runtime.projects
+        names = runtime.config.projects
     except OperatorError as error:
         yield Finding(Level.FAIL, "BRIDGE_PROJECTS_FILE", str(error))
         return
@@ -247,7 +247,7 @@ def _cph(runtime: Runtime) -> Iterator[Finding]:
 
 def _asked(name: str, runtime: Runtime) -> Iterator[Finding]:
     """Asks about a job that cannot exist: that CPH does not know it shows that all else is well."""
-    now = runtime.clock()
+    now = runtime.stores.clock()
     try:
         client = runtime.cph_client(name)
     except OperatorError as error:
@@ -269,9 +269,9 @@ def judge_project(name: str, seen: ProjectHealth, now: datetime) -> Iterator[Fin
 
 def _noted(name: str, runtime: Runtime) -> Iterator[Finding]:
     """What poll workers met: they run elsewhere, and may have other credentials."""
-    now = runtime.clock()
-    [health] = runtime.project_healths.of([name])
-    [budget] = runtime.polls_due.budgets([name], now)
+    now = runtime.stores.clock()
+    [health] = runtime.stores.project_healths.of([name])
+    [budget] = runtime.stores.polls_due.budgets([name], now)
     yield from judge_polling(name, health, budget)
 
 

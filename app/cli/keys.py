@@ -48,14 +48,14 @@ def create(tenant: str, scopes: tuple[str, ...], life: timedelta | None, name: s
     """Makes a key and prints it, this once."""
     runtime = Runtime(load())
     granted = frozenset(map(Scope, scopes)) or frozenset(Scope) - {Scope.ADMIN}
-    click.echo(runtime.api_keys.create(tenant, granted, runtime.clock(), life, name=name))
+    click.echo(runtime.stores.api_keys.create(tenant, granted, runtime.stores.clock(), life, name=name))
 
 
 @keys.command()
 @click.argument("id", callback=_plain)
 def revoke(id: str) -> None:
     """Ends a key at once. ID is the middle part of cphb_ID_…"""
-    if not Runtime(load()).api_keys.revoke(id):
+    if not Runtime(load()).stores.api_keys.revoke(id):
         raise click.ClickException("there is no such key")
 
 
@@ -66,7 +66,7 @@ def show(tenant: str) -> None:
     runtime = Runtime(load())
     cursor, more = None, True
     while more:
-        found, cursor = runtime.api_keys.page(tenant, limit=200, cursor=cursor)
+        found, cursor = runtime.stores.api_keys.page(tenant, limit=200, cursor=cursor)
         for key in found:
             moments = (key.created_at, key.expires_at, key.last_used_at)
             words = (key.id, ",".join(sorted(key.scopes)), *(rfc3339(each) if each else "-" for each in moments))
@@ -80,8 +80,8 @@ def show(tenant: str) -> None:
 def rotate(id: str, overlap: timedelta) -> None:
     """Makes a key like that one, which ends after the overlap, and prints it, this once."""
     runtime = Runtime(load())
-    owner = runtime.api_keys.owner(id)
-    key = owner and runtime.api_keys.rotate(owner, id, runtime.clock(), overlap)
+    owner = runtime.stores.api_keys.owner(id)
+    key = owner and runtime.stores.api_keys.rotate(owner, id, runtime.stores.clock(), overlap)
     if not key:
         raise click.ClickException("there is no such key")
     click.echo(key)

@@ -26,9 +26,9 @@ URL = "https://receiver.example/?chat_id=0"
 def render(name: str, language: str, link: str | None, check: bool, files: Sequence[TextIO]) -> None:
     """Prints the body of the message about the events in FILES, of several the digest, and on stderr its size."""
     settings = load()
-    found = Runtime(settings).catalogue.find(name)
+    found = Runtime(settings).config.format_catalog.find(name)
     if found is None:
-        known = ", ".join(Runtime(settings).catalogue.names[1:])
+        known = ", ".join(Runtime(settings).config.format_catalog.names[1:])
         raise OperatorError(f"there is no format {name!r}; there are: {known}")
     try:
         links.check(link or "https://nowhere.example")

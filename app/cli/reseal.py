@@ -21,8 +21,8 @@ def reseal() -> None:
     runtime = Runtime(load(), patient=True)
     if not runtime.settings.secret_keys:
         raise OperatorError("BRIDGE_SECRET_KEYS is not set: there is no key to seal with")
-    runtime.redis.with_tries(HASTY).ping()  # a wrong address is told soon; a restart later on is sat out
-    key_id = runtime.sealer.key_id
+    runtime.stores.redis.with_tries(HASTY).ping()  # a wrong address is told soon; a restart later on is sat out
+    key_id = runtime.stores.sealer.key_id
     walk = _walk(runtime)
     if walk.rewritten:
         click.echo("once more: was anything sealed with another key meanwhile?")
@@ -39,7 +39,7 @@ def reseal() -> None:
 
 
 def _walk(runtime: Runtime) -> Resealing:
-    walk = Resealing(runtime.scripts, runtime.sealer)
+    walk = Resealing(runtime.stores.scripts, runtime.stores.sealer)
     told = 0
     for _ in walk.pages():
         if walk.seen >= told + TELL_EVERY:

@@ -12,7 +12,7 @@ AUTO = "auto"
 SLOWER = 0.9
 
 
-class Catalogue:
+class FormatCatalog:
     """templates: by name, as they are now."""
 
     def __init__(self, templates: Mapping[str, Format]) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, InstanceOf, SecretStr, Tag
 
 from app.config import yaml_files
+from app.config.settings import Settings
 from app.config.yaml_files import Strict, problem_in_words
 from app.domain.errors import OperatorError
 
@@ -31,6 +32,7 @@ class Secret:
         return found
 
 
+DEFAULT_PROJECT = "default"
 SecretPlace = InstanceOf[Secret]
 # A colon would end a part of a key in Redis.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
@@ -172,3 +174,35 @@ def _words(problem: Any) -> str:
             return f"{place}: say how to log in: {ways}"
         case _:
             return problem_in_words(problem, place)
+
+
+def only_project(settings: Settings) -> dict[str, Project]:
+    """The project that the environment alone describes; none if it does not."""
+    if not settings.cph_project_id:
+        return {}
+    project = Project.model_construct(
+        project_id=settings.cph_project_id,
+        region=settings.cph_region,
+        endpoint=settings.cph_endpoint,
+        iam_endpoint=settings.iam_endpoint,
+        credentials=_only_credentials(settings),
+    )
+    return {DEFAULT_PROJECT: project}
+
+
+def _only_credentials(settings: Settings) -> Token | Password | AccessKey | None:
+    """The first that is whole. Its secrets are here already, so that files of theirs are not read anew."""
+    if settings.cph_token:
+        return Token(token=Secret(value=settings.cph_token))
+    if settings.cph_access_key and settings.cph_secret_key:
+        return AccessKey(
+            access_key=Secret(value=settings.cph_access_key),
+            secret_key=Secret(value=settings.cph_secret_key),
+            security_token=Secret(value=settings.cph_security_token) if settings.cph_security_token else None,
+        )
+    iam = settings.iam_endpoint or settings.cph_region
+    if iam and settings.iam_user and settings.iam_password and settings.iam_domain:
+        return Password(
+            user=settings.iam_user, password=Secret(value=settings.iam_password), domain=settings.iam_domain
+        )
+    return None

@@ -14,9 +14,9 @@ from pydantic import Field, model_validator
 
 from app.config import yaml_files
 from app.config.yaml_files import Strict, problem_in_words
-from app.domain import headers
 from app.domain.errors import InvalidField, OperatorError, Unrenderable
 from app.domain.event import Event
+from app.domain.headers import check_headers
 from app.domain.job import Job
 from app.domain.verdict import Verdict, by_status
 from app.domain.wire import to_json
@@ -57,7 +57,7 @@ class _About(Strict):
     @model_validator(mode="after")
     def _sendable(self) -> Self:
         try:
-            headers.check(self.headers)
+            check_headers(self.headers)
         except InvalidField as error:
             raise ValueError(str(error)) from None
         return self

@@ -24,7 +24,7 @@ OWNED = frozenset(
 OWNED_PREFIXES = ("bridge-", "proxy-", "webhook-", "x-forwarded-")
 
 
-def check(headers: Mapping[str, str]) -> None:
+def check_headers(headers: Mapping[str, str]) -> None:
     """InvalidField says which one is wrong, never with its value: it is often a credential."""
     if len(headers) > MOST:
         raise InvalidField(POINTER, f"more than {MOST}")

@@ -22,7 +22,7 @@ def share(folder: Path) -> None:
     values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call] # the library's
 
 
-class Counts:
+class MetricRegistry:
     """For use by many threads. tenants: whether to tell them apart, where that is foreseen.
 
     shared: the folder that was given to `share`, if it was.

@@ -13,7 +13,7 @@ from app.store.engine.scripts import ScriptCall, Scripts
 LOCK_LIFE = timedelta(seconds=3)
 
 
-class WakeUps:
+class DispatcherLock:
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
         self._redis = redis = scripts.redis

@@ -1,9 +1,9 @@
 """A callback: the request that tells a subscriber of events, and the line about it in the log of attempts."""
 
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from secrets import randbits
 from typing import Any
 
 from app.domain import signature
@@ -13,7 +13,7 @@ from app.domain.ids import RANDOM_BITS, new_id
 from app.domain.signature import Signer
 from app.domain.times import to_ms
 from app.domain.verdict import Verdict
-from app.formats.format import Format, MessageOptions
+from app.formats.format import Format, Language, MessageOptions
 from app.transport.stopwatch import Stopwatch
 from app.webhooks.sender import Attempt, Sender, failed
 
@@ -31,6 +31,31 @@ class Subscriber:
     signers: tuple[Signer, ...] = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     hidden: tuple[str, ...] = field(repr=False)
+
+
+def subscriber(
+    tenant: str,
+    form: Format,
+    *,
+    url: str,
+    secrets: Sequence[str],
+    own_signers: Sequence[Signer],
+    headers: Mapping[str, str],
+    hidden: tuple[str, ...],
+    language: Language,
+    link: str | None,
+) -> Subscriber:
+    """secrets: those that sign; for a bot, at most the one that its service checks. own_signers: of the bridge."""
+    by_secrets = map(signature.by_secret, secrets) if form.machine else ()
+    secret = next(iter(secrets), None) or None
+    return Subscriber(
+        tenant=tenant,
+        format=form,
+        wishes=MessageOptions(url, None if form.machine else secret, language, link),
+        signers=(*by_secrets, *own_signers) if form.machine else (),
+        headers=headers,
+        hidden=hidden,
+    )
 
 
 def send(
@@ -90,7 +115,7 @@ def _send(
 def head(number: int, started: datetime) -> dict[str, Any]:
     """How the line about an attempt begins."""
     started_ms = to_ms(started)
-    return {"id": new_id("att", started_ms, secrets.randbits(RANDOM_BITS)), "number": number, "started_at": started_ms}
+    return {"id": new_id("att", started_ms, randbits(RANDOM_BITS)), "number": number, "started_at": started_ms}
 
 
 def line(attempt: Attempt, number: int, started: datetime) -> dict[str, Any]:

@@ -24,13 +24,13 @@ def one_api(redis_server: RedisServer) -> Iterator[Api]:
     }
     runtime = Runtime(load(environment))
     yield Api(runtime)
-    runtime.redis.close()
+    runtime.stores.redis.close()
 
 
 @pytest.fixture
 def api(one_api: Api) -> Api:
     """On an empty Redis."""
-    one_api.runtime.redis.flushall()
+    one_api.runtime.stores.redis.flushall()
     return one_api
 
 

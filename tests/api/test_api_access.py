@@ -14,7 +14,7 @@ BOTH = READ | WRITE
 
 
 def key(api: Api, tenant: str, scopes: frozenset[Scope], life: timedelta | None = None) -> str:
-    return api.runtime.api_keys.create(tenant, scopes, api.runtime.clock(), life)
+    return api.runtime.stores.api_keys.create(tenant, scopes, api.runtime.stores.clock(), life)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def audited(caplog: pytest.LogCaptureFixture) -> Any:
 
 
 def test_every_change_has_a_line(api: Api, audited: Any) -> None:
-    key = api.runtime.api_keys.create("acme", frozenset({Scope.ADMIN}), api.runtime.clock())
+    key = api.runtime.stores.api_keys.create("acme", frozenset({Scope.ADMIN}), api.runtime.stores.clock())
     made = api.register(key=key, job_id=None, submission=REFUSED)
     id = made.json["id"]
     api.call("GET", f"/v1/registrations/{id}", key=key)
@@ -53,7 +53,9 @@ def test_every_change_has_a_line(api: Api, audited: Any) -> None:
 
 
 def test_what_was_refused_has_a_line_too(api: Api, audited: Any) -> None:
-    reader = api.runtime.api_keys.create("acme", frozenset({Scope.REGISTRATIONS_READ}), api.runtime.clock())
+    reader = api.runtime.stores.api_keys.create(
+        "acme", frozenset({Scope.REGISTRATIONS_READ}), api.runtime.stores.clock()
+    )
     api.register(key=reader)
     api.register(job_id=5)
     assert [(line["tenant"], line["key_id"], line["status"]) for line in audited()] == [
@@ -87,7 +89,7 @@ def test_the_address_is_the_one_that_the_own_proxies_saw(
     api = Api(Runtime(load(environment | {"BRIDGE_API_PROXIES": str(proxies)})))
     api.register(headers={"X-Forwarded-For": forwarded} if forwarded else None)
     assert [line["address"] for line in audited()] == [address]
-    api.runtime.redis.close()
+    api.runtime.stores.redis.close()
 
 
 def test_a_trace_is_named_where_its_request_is_logged(api: Api, caplog: pytest.LogCaptureFixture) -> None:

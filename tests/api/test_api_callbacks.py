@@ -73,7 +73,7 @@ def test_what_is_wrong_is_named(api: Api, body: dict[str, Any], pointer: str) ->
 
 def test_it_needs_the_scope_of_registering(api: Api, receiver: Receiver) -> None:
     scopes = frozenset({Scope.REGISTRATIONS_READ, Scope.DELIVERIES_WRITE})
-    key = api.runtime.api_keys.create("default", scopes, api.runtime.clock(), None)
+    key = api.runtime.stores.api_keys.create("default", scopes, api.runtime.stores.clock(), None)
     problem(api.call("POST", "/v1/callbacks/test", key=key, json={"callback_url": receiver.url}), 403)
     assert receiver.callbacks == []
 
@@ -97,7 +97,7 @@ def test_a_test_that_succeeds_opens_a_url_that_was_gone(api: Api, receiver: Rece
     registration = api.registered(callback_url=receiver.url)
     path = f"/v1/registrations/{registration['id']}"
     assert api.get(path)["callback_gone"] is False
-    runtime.scripts.run(runtime.gone_urls.add("default", receiver.url, runtime.clock()))
+    runtime.stores.scripts.run(runtime.stores.gone_urls.add("default", receiver.url, runtime.stores.clock()))
     assert api.get(path)["callback_gone"] is True
     receiver.statuses = [(500, {})]
     tried(api, callback_url=receiver.url)

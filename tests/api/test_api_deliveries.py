@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.devkit.processes import wait_until
 from app.domain.delivery import DeliveryState, NextStep
 from app.domain.job import Job, JobState
@@ -20,34 +20,34 @@ from tests.support.api_client import Api, problem
 SOON = timedelta(seconds=1)
 
 
-def job_ends(runtime: Runtime, state: JobState = JobState.SUCCEEDED) -> None:
+def job_ends(stores: Stores, state: JobState = JobState.SUCCEEDED) -> None:
     """Whatever job is due, as a poll worker would have it."""
-    now = runtime.clock() + SOON
-    for claimed in runtime.polls_due.claim_due(now, 10).items:
-        runtime.scripts.run(runtime.watches.complete(claimed, Job(claimed.id, state), now))
+    now = stores.clock() + SOON
+    for claimed in stores.polls_due.claim_due(now, 10).items:
+        stores.scripts.run(stores.watches.complete(claimed, Job(claimed.id, state), now))
 
 
-def begun(runtime: Runtime, permit: timedelta = timedelta(seconds=30)) -> StartedAttempt:
+def begun(stores: Stores, permit: timedelta = timedelta(seconds=30)) -> StartedAttempt:
     """An attempt that has just started, as a deliver worker would have it."""
-    now = runtime.clock() + 2 * SOON
-    claimed = runtime.deliveries_due.claim_due(now, 1).items
-    return runtime.deliveries.begin(claimed, runtime.clock() + permit)[0]
+    now = stores.clock() + 2 * SOON
+    claimed = stores.deliveries_due.claim_due(now, 1).items
+    return stores.deliveries.begin(claimed, stores.clock() + permit)[0]
 
 
-def record(runtime: Runtime, attempt: StartedAttempt, follows: NextStep, **line: Any) -> None:
+def record(stores: Stores, attempt: StartedAttempt, follows: NextStep, **line: Any) -> None:
     head = {"id": f"att_{attempt.number}", "number": attempt.number, "started_at": to_ms(attempt.tried.began)}
     verdict = Verdict(line["verdict"])
-    runtime.scripts.run(runtime.deliveries.record(attempt.claimed, verdict, follows, head | {"took_ms": 7} | line))
+    stores.scripts.run(stores.deliveries.record(attempt.claimed, verdict, follows, head | {"took_ms": 7} | line))
 
 
 def test_a_delivery_is_shown_with_its_attempts(api: Api) -> None:
     registration = api.registered(job_id="j1")
-    job_ends(api.runtime)
-    attempt = begun(api.runtime)
+    job_ends(api.runtime.stores)
+    attempt = begun(api.runtime.stores)
     due = from_ms(1_893_456_000_123)
     error = "connection refused"
     record(
-        api.runtime,
+        api.runtime.stores,
         attempt,
         NextStep(DeliveryState.PENDING, due),
         verdict="retry",
@@ -94,9 +94,9 @@ def test_a_delivery_is_shown_with_its_attempts(api: Api) -> None:
 
 def test_an_attempt_that_was_given_up_has_little_to_tell(api: Api) -> None:
     api.registered()
-    job_ends(api.runtime)
-    attempt = begun(api.runtime)
-    record(api.runtime, attempt, NextStep(DeliveryState.DEAD), verdict="refused", error="given up")
+    job_ends(api.runtime.stores)
+    attempt = begun(api.runtime.stores)
+    record(api.runtime.stores, attempt, NextStep(DeliveryState.DEAD), verdict="refused", error="given up")
     shown = api.get(f"/v1/deliveries/{attempt.claimed.id}")
     assert (shown["state"], shown["next_at"]) == ("dead", None)
     assert (shown["attempts"][0]["status_code"], shown["attempts"][0]["next_at"]) == (None, None)
@@ -104,7 +104,7 @@ def test_an_attempt_that_was_given_up_has_little_to_tell(api: Api) -> None:
 
 def test_a_registration_counts_its_deliveries(api: Api) -> None:
     id = api.registered()["id"]
-    job_ends(api.runtime, JobState.FAILED)
+    job_ends(api.runtime.stores, JobState.FAILED)
     shown = api.get(f"/v1/registrations/{id}")
     assert (shown["state"], shown["jobs"][0]["state"]) == ("finished", "failed")
     assert shown["deliveries"] == {"pending": 1, "delivered": 0, "dead": 0}
@@ -112,8 +112,8 @@ def test_a_registration_counts_its_deliveries(api: Api) -> None:
 
 def test_the_log_is_filtered_and_paged(api: Api) -> None:
     registrations = [api.registered(job_id=f"j{number}")["id"] for number in range(3)]
-    job_ends(api.runtime)
-    record(api.runtime, begun(api.runtime), NextStep(DeliveryState.DELIVERED), verdict="delivered")
+    job_ends(api.runtime.stores)
+    record(api.runtime.stores, begun(api.runtime.stores), NextStep(DeliveryState.DELIVERED), verdict="delivered")
     everything = [item["id"] for item in api.get("/v1/deliveries")["items"]]
     first = api.get("/v1/deliveries?limit=2")
     second = api.get(f"/v1/deliveries?limit=2&cursor={first['next_cursor']}")
@@ -126,7 +126,7 @@ def test_the_log_is_filtered_and_paged(api: Api) -> None:
 
 def test_the_log_is_cut_by_time(api: Api) -> None:
     api.registered()
-    job_ends(api.runtime)
+    job_ends(api.runtime.stores)
     for query, count in {
         "since=2020-01-01T00:00:00Z": 1,
         "since=9999-01-01T00:00:00Z": 0,
@@ -159,33 +159,33 @@ def test_cancelling_answers_at_once_when_nothing_is_under_way(api: Api) -> None:
 
 def test_cancelling_waits_for_the_attempt_that_is_under_way(api: Api) -> None:
     id = api.registered()["id"]
-    job_ends(api.runtime)
-    attempt = begun(api.runtime)
+    job_ends(api.runtime.stores)
+    attempt = begun(api.runtime.stores)
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(api.call, "DELETE", f"/v1/registrations/{id}")
         cancelled = f"/v1/deliveries/{attempt.claimed.id}"
         wait_until(lambda: api.get(cancelled)["state"] == "cancelled", what="the cancellation")
         assert not answer.done()
-        record(api.runtime, attempt, NextStep(DeliveryState.DELIVERED), verdict="delivered")
+        record(api.runtime.stores, attempt, NextStep(DeliveryState.DELIVERED), verdict="delivered")
         assert answer.result(timeout=5).status_code == 204
 
 
 def test_cancels_that_wait_leave_threads_to_others(api: Api, stream: Callable[..., TestResponse]) -> None:
     id = api.registered()["id"]
-    job_ends(api.runtime)
-    attempt = begun(api.runtime)
+    job_ends(api.runtime.stores)
+    attempt = begun(api.runtime.stores)
     assert [stream().status_code for _ in range(12)] == [200] * 12  # all the places that a tenant may have
     answer = api.call("DELETE", f"/v1/registrations/{id}")
     problem(answer, 503)
     assert int(answer.headers["Retry-After"]) > 0
     assert api.get(f"/v1/registrations/{id}")["state"] == "cancelled"
-    record(api.runtime, attempt, NextStep(DeliveryState.DELIVERED), verdict="delivered")
+    record(api.runtime.stores, attempt, NextStep(DeliveryState.DELIVERED), verdict="delivered")
     assert api.call("DELETE", f"/v1/registrations/{id}").status_code == 204
 
 
 def test_cancelling_waits_no_longer_than_the_attempt_may_last(api: Api) -> None:
     id = api.registered()["id"]
-    job_ends(api.runtime)
-    attempt = begun(api.runtime, permit=timedelta(seconds=0.3))
+    job_ends(api.runtime.stores)
+    attempt = begun(api.runtime.stores, permit=timedelta(seconds=0.3))
     assert api.call("DELETE", f"/v1/registrations/{id}").status_code == 204
-    assert api.runtime.clock() >= attempt.permit_until - timedelta(milliseconds=1)
+    assert api.runtime.stores.clock() >= attempt.permit_until - timedelta(milliseconds=1)

@@ -26,13 +26,13 @@ def post(api: Api, path: str, **details: str) -> dict:
 
 
 def test_a_destination_is_shown_with_how_it_fares(api: Api, path: str) -> None:
-    now = api.runtime.clock()
+    now = api.runtime.stores.clock()
     then = to_ms(now) + 3_600_000
     failing = {"failures": 7, "failing_since": then, "failed": then, "failure": "HTTP 503", "answered": then}
-    api.runtime.redis.hset(keys.lane("deliver", LANE), mapping=failing | {"refusals": 2, "not_before": then})
+    api.runtime.stores.redis.hset(keys.lane("deliver", LANE), mapping=failing | {"refusals": 2, "not_before": then})
     shown = api.get(path)
     moment = rfc3339(now.fromtimestamp(then / 1000, now.tzinfo))
-    assert shown.pop("last_registered_at") <= rfc3339(api.runtime.clock())
+    assert shown.pop("last_registered_at") <= rfc3339(api.runtime.stores.clock())
     assert shown == {
         "id": path.rpartition("/")[2],
         "destination": "http://127.0.0.1:9",
@@ -87,7 +87,7 @@ def test_a_cancelled_registration_is_not_held(api: Api, path: str) -> None:
 def test_it_is_said_when_a_disabled_one_is_reopened(api: Api, path: str, caplog) -> None:
     caplog.set_level("INFO", logger="bridge")
     lane = {"held": 1, "held_why": "disabled", "failing_since": 1, "failures": 9}
-    api.runtime.redis.hset(keys.lane("deliver", LANE), mapping=lane)
+    api.runtime.stores.redis.hset(keys.lane("deliver", LANE), mapping=lane)
     assert api.get(path)["state"] == "disabled"
     post(api, f"{path}/resume")
     assert [record.fields for record in caplog.records if record.message == "destination.reopened"] == [
@@ -97,7 +97,7 @@ def test_it_is_said_when_a_disabled_one_is_reopened(api: Api, path: str, caplog)
 
 @pytest.mark.parametrize("verb", ["", "/pause", "/resume", "/drop"])
 def test_that_of_another_tenant_is_not_there(api: Api, path: str, verb: str) -> None:
-    stranger = api.runtime.api_keys.create("stranger", frozenset(Scope), api.runtime.clock())
+    stranger = api.runtime.stores.api_keys.create("stranger", frozenset(Scope), api.runtime.stores.clock())
     problem(api.call("POST" if verb else "GET", path + verb, key=stranger), 404)
     assert api.get("/v1/destinations", key=stranger)["items"] == []
     assert api.get(path)["state"] == "ok"
@@ -110,7 +110,8 @@ def test_what_is_no_destination_is_not_there(api: Api, id: str) -> None:
 
 def test_pausing_needs_the_scope_for_deliveries(api: Api, path: str) -> None:
     keys_by_scope = {
-        scope: api.runtime.api_keys.create("default", frozenset({scope}), api.runtime.clock()) for scope in Scope
+        scope: api.runtime.stores.api_keys.create("default", frozenset({scope}), api.runtime.stores.clock())
+        for scope in Scope
     }
     post(api, f"{path}/pause", key=keys_by_scope[Scope.DELIVERIES_WRITE])
     problem(api.call("POST", f"{path}/resume", key=keys_by_scope[Scope.REGISTRATIONS_WRITE]), 403)

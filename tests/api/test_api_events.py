@@ -29,9 +29,12 @@ def end(api: Api, *job_ids: str) -> None:
     """As if CPH had shown it."""
     runtime = api.runtime
     claimed: list[Claimed] = []
-    wait_until(lambda: claimed.extend(runtime.polls_due.claim_due(runtime.clock(), 100).items) or claimed, what="polls")
-    runtime.scripts.run_all(
-        runtime.watches.complete(item, Job(item.id, JobState.SUCCEEDED, status=2), runtime.clock())
+    wait_until(
+        lambda: claimed.extend(runtime.stores.polls_due.claim_due(runtime.stores.clock(), 100).items) or claimed,
+        what="polls",
+    )
+    runtime.stores.scripts.run_all(
+        runtime.stores.watches.complete(item, Job(item.id, JobState.SUCCEEDED, status=2), runtime.stores.clock())
         for item in claimed
         if item.id in job_ids
     )
@@ -70,9 +73,9 @@ def test_events_come_in_order_as_subscribers_get_them(api: Api) -> None:
     }
     [delivery] = api.get("/v1/deliveries")["items"]
     assert event["id"] == delivery["event_id"]
-    [item] = api.runtime.deliveries_due.claim_due(api.runtime.clock(), 1).items
-    [begun] = api.runtime.deliveries.begin([item], item.lease_ends)
-    assert json.loads(standard.render(api.runtime.deliveries.open(begun)[1])) == event
+    [item] = api.runtime.stores.deliveries_due.claim_due(api.runtime.stores.clock(), 1).items
+    [begun] = api.runtime.stores.deliveries.begin([item], item.lease_ends)
+    assert json.loads(standard.render(api.runtime.stores.deliveries.open(begun)[1])) == event
 
 
 def test_pages_go_on_where_they_ended(api: Api) -> None:
@@ -130,7 +133,9 @@ def test_a_group_and_a_test_are_told_as_well(api: Api) -> None:
 def test_events_are_a_tenants_own(api: Api) -> None:
     api.registered(job_id="one")
     end(api, "one")
-    theirs = api.runtime.api_keys.create("acme", frozenset({Scope.REGISTRATIONS_READ}), api.runtime.clock())
+    theirs = api.runtime.stores.api_keys.create(
+        "acme", frozenset({Scope.REGISTRATIONS_READ}), api.runtime.stores.clock()
+    )
     assert api.get("/v1/events", key=theirs)["items"] == []
 
 
@@ -139,19 +144,19 @@ def test_what_is_not_kept_any_more_is_left_out_and_passed(api: Api) -> None:
         api.registered(job_id=job)
     end(api, "one", "two")
     [first, second] = api.get("/v1/deliveries")["items"]
-    api.runtime.redis.delete(keys.delivery(first["id"]))
+    api.runtime.stores.redis.delete(keys.delivery(first["id"]))
     assert told(api, limit=1) == [second["job_id"]]
 
 
 def test_the_feed_is_forgotten_with_the_rest(api: Api) -> None:
     api.registered(job_id="one")
     end(api, "one")
-    assert 0 < api.runtime.redis.ttl(keys.feed("default")) <= api.runtime.settings.retention_s
+    assert 0 < api.runtime.stores.redis.ttl(keys.feed("default")) <= api.runtime.settings.retention_s
 
 
 def test_a_hundred_thousand_events_take_little_room(api: Api) -> None:
     """The feed says which delivery it was, and nothing of it twice."""
-    redis = api.runtime.redis
+    redis = api.runtime.stores.redis
     pipeline = redis.pipeline(transaction=False)
     for number in range(10_000):
         pipeline.xadd(keys.feed("default"), {"d": f"{number:026d}"})
@@ -214,7 +219,9 @@ def test_a_wait_is_bounded(api: Api, path: str, wait: str) -> None:
 
 def test_waiting_for_what_another_tenant_has_does_not_tell_that_it_is_there(api: Api) -> None:
     registered = api.registered(job_id="one")
-    theirs = api.runtime.api_keys.create("acme", frozenset({Scope.REGISTRATIONS_READ}), api.runtime.clock())
+    theirs = api.runtime.stores.api_keys.create(
+        "acme", frozenset({Scope.REGISTRATIONS_READ}), api.runtime.stores.clock()
+    )
     began = time.monotonic()
     problem(api.call("GET", f"/v1/registrations/{registered['id']}?wait_s=30", key=theirs), 404)
     assert time.monotonic() - began < 5
@@ -258,10 +265,10 @@ def test_a_stream_goes_on_where_it_broke_off(api: Api, stream: Callable[..., Tes
 
 
 def test_a_stream_ends_with_its_key(api: Api, stream: Callable[..., TestResponse]) -> None:
-    key = api.runtime.api_keys.create("acme", frozenset({Scope.REGISTRATIONS_READ}), api.runtime.clock())
+    key = api.runtime.stores.api_keys.create("acme", frozenset({Scope.REGISTRATIONS_READ}), api.runtime.stores.clock())
     answer = stream(Authorization=f"Bearer {key}")
     assert next(iter(answer.response)).startswith(b"retry: ")
-    api.runtime.api_keys.revoke(key.split("_")[1])
+    api.runtime.stores.api_keys.revoke(key.split("_")[1])
     began = time.monotonic()
     assert list(answer.response) == []
     assert time.monotonic() - began < 5
@@ -270,7 +277,7 @@ def test_a_stream_ends_with_its_key(api: Api, stream: Callable[..., TestResponse
 def test_a_quiet_stream_says_that_it_lives(api: Api) -> None:
     places = WaitSlots(1, stopping=lambda: False)
     often = timedelta(seconds=1)
-    chunks = streamed(api.runtime.events, places, "default", BEGINNING, still_good=lambda: True, heartbeat=often)
+    chunks = streamed(api.runtime.stores.events, places, "default", BEGINNING, still_good=lambda: True, heartbeat=often)
     assert list(islice(chunks, 3)) == [b"retry: 2000\n\n", b": heartbeat\n\n", b": heartbeat\n\n"]
 
 
@@ -290,7 +297,7 @@ def test_there_are_only_so_many_places(api: Api, stream: Callable[..., TestRespo
         problem(refused, 503)
         assert int(refused.headers["Retry-After"]) > 0
     assert api.get("/v1/events")["items"] == []
-    key = api.runtime.api_keys.create("acme", frozenset({Scope.REGISTRATIONS_READ}), api.runtime.clock())
+    key = api.runtime.stores.api_keys.create("acme", frozenset({Scope.REGISTRATIONS_READ}), api.runtime.stores.clock())
     assert stream(Authorization=f"Bearer {key}").status_code == 200
     held[0].close()
     assert stream().status_code == 503  # acme has one of theirs

@@ -79,9 +79,9 @@ def test_the_own_secret_of_a_bot_is_kept_and_exchanged_as_it_is(api: Api) -> Non
     assert problem(api.call("POST", path, json={}), 422)["errors"][0]["pointer"] == "/secret"
     answer = api.call("POST", path, json={"secret": "SECsecond"})
     assert (answer.status_code, answer.json["secret"]) == (200, "SECsecond")
-    known = api.runtime.registrations.get("default", made["id"])
+    known = api.runtime.stores.registrations.get("default", made["id"])
     assert known is not None
-    assert known[0].secrets_at(api.runtime.clock()) == ("SECsecond",)
+    assert known[0].secrets_at(api.runtime.stores.clock()) == ("SECsecond",)
 
 
 def test_a_bot_is_a_destination_of_its_own(api: Api) -> None:

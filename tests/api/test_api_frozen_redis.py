@@ -39,7 +39,7 @@ def test_a_frozen_redis_is_a_503_within_seconds(tmp_path: Path, environment: dic
     with RedisGroup(tmp_path, replicas=0, options=("--tcp-backlog", "1")) as group, ExitStack() as stack:
         url = {"BRIDGE_REDIS_URL": group.url(group.first), "BRIDGE_QUOTA_REQUESTS": "100", "BRIDGE_BOOTSTRAP_KEY": KEY}
         api = Api(Runtime(load(environment | url)))
-        stack.callback(api.runtime.redis.close)
+        stack.callback(api.runtime.stores.redis.close)
         assert api.call("GET", "/readyz").status_code == 200  # over a connection that stays; nothing else is known yet
         group.freeze(group.first)
         if not opens:

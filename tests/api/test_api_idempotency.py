@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.config.settings import Settings
 from app.devkit.processes import wait_until
 from app.domain.access import Scope
@@ -32,17 +32,19 @@ def test_a_callback_is_tried_once_for_a_key_and_its_answer_given_again(api: Api,
     assert (first.status_code, first.data) == (again.status_code, again.data) == (200, first.data)
     assert len(receiver.callbacks) == 1
     assert receiver.callbacks[0].verified_by(again.json["secret"])
-    assert again.json["secret"] not in str([api.runtime.redis.get(key) for key in api.runtime.redis.keys("cph:idem:*")])
+    assert again.json["secret"] not in str(
+        [api.runtime.stores.redis.get(key) for key in api.runtime.stores.redis.keys("cph:idem:*")]
+    )
 
 
 def test_a_delivery_goes_out_once_more_once_for_a_key(api: Api) -> None:
     (registration,) = ended(api, "j1")
     path = f"/v1/deliveries/{only(api)['id']}/redeliver"
     first = api.call("POST", path, headers=KEPT)
-    runtime, now = api.runtime, api.runtime.clock()
-    (claimed,) = runtime.deliveries_due.claim_due(now, 10).items
+    runtime, now = api.runtime, api.runtime.stores.clock()
+    (claimed,) = runtime.stores.deliveries_due.claim_due(now, 10).items
     arrived = NextStep(DeliveryState.DELIVERED)
-    runtime.scripts.run(runtime.deliveries.record(claimed, "delivered", arrived, {"id": "att_2"}))
+    runtime.stores.scripts.run(runtime.stores.deliveries.record(claimed, "delivered", arrived, {"id": "att_2"}))
     again = api.call("POST", path, headers=KEPT)
     assert (first.status_code, first.data) == (again.status_code, again.data) == (202, first.data)
     shown = api.get(f"/v1/registrations/{registration['id']}")
@@ -108,7 +110,7 @@ def test_an_error_is_not_kept(api: Api, receiver: Receiver) -> None:
 
 
 def test_a_key_belongs_to_its_tenant(api: Api, receiver: Receiver) -> None:
-    key = api.runtime.api_keys.create("other", frozenset(Scope), api.runtime.clock())
+    key = api.runtime.stores.api_keys.create("other", frozenset(Scope), api.runtime.stores.clock())
     ours, theirs = (tried(api, {"callback_url": receiver.url}, **details) for details in ({}, {"key": key}))
     assert ours.json["event_id"] != theirs.json["event_id"]
     assert len(receiver.callbacks) == 2
@@ -120,15 +122,15 @@ def test_a_key_that_is_none_is_pointed_at(api: Api, key: str) -> None:
     assert pointers(answer) == ["/headers/Idempotency-Key"]
 
 
-def test_a_claim_ends_by_itself_and_an_answer_after_a_day(runtime: Runtime, settings: Settings) -> None:
+def test_a_claim_ends_by_itself_and_an_answer_after_a_day(stores: Stores, settings: Settings) -> None:
     """Its process may end in the middle."""
     asked = Idempotency("a" * 64, "b" * 64, '{"count": 1}')
-    assert runtime.claims.claim("t", asked) is None
-    (key,) = runtime.redis.keys("cph:idem:*")
-    assert 0 < runtime.redis.ttl(key) <= settings.lease_s
-    runtime.claims.keep("t", asked)
-    assert 86_390 < runtime.redis.ttl(key) <= 86_400
-    again = runtime.claims.claim("t", asked)
+    assert stores.claims.claim("t", asked) is None
+    (key,) = stores.redis.keys("cph:idem:*")
+    assert 0 < stores.redis.ttl(key) <= settings.lease_s
+    stores.claims.keep("t", asked)
+    assert 86_390 < stores.redis.ttl(key) <= 86_400
+    again = stores.claims.claim("t", asked)
     assert again is not None
     assert again.answer == asked.answer
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.devkit.processes import wait_until
 from app.domain.access import Scope
 from app.domain.job import Job, JobState
@@ -16,30 +16,32 @@ from tests.support.api_client import Api, problem
 BLANK = Job("one", JobState.PENDING).as_dict() | {"project": "default", "observed_at": None}
 
 
-def claim(runtime: Runtime) -> Claimed:
-    return wait_until(lambda: runtime.polls_due.claim_due(runtime.clock(), 1).items, what="a poll")[0]
+def claim(stores: Stores) -> Claimed:
+    return wait_until(lambda: stores.polls_due.claim_due(stores.clock(), 1).items, what="a poll")[0]
 
 
-def complete(runtime: Runtime, job: Job) -> None:
-    runtime.scripts.run(runtime.watches.complete(claim(runtime), job, runtime.clock()))
+def complete(stores: Stores, job: Job) -> None:
+    stores.scripts.run(stores.watches.complete(claim(stores), job, stores.clock()))
 
 
 def test_a_job_is_shown_as_it_was_seen_last(api: Api) -> None:
     runtime = api.runtime
     api.registered(job_id="one")
     assert api.get("/v1/jobs/one") == BLANK
-    claimed = claim(runtime)
-    [watch] = runtime.watches.load([claimed])
+    claimed = claim(runtime.stores)
+    [watch] = runtime.stores.watches.load([claimed])
     running = Job("one", JobState.RUNNING, 1, "r", "p", "s", "2019-04-26T07:00:00Z")
-    now = runtime.clock()
-    runtime.scripts.run(runtime.watches.postpone(claimed, watch, now, now, running))
+    now = runtime.stores.clock()
+    runtime.stores.scripts.run(runtime.stores.watches.postpone(claimed, watch, now, now, running))
     assert api.get("/v1/jobs/one?project=default") == BLANK | running.as_dict()
     ended = Job("one", JobState.FAILED, -1, "r", "p", "s", "a", "b", "CPS.1", "no", "sh: no")
-    complete(runtime, ended)
-    observed = int(runtime.redis.hget(keys.watch("default", "one"), "observed"))
+    complete(runtime.stores, ended)
+    observed = int(runtime.stores.redis.hget(keys.watch("default", "one"), "observed"))
     shown = api.get("/v1/jobs/one")
     assert shown == ended.as_dict() | {"project": "default", "observed_at": shown["observed_at"]}
-    assert shown["observed_at"] == rfc3339(runtime.clock().fromtimestamp(observed / 1000, runtime.clock().tzinfo))
+    assert shown["observed_at"] == rfc3339(
+        runtime.stores.clock().fromtimestamp(observed / 1000, runtime.stores.clock().tzinfo)
+    )
 
 
 @pytest.mark.parametrize("end", [JobState.LOST, JobState.OVERDUE])
@@ -47,9 +49,9 @@ def test_a_job_that_is_not_watched_any_more_is_known_by_its_registration(api: Ap
     runtime = api.runtime
     api.registered(job_id="one")
     if end is JobState.LOST:
-        complete(runtime, Job("one", JobState.LOST))
+        complete(runtime.stores, Job("one", JobState.LOST))
     else:
-        runtime.watches.end_overdue(runtime.clock() + timedelta(days=1), 10)
+        runtime.stores.watches.end_overdue(runtime.stores.clock() + timedelta(days=1), 10)
     shown = api.get("/v1/jobs/one")
     assert (shown["state"], shown["job_id"]) == (end, "one")
     assert shown["observed_at"]
@@ -57,7 +59,7 @@ def test_a_job_that_is_not_watched_any_more_is_known_by_its_registration(api: Ap
 
 def test_a_job_without_a_delivery_has_its_state_alone(api: Api) -> None:
     api.registered(job_id="one", events=["job.failed"])
-    complete(api.runtime, Job("one", JobState.LOST))
+    complete(api.runtime.stores, Job("one", JobState.LOST))
     assert api.get("/v1/jobs/one") == BLANK | {"state": "lost"}
 
 
@@ -69,13 +71,13 @@ def test_a_job_that_is_cancelled_is_shown_as_it_was(api: Api) -> None:
 
 def test_a_job_that_another_tenant_has_registered_is_not_there(api: Api) -> None:
     api.registered(job_id="one")
-    theirs = api.runtime.api_keys.create("acme", frozenset(Scope), api.runtime.clock())
+    theirs = api.runtime.stores.api_keys.create("acme", frozenset(Scope), api.runtime.stores.clock())
     unknown = problem(api.call("GET", "/v1/jobs/none", key=theirs), 404)
     for state in ("watched", "ended"):
         answer = problem(api.call("GET", "/v1/jobs/one", key=theirs), 404)
         assert answer | {"request_id": ""} == unknown | {"request_id": ""}, state
         if state == "watched":
-            complete(api.runtime, Job("one", JobState.SUCCEEDED))
+            complete(api.runtime.stores, Job("one", JobState.SUCCEEDED))
     assert api.register(job_id="one", key=theirs).status_code == 201
     assert api.get("/v1/jobs/one", key=theirs)["state"] == "succeeded"
 

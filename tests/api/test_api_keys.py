@@ -35,7 +35,7 @@ def test_a_key_is_made_and_shown_once(api: Api) -> None:
 
 def test_the_key_itself_is_kept_nowhere(api: Api) -> None:
     secret = made(api, name="n")["key"].split("_", 2)[2]
-    redis = api.runtime.redis
+    redis = api.runtime.stores.redis
     kept = [redis.hgetall(name) if redis.type(name) == "hash" else name for name in redis.scan_iter()]
     assert secret not in str(kept)
 
@@ -43,8 +43,8 @@ def test_the_key_itself_is_kept_nowhere(api: Api) -> None:
 def test_a_key_has_the_scopes_and_the_life_that_were_asked_for(api: Api) -> None:
     key = made(api, scopes=["admin"], expires_in_s=60)
     assert key["scopes"] == ["admin"]
-    assert key["expires_at"] == rfc3339(from_ms(int(api.runtime.redis.hget(keys.api_key(key["id"]), "expires"))))
-    assert 50 < api.runtime.redis.ttl(keys.api_key(key["id"])) <= 60
+    assert key["expires_at"] == rfc3339(from_ms(int(api.runtime.stores.redis.hget(keys.api_key(key["id"]), "expires"))))
+    assert 50 < api.runtime.stores.redis.ttl(keys.api_key(key["id"])) <= 60
     assert made(api, scopes=["registrations:read"])["scopes"] == ["registrations:read"]
 
 
@@ -91,15 +91,15 @@ def test_a_rotated_key_is_good_until_the_overlap_ends(api: Api) -> None:
     assert (new["name"], new["scopes"]) == (old["name"], old["scopes"])
     assert works(api, old["key"])
     assert works(api, new["key"])
-    assert 50 < api.runtime.redis.ttl(keys.api_key(old["id"])) <= 60
-    assert 990 < api.runtime.redis.ttl(keys.api_key(new["id"])) <= 1_000
+    assert 50 < api.runtime.stores.redis.ttl(keys.api_key(old["id"])) <= 60
+    assert 990 < api.runtime.stores.redis.ttl(keys.api_key(new["id"])) <= 1_000
     last = api.call("POST", f"/v1/keys/{new['id']}/rotate", json={"overlap_s": 0}).json
     assert [works(api, key["key"]) for key in (new, last)] == [False, True]
-    assert not api.runtime.redis.exists(keys.api_key(new["id"]))
+    assert not api.runtime.stores.redis.exists(keys.api_key(new["id"]))
 
 
 def test_what_has_ended_is_in_no_list_whoever_looks(api: Api) -> None:
-    redis = api.runtime.redis
+    redis = api.runtime.stores.redis
     brief = [made(api, expires_in_s=1)["id"] for _ in range(3)]
     rotated = made(api, expires_in_s=1_000)["id"]
     api.call("POST", f"/v1/keys/{rotated}/rotate", json={"overlap_s": 0})
@@ -115,38 +115,38 @@ def test_what_has_ended_is_in_no_list_whoever_looks(api: Api) -> None:
 def test_a_rotation_gives_no_key_a_longer_life(api: Api) -> None:
     old = made(api, expires_in_s=30)
     api.call("POST", f"/v1/keys/{old['id']}/rotate", json={"overlap_s": 86_400})
-    assert api.runtime.redis.ttl(keys.api_key(old["id"])) <= 30
+    assert api.runtime.stores.redis.ttl(keys.api_key(old["id"])) <= 30
 
 
 def test_its_last_use_is_written_once_a_minute(api: Api) -> None:
     key = made(api)
     name = keys.api_key(key["id"])
     assert works(api, key["key"])
-    used = api.runtime.redis.hget(name, "used")
+    used = api.runtime.stores.redis.hget(name, "used")
     assert api.get("/v1/keys")["items"][0]["last_used_at"] == rfc3339(from_ms(int(used)))
-    principal = api.runtime.api_keys.principal
+    principal = api.runtime.stores.api_keys.principal
     for _ in range(3):
-        api.runtime.api_keys._believed.clear()
+        api.runtime.stores.api_keys._believed.clear()
         assert principal(key["key"])
-    assert api.runtime.redis.hget(name, "used") == used
-    earlier = to_ms(api.runtime.clock()) - 60_001
-    api.runtime.redis.hset(name, "used", earlier)
-    api.runtime.api_keys._believed.clear()
+    assert api.runtime.stores.redis.hget(name, "used") == used
+    earlier = to_ms(api.runtime.stores.clock()) - 60_001
+    api.runtime.stores.redis.hset(name, "used", earlier)
+    api.runtime.stores.api_keys._believed.clear()
     assert principal(key["key"])
-    assert int(api.runtime.redis.hget(name, "used")) > earlier
+    assert int(api.runtime.stores.redis.hget(name, "used")) > earlier
 
 
 def test_a_key_that_was_revoked_is_not_made_anew_by_its_use(api: Api) -> None:
     key = made(api)
-    assert api.runtime.api_keys.principal(key["key"])
+    assert api.runtime.stores.api_keys.principal(key["key"])
     api.call("DELETE", f"/v1/keys/{key['id']}")
     assert not works(api, key["key"])
-    assert not api.runtime.redis.exists(keys.api_key(key["id"]))
+    assert not api.runtime.stores.redis.exists(keys.api_key(key["id"]))
 
 
 def test_keys_are_a_tenants_own(api: Api) -> None:
     key = made(api)
-    theirs = api.runtime.api_keys.create("acme", frozenset({Scope.ADMIN}), api.runtime.clock())
+    theirs = api.runtime.stores.api_keys.create("acme", frozenset({Scope.ADMIN}), api.runtime.stores.clock())
     assert [each["id"] for each in api.get("/v1/keys", key=theirs)["items"]] == [theirs.split("_")[1]]
     unknown = problem(api.call("DELETE", "/v1/keys/000000000000", key=theirs), 404)
     for method, path in (("DELETE", ""), ("POST", "/rotate")):

@@ -39,7 +39,7 @@ def calls(api: Api) -> list[tuple[str, str, str]]:
 
 
 def key(api: Api, tenant: str, *scopes: Scope) -> str:
-    return api.runtime.api_keys.create(tenant, frozenset(scopes), api.runtime.clock())
+    return api.runtime.stores.api_keys.create(tenant, frozenset(scopes), api.runtime.stores.clock())
 
 
 def owned(api: Api, admin: str) -> dict[str, str]:
@@ -68,7 +68,7 @@ def test_the_matrix_has_every_scope(api: Api) -> None:
 @pytest.mark.parametrize("scope", Scope)
 def test_a_scope_lets_in_where_the_document_says_and_nowhere_else(api: Api, scope: Scope) -> None:
     for method, path, needed in calls(api):
-        api.runtime.redis.flushall()
+        api.runtime.stores.redis.flushall()
         ids = owned(api, key(api, "acme", Scope.ADMIN))
         answer = call(api, method, path, ids, key(api, "acme", scope))
         if scope in (needed, Scope.ADMIN):

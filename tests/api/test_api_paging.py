@@ -63,7 +63,7 @@ def all_of(api: Api, path: str) -> set[str]:
 def test_what_is_there_all_the_while_is_seen_once(
     api: Api, path: str, first: int, limit: int, between: list[list[Change]]
 ) -> None:
-    api.runtime.redis.flushall()
+    api.runtime.stores.redis.flushall()
     for number in range(first):
         (make_key if path == "/v1/keys" else register)(api, number)
     steps = iter(between)
@@ -85,7 +85,7 @@ def test_what_is_there_all_the_while_is_seen_once(
 )
 def test_whoever_follows_the_feed_sees_every_event_once_and_in_order(api: Api, between: list[int], limit: int) -> None:
     """While others come; some are made in the same millisecond."""
-    api.runtime.redis.flushall()
+    api.runtime.stores.redis.flushall()
     made, seen, cursor = [], [], ""
     for count in [*between, *([0] * 30)]:
         for number in range(count):

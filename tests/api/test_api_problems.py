@@ -83,7 +83,7 @@ def test_a_missing_key_for_what_is_sealed_is_told_to_the_operator_alone(
     problem(answer, 500)
     assert "BRIDGE" not in answer.text
     assert "BRIDGE_SECRET_KEYS" in logged(caplog, "settings.wrong")["reason"]
-    other.redis.close()
+    other.stores.redis.close()
 
 
 def test_a_mistake_of_ours_is_answered_500_and_logged_without_what_was_sent(

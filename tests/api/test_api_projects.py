@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.config.settings import load
 from app.domain.access import Scope
 from app.domain.project_health import ProjectHealth
@@ -30,7 +31,7 @@ def two(runtime: Runtime, environment: dict[str, str], tmp_path: Path) -> Api:
     return Api(Runtime(settings))
 
 
-def test_projects_are_shown_with_how_they_fare(two: Api, runtime: Runtime, now: datetime) -> None:
+def test_projects_are_shown_with_how_they_fare(two: Api, stores: Stores, now: datetime) -> None:
     seen = ProjectHealth(
         answered_at=now,
         failed_at=now + timedelta(seconds=1),
@@ -38,8 +39,8 @@ def test_projects_are_shown_with_how_they_fare(two: Api, runtime: Runtime, now: 
         credentials_expire_at=now + timedelta(days=9_999),
         clock_ahead=timedelta(seconds=-2),
     )
-    runtime.scripts.run(note("prod", seen))
-    runtime.polls_due.refuse("prod", now, timedelta(days=9_999), ())
+    stores.scripts.run(note("prod", seen))
+    stores.polls_due.refuse("prod", now, timedelta(days=9_999), ())
     assert two.get("/v1/projects") == {
         "items": [
             {
@@ -83,10 +84,10 @@ def test_projects_are_shown_with_how_they_fare(two: Api, runtime: Runtime, now: 
     }
 
 
-def test_what_a_short_budget_costs_is_shown(two: Api, runtime: Runtime) -> None:
-    polls, now = runtime.polls_due, runtime.clock()
-    runtime.redis.zadd(keys.due("poll", "trial"), {"job": to_ms(now - timedelta(seconds=90)), "request:r": 0})
-    runtime.scripts.run(polls.throttle("trial", now - timedelta(minutes=1), now - timedelta(seconds=1), 0.01))
+def test_what_a_short_budget_costs_is_shown(two: Api, stores: Stores) -> None:
+    polls, now = stores.polls_due, stores.clock()
+    stores.redis.zadd(keys.due("poll", "trial"), {"job": to_ms(now - timedelta(seconds=90)), "request:r": 0})
+    stores.scripts.run(polls.throttle("trial", now - timedelta(minutes=1), now - timedelta(seconds=1), 0.01))
     project = two.get("/v1/projects")["items"][1]
     assert 90 <= project["late_s"] < 100
     assert project["budget"] == {"rate": 0.017, "learned_rate": 0.017, "calls_left": 0, "paused_until": None}
@@ -98,8 +99,8 @@ def test_the_project_of_the_environment_is_shown_too(api: Api) -> None:
     assert (project["name"], project["endpoint"]) == ("default", None)
 
 
-def test_it_needs_the_scope_to_read_registrations(two: Api, runtime: Runtime) -> None:
-    keys = {scope: runtime.api_keys.create("t", frozenset({scope}), runtime.clock()) for scope in Scope}
+def test_it_needs_the_scope_to_read_registrations(two: Api, stores: Stores) -> None:
+    keys = {scope: stores.api_keys.create("t", frozenset({scope}), stores.clock()) for scope in Scope}
     two.get("/v1/projects", key=keys[Scope.REGISTRATIONS_READ])
     problem(two.call("GET", "/v1/projects", key=keys[Scope.DELIVERIES_WRITE]), 403)
 

@@ -24,4 +24,4 @@ def test_all_public_keys_are_shown_the_one_that_signs_first(environment: dict[st
     for shown, seed in ((first, NEW), (second, OLD)):
         public = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
         assert shown["key"] == "whpk_" + base64.b64encode(public).decode()
-    runtime.redis.close()
+    runtime.stores.redis.close()

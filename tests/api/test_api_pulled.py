@@ -32,7 +32,7 @@ def test_without_a_callback_url_events_come_by_the_feed_and_nobody_is_called(api
     assert api.get("/v1/registrations")["items"] == [seen]
     assert api.get("/v1/deliveries")["items"] == []
     assert api.get("/v1/destinations")["items"] == []
-    assert api.runtime.deliveries_due.next_look() is None
+    assert api.runtime.stores.deliveries_due.next_look() is None
     [event, *_] = api.get("/v1/events")["items"]
     problem(api.call("POST", f"/v1/deliveries/dlv_{event['id'].removeprefix('evt_')}/redeliver", json={}), 404)
 
@@ -48,7 +48,7 @@ def test_what_is_pulled_is_forgotten_with_the_rest(api: Api) -> None:
     made = registered(api)
     end(api, "one")
     [event] = api.get("/v1/events")["items"]
-    redis, most = api.runtime.redis, api.runtime.settings.retention_s
+    redis, most = api.runtime.stores.redis, api.runtime.settings.retention_s
     delivery = keys.delivery("dlv_" + event["id"].removeprefix("evt_"))
     for key in (delivery, keys.registration(made["id"]), keys.progress(made["id"])):
         assert 0 < redis.ttl(key) <= most
@@ -58,7 +58,7 @@ def test_it_can_be_cancelled_and_then_tells_nothing(api: Api) -> None:
     made = registered(api)
     assert api.call("DELETE", f"/v1/registrations/{made['id']}").status_code == 204
     assert api.get(f"/v1/registrations/{made['id']}")["state"] == "cancelled"
-    assert not api.runtime.polls_due.claim_due(api.runtime.clock(), 10).items
+    assert not api.runtime.stores.polls_due.claim_due(api.runtime.stores.clock(), 10).items
     assert api.get("/v1/events")["items"] == []
 
 
@@ -83,6 +83,6 @@ def test_it_has_no_secret_to_rotate(api: Api) -> None:
 
 def test_no_quota_of_destinations_stands_in_its_way(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     api.registered(job_id="one")
-    monkeypatch.setitem(api.runtime.__dict__, "_quotas", api.runtime._quotas.__class__(destinations=1))
+    monkeypatch.setitem(api.runtime.__dict__, "_quotas", api.runtime.stores._quotas.__class__(destinations=1))
     problem(api.register(callback_url="http://127.0.0.2:9/"), 429)
     assert register(api).status_code == 201

@@ -39,11 +39,11 @@ def make(environment: dict[str, str], runtime: Runtime) -> Iterator[Make]:
 
     yield make_one
     for api in made:
-        api.runtime.redis.close()
+        api.runtime.stores.redis.close()
 
 
 def key_of(api: Api, tenant: str) -> str:
-    return api.runtime.api_keys.create(tenant, frozenset({Scope.ADMIN}), api.runtime.clock())
+    return api.runtime.stores.api_keys.create(tenant, frozenset({Scope.ADMIN}), api.runtime.stores.clock())
 
 
 def refused(answer: Any, quota: str) -> None:
@@ -131,7 +131,7 @@ def in_one_minute(api: Api, ask: Callable[[], T]) -> T:
     """What it gives when it begins and ends in the same minute, as quotas count: it is repeated until it does."""
 
     def minute() -> int:
-        return int(api.runtime.clock().timestamp()) // 60
+        return int(api.runtime.stores.clock().timestamp()) // 60
 
     while True:
         began = minute()
@@ -238,7 +238,7 @@ def test_a_wrong_file_of_tenants_is_told_in_words(tmp_path: Path, text: str, wor
 def test_nothing_more_is_taken_when_redis_is_nearly_full(make: Make) -> None:
     api = make()
     taken = api.registered()["id"]
-    redis = api.runtime.redis
+    redis = api.runtime.stores.redis
     full = int(redis.info("memory")["used_memory"] / 0.85)
     redis.config_set("maxmemory", full)
     try:
@@ -256,7 +256,7 @@ def test_nothing_more_is_taken_when_redis_is_nearly_full(make: Make) -> None:
 def test_counts_are_what_quotas_are_held_against(api: Api) -> None:
     api.registered()
     api.registered(job_id=None, submission=REFUSED)
-    assert api.runtime.redis.hgetall(keys.tenant_counts("default")) == {"registrations": "1", "deliveries": "1"}
+    assert api.runtime.stores.redis.hgetall(keys.tenant_counts("default")) == {"registrations": "1", "deliveries": "1"}
 
 
 def test_the_example_of_the_guide_is_read(tmp_path: Path) -> None:

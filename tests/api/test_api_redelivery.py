@@ -21,15 +21,15 @@ DEAD = NextStep(DeliveryState.DEAD, death=Death.TRIES)
 def ended(api: Api, *job_ids: str, follows: NextStep = DEAD, **fields: Any) -> list[dict[str, Any]]:
     """Registrations whose job has ended and whose delivery came to this; as callers see them."""
     made = [api.registered(job_id=job_id, **fields) for job_id in job_ids]
-    runtime, now = api.runtime, api.runtime.clock() + SOON
-    runtime.scripts.run(runtime.polls_due.set_rate("default", 10_000))
-    for claimed in runtime.polls_due.claim_due(now, 1000).items:
-        runtime.scripts.run(runtime.watches.complete(claimed, Job(claimed.id, JobState.SUCCEEDED), now))
+    runtime, now = api.runtime, api.runtime.stores.clock() + SOON
+    runtime.stores.scripts.run(runtime.stores.polls_due.set_rate("default", 10_000))
+    for claimed in runtime.stores.polls_due.claim_due(now, 1000).items:
+        runtime.stores.scripts.run(runtime.stores.watches.complete(claimed, Job(claimed.id, JobState.SUCCEEDED), now))
     now += SOON
-    while claimed := runtime.deliveries_due.claim_due(now, 1000).items:
-        for begun in runtime.deliveries.begin(claimed, now + SOON):
+    while claimed := runtime.stores.deliveries_due.claim_due(now, 1000).items:
+        for begun in runtime.stores.deliveries.begin(claimed, now + SOON):
             line = {"id": "att_1", "number": 1, "started_at": to_ms(now), "took_ms": 1, "verdict": "retry"}
-            runtime.scripts.run(runtime.deliveries.record(begun.claimed, Verdict.RETRY, follows, line))
+            runtime.stores.scripts.run(runtime.stores.deliveries.record(begun.claimed, Verdict.RETRY, follows, line))
     return made
 
 
@@ -48,7 +48,7 @@ def count_of(api: Api, **body: Any) -> int:
 @pytest.mark.parametrize("follows", [DEAD, NextStep(DeliveryState.DELIVERED), NextStep(DeliveryState.PENDING)])
 def test_a_delivery_is_sent_once_more(api: Api, follows: NextStep) -> None:
     if follows.state is DeliveryState.PENDING:
-        follows = NextStep(DeliveryState.PENDING, api.runtime.clock() + timedelta(hours=1))
+        follows = NextStep(DeliveryState.PENDING, api.runtime.stores.clock() + timedelta(hours=1))
     (registration,) = ended(api, "j1", follows=follows)
     before = only(api)
     answer = api.call("POST", f"/v1/deliveries/{before['id']}/redeliver")
@@ -59,7 +59,7 @@ def test_a_delivery_is_sent_once_more(api: Api, follows: NextStep) -> None:
     assert len(answer.json["attempts"]) == 1
     shown = api.get(f"/v1/registrations/{registration['id']}")
     assert shown["deliveries"] == {"pending": 1, "delivered": 0, "dead": 0}
-    assert api.runtime.deliveries_due.claim_due(api.runtime.clock(), 10).items[0].id == before["id"]
+    assert api.runtime.stores.deliveries_due.claim_due(api.runtime.stores.clock(), 10).items[0].id == before["id"]
 
 
 def test_a_dead_delivery_is_listed_counted_and_explained(api: Api) -> None:
@@ -87,19 +87,21 @@ def test_an_unknown_delivery_is_answered_404(api: Api, id: str) -> None:
 def test_redelivering_needs_a_scope_of_its_own(api: Api) -> None:
     ended(api, "j1")
     path = f"/v1/deliveries/{only(api)['id']}/redeliver"
-    now = api.runtime.clock()
-    others = api.runtime.api_keys.create("default", frozenset(Scope) - {Scope.DELIVERIES_WRITE, Scope.ADMIN}, now, None)
+    now = api.runtime.stores.clock()
+    others = api.runtime.stores.api_keys.create(
+        "default", frozenset(Scope) - {Scope.DELIVERIES_WRITE, Scope.ADMIN}, now, None
+    )
     bulk = {"path": "/v1/deliveries/redeliver", "json": {"state": "dead"}}
     for call in ({"path": path}, bulk):
         assert Scope.DELIVERIES_WRITE in problem(api.call("POST", key=others, **call), 403)["detail"]
-    own = api.runtime.api_keys.create("default", frozenset({Scope.DELIVERIES_WRITE}), now, None)
+    own = api.runtime.stores.api_keys.create("default", frozenset({Scope.DELIVERIES_WRITE}), now, None)
     assert api.call("POST", key=own, **bulk).status_code == 202
     problem(api.register(key=own), 403)
 
 
 def test_another_tenants_delivery_is_not_there(api: Api) -> None:
     ended(api, "j1")
-    other = api.runtime.api_keys.create("acme", frozenset({Scope.ADMIN}), api.runtime.clock(), None)
+    other = api.runtime.stores.api_keys.create("acme", frozenset({Scope.ADMIN}), api.runtime.stores.clock(), None)
     problem(api.call("POST", f"/v1/deliveries/{only(api)['id']}/redeliver", key=other), 404)
     answer = api.call("POST", "/v1/deliveries/redeliver", key=other, json={"state": "dead"})
     assert answer.json == {"count": 0}
@@ -153,7 +155,7 @@ def test_what_is_wrong_with_an_order_is_named(api: Api, body: dict[str, Any], po
 
 
 def test_more_than_one_page_is_redelivered(api: Api) -> None:
-    redis, now = api.runtime.redis, api.runtime.clock()
+    redis, now = api.runtime.stores.redis, api.runtime.stores.clock()
     (registration,) = ended(api, "j1")
     pattern = redis.hgetall(f"cph:dlv:{only(api)['id']}")
     pipeline = redis.pipeline(transaction=False)

@@ -229,7 +229,7 @@ def test_without_a_configured_project_the_hint_is_for_the_operator(
     refused = problem(Api(bare).register(), 422)
     assert refused["errors"][0]["pointer"] == "/project"
     assert "BRIDGE_CPH_PROJECT_ID" in refused["hint"]
-    bare.redis.close()
+    bare.stores.redis.close()
 
 
 @pytest.mark.parametrize("id", ["reg_" + "0" * 26, "reg_x", "nothing"])
@@ -256,7 +256,7 @@ def test_a_key_of_redis_is_no_id(api: Api) -> None:
 )
 def test_a_traceparent_is_kept_if_it_is_well_formed(api: Api, traceparent: str, kept: str | None) -> None:
     id = api.registered(headers={"traceparent": traceparent})["id"]
-    known = api.runtime.registrations.get("default", id)
+    known = api.runtime.stores.registrations.get("default", id)
     assert known
     assert known[0].traceparent == kept
 
@@ -280,7 +280,7 @@ def test_an_idempotency_key_must_be_plain(api: Api, key: str) -> None:
 def test_an_answer_that_is_kept_for_repeating_is_sealed(api: Api) -> None:
     secret = base64.b64encode(b"canary" * 5).decode()
     api.registered(headers={"Idempotency-Key": "k"}, secret=f"whsec_{secret}")
-    kept = [api.runtime.redis.get(key) for key in api.runtime.redis.scan_iter("*", _type="string")]
+    kept = [api.runtime.stores.redis.get(key) for key in api.runtime.stores.redis.scan_iter("*", _type="string")]
     assert len(kept) == 2
     assert secret not in str(kept)
 

@@ -25,9 +25,9 @@ def rotated(api: Api, id: str, body: Any = None, **details: Any) -> Any:
 
 
 def in_force(api: Api, id: str) -> tuple[str, ...]:
-    known = api.runtime.registrations.get("default", id)
+    known = api.runtime.stores.registrations.get("default", id)
     assert known
-    secrets: tuple[str, ...] = known[0].secrets_at(api.runtime.clock())
+    secrets: tuple[str, ...] = known[0].secrets_at(api.runtime.stores.clock())
     return secrets
 
 
@@ -36,7 +36,7 @@ def test_a_new_secret_is_shown_this_once_and_both_sign_for_a_day(api: Api) -> No
     answered = rotated(api, made["id"])
     assert len(secret_bytes(answered["secret"])) == 32
     until = datetime.fromisoformat(answered["earlier_until"])
-    assert 86_390 < (until - api.runtime.clock()).total_seconds() <= 86_400
+    assert 86_390 < (until - api.runtime.stores.clock()).total_seconds() <= 86_400
     assert in_force(api, made["id"]) == (answered["secret"], made["secret"])
     shown = api.call("GET", f"/v1/registrations/{made['id']}").text
     assert "whsec_" not in shown
@@ -113,7 +113,7 @@ def test_the_same_key_for_something_else_is_refused(api: Api) -> None:
 
 def test_what_is_not_there_or_another_tenants_is_answered_404(api: Api) -> None:
     id = api.registered()["id"]
-    key = api.runtime.api_keys.create("other", frozenset(Scope) - {Scope.ADMIN}, api.runtime.clock())
+    key = api.runtime.stores.api_keys.create("other", frozenset(Scope) - {Scope.ADMIN}, api.runtime.stores.clock())
     problem(rotate(api, id, key=key), 404)
     problem(rotate(api, id, key=key, headers={"Idempotency-Key": "k"}), 404)
     problem(rotate(api, "reg_" + "0" * 26), 404)
@@ -122,5 +122,7 @@ def test_what_is_not_there_or_another_tenants_is_answered_404(api: Api) -> None:
 
 def test_a_key_that_may_only_read_rotates_nothing(api: Api) -> None:
     id = api.registered()["id"]
-    key = api.runtime.api_keys.create("default", frozenset({Scope.REGISTRATIONS_READ}), api.runtime.clock())
+    key = api.runtime.stores.api_keys.create(
+        "default", frozenset({Scope.REGISTRATIONS_READ}), api.runtime.stores.clock()
+    )
     problem(rotate(api, id, key=key), 403)

@@ -17,12 +17,15 @@ def unopened(api: Api) -> str:
     api.registered(job_id="before")
     lost = api.registered(job_id="unopened", metadata={"room": "ops"}, headers={"X-Key": "canary"})["id"]
     api.registered(job_id="after")
-    known = runtime.registrations.get("default", lost)
+    known = runtime.stores.registrations.get("default", lost)
     assert known
     gone = Registrations(
-        runtime.scripts, Sealer({"gone": bytes(32)}), runtime.gone_urls, retention=runtime.settings.retention
+        runtime.stores.scripts,
+        Sealer({"gone": bytes(32)}),
+        runtime.stores.gone_urls,
+        retention=runtime.settings.retention,
     )
-    runtime.redis.set(f"cph:{lost}", gone.record(replace(known[0], job_ids=())))
+    runtime.stores.redis.set(f"cph:{lost}", gone.record(replace(known[0], job_ids=())))
     return str(lost)
 
 

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.config.settings import load
 from app.domain.access import Scope
 from app.domain.errors import OperatorError
@@ -95,7 +96,7 @@ def make(environment: dict[str, str], runtime: Runtime, issuer: Issuer) -> Itera
 
     yield make_one
     for api in made:
-        api.runtime.redis.close()
+        api.runtime.stores.redis.close()
 
 
 def status(api: Api, token: str) -> int:
@@ -173,7 +174,7 @@ def test_a_service_account_of_kubernetes_is_its_namespaces(make: Callable[..., A
     api = make(tenant_claim="/kubernetes.io/namespace", scopes=f"{READ},deliveries:write")
     account = {"namespace": "team-b", "serviceaccount": {"name": "bot"}}
     token = issuer.token(tenant=None, scope=None, **{"kubernetes.io": account})
-    principal = api.runtime.principal_of(token)
+    principal = api.runtime.stores.principal_of(token)
     assert principal
     assert (principal.tenant, principal.scopes) == (
         "team-b",
@@ -185,7 +186,7 @@ def test_a_service_account_of_kubernetes_is_its_namespaces(make: Callable[..., A
     ("said", "scopes"), [([READ, "x"], {READ}), ("", set()), (5, set()), ("admin", {"admin"}), (None, set())]
 )
 def test_scopes_are_those_that_we_know(make: Callable[..., Api], issuer: Issuer, said: Any, scopes: set[str]) -> None:
-    principal = make().runtime.principal_of(issuer.token(scope=said))
+    principal = make().runtime.stores.principal_of(issuer.token(scope=said))
     assert principal
     assert principal.scopes == scopes
 
@@ -216,5 +217,5 @@ def test_an_issuer_needs_an_audience(environment: dict[str, str]) -> None:
         load(environment | {"BRIDGE_OIDC_ISSUER": "https://a.example"})
 
 
-def test_without_an_issuer_a_token_is_no_key(runtime: Runtime, issuer: Issuer) -> None:
-    assert runtime.principal_of(issuer.token()) is None
+def test_without_an_issuer_a_token_is_no_key(stores: Stores, issuer: Issuer) -> None:
+    assert stores.principal_of(issuer.token()) is None

@@ -64,29 +64,33 @@ class Bridge:
 
     def owe(self, job_ids: Sequence[str]) -> None:
         self.watch(job_ids)
-        agenda, watches, clock = self._runtime.polls_due, self._runtime.watches, self._runtime.clock
+        agenda, watches, clock = (
+            self._runtime.stores.polls_due,
+            self._runtime.stores.watches,
+            self._runtime.stores.clock,
+        )
         while claimed := agenda.claim_due(clock(), CLAIM).items:
-            self._runtime.scripts.run_all(
+            self._runtime.stores.scripts.run_all(
                 watches.complete(item, Job(item.id, JobState.SUCCEEDED, status=2), clock()) for item in claimed
             )
 
     def claim(self, count: int) -> float:
         """How long (s) it takes to claim so many; they are due again afterwards, behind the others."""
         runtime = self._runtime
-        now = runtime.clock()
+        now = runtime.stores.clock()
         began = monotonic()
-        claimed = runtime.polls_due.claim_due(now, count).items
+        claimed = runtime.stores.polls_due.claim_due(now, count).items
         took = monotonic() - began
-        watches = runtime.watches.load(claimed)
-        runtime.scripts.run_all(
-            runtime.watches.postpone(item, watch, due=now, now=now)
+        watches = runtime.stores.watches.load(claimed)
+        runtime.stores.scripts.run_all(
+            runtime.stores.watches.postpone(item, watch, due=now, now=now)
             for item, watch in zip(claimed, watches, strict=True)
             if watch
         )
         return took
 
     def _register(self, job_ids: Sequence[str], destination: str) -> None:
-        now = self._runtime.clock()
+        now = self._runtime.stores.clock()
         registration = Registration(
             id=new_id("reg", to_ms(now), secrets.randbits(RANDOM_BITS)),
             tenant="default",  # that of the key in bench/api.py
@@ -101,4 +105,4 @@ class Bridge:
             deadline_at=now + timedelta(hours=2),
             request_id=request_of(job_ids[0]) if self._requests_known else None,
         )
-        self._runtime.registrations.add(registration)
+        self._runtime.stores.registrations.add(registration)

@@ -11,7 +11,7 @@ from app.config.settings import load
 class PlainServer(Server):
     def load(self) -> Flask:
         super().load()
-        redis = self._runtime.redis
+        redis = self._runtime.stores.redis
         plain = Flask(__name__)
 
         @plain.post("/v1/registrations")

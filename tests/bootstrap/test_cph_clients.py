@@ -139,7 +139,7 @@ def test_a_secret_that_is_missing_is_named_with_its_project(several: Callable[..
 def test_a_project_without_a_rate_of_its_own_goes_by_the_settings(several: Callable[..., Runtime]) -> None:
     place = {"project_id": "p", "region": "r", "credentials": {"token_env": "TOKEN"}}
     made = several(slow=place | {"rate": 0.5}, plain=place)
-    assert [made.rate_of(name) for name in ("slow", "plain", "gone")] == [0.5, None, None]
+    assert [made.config.rate_of(name) for name in ("slow", "plain", "gone")] == [0.5, None, None]
 
 
 def test_a_changed_secret_makes_a_new_client_and_only_that(mounted: Path) -> None:
@@ -155,10 +155,10 @@ def test_a_changed_secret_makes_a_new_client_and_only_that(mounted: Path) -> Non
 def test_a_project_that_is_new_in_the_file_is_taken_in_and_the_others_keep_their_clients(mounted: Path) -> None:
     made = Runtime(load({"BRIDGE_PROJECTS_FILE": str(mounted / "projects.yaml")}))
     before = made.cph_clients["prod"]
-    assert made.projects == ("prod",)
+    assert made.config.projects == ("prod",)
     mount(mounted, "second", (mounted / "token").read_text(encoding="utf-8"), "prod", "trial")
     made.reload()
-    assert set(made.projects) == set(made.cph_clients) == {"prod", "trial"}
+    assert set(made.config.projects) == set(made.cph_clients) == {"prod", "trial"}
     assert made.cph_clients["prod"] is before
 
 
@@ -168,7 +168,7 @@ def test_a_broken_file_leaves_the_clients_as_they_are(mounted: Path) -> None:
     (mounted / "first" / "projects.yaml").write_text("projects: {prod: {region: r}}", encoding="utf-8")
     made.reload()
     assert made.cph_clients["prod"] is before
-    assert made.projects == ("prod",)
+    assert made.config.projects == ("prod",)
 
 
 def test_a_project_that_has_become_another_under_its_name_logs_in_anew(

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.cli.main import main
 from app.config.settings import load
 from app.devkit.processes import PATIENCE_S, start, wait_until
@@ -45,23 +46,23 @@ def test_the_version_is_told() -> None:
     assert run({}, "--version").output == f"cph-bridge, version {VERSION}\n"
 
 
-def test_a_key_has_every_scope_but_admin(runtime: Runtime, environment: dict[str, str]) -> None:
+def test_a_key_has_every_scope_but_admin(stores: Stores, environment: dict[str, str]) -> None:
     key = run(environment, "keys", "create", "--tenant", "acme").output
     assert key.count("\n") == 1
-    assert runtime.api_keys.principal(key.strip()) == Principal("acme", frozenset(Scope) - {Scope.ADMIN})
+    assert stores.api_keys.principal(key.strip()) == Principal("acme", frozenset(Scope) - {Scope.ADMIN})
 
 
-def test_a_key_has_the_scopes_that_were_named(runtime: Runtime, environment: dict[str, str]) -> None:
+def test_a_key_has_the_scopes_that_were_named(stores: Stores, environment: dict[str, str]) -> None:
     scopes = ("--scope", "registrations:read", "--scope", "admin")
     key = run(environment, "keys", "create", "--tenant", "acme", *scopes).output.strip()
-    assert runtime.api_keys.principal(key) == Principal("acme", frozenset({Scope.REGISTRATIONS_READ, Scope.ADMIN}))
+    assert stores.api_keys.principal(key) == Principal("acme", frozenset({Scope.REGISTRATIONS_READ, Scope.ADMIN}))
 
 
 @pytest.mark.parametrize(("life", "seconds"), [("30d", 2_592_000), ("12h", 43_200), ("45m", 2_700), ("90s", 90)])
-def test_a_key_expires_when_it_was_said(runtime: Runtime, environment: dict[str, str], life: str, seconds: int) -> None:
+def test_a_key_expires_when_it_was_said(stores: Stores, environment: dict[str, str], life: str, seconds: int) -> None:
     run(environment, "keys", "create", "--tenant", "acme", "--expires-in", life)
-    [name] = runtime.redis.keys("cph:key:*")
-    assert seconds - 60 < runtime.redis.ttl(name) <= seconds
+    [name] = stores.redis.keys("cph:key:*")
+    assert seconds - 60 < stores.redis.ttl(name) <= seconds
 
 
 @pytest.mark.parametrize(
@@ -154,11 +155,11 @@ def test_keys_are_listed_without_the_keys(runtime: Runtime, environment: dict[st
     assert key not in listed
 
 
-def test_a_rotated_key_is_printed_and_the_earlier_one_ends(runtime: Runtime, environment: dict[str, str]) -> None:
+def test_a_rotated_key_is_printed_and_the_earlier_one_ends(stores: Stores, environment: dict[str, str]) -> None:
     old = run(environment, "keys", "create", "--tenant", "acme", "--scope", "admin").output.strip()
     new = run(environment, "keys", "rotate", old.split("_")[1], "--overlap", "90s").output.strip()
-    assert runtime.api_keys.principal(new) == runtime.api_keys.principal(old) == Principal("acme", {Scope.ADMIN})
-    assert 0 < runtime.redis.ttl(f"cph:key:{old.split('_')[1]}") <= 90
+    assert stores.api_keys.principal(new) == stores.api_keys.principal(old) == Principal("acme", {Scope.ADMIN})
+    assert 0 < stores.redis.ttl(f"cph:key:{old.split('_')[1]}") <= 90
     assert run(environment, "keys", "rotate", "000000000000").exit_code == 1
 
 

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from redis import Redis
 
 from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.cli.doctor import (
     FIELDS,
     Finding,
@@ -220,9 +221,9 @@ def test_work_that_waits_is_found_and_fails_if_nobody_is_there_for_it(
     assert (found.remedy == "") == (level == "ok")
 
 
-def test_a_backlog_that_nobody_works_off_fails(healthy: dict[str, str], runtime: Runtime) -> None:
-    late = to_ms(runtime.clock() - timedelta(minutes=1))
-    runtime.redis.zadd(keys.lanes("deliver"), {"t https://bot.example:443": late})
+def test_a_backlog_that_nobody_works_off_fails(healthy: dict[str, str], stores: Stores) -> None:
+    late = to_ms(stores.clock() - timedelta(minutes=1))
+    stores.redis.zadd(keys.lanes("deliver"), {"t https://bot.example:443": late})
     result = doctor(healthy)
     assert result.exit_code == 1
     assert re.search(
@@ -244,7 +245,7 @@ def test_a_slow_redis_and_a_wrong_clock_deserve_a_warning() -> None:
     assert [judge_clock(timedelta(seconds=s)).level for s in (0.1, 2, -2)] == ["ok", "warn", "warn"]
 
 
-def test_each_project_of_the_file_is_looked_at(healthy: dict[str, str], tmp_path: Path, runtime: Runtime, now) -> None:
+def test_each_project_of_the_file_is_looked_at(healthy: dict[str, str], tmp_path: Path, stores: Stores, now) -> None:
     place = {"project_id": healthy["BRIDGE_CPH_PROJECT_ID"], "endpoint": healthy["BRIDGE_CPH_ENDPOINT"]}
     projects = {
         "well": place | {"credentials": {"token_env": "BRIDGE_CPH_TOKEN"}},
@@ -252,8 +253,8 @@ def test_each_project_of_the_file_is_looked_at(healthy: dict[str, str], tmp_path
     }
     file = tmp_path / "projects.yaml"
     file.write_text(json.dumps({"projects": projects}), encoding="utf-8")
-    runtime.scripts.run(note("well", ProjectHealth(failed_at=now, failure="HTTP 403: no")))
-    runtime.polls_due.refuse("well", now, timedelta(days=9_999, minutes=1), ())
+    stores.scripts.run(note("well", ProjectHealth(failed_at=now, failure="HTTP 403: no")))
+    stores.polls_due.refuse("well", now, timedelta(days=9_999, minutes=1), ())
     output = doctor(healthy | {"BRIDGE_PROJECTS_FILE": str(file)}).output
     assert "ok   CPH project well answers" in output
     assert (
@@ -270,23 +271,23 @@ def test_a_broken_file_of_projects_is_named(healthy: dict[str, str]) -> None:
     )
 
 
-def test_a_budget_that_is_short_is_named_with_its_remedy(healthy: dict[str, str], runtime: Runtime) -> None:
-    late = runtime.clock() - timedelta(minutes=1)
-    runtime.redis.zadd(keys.due("poll", "default"), {"job": to_ms(late)})
-    runtime.redis.hset(keys.lane("poll", "default"), mapping={"tokens": -1_000, "stamp": to_ms(late)})
+def test_a_budget_that_is_short_is_named_with_its_remedy(healthy: dict[str, str], stores: Stores) -> None:
+    late = stores.clock() - timedelta(minutes=1)
+    stores.redis.zadd(keys.due("poll", "default"), {"job": to_ms(late)})
+    stores.redis.hset(keys.lane("poll", "default"), mapping={"tokens": -1_000, "stamp": to_ms(late)})
     output = doctor(healthy).output
     assert re.search(r"warn CPH project default: polls are 6\d s late: raise BRIDGE_CPH_RATE", output), output
 
 
-def test_each_project_is_shown_as_poll_workers_see_it(healthy: dict[str, str], runtime: Runtime, now) -> None:
+def test_each_project_is_shown_as_poll_workers_see_it(healthy: dict[str, str], stores: Stores, now) -> None:
     """Also where doctor itself has no credentials, as beside the API."""
     seen = ProjectHealth(
         answered_at=now, credentials_expire_at=now + timedelta(days=1), clock_ahead=timedelta(seconds=-2)
     )
-    runtime.scripts.run(note("default", seen))
-    late = runtime.clock() - timedelta(seconds=3)
-    runtime.redis.zadd(keys.due("poll", "default"), {"job": to_ms(late)})
-    runtime.scripts.run(runtime.polls_due.throttle("default", runtime.clock(), runtime.clock(), 0.5))
+    stores.scripts.run(note("default", seen))
+    late = stores.clock() - timedelta(seconds=3)
+    stores.redis.zadd(keys.due("poll", "default"), {"job": to_ms(late)})
+    stores.scripts.run(stores.polls_due.throttle("default", stores.clock(), stores.clock(), 0.5))
     output = doctor(healthy | {"BRIDGE_CPH_TOKEN": ""}).output
     shown = (
         r"ok   CPH project default, as poll workers see it: last answer 2026-01-02 03:04:05 UTC;"

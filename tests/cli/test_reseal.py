@@ -6,6 +6,7 @@ import time
 import pytest
 
 from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.config.settings import load
 from app.devkit.processes import wait_until
 from app.store.engine.connection import PATIENT
@@ -15,10 +16,10 @@ NEW = "new:" + base64.b64encode(b"n" * 32).decode()
 
 
 @pytest.fixture
-def taken(runtime: Runtime, registration) -> str:
+def taken(stores: Stores, registration) -> str:
     """Id of a registration that the key of `environment` has sealed."""
     made = registration()
-    runtime.registrations.add(made)
+    stores.registrations.add(made)
     return str(made.id)
 
 
@@ -33,8 +34,8 @@ def test_it_seals_anew_looks_again_and_says_which_keys_may_go(
     assert more.startswith("once more")
     assert last.startswith("All is sealed with 'new'.")
     alone = Runtime(load(environment | {"BRIDGE_SECRET_KEYS": NEW}))
-    assert alone.registrations.get("t", taken)
-    alone.redis.close()
+    assert alone.stores.registrations.get("t", taken)
+    alone.stores.redis.close()
     assert run(both, "reseal").stdout.splitlines()[0] == "1 looked at, 0 sealed anew"
 
 
@@ -59,9 +60,9 @@ def test_a_wrong_address_is_told_and_not_sat_out(environment: dict[str, str]) ->
     assert time.monotonic() - began < PATIENT.within.total_seconds() / 2
 
 
-def test_a_key_that_is_revoked_opens_nothing_more_within_seconds(runtime: Runtime, environment: dict[str, str]) -> None:
+def test_a_key_that_is_revoked_opens_nothing_more_within_seconds(stores: Stores, environment: dict[str, str]) -> None:
     key = run(environment, "keys", "create", "--tenant", "acme").stdout.strip()
-    assert runtime.api_keys.principal(key)
+    assert stores.api_keys.principal(key)
     assert run(environment, "keys", "revoke", key.split("_")[1]).exit_code == 0
-    wait_until(lambda: runtime.api_keys.principal(key) is None, timeout=5, what="its end")
+    wait_until(lambda: stores.api_keys.principal(key) is None, timeout=5, what="its end")
     assert run(environment, "keys", "revoke", key.split("_")[1]).exit_code == 1

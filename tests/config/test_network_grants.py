@@ -97,13 +97,13 @@ def test_a_grant_names_everything_that_must_match(file: Path, missing: str) -> N
 def test_grants_are_the_very_same_while_their_file_is(file: Path) -> None:
     """Connections that are kept alive are told apart by them."""
     runtime = Runtime(load({"BRIDGE_GRANTS_FILE": str(written(file, GOOD))}), environment={})
-    policy = runtime.address_policy
+    policy = runtime.config.address_policy
     runtime.reload()
-    assert runtime.address_policy is policy
+    assert runtime.config.address_policy is policy
     written(file, GOOD | {"ports": [8081]})
-    assert runtime.address_policy is policy
+    assert runtime.config.address_policy is policy
     runtime.reload()
-    assert runtime.address_policy.grants[0].ports == {8081}
+    assert runtime.config.address_policy.grants[0].ports == {8081}
 
 
 def test_a_sender_is_not_built_from_a_file_that_is_wrong_but_keeps_the_last_good_one(file: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_sender_is_not_built_from_a_file_that_is_wrong_but_keeps_the_last_good
     with pytest.raises(OperatorError, match="cannot read"):
         runtime.sender.close()
     written(file, GOOD)
-    policy = runtime.address_policy
+    policy = runtime.config.address_policy
     file.write_text("grants: [", encoding="utf-8")
     runtime.reload()
-    assert runtime.address_policy is policy
+    assert runtime.config.address_policy is policy

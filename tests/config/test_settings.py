@@ -105,7 +105,7 @@ def test_a_region_gives_the_endpoints() -> None:
 
 
 def test_a_deployment_without_a_project_has_none() -> None:
-    assert Runtime(load({})).projects == ()
+    assert Runtime(load({})).config.projects == ()
 
 
 @pytest.mark.parametrize(

@@ -148,21 +148,21 @@ def test_a_change_is_taken_over_and_a_mistake_is_not(tmp_path: Path, caplog: pyt
     caplog.set_level(logging.INFO)
     made = written(tmp_path, SMALL)
     runtime = Runtime(load({"BRIDGE_TEMPLATES_DIR": str(tmp_path)}))
-    assert runtime.catalogue.find("template:mine") is made
-    assert "template:mine" in runtime.catalogue.names
+    assert runtime.config.format_catalog.find("template:mine") is made
+    assert "template:mine" in runtime.config.format_catalog.names
     (tmp_path / "mine.json.j2").write_text("{", encoding="utf-8")
     runtime.reload()
-    assert runtime.catalogue.find("template:mine") is made
+    assert runtime.config.format_catalog.find("template:mine") is made
     (tmp_path / "mine.json.j2").rename(tmp_path / "other.json.j2")
     (tmp_path / "other.json.j2").write_text(SMALL, encoding="utf-8")
     runtime.reload()
-    assert runtime.catalogue.find("template:mine") is None
-    assert runtime.catalogue.find("template:other") is not None
+    assert runtime.config.format_catalog.find("template:mine") is None
+    assert runtime.config.format_catalog.find("template:other") is not None
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(OperatorError, match="BRIDGE_TEMPLATES_DIR: cannot read"):
-        _ = Runtime(load({"BRIDGE_TEMPLATES_DIR": str(tmp_path / "none")})).catalogue
+        _ = Runtime(load({"BRIDGE_TEMPLATES_DIR": str(tmp_path / "none")})).config.format_catalog
 
 
 @pytest.fixture

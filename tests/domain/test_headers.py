@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.errors import InvalidField
-from app.domain.headers import LONGEST, MOST, check
+from app.domain.headers import LONGEST, MOST, check_headers
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from app.domain.headers import LONGEST, MOST, check
     ],
 )
 def test_headers_of_the_subscribers_own_are_accepted(headers):
-    check(headers)
+    check_headers(headers)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_headers_of_the_subscribers_own_are_accepted(headers):
 )
 def test_what_is_wrong_is_named_without_its_value(headers, pointer, words):
     with pytest.raises(InvalidField) as caught:
-        check(headers)
+        check_headers(headers)
     assert caught.value.pointer == pointer
     assert caught.value.detail.startswith(words)
 
@@ -55,7 +55,7 @@ def test_what_is_wrong_is_named_without_its_value(headers, pointer, words):
 @given(st.text(), st.text())
 def test_what_is_accepted_the_http_client_sends_as_one_line(name, value):
     try:
-        check({name: value})
+        check_headers({name: value})
     except InvalidField:
         return
     connection = http.client.HTTPConnection("bot.example")

@@ -6,17 +6,17 @@ from prometheus_client import generate_latest
 from app.domain.event import DestinationChange, Event, OwnEventType
 from app.domain.job import Job, JobState
 from app.observability.metric_definitions import ATTEMPTS, DEATHS
-from app.observability.metric_registry import Counts
+from app.observability.metric_registry import MetricRegistry
 from workers.telemetry import family_of, possible_since
 
 
-def lines(counts: Counts) -> list[str]:
+def lines(counts: MetricRegistry) -> list[str]:
     return [line for line in generate_latest(counts.collector()).decode().splitlines() if not line.startswith("#")]
 
 
 @pytest.mark.parametrize(("asked", "labels"), [(False, ""), (True, 'tenant="acme",')])
 def test_tenants_are_told_apart_if_the_operator_says_so(asked: bool, labels: str) -> None:
-    counts = Counts(tenants=asked)
+    counts = MetricRegistry(tenants=asked)
     counts.count(ATTEMPTS, "slack", "delivered", tenant="acme")
     counts.count(ATTEMPTS, "slack", "delivered", tenant="acme", by=2)
     counts.count(DEATHS, "gone", tenant="acme")

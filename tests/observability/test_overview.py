@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rq import Worker
 
 from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.config.settings import load
 from app.domain.delivery import Death, DeliveryState, NextStep
 from app.domain.destination import lane_of
@@ -26,39 +27,39 @@ LANE = lane_of("t", "here")
 
 
 @pytest.fixture
-def standing(runtime: Runtime, now: datetime) -> Callable[..., DeploymentStats]:
+def standing(stores: Stores, now: datetime) -> Callable[..., DeploymentStats]:
     def read(later: timedelta = timedelta()) -> DeploymentStats:
-        return DeploymentStatsReader(runtime.scripts).read(now + later)
+        return DeploymentStatsReader(stores.scripts).read(now + later)
 
     return read
 
 
 @pytest.fixture
-def owe(runtime: Runtime, registration, now: datetime) -> Callable[..., None]:
+def owe(stores: Stores, registration, now: datetime) -> Callable[..., None]:
     """So many deliveries are due, at one destination."""
 
     def make(count: int, destination: str = "here", rate: float | None = None) -> None:
         jobs = tuple(Job(f"{destination}-{number}", JobState.SUCCEEDED) for number in range(count))
         made = registration(destination=destination, job_ids=(), ended=jobs)
-        runtime.registrations.add(made, rate=rate)
+        stores.registrations.add(made, rate=rate)
 
     return make
 
 
-def die(runtime: Runtime, now: datetime) -> None:
+def die(stores: Stores, now: datetime) -> None:
     """One of those that are due."""
-    (claimed,) = runtime.deliveries_due.claim_due(now, 1).items
+    (claimed,) = stores.deliveries_due.claim_due(now, 1).items
     dead = NextStep(DeliveryState.DEAD, death=Death.GONE)
-    runtime.scripts.run(runtime.deliveries.record(claimed, Verdict.GONE, dead, {"number": 1}))
+    stores.scripts.run(stores.deliveries.record(claimed, Verdict.GONE, dead, {"number": 1}))
 
 
 def test_what_is_owed_and_dead_is_counted_until_it_is_forgotten(runtime: Runtime, owe, standing, now) -> None:
     owe(3)
-    die(runtime, now)
+    die(runtime.stores, now)
     assert standing().deliveries == {"pending": 2, "held": 0, "dead": 1}
     retention = runtime.settings.retention
     assert standing(retention + 2 * runtime.settings.lease).deliveries["dead"] == 0
-    again = runtime.deliveries.redeliver("t", runtime.redis.zrange(keys.dead(), 0, -1)[0], now)
+    again = runtime.stores.deliveries.redeliver("t", runtime.stores.redis.zrange(keys.dead(), 0, -1)[0], now)
     assert again is DeliveryState.PENDING
     assert standing().deliveries == {"pending": 3, "held": 0, "dead": 0}
 
@@ -81,61 +82,61 @@ def test_what_is_held_is_neither_due_nor_late(runtime: Runtime, owe, standing, n
 def test_polls_are_due_whatever_their_patience_and_again_when_a_lease_has_ended(
     runtime: Runtime, registration, standing, now: datetime
 ) -> None:
-    runtime.registrations.add(registration("a", "b"))
-    runtime.registrations.add(registration("none", job_ids=(), request_id="r"))
+    runtime.stores.registrations.add(registration("a", "b"))
+    runtime.stores.registrations.add(registration("none", job_ids=(), request_id="r"))
     assert standing().watches == {"pending": 2, "running": 0}
     assert standing().watching == 2
     assert standing().due[POLL] == 3
-    assert len(runtime.polls_due.claim_due(now, 10).items) == 3
+    assert len(runtime.stores.polls_due.claim_due(now, 10).items) == 3
     assert standing().due[POLL] == 0
     assert standing(runtime.settings.lease).due[POLL] == 3
 
 
-def test_what_the_pace_of_a_destination_holds_back_is_not_late(runtime: Runtime, owe, standing, now) -> None:
+def test_what_the_pace_of_a_destination_holds_back_is_not_late(stores: Stores, owe, standing, now) -> None:
     """A bot that takes one message a second: the others wait for it, and not for us."""
     owe(5, "https://chat.example:443#slack-1", rate=1)
-    (claimed,) = runtime.deliveries_due.claim_due(now, 10).items
-    runtime.scripts.run(
-        runtime.deliveries.record(claimed, Verdict.DELIVERED, NextStep(DeliveryState.DELIVERED), {"number": 1})
+    (claimed,) = stores.deliveries_due.claim_due(now, 10).items
+    stores.scripts.run(
+        stores.deliveries.record(claimed, Verdict.DELIVERED, NextStep(DeliveryState.DELIVERED), {"number": 1})
     )
-    assert runtime.deliveries_due.claim_due(now, 10).items == ()
+    assert stores.deliveries_due.claim_due(now, 10).items == ()
     assert standing(SECOND / 2).late[DELIVER] == timedelta()
     assert standing(10 * SECOND).late[DELIVER] == 9 * SECOND
     assert standing(10 * SECOND).due[DELIVER] == 4
 
 
-def test_it_costs_the_same_however_much_there_is(runtime: Runtime, owe, standing, now) -> None:
+def test_it_costs_the_same_however_much_there_is(stores: Stores, owe, standing, now) -> None:
     owe(1)
-    pipeline = runtime.redis.pipeline(transaction=False)
+    pipeline = stores.redis.pipeline(transaction=False)
     lanes = [lane_of("t", f"https://{number}.example:443") for number in range(20 * LANES_LOOKED_AT)]
     for lane in lanes:
         pipeline.zadd(keys.due(DELIVER, lane), {"dlv_1": 0, "dlv_2": 0})
         pipeline.sadd(keys.lanes_that_are("paused"), lane)
     pipeline.zadd(keys.lanes(DELIVER), dict.fromkeys(lanes, 1))
     pipeline.execute()
-    runtime.redis.slowlog_reset()
-    runtime.redis.config_set("slowlog-log-slower-than", 0)
+    stores.redis.slowlog_reset()
+    stores.redis.config_set("slowlog-log-slower-than", 0)
     seen = standing()
-    runtime.redis.config_set("slowlog-log-slower-than", 10_000)
-    longest = max(entry["duration"] for entry in runtime.redis.slowlog_get(20))
+    stores.redis.config_set("slowlog-log-slower-than", 10_000)
+    longest = max(entry["duration"] for entry in stores.redis.slowlog_get(20))
     print(f"of {len(lanes):,} lanes: {longest / 1000} ms in Redis")
     assert seen.due[DELIVER] == 2 * LANES_LOOKED_AT + len(lanes) + 1 - LANES_LOOKED_AT
     assert seen.destinations["paused"] == len(lanes)
-    commands = runtime.redis.info("commandstats")["cmdstat_zcount"]["calls"]
+    commands = stores.redis.info("commandstats")["cmdstat_zcount"]["calls"]
     assert commands < 3 * LANES_LOOKED_AT
 
 
-def test_the_names_of_rq_are_those_that_rq_uses(runtime: Runtime, standing) -> None:
+def test_the_names_of_rq_are_those_that_rq_uses(stores: Stores, standing) -> None:
     for kind in (POLL, DELIVER):
-        target = queue(kind, runtime.rq_redis)
+        target = queue(kind, stores.rq_redis)
         assert target.key == keys.rq_queue(kind)
         enqueue_drain(target, kind, 1)
-        worker = Worker([target], connection=runtime.rq_redis)
+        worker = Worker([target], connection=stores.rq_redis)
         worker.register_birth()
     assert standing().queued == {POLL: 1, DELIVER: 1}
     assert standing().workers == {POLL: 1, DELIVER: 1}
-    for name in runtime.redis.scan_iter("rq:worker:*"):
-        runtime.redis.delete(name)  # as when they were killed, and some minutes have passed
+    for name in stores.redis.scan_iter("rq:worker:*"):
+        stores.redis.delete(name)  # as when they were killed, and some minutes have passed
     assert standing().workers == {POLL: 0, DELIVER: 0}
 
 
@@ -165,14 +166,14 @@ def test_a_redis_that_does_not_answer_is_told_within_seconds(silent: Runtime) ->
 
 
 def test_projects_show_their_budget_and_that_they_are_refused(runtime: Runtime) -> None:
-    now = runtime.clock()
+    now = runtime.stores.clock()
     assert shown(runtime)["cph_bridge_project_rate"] == {("default",): 10}
-    runtime.polls_due.refuse("default", now, 60 * SECOND, [60 * SECOND])
+    runtime.stores.polls_due.refuse("default", now, 60 * SECOND, [60 * SECOND])
     page = shown(runtime)
     assert page["cph_bridge_project_refused"] == {("default",): 1}
     assert page["cph_bridge_polls_late_seconds"] == {("default",): 0}
     assert page["cph_bridge_project_throttled"] == {("default",): 0}
-    runtime.scripts.run(runtime.polls_due.throttle("default", now, now + SECOND, 2.0))
+    runtime.stores.scripts.run(runtime.stores.polls_due.throttle("default", now, now + SECOND, 2.0))
     page = shown(runtime)
     assert page["cph_bridge_project_throttled"] == {("default",): 1}
     assert page["cph_bridge_project_rate"][("default",)] == pytest.approx(2, abs=0.2)

@@ -16,11 +16,11 @@ def probed(environment: dict[str, str], request: pytest.FixtureRequest) -> Itera
     """Its URL, and what it should say of readiness."""
     runtime = Runtime(load(environment | ({"BRIDGE_REDIS_URL": request.param} if request.param else {})))
     listener = probe_server.listen("BRIDGE_PROBE_BIND", "127.0.0.1:0")
-    with probe_server.ProbeServer(listener, probe_server.probes(runtime.redis.ping)) as server:
+    with probe_server.ProbeServer(listener, probe_server.probes(runtime.stores.redis.ping)) as server:
         server.start()
         yield f"http://127.0.0.1:{server.server_address[1]}", 503 if request.param else 200
         server.shutdown()
-    runtime.redis.close()
+    runtime.stores.redis.close()
 
 
 def test_readiness_is_whether_redis_answers_and_life_is_not(probed: tuple[str, int]) -> None:

@@ -74,7 +74,7 @@ def test_requests_go_to_the_collector_that_the_environment_names(
     create_app(runtime).test_client().get("/v1/registrations?limit=7", headers=asked)
     assert runtime.tracing
     runtime.tracing.close()
-    runtime.redis.close()
+    runtime.stores.redis.close()
     ((of, scope),) = [(each.resource, each.scope_spans[0]) for each in collector.taken]
     (span,) = scope.spans
     assert named(of.attributes)["service.name"] == "bridge-of-the-lab"

@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 
 from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.domain.times import to_ms
 from app.store.agenda import Agenda, Batch, Pace
 from app.store.engine import keys
@@ -16,24 +17,24 @@ SECOND = timedelta(seconds=1)
 
 
 @pytest.fixture
-def agenda(runtime: Runtime) -> Agenda:
-    return Agenda(runtime.scripts, "deliver", lease=LEASE, pace=Pace(rate=0, burst=1, places=1_000))
+def agenda(stores: Stores) -> Agenda:
+    return Agenda(stores.scripts, "deliver", lease=LEASE, pace=Pace(rate=0, burst=1, places=1_000))
 
 
-def schedule(runtime: Runtime, lane: str, due: datetime, *ids: str) -> None:
+def schedule(stores: Stores, lane: str, due: datetime, *ids: str) -> None:
     for id in ids:
-        runtime.redis.zadd(keys.due("deliver", lane), {id: to_ms(due)})
-    runtime.redis.zadd(keys.lanes("deliver"), {lane: to_ms(due)}, lt=True)
+        stores.redis.zadd(keys.due("deliver", lane), {id: to_ms(due)})
+    stores.redis.zadd(keys.lanes("deliver"), {lane: to_ms(due)}, lt=True)
 
 
 def ids_of(batch: Batch) -> list[str]:
     return [item.id for item in batch.items]
 
 
-def test_what_is_due_is_handed_out_once_in_order(runtime: Runtime, agenda: Agenda, now: datetime) -> None:
-    schedule(runtime, "a", now, "second")
-    schedule(runtime, "a", now - SECOND, "first")
-    schedule(runtime, "a", now + SECOND, "later")
+def test_what_is_due_is_handed_out_once_in_order(stores: Stores, agenda: Agenda, now: datetime) -> None:
+    schedule(stores, "a", now, "second")
+    schedule(stores, "a", now - SECOND, "first")
+    schedule(stores, "a", now + SECOND, "later")
     batch = agenda.claim_due(now, 10)
     assert ids_of(batch) == ["first", "second"]
     assert batch.next_look == now + SECOND
@@ -46,8 +47,8 @@ def test_an_empty_agenda_has_no_next_look(agenda: Agenda, now: datetime) -> None
     assert agenda.next_look() is None
 
 
-def test_claimed_work_comes_back_when_its_lease_ends(runtime: Runtime, agenda: Agenda, now: datetime) -> None:
-    schedule(runtime, "a", now, "x")
+def test_claimed_work_comes_back_when_its_lease_ends(stores: Stores, agenda: Agenda, now: datetime) -> None:
+    schedule(stores, "a", now, "x")
     first = agenda.claim_due(now, 10)
     assert first.next_look == now + LEASE
     assert ids_of(agenda.claim_due(now + LEASE - SECOND, 10)) == []
@@ -57,44 +58,44 @@ def test_claimed_work_comes_back_when_its_lease_ends(runtime: Runtime, agenda: A
 
 
 def test_an_old_fence_settles_nothing(runtime: Runtime, agenda: Agenda, now: datetime) -> None:
-    runtime.redis.hset(keys.watch("default", "x"), mapping={"since": 1, "state": "pending", "asks": 0})
-    polls = runtime.polls_due
-    runtime.redis.zadd(keys.due("poll", "default"), {"x": to_ms(now)})
-    runtime.redis.zadd(keys.lanes("poll"), {"default": to_ms(now)})
+    runtime.stores.redis.hset(keys.watch("default", "x"), mapping={"since": 1, "state": "pending", "asks": 0})
+    polls = runtime.stores.polls_due
+    runtime.stores.redis.zadd(keys.due("poll", "default"), {"x": to_ms(now)})
+    runtime.stores.redis.zadd(keys.lanes("poll"), {"default": to_ms(now)})
     stalled = polls.claim_due(now, 1).items[0]
     later = now + runtime.settings.lease
     current = polls.claim_due(later, 1).items[0]
     due = to_ms(later + SECOND)
     postpone = partial(ScriptCall, "postpone", project="default", job="x", due=due, patience=1000, changes=())
-    assert runtime.scripts.run(postpone(fence=stalled.fence)) == 0
-    assert runtime.scripts.run(postpone(fence=current.fence)) == 1
+    assert runtime.stores.scripts.run(postpone(fence=stalled.fence)) == 0
+    assert runtime.stores.scripts.run(postpone(fence=current.fence)) == 1
 
 
-def test_lanes_take_turns(runtime: Runtime, agenda: Agenda, now: datetime) -> None:
-    schedule(runtime, "busy", now - SECOND, *(f"b{number:03d}" for number in range(100)))
-    schedule(runtime, "quiet", now, "q")
+def test_lanes_take_turns(stores: Stores, agenda: Agenda, now: datetime) -> None:
+    schedule(stores, "busy", now - SECOND, *(f"b{number:03d}" for number in range(100)))
+    schedule(stores, "quiet", now, "q")
     assert sorted(ids_of(agenda.claim_due(now, 4))) == ["b000", "b001", "q"]
 
 
-def test_a_lane_that_was_served_waits_behind_the_others(runtime: Runtime, agenda: Agenda, now: datetime) -> None:
+def test_a_lane_that_was_served_waits_behind_the_others(stores: Stores, agenda: Agenda, now: datetime) -> None:
     for number, lane in enumerate(("a", "b", "c")):
-        schedule(runtime, lane, now - number * SECOND, f"{lane}1", f"{lane}2")
+        schedule(stores, lane, now - number * SECOND, f"{lane}1", f"{lane}2")
     taken = [ids_of(agenda.claim_due(now + timedelta(milliseconds=turn), 1)) for turn in range(6)]
     assert taken == [["c1"], ["b1"], ["a1"], ["c2"], ["b2"], ["a2"]]
 
 
-def test_a_lane_has_only_so_many_places(runtime: Runtime, now: datetime) -> None:
-    narrow = Agenda(runtime.scripts, "deliver", lease=LEASE, pace=Pace(rate=0, burst=1, places=2))
-    schedule(runtime, "a", now, "1", "2", "3")
+def test_a_lane_has_only_so_many_places(stores: Stores, now: datetime) -> None:
+    narrow = Agenda(stores.scripts, "deliver", lease=LEASE, pace=Pace(rate=0, burst=1, places=2))
+    schedule(stores, "a", now, "1", "2", "3")
     batch = narrow.claim_due(now, 10)
     assert ids_of(batch) == ["1", "2"]
     assert ids_of(narrow.claim_due(now + SECOND, 10)) == []
     assert batch.next_look == now + LEASE
 
 
-def test_a_paced_lane_hands_out_no_more_than_its_rate(runtime: Runtime, now: datetime) -> None:
-    paced = Agenda(runtime.scripts, "deliver", lease=LEASE, pace=Pace(rate=2, burst=1.5, places=1_000))
-    schedule(runtime, "a", now, *(f"{number:02d}" for number in range(20)))
+def test_a_paced_lane_hands_out_no_more_than_its_rate(stores: Stores, now: datetime) -> None:
+    paced = Agenda(stores.scripts, "deliver", lease=LEASE, pace=Pace(rate=2, burst=1.5, places=1_000))
+    schedule(stores, "a", now, *(f"{number:02d}" for number in range(20)))
     batch = paced.claim_due(now, 100)
     assert len(batch.items) == 3  # the burst: a second and a half
     assert batch.next_look == now + timedelta(milliseconds=500)
@@ -103,10 +104,10 @@ def test_a_paced_lane_hands_out_no_more_than_its_rate(runtime: Runtime, now: dat
     ]
 
 
-def test_all_workers_share_one_bucket(runtime: Runtime, now: datetime) -> None:
+def test_all_workers_share_one_bucket(stores: Stores, now: datetime) -> None:
     pace = Pace(rate=10, burst=1, places=1_000)
-    workers = [Agenda(runtime.scripts, "deliver", lease=LEASE, pace=pace) for _ in range(3)]
-    schedule(runtime, "a", now, *(f"{number:03d}" for number in range(200)))
+    workers = [Agenda(stores.scripts, "deliver", lease=LEASE, pace=pace) for _ in range(3)]
+    schedule(stores, "a", now, *(f"{number:03d}" for number in range(200)))
     taken = sum(
         len(worker.claim_due(now + timedelta(milliseconds=10 * turn), 5).items)
         for turn in range(201)
@@ -115,17 +116,17 @@ def test_all_workers_share_one_bucket(runtime: Runtime, now: datetime) -> None:
     assert taken == 10 + 20  # the burst, and two seconds at ten a second
 
 
-def test_a_lane_of_its_own_pace_keeps_it(runtime: Runtime, agenda: Agenda, now: datetime) -> None:
-    runtime.redis.hset(keys.lane("deliver", "a"), mapping={"rate": 1, "places": 5})
-    schedule(runtime, "a", now, "1", "2")
+def test_a_lane_of_its_own_pace_keeps_it(stores: Stores, agenda: Agenda, now: datetime) -> None:
+    stores.redis.hset(keys.lane("deliver", "a"), mapping={"rate": 1, "places": 5})
+    schedule(stores, "a", now, "1", "2")
     assert ids_of(agenda.claim_due(now, 10)) == ["1"]
 
 
-def test_a_paused_lane_waits_and_the_others_do_not(runtime: Runtime, agenda: Agenda, now: datetime) -> None:
-    schedule(runtime, "a", now, "a1")
-    schedule(runtime, "b", now, "b1")
-    runtime.scripts.run(agenda.pause("a", now + 2 * SECOND))
-    runtime.scripts.run(agenda.pause("a", now + SECOND))  # the longer pause stands
+def test_a_paused_lane_waits_and_the_others_do_not(stores: Stores, agenda: Agenda, now: datetime) -> None:
+    schedule(stores, "a", now, "a1")
+    schedule(stores, "b", now, "b1")
+    stores.scripts.run(agenda.pause("a", now + 2 * SECOND))
+    stores.scripts.run(agenda.pause("a", now + SECOND))  # the longer pause stands
     assert ids_of(agenda.claim_due(now, 10)) == ["b1"]
     assert ids_of(agenda.claim_due(now + SECOND, 10)) == []
     assert ids_of(agenda.claim_due(now + 2 * SECOND, 10)) == ["a1"]
@@ -135,40 +136,40 @@ def claimed_in(agenda: Agenda, begin: datetime, seconds: int) -> int:
     return sum(len(agenda.claim_due(begin + number * SECOND, 100).items) for number in range(1, seconds + 1))
 
 
-def test_a_throttled_lane_pauses_and_then_goes_at_half_the_pace(runtime: Runtime, now: datetime) -> None:
-    agenda = Agenda(runtime.scripts, "deliver", lease=LEASE, pace=Pace(rate=8, burst=1, places=1_000))
-    schedule(runtime, "a", now, *(f"{number:04d}" for number in range(2_000)))
+def test_a_throttled_lane_pauses_and_then_goes_at_half_the_pace(stores: Stores, now: datetime) -> None:
+    agenda = Agenda(stores.scripts, "deliver", lease=LEASE, pace=Pace(rate=8, burst=1, places=1_000))
+    schedule(stores, "a", now, *(f"{number:04d}" for number in range(2_000)))
     storm = [agenda.throttle("a", now, now + 10 * SECOND, None) for _ in range(30)]  # calls that were under way
-    runtime.scripts.run_all(storm)
+    stores.scripts.run_all(storm)
     assert claimed_in(agenda, now, 9) == 0
     assert 40 <= claimed_in(agenda, now + 10 * SECOND, 10) <= 42
 
 
-def test_a_rate_that_was_told_is_kept_to(runtime: Runtime, now: datetime) -> None:
-    agenda = Agenda(runtime.scripts, "deliver", lease=LEASE, pace=Pace(rate=100, burst=1, places=1_000))
-    schedule(runtime, "a", now, *(f"{number:04d}" for number in range(2_000)))
-    runtime.scripts.run(agenda.throttle("a", now, now + SECOND, 10 / 60))
+def test_a_rate_that_was_told_is_kept_to(stores: Stores, now: datetime) -> None:
+    agenda = Agenda(stores.scripts, "deliver", lease=LEASE, pace=Pace(rate=100, burst=1, places=1_000))
+    schedule(stores, "a", now, *(f"{number:04d}" for number in range(2_000)))
+    stores.scripts.run(agenda.throttle("a", now, now + SECOND, 10 / 60))
     assert 9 <= claimed_in(agenda, now, 60) <= 11
 
 
-def test_what_was_learned_wears_off(runtime: Runtime, now: datetime) -> None:
-    agenda = Agenda(runtime.scripts, "deliver", lease=LEASE, pace=Pace(rate=4, burst=1, places=10_000))
-    schedule(runtime, "a", now, *(f"{number:04d}" for number in range(2_000)))
-    runtime.scripts.run(agenda.throttle("a", now, now + SECOND, 1))
+def test_what_was_learned_wears_off(stores: Stores, now: datetime) -> None:
+    agenda = Agenda(stores.scripts, "deliver", lease=LEASE, pace=Pace(rate=4, burst=1, places=10_000))
+    schedule(stores, "a", now, *(f"{number:04d}" for number in range(2_000)))
+    stores.scripts.run(agenda.throttle("a", now, now + SECOND, 1))
     assert claimed_in(agenda, now + timedelta(minutes=11), 10) == 40
 
 
-def test_the_cost_of_a_claim_does_not_grow_with_the_backlog(runtime: Runtime, agenda: Agenda, now: datetime) -> None:
+def test_the_cost_of_a_claim_does_not_grow_with_the_backlog(stores: Stores, agenda: Agenda, now: datetime) -> None:
     """Counted in commands that Redis ran, not in time."""
 
     def commands_of_a_claim() -> int:
-        runtime.redis.config_resetstat()
+        stores.redis.config_resetstat()
         agenda.claim_due(now, 10)
-        stats = runtime.redis.info("commandstats")
+        stats = stores.redis.info("commandstats")
         return sum(stat["calls"] for name, stat in stats.items() if name.removeprefix("cmdstat_").startswith("z"))
 
-    schedule(runtime, "a", now, *(f"{number:05d}" for number in range(20)))
+    schedule(stores, "a", now, *(f"{number:05d}" for number in range(20)))
     agenda.claim_due(now, 1)  # loads the script
     small = commands_of_a_claim()
-    schedule(runtime, "a", now, *(f"{number:05d}" for number in range(20, 5_000)))
+    schedule(stores, "a", now, *(f"{number:05d}" for number in range(20, 5_000)))
     assert commands_of_a_claim() == small

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.config.settings import Settings
 from app.devkit.processes import wait_until
 from app.devkit.redis_server import RedisServer
@@ -24,21 +25,21 @@ AOF, RDB = "appendonlydir", "dump.rdb"
 def bridge_on(server: RedisServer, settings: Settings) -> Iterator[Runtime]:
     runtime = Runtime(Settings.model_validate({**settings.model_dump(), "redis_url": server.url}))
     yield runtime
-    runtime.redis.close()
+    runtime.stores.redis.close()
 
 
-def copy_aof(runtime: Runtime, folder: Path, to: Path) -> None:
-    runtime.redis.config_set("auto-aof-rewrite-percentage", "0")
-    wait_until(lambda: not runtime.redis.info()["aof_rewrite_in_progress"], what="no rewriting")
+def copy_aof(stores: Stores, folder: Path, to: Path) -> None:
+    stores.redis.config_set("auto-aof-rewrite-percentage", "0")
+    wait_until(lambda: not stores.redis.info()["aof_rewrite_in_progress"], what="no rewriting")
     shutil.copytree(folder / AOF, to / AOF)
-    runtime.redis.config_set("auto-aof-rewrite-percentage", "100")
+    stores.redis.config_set("auto-aof-rewrite-percentage", "100")
 
 
-def copy_rdb(runtime: Runtime, folder: Path, to: Path) -> None:
-    before = runtime.redis.lastsave()
-    wait_until(lambda: runtime.redis.time()[0] > before.timestamp(), what="another second")
-    runtime.redis.bgsave()
-    wait_until(lambda: runtime.redis.lastsave() > before, what="a snapshot")
+def copy_rdb(stores: Stores, folder: Path, to: Path) -> None:
+    before = stores.redis.lastsave()
+    wait_until(lambda: stores.redis.time()[0] > before.timestamp(), what="another second")
+    stores.redis.bgsave()
+    wait_until(lambda: stores.redis.lastsave() > before, what="a snapshot")
     to.mkdir()
     shutil.copy(folder / RDB, to / RDB)
 
@@ -61,32 +62,38 @@ def test_what_was_in_flight_falls_due_again_after_its_lease(
 ) -> None:
     with RedisServer(tmp_path / "redis") as server, bridge_on(server, settings) as runtime:
         polled, delivered = registration("polled"), registration("delivered")
-        runtime.registrations.add(delivered)
-        (poll,) = runtime.polls_due.claim_due(now, 1).items
-        runtime.scripts.run(runtime.watches.complete(poll, Job("delivered", JobState.SUCCEEDED), now))
-        runtime.registrations.add(polled)
-        assert [item.id for item in runtime.polls_due.claim_due(now, 1).items] == ["polled"]
-        (delivery,) = runtime.deliveries_due.claim_due(now, 1).items
+        runtime.stores.registrations.add(delivered)
+        (poll,) = runtime.stores.polls_due.claim_due(now, 1).items
+        runtime.stores.scripts.run(runtime.stores.watches.complete(poll, Job("delivered", JobState.SUCCEEDED), now))
+        runtime.stores.registrations.add(polled)
+        assert [item.id for item in runtime.stores.polls_due.claim_due(now, 1).items] == ["polled"]
+        (delivery,) = runtime.stores.deliveries_due.claim_due(now, 1).items
         copy(runtime, tmp_path / "redis", tmp_path / "restored")
         arrived = NextStep(DeliveryState.DELIVERED)
-        runtime.scripts.run(runtime.deliveries.record(delivery, Verdict.DELIVERED, arrived, {"id": "att_1"}))
+        runtime.stores.scripts.run(
+            runtime.stores.deliveries.record(delivery, Verdict.DELIVERED, arrived, {"id": "att_1"})
+        )
         later = registration("later")
-        runtime.registrations.add(later)
+        runtime.stores.registrations.add(later)
     with kind(tmp_path / "restored") as restored, bridge_on(restored, settings) as runtime:
-        runtime.redis.config_set("appendonly", "yes")
-        assert [bool(runtime.registrations.get("t", each.id)) for each in (polled, delivered, later)] == [1, 1, 0]
-        assert not runtime.polls_due.claim_due(now, 9).items
-        assert [item.id for item in runtime.polls_due.claim_due(now + HOUR, 9).items] == ["polled"]
-        assert [item.id for item in runtime.deliveries_due.claim_due(now + HOUR, 9).items] == [delivery.id]
-        wait_until(lambda: not runtime.redis.info()["aof_rewrite_in_progress"], what="a file to append to")
+        runtime.stores.redis.config_set("appendonly", "yes")
+        assert [bool(runtime.stores.registrations.get("t", each.id)) for each in (polled, delivered, later)] == [
+            1,
+            1,
+            0,
+        ]
+        assert not runtime.stores.polls_due.claim_due(now, 9).items
+        assert [item.id for item in runtime.stores.polls_due.claim_due(now + HOUR, 9).items] == ["polled"]
+        assert [item.id for item in runtime.stores.deliveries_due.claim_due(now + HOUR, 9).items] == [delivery.id]
+        wait_until(lambda: not runtime.stores.redis.info()["aof_rewrite_in_progress"], what="a file to append to")
     with RedisServer(tmp_path / "restored") as again, bridge_on(again, settings) as runtime:
-        assert runtime.registrations.get("t", polled.id)
+        assert runtime.stores.registrations.get("t", polled.id)
 
 
 def test_a_snapshot_is_not_read_while_appendonly_is_on(tmp_path: Path, settings: Settings, registration) -> None:
     made = registration()
     with RedisServer(tmp_path / "redis") as server, bridge_on(server, settings) as runtime:
-        runtime.registrations.add(made)
-        copy_rdb(runtime, tmp_path / "redis", tmp_path / "restored")
+        runtime.stores.registrations.add(made)
+        copy_rdb(runtime.stores, tmp_path / "redis", tmp_path / "restored")
     with RedisServer(tmp_path / "restored") as restored, bridge_on(restored, settings) as runtime:
-        assert runtime.registrations.get("t", made.id) is None
+        assert runtime.stores.registrations.get("t", made.id) is None

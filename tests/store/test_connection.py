@@ -16,6 +16,7 @@ from redis.connection import SSLConnection
 from redis.exceptions import ConnectionError as NotConnected
 
 from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.config.settings import load
 from app.devkit.redis_server import RedisServer
 from app.domain.errors import Unavailable
@@ -105,11 +106,11 @@ def test_a_patient_client_sits_out_a_restart(tmp_path: Path) -> None:
     server = RedisServer(tmp_path / "redis")
     server.start()
     runtime = Runtime(load({"BRIDGE_REDIS_URL": server.url}), patient=True)
-    runtime.scripts.run(runtime.polls_due.claim(runtime.clock(), 1))
+    runtime.stores.scripts.run(runtime.stores.polls_due.claim(runtime.stores.clock(), 1))
     server.kill()
     server.start()
-    runtime.scripts.run(runtime.polls_due.claim(runtime.clock(), 1))
-    runtime.redis.close()
+    runtime.stores.scripts.run(runtime.stores.polls_due.claim(runtime.stores.clock(), 1))
+    runtime.stores.redis.close()
     server.stop()
 
 
@@ -118,9 +119,9 @@ def test_a_pipeline_that_is_tried_again_says_all_of_it_again(tmp_path: Path) -> 
     runtime = Runtime(load({"BRIDGE_REDIS_URL": server.url}), patient=True)
     starting = Timer(0.5, server.start)
     starting.start()
-    assert runtime.redis.pipeline(transaction=False).set("a", "1").get("a").execute() == [True, "1"]
+    assert runtime.stores.redis.pipeline(transaction=False).set("a", "1").get("a").execute() == [True, "1"]
     starting.join()
-    runtime.redis.close()
+    runtime.stores.redis.close()
     server.stop()
 
 
@@ -139,23 +140,23 @@ def test_the_clock_does_not_come_back_to_a_redis_that_breaks_off() -> None:
 
 
 def test_a_full_redis_refuses_registrations_and_still_hands_out_and_records(
-    runtime: Runtime, registration, now, deliveries_of
+    stores: Stores, registration, now, deliveries_of
 ) -> None:
-    runtime.registrations.add(registration())
-    runtime.redis.config_set("maxmemory", "1")
+    stores.registrations.add(registration())
+    stores.redis.config_set("maxmemory", "1")
     try:
         with pytest.raises(Unavailable, match="full"):
-            runtime.registrations.add(registration())
-        (claimed,) = runtime.polls_due.claim_due(now, 1).items
-        runtime.scripts.run(runtime.watches.complete(claimed, Job("job-1", JobState.SUCCEEDED), now))
+            stores.registrations.add(registration())
+        (claimed,) = stores.polls_due.claim_due(now, 1).items
+        stores.scripts.run(stores.watches.complete(claimed, Job("job-1", JobState.SUCCEEDED), now))
     finally:
-        runtime.redis.config_set("maxmemory", "0")
+        stores.redis.config_set("maxmemory", "0")
     assert len(deliveries_of()) == 1
 
 
-def test_the_clock_goes_by_redis_and_not_by_ours(runtime: Runtime) -> None:
-    an_hour_off = RedisClock(runtime.redis, lambda: runtime.clock().timestamp() - 3600)
-    assert abs(an_hour_off() - runtime.clock()) < timedelta(seconds=1)
+def test_the_clock_goes_by_redis_and_not_by_ours(stores: Stores) -> None:
+    an_hour_off = RedisClock(stores.redis, lambda: stores.clock().timestamp() - 3600)
+    assert abs(an_hour_off() - stores.clock()) < timedelta(seconds=1)
 
 
 def test_without_redis_the_clock_goes_on(tmp_path: Path) -> None:
@@ -163,9 +164,9 @@ def test_without_redis_the_clock_goes_on(tmp_path: Path) -> None:
     assert RedisClock(redis, lambda: 60.0)().timestamp() == 60.0
 
 
-def test_a_password_that_is_good_no_more_is_named_by_its_setting(redis_server: RedisServer, runtime: Runtime) -> None:
+def test_a_password_that_is_good_no_more_is_named_by_its_setting(redis_server: RedisServer, stores: Stores) -> None:
     """Connections that have shown it stay open until Redis is told to break them off."""
-    runtime.redis.acl_setuser("rotating", enabled=True, passwords=["+old-pw", "+new-pw"], commands=["+ping"])
+    stores.redis.acl_setuser("rotating", enabled=True, passwords=["+old-pw", "+new-pw"], commands=["+ping"])
 
     def shown(password: str) -> Redis:
         url = f"unix://rotating:{password}@{redis_server.socket}"
@@ -174,27 +175,27 @@ def test_a_password_that_is_good_no_more_is_named_by_its_setting(redis_server: R
     with shown("old-pw") as old, shown("new-pw") as new:
         assert old.ping()
         assert new.ping()
-        runtime.redis.acl_setuser("rotating", enabled=True, passwords=["-old-pw"])
+        stores.redis.acl_setuser("rotating", enabled=True, passwords=["-old-pw"])
         assert old.ping()
-        runtime.redis.execute_command("CLIENT KILL", "USER", "rotating")
+        stores.redis.execute_command("CLIENT KILL", "USER", "rotating")
         assert new.ping()
         begun = monotonic()
         with pytest.raises(Unavailable, match="BRIDGE_REDIS_URL") as refused:
             old.ping()
         assert monotonic() - begun < 30  # not after a minute of tries
         assert "old-pw" not in str(refused.value)
-    runtime.redis.acl_deluser("rotating")
+    stores.redis.acl_deluser("rotating")
 
 
-def test_an_answer_that_may_be_old_says_nothing_of_the_time(runtime: Runtime) -> None:
+def test_an_answer_that_may_be_old_says_nothing_of_the_time(stores: Stores) -> None:
     """Whoever stood still between question and answer would be late by half of that."""
     own = iter([0.0, 6.0, 6.0])
-    assert RedisClock(runtime.redis, lambda: next(own))().timestamp() == 6.0
+    assert RedisClock(stores.redis, lambda: next(own))().timestamp() == 6.0
 
 
 def test_sentinels_are_asked_for_the_primary(tmp_path: Path) -> None:
     settings = load({"BRIDGE_REDIS_URL": "redis://user:pw@ignored/3", "BRIDGE_REDIS_SENTINELS": "127.0.0.1:9, [::1]:9"})
-    redis = Runtime(settings).redis
+    redis = Runtime(settings).stores.redis
     assert redis.connection_pool.connection_kwargs["password"] == "pw"
     assert redis.connection_pool.connection_kwargs["db"] == 3
     with pytest.raises(Unavailable, match="no Sentinel names a primary"):
@@ -203,7 +204,7 @@ def test_sentinels_are_asked_for_the_primary(tmp_path: Path) -> None:
 
 def test_with_rediss_sentinels_are_asked_by_tls_as_well(tmp_path: Path) -> None:
     url = f"rediss://ignored/0?ssl_ca_certs={tmp_path}/ca.pem"
-    redis = Runtime(load({"BRIDGE_REDIS_URL": url, "BRIDGE_REDIS_SENTINELS": "127.0.0.1:9"})).redis
+    redis = Runtime(load({"BRIDGE_REDIS_URL": url, "BRIDGE_REDIS_SENTINELS": "127.0.0.1:9"})).stores.redis
     (sentinel,) = redis.connection_pool.sentinel_manager.sentinels
     for pool in (redis.connection_pool, sentinel.connection_pool):
         assert issubclass(pool.connection_class, SSLConnection)

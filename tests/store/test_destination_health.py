@@ -21,7 +21,7 @@ LANE = lane_of("t", "https://bot.example:443")
 @pytest.fixture
 def fare(runtime: Runtime, registration, deliveries_of, now: datetime):
     """An attempt ends so; what has become of the destination."""
-    runtime.registrations.add(registration(job_ids=(), ended=(Job("j", JobState.SUCCEEDED),)))
+    runtime.stores.registrations.add(registration(job_ids=(), ended=(Job("j", JobState.SUCCEEDED),)))
     (delivery,) = deliveries_of()
     numbers = itertools.count()
 
@@ -31,7 +31,7 @@ def fare(runtime: Runtime, registration, deliveries_of, now: datetime):
         news = SignalReport(runtime.destinations.told(sign, "why", started), at, heard.append)
         line = {"number": next(numbers)}
         follows = NextStep(DeliveryState.DEAD, death=Death.TRIES)
-        runtime.scripts.run(runtime.deliveries.record(claimed, Verdict.RETRY, follows, line, news))
+        runtime.stores.scripts.run(runtime.stores.deliveries.record(claimed, Verdict.RETRY, follows, line, news))
         return heard[0]
 
     return one
@@ -54,7 +54,7 @@ def test_a_slow_answer_halves_its_places_once_for_all_that_were_under_way(runtim
 
 def test_a_slow_answer_halves_its_pace_which_comes_back_by_itself(runtime: Runtime, fare, now) -> None:
     def rate(at: datetime) -> float:
-        return runtime.deliveries_due.budgets([LANE], at)[0].rate
+        return runtime.stores.deliveries_due.budgets([LANE], at)[0].rate
 
     slow, away = AttemptSignal(answered=True, crowded=True), AttemptSignal(answered=False, crowded=True)
     assert rate(now) == runtime.settings.lane_rate == 200
@@ -81,7 +81,7 @@ def test_places_come_back_one_by_one_with_answers(runtime: Runtime, fare, now) -
         assert places(runtime) < 16
         fare(AttemptSignal(answered=True), started=now + SECOND)
     assert places(runtime) == 16
-    assert not runtime.redis.hexists(keys.lane("deliver", LANE), "places")
+    assert not runtime.stores.redis.hexists(keys.lane("deliver", LANE), "places")
 
 
 def test_a_quiet_time_between_two_failures_disables_nothing(runtime: Runtime, fare, now) -> None:
@@ -120,8 +120,10 @@ def test_destinations_are_listed_by_address_page_by_page_however_they_are_used(
     runtime: Runtime, registration, now: datetime
 ) -> None:
     for number in range(5):
-        runtime.registrations.add(registration(destination=f"https://{number}.example:443", at=now + number * SECOND))
-    runtime.registrations.add(registration(destination="https://1.example:443", at=now + 9 * SECOND))
+        runtime.stores.registrations.add(
+            registration(destination=f"https://{number}.example:443", at=now + number * SECOND)
+        )
+    runtime.stores.registrations.add(registration(destination="https://1.example:443", at=now + 9 * SECOND))
     seen, cursor = [], None
     while True:
         found, cursor = runtime.destinations.page("t", limit=2, cursor=cursor)
@@ -139,10 +141,10 @@ def test_one_that_was_not_used_for_long_is_forgotten_with_its_lane_but_not_while
         ended = (Job("j", JobState.SUCCEEDED),) if name == "owed" else ()
         jobs = () if ended else ("j",)
         address = f"https://{name}.example:443"
-        runtime.registrations.add(registration(job_ids=jobs, destination=address, ended=ended))
-        runtime.redis.hset(keys.lane("deliver", lane), "answered", 1)
+        runtime.stores.registrations.add(registration(job_ids=jobs, destination=address, ended=ended))
+        runtime.stores.redis.hset(keys.lane("deliver", lane), "answered", 1)
     runtime.destinations.pause(old["paused"], now)
-    runtime.registrations.add(registration("other", at=now + timedelta(days=29)))
+    runtime.stores.registrations.add(registration("other", at=now + timedelta(days=29)))
     found, _ = runtime.destinations.page("t", limit=10, cursor=None)
     assert {destination.lane for destination in found} == {LANE, old["paused"], old["owed"]}
-    assert not runtime.redis.exists(keys.lane("deliver", old["unused"]))
+    assert not runtime.stores.redis.exists(keys.lane("deliver", old["unused"]))

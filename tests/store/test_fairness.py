@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.domain.times import to_ms
 from app.store.agenda import Agenda, Claimed, Pace
 from app.store.engine import keys
@@ -38,13 +39,13 @@ class Project:
     def __init__(self, runtime: Runtime, rate: float, now: datetime) -> None:
         self._runtime = runtime
         pace = Pace(rate=rate, burst=1, places=256)
-        self.agenda = Agenda(runtime.scripts, "poll", lease=60 * SECOND, pace=pace)
-        self._watches = Watches(runtime.scripts, retention=60 * SECOND)
+        self.agenda = Agenda(runtime.stores.scripts, "poll", lease=60 * SECOND, pace=pace)
+        self._watches = Watches(runtime.stores.scripts, retention=60 * SECOND)
         self._intervals: dict[str, timedelta] = {}
         self.now = now
 
     def add(self, count: int, interval: timedelta, *, requests: bool = False) -> None:
-        redis = self._runtime.redis
+        redis = self._runtime.stores.redis
         for number in range(count):
             name = f"{interval.total_seconds():g}-{number}"
             id = f"request:{name}" if requests else name
@@ -70,22 +71,22 @@ class Project:
         calls: list[ScriptCall] = []
         while self.now < until:
             self.now += STEP
-            answers = self._runtime.scripts.run_all([*calls, self.agenda.claim(self.now, 32)])
+            answers = self._runtime.stores.scripts.run_all([*calls, self.agenda.claim(self.now, 32)])
             items = Agenda.claimed(answers[-1]).items
             calls = [self._again(item) for item in items]
             yield from items
-        self._runtime.scripts.run_all(calls)
+        self._runtime.stores.scripts.run_all(calls)
 
     def _again(self, item: Claimed) -> ScriptCall:
         due = self.now + self._intervals[item.id]
         if is_request(item):
-            return self._runtime.requests.unheard(item, self.now, due)
+            return self._runtime.stores.requests.unheard(item, self.now, due)
         return self._watches.postpone(item, Watch("p", item.id, self.now, None, None, ()), due, self.now)
 
 
-def schedule(runtime: Runtime, lane: str, due: datetime, id: str) -> None:
-    runtime.redis.zadd(keys.due("poll", lane), {id: to_ms(due)})
-    runtime.redis.zadd(keys.lanes("poll"), {lane: to_ms(due)}, lt=True)
+def schedule(stores: Stores, lane: str, due: datetime, id: str) -> None:
+    stores.redis.zadd(keys.due("poll", lane), {id: to_ms(due)})
+    stores.redis.zadd(keys.lanes("poll"), {lane: to_ms(due)}, lt=True)
 
 
 @pytest.mark.slow
@@ -136,7 +137,7 @@ def test_after_a_long_pause_those_that_wait_longest_for_their_cadence_are_first(
     project.add(1, 30 * SECOND, requests=True)
     project.pass_time(60 * SECOND, settling=60 * SECOND)
     project.now += timedelta(hours=1)
-    batch = runtime.polls_due.claim_due(project.now, 4)
+    batch = runtime.stores.polls_due.claim_due(project.now, 4)
     assert [item.id.split("-")[0] for item in batch.items] == ["request:30", "1", "1", "1"]
 
 
@@ -148,16 +149,16 @@ def test_requests_that_have_passed_nobody_owe_nobody_a_turn(runtime: Runtime, no
     assert [item.id for item in project.agenda.claim_due(now + 32 * SECOND, 1).items] == ["request:1-0"]
 
 
-def test_a_job_that_is_new_stands_behind_requests_that_came_later(runtime: Runtime, registration, now) -> None:
-    runtime.registrations.add(registration("new"))
-    schedule(runtime, "default", now + SECOND, "request:r")
-    assert [item.id for item in runtime.polls_due.claim_due(now + SECOND, 1).items] == ["request:r"]
+def test_a_job_that_is_new_stands_behind_requests_that_came_later(stores: Stores, registration, now) -> None:
+    stores.registrations.add(registration("new"))
+    schedule(stores, "default", now + SECOND, "request:r")
+    assert [item.id for item in stores.polls_due.claim_due(now + SECOND, 1).items] == ["request:r"]
 
 
-def test_what_tries_a_refused_lane_is_what_has_waited_longest(runtime: Runtime, registration, now) -> None:
+def test_what_tries_a_refused_lane_is_what_has_waited_longest(stores: Stores, registration, now) -> None:
     """Else a missing right to call ListJobs would keep a project shut that may well call ShowJob."""
-    polls = runtime.polls_due
-    runtime.registrations.add(registration("older", at=now))
-    schedule(runtime, "default", now + SECOND, "request:r")
+    polls = stores.polls_due
+    stores.registrations.add(registration("older", at=now))
+    schedule(stores, "default", now + SECOND, "request:r")
     polls.refuse("default", now, 2 * SECOND, ())
     assert [item.id for item in polls.claim_due(now + 2 * SECOND, 10).items] == ["older"]

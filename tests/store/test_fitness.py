@@ -10,6 +10,7 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.config.settings import load
 from app.devkit.processes import wait_until
 from app.devkit.redis_server import RedisServer
@@ -28,60 +29,60 @@ def test_an_unfit_redis_is_refused_in_words_without_a_secret(unfit: Unfit, tmp_p
     with unfit.opened(tmp_path) as url:
         runtime = Runtime(load({"BRIDGE_REDIS_URL": url}))
         with pytest.raises(UnfitRedis) as refused:
-            runtime.fitness.check()
-        runtime.redis.close()
+            runtime.stores.fitness.check()
+        runtime.stores.redis.close()
     assert unfit.words in str(refused.value)
     assert PASSWORD not in str(refused.value)
 
 
-def test_a_fit_redis_is_left_as_it_was(runtime: Runtime) -> None:
-    runtime.fitness.check()
-    assert runtime.redis.dbsize() == 0
-    assert look(runtime.scripts).usable
+def test_a_fit_redis_is_left_as_it_was(stores: Stores) -> None:
+    stores.fitness.check()
+    assert stores.redis.dbsize() == 0
+    assert look(stores.scripts).usable
 
 
 def test_a_redis_that_evicts_can_be_looked_at_all_the_same(tmp_path: Path) -> None:
     with UNFIT["evicting"].opened(tmp_path) as url:
         runtime = Runtime(load({"BRIDGE_REDIS_URL": url}))
-        assert look(runtime.scripts).usable
-        runtime.redis.close()
+        assert look(runtime.stores.scripts).usable
+        runtime.stores.redis.close()
 
 
-def test_a_replica_is_no_matter_of_fitness_and_heals(runtime: Runtime) -> None:
-    runtime.redis.config_set("replica-serve-stale-data", "no")
-    runtime.redis.replicaof("127.0.0.1", "9")
+def test_a_replica_is_no_matter_of_fitness_and_heals(stores: Stores) -> None:
+    stores.redis.config_set("replica-serve-stale-data", "no")
+    stores.redis.replicaof("127.0.0.1", "9")
     try:
         with pytest.raises(Unavailable, match="is a replica: BRIDGE_REDIS_URL must name the primary"):
-            runtime.fitness.check()
+            stores.fitness.check()
         with pytest.raises(Unavailable, match="is a replica without its primary"):
-            runtime.redis.get("anything")
+            stores.redis.get("anything")
     finally:
-        runtime.redis.replicaof("NO", "ONE")
-        runtime.redis.config_set("replica-serve-stale-data", "yes")
-    runtime.fitness.check()
+        stores.redis.replicaof("NO", "ONE")
+        stores.redis.config_set("replica-serve-stale-data", "yes")
+    stores.fitness.check()
 
 
-def test_nor_is_a_script_of_somebody_else_that_does_not_end(redis_server: RedisServer, runtime: Runtime) -> None:
+def test_nor_is_a_script_of_somebody_else_that_does_not_end(redis_server: RedisServer, stores: Stores) -> None:
     def run_endless_script() -> None:
         with Redis.from_url(redis_server.url) as other, suppress(ResponseError):  # it is killed
             other.eval("while true do end", 0)
 
-    runtime.redis.config_set("busy-reply-threshold", 50)
+    stores.redis.config_set("busy-reply-threshold", 50)
     endless = Thread(target=run_endless_script)
     endless.start()
     try:
-        assert "Redis is busy" in str(wait_until(lambda: refusal(runtime), what="a Redis that is busy"))
+        assert "Redis is busy" in str(wait_until(lambda: refusal(stores), what="a Redis that is busy"))
     finally:
         with Redis.from_url(redis_server.url) as other:
             other.script_kill()
         endless.join()
-        runtime.redis.config_set("busy-reply-threshold", 5_000)
-    runtime.fitness.check()
+        stores.redis.config_set("busy-reply-threshold", 5_000)
+    stores.fitness.check()
 
 
-def refusal(runtime: Runtime) -> Exception | None:
+def refusal(stores: Stores) -> Exception | None:
     try:
-        runtime.fitness.check()
+        stores.fitness.check()
     except Unavailable as error:
         return error
     return None
@@ -91,12 +92,12 @@ def test_another_server_is_looked_at_anew_and_the_same_one_is_not(tmp_path: Path
     port = free_port()
     with redis_on(tmp_path / "first", port) as url:
         runtime = Runtime(load({"BRIDGE_REDIS_URL": url}))
-        runtime.fitness.check()
-        runtime.redis.config_set("maxmemory-policy", "allkeys-lru")
-        runtime.fitness.check()
+        runtime.stores.fitness.check()
+        runtime.stores.redis.config_set("maxmemory-policy", "allkeys-lru")
+        runtime.stores.fitness.check()
     with redis_on(tmp_path / "second", port, *EVICTING), pytest.raises(UnfitRedis):
-        runtime.fitness.check()
-    runtime.redis.close()
+        runtime.stores.fitness.check()
+    runtime.stores.redis.close()
 
 
 @pytest.mark.parametrize(
@@ -144,8 +145,8 @@ def test_a_password_that_redis_quotes_is_not_repeated(tmp_path: Path) -> None:
             client.acl_setuser("bridge", enabled=True, passwords=["+pw-canary"], commands=["+@all"], keys=["*"])
         runtime = Runtime(load({"BRIDGE_REDIS_URL": url.replace("://", "://bridge:pw-canary@")}))
         with pytest.raises(UnfitRedis, match="does not know the command HELLO") as refused:
-            runtime.fitness.check()
-        runtime.redis.close()
+            runtime.stores.fitness.check()
+        runtime.stores.redis.close()
     assert "canary" not in str(refused.value)
 
 

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.store.encryption.cipher import Sealer
 from app.store.gone_urls import GoneUrls
 
@@ -13,32 +13,32 @@ URL = "https://bot.example/hooks/secret-path"
 WEEKS = timedelta(days=14)
 
 
-def urls(runtime: Runtime, *keys: tuple[str, bytes]) -> GoneUrls:
-    return GoneUrls(runtime.redis, Sealer(dict(keys)), retention=WEEKS)
+def urls(stores: Stores, *keys: tuple[str, bytes]) -> GoneUrls:
+    return GoneUrls(stores.redis, Sealer(dict(keys)), retention=WEEKS)
 
 
-def test_what_is_gone_stays_so_when_another_key_seals(runtime: Runtime, registration, now: datetime) -> None:
+def test_what_is_gone_stays_so_when_another_key_seals(stores: Stores, registration, now: datetime) -> None:
     made = [registration(), registration(callback_url=URL + "/other")]
-    runtime.scripts.run(urls(runtime, OLD).add("t", URL, now))
+    stores.scripts.run(urls(stores, OLD).add("t", URL, now))
     for keys, expected in (([OLD], True), ([NEW, OLD], True), ([NEW], False)):
-        assert urls(runtime, *keys).cut_off("t", made) == [expected, False]
-    runtime.scripts.run(urls(runtime, NEW, OLD).remove("t", URL))
-    assert urls(runtime, OLD).cut_off("t", made) == [False, False]
+        assert urls(stores, *keys).cut_off("t", made) == [expected, False]
+    stores.scripts.run(urls(stores, NEW, OLD).remove("t", URL))
+    assert urls(stores, OLD).cut_off("t", made) == [False, False]
 
 
 @pytest.mark.parametrize("keys", [[], [OLD]])
 def test_a_digest_tells_neither_the_url_nor_who_else_has_it(
-    runtime: Runtime, now: datetime, keys: list[tuple[str, bytes]]
+    stores: Stores, now: datetime, keys: list[tuple[str, bytes]]
 ) -> None:
     for tenant in ("t", "other"):
-        runtime.scripts.run(urls(runtime, *keys).add(tenant, URL, now))
-    first, second = (runtime.redis.zrange(f"cph:gone:{tenant}", 0, -1) for tenant in ("t", "other"))
+        stores.scripts.run(urls(stores, *keys).add(tenant, URL, now))
+    first, second = (stores.redis.zrange(f"cph:gone:{tenant}", 0, -1) for tenant in ("t", "other"))
     assert len(first[0]) == 32
     assert first != second
 
 
-def test_what_was_long_ago_is_forgotten(runtime: Runtime, registration, now: datetime) -> None:
-    gone = urls(runtime, OLD)
-    runtime.scripts.run(gone.add("t", URL, now))
-    runtime.scripts.run(gone.add("t", URL + "/other", now + WEEKS + timedelta(seconds=1)))
+def test_what_was_long_ago_is_forgotten(stores: Stores, registration, now: datetime) -> None:
+    gone = urls(stores, OLD)
+    stores.scripts.run(gone.add("t", URL, now))
+    stores.scripts.run(gone.add("t", URL + "/other", now + WEEKS + timedelta(seconds=1)))
     assert gone.cut_off("t", [registration(), registration(callback_url=URL + "/other")]) == [False, True]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.config.settings import Settings, load
 from app.cph.client import Answered, Listed, Listing, MayNotList, NoSuchRequest, Outcome, Unanswered, Unknown
 from app.domain.cadence import Cadence
@@ -82,20 +83,20 @@ class Bridge(RuleBasedStateMachine):
 
     def __init__(self, runtime: Runtime, registration: Callable[..., Registration], now: datetime) -> None:
         super().__init__()
-        runtime.redis.flushall()
+        runtime.stores.redis.flushall()
         self.runtime, self.make, self.now = runtime, registration, now
         self.cloud = Cloud()
         self.polling = PollWorker(
-            agenda=runtime.polls_due,
-            watches=runtime.watches,
-            requests=runtime.requests,
+            agenda=runtime.stores.polls_due,
+            watches=runtime.stores.watches,
+            requests=runtime.stores.requests,
             clients={PROJECT: self.cloud},
-            noting=HealthRecorder(runtime.polls_due, runtime.rate_of),
+            noting=HealthRecorder(runtime.stores.polls_due, runtime.config.rate_of),
             timing=Timing(
-                Cadence(SECOND, 5 * SECOND), SeenDurations(runtime.redis, lambda: self.now, retention=SECOND)
+                Cadence(SECOND, 5 * SECOND), SeenDurations(runtime.stores.redis, lambda: self.now, retention=SECOND)
             ),
             lost_grace=10 * SECOND,
-            counts=runtime.counts,
+            counts=runtime.metric_registry,
             tracing=None,
             clock=lambda: self.now,
             crash_point=lambda _: None,
@@ -123,13 +124,13 @@ class Bridge(RuleBasedStateMachine):
 
     def _register(self, *job_ids: str, deadline: timedelta, **fields: Any) -> None:
         made = self.make(at=self.now, **{"job_ids": job_ids, "deadline_at": self.now + deadline} | fields)
-        self.runtime.registrations.add(made)
+        self.runtime.stores.registrations.add(made)
         self.made.append(made)
 
     @precondition(lambda self: self.made)
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
-        self.runtime.registrations.cancel("t", data.draw(st.sampled_from([made.id for made in self.made])))
+        self.runtime.stores.registrations.cancel("t", data.draw(st.sampled_from([made.id for made in self.made])))
 
     @rule(job=jobs, state=st.sampled_from([JobState.RUNNING, *ENDS]))
     def happen(self, job: str, state: JobState) -> None:
@@ -151,11 +152,11 @@ class Bridge(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([1, 5, 30]))
     def wait(self, seconds: int) -> None:
         self.now += seconds * SECOND
-        self.runtime.watches.end_overdue(self.now, 100)
+        self.runtime.stores.watches.end_overdue(self.now, 100)
 
     @rule()
     def claim(self) -> None:
-        claimed = self.runtime.polls_due.claim_due(self.now, 100).items
+        claimed = self.runtime.stores.polls_due.claim_due(self.now, 100).items
         self.tasks += self.polling.prepare(claimed) if claimed else ()
 
     @precondition(lambda self: self.tasks)
@@ -166,14 +167,14 @@ class Bridge(RuleBasedStateMachine):
     @precondition(lambda self: self.answers)
     @rule(data=st.data())
     def record(self, data: st.DataObject) -> None:
-        self.runtime.scripts.run_all(self.answers.pop(data.draw(st.integers(0, len(self.answers) - 1))))
+        self.runtime.stores.scripts.run_all(self.answers.pop(data.draw(st.integers(0, len(self.answers) - 1))))
 
     @rule()
     def poll(self) -> None:
         """One that nothing disturbs."""
-        while claimed := self.runtime.polls_due.claim_due(self.now, 100).items:
+        while claimed := self.runtime.stores.polls_due.claim_due(self.now, 100).items:
             for task in self.polling.prepare(claimed):
-                self.runtime.scripts.run_all(self.polling.do(task))
+                self.runtime.stores.scripts.run_all(self.polling.do(task))
 
     @invariant()
     def holds(self) -> None:
@@ -191,34 +192,34 @@ class Bridge(RuleBasedStateMachine):
             self.wait(5)
         self.holds()
         for made in self.made:
-            assert self.runtime.redis.hget(keys.progress(made.id), "state") in ("finished", "cancelled"), made.id
+            assert self.runtime.stores.redis.hget(keys.progress(made.id), "state") in ("finished", "cancelled"), made.id
         assert not {id for id, _ in Counter(self._overdue()) - overdue_before} & long_before
         self._deliver()
         self.now += timedelta(minutes=1)
-        for agenda in (self.runtime.polls_due, self.runtime.deliveries_due):
+        for agenda in (self.runtime.stores.polls_due, self.runtime.stores.deliveries_due):
             assert agenda.claim_due(self.now, 1).items == ()
-        redis = self.runtime.redis
+        redis = self.runtime.stores.redis
         assert [key for key in redis.scan_iter() if redis.ttl(key) < 0 and not key.startswith(LASTING)] == []
 
     def _overdue(self) -> Iterator[tuple[str, str]]:
         for made in self.made:
-            for name, value in self.runtime.redis.hgetall(keys.progress(made.id)).items():
+            for name, value in self.runtime.stores.redis.hgetall(keys.progress(made.id)).items():
                 if value == JobState.OVERDUE:
                     yield made.id, name
 
     def _deliver(self) -> None:
-        while claimed := self.runtime.deliveries_due.claim_due(self.now, 100).items:
-            for begun in self.runtime.deliveries.begin(claimed, self.now + SECOND):
-                record = self.runtime.deliveries.record
+        while claimed := self.runtime.stores.deliveries_due.claim_due(self.now, 100).items:
+            for begun in self.runtime.stores.deliveries.begin(claimed, self.now + SECOND):
+                record = self.runtime.stores.deliveries.record
                 call = record(begun.claimed, Verdict.DELIVERED, NextStep(DeliveryState.DELIVERED), {"number": 1})
-                self.runtime.scripts.run(call)
+                self.runtime.stores.scripts.run(call)
 
 
 class Stored:
     """All that is in Redis of the polling half."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        redis = runtime.redis
+    def __init__(self, stores: Stores) -> None:
+        redis = stores.redis
         found = [key for key in redis.scan_iter(count=1_000) if redis.type(key) == "hash"]
         pipeline = redis.pipeline()
         for key in found:

@@ -8,7 +8,7 @@ from threading import Barrier
 
 import pytest
 
-from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.domain.delivery import Death, DeliveryState, NextStep
 from app.domain.job import Job, JobState
 from app.domain.registration import Registration
@@ -23,7 +23,7 @@ DEAD = NextStep(DeliveryState.DEAD, death=Death.GONE)
 
 
 def test_registering_while_a_job_ends_loses_nothing_and_tells_nothing_twice(
-    runtime: Runtime, registration, deliveries_of, now: datetime
+    stores: Stores, registration, deliveries_of, now: datetime
 ) -> None:
     random = Random(7)
     barrier = Barrier(3)
@@ -32,28 +32,28 @@ def test_registering_while_a_job_ends_loses_nothing_and_tells_nothing_twice(
         made = registration(f"job-{number}", at=now + timedelta(seconds=number))
         barrier.wait()
         spin(random.randrange(400))
-        runtime.registrations.add(made)
+        stores.registrations.add(made)
         return str(made.id)
 
     def complete(number: int) -> None:
         at = now + timedelta(seconds=number)
-        (claimed,) = runtime.polls_due.claim_due(at, 1).items
+        (claimed,) = stores.polls_due.claim_due(at, 1).items
         barrier.wait()
         spin(random.randrange(400))
-        runtime.scripts.run(runtime.watches.complete(claimed, Job(claimed.id, JobState.SUCCEEDED), at))
+        stores.scripts.run(stores.watches.complete(claimed, Job(claimed.id, JobState.SUCCEEDED), at))
 
     made = []
     with ThreadPoolExecutor(3) as pool:
         for number in range(ROUNDS):
             first = registration(f"job-{number}", at=now + timedelta(seconds=number))
-            runtime.registrations.add(first)
+            stores.registrations.add(first)
             later = [pool.submit(register, number) for _ in range(2)]
             pool.submit(complete, number).result(30)
             made += [first.id, *(each.result(30) for each in later)]
     told = []
     cursor = None
     while True:
-        page, cursor = runtime.deliveries.page(
+        page, cursor = stores.deliveries.page(
             "t", limit=200, cursor=cursor, since=None, until=None, wanted=lambda _: True
         )
         told += [delivery.registration_id for delivery in page]
@@ -69,45 +69,43 @@ def spin(turns: int) -> None:
 
 
 @pytest.mark.slow
-def test_cancelling_while_an_attempt_begins_never_lets_one_start_unseen(runtime: Runtime, registration, now) -> None:
+def test_cancelling_while_an_attempt_begins_never_lets_one_start_unseen(stores: Stores, registration, now) -> None:
     """Either the cancel has seen the permit, or the attempt was over, or it did not begin; and the counts are right."""
     random = Random(11)
     barrier = Barrier(2)
     outcomes = Counter()
 
     def attempt(at: datetime) -> bool:
-        claimed = runtime.deliveries_due.claim_due(at, 1).items
+        claimed = stores.deliveries_due.claim_due(at, 1).items
         barrier.wait()
         spin(random.randrange(400))
-        for begun in runtime.deliveries.begin(claimed, at + LONG):
+        for begun in stores.deliveries.begin(claimed, at + LONG):
             spin(random.randrange(4_000))
-            runtime.scripts.run(runtime.deliveries.record(begun.claimed, Verdict.DELIVERED, DELIVERED, {"number": 1}))
+            stores.scripts.run(stores.deliveries.record(begun.claimed, Verdict.DELIVERED, DELIVERED, {"number": 1}))
             return True
         return False
 
     with ThreadPoolExecutor(1) as pool:
         for number in range(ROUNDS):
             at = now + timedelta(seconds=number)
-            made = ended(runtime, registration(f"job-{number}", at=at), at)
+            made = ended(stores, registration(f"job-{number}", at=at), at)
             attempted = pool.submit(attempt, at)
             barrier.wait()
             spin(random.randrange(4_000))
-            until = runtime.registrations.cancel("t", made.id)
-            state_at_cancel = runtime.redis.hget(keys.progress(made.id), "delivered")
+            until = stores.registrations.cancel("t", made.id)
+            state_at_cancel = stores.redis.hget(keys.progress(made.id), "delivered")
             began = attempted.result(30)
             assert until in (from_ms(0), at + LONG)
             seen, over = until == at + LONG, until == from_ms(0) and state_at_cancel == "1"
             assert began is (seen or over), number
-            progress = runtime.registrations.get("t", made.id)[1]
+            progress = stores.registrations.get("t", made.id)[1]
             assert (progress.pending, progress.delivered) == (0, int(began)), number
             outcomes["seen" if seen else "over" if over else "not begun"] += 1
     assert min(outcomes[each] for each in ("seen", "not begun")) > 10, outcomes
 
 
 @pytest.mark.slow
-def test_cancelling_while_a_redelivery_is_asked_for_sends_nothing_afterwards(
-    runtime: Runtime, registration, now
-) -> None:
+def test_cancelling_while_a_redelivery_is_asked_for_sends_nothing_afterwards(stores: Stores, registration, now) -> None:
     random = Random(13)
     barrier = Barrier(2)
     taken = 0
@@ -115,28 +113,28 @@ def test_cancelling_while_a_redelivery_is_asked_for_sends_nothing_afterwards(
     def redeliver(id: str, at: datetime) -> DeliveryState | None:
         barrier.wait()
         spin(random.randrange(4_000))
-        return runtime.deliveries.redeliver("t", id, at)
+        return stores.deliveries.redeliver("t", id, at)
 
     with ThreadPoolExecutor(1) as pool:
         for number in range(ROUNDS):
             at = now + timedelta(seconds=number)
-            made = ended(runtime, registration(f"job-{number}", at=at), at)
-            (begun,) = runtime.deliveries.begin(runtime.deliveries_due.claim_due(at, 1).items, at + LONG)
-            runtime.scripts.run(runtime.deliveries.record(begun.claimed, Verdict.GONE, DEAD, {"number": 1}))
+            made = ended(stores, registration(f"job-{number}", at=at), at)
+            (begun,) = stores.deliveries.begin(stores.deliveries_due.claim_due(at, 1).items, at + LONG)
+            stores.scripts.run(stores.deliveries.record(begun.claimed, Verdict.GONE, DEAD, {"number": 1}))
             asked = pool.submit(redeliver, begun.claimed.id, at)
             barrier.wait()
             spin(random.randrange(4_000))
-            runtime.registrations.cancel("t", made.id)
+            stores.registrations.cancel("t", made.id)
             taken += asked.result(30) is DeliveryState.PENDING
-            assert not runtime.deliveries.begin(runtime.deliveries_due.claim_due(at, 1).items, at + LONG)
-            progress = runtime.registrations.get("t", made.id)[1]
+            assert not stores.deliveries.begin(stores.deliveries_due.claim_due(at, 1).items, at + LONG)
+            progress = stores.registrations.get("t", made.id)[1]
             assert progress.pending == 0, number
     assert 10 < taken < ROUNDS - 10
 
 
-def ended(runtime: Runtime, made: Registration, at: datetime) -> Registration:
+def ended(stores: Stores, made: Registration, at: datetime) -> Registration:
     """Its job has ended, and its delivery is due."""
-    runtime.registrations.add(made)
-    (claimed,) = runtime.polls_due.claim_due(at, 1).items
-    runtime.scripts.run(runtime.watches.complete(claimed, Job(claimed.id, JobState.SUCCEEDED), at))
+    stores.registrations.add(made)
+    (claimed,) = stores.polls_due.claim_due(at, 1).items
+    stores.scripts.run(stores.watches.complete(claimed, Job(claimed.id, JobState.SUCCEEDED), at))
     return made

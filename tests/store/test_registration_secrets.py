@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.config.settings import load
 from app.domain.errors import OperatorError
 from app.domain.job import Job, JobState
@@ -32,79 +33,79 @@ def with_keys(environment: dict[str, str], runtime: Runtime):
 
     yield start
     for each in started:
-        each.redis.close()
+        each.stores.redis.close()
 
 
-def test_headers_and_earlier_secrets_come_back_as_they_were(runtime: Runtime, registration, now: datetime) -> None:
+def test_headers_and_earlier_secrets_come_back_as_they_were(stores: Stores, registration, now: datetime) -> None:
     made = registration(headers=HEADERS)
-    runtime.registrations.add(made)
-    rotated = runtime.registrations.change("t", made.id, lambda found: found.rotated("whsec_new", now, HOUR))
-    found = runtime.registrations.get("t", made.id)
+    stores.registrations.add(made)
+    rotated = stores.registrations.change("t", made.id, lambda found: found.rotated("whsec_new", now, HOUR))
+    found = stores.registrations.get("t", made.id)
     assert found is not None
     assert found[0] == made.rotated("whsec_new", now, HOUR)
     assert rotated == replace(found[0], job_ids=())
 
 
-def test_headers_and_secrets_lie_sealed(runtime: Runtime, registration, now: datetime) -> None:
+def test_headers_and_secrets_lie_sealed(stores: Stores, registration, now: datetime) -> None:
     made = registration(headers=HEADERS)
-    runtime.registrations.add(made)
-    runtime.registrations.change("t", made.id, lambda found: found.rotated("whsec_canary", now, HOUR))
-    record = runtime.redis.get(keys.registration(made.id))
+    stores.registrations.add(made)
+    stores.registrations.change("t", made.id, lambda found: found.rotated("whsec_canary", now, HOUR))
+    record = stores.redis.get(keys.registration(made.id))
     for secret in ("k3y", "canary", made.secret.removeprefix("whsec_")):
         assert secret not in record
 
 
-def test_of_rotations_at_the_same_time_none_is_lost(runtime: Runtime, registration, now: datetime) -> None:
+def test_of_rotations_at_the_same_time_none_is_lost(stores: Stores, registration, now: datetime) -> None:
     made = registration()
-    runtime.registrations.add(made)
+    stores.registrations.add(made)
 
     def rotate(number: int) -> None:
-        runtime.registrations.change("t", made.id, lambda found: found.rotated(f"whsec_{number}", now, HOUR))
+        stores.registrations.change("t", made.id, lambda found: found.rotated(f"whsec_{number}", now, HOUR))
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(rotate, range(4)))
-    found = runtime.registrations.get("t", made.id)
+    found = stores.registrations.get("t", made.id)
     assert found is not None
     assert set(found[0].secrets_at(now)) == {made.secret, *(f"whsec_{number}" for number in range(4))}
 
 
-def test_of_the_same_rotation_sent_twice_at_once_one_counts(runtime: Runtime, registration, now: datetime) -> None:
+def test_of_the_same_rotation_sent_twice_at_once_one_counts(stores: Stores, registration, now: datetime) -> None:
     def rotate(made, secret: str) -> Repeated | str:
         key = Idempotency(made.id, "request", secret)
-        answer = runtime.registrations.change("t", made.id, lambda found: found.rotated(secret, now, HOUR), key)
+        answer = stores.registrations.change("t", made.id, lambda found: found.rotated(secret, now, HOUR), key)
         assert answer is not None
         return answer if isinstance(answer, Repeated) else answer.secret
 
     with ThreadPoolExecutor(2) as pool:
         for _ in range(50):
             made = registration()
-            runtime.registrations.add(made)
+            stores.registrations.add(made)
             one, other = pool.map(rotate, [made] * 2, ["whsec_1", "whsec_2"])
             first, repeated = (one, other) if isinstance(other, Repeated) else (other, one)
             assert repeated == Repeated(first)
-            found = runtime.registrations.get("t", made.id)
+            found = stores.registrations.get("t", made.id)
             assert found is not None
             assert found[0].secrets_at(now) == (first, made.secret)
 
 
-def test_a_rotation_lengthens_no_life(runtime: Runtime, registration, now: datetime) -> None:
+def test_a_rotation_lengthens_no_life(stores: Stores, registration, now: datetime) -> None:
     made = registration()
-    runtime.registrations.add(made)
-    runtime.redis.expire(keys.registration(made.id), 100)
-    runtime.registrations.change("t", made.id, lambda found: found.rotated("whsec_new", now, HOUR))
-    assert 0 < runtime.redis.ttl(keys.registration(made.id)) <= 100
+    stores.registrations.add(made)
+    stores.redis.expire(keys.registration(made.id), 100)
+    stores.registrations.change("t", made.id, lambda found: found.rotated("whsec_new", now, HOUR))
+    assert 0 < stores.redis.ttl(keys.registration(made.id)) <= 100
 
 
-def test_what_is_sealed_for_one_registration_does_not_open_for_another(runtime: Runtime, registration) -> None:
+def test_what_is_sealed_for_one_registration_does_not_open_for_another(stores: Stores, registration) -> None:
     mine, other = registration(), registration()
     for each in (mine, other):
-        runtime.registrations.add(each)
-    runtime.redis.set(keys.registration(mine.id), runtime.redis.get(keys.registration(other.id)))
-    known = runtime.registrations.get("t", mine.id)
+        stores.registrations.add(each)
+    stores.redis.set(keys.registration(mine.id), stores.redis.get(keys.registration(other.id)))
+    known = stores.registrations.get("t", mine.id)
     assert known
     assert (known[0].callback_url, known[0].secret, known[1].opened) == (mine.destination, "", False)
     with pytest.raises(OperatorError):
-        runtime.registrations.change("t", mine.id, lambda found: found)
+        stores.registrations.change("t", mine.id, lambda found: found)
 
 
 def test_a_key_at_rest_is_rotated_and_everything_still_delivers(with_keys, registration, now: datetime) -> None:
@@ -139,7 +140,7 @@ def test_a_key_at_rest_is_rotated_and_everything_still_delivers(with_keys, regis
 def test_what_is_sealed_with_a_key_that_is_gone_is_left_and_counted(with_keys, registration) -> None:
     with_keys(OLD_KEY).registrations.add(registration())
     runtime = with_keys(NEW_KEY)
-    walk = Resealing(runtime.scripts, runtime.sealer)
+    walk = Resealing(runtime.stores.scripts, runtime.stores.sealer)
     assert list(walk.pages())
     assert (walk.seen, walk.rewritten, walk.closed) == (1, 0, {"old": 1})
 
@@ -148,20 +149,20 @@ def test_what_lay_open_is_sealed_once_there_is_a_key(with_keys, registration) ->
     made = registration()
     with_keys("").registrations.add(made, Idempotency("key", "request", "whsec_canary"))
     runtime = with_keys(NEW_KEY)
-    assert list(Resealing(runtime.scripts, runtime.sealer).pages())
-    assert key_of(runtime.redis.get(keys.idempotency("t", "key"))) == "new"
-    assert "secret-path" not in runtime.redis.get(keys.registration(made.id))
-    assert runtime.registrations.get("t", made.id) is not None
+    assert list(Resealing(runtime.stores.scripts, runtime.stores.sealer).pages())
+    assert key_of(runtime.stores.redis.get(keys.idempotency("t", "key"))) == "new"
+    assert "secret-path" not in runtime.stores.redis.get(keys.registration(made.id))
+    assert runtime.stores.registrations.get("t", made.id) is not None
 
 
 def test_a_secret_that_changes_during_the_walk_is_not_put_back(with_keys, registration, now: datetime) -> None:
     made = registration()
     with_keys(OLD_KEY).registrations.add(made)
     runtime = with_keys(NEW_KEY, OLD_KEY)
-    walk = Resealing(runtime.scripts, runtime.sealer)
+    walk = Resealing(runtime.stores.scripts, runtime.stores.sealer)
     (call,) = walk._registrations([keys.registration(made.id)])
-    runtime.registrations.change("t", made.id, lambda found: found.rotated("whsec_new", now, HOUR))
-    assert runtime.scripts.run(call) == 0
-    found = runtime.registrations.get("t", made.id)
+    runtime.stores.registrations.change("t", made.id, lambda found: found.rotated("whsec_new", now, HOUR))
+    assert runtime.stores.scripts.run(call) == 0
+    found = runtime.stores.registrations.get("t", made.id)
     assert found is not None
     assert found[0].secret == "whsec_new"

@@ -11,6 +11,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError as NotConnected
 
 from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.config.settings import Settings
 from app.domain.access import Scope
 from app.domain.destination import lane_of
@@ -44,39 +45,39 @@ def bridge(group: RedisGroup, settings: Settings) -> Iterator[Callable[..., Runt
 
     yield make
     for runtime in made:
-        runtime.redis.flushall()
-        runtime.redis.close()
-        runtime.rq_redis.close()
+        runtime.stores.redis.flushall()
+        runtime.stores.redis.close()
+        runtime.stores.rq_redis.close()
 
 
 def rotated(registration: Registration) -> Registration:
     return replace(registration, secret="whsec_" + "B" * 32)
 
 
-def delivery_of(runtime: Runtime) -> str:
-    found, _ = runtime.deliveries.page("t", limit=1, cursor=None, since=None, until=None, wanted=lambda _: True)
+def delivery_of(stores: Stores) -> str:
+    found, _ = stores.deliveries.page("t", limit=1, cursor=None, since=None, until=None, wanted=lambda _: True)
     return found[0].id
 
 
-def key_of(runtime: Runtime) -> str:
-    found, _ = runtime.api_keys.page("t", limit=1, cursor=None)
+def key_of(stores: Stores) -> str:
+    found, _ = stores.api_keys.page("t", limit=1, cursor=None)
     return found[0].id
 
 
 ACKNOWLEDGED: dict[str, Callable[[Runtime, Registration, datetime], Any]] = {
-    "register": lambda runtime, made, now: runtime.registrations.add(replace(made, id=made.id[:-1] + "z")),
-    "rotate": lambda runtime, made, now: runtime.registrations.change("t", made.id, rotated),
-    "cancel": lambda runtime, made, now: runtime.registrations.cancel("t", made.id),
-    "redeliver": lambda runtime, made, now: runtime.deliveries.redeliver("t", delivery_of(runtime), now),
-    "redeliver the dead": lambda runtime, made, now: runtime.deliveries.redeliver_dead(
+    "register": lambda runtime, made, now: runtime.stores.registrations.add(replace(made, id=made.id[:-1] + "z")),
+    "rotate": lambda runtime, made, now: runtime.stores.registrations.change("t", made.id, rotated),
+    "cancel": lambda runtime, made, now: runtime.stores.registrations.cancel("t", made.id),
+    "redeliver": lambda runtime, made, now: runtime.stores.deliveries.redeliver("t", delivery_of(runtime.stores), now),
+    "redeliver the dead": lambda runtime, made, now: runtime.stores.deliveries.redeliver_dead(
         "t", ANY, now, rate=1, dry_run=False
     ),
     "pause": lambda runtime, made, now: runtime.destinations.pause(LANE, now),
     "resume": lambda runtime, made, now: runtime.destinations.resume(LANE, now),
     "drop": lambda runtime, made, now: runtime.destinations.drop(LANE, now),
-    "keep an answer": lambda runtime, made, now: runtime.claims.keep("t", ASKED),
-    "create a key": lambda runtime, made, now: runtime.api_keys.create("t", frozenset({Scope.ADMIN}), now),
-    "revoke a key": lambda runtime, made, now: runtime.api_keys.revoke(key_of(runtime)),
+    "keep an answer": lambda runtime, made, now: runtime.stores.claims.keep("t", ASKED),
+    "create a key": lambda runtime, made, now: runtime.stores.api_keys.create("t", frozenset({Scope.ADMIN}), now),
+    "revoke a key": lambda runtime, made, now: runtime.stores.api_keys.revoke(key_of(runtime.stores)),
 }
 
 
@@ -84,9 +85,9 @@ ACKNOWLEDGED: dict[str, Callable[[Runtime, Registration, datetime], Any]] = {
 def test_nothing_is_acknowledged_that_no_replica_holds(group: RedisGroup, bridge, registration, now, verb: str) -> None:
     runtime, made = bridge(), registration(verify=True)
     group.wait_until_held()
-    runtime.registrations.add(made)
+    runtime.stores.registrations.add(made)
     for _ in range(3):  # one to be revoked each time
-        runtime.api_keys.create("t", frozenset({Scope.ADMIN}), now)
+        runtime.stores.api_keys.create("t", frozenset({Scope.ADMIN}), now)
     act = ACKNOWLEDGED[verb]
     with group.door.shut_on_servers():
         begun = time.monotonic()
@@ -103,63 +104,65 @@ def test_what_was_acknowledged_is_on_the_replica(group: RedisGroup, bridge, regi
     with Redis.from_url(group.url(group.replicas[0]), decode_responses=True) as replica:
         for number in range(50):
             made = registration(f"job-{number}")
-            runtime.registrations.add(made)
+            runtime.stores.registrations.add(made)
             assert replica.exists(f"cph:{made.id}") == 1
 
 
 def test_what_was_not_acknowledged_stays_and_its_key_repeats_it(group: RedisGroup, bridge, registration) -> None:
     first, again = registration(), registration()
-    bridge().registrations.add(registration())  # a script that Redis does not know yet writes nothing
+    bridge().stores.registrations.add(registration())  # a script that Redis does not know yet writes nothing
     with group.door.shut_on_servers():
         with pytest.raises(Unavailable):
-            bridge().registrations.add(first, ASKED)
+            bridge().stores.registrations.add(first, ASKED)
         with pytest.raises(Unavailable):  # not even what was there already, to another process that only reads it
-            bridge().registrations.add(again, ASKED)
+            bridge().stores.registrations.add(again, ASKED)
     runtime = bridge()
-    assert runtime.registrations.add(again, ASKED) == Repeated("the first answer")
-    assert runtime.registrations.get("t", first.id)
-    assert runtime.registrations.get("t", again.id) is None
+    assert runtime.stores.registrations.add(again, ASKED) == Repeated("the first answer")
+    assert runtime.stores.registrations.get("t", first.id)
+    assert runtime.stores.registrations.get("t", again.id) is None
 
 
 def test_a_kept_answer_is_not_given_again_before_a_replica_holds_it(group: RedisGroup, bridge) -> None:
     with group.door.shut_on_servers():
-        bridge(wait_replicas=0).claims.keep("t", ASKED)
+        bridge(wait_replicas=0).stores.claims.keep("t", ASKED)
         with pytest.raises(Unavailable):
-            bridge().claims.claim("t", ASKED)
-    assert bridge().claims.claim("t", ASKED) == Repeated("the first answer")
+            bridge().stores.claims.claim("t", ASKED)
+    assert bridge().stores.claims.claim("t", ASKED) == Repeated("the first answer")
 
 
 def test_a_redis_that_has_forgotten_the_scripts_acknowledges_too(bridge, registration) -> None:
     runtime, made = bridge(), registration()
-    runtime.registrations.add(made)
-    runtime.redis.script_flush()
-    assert runtime.registrations.cancel("t", made.id) is not None
+    runtime.stores.registrations.add(made)
+    runtime.stores.redis.script_flush()
+    assert runtime.stores.registrations.cancel("t", made.id) is not None
 
 
 def test_a_primary_that_lacks_replicas_takes_no_writes_and_is_away_for_all(
     group: RedisGroup, bridge, registration, now
 ) -> None:
     runtime = bridge(wait_replicas=0)
-    runtime.registrations.add(registration())
-    runtime.redis.config_set("min-replicas-to-write", "2")
+    runtime.stores.registrations.add(registration())
+    runtime.stores.redis.config_set("min-replicas-to-write", "2")
     try:
         with pytest.raises(Unavailable, match="takes no writes: too few replicas follow it"):
-            runtime.registrations.add(registration())
+            runtime.stores.registrations.add(registration())
         with pytest.raises(Unavailable, match="takes no writes"):
-            runtime.polls_due.claim_due(now, 1)
+            runtime.stores.polls_due.claim_due(now, 1)
         with pytest.raises(Unavailable, match="takes no writes"):
-            runtime.deliveries_due.claim_due(now, 1)  # nothing is due: else a worker would not look for another primary
+            runtime.stores.deliveries_due.claim_due(
+                now, 1
+            )  # nothing is due: else a worker would not look for another primary
         with pytest.raises(Unavailable, match="takes no writes"):
-            runtime.claims.keep("t", ASKED)
+            runtime.stores.claims.keep("t", ASKED)
         with pytest.raises(NotConnected):
-            runtime.rq_redis.lpush("rq:queue:x", "1")
+            runtime.stores.rq_redis.lpush("rq:queue:x", "1")
     finally:
-        runtime.redis.config_set("min-replicas-to-write", "0")
+        runtime.stores.redis.config_set("min-replicas-to-write", "0")
 
 
 def test_a_replica_takes_no_writes_and_says_what_to_mend(group: RedisGroup, settings: Settings, registration) -> None:
     ours = {"redis_url": group.url(group.replicas[0])}
     runtime = Runtime(Settings.model_validate({**settings.model_dump(), **ours}))
     with pytest.raises(Unavailable, match="BRIDGE_REDIS_URL must name the primary"):
-        runtime.registrations.add(registration())
-    runtime.redis.close()
+        runtime.stores.registrations.add(registration())
+    runtime.stores.redis.close()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from redis.exceptions import ResponseError
 
-from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.store.agenda import Agenda
 from app.store.engine import keys, scripts
 from app.store.engine.scripts import ScriptCall
@@ -15,12 +15,12 @@ KEYS = [function for _, function in inspect.getmembers(keys, inspect.isfunction)
 
 
 @pytest.fixture
-def evaluate(runtime: Runtime) -> Callable[..., str]:
+def evaluate(stores: Stores) -> Callable[..., str]:
     """An expression in Lua, with all shared statements before it. Its arguments are ARGV."""
     shared = "".join(scripts.shared_statements())
 
     def evaluated(expression: str, *arguments: str) -> str:
-        answer: str = runtime.redis.eval(f"{shared}\nreturn {expression}", 0, *arguments)
+        answer: str = stores.redis.eval(f"{shared}\nreturn {expression}", 0, *arguments)
         return answer
 
     return evaluated
@@ -58,7 +58,7 @@ def test_a_script_without_a_header_is_refused() -> None:
         scripts.Script("nameless", "return 1\n", [])
 
 
-def test_single_arguments_and_lists_reach_a_script_by_name(runtime: Runtime) -> None:
+def test_single_arguments_and_lists_reach_a_script_by_name(stores: Stores) -> None:
     text = "-- Says what it is given.\n-- args: one (a; b),\n--       two, many..., more... (pairs)\n"
     script = scripts.Script("echo", f"{text}return {{one, two, #many, many[1] or '', more[2] or ''}}\n", [])
     calls = [
@@ -66,28 +66,28 @@ def test_single_arguments_and_lists_reach_a_script_by_name(runtime: Runtime) -> 
         {"one": "f", "two": "g", "many": [], "more": ["h"]},
     ]
     words = [word for call in calls for word in script.words(call)]
-    assert runtime.redis.eval(script.source, 0, *words) == [["a", "b", 1, "c", "e"], ["f", "g", 0, "", ""]]
+    assert stores.redis.eval(script.source, 0, *words) == [["a", "b", 1, "c", "e"], ["f", "g", 0, "", ""]]
 
 
-def test_a_redis_that_has_forgotten_the_scripts_is_given_them_again(runtime: Runtime, now) -> None:
-    agenda = runtime.deliveries_due
+def test_a_redis_that_has_forgotten_the_scripts_is_given_them_again(stores: Stores, now) -> None:
+    agenda = stores.deliveries_due
     claims = [agenda.claim(now, 1), agenda.pause("a", now), agenda.claim(now, 1)]
     for _ in range(2):
-        runtime.redis.script_flush()
-        answers = runtime.scripts.run_all(claims)
+        stores.redis.script_flush()
+        answers = stores.scripts.run_all(claims)
         assert [Agenda.claimed(answer).items for answer in (answers[0], answers[2])] == [(), ()]
 
 
-def test_a_script_that_redis_does_not_know_goes_along_with_the_next_try(runtime: Runtime, now) -> None:
+def test_a_script_that_redis_does_not_know_goes_along_with_the_next_try(stores: Stores, now) -> None:
     """Not ahead of it, by a way that may lead to another Redis while the primary is being replaced."""
-    runtime.redis.script_flush()
-    runtime.redis.config_resetstat()
-    runtime.deliveries_due.claim_due(now, 1)
-    called = {name: about["calls"] for name, about in runtime.redis.info("commandstats").items()}
+    stores.redis.script_flush()
+    stores.redis.config_resetstat()
+    stores.deliveries_due.claim_due(now, 1)
+    called = {name: about["calls"] for name, about in stores.redis.info("commandstats").items()}
     assert (called["cmdstat_evalsha"], called["cmdstat_eval"]) == (1, 1)
     assert "cmdstat_script|load" not in called
 
 
-def test_a_mistake_of_ours_is_not_taken_for_a_redis_that_is_away(runtime: Runtime) -> None:
+def test_a_mistake_of_ours_is_not_taken_for_a_redis_that_is_away(stores: Stores) -> None:
     with pytest.raises(ResponseError):
-        runtime.scripts.run(ScriptCall("use_key", id="k", now="soon"))
+        stores.scripts.run(ScriptCall("use_key", id="k", now="soon"))

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.domain.errors import OperatorError, Unavailable
 from app.store.cph_tokens import SharedTokens
 from app.store.encryption.cipher import Sealer
@@ -45,31 +45,31 @@ def test_a_deployment_without_keys_works_and_can_be_given_keys_later() -> None:
     assert Sealer({"k1": OLD}).open(kept, "p") == "x.y"
 
 
-def tokens_of(runtime: Runtime, sealer: Sealer, whose: str) -> SharedTokens:
-    return SharedTokens(runtime.redis, sealer, project="default", whose=whose, login=timedelta(milliseconds=100))
+def tokens_of(stores: Stores, sealer: Sealer, whose: str) -> SharedTokens:
+    return SharedTokens(stores.redis, sealer, project="default", whose=whose, login=timedelta(milliseconds=100))
 
 
 @pytest.fixture
-def tokens(runtime: Runtime) -> SharedTokens:
-    return tokens_of(runtime, runtime.sealer, "user at iam")
+def tokens(stores: Stores) -> SharedTokens:
+    return tokens_of(stores, stores.sealer, "user at iam")
 
 
-def test_a_token_is_shared_sealed_and_for_as_long_as_it_lives(runtime: Runtime, tokens: SharedTokens) -> None:
+def test_a_token_is_shared_sealed_and_for_as_long_as_it_lives(stores: Stores, tokens: SharedTokens) -> None:
     assert tokens.load() is None
     tokens.save(b"token-of-the-cloud", timedelta(hours=24))
     assert tokens.load() == b"token-of-the-cloud"
-    assert "token-of-the-cloud" not in runtime.redis.get(keys.token("default"))
-    assert 0 < runtime.redis.ttl(keys.token("default")) <= 24 * 3600
+    assert "token-of-the-cloud" not in stores.redis.get(keys.token("default"))
+    assert 0 < stores.redis.ttl(keys.token("default")) <= 24 * 3600
 
 
-def test_a_token_sealed_with_a_key_that_is_gone_is_no_token(runtime: Runtime, tokens: SharedTokens) -> None:
-    tokens_of(runtime, Sealer({"old": OLD}), "user at iam").save(b"x", timedelta(1))
+def test_a_token_sealed_with_a_key_that_is_gone_is_no_token(stores: Stores, tokens: SharedTokens) -> None:
+    tokens_of(stores, Sealer({"old": OLD}), "user at iam").save(b"x", timedelta(1))
     assert tokens.load() is None
 
 
 @pytest.mark.parametrize("keys", [{}, {"k1": OLD}])
-def test_the_token_of_another_is_no_token(runtime: Runtime, keys: dict[str, bytes]) -> None:
-    ours, others = (tokens_of(runtime, Sealer(keys), whose) for whose in ("user at iam", "another at iam"))
+def test_the_token_of_another_is_no_token(stores: Stores, keys: dict[str, bytes]) -> None:
+    ours, others = (tokens_of(stores, Sealer(keys), whose) for whose in ("user at iam", "another at iam"))
     others.save(b"x", timedelta(1))
     assert (ours.load(), others.load()) == (None, b"x")
 

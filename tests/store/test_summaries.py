@@ -6,7 +6,7 @@ from threading import Barrier
 
 import pytest
 
-from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.config.settings import Settings, load
 from app.domain.event import Event, EventType, Group
 from app.domain.job import Job, JobState
@@ -25,21 +25,21 @@ def settings(environment: dict[str, str]) -> Settings:
     return load(environment | dict.fromkeys(many, "100000"))
 
 
-def end(runtime: Runtime, at: datetime, states: dict[str, JobState], **fields: str) -> None:
+def end(stores: Stores, at: datetime, states: dict[str, JobState], **fields: str) -> None:
     """Ends these jobs; they are due."""
-    for item in runtime.polls_due.claim_due(at, 2_000).items:
+    for item in stores.polls_due.claim_due(at, 2_000).items:
         if item.id in states:
             job = Job(item.id, states[item.id], status=2, **fields)
-            runtime.scripts.run(runtime.watches.complete(item, job, at))
+            stores.scripts.run(stores.watches.complete(item, job, at))
 
 
-def told(runtime: Runtime, at: datetime) -> list[Event]:
-    begun = runtime.deliveries.begin(runtime.deliveries_due.claim_due(at, 2_000).items, at + SECOND)
-    return [runtime.deliveries.open(each)[1] for each in begun]
+def told(stores: Stores, at: datetime) -> list[Event]:
+    begun = stores.deliveries.begin(stores.deliveries_due.claim_due(at, 2_000).items, at + SECOND)
+    return [stores.deliveries.open(each)[1] for each in begun]
 
 
-def summary(runtime: Runtime, at: datetime) -> Group:
-    (event,) = told(runtime, at)
+def summary(stores: Stores, at: datetime) -> Group:
+    (event,) = told(stores, at)
     assert isinstance(event.about, Group)
     return event.about
 
@@ -53,55 +53,55 @@ def summary(runtime: Runtime, at: datetime) -> Group:
     ],
 )
 def test_the_end_of_each_job_is_told_or_of_all_together_or_both(
-    runtime: Runtime, registration, now: datetime, notify: Notify, types: list[str]
+    stores: Stores, registration, now: datetime, notify: Notify, types: list[str]
 ) -> None:
-    runtime.registrations.add(registration("a", "b", notify=notify))
-    end(runtime, now, {"a": JobState.SUCCEEDED})
-    before = told(runtime, now)
-    end(runtime, now + 2 * MINUTE, {"b": JobState.FAILED})
-    after = told(runtime, now + 2 * MINUTE)
+    stores.registrations.add(registration("a", "b", notify=notify))
+    end(stores, now, {"a": JobState.SUCCEEDED})
+    before = told(stores, now)
+    end(stores, now + 2 * MINUTE, {"b": JobState.FAILED})
+    after = told(stores, now + 2 * MINUTE)
     assert EventType.GROUP_FINISHED not in [event.type for event in before]
     assert sorted({event.type for event in before + after}) == types
 
 
-def test_events_that_are_not_wanted_are_not_told(runtime: Runtime, registration, now: datetime) -> None:
+def test_events_that_are_not_wanted_are_not_told(stores: Stores, registration, now: datetime) -> None:
     wanted = (EventType.JOB_FAILED, EventType.GROUP_FINISHED)
-    runtime.registrations.add(registration("a", "b", notify=Notify.BOTH, events=wanted))
-    end(runtime, now, {"a": JobState.SUCCEEDED, "b": JobState.SUCCEEDED})
-    assert [event.type for event in told(runtime, now)] == [EventType.GROUP_FINISHED]
+    stores.registrations.add(registration("a", "b", notify=Notify.BOTH, events=wanted))
+    end(stores, now, {"a": JobState.SUCCEEDED, "b": JobState.SUCCEEDED})
+    assert [event.type for event in told(stores, now)] == [EventType.GROUP_FINISHED]
 
 
 def test_a_summary_counts_each_state_and_shows_what_went_wrong_first(
-    runtime: Runtime, registration, now: datetime
+    stores: Stores, registration, now: datetime
 ) -> None:
     made = registration("a", "b", "c", notify=Notify.ALL, deadline_at=now + MINUTE)
-    runtime.registrations.add(made)
-    end(runtime, now, {"a": JobState.SUCCEEDED, "b": JobState.FAILED}, execute_msg="not for everybody")
-    runtime.watches.end_overdue(now + MINUTE, 10)
-    group = summary(runtime, now + MINUTE)
+    stores.registrations.add(made)
+    end(stores, now, {"a": JobState.SUCCEEDED, "b": JobState.FAILED}, execute_msg="not for everybody")
+    stores.watches.end_overdue(now + MINUTE, 10)
+    group = summary(stores, now + MINUTE)
     assert group.counts == {JobState.SUCCEEDED: 1, JobState.FAILED: 1, JobState.LOST: 0, JobState.OVERDUE: 1}
     assert [(job.job_id, job.state) for job in group.jobs] == [("b", "failed"), ("c", "overdue"), ("a", "succeeded")]
     assert {job.execute_msg for job in group.jobs} == {None}
     assert not group.truncated
-    assert not runtime.redis.exists(keys.ends(made.id))
+    assert not stores.redis.exists(keys.ends(made.id))
 
 
-def test_jobs_that_had_ended_before_are_in_the_summary(runtime: Runtime, registration, now: datetime) -> None:
-    runtime.registrations.add(registration("a", "b"))
-    end(runtime, now, {"a": JobState.SUCCEEDED, "b": JobState.FAILED})
-    told(runtime, now)
+def test_jobs_that_had_ended_before_are_in_the_summary(stores: Stores, registration, now: datetime) -> None:
+    stores.registrations.add(registration("a", "b"))
+    end(stores, now, {"a": JobState.SUCCEEDED, "b": JobState.FAILED})
+    told(stores, now)
     refused = Job(None, JobState.FAILED, phone_id="phone", error_code="CPS.0004")
-    runtime.registrations.add(registration("a", "b", ended=(refused,), notify=Notify.ALL))
-    group = summary(runtime, now)
+    stores.registrations.add(registration("a", "b", ended=(refused,), notify=Notify.ALL))
+    group = summary(stores, now)
     assert {(job.job_id, job.error_code) for job in group.jobs} == {("a", None), ("b", None), (None, "CPS.0004")}
 
 
-def test_a_summary_of_more_than_a_thousand_jobs_is_cut(runtime: Runtime, registration, now: datetime) -> None:
+def test_a_summary_of_more_than_a_thousand_jobs_is_cut(stores: Stores, registration, now: datetime) -> None:
     jobs = [f"job-{number:04}" for number in range(999)]
     refused = tuple(Job(None, JobState.FAILED) for _ in range(3))
-    runtime.registrations.add(registration(*jobs, ended=refused, notify=Notify.ALL))
-    end(runtime, now, dict.fromkeys(jobs, JobState.SUCCEEDED))
-    group = summary(runtime, now)
+    stores.registrations.add(registration(*jobs, ended=refused, notify=Notify.ALL))
+    end(stores, now, dict.fromkeys(jobs, JobState.SUCCEEDED))
+    group = summary(stores, now)
     assert group.total == 1_002
     assert group.truncated
     assert len(group.jobs) < 1_000
@@ -109,52 +109,52 @@ def test_a_summary_of_more_than_a_thousand_jobs_is_cut(runtime: Runtime, registr
 
 
 @pytest.mark.parametrize("length", [0, 200, 1_000])
-def test_a_summary_stays_below_200_kib(runtime: Runtime, registration, now: datetime, length: int) -> None:
+def test_a_summary_stays_below_200_kib(stores: Stores, registration, now: datetime, length: int) -> None:
     jobs = [f"{number:032}" for number in range(800)]
-    runtime.registrations.add(registration(*jobs, notify=Notify.ALL))
-    end(runtime, now, dict.fromkeys(jobs, JobState.FAILED), error_msg="/" * length)
-    (event,) = told(runtime, now)
+    stores.registrations.add(registration(*jobs, notify=Notify.ALL))
+    end(stores, now, dict.fromkeys(jobs, JobState.FAILED), error_msg="/" * length)
+    (event,) = told(stores, now)
     assert isinstance(event.about, Group)
     assert event.about.total == 800
     assert event.about.truncated
     assert 100 * 1024 < len(standard.render(event)) < 200 * 1024 + 1024
 
 
-def test_the_summary_of_a_cancelled_registration_is_not_sent(runtime: Runtime, registration, now: datetime) -> None:
+def test_the_summary_of_a_cancelled_registration_is_not_sent(stores: Stores, registration, now: datetime) -> None:
     ended, running = registration("a", notify=Notify.ALL), registration("a", "b", notify=Notify.ALL)
-    runtime.registrations.add(ended)
-    runtime.registrations.add(running)
-    end(runtime, now, {"a": JobState.SUCCEEDED})
+    stores.registrations.add(ended)
+    stores.registrations.add(running)
+    end(stores, now, {"a": JobState.SUCCEEDED})
     for each in (ended, running):
-        runtime.registrations.cancel("t", each.id)
-    assert told(runtime, now) == []
-    assert runtime.redis.keys("cph:reg_*:ends") == []
+        stores.registrations.cancel("t", each.id)
+    assert told(stores, now) == []
+    assert stores.redis.keys("cph:reg_*:ends") == []
 
 
 def test_the_last_two_jobs_ending_at_the_same_moment_are_told_together_once(
-    runtime: Runtime, registration, now: datetime
+    stores: Stores, registration, now: datetime
 ) -> None:
     barrier = Barrier(2)
 
     def complete(item, at: datetime) -> None:
         barrier.wait()
-        runtime.scripts.run(runtime.watches.complete(item, Job(item.id, JobState.SUCCEEDED), at))
+        stores.scripts.run(stores.watches.complete(item, Job(item.id, JobState.SUCCEEDED), at))
 
     with ThreadPoolExecutor(2) as pool:
         for number in range(200):
             at = now + number * SECOND
             made = registration("a", "b", at=at, notify=Notify.ALL)
-            runtime.registrations.add(made)
-            items = runtime.polls_due.claim_due(at, 2).items
+            stores.registrations.add(made)
+            items = stores.polls_due.claim_due(at, 2).items
             for each in [pool.submit(complete, item, at) for item in items]:
                 each.result(30)
-            (event,) = told(runtime, at)
+            (event,) = told(stores, at)
             assert (event.registration_id, event.type) == (made.id, EventType.GROUP_FINISHED)
-            assert summary_state(runtime, made.id) is RegistrationState.FINISHED
-            runtime.redis.flushall()
+            assert summary_state(stores, made.id) is RegistrationState.FINISHED
+            stores.redis.flushall()
 
 
-def summary_state(runtime: Runtime, id: str) -> RegistrationState:
-    found = runtime.registrations.get("t", id)
+def summary_state(stores: Stores, id: str) -> RegistrationState:
+    found = stores.registrations.get("t", id)
     assert found is not None
     return found[1].state

@@ -6,7 +6,7 @@ Two versions at work side by side, and the way back, are in tests/whole/test_rol
 from datetime import datetime, timedelta
 from typing import Any
 
-from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.domain.job import Job, JobState
 from app.domain.registration import RegistrationState
 
@@ -44,27 +44,27 @@ HASHES: dict[str, Any] = {
 }
 
 
-def test_a_backlog_of_the_first_version_is_worked_off(runtime: Runtime, now: datetime) -> None:
+def test_a_backlog_of_the_first_version_is_worked_off(stores: Stores, now: datetime) -> None:
     for key, scores in WRITTEN.items():
-        runtime.redis.zadd(key, scores)
+        stores.redis.zadd(key, scores)
     for key, fields in HASHES.items():
-        runtime.redis.hset(key, mapping=fields)
+        stores.redis.hset(key, mapping=fields)
     for id in (ENDED, RUNNING):
-        runtime.redis.set(f"cph:{id}", RECORD)
+        stores.redis.set(f"cph:{id}", RECORD)
     later = now + timedelta(minutes=2)
 
-    (poll,) = runtime.polls_due.claim_due(later, 9).items
+    (poll,) = stores.polls_due.claim_due(later, 9).items
     assert poll.id == "job-2"
-    (watch,) = runtime.watches.load([poll], traced=True)
+    (watch,) = stores.watches.load([poll], traced=True)
     assert watch
     assert watch.traceparents == ()
-    assert runtime.scripts.run(runtime.watches.complete(poll, Job("job-2", JobState.FAILED), later)) == 1
-    begun = runtime.deliveries.begin(runtime.deliveries_due.claim_due(later, 9).items, later + timedelta(seconds=9))
-    opened = [runtime.deliveries.open(each) for each in begun]
+    assert stores.scripts.run(stores.watches.complete(poll, Job("job-2", JobState.FAILED), later)) == 1
+    begun = stores.deliveries.begin(stores.deliveries_due.claim_due(later, 9).items, later + timedelta(seconds=9))
+    opened = [stores.deliveries.open(each) for each in begun]
     assert {(made.id, made.secret, made.callback_url, event.type) for made, event in opened} == {
         (ENDED, SECRET, "https://bot.example/hooks/s", "job.succeeded"),
         (RUNNING, SECRET, "https://bot.example/hooks/s", "job.failed"),
     }
-    found, _ = runtime.registrations.page("t", limit=9, cursor=None, wanted=lambda _: True)
+    found, _ = stores.registrations.page("t", limit=9, cursor=None, wanted=lambda _: True)
     assert {progress.state for _, progress in found} == {RegistrationState.FINISHED}
-    assert runtime.registrations.cancel("t", ENDED) is not None
+    assert stores.registrations.cancel("t", ENDED) is not None

@@ -81,13 +81,14 @@ class Commands:
         runtime = self.whole.runtime
 
         def all_claimed() -> bool:
-            batch = runtime.polls_due.claim_due(runtime.clock(), 100)
+            batch = runtime.stores.polls_due.claim_due(runtime.stores.clock(), 100)
             self._claimed |= {item.id: item for item in batch.items}
             return self._claimed.keys() >= set(job_ids)
 
         wait_until(all_claimed, what=f"{job_ids} on the agenda")
-        runtime.scripts.run_all(
-            runtime.watches.complete(self._claimed[id], Job(id, state, **about), runtime.clock()) for id in job_ids
+        runtime.stores.scripts.run_all(
+            runtime.stores.watches.complete(self._claimed[id], Job(id, state, **about), runtime.stores.clock())
+            for id in job_ids
         )
 
     def registered(self, count: int = 1) -> list[dict[str, Any]]:

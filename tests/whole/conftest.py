@@ -44,8 +44,8 @@ class Whole:
         self.about_cph = standin.about
         self.receiver = receiver
         self._runtime = Runtime(load({"BRIDGE_REDIS_URL": bridge.redis.url}))
-        self.clock = self._runtime.clock
-        self.redis = self._runtime.redis
+        self.clock = self._runtime.stores.clock
+        self.redis = self._runtime.stores.redis
         self._workers: list[Process] = []
         self._measured_before: dict[str, int] = {}
         self._logged_before = {log.stem: len(log.read_text(encoding="utf-8")) for log in bridge.logs.glob("*.log")}
@@ -65,9 +65,9 @@ class Whole:
         """Kills the workers, and leaves nothing to the next test."""
         for process in self._workers:
             process.kill()
-        self._runtime.redis.flushall()
-        self._runtime.redis.close()
-        self._runtime.rq_redis.close()
+        self._runtime.stores.redis.flushall()
+        self._runtime.stores.redis.close()
+        self._runtime.stores.rq_redis.close()
 
     def job(self, **script: Any) -> str:
         """A job at CPH, which has ended unless told otherwise."""
@@ -82,7 +82,7 @@ class Whole:
 
     def as_tenant(self, tenant: str) -> Client:
         """The API, with a key of that tenant's own."""
-        key = self._runtime.api_keys.create(tenant, frozenset({Scope.ADMIN}), self._runtime.clock())
+        key = self._runtime.stores.api_keys.create(tenant, frozenset({Scope.ADMIN}), self._runtime.stores.clock())
         return Client(self.bridge.url, key)
 
     def calls(self) -> int:
@@ -123,27 +123,27 @@ class Whole:
 
     def flood_with_wake_ups(self, kind: str, count: int) -> None:
         for _ in range(count):
-            enqueue_drain(queue(kind, self._runtime.rq_redis), kind, 60)
+            enqueue_drain(queue(kind, self._runtime.stores.rq_redis), kind, 60)
 
     def queued(self, kind: str) -> int:
-        return queue(kind, self._runtime.rq_redis).count
+        return queue(kind, self._runtime.stores.rq_redis).count
 
     def forget_rq(self) -> None:
-        for key in self._runtime.rq_redis.keys("rq:*"):
-            self._runtime.rq_redis.delete(key)
+        for key in self._runtime.stores.rq_redis.keys("rq:*"):
+            self._runtime.stores.rq_redis.delete(key)
 
     def everything_in_redis(self) -> list[str]:
         """Every value of every key, RQ's too."""
-        redis = self._runtime.redis
+        redis = self._runtime.stores.redis
         return [f"{key} {self._value(key)}" for key in redis.scan_iter(count=1_000)]
 
     def _value(self, key: str) -> Any:
-        redis = self._runtime.redis
+        redis = self._runtime.stores.redis
         match redis.type(key):
             case "string":
                 return redis.get(key)
             case "hash":
-                return self._runtime.rq_redis.hgetall(key)
+                return self._runtime.stores.rq_redis.hgetall(key)
             case "list":
                 return redis.lrange(key, 0, -1)
             case "set":

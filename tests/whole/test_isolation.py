@@ -38,7 +38,7 @@ def urls() -> Iterator[dict[str, list[str]]]:
 def runtime(whole: Any) -> Iterator[Runtime]:
     runtime = Runtime(load({"BRIDGE_REDIS_URL": whole.bridge.redis.url}))
     yield runtime
-    runtime.redis.close()
+    runtime.stores.redis.close()
 
 
 @pytest.mark.slow
@@ -48,7 +48,7 @@ def test_a_sick_destination_costs_the_others_nothing(whole, runtime: Runtime, re
     def owe(tenant: str, url: str, count: int) -> None:
         jobs = tuple(Job(f"{next(numbers)}", JobState.SUCCEEDED) for _ in range(count))
         fields = {"tenant": tenant, "destination": url, "callback_url": f"{url}/hooks", "job_ids": (), "ended": jobs}
-        runtime.registrations.add(registration(at=runtime.clock(), **fields))
+        runtime.stores.registrations.add(registration(at=runtime.stores.clock(), **fields))
 
     def latencies(tenant: str, count: int = CALLBACKS) -> list[int]:
         """Of a callback each 10 ms (ms)."""
@@ -58,10 +58,10 @@ def test_a_sick_destination_costs_the_others_nothing(whole, runtime: Runtime, re
         seen: list[int] = []
 
         def arrived() -> bool:
-            found, _ = runtime.deliveries.page(
+            found, _ = runtime.stores.deliveries.page(
                 tenant, limit=2_000, cursor=None, since=None, until=None, wanted=lambda delivery: True
             )
-            lines = [runtime.deliveries.get(tenant, delivery.id)[1] for delivery in found]
+            lines = [runtime.stores.deliveries.get(tenant, delivery.id)[1] for delivery in found]
             seen[:] = [
                 line[0]["started_at"] + line[0]["took_ms"] - to_ms(delivery.created_at)
                 for delivery, line in zip(found, lines, strict=True)

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 from werkzeug.serving import make_server
 
-from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.config.settings import PREFIX, Settings, variables
 from app.devkit.exports import export_lines, kept
 from app.devkit.processes import Process, wait_until
@@ -108,7 +108,7 @@ def receiver_of_the_readme(registration: Any) -> Iterator[tuple[str, str]]:
 
 
 def test_the_receiver_takes_what_is_signed_and_nothing_else(
-    receiver_of_the_readme: tuple[str, str], runtime: Runtime
+    receiver_of_the_readme: tuple[str, str], stores: Stores
 ) -> None:
     url, secret = receiver_of_the_readme
     for kind, more in (
@@ -117,7 +117,7 @@ def test_the_receiver_takes_what_is_signed_and_nothing_else(
         ("callback.test", b'"registration_id":null'),
     ):
         body = b'{"id":"evt_1","type":"%s","data":{%s}}' % (kind.encode(), more)
-        signed = headers([by_secret(secret)], "evt_1", runtime.clock(), body)
+        signed = headers([by_secret(secret)], "evt_1", stores.clock(), body)
         assert requests.post(url, data=body, headers=signed, timeout=5).status_code == 204, kind
         assert requests.post(url, data=body + b" ", headers=signed, timeout=5).status_code == 500, kind
 

@@ -62,7 +62,10 @@ def test_every_201_is_there_afterwards_and_all_else_was_a_clear_error(
         direct = Runtime(load(environment | {"BRIDGE_REDIS_URL": server.url}))
         behind = {"BRIDGE_REDIS_URL": f"redis://127.0.0.1:{proxy.port}/0", "BRIDGE_API_WORKERS": "2"}
         scopes = frozenset({Scope.REGISTRATIONS_READ, Scope.REGISTRATIONS_WRITE})
-        keys = [direct.api_keys.create(f"tenant-{number}", scopes, direct.clock()) for number in range(TENANTS)]
+        keys = [
+            direct.stores.api_keys.create(f"tenant-{number}", scopes, direct.stores.clock())
+            for number in range(TENANTS)
+        ]
         command = Path(sys.executable).with_name("cph-bridge")
         log = tmp_path / "api.log"
         with start([command, "api"], environment | behind, log=log) as api:
@@ -85,10 +88,10 @@ def test_every_201_is_there_afterwards_and_all_else_was_a_clear_error(
         for tenant in tenants:
             assert tenant.unclear == []
             assert tenant.longest < LONGEST_S
-            there = {id for id in tenant.taken if direct.registrations.get(f"tenant-{tenant.number}", id)}
+            there = {id for id in tenant.taken if direct.stores.registrations.get(f"tenant-{tenant.number}", id)}
             assert there == set(tenant.taken)
             assert tenant.taken
-        direct.redis.close()
+        direct.stores.redis.close()
 
 
 def said(log: Path, event: str) -> Any:

@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.cph.client import CphClient
 from app.cph.credentials import FixedToken
 from app.devkit.processes import PATIENCE_S
@@ -63,14 +64,14 @@ def polling(runtime: Runtime, standin: Served, time: Time, tracing: Any) -> Iter
         deadline=AMPLE,
     )
     yield PollWorker(
-        agenda=runtime.polls_due,
-        watches=runtime.watches,
-        requests=runtime.requests,
+        agenda=runtime.stores.polls_due,
+        watches=runtime.stores.watches,
+        requests=runtime.stores.requests,
         clients={"default": client},
-        noting=HealthRecorder(runtime.polls_due, runtime.rate_of),
-        timing=Timing(Cadence(SECOND, 30 * SECOND), SeenDurations(runtime.redis, time, retention=30 * SECOND)),
+        noting=HealthRecorder(runtime.stores.polls_due, runtime.config.rate_of),
+        timing=Timing(Cadence(SECOND, 30 * SECOND), SeenDurations(runtime.stores.redis, time, retention=30 * SECOND)),
         lost_grace=10 * SECOND,
-        counts=runtime.counts,
+        counts=runtime.metric_registry,
         tracing=tracing,
         clock=time,
         crash_point=lambda _: None,
@@ -87,11 +88,11 @@ def deadline() -> timedelta:
 @pytest.fixture
 def delivering(runtime: Runtime, time: Time, tracing: Any, deadline: timedelta) -> Iterator[DeliveryWorker]:
     yield DeliveryWorker(
-        agenda=runtime.deliveries_due,
-        deliveries=runtime.deliveries,
-        gone_urls=runtime.gone_urls,
+        agenda=runtime.stores.deliveries_due,
+        deliveries=runtime.stores.deliveries,
+        gone_urls=runtime.stores.gone_urls,
         destinations=runtime.destinations,
-        catalogue=runtime.catalogue,
+        catalogue=runtime.config.format_catalog,
         sender=runtime.sender,
         signing_keys=runtime.signing_keys,
         schedule=runtime.schedule,
@@ -99,7 +100,7 @@ def delivering(runtime: Runtime, time: Time, tracing: Any, deadline: timedelta) 
         link=None,
         handshake=runtime.handshake,
         deadline=deadline,
-        counts=runtime.counts,
+        counts=runtime.metric_registry,
         tracing=tracing,
         clock=time,
         crash_point=lambda _: None,
@@ -108,14 +109,14 @@ def delivering(runtime: Runtime, time: Time, tracing: Any, deadline: timedelta) 
 
 
 @pytest.fixture
-def turn(runtime: Runtime, time: Time) -> Callable[[Any], int]:
+def turn(stores: Stores, time: Time) -> Callable[[Any], int]:
     """Works off what is due now, on this thread; how much that was."""
 
     def work_off(work: Any) -> int:
         claimed = work.agenda.claim_due(time(), 100).items
         tasks = work.prepare(claimed) if claimed else ()
         for task in tasks:
-            runtime.scripts.run_all(work.do(task))
+            stores.scripts.run_all(work.do(task))
         return len(tasks)
 
     return work_off
@@ -136,18 +137,18 @@ def calls(standin: Served) -> Callable[[], tuple[int, int]]:
 
 
 @pytest.fixture
-def watched(runtime: Runtime, registration, deliveries_of) -> Callable[..., Any]:
+def watched(stores: Stores, registration, deliveries_of) -> Callable[..., Any]:
     """Registers for a job; says how it fares and which events it had."""
 
     class Watched:
         def __init__(self, job_id: str, **fields: Any) -> None:
             self.job_id = job_id
             self.registration = registration(job_id, **fields)
-            runtime.registrations.add(self.registration)
+            stores.registrations.add(self.registration)
 
         @property
         def state(self) -> JobState:
-            found = runtime.registrations.get("t", self.registration.id)
+            found = stores.registrations.get("t", self.registration.id)
             assert found is not None
             return found[1].jobs[self.job_id]
 
@@ -159,37 +160,37 @@ def watched(runtime: Runtime, registration, deliveries_of) -> Callable[..., Any]
 
 
 @pytest.fixture
-def ended(runtime: Runtime, registration, receiver: Receiver) -> Callable[..., Any]:
+def ended(stores: Stores, registration, receiver: Receiver) -> Callable[..., Any]:
     """A registration whose job has ended: its delivery is due."""
 
     def make(*job_ids: str, **fields: Any) -> Any:
         made = registration(*job_ids, **{"callback_url": receiver.url, "destination": "here"} | fields)
-        runtime.registrations.add(made)
-        for item in runtime.polls_due.claim_due(made.created_at, 100).items:
+        stores.registrations.add(made)
+        for item in stores.polls_due.claim_due(made.created_at, 100).items:
             job = Job(item.id, JobState.SUCCEEDED, status=2, phone_id="手机")
-            runtime.scripts.run(runtime.watches.complete(item, job, made.created_at))
+            stores.scripts.run(stores.watches.complete(item, job, made.created_at))
         return made
 
     return make
 
 
 @pytest.fixture
-def owe(runtime: Runtime, registration, receiver: Receiver, time) -> Callable[..., None]:
+def owe(stores: Stores, registration, receiver: Receiver, time) -> Callable[..., None]:
     """So many deliveries are due."""
 
     def make(count: int, *, tenant: str = "t", destination: str = "here", url: str = receiver.url) -> None:
         jobs = tuple(Job(f"{destination}-{number:04d}", JobState.SUCCEEDED) for number in range(count))
         fields = {"tenant": tenant, "destination": destination, "callback_url": url, "job_ids": (), "ended": jobs}
-        runtime.registrations.add(registration(at=time.now, **fields))
+        stores.registrations.add(registration(at=time.now, **fields))
 
     return make
 
 
 @pytest.fixture
-def log_of(runtime: Runtime, deliveries_of) -> Callable[[], tuple[DeliveryState, list[dict[str, Any]]]]:
+def log_of(stores: Stores, deliveries_of) -> Callable[[], tuple[DeliveryState, list[dict[str, Any]]]]:
     def read() -> tuple[DeliveryState, list[dict[str, Any]]]:
         (delivery,) = deliveries_of()
-        found = runtime.deliveries.get("t", delivery.id)
+        found = stores.deliveries.get("t", delivery.id)
         assert found is not None
         return found[0].state, found[1]
 
@@ -197,9 +198,9 @@ def log_of(runtime: Runtime, deliveries_of) -> Callable[[], tuple[DeliveryState,
 
 
 @pytest.fixture
-def states(runtime: Runtime) -> Callable[..., list[DeliveryState]]:
+def states(stores: Stores) -> Callable[..., list[DeliveryState]]:
     def read(tenant: str = "t") -> list[DeliveryState]:
-        found, _ = runtime.deliveries.page(
+        found, _ = stores.deliveries.page(
             tenant, limit=2_000, cursor=None, since=None, until=None, wanted=lambda _: True
         )
         return [delivery.state for delivery in found]
@@ -238,12 +239,12 @@ def looks(runtime: Runtime, polling, turn, time):
 
 
 @pytest.fixture
-def wanted(runtime: Runtime, registration):
+def wanted(stores: Stores, registration):
     """Registers for all jobs of a request."""
 
     def register(request_id: str, **fields):
         made = registration("none", **{"job_ids": (), "request_id": request_id} | fields)
-        runtime.registrations.add(made)
+        stores.registrations.add(made)
         return made
 
     return register

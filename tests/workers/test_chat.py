@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.domain.delivery import Death, DeliveryState
 from app.domain.destination import bot_at, lane_of
 from app.domain.job import Job, JobState
@@ -28,7 +29,7 @@ def owe_chat(runtime: Runtime, registration, receiver: Receiver, time) -> Callab
         jobs = tuple(Job(f"{len(made)}-{number:04d}", JobState.SUCCEEDED) for number in range(count))
         usual = {"callback_url": receiver.url, "destination": BOT, "secret": "", "format": "slack"}
         one = registration(at=time.now, **usual | {"job_ids": (), "ended": jobs} | fields)
-        runtime.registrations.add(one, rate=runtime.catalogue.rate("slack"))
+        runtime.stores.registrations.add(one, rate=runtime.config.format_catalog.rate("slack"))
         made.append(one)
         return one
 
@@ -36,11 +37,11 @@ def owe_chat(runtime: Runtime, registration, receiver: Receiver, time) -> Callab
 
 
 @pytest.fixture
-def logs_of(runtime: Runtime, deliveries_of) -> Callable[[], list[list[dict[str, Any]]]]:
+def logs_of(stores: Stores, deliveries_of) -> Callable[[], list[list[dict[str, Any]]]]:
     """The attempts of each delivery."""
 
     def read() -> list[list[dict[str, Any]]]:
-        found = [runtime.deliveries.get("t", delivery.id) for delivery in deliveries_of()]
+        found = [stores.deliveries.get("t", delivery.id) for delivery in deliveries_of()]
         return [each[1] for each in found if each]
 
     return read
@@ -91,13 +92,13 @@ def test_what_is_due_together_goes_in_as_few_messages_as_the_format_allows(
 
 
 def test_each_delivery_of_a_digest_names_all_that_its_message_told_of(
-    delivering: DeliveryWorker, turn, owe_chat, runtime: Runtime, deliveries_of
+    delivering: DeliveryWorker, turn, owe_chat, stores: Stores, deliveries_of
 ) -> None:
     owe_chat(3)
     turn(delivering)
     events = {delivery.event_id for delivery in deliveries_of()}
     for delivery in deliveries_of():
-        found = runtime.deliveries.get("t", delivery.id)
+        found = stores.deliveries.get("t", delivery.id)
         assert found is not None
         assert set(found[1][0]["digest"]) == events
 
@@ -117,11 +118,11 @@ def test_what_looks_otherwise_waits_for_a_message_of_its_own(
 
 
 def test_what_is_cancelled_is_left_out(
-    delivering: DeliveryWorker, turn, owe_chat, receiver: Receiver, runtime: Runtime, states
+    delivering: DeliveryWorker, turn, owe_chat, receiver: Receiver, stores: Stores, states
 ) -> None:
     owe_chat(2)
     cancelled = owe_chat(2)
-    runtime.registrations.cancel("t", cancelled.id)
+    stores.registrations.cancel("t", cancelled.id)
     turn(delivering)
     (message,) = receiver.callbacks
     assert b"0-0001" in message.body
@@ -175,7 +176,7 @@ def test_people_are_asked_again_for_less_than_an_hour(
 
 @pytest.mark.parametrize("deadline", [2 * SECOND])
 def test_what_may_have_arrived_is_sent_once_more_and_no_more(
-    delivering: DeliveryWorker, turn, owe_chat, receiver: Receiver, time, deliveries_of, runtime: Runtime
+    delivering: DeliveryWorker, turn, owe_chat, receiver: Receiver, time, deliveries_of, stores: Stores
 ) -> None:
     owe_chat()
     receiver.gate.clear()  # it takes the message, and says nothing
@@ -186,7 +187,7 @@ def test_what_may_have_arrived_is_sent_once_more_and_no_more(
     (delivery,) = deliveries_of()
     assert (delivery.state, delivery.death) == (DeliveryState.DEAD, Death.DOUBTFUL)
     assert len(receiver.callbacks) == 2
-    found = runtime.deliveries.get("t", delivery.id)
+    found = stores.deliveries.get("t", delivery.id)
     assert found is not None
     assert [attempt["error"] for attempt in found[1]] == ["timed out after 2 s"] * 2
 
@@ -218,7 +219,7 @@ def test_workers_that_end_before_they_know_are_followed_by_one_more_attempt(
 
 @pytest.mark.parametrize("deadline", [2 * SECOND])
 def test_a_message_that_is_sent_once_more_on_demand_has_all_its_tries_again(
-    delivering: DeliveryWorker, turn, owe_chat, receiver: Receiver, runtime: Runtime, time, deliveries_of
+    delivering: DeliveryWorker, turn, owe_chat, receiver: Receiver, stores: Stores, time, deliveries_of
 ) -> None:
     owe_chat()
     receiver.gate.clear()
@@ -227,21 +228,21 @@ def test_a_message_that_is_sent_once_more_on_demand_has_all_its_tries_again(
         time.now += 400 * SECOND
     receiver.gate.set()
     (delivery,) = deliveries_of()
-    runtime.deliveries.redeliver("t", delivery.id, time())
+    stores.deliveries.redeliver("t", delivery.id, time())
     time.now += 400 * SECOND
     turn(delivering)
     assert deliveries_of()[0].state is DeliveryState.DELIVERED
 
 
 def test_a_crowded_bot_is_told_more_slowly(
-    delivering: DeliveryWorker, turn, owe_chat, receiver: Receiver, runtime: Runtime, time
+    delivering: DeliveryWorker, turn, owe_chat, receiver: Receiver, stores: Stores, time
 ) -> None:
     lane = lane_of("t", BOT)
     owe_chat(1)
-    (before,) = runtime.deliveries_due.budgets([lane], time())
+    (before,) = stores.deliveries_due.budgets([lane], time())
     receiver.statuses = [(429, {"Retry-After": "30"})]
     turn(delivering)
-    (after,) = runtime.deliveries_due.budgets([lane], time())
+    (after,) = stores.deliveries_due.budgets([lane], time())
     assert after.rate == pytest.approx(before.rate / 2)
     assert after.paused_until == time() + 30 * SECOND
 

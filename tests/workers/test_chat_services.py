@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.domain import callback_url
 from app.domain.delivery import Death, DeliveryState
 from app.domain.destination import bot_at
@@ -138,7 +139,7 @@ class Bot:
         rules = self.service.service
         raw = self.service.url.replace(rules.target, target) if target else self.service.url
         form = registry.BY_NAME[rules.name]
-        url = callback_url.parse(raw, self._runtime.address_policy, "t")
+        url = callback_url.parse(raw, self._runtime.config.address_policy, "t")
         form.check(url, rules.secret or None)
         self._made += 1
         usual = {
@@ -150,7 +151,7 @@ class Bot:
             "ended": jobs or (Job(f"job-{self._made}", JobState.SUCCEEDED),),
         }
         made = self._make(at=self._time.now, **usual | fields)
-        self._runtime.registrations.add(made, rate=self._runtime.catalogue.rate(rules.name))
+        self._runtime.stores.registrations.add(made, rate=self._runtime.config.format_catalog.rate(rules.name))
         return made
 
 
@@ -169,12 +170,12 @@ def bot_of(runtime: Runtime, registration, time) -> Iterator[Callable[[str], Bot
 
 
 @pytest.fixture
-def attempts(runtime: Runtime, deliveries_of) -> Callable[[], list[dict[str, Any]]]:
+def attempts(stores: Stores, deliveries_of) -> Callable[[], list[dict[str, Any]]]:
     """Of the only delivery."""
 
     def read() -> list[dict[str, Any]]:
         (delivery,) = deliveries_of()
-        found = runtime.deliveries.get("t", delivery.id)
+        found = stores.deliveries.get("t", delivery.id)
         assert found is not None
         return found[1]
 
@@ -256,7 +257,7 @@ def test_teams_has_accepted_what_it_does_not_show_yet(delivering: DeliveryWorker
 
 
 def test_a_chat_that_has_moved_is_told_there_at_once_and_from_now_on(
-    delivering: DeliveryWorker, turn, bot_of, attempts, runtime: Runtime, time, deliveries_of
+    delivering: DeliveryWorker, turn, bot_of, attempts, stores: Stores, time, deliveries_of
 ) -> None:
     bot = bot_of("telegram")
     target = SERVICES["telegram"].target.replace("chat_id=-1", f"chat_id={OLD_CHAT}")
@@ -265,11 +266,11 @@ def test_a_chat_that_has_moved_is_told_there_at_once_and_from_now_on(
     assert [message["chat_id"] for message in bot.service.messages] == [NEW_CHAT]
     (attempt,) = attempts()
     assert (attempt["number"], attempt["verdict"], attempt["status_code"]) == (1, "delivered", 200)
-    known = runtime.registrations.get("t", made.id)
+    known = stores.registrations.get("t", made.id)
     assert known is not None
     assert known[0].callback_url.endswith(f"chat_id={NEW_CHAT}")
     assert known[0].secret == ""
-    runtime.deliveries.redeliver("t", deliveries_of()[0].id, time())
+    stores.deliveries.redeliver("t", deliveries_of()[0].id, time())
     time.now += 10 * SECOND
     turn(delivering)
     assert len(bot.service.callbacks) == 3  # nobody asks the old one any more

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.config.settings import Settings, load
 from app.domain.delivery import DeliveryState
 from app.domain.destination import lane_of
@@ -75,33 +76,33 @@ def test_without_leave_nothing_is_sent_and_the_log_says_why(
 
 
 def test_leave_is_remembered_for_a_while(
-    told, delivering: DeliveryWorker, turn, ended, receiver: Receiver, runtime: Runtime, time
+    told, delivering: DeliveryWorker, turn, ended, receiver: Receiver, stores: Stores, time
 ) -> None:
     told(ALLOWED)
     time.now += 2 * SECOND
     ended("job-2", format="cloudevents")
     turn(delivering)
     assert (len(receiver.asked), len(receiver.callbacks)) == (1, 2)
-    [name] = runtime.redis.keys(keys.handshake("t", "*"))
-    assert 0 < runtime.redis.ttl(name) <= 86_400
+    [name] = stores.redis.keys(keys.handshake("t", "*"))
+    assert 0 < stores.redis.ttl(name) <= 86_400
     assert "s3cret" not in name
-    runtime.redis.delete(name)
+    stores.redis.delete(name)
     time.now += 2 * SECOND
     ended("job-3", format="cloudevents")
     turn(delivering)
     assert (len(receiver.asked), len(receiver.callbacks)) == (2, 3)
 
 
-def test_what_it_allows_a_minute_is_the_pace_of_its_lane(told, runtime: Runtime, time) -> None:
+def test_what_it_allows_a_minute_is_the_pace_of_its_lane(told, stores: Stores, time) -> None:
     told(ALLOWED)
-    (budget,) = runtime.deliveries_due.budgets([lane_of("t", "here")], time())
+    (budget,) = stores.deliveries_due.budgets([lane_of("t", "here")], time())
     assert budget.rate == 2.0
 
 
 @pytest.mark.parametrize("rate", ["*", "many", "0", "", "9" * 400, "9" * 5_000])
 def test_no_limit_is_none(told, runtime: Runtime, time, rate: str) -> None:
     assert told(ALLOWED | {"WebHook-Allowed-Rate": rate})["verdict"] == "delivered"
-    (budget,) = runtime.deliveries_due.budgets([lane_of("t", "here")], time())
+    (budget,) = runtime.stores.deliveries_due.budgets([lane_of("t", "here")], time())
     assert budget.rate == runtime.settings.lane_rate
 
 
@@ -134,4 +135,4 @@ def test_a_test_call_asks_as_well(runtime: Runtime, receiver: Receiver) -> None:
     assert (answer["verdict"], receiver.callbacks) == ("refused", [])
     receiver.options = (200, ALLOWED)
     assert api.call("POST", "/v1/callbacks/test", json=body).json["verdict"] == "delivered"
-    assert runtime.redis.keys("cph:deliver:lane:*") + runtime.redis.keys(keys.handshake("*", "*")) == []
+    assert runtime.stores.redis.keys("cph:deliver:lane:*") + runtime.stores.redis.keys(keys.handshake("*", "*")) == []

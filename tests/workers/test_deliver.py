@@ -7,6 +7,7 @@ from time import sleep
 import pytest
 
 from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.config.settings import Settings, load
 from app.domain.delivery import DeliveryState
 from app.store.engine import keys
@@ -41,9 +42,9 @@ def test_a_callback_is_what_the_contract_says(delivering, turn, ended, receiver:
     assert set(attempt["timings"]) == {"total_ms", "lookup_ms", "connect_ms", "first_byte_ms"}
 
 
-def test_a_callback_verifies(delivering, turn, ended, receiver: Receiver, runtime: Runtime, time) -> None:
+def test_a_callback_verifies(delivering, turn, ended, receiver: Receiver, stores: Stores, time) -> None:
     made = ended()
-    time.now = runtime.clock()  # the package that verifies looks at the real clock
+    time.now = stores.clock()  # the package that verifies looks at the real clock
     assert turn(delivering) == 1
     assert receiver.callbacks[0].verified_by(made.secret)
 
@@ -133,23 +134,23 @@ def test_a_worker_that_stands_still_after_its_last_look_at_the_permit_sends_noth
 def test_a_cancelled_delivery_is_not_begun(delivering, turn, runtime: Runtime, ended, receiver: Receiver, time) -> None:
     made = ended()
     claimed = delivering.agenda.claim_due(time(), 1).items
-    runtime.registrations.cancel("t", made.id)
+    runtime.stores.registrations.cancel("t", made.id)
     assert delivering.prepare(claimed) == []
     time.now += runtime.settings.lease
     assert turn(delivering) == 0
 
 
 def test_an_attempt_that_ends_after_the_cancel_is_forgotten_with_the_rest(
-    delivering, runtime: Runtime, ended, receiver: Receiver, time, log_of
+    delivering, stores: Stores, ended, receiver: Receiver, time, log_of
 ) -> None:
     made = ended()
     (begun,) = delivering.prepare(delivering.agenda.claim_due(time(), 1).items)
-    runtime.registrations.cancel("t", made.id)
+    stores.registrations.cancel("t", made.id)
     receiver.statuses = [(500, {})]
-    runtime.scripts.run_all(delivering.do(begun))
-    assert runtime.redis.llen(keys.attempts(begun.claimed.id)) == 1
-    kept = runtime.redis.keys(f"cph:{made.id}*") + runtime.redis.keys("cph:dlv:*")
-    assert [name for name in kept if runtime.redis.ttl(name) < 0] == []
+    stores.scripts.run_all(delivering.do(begun))
+    assert stores.redis.llen(keys.attempts(begun.claimed.id)) == 1
+    kept = stores.redis.keys(f"cph:{made.id}*") + stores.redis.keys("cph:dlv:*")
+    assert [name for name in kept if stores.redis.ttl(name) < 0] == []
 
 
 def test_a_delivery_that_ends_every_worker_is_given_up(
@@ -174,10 +175,10 @@ def test_a_success_counts_whoever_reports_it(
     report = delivering.do(stalled)
     time.now += runtime.settings.lease
     (current,) = delivering.prepare(delivering.agenda.claim_due(time(), 1).items)
-    runtime.scripts.run_all(report)
+    runtime.stores.scripts.run_all(report)
     assert log_of()[0] is DeliveryState.DELIVERED
     receiver.statuses = [(500, {})]
-    runtime.scripts.run_all(delivering.do(current))
+    runtime.stores.scripts.run_all(delivering.do(current))
     state, attempts = log_of()
     assert (state, len(attempts)) == (DeliveryState.DELIVERED, 2)
 
@@ -191,21 +192,21 @@ def test_a_failure_counts_only_under_the_lease_in_force(
     report = delivering.do(stalled)
     time.now += runtime.settings.lease
     (current,) = delivering.prepare(delivering.agenda.claim_due(time(), 1).items)
-    runtime.scripts.run_all(report)
-    runtime.scripts.run_all(delivering.do(current))
+    runtime.stores.scripts.run_all(report)
+    runtime.stores.scripts.run_all(delivering.do(current))
     state, attempts = log_of()
     assert (state, [attempt["verdict"] for attempt in attempts]) == (DeliveryState.DELIVERED, ["refused", "delivered"])
 
 
 def test_a_report_that_is_sent_twice_counts_once(
-    delivering, runtime: Runtime, ended, receiver: Receiver, time, log_of
+    delivering, stores: Stores, ended, receiver: Receiver, time, log_of
 ) -> None:
     ended()
     (begun,) = delivering.prepare(delivering.agenda.claim_due(time(), 1).items)
     report = delivering.do(begun)
-    runtime.scripts.run_all([*report, *report])
+    stores.scripts.run_all([*report, *report])
     state, attempts = log_of()
     assert (state, len(attempts)) == (DeliveryState.DELIVERED, 1)
-    found = runtime.registrations.get("t", begun.facts[0])
+    found = stores.registrations.get("t", begun.facts[0])
     assert found is not None
     assert (found[1].pending, found[1].delivered) == (0, 1)

@@ -6,6 +6,7 @@ from threading import Thread
 import pytest
 
 from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.devkit.processes import wait_until
 from app.domain.delivery import DeliveryState
 from app.domain.destination import OPENS_AFTER, PAUSES, DestinationState, lane_of
@@ -45,14 +46,14 @@ def test_one_that_only_fails_is_tried_with_one_probe_at_a_time(
 
 
 def test_what_the_breaker_kept_from_starting_is_no_try(
-    delivering, turn, owe, receiver: Receiver, time, runtime: Runtime
+    delivering, turn, owe, receiver: Receiver, time, stores: Stores
 ) -> None:
     owe(100)
     receiver.fail()
     turn(delivering)
     time.now += PAUSES[0]
     turn(delivering)
-    found, _ = runtime.deliveries.page("t", limit=200, cursor=None, since=None, until=None, wanted=lambda _: True)
+    found, _ = stores.deliveries.page("t", limit=200, cursor=None, since=None, until=None, wanted=lambda _: True)
     assert sum(delivery.attempts for delivery in found) == len(receiver.callbacks) == PLACES + 1
 
 
@@ -71,13 +72,13 @@ def test_who_is_back_is_not_run_over(delivering, turn, owe, receiver: Receiver, 
 
 
 def test_a_few_failures_among_answers_open_nothing(
-    delivering, owe, receiver: Receiver, time, look, runtime: Runtime
+    delivering, owe, receiver: Receiver, time, look, stores: Stores
 ) -> None:
     owe(4 * OPENS_AFTER)
     receiver.statuses = [*[(500, {})] * (OPENS_AFTER - 1), (200, {})] * 4
     for _ in range(4 * OPENS_AFTER):
         (task,) = delivering.prepare(delivering.agenda.claim_due(time(), 1).items)
-        runtime.scripts.run_all(delivering.do(task))
+        stores.scripts.run_all(delivering.do(task))
     assert look().state is DestinationState.OK
 
 
@@ -133,7 +134,9 @@ def test_one_that_answers_nothing_costs_the_others_nothing(
         owe(1_000, destination="sick", url=sick.url)
         for number in range(20):
             owe(5, destination=f"well-{number}")
-        drain = DrainLoop(delivering, ThreadPool(PLACES + 2, delivering.do), runtime.scripts, time, runtime.crash_point)
+        drain = DrainLoop(
+            delivering, ThreadPool(PLACES + 2, delivering.do), runtime.stores.scripts, time, runtime.crash_point
+        )
         stopping = Stopping()
         thread = Thread(target=drain.run, kwargs={"seconds": 30, "stopping": stopping})
         thread.start()
@@ -202,7 +205,7 @@ def test_an_attempt_under_way_when_its_destination_is_paused_counts(
     owe(1)
     (task,) = delivering.prepare(delivering.agenda.claim_due(time(), 1).items)
     runtime.destinations.pause(lane_of("t", "here"), time.now)
-    runtime.scripts.run_all(delivering.do(task))
+    runtime.stores.scripts.run_all(delivering.do(task))
     assert states() == [DeliveryState.DELIVERED]
 
 

@@ -8,6 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.config.settings import Settings, load
 from app.domain.delivery import DeliveryState
 from app.domain.destination import DISABLED_AFTER, DestinationState
@@ -107,9 +108,9 @@ def test_one_that_was_resumed_and_still_fails_has_days_again(
 
 
 def test_what_the_operator_is_told_verifies(
-    delivering, turn, owe, receiver: Receiver, operator: Receiver, time, look, runtime: Runtime, settings
+    delivering, turn, owe, receiver: Receiver, operator: Receiver, time, look, stores: Stores, settings
 ) -> None:
-    time.now = runtime.clock() - DISABLED_AFTER  # the package that verifies looks at the real clock
+    time.now = stores.clock() - DISABLED_AFTER  # the package that verifies looks at the real clock
     owe(300)
     receiver.fail()
     turn(delivering)
@@ -120,10 +121,10 @@ def test_what_the_operator_is_told_verifies(
 
 @pytest.fixture
 def waits_for_the_operator(
-    delivering, turn, owe, receiver: Receiver, operator: Receiver, time, look, runtime: Runtime
+    delivering, turn, owe, receiver: Receiver, operator: Receiver, time, look, stores: Stores
 ) -> None:
     """A destination was disabled, and the operator's receiver has refused to hear of it."""
-    time.now = runtime.clock() - DISABLED_AFTER
+    time.now = stores.clock() - DISABLED_AFTER
     owe(300)
     receiver.fail()
     operator.fail()
@@ -157,7 +158,7 @@ def test_with_another_secret_for_the_operator_all_that_waits_is_signed_by_who_te
     assert refused.verified_by(old)
     assert {callback.event["type"] for callback in taken} == {"destination.disabled", "destination.reopened"}
     assert all(callback.verified_by(new) for callback in taken)
-    restarted.redis.close()
+    restarted.stores.redis.close()
 
 
 def test_with_another_url_for_the_operator_what_waits_still_goes_to_the_one_before(
@@ -169,7 +170,7 @@ def test_with_another_url_for_the_operator_what_waits_still_goes_to_the_one_befo
         turns_until(lambda: len(operator.callbacks) == 2 and len(moved.callbacks) == 1)
         assert {callback.event["type"] for callback in operator.callbacks} == {"destination.disabled"}
         assert moved.callbacks[0].event["type"] == "destination.reopened"
-        restarted.redis.close()
+        restarted.stores.redis.close()
 
 
 @pytest.mark.slow
@@ -180,16 +181,16 @@ def test_of_the_operators_own_destination_the_operator_is_not_told(
     receiver.fail()
     operator.fail()
     until_disabled(delivering, turn, time, look)
-    (lane,) = [lane for lane in runtime.redis.zrange(keys.lanes("deliver"), 0, -1) if ":operator" in lane]
+    (lane,) = [lane for lane in runtime.stores.redis.zrange(keys.lanes("deliver"), 0, -1) if ":operator" in lane]
     for _ in range(6):  # other tenants' trouble, so that there is always something to tell
         time.now += 24 * HOUR
         runtime.destinations.resume(look().lane, time.now)
-        runtime.redis.hset(keys.lane("deliver", look().lane), mapping={"held": 1, "held_why": "disabled"})
-        runtime.redis.hset(keys.lane("deliver", look().lane), mapping={"failing_since": 1, "failures": 9})
+        runtime.stores.redis.hset(keys.lane("deliver", look().lane), mapping={"held": 1, "held_why": "disabled"})
+        runtime.stores.redis.hset(keys.lane("deliver", look().lane), mapping={"failing_since": 1, "failures": 9})
         for _ in range(300):
             time.now += timedelta(minutes=5)
             turn(delivering)
-    assert runtime.redis.hget(keys.lane("deliver", lane), "held_why") == "disabled"
+    assert runtime.stores.redis.hget(keys.lane("deliver", lane), "held_why") == "disabled"
     operator.heal()
     runtime.destinations.resume(lane, time.now)
     for _ in range(30):

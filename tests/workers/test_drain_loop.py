@@ -8,6 +8,7 @@ from time import monotonic
 import pytest
 
 from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.devkit.processes import wait_until
 from app.domain.times import to_ms
 from app.store.agenda import Agenda, Claimed
@@ -20,8 +21,8 @@ from workers.engine.stop_flag import Stopping
 class Noting:
     """Work that notes what it did; `job` does it."""
 
-    def __init__(self, runtime: Runtime, job: Callable[[Claimed], None] = lambda _: None) -> None:
-        self.agenda: Agenda = runtime.polls_due
+    def __init__(self, stores: Stores, job: Callable[[Claimed], None] = lambda _: None) -> None:
+        self.agenda: Agenda = stores.polls_due
         self.done: list[str] = []
         self._job = job
 
@@ -39,21 +40,23 @@ class Noting:
 
 
 @pytest.fixture
-def schedule(runtime: Runtime) -> Callable[..., None]:
+def schedule(stores: Stores) -> Callable[..., None]:
     def put(count: int) -> None:
-        runtime.redis.hset(keys.lane("poll", "default"), "rate", 0)
-        due = to_ms(runtime.clock())
+        stores.redis.hset(keys.lane("poll", "default"), "rate", 0)
+        due = to_ms(stores.clock())
         ids = {f"job-{number}": due for number in range(count)}
-        runtime.redis.zadd(keys.due("poll", "default"), ids)
-        runtime.redis.zadd(keys.lanes("poll"), {"default": due})
+        stores.redis.zadd(keys.due("poll", "default"), ids)
+        stores.redis.zadd(keys.lanes("poll"), {"default": due})
         for id in ids:
-            runtime.redis.hset(keys.watch("default", id), "state", "pending")
+            stores.redis.hset(keys.watch("default", id), "state", "pending")
 
     return put
 
 
 def drain(runtime: Runtime, work: Noting, threads: int = 4) -> DrainLoop:
-    return DrainLoop(work, ThreadPool(threads, work.do), runtime.scripts, runtime.clock, runtime.crash_point)
+    return DrainLoop(
+        work, ThreadPool(threads, work.do), runtime.stores.scripts, runtime.stores.clock, runtime.crash_point
+    )
 
 
 def test_a_drain_works_off_what_is_due_and_ends(runtime: Runtime, schedule) -> None:
@@ -61,7 +64,7 @@ def test_a_drain_works_off_what_is_due_and_ends(runtime: Runtime, schedule) -> N
     work = Noting(runtime)
     drain(runtime, work).run(seconds=30, stopping=Stopping())
     assert sorted(work.done) == sorted(f"job-{number}" for number in range(500))
-    assert runtime.redis.zcard(keys.leased("poll", "default")) == 0
+    assert runtime.stores.redis.zcard(keys.leased("poll", "default")) == 0
 
 
 def test_a_drain_ends_when_its_time_is_up_with_everything_recorded(runtime: Runtime, schedule) -> None:
@@ -70,7 +73,7 @@ def test_a_drain_ends_when_its_time_is_up_with_everything_recorded(runtime: Runt
     begun = monotonic()
     drain(runtime, work).run(seconds=0.3, stopping=Stopping())
     assert 0 < len(work.done) < 500
-    assert runtime.redis.zcard(keys.leased("poll", "default")) == 0
+    assert runtime.stores.redis.zcard(keys.leased("poll", "default")) == 0
 
 
 def test_a_drain_with_nothing_in_hand_ends_however_long_the_handler_of_a_signal_takes(
@@ -103,13 +106,13 @@ def test_a_drain_that_is_to_stop_finishes_what_is_in_hand(runtime: Runtime, sche
     work = Noting(runtime, lambda _: gate.wait(10) and None)
     thread = Thread(target=drain(runtime, work).run, kwargs={"seconds": 30, "stopping": stopping})
     thread.start()
-    wait_until(lambda: runtime.redis.zcard(keys.leased("poll", "default")) == 4, what="four in hand")
+    wait_until(lambda: runtime.stores.redis.zcard(keys.leased("poll", "default")) == 4, what="four in hand")
     stopping.set()
     gate.set()
     thread.join(10)
     assert not thread.is_alive()
     assert 4 <= len(work.done) <= 8
-    assert runtime.redis.zcard(keys.leased("poll", "default")) == 0
+    assert runtime.stores.redis.zcard(keys.leased("poll", "default")) == 0
 
 
 def test_one_slow_task_keeps_nobody_waiting(runtime: Runtime, schedule) -> None:
@@ -135,5 +138,5 @@ def test_a_mistake_in_one_task_costs_that_task_alone(runtime: Runtime, schedule,
     drain(runtime, work).run(seconds=30, stopping=Stopping())
     assert len(work.done) == 19
     assert [record.message for record in caplog.records] == ["work.failed"]
-    due_again = runtime.polls_due.claim_due(runtime.clock() + runtime.settings.lease, 100).items
+    due_again = runtime.stores.polls_due.claim_due(runtime.stores.clock() + runtime.settings.lease, 100).items
     assert "job-7" in [item.id for item in due_again]

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.config.settings import Settings, load
 from app.domain.event import EventType
 from app.domain.job import JobState
@@ -50,17 +50,17 @@ def test_a_full_page_is_the_last_one_if_nobody_waits_for_any_other_job(
 
 
 def test_all_jobs_of_a_request_are_found_behind_a_page_of_those_that_are_known(
-    polling, turn, registration, runtime, standin, time
+    polling, turn, registration, stores, standin, time
 ) -> None:
     made = standin.jobs(150, duration_s=3600)
     request_id = made[0]["request_id"]
-    runtime.registrations.add(registration(*(job["job_id"] for job in made[:100]), request_id=request_id))
+    stores.registrations.add(registration(*(job["job_id"] for job in made[:100]), request_id=request_id))
     turn(polling)
     looked_for = registration(job_ids=(), request_id=request_id)
-    runtime.registrations.add(looked_for)
+    stores.registrations.add(looked_for)
     time.now += SECOND
     turn(polling)
-    found = runtime.registrations.get("t", looked_for.id)
+    found = stores.registrations.get("t", looked_for.id)
     assert found is not None
     assert len(found[1].jobs) == 150
 
@@ -77,7 +77,7 @@ def test_jobs_of_many_requests_are_asked_for_in_one_call(polling, turn, watched,
 
 
 def test_the_end_of_a_job_that_was_listed_is_told_once_with_its_request(
-    polling, turn, watched, standin, time, runtime: Runtime, deliveries_of, caplog
+    polling, turn, watched, standin, time, stores: Stores, deliveries_of, caplog
 ) -> None:
     made = standin.job(duration_s=3600)
     job = watched(made["job_id"])
@@ -88,12 +88,12 @@ def test_the_end_of_a_job_that_was_listed_is_told_once_with_its_request(
     time.now += SECOND
     turn(polling)
     assert job.events == [EventType.JOB_FAILED]
-    (begun,) = runtime.deliveries.begin(runtime.deliveries_due.claim_due(time(), 10).items, time() + SECOND)
-    assert runtime.deliveries.open(begun)[1].about.request_id == made["request_id"]
+    (begun,) = stores.deliveries.begin(stores.deliveries_due.claim_due(time(), 10).items, time() + SECOND)
+    assert stores.deliveries.open(begun)[1].about.request_id == made["request_id"]
     time.now += 60 * SECOND
     turn(polling)
     assert turn(polling) == 0
-    assert not runtime.redis.exists(keys.request("default", made["request_id"]))
+    assert not stores.redis.exists(keys.request("default", made["request_id"]))
     assert [record.getMessage() for record in caplog.records].count("job.ended") == 1
 
 
@@ -189,38 +189,38 @@ def test_when_a_list_is_throttled_the_whole_project_waits(polling, turn, watched
 
 
 def test_a_request_that_nobody_waits_for_is_not_asked_for(
-    polling, turn, watched, standin, calls, time, runtime: Runtime
+    polling, turn, watched, standin, calls, time, stores: Stores
 ) -> None:
     job = watched(standin.job(duration_s=3600)["job_id"])
     turn(polling)
     turn(polling)
-    runtime.registrations.cancel("t", job.registration.id)
+    stores.registrations.cancel("t", job.registration.id)
     calls()
     time.now += SECOND
     turn(polling)
     time.now += 60 * SECOND
     assert turn(polling) == 0
     assert calls() == (0, 0)
-    assert runtime.redis.keys("cph:request:*") == []
+    assert stores.redis.keys("cph:request:*") == []
 
 
-def test_the_budget_counts_calls_and_not_requests(polling, turn, watched, standin, time, runtime: Runtime) -> None:
+def test_the_budget_counts_calls_and_not_requests(polling, turn, watched, standin, time, stores: Stores) -> None:
     for _ in range(20):
         watched(standin.job(duration_s=3600)["job_id"])
     turn(polling)
     turn(polling)
     time.now += SECOND
     turn(polling)
-    assert float(runtime.redis.hget(keys.lane("poll", "default"), "tokens")) == 1000 - 1
+    assert float(stores.redis.hget(keys.lane("poll", "default"), "tokens")) == 1000 - 1
 
 
 def test_without_the_permission_to_list_jobs_are_asked_for_by_their_ids(
-    polling, turn, watched, registration, runtime: Runtime, standin: Served, calls, time
+    polling, turn, watched, registration, stores: Stores, standin: Served, calls, time
 ) -> None:
     made = standin.jobs(3, duration_s=3600)
     jobs = [watched(job["job_id"]) for job in made]
     all_of_them = registration(request_id=made[0]["request_id"], job_ids=())
-    runtime.registrations.add(all_of_them)
+    stores.registrations.add(all_of_them)
     standin.order("/_standin/faults", {"kind": "forbidden", "api": "list_jobs", "times": None})
     for _ in range(3):
         turn(polling)
@@ -233,12 +233,12 @@ def test_without_the_permission_to_list_jobs_are_asked_for_by_their_ids(
     assert [job.state for job in jobs] == ["succeeded"] * 3
     time.now += 60 * SECOND
     turn(polling)
-    found = runtime.registrations.get("t", all_of_them.id)
+    found = stores.registrations.get("t", all_of_them.id)
     assert found is not None
     assert found[1].state == "watching"  # that it has no jobs cannot be said
     standin.call("DELETE", "/_standin/faults")
     time.now += 60 * SECOND
     turn(polling)
-    found = runtime.registrations.get("t", all_of_them.id)
+    found = stores.registrations.get("t", all_of_them.id)
     assert found is not None
     assert set(found[1].jobs.values()) == {JobState.SUCCEEDED}

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.config.settings import Settings, load
 from app.domain.event import EventType
 from app.domain.job import JobState
@@ -22,19 +23,19 @@ def settings(environment: dict[str, str]) -> Settings:
     return load(environment | {"BRIDGE_CPH_RATE": "1000", "BRIDGE_LOST_GRACE_S": "10"})
 
 
-def states(runtime: Runtime, made) -> list[JobState]:
-    found = runtime.registrations.get("t", made.id)
+def states(stores: Stores, made) -> list[JobState]:
+    found = stores.registrations.get("t", made.id)
     assert found is not None
     return list(found[1].jobs.values())
 
 
-def page_of(runtime: Runtime, request_id: str) -> int | None:
-    cut = runtime.redis.hget(keys.request("default", request_id), "cut")
+def page_of(stores: Stores, request_id: str) -> int | None:
+    cut = stores.redis.hget(keys.request("default", request_id), "cut")
     return json.loads(cut)[0] if cut else None
 
 
 def test_a_list_that_cph_never_gives_whole_is_read_part_by_part(
-    runtime: Runtime, wanted, looks, standin: Served, deliveries_of
+    stores: Stores, wanted, looks, standin: Served, deliveries_of
 ) -> None:
     jobs = standin.jobs(450, duration_s=0)
     request_id = jobs[0]["request_id"]
@@ -42,69 +43,69 @@ def test_a_list_that_cph_never_gives_whole_is_read_part_by_part(
     for seen in (200, 400, 450):
         standin.order("/_standin/budget", TWO_PAGES)
         for _ in range(5 * 60):
-            if len(states(runtime, made)) == seen:
+            if len(states(stores, made)) == seen:
                 break
             looks(1)
-        assert len(states(runtime, made)) == seen
-        assert page_of(runtime, request_id) == (seen // 100 if seen < 450 else None)
+        assert len(states(stores, made)) == seen
+        assert page_of(stores, request_id) == (seen // 100 if seen < 450 else None)
     assert deliveries_of() == []
     standin.call("DELETE", "/_standin/faults")
     looks(5 * 60)
-    assert set(states(runtime, made)) == {JobState.SUCCEEDED}
+    assert set(states(stores, made)) == {JobState.SUCCEEDED}
     assert [delivery.type for delivery in deliveries_of()] == [EventType.GROUP_FINISHED]
-    assert not runtime.redis.exists(keys.request("default", request_id))
+    assert not stores.redis.exists(keys.request("default", request_id))
 
 
 def test_of_what_comes_behind_the_cut_nothing_is_concluded(
-    runtime: Runtime, registration, looks, standin: Served, calls, deliveries_of
+    stores: Stores, registration, looks, standin: Served, calls, deliveries_of
 ) -> None:
     jobs = standin.jobs(300, duration_s=3600)
     request_id, ids = jobs[0]["request_id"], [job["job_id"] for job in jobs]
     made = registration(*ids, request_id=request_id)
-    runtime.registrations.add(made)
+    stores.registrations.add(made)
     looks(2)
-    assert states(runtime, made) == [JobState.RUNNING] * 300
+    assert states(stores, made) == [JobState.RUNNING] * 300
     standin.order("/_standin/jobs", {"job_id": ids[0], "request_id": request_id, "duration_s": 0})
     calls()
     standin.order("/_standin/budget", TWO_PAGES)
     looks(30)
     assert calls() == (0, 3)
-    assert page_of(runtime, request_id) == 2
+    assert page_of(stores, request_id) == 2
     standin.call("DELETE", "/_standin/faults")
     looks(100)
     assert [delivery.job_id for delivery in deliveries_of()] == [ids[0]]
-    assert page_of(runtime, request_id) is None
+    assert page_of(stores, request_id) is None
     assert calls()[0] == 0
 
 
 def test_what_a_list_that_is_always_cut_shows_no_more_is_asked_for_by_its_id(
-    runtime: Runtime, registration, looks, standin: Served, deliveries_of
+    stores: Stores, registration, looks, standin: Served, deliveries_of
 ) -> None:
     jobs = standin.jobs(350, duration_s=3600)
     request_id, ids = jobs[0]["request_id"], [job["job_id"] for job in jobs]
     never_there = standin.job(duration_s=0)["job_id"]
-    runtime.registrations.add(registration(never_there, *ids, request_id=request_id))
+    stores.registrations.add(registration(never_there, *ids, request_id=request_id))
     looks(2)
     standin.job(job_id=ids[0], duration_s=0)  # of another request now
     for _ in range(10):
         standin.order("/_standin/budget", TWO_PAGES)
         looks(60)
-    assert runtime.redis.zscore(keys.due("poll", "default"), ids[0])
+    assert stores.redis.zscore(keys.due("poll", "default"), ids[0])
     standin.call("DELETE", "/_standin/faults")
     looks(5 * 60)
     assert {delivery.job_id for delivery in deliveries_of()} == {never_there, ids[0]}
 
 
-def test_a_batch_that_is_cut_is_asked_for_one_by_one(watched, looks, standin: Served, calls, runtime: Runtime) -> None:
+def test_a_batch_that_is_cut_is_asked_for_one_by_one(watched, looks, standin: Served, calls, stores: Stores) -> None:
     made = [standin.jobs(100, duration_s=3600) for _ in range(4)]
     jobs = [watched(job["job_id"]) for request in made for job in request]
     looks(5)
     standin.order("/_standin/budget", TWO_PAGES)
     looks(30)
-    assert {page_of(runtime, request[0]["request_id"]) for request in made} == {0}
+    assert {page_of(stores, request[0]["request_id"]) for request in made} == {0}
     standin.call("DELETE", "/_standin/faults")
     looks(5 * 60)
-    assert {page_of(runtime, request[0]["request_id"]) for request in made} == {None}
+    assert {page_of(stores, request[0]["request_id"]) for request in made} == {None}
     calls()
     for request in made:
         standin.end(request[99])
@@ -114,15 +115,15 @@ def test_a_batch_that_is_cut_is_asked_for_one_by_one(watched, looks, standin: Se
 
 
 def test_a_list_is_begun_anew_when_the_page_where_it_goes_on_fails_by_itself(
-    runtime: Runtime, registration, looks, standin: Served, calls
+    stores: Stores, registration, looks, standin: Served, calls
 ) -> None:
     jobs = standin.jobs(300, duration_s=3600)
     request_id, ids = jobs[0]["request_id"], [job["job_id"] for job in jobs]
-    runtime.registrations.add(registration(*ids, request_id=request_id))
+    stores.registrations.add(registration(*ids, request_id=request_id))
     looks(2)
     standin.order("/_standin/budget", TWO_PAGES)
     looks(5)
-    assert page_of(runtime, request_id) == 2
+    assert page_of(stores, request_id) == 2
     standin.call("DELETE", "/_standin/faults")
     standin.order("/_standin/faults", {"kind": "garbage", "api": "list_jobs"})
     calls()
@@ -130,7 +131,7 @@ def test_a_list_is_begun_anew_when_the_page_where_it_goes_on_fails_by_itself(
         looks(1)
         if calls() != (0, 0):
             break
-    assert page_of(runtime, request_id) is None
+    assert page_of(stores, request_id) is None
 
 
 def test_a_list_that_takes_half_a_lease_is_read_on_with_the_next(
@@ -157,7 +158,7 @@ def test_a_list_that_takes_half_a_lease_is_read_on_with_the_next(
 
     polling._clients["default"] = Slow(polling._clients["default"])
     for seen in (200, 250):
-        (task,) = polling.prepare(runtime.polls_due.claim_due(time(), 10).items)
-        runtime.scripts.run_all(polling.do(task))
-        assert len(states(runtime, made)) == seen
-    assert page_of(runtime, request_id) is None
+        (task,) = polling.prepare(runtime.stores.polls_due.claim_due(time(), 10).items)
+        runtime.stores.scripts.run_all(polling.do(task))
+        assert len(states(runtime.stores, made)) == seen
+    assert page_of(runtime.stores, request_id) is None

@@ -68,9 +68,9 @@ def test_an_answer_about_another_job_is_not_believed(watched, looks, standin: Se
     assert job.events == [EventType.JOB_SUCCEEDED]
 
 
-def test_the_jobs_of_another_call_are_not_waited_for(runtime, registration, looks, standin: Served, deliveries_of):
+def test_the_jobs_of_another_call_are_not_waited_for(stores, registration, looks, standin: Served, deliveries_of):
     mine, others = standin.job(duration_s=0), standin.job(duration_s=3600)
-    runtime.registrations.add(registration(request_id=mine["request_id"], job_ids=()))
+    stores.registrations.add(registration(request_id=mine["request_id"], job_ids=()))
     looks(50)
     assert [delivery.job_id for delivery in deliveries_of()] == [mine["job_id"]] != [others["job_id"]]
 
@@ -83,19 +83,19 @@ def test_a_job_that_failed_is_not_waited_for_until_the_deadline(watched, looks, 
     assert job.events == [EventType.JOB_FAILED]
 
 
-def test_what_cph_says_of_a_failure_is_passed_on(runtime, watched, looks, standin: Served, time) -> None:
+def test_what_cph_says_of_a_failure_is_passed_on(stores, watched, looks, standin: Served, time) -> None:
     watched(standin.job(duration_s=0, outcome="failed", error_code="CPS.0005", error_msg="No space left.")["job_id"])
     looks(1)
-    (begun,) = runtime.deliveries.begin(runtime.deliveries_due.claim_due(time(), 1).items, time() + SECOND)
-    about = runtime.deliveries.open(begun)[1].about
+    (begun,) = stores.deliveries.begin(stores.deliveries_due.claim_due(time(), 1).items, time() + SECOND)
+    about = stores.deliveries.open(begun)[1].about
     assert (about.error_code, about.error_msg) == ("CPS.0005", "No space left.")
 
 
-def test_what_cph_says_when_it_refuses_is_kept_for_the_operator(runtime, watched, looks, standin: Served) -> None:
+def test_what_cph_says_when_it_refuses_is_kept_for_the_operator(stores, watched, looks, standin: Served) -> None:
     watched(standin.job(duration_s=0)["job_id"])
     standin.order("/_standin/faults", {"kind": "forbidden"})
     looks(1)
-    (health,) = runtime.project_healths.of(["default"])
+    (health,) = stores.project_healths.of(["default"])
     assert health.failure is not None
     assert health.failure.startswith("HTTP 403 CPS.0001: You do not have the permission. (request ")
 

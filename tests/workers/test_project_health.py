@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.cph.client import Answered, CphClient, Unanswered, Unknown
 from app.cph.credentials import FixedToken
 from app.domain.job import Job, JobState
@@ -35,31 +36,31 @@ def client() -> Iterator[CphClient]:
     transport.close()
 
 
-def fares(runtime: Runtime) -> ProjectHealth:
-    return runtime.project_healths.of(["default"])[0]
+def fares(stores: Stores) -> ProjectHealth:
+    return stores.project_healths.of(["default"])[0]
 
 
-def test_what_cph_answers_to_a_poll_worker_is_noted(polling, turn, runtime, registration, standin: Served, now) -> None:
-    assert fares(runtime) == ProjectHealth()
-    runtime.registrations.add(registration(standin.job(duration_s=60)["job_id"]))
+def test_what_cph_answers_to_a_poll_worker_is_noted(polling, turn, stores, registration, standin: Served, now) -> None:
+    assert fares(stores) == ProjectHealth()
+    stores.registrations.add(registration(standin.job(duration_s=60)["job_id"]))
     turn(polling)
-    assert fares(runtime) == ProjectHealth(answered_at=now)
+    assert fares(stores) == ProjectHealth(answered_at=now)
 
 
 def test_the_end_of_credentials_that_others_have_replaced_is_forgotten(
     runtime: Runtime, client: CphClient, now
 ) -> None:
     seen = ProjectHealth(answered_at=now, credentials_expire_at=now + MINUTE)
-    runtime.scripts.run(note("default", seen))
-    noting = HealthRecorder(runtime.polls_due, runtime.rate_of)
-    runtime.scripts.run_all(noting.after("default", client, Unanswered("busy"), now))
-    assert fares(runtime).credentials_expire_at == now + MINUTE
-    runtime.scripts.run_all(noting.after("default", client, Unknown(), now))
-    assert fares(runtime) == ProjectHealth(answered_at=now, failed_at=now, failure="busy")
+    runtime.stores.scripts.run(note("default", seen))
+    noting = HealthRecorder(runtime.stores.polls_due, runtime.config.rate_of)
+    runtime.stores.scripts.run_all(noting.after("default", client, Unanswered("busy"), now))
+    assert fares(runtime.stores).credentials_expire_at == now + MINUTE
+    runtime.stores.scripts.run_all(noting.after("default", client, Unknown(), now))
+    assert fares(runtime.stores) == ProjectHealth(answered_at=now, failed_at=now, failure="busy")
 
 
 def test_answers_and_failures_are_each_noted_once_a_second(runtime: Runtime, client: CphClient, now) -> None:
-    noting = HealthRecorder(runtime.polls_due, runtime.rate_of)
+    noting = HealthRecorder(runtime.stores.polls_due, runtime.config.rate_of)
     running, silence = Answered(Job("j", JobState.RUNNING)), Unanswered("busy")
     told = [
         bool(noting.after(project, client, outcome, now + timedelta(seconds=seconds)))
@@ -76,21 +77,21 @@ def test_answers_and_failures_are_each_noted_once_a_second(runtime: Runtime, cli
 
 
 def test_a_refusal_is_told_with_its_reason_until_an_answer_comes(runtime: Runtime, client: CphClient, now) -> None:
-    noting = HealthRecorder(runtime.polls_due, runtime.rate_of)
-    runtime.scripts.run_all(noting.after("default", client, REFUSAL, now))
-    hush(runtime.polls_due, "default", REFUSAL, now)
-    assert fares(runtime) == ProjectHealth(failed_at=now, failure=REFUSAL.reason, refused_since=now)
-    runtime.scripts.run_all(noting.after("default", client, Unknown(), now + MINUTE))
-    assert fares(runtime).state is ProjectState.OK
+    noting = HealthRecorder(runtime.stores.polls_due, runtime.config.rate_of)
+    runtime.stores.scripts.run_all(noting.after("default", client, REFUSAL, now))
+    hush(runtime.stores.polls_due, "default", REFUSAL, now)
+    assert fares(runtime.stores) == ProjectHealth(failed_at=now, failure=REFUSAL.reason, refused_since=now)
+    runtime.stores.scripts.run_all(noting.after("default", client, Unknown(), now + MINUTE))
+    assert fares(runtime.stores).state is ProjectState.OK
 
 
 def test_a_rate_of_the_projects_own_reaches_its_lane_and_leaves_it_again(
-    runtime: Runtime, client: CphClient, now
+    stores: Stores, client: CphClient, now
 ) -> None:
     rates: dict[str, float] = {"default": 2.5}
-    noting = HealthRecorder(runtime.polls_due, rates.get)
-    runtime.scripts.run_all(noting.after("default", client, Unknown(), now))
-    assert runtime.redis.hget(LANE, "rate") == "2.5"
+    noting = HealthRecorder(stores.polls_due, rates.get)
+    stores.scripts.run_all(noting.after("default", client, Unknown(), now))
+    assert stores.redis.hget(LANE, "rate") == "2.5"
     rates.clear()
-    runtime.scripts.run_all(noting.after("default", client, Unknown(), now + SECOND))
-    assert runtime.redis.hget(LANE, "rate") is None
+    stores.scripts.run_all(noting.after("default", client, Unknown(), now + SECOND))
+    assert stores.redis.hget(LANE, "rate") is None

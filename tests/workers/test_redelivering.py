@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.config.settings import Settings, load
 from app.domain.delivery import Death, DeliveryState
 from app.domain.destination import lane_of
@@ -35,32 +36,32 @@ def die(delivering, turn, receiver: Receiver, time) -> Any:
     return fail
 
 
-def counts(runtime: Runtime, id: str) -> tuple[int, int, int]:
-    found = runtime.registrations.get("t", id)
+def counts(stores: Stores, id: str) -> tuple[int, int, int]:
+    found = stores.registrations.get("t", id)
     assert found is not None
     return found[1].pending, found[1].delivered, found[1].dead
 
 
-def seconds_to_live(runtime: Runtime, registration: str, delivery: str) -> list[int]:
+def seconds_to_live(stores: Stores, registration: str, delivery: str) -> list[int]:
     """-1 is for ever."""
     keys = (registration, f"{registration}:progress", f"dlv:{delivery}", f"dlv:{delivery}:attempts")
-    return [runtime.redis.ttl(f"cph:{key}") for key in keys]
+    return [stores.redis.ttl(f"cph:{key}") for key in keys]
 
 
 @pytest.mark.parametrize("statuses", [[(500, {})] * 4, [(200, {})]])
 def test_a_redelivery_has_the_same_id_and_bytes_and_a_fresh_signature(
-    delivering, turn, die, ended, receiver: Receiver, runtime: Runtime, deliveries_of, time, statuses: Any
+    delivering, turn, die, ended, receiver: Receiver, stores: Stores, deliveries_of, time, statuses: Any
 ) -> None:
-    time.now = runtime.clock()  # the package that verifies looks at the real clock
+    time.now = stores.clock()  # the package that verifies looks at the real clock
     made = ended()
     receiver.statuses = list(statuses)
     turn(delivering)
     first = receiver.callbacks[0]
     die()
     (delivery,) = deliveries_of()
-    time.now = runtime.clock() + 2 * SECOND
-    assert runtime.deliveries.redeliver("t", delivery.id, time()) is DeliveryState.PENDING
-    assert counts(runtime, made.id) == (1, 0, 0)
+    time.now = stores.clock() + 2 * SECOND
+    assert stores.deliveries.redeliver("t", delivery.id, time()) is DeliveryState.PENDING
+    assert counts(stores, made.id) == (1, 0, 0)
     assert turn(delivering) == 1
     again = receiver.callbacks[-1]
     assert (again.id, again.body) == (first.id, first.body)
@@ -68,18 +69,18 @@ def test_a_redelivery_has_the_same_id_and_bytes_and_a_fresh_signature(
     assert again.headers["webhook-signature"] != first.headers["webhook-signature"]
     assert again.verified_by(made.secret)
     assert again.headers["bridge-attempt"] == str(len(statuses) + 1)
-    assert counts(runtime, made.id) == (0, 1, 0)
+    assert counts(stores, made.id) == (0, 1, 0)
 
 
 def test_the_schedule_begins_anew_and_attempts_are_numbered_on(
-    delivering, die, ended, receiver: Receiver, runtime: Runtime, deliveries_of, time, log_of
+    delivering, die, ended, receiver: Receiver, stores: Stores, deliveries_of, time, log_of
 ) -> None:
     ended()
     receiver.statuses = [(500, {})] * 8
     die()
     (delivery,) = deliveries_of()
     assert (delivery.state, delivery.death) == (DeliveryState.DEAD, Death.TRIES)
-    runtime.deliveries.redeliver("t", delivery.id, time())
+    stores.deliveries.redeliver("t", delivery.id, time())
     assert deliveries_of()[0].death is None
     began = time()
     die()
@@ -89,13 +90,13 @@ def test_the_schedule_begins_anew_and_attempts_are_numbered_on(
 
 
 def test_refusals_are_counted_anew(
-    delivering, die, ended, receiver: Receiver, runtime: Runtime, deliveries_of, time, log_of
+    delivering, die, ended, receiver: Receiver, stores: Stores, deliveries_of, time, log_of
 ) -> None:
     ended()
     receiver.statuses = [(404, {})] * 6
     die()
     assert deliveries_of()[0].death is Death.REFUSED
-    runtime.deliveries.redeliver("t", deliveries_of()[0].id, time())
+    stores.deliveries.redeliver("t", deliveries_of()[0].id, time())
     die()
     assert (len(log_of()[1]), deliveries_of()[0].death) == (6, Death.REFUSED)
 
@@ -109,28 +110,28 @@ def test_a_refusal_after_failures_of_another_kind_is_no_end(delivering, die, end
 
 
 def test_one_that_is_only_late_goes_now(
-    delivering, turn, ended, receiver: Receiver, runtime: Runtime, deliveries_of, time
+    delivering, turn, ended, receiver: Receiver, stores: Stores, deliveries_of, time
 ) -> None:
     made = ended()
     receiver.statuses = [(500, {})]
     turn(delivering)
     assert turn(delivering) == 0
-    assert runtime.deliveries.redeliver("t", deliveries_of()[0].id, time()) is DeliveryState.PENDING
-    assert counts(runtime, made.id) == (1, 0, 0)
+    assert stores.deliveries.redeliver("t", deliveries_of()[0].id, time()) is DeliveryState.PENDING
+    assert counts(stores, made.id) == (1, 0, 0)
     assert turn(delivering) == 1
-    assert counts(runtime, made.id) == (0, 1, 0)
+    assert counts(stores, made.id) == (0, 1, 0)
 
 
 def test_one_that_is_under_way_goes_again_only_if_that_fails(
-    delivering, turn, ended, receiver: Receiver, runtime: Runtime, deliveries_of, time
+    delivering, turn, ended, receiver: Receiver, stores: Stores, deliveries_of, time
 ) -> None:
     """Never twice at the same time; and even the last try of the schedule is not the end of it."""
     ended()
     receiver.statuses = [(410, {}), (200, {})]
     (begun,) = delivering.prepare(delivering.agenda.claim_due(time(), 1).items)
-    runtime.deliveries.redeliver("t", begun.claimed.id, time())
+    stores.deliveries.redeliver("t", begun.claimed.id, time())
     assert turn(delivering) == 0
-    runtime.scripts.run_all(delivering.do(begun)[-1:])  # without what the 410 means to others
+    stores.scripts.run_all(delivering.do(begun)[-1:])  # without what the 410 means to others
     assert deliveries_of()[0].state is DeliveryState.PENDING
     assert turn(delivering) == 1
     assert deliveries_of()[0].state is DeliveryState.DELIVERED
@@ -139,33 +140,33 @@ def test_one_that_is_under_way_goes_again_only_if_that_fails(
 
 
 def test_nothing_is_sent_again_for_a_cancelled_registration(
-    delivering, turn, ended, receiver: Receiver, runtime: Runtime, deliveries_of, time
+    delivering, turn, ended, receiver: Receiver, stores: Stores, deliveries_of, time
 ) -> None:
     made = ended()
     turn(delivering)
-    runtime.registrations.cancel("t", made.id)
+    stores.registrations.cancel("t", made.id)
     id = deliveries_of()[0].id
     assert deliveries_of()[0].state is DeliveryState.DELIVERED
-    assert runtime.deliveries.redeliver("t", id, time()) is DeliveryState.CANCELLED
+    assert stores.deliveries.redeliver("t", id, time()) is DeliveryState.CANCELLED
     assert turn(delivering) == 0
 
 
 def test_a_redelivery_can_be_cancelled(
-    delivering, turn, ended, receiver: Receiver, runtime: Runtime, deliveries_of, time
+    delivering, turn, ended, receiver: Receiver, stores: Stores, deliveries_of, time
 ) -> None:
     made = ended()
     turn(delivering)
-    runtime.deliveries.redeliver("t", deliveries_of()[0].id, time())
-    runtime.registrations.cancel("t", made.id)
+    stores.deliveries.redeliver("t", deliveries_of()[0].id, time())
+    stores.registrations.cancel("t", made.id)
     assert deliveries_of()[0].state is DeliveryState.CANCELLED
     assert turn(delivering) == 0
-    assert counts(runtime, made.id) == (0, 0, 0)
+    assert counts(stores, made.id) == (0, 0, 0)
 
 
-def test_another_tenants_is_not_there(delivering, ended, runtime: Runtime, deliveries_of, time) -> None:
+def test_another_tenants_is_not_there(delivering, ended, stores: Stores, deliveries_of, time) -> None:
     ended()
-    assert runtime.deliveries.redeliver("other", deliveries_of()[0].id, time()) is None
-    assert runtime.deliveries.redeliver_dead("other", ALL, time(), rate=10, dry_run=False) == 0
+    assert stores.deliveries.redeliver("other", deliveries_of()[0].id, time()) is None
+    assert stores.deliveries.redeliver_dead("other", ALL, time(), rate=10, dry_run=False) == 0
 
 
 def test_a_dead_delivery_is_kept_with_its_registration_and_for_as_long(
@@ -176,15 +177,15 @@ def test_a_dead_delivery_is_kept_with_its_registration_and_for_as_long(
     die()
     id = deliveries_of()[0].id
     kept = runtime.settings.retention_s
-    assert all(kept - 5 <= left <= kept for left in seconds_to_live(runtime, made.id, id))
-    runtime.deliveries.redeliver("t", id, time())
-    assert seconds_to_live(runtime, made.id, id) == [-1] * 4
+    assert all(kept - 5 <= left <= kept for left in seconds_to_live(runtime.stores, made.id, id))
+    runtime.stores.deliveries.redeliver("t", id, time())
+    assert seconds_to_live(runtime.stores, made.id, id) == [-1] * 4
     turn(delivering)
-    assert all(kept - 5 <= left <= kept for left in seconds_to_live(runtime, made.id, id))
+    assert all(kept - 5 <= left <= kept for left in seconds_to_live(runtime.stores, made.id, id))
 
 
 def test_dead_ones_go_again_oldest_first_and_paced(
-    delivering, die, turn, ended, receiver: Receiver, runtime: Runtime, deliveries_of, time
+    delivering, die, turn, ended, receiver: Receiver, stores: Stores, deliveries_of, time
 ) -> None:
     made = [ended(f"job-{number}", at=time() + number * SECOND) for number in range(5)]
     receiver.statuses = [(404, {})] * 15
@@ -192,10 +193,10 @@ def test_dead_ones_go_again_oldest_first_and_paced(
     die()
     receiver.callbacks.clear()
     asked = time()
-    assert runtime.deliveries.redeliver_dead("t", ALL, asked, rate=2, dry_run=True) == 5
+    assert stores.deliveries.redeliver_dead("t", ALL, asked, rate=2, dry_run=True) == 5
     assert turn(delivering) == 0
-    assert runtime.deliveries.redeliver_dead("t", ALL, asked, rate=2, dry_run=False) == 5
-    assert runtime.deliveries.redeliver_dead("t", ALL, asked, rate=2, dry_run=False) == 0
+    assert stores.deliveries.redeliver_dead("t", ALL, asked, rate=2, dry_run=False) == 5
+    assert stores.deliveries.redeliver_dead("t", ALL, asked, rate=2, dry_run=False) == 0
     came = []
     for _ in range(5):
         came.append(turn(delivering))
@@ -206,14 +207,14 @@ def test_dead_ones_go_again_oldest_first_and_paced(
 
 
 def test_two_orders_for_one_destination_do_not_add_up(
-    delivering, die, ended, receiver: Receiver, runtime: Runtime, deliveries_of, time
+    delivering, die, ended, receiver: Receiver, stores: Stores, deliveries_of, time
 ) -> None:
     made = [ended(f"job-{number}") for number in range(4)]
     receiver.statuses = [(404, {})] * 12
     die()
     for each in made:
         which = DeadOnes(registration_id=each.id, destination="here", since=None, until=None)
-        assert runtime.deliveries.redeliver_dead("t", which, time(), rate=1, dry_run=False) == 1
+        assert stores.deliveries.redeliver_dead("t", which, time(), rate=1, dry_run=False) == 1
     due = sorted(delivery.next_at for delivery in deliveries_of())
     assert due == [time() + number * SECOND for number in range(4)]
 
@@ -228,14 +229,14 @@ def test_nobody_waits_behind_redeliveries_that_were_dropped(
     lane = lane_of("t", "here")
     runtime.destinations.pause(lane, time())
     for _ in range(3):
-        assert runtime.deliveries.redeliver_dead("t", ALL, time(), rate=1, dry_run=False) == 4
+        assert runtime.stores.deliveries.redeliver_dead("t", ALL, time(), rate=1, dry_run=False) == 4
         assert runtime.destinations.drop(lane, time()) == 4
-    assert runtime.deliveries.redeliver_dead("t", ALL, time(), rate=1, dry_run=False) == 4
+    assert runtime.stores.deliveries.redeliver_dead("t", ALL, time(), rate=1, dry_run=False) == 4
     assert min(delivery.next_at for delivery in deliveries_of()) == time()
 
 
 def test_a_410_ends_every_delivery_to_that_url_and_to_no_other(
-    delivering, turn, die, ended, receiver: Receiver, runtime: Runtime, deliveries_of
+    delivering, turn, die, ended, receiver: Receiver, stores: Stores, deliveries_of
 ) -> None:
     receiver.statuses = [(500, {}), (410, {})]
     made = []
@@ -253,9 +254,9 @@ def test_a_410_ends_every_delivery_to_that_url_and_to_no_other(
         (Death.GONE_BEFORE, 0),
         (None, 1),
     ]
-    shown = [runtime.registrations.get("t", each.id) for each in (*made, other)]
+    shown = [stores.registrations.get("t", each.id) for each in (*made, other)]
     assert [found and found[1].gone for found in shown] == [True, True, True, False]
-    assert [counts(runtime, each.id) for each in made] == [(0, 0, 1)] * 3
+    assert [counts(stores, each.id) for each in made] == [(0, 0, 1)] * 3
 
 
 def test_a_url_that_is_gone_is_so_for_one_tenant(
@@ -270,7 +271,7 @@ def test_a_url_that_is_gone_is_so_for_one_tenant(
 
 
 def test_a_new_registration_may_try_a_url_that_is_gone_and_its_success_opens_it_to_all(
-    delivering, turn, ended, receiver: Receiver, runtime: Runtime, deliveries_of, time
+    delivering, turn, ended, receiver: Receiver, stores: Stores, deliveries_of, time
 ) -> None:
     receiver.statuses = [(410, {}), (410, {}), (200, {})]
     old = ended()
@@ -279,23 +280,23 @@ def test_a_new_registration_may_try_a_url_that_is_gone_and_its_success_opens_it_
         time.now += SECOND
         newer = ended(f"new-{number}", at=time())
         assert turn(delivering) == 1
-        found = runtime.registrations.get("t", newer.id)
+        found = stores.registrations.get("t", newer.id)
         assert found is not None
         assert found[1].gone is (number == 0)
     assert len(receiver.callbacks) == 3
     (first,) = (delivery for delivery in deliveries_of() if delivery.registration_id == old.id)
-    runtime.deliveries.redeliver("t", first.id, time())
+    stores.deliveries.redeliver("t", first.id, time())
     assert turn(delivering) == 1
     assert len(receiver.callbacks) == 4
 
 
 def test_a_redelivery_to_a_url_that_is_gone_is_dead_at_once_and_says_why(
-    delivering, turn, ended, receiver: Receiver, runtime: Runtime, deliveries_of, time
+    delivering, turn, ended, receiver: Receiver, stores: Stores, deliveries_of, time
 ) -> None:
     receiver.statuses = [(410, {})]
     ended()
     turn(delivering)
-    runtime.deliveries.redeliver("t", deliveries_of()[0].id, time())
+    stores.deliveries.redeliver("t", deliveries_of()[0].id, time())
     assert turn(delivering) == 1
     assert len(receiver.callbacks) == 1
     assert (deliveries_of()[0].death, deliveries_of()[0].attempts) == (Death.GONE_BEFORE, 1)
@@ -307,20 +308,20 @@ def test_the_url_that_is_gone_is_not_legible_in_redis(
     receiver.statuses = [(410, {})]
     ended()
     turn(delivering)
-    ((digest, _),) = runtime.redis.zrange("cph:gone:t", 0, -1, withscores=True)
+    ((digest, _),) = runtime.stores.redis.zrange("cph:gone:t", 0, -1, withscores=True)
     assert len(digest) == 32
-    assert runtime.redis.ttl("cph:gone:t") > runtime.settings.retention_s - 5
+    assert runtime.stores.redis.ttl("cph:gone:t") > runtime.settings.retention_s - 5
 
 
 @pytest.mark.parametrize(
     ("statuses", "verdict"), [([], "delivered"), ([(404, {})], "refused"), ([(404, {}), (500, {})], "retry")]
 )
 def test_a_callback_is_verified_while_the_job_still_runs(
-    delivering, turn, registration, receiver: Receiver, runtime: Runtime, time, statuses: Any, verdict: str
+    delivering, turn, registration, receiver: Receiver, stores: Stores, time, statuses: Any, verdict: str
 ) -> None:
     receiver.statuses = list(statuses)
     made = registration(callback_url=receiver.url, destination="here", verify=True)
-    runtime.registrations.add(made)
+    stores.registrations.add(made)
     for _ in statuses or [0]:
         turn(delivering)
         time.now += 6 * SECOND
@@ -332,17 +333,17 @@ def test_a_callback_is_verified_while_the_job_still_runs(
         "observed_at": "2026-01-02T03:04:05Z",
         "metadata": {"room": "ops"},
     }
-    found = runtime.registrations.get("t", made.id)
+    found = stores.registrations.get("t", made.id)
     assert found is not None
     assert (found[1].tested, found[1].state) == (verdict, "watching")
     assert found[0].verify
 
 
 def test_cancelling_ends_the_test_of_the_callback(
-    delivering, turn, registration, receiver: Receiver, runtime: Runtime, deliveries_of
+    delivering, turn, registration, receiver: Receiver, stores: Stores, deliveries_of
 ) -> None:
     made = registration(callback_url=receiver.url, destination="here", verify=True)
-    runtime.registrations.add(made)
-    runtime.registrations.cancel("t", made.id)
+    stores.registrations.add(made)
+    stores.registrations.cancel("t", made.id)
     assert turn(delivering) == 0
     assert deliveries_of()[0].state is DeliveryState.CANCELLED

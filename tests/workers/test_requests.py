@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.config.settings import Settings, load
 from app.domain.event import EventType, Group
 from app.domain.job import Job, JobState
@@ -22,8 +22,8 @@ def settings(environment: dict[str, str]) -> Settings:
     return load(environment | {"BRIDGE_CPH_RATE": "1000", "BRIDGE_LOST_GRACE_S": "10"})
 
 
-def states(runtime: Runtime, made) -> dict[str, JobState]:
-    found = runtime.registrations.get("t", made.id)
+def states(stores: Stores, made) -> dict[str, JobState]:
+    found = stores.registrations.get("t", made.id)
     assert found is not None
     return dict(found[1].jobs)
 
@@ -33,17 +33,17 @@ def events(deliveries_of) -> list[tuple[str | None, EventType]]:
 
 
 def test_all_jobs_of_a_request_are_found_and_told(
-    runtime: Runtime, wanted, looks, standin: Served, deliveries_of
+    stores: Stores, wanted, looks, standin: Served, deliveries_of
 ) -> None:
     jobs = standin.jobs(150, duration_s=0)
     made = wanted(jobs[0]["request_id"])
     looks(3)
-    assert set(states(runtime, made)) == {job["job_id"] for job in jobs}
+    assert set(states(stores, made)) == {job["job_id"] for job in jobs}
     assert events(deliveries_of) == sorted((job["job_id"], EventType.JOB_SUCCEEDED) for job in jobs)
 
 
 def test_jobs_that_appear_late_belong_to_it_until_nothing_new_has_come_for_a_while(
-    runtime: Runtime, wanted, looks, standin: Served, deliveries_of, caplog
+    stores: Stores, wanted, looks, standin: Served, deliveries_of, caplog
 ) -> None:
     caplog.set_level("INFO", "bridge")
     first = standin.job(duration_s=0)
@@ -53,18 +53,18 @@ def test_jobs_that_appear_late_belong_to_it_until_nothing_new_has_come_for_a_whi
     (late,) = standin.order("/_standin/jobs", [{"request_id": request_id, "duration_s": 0}])["jobs"]
     looks(5)
     assert deliveries_of() == []
-    assert set(states(runtime, made)) == {first["job_id"], late["job_id"]}
+    assert set(states(stores, made)) == {first["job_id"], late["job_id"]}
     looks(QUIET.seconds + 5)
     assert events(deliveries_of) == [("", EventType.GROUP_FINISHED)]
     standin.order("/_standin/jobs", [{"request_id": request_id, "duration_s": 0}])
     looks(60)
-    assert len(states(runtime, made)) == 2
+    assert len(states(stores, made)) == 2
     told = [record.fields["job_id"] for record in caplog.records if record.getMessage() == "job.ended"]
     assert told == [first["job_id"], late["job_id"]]
-    assert not runtime.redis.exists(keys.request("default", request_id))
+    assert not stores.redis.exists(keys.request("default", request_id))
 
 
-def test_the_summary_waits_for_the_last_job(wanted, looks, standin: Served, deliveries_of, runtime, time) -> None:
+def test_the_summary_waits_for_the_last_job(wanted, looks, standin: Served, deliveries_of, stores, time) -> None:
     quick, slow = standin.jobs(2, duration_s=3600)
     wanted(quick["request_id"], notify=Notify.BOTH)
     looks(QUIET.seconds + 5)
@@ -76,10 +76,10 @@ def test_the_summary_waits_for_the_last_job(wanted, looks, standin: Served, deli
     assert ("", EventType.GROUP_FINISHED) in events(deliveries_of)
     (begun,) = [
         each
-        for each in runtime.deliveries.begin(runtime.deliveries_due.claim_due(time(), 10).items, time() + SECOND)
-        if isinstance(runtime.deliveries.open(each)[1].about, Group)
+        for each in stores.deliveries.begin(stores.deliveries_due.claim_due(time(), 10).items, time() + SECOND)
+        if isinstance(stores.deliveries.open(each)[1].about, Group)
     ]
-    group = runtime.deliveries.open(begun)[1].about
+    group = stores.deliveries.open(begun)[1].about
     assert [(job.job_id, job.state) for job in group.jobs] == [
         (slow["job_id"], "failed"),
         (quick["job_id"], "succeeded"),
@@ -87,7 +87,7 @@ def test_the_summary_waits_for_the_last_job(wanted, looks, standin: Served, deli
 
 
 def test_who_registers_later_is_told_of_all_jobs_too(
-    runtime: Runtime, wanted, looks, standin: Served, deliveries_of
+    stores: Stores, wanted, looks, standin: Served, deliveries_of
 ) -> None:
     ended, running = standin.jobs(2, duration_s=3600)
     request_id = ended["request_id"]
@@ -97,7 +97,7 @@ def test_who_registers_later_is_told_of_all_jobs_too(
     looks(5)
     second = wanted(request_id)
     looks(5)
-    assert states(runtime, second) == {ended["job_id"]: JobState.SUCCEEDED, running["job_id"]: JobState.RUNNING}
+    assert states(stores, second) == {ended["job_id"]: JobState.SUCCEEDED, running["job_id"]: JobState.RUNNING}
     assert events(deliveries_of) == [(ended["job_id"], EventType.JOB_SUCCEEDED)] * 2
     looks(60)
     standin.end(running)
@@ -119,17 +119,17 @@ def test_a_job_that_somebody_waits_for_by_its_id_is_told_to_both(
 
 
 def test_a_request_that_cph_never_shows_is_lost_when_the_grace_time_is_over(
-    runtime: Runtime, wanted, looks, deliveries_of, request_id: str
+    stores: Stores, wanted, looks, deliveries_of, request_id: str
 ) -> None:
     made = wanted(request_id)
     looks(8)
     assert deliveries_of() == []
     looks(5)
     assert events(deliveries_of) == [("", EventType.JOB_LOST)]
-    found = runtime.registrations.get("t", made.id)
+    found = stores.registrations.get("t", made.id)
     assert found is not None
     assert (found[1].state, found[1].unseen, found[1].jobs) == ("finished", "lost", {})
-    assert not runtime.redis.exists(keys.request("default", request_id))
+    assert not stores.redis.exists(keys.request("default", request_id))
 
 
 def test_a_request_that_is_unknown_at_first_is_not_lost(
@@ -143,83 +143,83 @@ def test_a_request_that_is_unknown_at_first_is_not_lost(
 
 
 def test_a_request_that_cannot_be_asked_for_until_the_deadline_is_overdue(
-    runtime: Runtime, wanted, looks, standin: Served, deliveries_of, now, time, request_id: str
+    stores: Stores, wanted, looks, standin: Served, deliveries_of, now, time, request_id: str
 ) -> None:
     standin.order("/_standin/faults", {"kind": "error_500", "times": None})
     wanted(request_id, deadline_at=now + 60 * SECOND, notify=Notify.BOTH)
     looks(59)
     assert deliveries_of() == []
-    runtime.watches.end_overdue(time() + SECOND, 10)
+    stores.watches.end_overdue(time() + SECOND, 10)
     assert events(deliveries_of) == [("", EventType.GROUP_FINISHED), ("", EventType.JOB_OVERDUE)]
 
 
 def test_the_deadline_ends_what_runs_and_ends_looking(
-    runtime: Runtime, wanted, looks, standin: Served, deliveries_of, now
+    stores: Stores, wanted, looks, standin: Served, deliveries_of, now
 ) -> None:
     ended, running = standin.jobs(2, duration_s=3600)
     made = wanted(ended["request_id"], deadline_at=now + 10 * SECOND)
     looks(3)
     standin.end(ended)
     looks(3)
-    runtime.watches.end_overdue(now + 10 * SECOND, 10)
+    stores.watches.end_overdue(now + 10 * SECOND, 10)
     assert events(deliveries_of) == sorted(
         [(ended["job_id"], EventType.JOB_SUCCEEDED), (running["job_id"], EventType.JOB_OVERDUE)]
     )
     looks(60)
-    assert not runtime.redis.exists(keys.request("default", made.request_id))
+    assert not stores.redis.exists(keys.request("default", made.request_id))
 
 
 def test_who_cancels_is_told_nothing_and_nothing_is_asked_for_it(
-    runtime: Runtime, wanted, looks, standin: Served, deliveries_of
+    stores: Stores, wanted, looks, standin: Served, deliveries_of
 ) -> None:
     job = standin.job(duration_s=3600)
     made = wanted(job["request_id"])
     looks(3)
-    runtime.registrations.cancel("t", made.id)
+    stores.registrations.cancel("t", made.id)
     standin.end(job)
     looks(40)
     assert deliveries_of() == []
-    assert runtime.redis.keys("cph:request:*") == runtime.redis.keys("cph:watch:*") == []
+    assert stores.redis.keys("cph:request:*") == stores.redis.keys("cph:watch:*") == []
 
 
 def test_jobs_of_a_submission_cost_one_call_from_the_start(
-    runtime: Runtime, registration, looks, standin: Served, calls
+    stores: Stores, registration, looks, standin: Served, calls
 ) -> None:
     jobs = standin.jobs(100, duration_s=3600)
     made = registration(*(job["job_id"] for job in jobs), request_id=jobs[0]["request_id"])
-    runtime.registrations.add(made)
+    stores.registrations.add(made)
     looks(1)
     assert calls() == (0, 2)  # a full page may not be the last
-    assert set(states(runtime, made).values()) == {JobState.RUNNING}
+    assert set(states(stores, made).values()) == {JobState.RUNNING}
 
 
 def test_what_a_submission_refused_is_told_at_once(
-    runtime: Runtime, registration, deliveries_of, time, request_id: str
+    stores: Stores, registration, deliveries_of, time, request_id: str
 ) -> None:
     refused = Job(None, JobState.FAILED, phone_id="phone-1", error_code="CPS.0004", request_id=request_id)
-    runtime.registrations.add(registration("a", request_id=request_id, ended=(refused,)))
+    stores.registrations.add(registration("a", request_id=request_id, ended=(refused,)))
     assert events(deliveries_of) == [("", EventType.JOB_FAILED)]
-    (begun,) = runtime.deliveries.begin(runtime.deliveries_due.claim_due(time(), 10).items, time() + SECOND)
-    assert runtime.deliveries.open(begun)[1].about == refused
+    (begun,) = stores.deliveries.begin(stores.deliveries_due.claim_due(time(), 10).items, time() + SECOND)
+    assert stores.deliveries.open(begun)[1].about == refused
 
 
 def test_the_end_that_a_caller_brings_is_told_to_nobody_else(
-    runtime: Runtime, registration, watched, standin: Served, deliveries_of, looks
+    stores: Stores, registration, watched, standin: Served, deliveries_of, looks
 ) -> None:
     job_id = standin.job(duration_s=3600)["job_id"]
     other = watched(job_id)
     brought = registration("b", ended=(Job(job_id, JobState.SUCCEEDED, status=2),))
-    runtime.registrations.add(brought)
+    stores.registrations.add(brought)
     looks(2)
     assert other.state is JobState.RUNNING
     assert [delivery.registration_id for delivery in deliveries_of()] == [brought.id]
 
 
 def test_a_job_of_a_submission_that_its_request_shows_late_is_asked_for_by_its_request_in_the_end(
-    runtime: Runtime, registration, looks, standin: Served, calls, request_id: str
+    stores: Stores, registration, looks, standin: Served, calls, request_id: str
 ) -> None:
     ids = [uuid4().hex for _ in range(3)]
-    runtime.registrations.add(registration(*ids, request_id=request_id))
+    stores.registrations.add(registration(*ids, request_id=request_id))
     looks(3)
     scripts = [{"job_id": id, "request_id": request_id, "duration_s": 3600} for id in ids]
     standin.order("/_standin/jobs", scripts)
@@ -230,22 +230,22 @@ def test_a_job_of_a_submission_that_its_request_shows_late_is_asked_for_by_its_r
 
 
 def test_a_job_that_the_request_of_a_submission_does_not_show_is_asked_for_by_itself(
-    runtime: Runtime, registration, looks, standin: Served, calls, deliveries_of, request_id: str
+    stores: Stores, registration, looks, standin: Served, calls, deliveries_of, request_id: str
 ) -> None:
     job = standin.job(duration_s=3600)
-    runtime.registrations.add(registration(job["job_id"], request_id=request_id))
+    stores.registrations.add(registration(job["job_id"], request_id=request_id))
     looks(5)
-    assert runtime.redis.exists(keys.request("default", request_id)) == 0
+    assert stores.redis.exists(keys.request("default", request_id)) == 0
     standin.end(job)
     looks(5)
     assert events(deliveries_of) == [(job["job_id"], EventType.JOB_SUCCEEDED)]
 
 
 def test_a_job_that_its_request_has_shown_has_the_whole_grace_time_when_it_goes_missing(
-    runtime: Runtime, registration, looks, standin: Served, deliveries_of, request_id: str
+    stores: Stores, registration, looks, standin: Served, deliveries_of, request_id: str
 ) -> None:
     script = {"job_id": uuid4().hex, "request_id": request_id, "duration_s": 3600}
-    runtime.registrations.add(registration(script["job_id"], request_id=request_id))
+    stores.registrations.add(registration(script["job_id"], request_id=request_id))
     looks(5)  # unknown, and so asked for by its id as well
     standin.order("/_standin/faults", {"kind": "error_500", "api": "show_job", "times": None})
     standin.order("/_standin/jobs", script)
@@ -260,21 +260,21 @@ def test_a_job_that_its_request_has_shown_has_the_whole_grace_time_when_it_goes_
 
 
 def test_a_job_of_a_submission_that_nothing_shows_is_lost(
-    runtime: Runtime, registration, looks, deliveries_of, request_id: str
+    stores: Stores, registration, looks, deliveries_of, request_id: str
 ) -> None:
-    runtime.registrations.add(registration("e" * 32, request_id=request_id))
+    stores.registrations.add(registration("e" * 32, request_id=request_id))
     looks(20)
     assert events(deliveries_of) == [("e" * 32, EventType.JOB_LOST)]
-    assert runtime.redis.keys("cph:request:*") == []
+    assert stores.redis.keys("cph:request:*") == []
 
 
 def test_a_wrong_word_about_a_request_does_not_take_a_job_from_the_right_one(
-    runtime: Runtime, registration, watched, looks, standin: Served, calls, request_id: str
+    stores: Stores, registration, watched, looks, standin: Served, calls, request_id: str
 ) -> None:
     ids = [job["job_id"] for job in standin.jobs(2, duration_s=3600)]
     jobs = [watched(id) for id in ids]
     looks(3)
-    runtime.registrations.add(registration(*ids, request_id=request_id))
+    stores.registrations.add(registration(*ids, request_id=request_id))
     looks(3)
     calls()
     looks(5)

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.config.settings import Settings, load
 from app.domain.job import Job, JobState
 from tests.support.served import Served
@@ -18,28 +19,28 @@ def settings(environment: dict[str, str]) -> Settings:
 
 
 def test_a_request_is_left_alone_once_a_job_that_was_first_registered_by_its_id_has_ended(
-    runtime: Runtime, registration, watched, looks, standin: Served, calls
+    stores: Stores, registration, watched, looks, standin: Served, calls
 ) -> None:
     job = standin.job(duration_s=0)
     watched(job["job_id"])
-    runtime.registrations.add(registration(job["job_id"], request_id=job["request_id"]))
+    stores.registrations.add(registration(job["job_id"], request_id=job["request_id"]))
     looks(3)
     calls()
     looks(10)
     assert calls() == (0, 0)
-    assert runtime.redis.keys("cph:request:*") == []
+    assert stores.redis.keys("cph:request:*") == []
 
 
 def test_jobs_of_a_request_that_somebody_looks_for_are_asked_for_by_their_ids_where_none_may_be_listed(
-    registration, runtime: Runtime, wanted, looks, standin: Served
+    registration, stores: Stores, wanted, looks, standin: Served
 ) -> None:
     job = standin.job(duration_s=0)
     wanted(job["request_id"])
     made = registration(job["job_id"], request_id=job["request_id"])
-    runtime.registrations.add(made)
+    stores.registrations.add(made)
     standin.order("/_standin/faults", {"kind": "forbidden", "api": "list_jobs", "times": None})
     looks(5)
-    found = runtime.registrations.get("t", made.id)
+    found = stores.registrations.get("t", made.id)
     assert found is not None
     assert found[1].jobs == {job["job_id"]: JobState.SUCCEEDED}
 
@@ -49,34 +50,34 @@ def test_what_a_slow_list_shows_is_asked_for_although_others_have_given_the_requ
 ) -> None:
     job = standin.job(duration_s=3600)
     made = wanted(job["request_id"])
-    (slow,) = polling.prepare(runtime.polls_due.claim_due(time(), 10).items)
+    (slow,) = polling.prepare(runtime.stores.polls_due.claim_due(time(), 10).items)
     time.now += runtime.settings.lease
-    runtime.registrations.cancel("t", made.id)
+    runtime.stores.registrations.cancel("t", made.id)
     looks(2)
     late = watched(job["job_id"])
-    runtime.scripts.run_all(polling.do(slow))
+    runtime.stores.scripts.run_all(polling.do(slow))
     standin.end(job)
     looks(3)
     assert late.state is JobState.SUCCEEDED
 
 
 def test_a_job_that_has_ended_needs_no_call_when_its_request_is_named(
-    runtime: Runtime, registration, watched, looks, standin: Served, calls
+    stores: Stores, registration, watched, looks, standin: Served, calls
 ) -> None:
     job = standin.job(duration_s=0)
     watched(job["job_id"])
     looks(3)
     calls()
-    runtime.registrations.add(registration(job["job_id"], request_id=job["request_id"]))
+    stores.registrations.add(registration(job["job_id"], request_id=job["request_id"]))
     looks(3)
     assert calls() == (0, 0)
 
 
 def test_a_submission_of_which_nothing_is_to_be_watched_leaves_no_request_behind(
-    runtime: Runtime, registration, request_id: str
+    stores: Stores, registration, request_id: str
 ) -> None:
     brought = Job("a", JobState.SUCCEEDED, status=2)
-    runtime.registrations.add(
+    stores.registrations.add(
         registration(job_ids=(), ended=(brought,), request_id=request_id, metadata={"operation": "restart"})
     )
-    assert runtime.redis.keys("cph:request:*") == []
+    assert stores.redis.keys("cph:request:*") == []

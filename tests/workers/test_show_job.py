@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.domain.event import EventType
 from app.domain.job import JobState
 from app.store.engine import keys
@@ -63,14 +63,14 @@ def test_a_job_that_is_unknown_once_and_then_found_is_not_lost(polling, turn, wa
 
 
 def test_the_grace_time_begins_anew_when_a_job_was_seen_in_between(
-    polling, turn, watched, standin: Served, runtime: Runtime, time
+    polling, turn, watched, standin: Served, stores: Stores, time
 ) -> None:
     job = watched("comes-and-goes")
     turn(polling)
     time.now += 9 * SECOND
     standin.job(job_id="comes-and-goes", duration_s=60)
     turn(polling)
-    watch = runtime.redis.hgetall(f"cph:watch:default:{job.job_id}")
+    watch = stores.redis.hgetall(f"cph:watch:default:{job.job_id}")
     assert "unknown_since" not in watch
 
 
@@ -142,17 +142,17 @@ def test_a_hundred_registrations_for_one_job_cost_as_many_calls_as_one(
     assert {job.state for job in jobs} == {JobState.RUNNING}
 
 
-def test_without_tracing_nobody_looks_for_traces(polling, turn, watched, wanted, runtime: Runtime) -> None:
+def test_without_tracing_nobody_looks_for_traces(polling, turn, watched, wanted, stores: Stores) -> None:
     watched("nobody-knows-me", traceparent=PARENT)
     wanted("no-request")
-    runtime.redis.config_resetstat()
+    stores.redis.config_resetstat()
     assert turn(polling) == 2
-    ran = runtime.redis.info("commandstats")
+    ran = stores.redis.info("commandstats")
     assert "cmdstat_hgetall" in ran  # as any look at a request does
     assert "cmdstat_hscan" not in ran
 
 
-def test_who_gives_no_trace_has_none_kept(watched, runtime: Runtime) -> None:
+def test_who_gives_no_trace_has_none_kept(watched, stores: Stores) -> None:
     without, given = watched("one"), watched("two", traceparent=PARENT)
-    kept = [runtime.redis.hget(keys.progress(each.registration.id), "traceparent") for each in (without, given)]
+    kept = [stores.redis.hget(keys.progress(each.registration.id), "traceparent") for each in (without, given)]
     assert kept == [None, given.registration.traceparent]

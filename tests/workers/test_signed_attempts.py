@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks import WebhookVerificationError
 
 from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.config.settings import Settings, load
 from app.domain.delivery import DeliveryState
 from app.domain.job import Job, JobState
@@ -27,26 +28,26 @@ def settings(environment: dict[str, str]) -> Settings:
 
 
 @pytest.fixture
-def ended(runtime: Runtime, registration, receiver: Receiver, time) -> Any:
+def ended(stores: Stores, registration, receiver: Receiver, time) -> Any:
     """A registration with secret OLD whose job has ended; from now on it is the time of the package that verifies."""
 
     def make(**fields: Any) -> Any:
-        time.now = runtime.clock()
+        time.now = stores.clock()
         made = registration(
             **{"at": time.now, "callback_url": receiver.url, "destination": "here", "secret": OLD} | fields
         )
-        runtime.registrations.add(made)
-        (item,) = runtime.polls_due.claim_due(time.now, 1).items
-        runtime.scripts.run(runtime.watches.complete(item, Job(item.id, JobState.SUCCEEDED), time.now))
+        stores.registrations.add(made)
+        (item,) = stores.polls_due.claim_due(time.now, 1).items
+        stores.scripts.run(stores.watches.complete(item, Job(item.id, JobState.SUCCEEDED), time.now))
         return made
 
     return make
 
 
 @pytest.fixture
-def rotate(runtime: Runtime, time) -> Any:
+def rotate(stores: Stores, time) -> Any:
     def to(made: Any, secret: str, overlap: timedelta) -> None:
-        assert runtime.registrations.change("t", made.id, lambda found: found.rotated(secret, time(), overlap))
+        assert stores.registrations.change("t", made.id, lambda found: found.rotated(secret, time(), overlap))
 
     return to
 
@@ -95,14 +96,14 @@ def test_an_attempt_is_signed_by_what_is_in_force_at_its_time(
 
 
 def test_a_rotation_does_not_hold_up_an_attempt_under_way(
-    delivering, ended, rotate, runtime: Runtime, receiver: Receiver, time
+    delivering, ended, rotate, stores: Stores, receiver: Receiver, time
 ) -> None:
     made = ended()
     (begun,) = delivering.prepare(delivering.agenda.claim_due(time(), 1).items)
     rotate(made, NEW, timedelta())
-    runtime.scripts.run_all(delivering.do(begun))
+    stores.scripts.run_all(delivering.do(begun))
     assert receiver.callbacks[0].verified_by(OLD)
-    found = runtime.registrations.get("t", made.id)
+    found = stores.registrations.get("t", made.id)
     assert found is not None
     assert (found[1].delivered, found[0].secret) == (1, NEW)
 
@@ -139,14 +140,14 @@ def test_the_subscribers_headers_are_on_each_attempt(delivering, turn, ended, re
 
 
 def test_what_the_receiver_repeats_of_it_is_not_kept(
-    delivering, turn, ended, rotate, runtime: Runtime, receiver: Receiver, deliveries_of
+    delivering, turn, ended, rotate, stores: Stores, receiver: Receiver, deliveries_of
 ) -> None:
     made = ended(headers={"Authorization": "Bearer k3y-of-the-bot", "X-Pin": "1234"})
     rotate(made, NEW, HOUR)
     receiver.statuses = [(401, {})]
     receiver.echoes = True
     turn(delivering)
-    found = runtime.deliveries.get("t", deliveries_of()[0].id)
+    found = stores.deliveries.get("t", deliveries_of()[0].id)
     assert found is not None
     kept = json.dumps(found[1], ensure_ascii=False)
     assert "/hooks/" not in kept
@@ -156,20 +157,20 @@ def test_what_the_receiver_repeats_of_it_is_not_kept(
 
 
 def test_without_the_key_that_sealed_it_a_delivery_waits_for_the_operator(
-    delivering, turn, ended, runtime: Runtime, environment: dict[str, str], receiver: Receiver, time, deliveries_of
+    delivering, turn, ended, stores: Stores, environment: dict[str, str], receiver: Receiver, time, deliveries_of
 ) -> None:
     ended()
     without = Runtime(load(environment | {"BRIDGE_SECRET_KEYS": "other:" + base64.b64encode(bytes(32)).decode()}))
-    delivering._deliveries = without.deliveries
+    delivering._deliveries = without.stores.deliveries
     turn(delivering)
-    found = runtime.deliveries.get("t", deliveries_of()[0].id)
+    found = stores.deliveries.get("t", deliveries_of()[0].id)
     assert found is not None
     (attempt,) = found[1]
     assert (found[0].state, attempt["verdict"]) == (DeliveryState.PENDING, "retry")
     assert "operator" in attempt["error"]
     assert receiver.callbacks == []
-    delivering._deliveries = runtime.deliveries
+    delivering._deliveries = stores.deliveries
     time.now += 5.5 * SECOND
     turn(delivering)
     assert receiver.callbacks[0].verified_by(OLD)
-    without.redis.close()
+    without.stores.redis.close()

@@ -10,6 +10,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind
 
 from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.domain.destination import bot_at
 from app.domain.job import Job, JobState
 from app.observability.tracing import Tracing
@@ -139,7 +140,7 @@ def test_a_digest_is_linked_to_all_that_it_tells(
     for number, traceparent in enumerate(given):
         jobs = (Job(f"job-{number}", JobState.SUCCEEDED),)
         made = registration(at=time.now, **usual, ended=jobs, traceparent=traceparent)
-        runtime.registrations.add(made, rate=runtime.catalogue.rate("slack"))
+        runtime.stores.registrations.add(made, rate=runtime.config.format_catalog.rate("slack"))
     turn(delivering)
     (span,) = spans("deliver")
     assert len(span.attributes["bridge.digest"]) == 2
@@ -200,9 +201,9 @@ def test_a_list_of_several_requests_is_linked_to_all_who_wait_for_jobs_of_theirs
     assert {hangs(span)[0] for span in apart} == {PARENT, OTHER}
 
 
-def test_who_has_cancelled_sees_no_more_of_it(polling, turn, watched, runtime: Runtime, spans) -> None:
+def test_who_has_cancelled_sees_no_more_of_it(polling, turn, watched, stores: Stores, spans) -> None:
     watched("nobody-knows-me", traceparent=PARENT)
-    runtime.registrations.cancel("t", watched("nobody-knows-me", traceparent=OTHER).registration.id)
+    stores.registrations.cancel("t", watched("nobody-knows-me", traceparent=OTHER).registration.id)
     turn(polling)
     (span,) = spans("poll")
     assert hangs(span) == (PARENT, [])

@@ -9,8 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from app import logs
-from app.config.format_catalog import Catalogue
-from app.domain import signature
+from app.config.format_catalog import FormatCatalog
 from app.domain.delivery import Death, DeliveryState, NextStep, Schedule, after, over_before
 from app.domain.destination import format_of, is_bot, sign, split_lane
 from app.domain.errors import OperatorError
@@ -19,9 +18,9 @@ from app.domain.registration import Registration
 from app.domain.times import to_ms
 from app.domain.verdict import Verdict
 from app.formats import cloudevents
-from app.formats.format import Format, Language, MessageOptions
+from app.formats.format import Format, Language
 from app.observability.metric_definitions import ATTEMPT_DURATION, ATTEMPTS, DEATHS, DELIVERED_AFTER
-from app.observability.metric_registry import Counts
+from app.observability.metric_registry import MetricRegistry
 from app.store.agenda import Agenda, Claimed
 from app.store.deliveries import Deliveries, StartedAttempt
 from app.store.destinations import Destinations, SignalReport
@@ -29,7 +28,6 @@ from app.store.engine.scripts import ScriptCall
 from app.store.gone_urls import GoneUrls
 from app.transport.stopwatch import Stopwatch
 from app.webhooks import callback
-from app.webhooks.callback import Subscriber
 from app.webhooks.handshake import Handshake
 from app.webhooks.sender import Attempt, Sender
 from app.webhooks.signing_keys import SigningKeys
@@ -64,7 +62,7 @@ class DeliveryWorker:
         deliveries: Deliveries,
         gone_urls: GoneUrls,
         destinations: Destinations,
-        catalogue: Catalogue,
+        catalogue: FormatCatalog,
         sender: Sender,
         signing_keys: SigningKeys,
         schedule: Schedule,
@@ -72,7 +70,7 @@ class DeliveryWorker:
         link: str | None,
         handshake: Handshake | None,
         deadline: timedelta,
-        counts: Counts,
+        counts: MetricRegistry,
         tracing: "Tracing | None",
         clock: Callable[[], datetime],
         crash_point: Callable[[str], None],
@@ -179,22 +177,19 @@ class DeliveryWorker:
 
     def _send(self, parts: Sequence[MessagePart], now: datetime, watch: Stopwatch, traceparent: str | None) -> Attempt:
         begun, registration, form = parts[0].begun, parts[0].registration, parts[0].format
-        by_secrets = map(signature.by_secret, registration.secrets_at(now)) if form.machine else ()
         headers = dict(registration.headers)
         if traceparent:
             headers["traceparent"] = traceparent
-        subscriber = Subscriber(
-            tenant=registration.tenant,
-            format=form,
-            wishes=MessageOptions(
-                url=registration.callback_url,
-                secret=None if form.machine else registration.secret or None,
-                language=Language(registration.language),
-                link=registration.link or self._link,
-            ),
-            signers=(*by_secrets, *self._own_signers),
+        subscriber = callback.subscriber(
+            registration.tenant,
+            form,
+            url=registration.callback_url,
+            secrets=registration.secrets_at(now),
+            own_signers=self._own_signers,
             headers=headers,
             hidden=registration.credentials,
+            language=Language(registration.language),
+            link=registration.link or self._link,
         )
         deadline = min(self._deadline, begun.permit_until - now)
         events = [part.event for part in parts]

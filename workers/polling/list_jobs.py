@@ -14,7 +14,7 @@ from app.cph.client import Listing as Answer
 from app.domain.job import Job
 from app.domain.registration import common_trace_id
 from app.observability.metric_definitions import CALLS_SAVED, POLLS
-from app.observability.metric_registry import Counts
+from app.observability.metric_registry import MetricRegistry
 from app.store.agenda import Agenda, Claimed
 from app.store.engine.scripts import ScriptCall
 from app.store.requests import Request, Requests
@@ -65,7 +65,7 @@ class RequestPoller:
         clients: Mapping[str, CphClient],
         noting: HealthRecorder,
         timing: Timing,
-        counts: Counts,
+        counts: MetricRegistry,
         tracing: "Tracing | None",
         clock: Callable[[], datetime],
         crash_point: Callable[[str], None],

@@ -13,7 +13,7 @@ from app.cph.parsing import STATES
 from app.domain.job import Job, JobState
 from app.domain.registration import common_trace_id
 from app.observability.metric_definitions import POLLS, UNKNOWN_STATUSES
-from app.observability.metric_registry import Counts
+from app.observability.metric_registry import MetricRegistry
 from app.store.agenda import Agenda, Claimed
 from app.store.engine.scripts import ScriptCall
 from app.store.requests import Requests, is_request
@@ -49,7 +49,7 @@ class PollWorker:
         timing: Timing,
         lost_grace: timedelta,
         noting: HealthRecorder,
-        counts: Counts,
+        counts: MetricRegistry,
         tracing: "Tracing | None",
         clock: Callable[[], datetime],
         crash_point: Callable[[str], None],

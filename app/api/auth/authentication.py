@@ -7,11 +7,27 @@ from flask.globals import request_ctx
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Forbidden, Unauthorized
 
+from app.api.auth.jwt_tokens import JwtAuthenticator, looks_like_token
 from app.domain.access import Principal, Scope
+from app.store.api_keys import ApiKeys
 
 READING = ("GET", "HEAD")
 MANAGING = ("/v1/keys/",)
 SENDING = ("/v1/deliveries/", "/v1/destinations/")  # whoever writes here says what is sent, and when
+
+
+class Authenticator:
+    """By API key or JWT."""
+
+    def __init__(self, api_keys: ApiKeys, jwt: JwtAuthenticator | None) -> None:
+        self._api_keys = api_keys
+        self._jwt = jwt
+
+    def principal(self, credential: str) -> Principal | None:
+        """None for a credential that is not valid."""
+        if self._jwt and looks_like_token(credential):
+            return self._jwt.principal(credential)
+        return self._api_keys.principal(credential)
 
 
 class Access:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,6 +12,7 @@ from typing import Any, cast
 import jwt
 
 from app import logs
+from app.config.settings import Settings
 from app.domain.access import TENANT_NAME, Principal, Scope
 from app.domain.errors import Unavailable
 from app.domain.grant import TlsFiles
@@ -143,3 +145,12 @@ def _key(values: Mapping[str, Any]) -> jwt.PyJWK | None:
     except jwt.PyJWTError:
         return None
     return key if key.public_key_use in (None, "sig") and key.algorithm_name in ALGORITHMS else None
+
+
+def jwt_authenticator(settings: Settings) -> JwtAuthenticator | None:
+    """None if JWTs are not configured."""
+    if not (settings.oidc_issuer and settings.oidc_audience):
+        return None
+    keys = IssuerKeys(settings.oidc_issuer, settings.oidc_keys_url, settings.oidc_ca_file, time.monotonic)
+    paths = ClaimPaths(settings.oidc_tenant_claim, settings.oidc_scopes_claim, frozenset(settings.oidc_scopes))
+    return JwtAuthenticator(keys, issuer=settings.oidc_issuer, audience=settings.oidc_audience, claimed=paths)

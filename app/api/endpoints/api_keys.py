@@ -11,7 +11,7 @@ from app.api.input.blueprint import Routes, json_answer
 from app.api.middleware.errors import NoSuchId
 from app.api.middleware.idempotency import IdempotencyHeader, once
 from app.api.schemas.fields import KeyCursor, Limit, Moment, encode_cursor
-from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.domain.access import Scope
 from app.store.api_keys import ApiKey, key_id
 
@@ -76,10 +76,10 @@ class KeyPage(BaseModel):
 
 
 class KeyViews:
-    def __init__(self, runtime: Runtime) -> None:
-        self._keys = runtime.api_keys
-        self._claims = runtime.claims
-        self._clock = runtime.clock
+    def __init__(self, stores: Stores) -> None:
+        self._keys = stores.api_keys
+        self._claims = stores.claims
+        self._clock = stores.clock
 
     def routes(self) -> Routes:
         routes = Routes("keys")

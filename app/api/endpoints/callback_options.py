@@ -1,60 +1,91 @@
-"""How callers want their callbacks to look: from what they said to a format, or the field that is wrong."""
+"""How callers want their callbacks: from the fields of a request to URL, destination, format and secret."""
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from app.config.format_catalog import AUTO, Catalogue
+from app.config.format_catalog import AUTO, FormatCatalog
+from app.config.live_config import LiveConfig
 from app.config.templates import PREFIX
+from app.domain import callback_url
 from app.domain.callback_url import CallbackUrl
 from app.domain.destination import bot_at
 from app.domain.errors import InvalidField
+from app.domain.headers import check_headers
+from app.domain.registration import Registration
 from app.domain.signature import FRESH_SECRET_BYTES, new_secret, secret_bytes
 from app.formats import registry, standard
 from app.formats.format import Format
 
-POINTER, SECRET = "/format", "/secret"
+FORMAT_POINTER, SECRET_POINTER = "/format", "/secret"
 
 
 @dataclass(frozen=True, slots=True)
-class Callback:
-    """Where a registration is told, and how: all '' but the format if nobody is called."""
+class CallbackOptions:
+    """Where and how a registration is notified. Without a callback, url, destination and secret are ''.
+
+    secret: signs the callbacks; '' for a format without signatures.
+    """
 
     url: str = field(repr=False)
     destination: str
     secret: str = field(repr=False)
-    format: str
+    format: Format
 
 
-PULLED = Callback("", "", "", standard.FORMAT.name)
+NO_CALLBACK = CallbackOptions("", "", "", standard.FORMAT)
 
 
-def chosen(catalogue: Catalogue, name: str, url: CallbackUrl) -> Format:
-    """InvalidField for a name that stands for none."""
-    found = registry.for_url(url) if name == AUTO else catalogue.find(name)
+def resolve(
+    config: LiveConfig,
+    tenant: str,
+    *,
+    url: str,
+    format_name: str,
+    secret: str | None,
+    headers: Mapping[str, str],
+) -> CallbackOptions:
+    """Creates a secret if none is given and the format needs one. InvalidField names the field that is wrong."""
+    parsed = callback_url.parse(url, config.address_policy, tenant)
+    check_headers(headers)
+    form = _select_format(config.format_catalog, format_name, parsed)
+    destination = parsed.origin if form.machine else bot_at(parsed.origin, form.name, form.bot(parsed))
+    return CallbackOptions(parsed.raw, destination, _validate_secret(form, parsed, secret), form)
+
+
+def replacement_secret(config: LiveConfig, registration: Registration, secret: str | None) -> str:
+    """A new secret for a registration. InvalidField if it cannot be used, or must be given and is not."""
+    form = config.format_catalog.find(registration.format)
+    if form is None or form.machine:
+        return _signing_secret(secret)
+    if secret is None:
+        raise InvalidField(SECRET_POINTER, "is missing: it is made where the bot is", "give the bot's new one")
+    parsed = callback_url.parse(registration.callback_url, config.address_policy, registration.tenant)
+    return _validate_secret(form, parsed, secret)
+
+
+def _select_format(catalog: FormatCatalog, name: str, url: CallbackUrl) -> Format:
+    found = registry.for_url(url) if name == AUTO else catalog.find(name)
     if found is None and name.startswith(PREFIX):
-        raise InvalidField(POINTER, "there is no such template", "the operator puts it into BRIDGE_TEMPLATES_DIR")
+        hint = "the operator puts it into BRIDGE_TEMPLATES_DIR"
+        raise InvalidField(FORMAT_POINTER, "there is no such template", hint)
     if found is None:
-        raise InvalidField(POINTER, "there is no such format", f"one of: {', '.join(catalogue.names)}")
+        raise InvalidField(FORMAT_POINTER, "there is no such format", f"one of: {', '.join(catalog.names)}")
     return found
 
 
-def destination(form: Format, url: CallbackUrl) -> str:
-    return url.origin if form.machine else bot_at(url.origin, form.name, form.bot(url))
+def _validate_secret(form: Format, url: CallbackUrl, secret: str | None) -> str:
+    form.check(url, secret)
+    if secret and not (form.machine or form.signs):
+        raise InvalidField(SECRET_POINTER, f"messages of {form.name} are not signed", "leave it out")
+    return _signing_secret(secret) if form.machine else secret or ""
 
 
-def checked_secret(form: Format, url: CallbackUrl, given: str | None) -> str:
-    """What signs: made where it must be and none is given; '' where nothing does. InvalidField if it cannot work."""
-    form.check(url, given)
-    if given and not (form.machine or form.signs):
-        raise InvalidField(SECRET, f"nothing signs messages of {form.name}", "leave it out")
-    return machine_secret(given) if form.machine else given or ""
-
-
-def machine_secret(given: str | None) -> str:
-    if given is None:
+def _signing_secret(secret: str | None) -> str:
+    if secret is None:
         return new_secret(secrets.token_bytes(FRESH_SECRET_BYTES))
     try:
-        secret_bytes(given)
+        secret_bytes(secret)
     except ValueError as error:
-        raise InvalidField(SECRET, str(error)) from None
-    return given
+        raise InvalidField(SECRET_POINTER, str(error)) from None
+    return secret

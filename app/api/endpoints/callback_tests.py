@@ -16,19 +16,22 @@ from app.api.endpoints.deliveries import AttemptView
 from app.api.input.blueprint import Routes, json_answer
 from app.api.middleware.idempotency import IdempotencyHeader, once
 from app.api.schemas.fields import FormatName, GivenLink, GivenSecret
-from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.config.format_catalog import AUTO
-from app.domain import callback_url, headers
+from app.config.live_config import LiveConfig
 from app.domain.event import Event
 from app.domain.ids import RANDOM_BITS, new_id
-from app.domain.signature import PREFIX, by_secret
+from app.domain.signature import PREFIX
 from app.domain.times import to_ms
 from app.domain.verdict import Verdict
 from app.formats import cloudevents
-from app.formats.format import Language, MessageOptions
+from app.formats.format import Language
 from app.transport.stopwatch import Stopwatch
 from app.webhooks import callback
 from app.webhooks.callback import Subscriber
+from app.webhooks.handshake import Handshake
+from app.webhooks.sender import Sender
+from app.webhooks.signing_keys import SigningKeys
 
 FIRST = 1
 
@@ -49,12 +52,30 @@ class CallbackTested(AttemptView):
     secret: str | None = Field(description="If it was made for this test.")
 
 
-class CallbackViews:
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self._deadline = timedelta(seconds=runtime.settings.attempt_deadline_s)
-        # Subscribers may be slow: half of the threads are left to everybody else.
-        self._places = BoundedSemaphore(max(1, runtime.settings.api_threads // 2))
+class CallbackTestViews:
+    """threads: of this process. deadline: of one test."""
+
+    def __init__(
+        self,
+        stores: Stores,
+        config: LiveConfig,
+        sender: Sender,
+        handshake: Handshake | None,
+        signing_keys: SigningKeys,
+        *,
+        link: str | None,
+        deadline: timedelta,
+        threads: int,
+    ) -> None:
+        self._stores = stores
+        self._config = config
+        self._sender = sender
+        self._handshake = handshake
+        self._signing_keys = signing_keys
+        self._link = link
+        self._deadline = deadline
+        # Subscribers may be slow: half of the threads stay free for other calls.
+        self._slots = BoundedSemaphore(max(1, threads // 2))
 
     def routes(self) -> Routes:
         routes = Routes("callbacks")
@@ -63,31 +84,37 @@ class CallbackViews:
 
     def test(self, header: IdempotencyHeader, body: CallbackTestRequest) -> Response:
         """Send one `callback.test` now, as a delivery would be sent; what came of it."""
-        return json_answer(once(self._runtime.claims, header, lambda: self._tested(body)))
+        return json_answer(once(self._stores.claims, header, lambda: self._tested(body)))
 
     def _tested(self, body: CallbackTestRequest) -> str:
-        url = callback_url.parse(body.callback_url, self._runtime.address_policy, tenant())
-        headers.check(body.headers)
-        form = callback_options.chosen(self._runtime.catalogue, body.format, url)
-        secret = callback_options.checked_secret(form, url, body.secret)
-        link = body.link or self._runtime.settings.link
-        subscriber = Subscriber(
-            tenant=tenant(),
-            format=form,
-            wishes=MessageOptions(url.raw, None if form.machine else body.secret, body.language, link),
-            signers=(by_secret(secret), *self._runtime.signing_keys.signers) if form.machine else (),
+        options = callback_options.resolve(
+            self._config,
+            tenant(),
+            url=body.callback_url,
+            format_name=body.format,
+            secret=body.secret,
             headers=body.headers,
-            hidden=(secret.removeprefix(PREFIX),),
         )
-        with self._place():
+        subscriber = callback.subscriber(
+            tenant(),
+            options.format,
+            url=options.url,
+            secrets=[options.secret],
+            own_signers=self._signing_keys.signers,
+            headers=body.headers,
+            hidden=(options.secret.removeprefix(PREFIX),),
+            language=body.language,
+            link=body.link or self._link,
+        )
+        with self._slot():
             tested = self._send(subscriber)
         if tested.verdict is Verdict.DELIVERED:
-            self._runtime.scripts.run_replicated(self._runtime.gone_urls.remove(tenant(), body.callback_url))
-        made = None if body.secret else secret or None
-        return tested.model_copy(update={"secret": made}).model_dump_json()
+            self._stores.scripts.run_replicated(self._stores.gone_urls.remove(tenant(), body.callback_url))
+        created = None if body.secret else options.secret or None
+        return tested.model_copy(update={"secret": created}).model_dump_json()
 
     def _send(self, subscriber: Subscriber) -> CallbackTested:
-        now = self._runtime.clock()
+        now = self._stores.clock()
         event = Event(
             id=new_id("evt", to_ms(now), secrets.randbits(RANDOM_BITS)),
             registration_id=None,
@@ -97,17 +124,17 @@ class CallbackViews:
             metadata={},
         )
         watch = Stopwatch()
-        asks = self._runtime.handshake if subscriber.format is cloudevents.FORMAT else None
+        asks = self._handshake if subscriber.format is cloudevents.FORMAT else None
         attempt = (asks and asks.refusal(subscriber, None, self._deadline, watch)) or callback.send(
-            self._runtime.sender, subscriber, [event], number=FIRST, now=now, deadline=self._deadline, watch=watch
+            self._sender, subscriber, [event], number=FIRST, now=now, deadline=self._deadline, watch=watch
         )
         return CallbackTested.of(callback.line(attempt, FIRST, now) | {"event_id": event.id, "secret": None})
 
     @contextmanager
-    def _place(self) -> Iterator[None]:
-        if not self._places.acquire(blocking=False):
+    def _slot(self) -> Iterator[None]:
+        if not self._slots.acquire(blocking=False):
             raise TooManyRequests("too many tests at once", retry_after=int(self._deadline.total_seconds()))
         try:
             yield
         finally:
-            self._places.release()
+            self._slots.release()

@@ -12,7 +12,7 @@ from app.api.input.blueprint import Routes, json_answer
 from app.api.middleware.errors import NoSuchId
 from app.api.middleware.idempotency import IdempotencyHeader, once
 from app.api.schemas.fields import DeliveryCursor, GivenMoment, Limit, Moment, PreciseMoment, encode_cursor
-from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.domain.delivery import DeliveryState
 from app.domain.event import EventType, OwnEventType
 from app.domain.times import from_ms
@@ -123,11 +123,13 @@ class DeliveryPage(BaseModel):
 
 
 class DeliveryViews:
-    def __init__(self, runtime: Runtime) -> None:
-        self._deliveries = runtime.deliveries
-        self._claims = runtime.claims
-        self._clock = runtime.clock
-        self._rate = runtime.settings.redeliver_rate
+    """redeliver_rate: per second and destination, when many dead deliveries are sent again."""
+
+    def __init__(self, stores: Stores, redeliver_rate: float) -> None:
+        self._deliveries = stores.deliveries
+        self._claims = stores.claims
+        self._clock = stores.clock
+        self._rate = redeliver_rate
 
     def routes(self) -> Routes:
         routes = Routes("deliveries")

@@ -12,8 +12,9 @@ from app.api.input.blueprint import Routes, json_answer
 from app.api.middleware.errors import NoSuchId
 from app.api.middleware.idempotency import IdempotencyHeader, once
 from app.api.schemas.fields import DestinationCursor, Limit, Moment, encode_cursor
-from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.domain.destination import Breaker, Destination, DestinationState, split_lane
+from app.store.destinations import Destinations
 
 
 class DestinationPath(BaseModel):
@@ -79,8 +80,10 @@ class Dropped(BaseModel):
 
 
 class DestinationViews:
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    def __init__(self, stores: Stores, destinations: Destinations) -> None:
+        self._destinations = destinations
+        self._claims = stores.claims
+        self._clock = stores.clock
 
     def routes(self) -> Routes:
         routes = Routes("destinations")
@@ -93,8 +96,8 @@ class DestinationViews:
 
     def list(self, query: DestinationQuery) -> Response:
         """Destinations, by address."""
-        found, cursor = self._runtime.destinations.page(tenant(), limit=query.limit, cursor=query.cursor)
-        now = self._runtime.clock()
+        found, cursor = self._destinations.page(tenant(), limit=query.limit, cursor=query.cursor)
+        now = self._clock()
         items = [DestinationView.of(destination, now) for destination in found]
         return json_answer(DestinationPage(items=items, next_cursor=encode_cursor(cursor)).model_dump_json())
 
@@ -104,35 +107,35 @@ class DestinationViews:
 
     def pause(self, path: DestinationPath, header: IdempotencyHeader) -> Response:
         """Hold its deliveries: no attempt starts from now on."""
-        return json_answer(once(self._runtime.claims, header, lambda: self._paused(path.id)))
+        return json_answer(once(self._claims, header, lambda: self._paused(path.id)))
 
     def resume(self, path: DestinationPath, header: IdempotencyHeader) -> Response:
         """Send what is held, and try one that fails at once."""
-        return json_answer(once(self._runtime.claims, header, lambda: self._resumed(path.id)))
+        return json_answer(once(self._claims, header, lambda: self._resumed(path.id)))
 
     def drop(self, path: DestinationPath, header: IdempotencyHeader) -> Response:
         """Give up the deliveries that are held; of one that is not held, none."""
-        return json_answer(once(self._runtime.claims, header, lambda: self._dropped(path.id)))
+        return json_answer(once(self._claims, header, lambda: self._dropped(path.id)))
 
     def _shown(self, id: str) -> str:
-        return DestinationView.of(self._known(id), self._runtime.clock()).model_dump_json()
+        return DestinationView.of(self._known(id), self._clock()).model_dump_json()
 
     def _paused(self, id: str) -> str:
-        self._runtime.destinations.pause(self._known(id).lane, self._runtime.clock())
+        self._destinations.pause(self._known(id).lane, self._clock())
         return self._shown(id)
 
     def _resumed(self, id: str) -> str:
         lane = self._known(id).lane
-        if self._runtime.destinations.resume(lane, self._runtime.clock()):
+        if self._destinations.resume(lane, self._clock()):
             logs.event("destination.reopened", tenant=tenant(), destination=split_lane(lane)[1])
         return self._shown(id)
 
     def _dropped(self, id: str) -> str:
-        dropped = self._runtime.destinations.drop(self._known(id).lane, self._runtime.clock())
+        dropped = self._destinations.drop(self._known(id).lane, self._clock())
         return Dropped(dropped=dropped).model_dump_json()
 
     def _known(self, id: str) -> Destination:
-        found = self._runtime.destinations.get(tenant(), id)
+        found = self._destinations.get(tenant(), id)
         if found is None:
             raise NoSuchId
         return found

@@ -14,7 +14,6 @@ from app.api.input.blueprint import Routes, json_answer
 from app.api.middleware.long_poll_limit import SLICE, WaitSlots
 from app.api.schemas.events import EventPage
 from app.api.schemas.fields import LATEST, FeedCursor, Limit, Wait, encode_cursor
-from app.bootstrap.runtime import Runtime
 from app.domain.errors import OperatorError, Unavailable
 from app.formats import standard
 from app.store.events import BEGINNING, Events, FeedEntry
@@ -46,9 +45,9 @@ class StreamHeaders(BaseModel):
 
 
 class EventViews:
-    def __init__(self, runtime: Runtime, places: WaitSlots) -> None:
-        self._events = runtime.events
-        self._places = places
+    def __init__(self, events: Events, wait_slots: WaitSlots) -> None:
+        self._events = events
+        self._wait_slots = wait_slots
 
     def routes(self) -> Routes:
         routes = Routes("events")
@@ -66,9 +65,9 @@ class EventViews:
     def stream(self, query: StreamQuery, header: StreamHeaders) -> Response:
         """Events as they come. It ends within the hour, or with the key: come back with `Last-Event-ID`."""
         place = self._place(header.last_event_id or query.after)
-        give_back = self._places.take(tenant())
+        give_back = self._wait_slots.take(tenant())
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        body = streamed(self._events, self._places, tenant(), place, still_good=still_good())
+        body = streamed(self._events, self._wait_slots, tenant(), place, still_good=still_good())
         response = Response(body, headers=headers, mimetype=STREAM)
         response.call_on_close(give_back)
         return response
@@ -80,7 +79,7 @@ class EventViews:
         told, place = self._events.after(tenant(), place, query.limit)
         if told or not query.wait_s:
             return told, place
-        with self._places.slices(tenant(), query.wait_s) as slices:
+        with self._wait_slots.slices(tenant(), query.wait_s) as slices:
             for longest in slices:
                 self._events.wait(tenant(), place, longest)
                 told, place = self._events.after(tenant(), place, query.limit)

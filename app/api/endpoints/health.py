@@ -1,31 +1,39 @@
-"""Whether the process lives, whether Redis answers it, and what is measured."""
+"""Whether the process lives, whether it can work with Redis, and its metrics."""
+
+from collections.abc import Callable
+from functools import partial
 
 from flask import Flask, Response
 
 from app.api.input.blueprint import json_answer
-from app.bootstrap.runtime import Runtime
-from app.observability.exposition import METRICS, metrics_page
+from app.observability.exposition import METRICS
+from app.observability.probe_server import Page
+from app.store.readiness import Readiness
 
 OK = '{"status":"ok"}'
 
 
-class Health:
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+class HealthViews:
+    """metrics: the page of them; None if it is on a port of its own."""
+
+    def __init__(self, readiness: Readiness, metrics: Callable[[], Page] | None) -> None:
+        self._readiness = readiness
+        self._metrics = metrics
 
     def register(self, app: Flask) -> None:
         app.add_url_rule("/healthz", view_func=self.live)
         app.add_url_rule("/readyz", view_func=self.ready)
-        if not self._runtime.settings.metrics_bind:
-            app.add_url_rule(METRICS, view_func=self.metrics)
+        if self._metrics:
+            app.add_url_rule(METRICS, METRICS, partial(_page, self._metrics))
 
     def live(self) -> Response:
         return json_answer(OK)
 
     def ready(self) -> Response:
-        self._runtime.readiness.check()
+        self._readiness.check()
         return json_answer(OK)
 
-    def metrics(self) -> Response:
-        page = metrics_page(self._runtime.metrics)
-        return Response(page.body, page.status, content_type=page.content_type)
+
+def _page(build: Callable[[], Page]) -> Response:
+    page = build()
+    return Response(page.body, page.status, content_type=page.content_type)

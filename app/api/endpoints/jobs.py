@@ -11,8 +11,8 @@ from app.api.middleware.errors import NoSuchId
 from app.api.schemas.events import EndedJobInFull
 from app.api.schemas.fields import Moment
 from app.api.schemas.registrations import JobId, named_project
-from app.bootstrap.runtime import Runtime
-from app.store.jobs import KnownJob
+from app.config.live_config import LiveConfig
+from app.store.jobs import Jobs, KnownJob
 
 
 class JobPath(BaseModel):
@@ -35,8 +35,9 @@ class KnownJobView(EndedJobInFull):
 
 
 class JobViews:
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    def __init__(self, jobs: Jobs, config: LiveConfig) -> None:
+        self._jobs = jobs
+        self._config = config
 
     def routes(self) -> Routes:
         routes = Routes("jobs")
@@ -45,8 +46,8 @@ class JobViews:
 
     def show(self, path: JobPath, query: JobQuery) -> Response:
         """A job that this tenant has registered, as it was seen last."""
-        project = named_project(query.project, self._runtime.projects_of(tenant()), "/query/project")
-        known = self._runtime.jobs.get(tenant(), project, path.job_id)
+        project = named_project(query.project, self._config.projects_of(tenant()), "/query/project")
+        known = self._jobs.get(tenant(), project, path.job_id)
         if known is None:
             raise NoSuchId
         return json_answer(KnownJobView.of(project, known).model_dump_json())

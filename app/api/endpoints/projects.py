@@ -11,7 +11,8 @@ from app.api.auth.authentication import tenant
 from app.api.input.blueprint import Routes, json_answer
 from app.api.schemas.fields import Moment
 from app.bootstrap.cph_clients import address
-from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
+from app.config.live_config import LiveConfig
 from app.config.projects import Project
 from app.domain.budget import Budget
 from app.domain.project_health import ProjectHealth, ProjectState
@@ -83,8 +84,12 @@ class ProjectPage(BaseModel):
 
 
 class ProjectViews:
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    """cph_rate: calls per second to a project without a rate limit of its own."""
+
+    def __init__(self, stores: Stores, config: LiveConfig, cph_rate: float) -> None:
+        self._stores = stores
+        self._config = config
+        self._rate = cph_rate
 
     def routes(self) -> Routes:
         routes = Routes("projects")
@@ -93,14 +98,13 @@ class ProjectViews:
 
     def list(self) -> Response:
         """CPH projects, in the order of the settings."""
-        runtime = self._runtime
-        allowed = runtime.projects_of(tenant())
-        projects = {name: project for name, project in runtime.project_settings.items() if name in allowed}
-        now, rate = runtime.clock(), runtime.settings.cph_rate
-        healths = runtime.project_healths.of(tuple(projects))
-        budgets = runtime.polls_due.budgets(tuple(projects), now)
+        allowed = self._config.projects_of(tenant())
+        projects = {name: project for name, project in self._config.project_settings.items() if name in allowed}
+        now = self._stores.clock()
+        healths = self._stores.project_healths.of(tuple(projects))
+        budgets = self._stores.polls_due.budgets(tuple(projects), now)
         items = [
-            ProjectView.of(name, project, health=health, budget=budget, rate=rate, now=now)
+            ProjectView.of(name, project, health=health, budget=budget, rate=self._rate, now=now)
             for (name, project), health, budget in zip(projects.items(), healths, budgets, strict=True)
         ]
         return json_answer(ProjectPage(items=items, next_cursor=None).model_dump_json())

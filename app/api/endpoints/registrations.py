@@ -11,6 +11,7 @@ from flask import Response, g
 from app import logs
 from app.api.auth.authentication import tenant
 from app.api.endpoints import callback_options
+from app.api.endpoints.callback_options import CallbackOptions
 from app.api.input.blueprint import Routes, json_answer
 from app.api.middleware.errors import NoSuchId
 from app.api.middleware.idempotency import first_answer
@@ -26,15 +27,16 @@ from app.api.schemas.registrations import (
     ShowQuery,
     named_project,
 )
-from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
+from app.config.live_config import LiveConfig
 from app.cph.submission import Submission, read_submission
-from app.domain import callback_url, headers
 from app.domain.errors import InvalidField
 from app.domain.ids import RANDOM_BITS, new_id
 from app.domain.job import JobState
 from app.domain.registration import Progress, Registration, RegistrationState
 from app.domain.times import from_ms, to_ms
 from app.observability.metric_definitions import REGISTRATIONS
+from app.observability.metric_registry import MetricRegistry
 
 LOOK_EVERY_S = 0.1  # while a caller waits: what it waits for happens in another process, which tells nobody
 TARGETS = ("job_id", "job_ids", "request_id", "submission")
@@ -44,11 +46,13 @@ EVENTS_HINT = "each sends job.… events, all sends group.finished, both sends b
 
 
 class RegistrationViews:
-    def __init__(self, runtime: Runtime, places: WaitSlots) -> None:
-        self._runtime = runtime
-        self._places = places
-        self._registrations = runtime.registrations
-        self._catalogue = runtime.catalogue
+    def __init__(self, stores: Stores, config: LiveConfig, metrics: MetricRegistry, wait_slots: WaitSlots) -> None:
+        self._registrations = stores.registrations
+        self._memory_guard = stores.memory_guard
+        self._clock = stores.clock
+        self._config = config
+        self._metrics = metrics
+        self._wait_slots = wait_slots
 
     def routes(self) -> Routes:
         routes = Routes("registrations")
@@ -61,7 +65,7 @@ class RegistrationViews:
     def register(self, header: RegistrationHeaders, body: RegistrationRequest) -> Response:
         """Tell a URL, or those who pull, when jobs end."""
         registration = self._registration(header, body)
-        self._runtime.memory.check()
+        self._memory_guard.check()
         jobs = dict.fromkeys(registration.job_ids, JobState.PENDING)
         jobs |= {job.job_id: job.state for job in registration.ended if job.job_id}
         progress = Progress(state=RegistrationState.WATCHING, jobs=jobs)
@@ -71,11 +75,11 @@ class RegistrationViews:
         earlier = self._registrations.add(
             registration,
             header.of(answer),
-            quotas=self._runtime.quotas_of(registration.tenant),
-            rate=self._catalogue.rate(registration.format),
+            quotas=self._config.quotas_of(registration.tenant),
+            rate=self._config.format_catalog.rate(registration.format),
         )
         if earlier is None:
-            self._runtime.counts.count(REGISTRATIONS, registration.project, tenant=registration.tenant)
+            self._metrics.count(REGISTRATIONS, registration.project, tenant=registration.tenant)
             return _created(registration.id, answer)
         answer = first_answer(earlier)
         return _created(json.loads(answer)["id"], answer)
@@ -104,19 +108,19 @@ class RegistrationViews:
             raise NoSuchId
         if self._goes_on(path.id, until):
             # Without a place it holds as well: who asks again is answered when the attempt is over.
-            with self._places.one(tenant()):
+            with self._wait_slots.one(tenant()):
                 while self._goes_on(path.id, until):
                     time.sleep(LOOK_EVERY_S)
         return Response(status=204)
 
     def _goes_on(self, id: str, until: datetime) -> bool:
         """Whether an attempt is under way."""
-        return (now := self._runtime.clock()) < until and self._registrations.under_way(id, now)
+        return (now := self._clock()) < until and self._registrations.under_way(id, now)
 
     def _wait(self, id: str, wait_s: int) -> None:
         if not self._registrations.watching(tenant(), id):
             return
-        with self._places.slices(tenant(), wait_s) as slices:
+        with self._wait_slots.slices(tenant(), wait_s) as slices:
             for _ in slices:
                 if not self._registrations.watching(tenant(), id):
                     return
@@ -124,14 +128,14 @@ class RegistrationViews:
 
     def _registration(self, header: RegistrationHeaders, body: RegistrationRequest) -> Registration:
         # To the millisecond, as it is kept: it must not look different later.
-        now = from_ms(to_ms(self._runtime.clock()))
+        now = from_ms(to_ms(self._clock()))
         owner = tenant()
         callback = self._callback(body, owner)
         target = _target(body)
         registration = Registration(
             id=new_id("reg", to_ms(now), secrets.randbits(RANDOM_BITS)),
             tenant=owner,
-            project=named_project(body.project, self._runtime.projects_of(owner)),
+            project=named_project(body.project, self._config.projects_of(owner)),
             job_ids=target.job_ids,
             callback_url=callback.url,
             destination=callback.destination,
@@ -146,7 +150,7 @@ class RegistrationViews:
             ended=target.ended,
             headers=body.headers,
             verify=body.verify,
-            format=callback.format,
+            format=callback.format.name,
             language=body.language,
             link=body.link,
         )
@@ -154,21 +158,20 @@ class RegistrationViews:
             raise InvalidField("/events", f"none of them is sent with notify={body.notify}", EVENTS_HINT)
         return registration
 
-    def _callback(self, body: RegistrationRequest, owner: str) -> callback_options.Callback:
+    def _callback(self, body: RegistrationRequest, owner: str) -> CallbackOptions:
         """Where to call, and how; PULLED if nobody is to be called."""
         if "callback_url" not in body.model_fields_set:
             for name in OF_CALLBACKS:
                 if getattr(body, name) != RegistrationRequest.model_fields[name].default:
                     raise InvalidField(f"/{name}", "is of no use without callback_url", PULL_HINT)
-            return callback_options.PULLED
-        url = callback_url.parse(body.callback_url, self._runtime.address_policy, owner)
-        headers.check(body.headers)
-        form = callback_options.chosen(self._catalogue, body.format, url)
-        return callback_options.Callback(
-            url.raw,
-            callback_options.destination(form, url),
-            callback_options.checked_secret(form, url, body.secret),
-            form.name,
+            return callback_options.NO_CALLBACK
+        return callback_options.resolve(
+            self._config,
+            owner,
+            url=body.callback_url,
+            format_name=body.format,
+            secret=body.secret,
+            headers=body.headers,
         )
 
 

@@ -12,11 +12,9 @@ from app.api.middleware.errors import NoSuchId
 from app.api.middleware.idempotency import IdempotencyHeader, first_answer
 from app.api.schemas.fields import GivenSecret, Moment
 from app.api.schemas.registrations import RegistrationPath
-from app.bootstrap.runtime import Runtime
-from app.domain import callback_url
+from app.bootstrap.stores import Stores
+from app.config.live_config import LiveConfig
 from app.domain.destination import is_bot
-from app.domain.errors import InvalidField
-from app.domain.registration import Registration
 from app.domain.times import from_ms, to_ms
 from app.store.idempotency import Repeated
 
@@ -37,8 +35,10 @@ class Rotated(BaseModel):
 
 
 class RotationViews:
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    def __init__(self, stores: Stores, config: LiveConfig) -> None:
+        self._registrations = stores.registrations
+        self._clock = stores.clock
+        self._config = config
 
     def routes(self) -> Routes:
         routes = Routes("rotation")
@@ -47,29 +47,18 @@ class RotationViews:
 
     def rotate(self, path: RegistrationPath, header: IdempotencyHeader, body: RotationRequest) -> Response:
         """Give a registration another secret."""
-        now = from_ms(to_ms(self._runtime.clock()))  # as it is kept
+        now = from_ms(to_ms(self._clock()))  # as it is kept
         overlap = timedelta(seconds=body.overlap_s)
-        known = self._runtime.registrations.get(tenant(), path.id)
+        known = self._registrations.get(tenant(), path.id)
         if known is None:
             raise NoSuchId
-        secret = self._new_secret(known[0], body.secret)
+        secret = callback_options.replacement_secret(self._config, known[0], body.secret)
         if is_bot(known[0].destination):
             overlap = timedelta()  # its service knows one, and would take no other
         answer = Rotated(id=path.id, secret=secret, earlier_until=now + overlap).model_dump_json()
-        done = self._runtime.registrations.change(
+        done = self._registrations.change(
             tenant(), path.id, lambda registration: registration.rotated(secret, now, overlap), header.of(answer)
         )
         if done is None:
             raise NoSuchId
         return json_answer(first_answer(done) if isinstance(done, Repeated) else answer)
-
-    def _new_secret(self, registration: Registration, given: str | None) -> str:
-        form = self._runtime.catalogue.find(registration.format)
-        if form is None or form.machine:
-            return callback_options.machine_secret(given)
-        if given is None:
-            raise InvalidField(
-                callback_options.SECRET, "is missing: it is made where the bot is", "give the bot's new one"
-            )
-        url = callback_url.parse(registration.callback_url, self._runtime.address_policy, tenant())
-        return callback_options.checked_secret(form, url, given)

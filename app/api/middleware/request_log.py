@@ -17,7 +17,7 @@ from app import logs
 from app.api.auth.authentication import READING
 from app.domain.access import Principal
 from app.observability.metric_definitions import REQUESTS
-from app.observability.metric_registry import Counts
+from app.observability.metric_registry import MetricRegistry
 
 if TYPE_CHECKING:
     from app.observability.tracing import Tracing
@@ -27,7 +27,7 @@ ID = re.compile(r"[a-z]{3}_[0-9a-z]{1,40}|[0-9a-f]{12}")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-def register(app: Flask, counts: Counts, tracing: "Tracing | None") -> None:
+def register(app: Flask, counts: MetricRegistry, tracing: "Tracing | None") -> None:
     """Before all that may refuse a request: refusals carry the id too."""
     app.before_request(_begin)
     app.after_request(partial(_end, counts, tracing))
@@ -40,7 +40,7 @@ def _begin() -> None:
     known.started = time.perf_counter()
 
 
-def _end(counts: Counts, tracing: "Tracing | None", response: Response) -> Response:
+def _end(counts: MetricRegistry, tracing: "Tracing | None", response: Response) -> Response:
     # Once: each look through Flask's proxies costs.
     asked, known = request_ctx.request, app_ctx.g
     took_s = time.perf_counter() - known.started

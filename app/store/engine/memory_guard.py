@@ -9,7 +9,7 @@ FULL = 0.8  # of maxmemory; what is left is for what has been taken already
 LOOK_EVERY_S = 2.0
 
 
-class Memory:
+class MemoryGuard:
     """For use by many threads; two of them may look at once, which is no harm. monotonic: seconds."""
 
     def __init__(self, redis: Client, monotonic: Callable[[], float]) -> None:
