@@ -17,7 +17,7 @@ from app.domain.errors import OperatorError, Unavailable, UnfitRedis
 from app.observability import probe_server
 from app.observability.exposition import METRICS, metrics_page
 from app.store.agenda import POLL
-from app.store.engine.connection import AWAY, WORDS
+from app.store.engine.connection import UNAVAILABLE_ERRORS, WORDS
 from workers import rq_jobs
 from workers.dispatcher import Dispatcher
 from workers.engine.stop_flag import Stopping
@@ -88,7 +88,7 @@ def _work(kind: str, runtime: Runtime, retrying: Retrying, stopping: Stopping) -
             DrainWorker(queue(kind, runtime.stores.rq_redis), stopping).work(logging_level="WARNING")
         except StopRequested:
             stopping.set()
-        except (Unavailable, *AWAY) as error:
+        except (Unavailable, *UNAVAILABLE_ERRORS) as error:
             reason = str(error) if isinstance(error, Unavailable) else WORDS.get(type(error), f"Redis: {error}")
             logs.event("worker.waits", level=logging.WARNING, kind=kind, reason=reason)
         stopping.wait(RETRY_S)

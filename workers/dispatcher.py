@@ -9,7 +9,7 @@ from app import logs
 from app.bootstrap.runtime import Runtime
 from app.domain.errors import Unavailable
 from app.store.agenda import DELIVER, POLL
-from app.store.engine.connection import AWAY, WORDS
+from app.store.engine.connection import UNAVAILABLE_ERRORS, WORDS
 from app.store.fitness import Fitness
 from workers.engine.stop_flag import Stopping
 from workers.rq_queues import KINDS, enqueue_drain, queue
@@ -43,7 +43,7 @@ class Dispatcher:
                     self._lead(stopping, until=monotonic() + LEAD_S)
                 else:
                     stopping.wait(LEAD_S)
-            except (Unavailable, *AWAY) as error:
+            except (Unavailable, *UNAVAILABLE_ERRORS) as error:
                 logs.event("dispatcher.waits", level=logging.WARNING, reason=WORDS.get(type(error), str(error)))
                 stopping.wait(LEAD_S)
         self._wake_ups.resign()

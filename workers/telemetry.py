@@ -11,7 +11,7 @@ from app.domain.times import parse_rfc3339
 TEMPLATE = "template"
 
 
-def came_of(answer: Outcome | Listing) -> str:
+def outcome_label(answer: Outcome | Listing) -> str:
     match answer:
         case Answered() | Listed():
             return "answered"
@@ -34,7 +34,7 @@ def calls_of(answer: Listing) -> list[tuple[Listing, int]]:
     return [(answer, answer.calls), *([(answer.silence, 1)] if answer.silence else [])]
 
 
-def possible_since(event: Event, registration: Registration) -> datetime | None:
+def earliest_delivery_time(event: Event, registration: Registration) -> datetime | None:
     """Nobody could have been told earlier; None for what is no end of a job."""
     if event.about is None or isinstance(event.about, DestinationChange):
         return None
@@ -42,6 +42,6 @@ def possible_since(event: Event, registration: Registration) -> datetime | None:
     return max(ended or event.observed_at, registration.created_at)
 
 
-def family_of(name: str) -> str:
+def format_label(name: str) -> str:
     """Of a format: templates are the operator's own, and may be many."""
     return TEMPLATE if name.startswith(f"{TEMPLATE}:") else name

@@ -28,7 +28,7 @@ from app.store.agenda import POLL, Agenda
 from app.store.deployment_stats import DeploymentStatsReader
 from app.store.destinations import Destinations, Operator
 from app.store.engine.clock import RedisClock
-from app.store.engine.connection import BRIEF
+from app.store.engine.connection import NO_RETRY
 from app.store.engine.scripts import Scripts
 from app.store.fitness import Fitness
 from app.store.handshakes import Handshakes
@@ -139,7 +139,7 @@ class Runtime:
     @cached_property
     def metrics(self) -> Exposition:
         """Of this process, and of the whole deployment."""
-        redis = self.stores.connect_to_redis(BRIEF, answer_time=METRICS_ANSWER)
+        redis = self.stores.connect_to_redis(NO_RETRY, answer_time=METRICS_ANSWER)
         scripts = Scripts(redis, self.stores.replicas)  # it reads, and acknowledges nothing
         overviews = Overviews(
             Fitness(scripts),

@@ -17,7 +17,7 @@ from app.store.dispatcher_lock import DispatcherLock
 from app.store.durations import SeenDurations
 from app.store.encryption.cipher import Sealer
 from app.store.engine.clock import RedisClock
-from app.store.engine.connection import BRIEF, HASTY, PATIENT, Client, RetryPolicy, connect
+from app.store.engine.connection import NO_RETRY, PATIENT, QUICK, Client, RetryPolicy, connect
 from app.store.engine.memory_guard import MemoryGuard
 from app.store.engine.replicas import Replicas
 from app.store.engine.scripts import Scripts
@@ -40,7 +40,7 @@ class Stores:
 
     def __init__(self, settings: Settings, *, patient: bool = False) -> None:
         self.settings = settings
-        self._tries = PATIENT if patient else HASTY
+        self._tries = PATIENT if patient else QUICK
         self._answer_time = timedelta(seconds=5 if patient else 2)
 
     @cached_property
@@ -50,7 +50,7 @@ class Stores:
     @cached_property
     def rq_redis(self) -> Client:
         """RQ handles redis-py's own errors, and reads bytes."""
-        return self.connect_to_redis(HASTY, Redis)
+        return self.connect_to_redis(QUICK, Redis)
 
     @cached_property
     def clock(self) -> RedisClock:
@@ -67,7 +67,7 @@ class Stores:
     @cached_property
     def fitness(self) -> Fitness:
         """For a start, which no Redis that is away should hold up."""
-        return Fitness(Scripts(self.redis.with_tries(BRIEF), self.replicas))
+        return Fitness(Scripts(self.redis.with_tries(NO_RETRY), self.replicas))
 
     @cached_property
     def readiness(self) -> Readiness:

@@ -6,7 +6,7 @@ from app.bootstrap.runtime import Runtime
 from app.config.settings import load
 from app.domain.errors import OperatorError
 from app.store.encryption.reencrypt import Resealing
-from app.store.engine.connection import HASTY
+from app.store.engine.connection import QUICK
 
 TELL_EVERY = 10_000
 
@@ -21,7 +21,7 @@ def reseal() -> None:
     runtime = Runtime(load(), patient=True)
     if not runtime.settings.secret_keys:
         raise OperatorError("BRIDGE_SECRET_KEYS is not set: there is no key to seal with")
-    runtime.stores.redis.with_tries(HASTY).ping()  # a wrong address is told soon; a restart later on is sat out
+    runtime.stores.redis.with_tries(QUICK).ping()  # a wrong address is told soon; a restart later on is sat out
     key_id = runtime.stores.sealer.key_id
     walk = _walk(runtime)
     if walk.rewritten:

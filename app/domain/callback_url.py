@@ -47,13 +47,13 @@ class CallbackUrl:
         return f"{self.scheme}://{host}:{self.port}"
 
 
-def masked(raw: str, origin: str) -> str:
+def mask(raw: str, origin: str) -> str:
     """`https://bot.example/…f3a1`: tells URLs of one host apart, and is of no other use. origin: of this URL."""
     usual_port = DEFAULT_PORTS[origin.partition(":")[0]]
     return f"{origin.removesuffix(f':{usual_port}')}/…{sha256(raw.encode()).hexdigest()[:4]}"
 
 
-def tail_of(url: str) -> str:
+def path_and_query(url: str) -> str:
     """Path and query, which `masked` does not show."""
     return BEFORE_TAIL.sub("", url, count=1)
 

@@ -93,7 +93,7 @@ class NextStep:
     death: Death | None = None
 
 
-def over_before(tried: TryCount, schedule: Schedule, now: datetime) -> Death | None:
+def abandon_before_send(tried: TryCount, schedule: Schedule, now: datetime) -> Death | None:
     """Why it is not even sent this time."""
     if tried.number > schedule.attempts:
         return Death.GIVEN_UP
@@ -104,7 +104,7 @@ def over_before(tried: TryCount, schedule: Schedule, now: datetime) -> Death | N
     return None
 
 
-def after(
+def next_step(
     tried: TryCount,
     verdict: Verdict,
     *,

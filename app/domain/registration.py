@@ -8,7 +8,7 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Any, Self
 
-from app.domain.callback_url import CallbackUrl, tail_of
+from app.domain.callback_url import CallbackUrl, path_and_query
 from app.domain.errors import InvalidField
 from app.domain.event import EventType
 from app.domain.job import Job, JobState
@@ -104,7 +104,7 @@ class Registration:
     def credentials(self) -> tuple[str, ...]:
         """What nobody may be shown, not even where a receiver has repeated it."""
         secrets = (self.secret, *(each.secret for each in self.earlier_secrets))
-        tail = tail_of(self.callback_url)
+        tail = path_and_query(self.callback_url)
         return (*(secret.removeprefix(PREFIX) for secret in secrets), *self.headers.values(), tail)
 
     @property

@@ -11,9 +11,9 @@ from app.domain.callback_url import CallbackUrl
 from app.domain.event import Event
 from app.domain.times import to_ms
 from app.domain.verdict import Verdict
-from app.formats.fit import Body, fitted, within
+from app.formats.fit import Body, fit, within
 from app.formats.format import Answer, AnswerVerdict, Format, MessageOptions, Outgoing, Pace
-from app.formats.markdown import one_of_several, uncalled
+from app.formats.markdown import defuse_mentions, one_of_several
 from app.formats.message import HEX, Fact, Line, Message
 from app.formats.urls import argument, below, path, refused, refused_secret, with_argument
 from app.formats.verdicts import UNKNOWN, Code, by_number, integer, said
@@ -53,7 +53,7 @@ SECURED_BY = (
 
 
 def _text(text: str) -> str:
-    return uncalled(SIGNS.sub(r"\\\1", text.translate(BRACKETS)))
+    return defuse_mentions(SIGNS.sub(r"\\\1", text.translate(BRACKETS)))
 
 
 def _fact(fact: Fact) -> str:
@@ -72,7 +72,7 @@ def _body(message: Message) -> Body:
         "\n".join([*map(_fact, message.facts), *map(_line, message.lines)]),
         *filter(None, [message.more]),
     ]
-    told: Body = {"title": uncalled(message.title), "text": "\n\n".join(filter(None, paragraphs))}
+    told: Body = {"title": defuse_mentions(message.title), "text": "\n\n".join(filter(None, paragraphs))}
     if not message.link:
         return {"msgtype": "markdown", "markdown": told}
     url, label = message.link
@@ -90,7 +90,7 @@ def render(events: Sequence[Event], wishes: MessageOptions, now: datetime) -> Ou
         timestamp = to_ms(now)
         url = with_argument(url, "timestamp", str(timestamp))
         url = with_argument(url, "sign", signature(wishes.secret, timestamp))
-    return Outgoing(url, fitted(events, wishes, _body, within(MOST_BYTES)))
+    return Outgoing(url, fit(events, wishes, _body, within(MOST_BYTES)))
 
 
 def judge(answer: Answer) -> AnswerVerdict:

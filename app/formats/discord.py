@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 from app.domain.callback_url import CallbackUrl
 from app.domain.event import Event
 from app.domain.verdict import Verdict
-from app.formats.fit import Body, fitted
+from app.formats.fit import Body, fit
 from app.formats.format import Answer, AnswerVerdict, Format, MessageOptions, Outgoing, Pace
-from app.formats.markdown import escaped, one_of_several, uncalled
+from app.formats.markdown import defuse_mentions, escaped, one_of_several
 from app.formats.message import HEX, Line, Message
 from app.formats.sanitize import clip, units
 from app.formats.urls import below, path, refused
@@ -31,7 +31,7 @@ CODES = {
 
 
 def _text(text: str) -> str:
-    return uncalled(escaped(text))
+    return defuse_mentions(escaped(text))
 
 
 def _title(text: str) -> str:
@@ -77,7 +77,7 @@ def render(events: Sequence[Event], wishes: MessageOptions, _: datetime) -> Outg
     """By version 10 of the API, whatever the URL says: without a version it tells waits in milliseconds."""
     parts = urlsplit(wishes.url)
     path = re.sub(r"\A/api(?:/v[0-9]+)?/webhooks/", "/api/v10/webhooks/", parts.path)
-    return Outgoing(parts._replace(path=path).geturl(), fitted(events, wishes, _body, _fits))
+    return Outgoing(parts._replace(path=path).geturl(), fit(events, wishes, _body, _fits))
 
 
 def judge(answer: Answer) -> AnswerVerdict:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from app.domain.callback_url import CallbackUrl
 from app.domain.event import Event
 from app.domain.verdict import Verdict
-from app.formats.fit import Body, fitted, within
+from app.formats.fit import Body, fit, within
 from app.formats.format import Answer, AnswerVerdict, Format, MessageOptions, Outgoing, Pace
 from app.formats.markdown import one_of_several
 from app.formats.message import Fact, Line, Message, Severity
@@ -91,7 +91,7 @@ def render(events: Sequence[Event], wishes: MessageOptions, now: datetime) -> Ou
     def body(message: Message) -> Body:
         return {**signed, "msg_type": "interactive", "card": _card(message)}
 
-    return Outgoing(wishes.url, fitted(events, wishes, body, within(MOST_BYTES)))
+    return Outgoing(wishes.url, fit(events, wishes, body, within(MOST_BYTES)))
 
 
 def judge(answer: Answer) -> AnswerVerdict:

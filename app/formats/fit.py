@@ -27,7 +27,7 @@ ROOMS = (
 )
 
 
-def fitted(events: Sequence[Event], wishes: MessageOptions, build: Callable[[Message], Body], fits: Fits) -> bytes:
+def fit(events: Sequence[Event], wishes: MessageOptions, build: Callable[[Message], Body], fits: Fits) -> bytes:
     """The fullest message that fits; tests show for every format that the last always does."""
     for room in ROOMS:
         body = build(message(events, wishes, room))

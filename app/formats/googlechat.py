@@ -8,9 +8,9 @@ from typing import Any
 from app.domain.callback_url import CallbackUrl
 from app.domain.event import Event
 from app.domain.verdict import Verdict
-from app.formats.fit import Body, fitted, within
+from app.formats.fit import Body, fit, within
 from app.formats.format import Answer, AnswerVerdict, Format, MessageOptions, Outgoing, Pace
-from app.formats.markdown import uncalled
+from app.formats.markdown import defuse_mentions
 from app.formats.message import HEX, Fact, Line, Message
 from app.formats.urls import argument, below, path, refused
 from app.formats.verdicts import is_object, no_success, not_2xx, part, said, succeeded
@@ -59,13 +59,13 @@ def _body(message: Message) -> Body:
         button: dict[str, Any] = {"text": label, "onClick": {"openLink": {"url": url}}}
         widgets.append({"buttonList": {"buttons": [button]}})
     card = {"cardId": "cph", "card": {"sections": [{"widgets": widgets}]}}
-    return {"cardsV2": [card], "fallbackText": uncalled(message.title)}
+    return {"cardsV2": [card], "fallbackText": defuse_mentions(message.title)}
 
 
 def render(events: Sequence[Event], wishes: MessageOptions, _: datetime) -> Outgoing:
     return Outgoing(
         wishes.url,
-        fitted(events, wishes, _body, within(MOST_BYTES)),
+        fit(events, wishes, _body, within(MOST_BYTES)),
         {"Content-Type": "application/json; charset=UTF-8"},
     )
 

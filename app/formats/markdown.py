@@ -15,7 +15,7 @@ def escaped(text: str) -> str:
     return MARKUP.sub(lambda sign: f"{sign[3] or ''}\\{sign[1] or sign[2] or sign[4]}", text)
 
 
-def uncalled(text: str) -> str:
+def defuse_mentions(text: str) -> str:
     """`@all`, `<!channel>`, `<@U…>` and the like call nobody: behind their first sign stands one without a width."""
     return re.sub(r"([@<])", rf"\1{NOTHING}", text)
 

@@ -7,9 +7,9 @@ from datetime import datetime
 from app.domain.event import Event
 from app.domain.verdict import Verdict
 from app.formats.attachment import attachment
-from app.formats.fit import Body, fitted
+from app.formats.fit import Body, fit
 from app.formats.format import Answer, AnswerVerdict, Format, MessageOptions, Outgoing
-from app.formats.markdown import uncalled
+from app.formats.markdown import defuse_mentions
 from app.formats.message import Message
 from app.formats.sanitize import units
 from app.formats.urls import path
@@ -28,7 +28,7 @@ ADVICE = {
 
 
 def _text(text: str) -> str:
-    return uncalled(MARKUP.sub(lambda sign: f"\\{sign[0]}", text))
+    return defuse_mentions(MARKUP.sub(lambda sign: f"\\{sign[0]}", text))
 
 
 def _body(message: Message) -> Body:
@@ -40,7 +40,7 @@ def _fits(_: Body, written: bytes) -> bool:
 
 
 def render(events: Sequence[Event], wishes: MessageOptions, _: datetime) -> Outgoing:
-    return Outgoing(wishes.url, fitted(events, wishes, _body, _fits))
+    return Outgoing(wishes.url, fit(events, wishes, _body, _fits))
 
 
 def judge(answer: Answer) -> AnswerVerdict:

@@ -14,7 +14,7 @@ from app.domain.wire import to_json
 from app.formats import links
 from app.formats.format import Language, MessageOptions
 from app.formats.sanitize import plain
-from app.formats.translations import say
+from app.formats.translations import translate
 
 TITLE, LABEL, ID, SHORTEST = 140, 40, 40, 24
 WORST_FIRST = (JobState.FAILED, JobState.LOST, JobState.OVERDUE, JobState.SUCCEEDED)
@@ -31,7 +31,7 @@ class Severity(StrEnum):
     NOTE = "note"
 
 
-SIGNS = {Severity.GOOD: "✅", Severity.BAD: "❌", Severity.LOST: "❓", Severity.LATE: "⏰", Severity.NOTE: "🔔"}
+EMOJI = {Severity.GOOD: "✅", Severity.BAD: "❌", Severity.LOST: "❓", Severity.LATE: "⏰", Severity.NOTE: "🔔"}
 HEX = {
     Severity.GOOD: "#2EB67D",
     Severity.BAD: "#E01E5A",
@@ -88,7 +88,7 @@ class Line:
 
     @property
     def sign(self) -> str:
-        return SIGNS[self.tone]
+        return EMOJI[self.tone]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +121,8 @@ def message(events: Sequence[Event], wishes: MessageOptions, room: SpaceBudget) 
         why=_why(event, language),
         facts=tuple(fact for fact in facts if fact.label and fact.value),
         lines=lines,
-        more=say(language, "more", n=more) if more else None,
-        link=(url, say(language, "open")) if url else None,
+        more=translate(language, "more", n=more) if more else None,
+        link=(url, translate(language, "open")) if url else None,
     )
 
 
@@ -136,7 +136,7 @@ def _digest(events: Sequence[Event], wishes: MessageOptions, room: SpaceBudget) 
     tone = _tone(ordered[0])
     return Message(
         tone=tone,
-        title=f"{SIGNS[tone]} {say(language, 'digest', total=len(events), counts=counts)}",
+        title=f"{EMOJI[tone]} {translate(language, 'digest', total=len(events), counts=counts)}",
         lines=tuple(_line_of(event, wishes, room) for event in ordered),
     )
 
@@ -160,38 +160,38 @@ def _tone_of(state: JobState) -> Severity:
 
 
 def _titled(event: Event, language: Language) -> str:
-    return f"{SIGNS[_tone(event)]} {plain(_title(event, language), TITLE)}"
+    return f"{EMOJI[_tone(event)]} {plain(_title(event, language), TITLE)}"
 
 
 def _title(event: Event, language: Language) -> str:
     match event.about:
         case Job() as job:
-            return say(language, event.type, subject=_subject(job, language))
+            return translate(language, event.type, subject=_subject(job, language))
         case Group(total=total, counts=counts):
             key = event.type + (".one" if total == 1 else "")
-            return say(language, key, total=total, counts=_counted(counts.items(), language))
+            return translate(language, key, total=total, counts=_counted(counts.items(), language))
         case DestinationChange(destination=destination):
-            return say(language, event.type, subject=destination)
+            return translate(language, event.type, subject=destination)
         case _:
-            return say(language, event.type)
+            return translate(language, event.type)
 
 
 def _counted(counts: Iterable[tuple[str, int]], language: Language) -> str:
-    said = (say(language, kind, n=count) for kind, count in counts if count)
-    return say(language, "comma").join(said)
+    said = (translate(language, kind, n=count) for kind, count in counts if count)
+    return translate(language, "comma").join(said)
 
 
 def _subject(job: Job, language: Language) -> str:
     """What people know it by."""
     named = (("phone", job.phone_id), ("server", job.server_id), ("job", job.job_id), ("request", job.request_id))
     found = ((kind, plain(id or "", ID)) for kind, id in named)
-    return next((say(language, kind, id=id) for kind, id in found if id), say(language, "nameless"))
+    return next((translate(language, kind, id=id) for kind, id in found if id), translate(language, "nameless"))
 
 
 def _why(event: Event, language: Language) -> str | None:
     key = f"{event.type}.why"
     explained = (EventType.JOB_LOST, EventType.JOB_OVERDUE, *OwnEventType)
-    return say(language, key) if event.type in explained else None
+    return translate(language, key) if event.type in explained else None
 
 
 def _facts(event: Event, language: Language, room: SpaceBudget) -> Iterator[Fact]:
@@ -200,23 +200,23 @@ def _facts(event: Event, language: Language, room: SpaceBudget) -> Iterator[Fact
         case Job() as job:
             yield from _facts_of_job(job, language, room)
         case DestinationChange() as change:
-            yield Fact(say(language, "Tenant"), plain(change.tenant, room.value))
-            yield Fact(say(language, "Since"), rfc3339(change.since))
-            yield Fact(say(language, "Failures"), str(change.failures))
-            yield Fact(say(language, "Held"), str(change.held))
+            yield Fact(translate(language, "Tenant"), plain(change.tenant, room.value))
+            yield Fact(translate(language, "Since"), rfc3339(change.since))
+            yield Fact(translate(language, "Failures"), str(change.failures))
+            yield Fact(translate(language, "Held"), str(change.held))
             return
-    yield Fact(say(language, "Project"), plain(event.project or "", room.value))
+    yield Fact(translate(language, "Project"), plain(event.project or "", room.value))
     if not isinstance(event.about, Job):
-        yield Fact(say(language, "Registration"), plain(event.registration_id or "", ID), exact=True)
+        yield Fact(translate(language, "Registration"), plain(event.registration_id or "", ID), exact=True)
 
 
 def _facts_of_job(job: Job, language: Language, room: SpaceBudget) -> Iterator[Fact]:
-    yield Fact(say(language, "Error"), _error(job, language, room.value))
-    yield Fact(say(language, "Took"), _took(job, language))
+    yield Fact(translate(language, "Error"), _error(job, language, room.value))
+    yield Fact(translate(language, "Took"), _took(job, language))
     if job.phone_id:  # else the title names the server
-        yield Fact(say(language, "Server"), plain(job.server_id or "", ID), exact=True)
-    yield Fact(say(language, "Job"), plain(job.job_id or "", ID), exact=True)
-    yield Fact(say(language, "Request"), plain(job.request_id or "", ID), exact=True)
+        yield Fact(translate(language, "Server"), plain(job.server_id or "", ID), exact=True)
+    yield Fact(translate(language, "Job"), plain(job.job_id or "", ID), exact=True)
+    yield Fact(translate(language, "Request"), plain(job.request_id or "", ID), exact=True)
 
 
 def _error(job: Job, language: Language, longest: int) -> str:
@@ -224,7 +224,7 @@ def _error(job: Job, language: Language, longest: int) -> str:
     if job.state is JobState.SUCCEEDED:
         return ""
     parts = (plain(job.error_code or "", ID), plain(job.error_msg or "", longest))
-    return plain(say(language, "colon").join(filter(None, parts)), longest)
+    return plain(translate(language, "colon").join(filter(None, parts)), longest)
 
 
 def _took(job: Job, language: Language) -> str:
@@ -239,8 +239,8 @@ def _duration(duration: timedelta, language: Language) -> str:
         count, left = divmod(left, length)
         counts.append((unit, count))
     first = next((place for place, (_, count) in enumerate(counts) if count), len(UNITS) - 1)
-    said = (say(language, unit, n=count) for unit, count in counts[first : first + 2] if count)
-    return " ".join(said) or say(language, "seconds", n=0)
+    said = (translate(language, unit, n=count) for unit, count in counts[first : first + 2] if count)
+    return " ".join(said) or translate(language, "seconds", n=0)
 
 
 def _metadata(event: Event, room: SpaceBudget) -> Iterator[Fact]:

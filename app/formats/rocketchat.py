@@ -7,12 +7,12 @@ from datetime import datetime
 from app.domain.event import Event
 from app.domain.verdict import Verdict
 from app.formats.attachment import attachment
-from app.formats.fit import Body, fitted, within
+from app.formats.fit import Body, fit, within
 from app.formats.format import Answer, AnswerVerdict, Format, MessageOptions, Outgoing
 from app.formats.message import Message
 from app.formats.sanitize import NOTHING
 from app.formats.urls import path
-from app.formats.verdicts import is_object, no_success, not_2xx, said, succeeded, words
+from app.formats.verdicts import describe, is_object, no_success, not_2xx, said, succeeded
 
 SERVICE = "Rocket.Chat"
 MOST_BYTES = 20_000  # no limit is told; so much a person still reads. Titles may have 1,024 characters, and never do.
@@ -37,7 +37,7 @@ def _body(message: Message) -> Body:
 
 
 def render(events: Sequence[Event], wishes: MessageOptions, _: datetime) -> Outgoing:
-    return Outgoing(wishes.url, fitted(events, wishes, _body, within(MOST_BYTES)))
+    return Outgoing(wishes.url, fit(events, wishes, _body, within(MOST_BYTES)))
 
 
 def judge(answer: Answer) -> AnswerVerdict:
@@ -49,7 +49,7 @@ def judge(answer: Answer) -> AnswerVerdict:
     if not is_object(answer):
         return no_success(SERVICE, answer)
     if body.get("success") is False:
-        return AnswerVerdict(Verdict.REFUSED, words(SERVICE, error, advice=advice))
+        return AnswerVerdict(Verdict.REFUSED, describe(SERVICE, error, advice=advice))
     return AnswerVerdict(Verdict.DELIVERED)
 
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from app.domain.callback_url import CallbackUrl
 from app.domain.event import Event
 from app.domain.verdict import Verdict
-from app.formats.fit import Body, fitted
+from app.formats.fit import Body, fit
 from app.formats.format import Answer, AnswerVerdict, Format, MessageOptions, Outgoing, Pace
 from app.formats.message import HEX, Fact, Line, Message
 from app.formats.sanitize import units
@@ -106,7 +106,7 @@ def _fits(body: Body, written: bytes) -> bool:
 
 
 def render(events: Sequence[Event], wishes: MessageOptions, _: datetime) -> Outgoing:
-    return Outgoing(wishes.url, fitted(events, wishes, _body, _fits))
+    return Outgoing(wishes.url, fit(events, wishes, _body, _fits))
 
 
 def judge(answer: Answer) -> AnswerVerdict:

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from app.domain.callback_url import CallbackUrl
 from app.domain.event import Event
 from app.domain.verdict import Verdict
-from app.formats.fit import Body, fitted, within
+from app.formats.fit import Body, fit, within
 from app.formats.format import Answer, AnswerVerdict, Format, MessageOptions, Outgoing, Pace
-from app.formats.markdown import escaped, one_of_several, uncalled
+from app.formats.markdown import defuse_mentions, escaped, one_of_several
 from app.formats.message import Line, Message, Severity
 from app.formats.urls import below, path, refused
 from app.formats.verdicts import is_html, no_success, not_2xx, part, said, succeeded
@@ -38,7 +38,7 @@ ADVICE = {
 
 def _text(text: str) -> str:
     """Cards also fill in `{{DATE(…)}}`."""
-    return uncalled(escaped(text)).replace("{{", "{ {")
+    return defuse_mentions(escaped(text)).replace("{{", "{ {")
 
 
 def _line(line: Line) -> str:
@@ -74,7 +74,7 @@ def _body(message: Message) -> Body:
 
 def render(events: Sequence[Event], wishes: MessageOptions, _: datetime) -> Outgoing:
     """To the URL byte for byte: its `sig` is over the rest, in just this spelling."""
-    return Outgoing(wishes.url, fitted(events, wishes, _body, within(MOST_BYTES)))
+    return Outgoing(wishes.url, fit(events, wishes, _body, within(MOST_BYTES)))
 
 
 def judge(answer: Answer) -> AnswerVerdict:

@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 from app.domain.callback_url import CallbackUrl
 from app.domain.event import Event
 from app.domain.verdict import Verdict
-from app.formats.fit import Body, fitted
+from app.formats.fit import Body, fit
 from app.formats.format import Answer, AnswerVerdict, Format, MessageOptions, Outgoing, Pace
 from app.formats.message import Fact, Line, Message
 from app.formats.sanitize import NOTHING, units
 from app.formats.urls import argument, below, path, refused, with_argument, without
-from app.formats.verdicts import integer, no_success, not_2xx, part, said, seconds, succeeded, words
+from app.formats.verdicts import describe, integer, no_success, not_2xx, part, said, seconds, succeeded
 
 SERVICE = "Telegram"
 HOST = "api.telegram.org"
@@ -82,7 +82,7 @@ def render(events: Sequence[Event], wishes: MessageOptions, _: datetime) -> Outg
     parts = urlsplit(without(wishes.url, CHAT))
     bot = BOT.fullmatch(parts.path)
     url = parts._replace(path=bot["bot"] + METHOD).geturl() if bot else parts.geturl()
-    return Outgoing(url, fitted(events, wishes, lambda message: {CHAT: chat, **_body(message)}, _fits))
+    return Outgoing(url, fit(events, wishes, lambda message: {CHAT: chat, **_body(message)}, _fits))
 
 
 def judge(answer: Answer) -> AnswerVerdict:
@@ -97,7 +97,7 @@ def judge(answer: Answer) -> AnswerVerdict:
     if chat is not None and answer.url:
         url = with_argument(without(answer.url, CHAT), CHAT, str(chat))
         return AnswerVerdict(
-            Verdict.RETRY, words(SERVICE, description, refusal.status, "the chat has a new id"), url=url
+            Verdict.RETRY, describe(SERVICE, description, refusal.status, "the chat has a new id"), url=url
         )
     advice = next((ADVICE[known] for known in ADVICE if known in str(description).lower()), None)
     judged = not_2xx(SERVICE, refusal, description, advice)

@@ -59,5 +59,5 @@ TEXTS: dict[str, tuple[str, str]] = {
 COLUMNS = {Language.EN: 0, Language.ZH_CN: 1}
 
 
-def say(language: Language, key: str, **values: object) -> str:
+def translate(language: Language, key: str, **values: object) -> str:
     return TEXTS[key][COLUMNS[language]].format_map(values)

@@ -77,7 +77,7 @@ def seconds(value: object) -> timedelta | None:
     return wait if wait >= timedelta() else None
 
 
-def words(service: str, message: object, code: object = None, advice: str | None = None) -> str:
+def describe(service: str, message: object, code: object = None, advice: str | None = None) -> str:
     """`DingTalk: sign not match (310000): the secret is wrong`; `DingTalk: answered 310000` if it says no more."""
     text = plain(message, LONGEST) if isinstance(message, str) else ""
     number = "" if code is None else plain(str(code), 40)
@@ -88,7 +88,7 @@ def words(service: str, message: object, code: object = None, advice: str | None
 
 
 def by_code(service: str, code: Code, message: object, number: object = None) -> AnswerVerdict:
-    return AnswerVerdict(code.verdict, words(service, message, number, code.advice), code.wait, code.crowded)
+    return AnswerVerdict(code.verdict, describe(service, message, number, code.advice), code.wait, code.crowded)
 
 
 def by_number(service: str, answer: Answer, number: int | None, message: object, code: Code) -> AnswerVerdict:
@@ -112,4 +112,4 @@ def not_2xx(service: str, answer: Answer, message: object = None, advice: str | 
         message = "an HTML page" if is_html(answer) else answer.body[:LONGEST].decode("utf-8", "replace")
     crowded = answer.status == 429
     advice = advice or (CROWDED.advice if crowded else None)
-    return AnswerVerdict(by_status(answer.status), words(service, message, answer.status, advice), crowded=crowded)
+    return AnswerVerdict(by_status(answer.status), describe(service, message, answer.status, advice), crowded=crowded)

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from app.domain.callback_url import CallbackUrl
 from app.domain.event import Event
 from app.domain.verdict import Verdict
-from app.formats.fit import Body, fitted
+from app.formats.fit import Body, fit
 from app.formats.format import Answer, AnswerVerdict, Format, MessageOptions, Outgoing, Pace
-from app.formats.markdown import link, one_of_several, uncalled
+from app.formats.markdown import defuse_mentions, link, one_of_several
 from app.formats.message import Fact, Line, Message, Severity
 from app.formats.urls import argument, below, path, refused
 from app.formats.verdicts import CROWDED, UNKNOWN, Code, by_number, integer, said
@@ -39,7 +39,7 @@ CODES = {
 
 
 def _text(text: str) -> str:
-    return uncalled(text.translate(LOOKALIKES))
+    return defuse_mentions(text.translate(LOOKALIKES))
 
 
 def _fact(fact: Fact) -> str:
@@ -68,7 +68,7 @@ def _fits(body: Body, _: bytes) -> bool:
 
 
 def render(events: Sequence[Event], wishes: MessageOptions, _: datetime) -> Outgoing:
-    return Outgoing(wishes.url, fitted(events, wishes, _body, _fits))
+    return Outgoing(wishes.url, fit(events, wishes, _body, _fits))
 
 
 def judge(answer: Answer) -> AnswerVerdict:

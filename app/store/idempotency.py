@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from app.store.encryption.cipher import Sealer
 from app.store.engine import keys
-from app.store.engine.connection import BRIEF, Client
+from app.store.engine.connection import NO_RETRY, Client
 from app.store.engine.replicas import Replicas
 
 LIFE = timedelta(hours=24)
@@ -51,10 +51,10 @@ class Answers:
 
     def record(self, tenant: str, idempotency: Idempotency) -> str:
         text = f"{idempotency.request_digest} {idempotency.answer}"
-        return self._sealer.seal(text, place(tenant, idempotency.key_digest))
+        return self._sealer.seal(text, context(tenant, idempotency.key_digest))
 
     def repeated(self, tenant: str, idempotency: Idempotency, earlier: str) -> Repeated:
-        text = self._sealer.open(earlier, place(tenant, idempotency.key_digest))
+        text = self._sealer.open(earlier, context(tenant, idempotency.key_digest))
         digest, answer = text.split(" ", 1)
         return Repeated(answer if digest == idempotency.request_digest else None)
 
@@ -86,9 +86,9 @@ class Claims:
 
     def release(self, tenant: str, idempotency: Idempotency) -> None:
         # What has failed may be Redis; and a claim ends by itself.
-        self._redis.with_tries(BRIEF).delete(self._answers.key(tenant, idempotency))
+        self._redis.with_tries(NO_RETRY).delete(self._answers.key(tenant, idempotency))
 
 
-def place(tenant: str, key_digest: str) -> str:
+def context(tenant: str, key_digest: str) -> str:
     """Where it is sealed for."""
     return f"{tenant}|{key_digest}"

@@ -190,7 +190,7 @@ class Registrations:
         """Back from `record`, without the ids of its jobs: they are kept elsewhere."""
         fields: dict[str, Any] = {**USUAL, **json.loads(record)}
         tenant, _ = split_lane(lane)
-        secrets = registration_secrets.load(self._sealer.open(fields["sealed"], place(tenant, id)))
+        secrets = registration_secrets.load(self._sealer.open(fields["sealed"], context(tenant, id)))
         return _registration(id, fields, secrets, project=project, lane=lane)
 
     def _shown(self, id: str, record: str, *, project: str, lane: str) -> tuple[Registration, bool]:
@@ -202,7 +202,7 @@ class Registrations:
             return _registration(id, fields, secrets, project=project, lane=lane), False
 
     def _sealed(self, registration: Registration) -> str:
-        return self._sealer.seal(registration_secrets.dump(registration), place(registration.tenant, registration.id))
+        return self._sealer.seal(registration_secrets.dump(registration), context(registration.tenant, registration.id))
 
     def _load(self, tenant: str, ids: list[str]) -> Iterator[Known]:
         known = list(self._read(tenant, ids))
@@ -252,7 +252,7 @@ def _job_states(fields: Mapping[str, str], seen: Mapping[tuple[str, str], str | 
     }
 
 
-def place(tenant: str, id: str) -> str:
+def context(tenant: str, id: str) -> str:
     """Where what is secret of a registration is sealed for."""
     return f"{tenant}|{id}"
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 LENGTH = 256
-BLOT = "…"
+REDACTED = "…"
 SHORTEST_SECRET, SHORTEST_PART = 4, 8
 # What is left between them looks the same in JSON, in HTML and percent-encoded.
 QUOTED_IN_MANY_WAYS = re.compile(r"[^A-Za-z0-9._~-]")
@@ -16,7 +16,7 @@ def excerpt(body: bytes, *, secrets: Iterable[str]) -> str | None:
         return None
     text = body.decode("utf-8", "replace")
     for word in sorted(_unshown(secrets), key=len, reverse=True):
-        text = text.replace(word, BLOT)
+        text = text.replace(word, REDACTED)
     text = text[:LENGTH]
     return "".join(character if character.isprintable() else " " for character in text).strip() or None
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from app import logs
 from app.domain.address import AddressPolicy
-from app.domain.callback_url import parse, tail_of
+from app.domain.callback_url import parse, path_and_query
 from app.domain.errors import InvalidField
 from app.domain.headers import is_owned
 from app.domain.verdict import Verdict, by_status
@@ -84,7 +84,7 @@ class Sender:
         reply = self._exchange("POST", url, tenant=tenant, headers=headers, body=body, deadline=deadline, watch=watch)
         if isinstance(reply, Attempt):
             return reply
-        tail = tail_of(url)
+        tail = path_and_query(url)
         sent = (value for name, value in headers.items() if not is_owned(name))
         try:
             judgement = judge(Answer(reply.status, reply.headers, reply.body, url))

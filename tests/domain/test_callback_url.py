@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.address import AddressPolicy
-from app.domain.callback_url import masked, parse
+from app.domain.callback_url import mask, parse
 from app.domain.errors import InvalidField
 
 STRICT = AddressPolicy(allow_http=False, allow_ports=frozenset({443, 8443}), allow_networks=())
@@ -46,14 +46,14 @@ def test_a_url_is_kept_byte_for_byte_and_taken_apart():
 def test_a_url_is_shown_without_what_makes_it_a_credential(raw, origin, begin):
     url = parse(raw, STRICT, "t")
     assert url.origin == origin
-    assert masked(url.raw, url.origin).startswith(begin)
-    assert len(masked(url.raw, url.origin)) == len(begin) + 4
-    assert "s3cret" not in masked(url.raw, url.origin) + repr(url)
+    assert mask(url.raw, url.origin).startswith(begin)
+    assert len(mask(url.raw, url.origin)) == len(begin) + 4
+    assert "s3cret" not in mask(url.raw, url.origin) + repr(url)
 
 
 def test_two_urls_of_one_host_are_told_apart():
     origin = "https://bot.example:443"
-    assert masked("https://bot.example/a", origin) != masked("https://bot.example/b", origin)
+    assert mask("https://bot.example/a", origin) != mask("https://bot.example/b", origin)
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from app.domain.delivery import (
     NextStep,
     Schedule,
     TryCount,
-    after,
-    over_before,
+    abandon_before_send,
+    next_step,
 )
 from app.domain.verdict import Verdict, by_status
 
@@ -28,7 +28,7 @@ def follow(
     attempt: int, verdict: Verdict, spread: float = 0.0, retry_after: timedelta | None = None, refused: int = 0
 ) -> NextStep:
     tried = TryCount(attempt, NOW, refused)
-    return after(tried, verdict, schedule=SCHEDULE, now=NOW, spread=spread, retry_after=retry_after)
+    return next_step(tried, verdict, schedule=SCHEDULE, now=NOW, spread=spread, retry_after=retry_after)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_retry_comes_up_to_a_tenth_later_and_never_earlier(
     attempt: int, spread: float, waits: list[timedelta]
 ) -> None:
     schedule = Schedule(tuple(waits))
-    due = after(TryCount(attempt, NOW), Verdict.RETRY, schedule=schedule, now=NOW, spread=spread).due
+    due = next_step(TryCount(attempt, NOW), Verdict.RETRY, schedule=schedule, now=NOW, spread=spread).due
     assert due is not None
     assert waits[attempt - 1] <= due - NOW <= waits[attempt - 1] * (1 + SPREAD) + timedelta(microseconds=1)
 
@@ -122,7 +122,7 @@ def test_every_retry_lies_within_the_life_of_the_delivery(
     schedule = Schedule(tuple(waits))
     now = NOW
     for attempt in range(1, schedule.attempts):
-        due = after(
+        due = next_step(
             TryCount(attempt, NOW), Verdict.RETRY, schedule=schedule, now=now, spread=spread, retry_after=retry_after
         ).due
         assert due is not None
@@ -138,7 +138,7 @@ CHAT = Schedule(tuple(wait * SECOND for wait in (30, 120, 600, 1_800)), latest=C
 def chat(
     tried: TryCount, verdict: Verdict = Verdict.RETRY, *, late: timedelta = timedelta(), **more: timedelta
 ) -> NextStep:
-    return after(tried, verdict, schedule=CHAT, now=NOW + late, spread=1.0, **more)
+    return next_step(tried, verdict, schedule=CHAT, now=NOW + late, spread=1.0, **more)
 
 
 def test_people_are_told_within_an_hour_by_five_tries() -> None:
@@ -150,31 +150,31 @@ def test_people_are_told_within_an_hour_by_five_tries() -> None:
 def test_people_are_not_told_of_what_is_old() -> None:
     assert chat(TryCount(2, NOW), late=CHAT_LATEST - 60 * SECOND) == NextStep(DeliveryState.DEAD, death=Death.LATE)
     late = NOW + CHAT_LATEST + SECOND
-    assert over_before(TryCount(2, NOW), CHAT, late) is Death.LATE
-    assert over_before(TryCount(2, NOW), CHAT, late - 2 * SECOND) is None
-    assert over_before(TryCount(2, NOW), SCHEDULE, late) is None
+    assert abandon_before_send(TryCount(2, NOW), CHAT, late) is Death.LATE
+    assert abandon_before_send(TryCount(2, NOW), CHAT, late - 2 * SECOND) is None
+    assert abandon_before_send(TryCount(2, NOW), SCHEDULE, late) is None
 
 
 def test_what_has_only_waited_is_told_however_late() -> None:
-    assert over_before(TryCount(1, NOW), CHAT, NOW + 24 * CHAT_LATEST) is None
+    assert abandon_before_send(TryCount(1, NOW), CHAT, NOW + 24 * CHAT_LATEST) is None
 
 
 def test_after_an_attempt_that_may_have_arrived_there_is_one_more_and_no_other() -> None:
     assert chat(TryCount(1, NOW)).state is DeliveryState.PENDING
-    assert over_before(TryCount(2, NOW, doubtful=1), CHAT, NOW) is None
+    assert abandon_before_send(TryCount(2, NOW, doubtful=1), CHAT, NOW) is None
     assert chat(TryCount(2, NOW, doubtful=1)) == NextStep(DeliveryState.DEAD, death=Death.DOUBTFUL)
     assert chat(TryCount(2, NOW, doubtful=1), Verdict.DELIVERED) == NextStep(DeliveryState.DELIVERED)
 
 
 def test_workers_that_end_in_the_middle_leave_doubt_too() -> None:
-    assert over_before(TryCount(3, NOW, doubtful=2), CHAT, NOW) is Death.DOUBTFUL
+    assert abandon_before_send(TryCount(3, NOW, doubtful=2), CHAT, NOW) is Death.DOUBTFUL
 
 
 def test_machines_drop_what_comes_twice() -> None:
-    assert over_before(TryCount(3, NOW, doubtful=2), SCHEDULE, NOW) is None
-    assert after(TryCount(2, NOW, doubtful=1), Verdict.RETRY, schedule=SCHEDULE, now=NOW, spread=0).due is not None
+    assert abandon_before_send(TryCount(3, NOW, doubtful=2), SCHEDULE, NOW) is None
+    assert next_step(TryCount(2, NOW, doubtful=1), Verdict.RETRY, schedule=SCHEDULE, now=NOW, spread=0).due is not None
 
 
 def test_what_was_begun_more_often_than_the_schedule_has_tries_is_given_up() -> None:
-    assert over_before(TryCount(SCHEDULE.attempts, NOW), SCHEDULE, NOW) is None
-    assert over_before(TryCount(SCHEDULE.attempts + 1, NOW), SCHEDULE, NOW) is Death.GIVEN_UP
+    assert abandon_before_send(TryCount(SCHEDULE.attempts, NOW), SCHEDULE, NOW) is None
+    assert abandon_before_send(TryCount(SCHEDULE.attempts + 1, NOW), SCHEDULE, NOW) is Death.GIVEN_UP

@@ -4,7 +4,7 @@ import pytest
 
 from app.formats.format import Answer, Format
 from app.formats.registry import FORMATS, find, for_url
-from app.formats.verdicts import by_status_alone, integer, said, seconds, words
+from app.formats.verdicts import by_status_alone, description, integer, said, seconds
 from tests.support.message_samples import url
 
 HOSTS = [
@@ -85,8 +85,8 @@ def test_what_services_say_is_read_with_care() -> None:
     assert integer("1") is None
     assert seconds("1.5") is not None
     assert seconds(-1) is seconds("x") is seconds(None) is seconds(1e300) is seconds("nan") is None
-    assert words("Slack", "a\nb\u202ec", 1) == "Slack: a bc (1)"
-    assert words("Slack", None) == "Slack: answered no reason"
+    assert description("Slack", "a\nb\u202ec", 1) == "Slack: a bc (1)"
+    assert description("Slack", None) == "Slack: answered no reason"
     assert by_status_alone(Answer(429, {}, b"")).crowded
 
 

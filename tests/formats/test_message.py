@@ -8,7 +8,7 @@ import pytest
 from app.domain.event import Event, Group
 from app.domain.job import Job, JobState
 from app.domain.wire import to_json
-from app.formats.fit import ROOMS, fitted, within
+from app.formats.fit import ROOMS, fit, within
 from app.formats.format import Language
 from app.formats.message import Fact, Message, Severity, SpaceBudget, message
 from app.formats.registry import FORMATS
@@ -197,11 +197,11 @@ def test_the_fullest_message_that_fits_is_taken_and_the_last_if_none_does() -> N
     def build(told_of: Message) -> dict[str, Any]:
         return {"facts": [fact.value for fact in told_of.facts]}
 
-    full = fitted([FAILED], wishes(), build, within(10_000))
+    full = fit([FAILED], wishes(), build, within(10_000))
     assert b"restart" in full
-    assert b"restart" not in fitted([FAILED], wishes(), build, within(len(full) - 1))
+    assert b"restart" not in fit([FAILED], wishes(), build, within(len(full) - 1))
     last = to_json(build(message([FAILED], wishes(), ROOMS[-1]))).encode()
-    assert fitted([FAILED], wishes(), build, within(0)) == last
+    assert fit([FAILED], wishes(), build, within(0)) == last
 
 
 def test_both_languages_fill_in_the_same_names() -> None:

@@ -7,7 +7,7 @@ from app.domain.event import DestinationChange, Event, OwnEventType
 from app.domain.job import Job, JobState
 from app.observability.metric_definitions import ATTEMPTS, DEATHS
 from app.observability.metric_registry import MetricRegistry
-from workers.telemetry import family_of, possible_since
+from workers.telemetry import earliest_delivery_time, format_label
 
 
 def lines(counts: MetricRegistry) -> list[str]:
@@ -24,7 +24,7 @@ def test_tenants_are_told_apart_if_the_operator_says_so(asked: bool, labels: str
 
 
 def test_templates_are_one_format() -> None:
-    assert [family_of(name) for name in ("standard", "template:mine")] == ["standard", "template"]
+    assert [format_label(name) for name in ("standard", "template:mine")] == ["standard", "template"]
 
 
 @pytest.fixture
@@ -39,11 +39,11 @@ def test_a_callback_is_possible_since_the_job_has_ended_and_somebody_asked(event
     made = registration()
     early = Job("a", JobState.SUCCEEDED, end_time="2019-04-26T07:00:06Z")
     late = Job("a", JobState.SUCCEEDED, end_time="2026-01-02T03:05:00Z")
-    assert possible_since(event(early), made) == now
-    assert str(possible_since(event(late), made)) == "2026-01-02 03:05:00+00:00"
-    assert possible_since(event(Job("a", JobState.LOST)), made) == now
+    assert earliest_delivery_time(event(early), made) == now
+    assert str(earliest_delivery_time(event(late), made)) == "2026-01-02 03:05:00+00:00"
+    assert earliest_delivery_time(event(Job("a", JobState.LOST)), made) == now
 
 
 def test_what_is_no_end_of_a_job_is_not_timed(event, registration, now) -> None:
     change = DestinationChange(OwnEventType.DESTINATION_DISABLED, "t", "here", now, 1, 0)
-    assert [possible_since(event(about), registration()) for about in (None, change)] == [None, None]
+    assert [earliest_delivery_time(event(about), registration()) for about in (None, change)] == [None, None]

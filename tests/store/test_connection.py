@@ -22,7 +22,7 @@ from app.devkit.redis_server import RedisServer
 from app.domain.errors import Unavailable
 from app.domain.job import Job, JobState
 from app.store.engine.clock import RedisClock
-from app.store.engine.connection import HASTY, PATIENT, connect
+from app.store.engine.connection import PATIENT, QUICK, connect
 from tests.support.certificates import Authority
 
 
@@ -73,7 +73,7 @@ def breaks_off() -> Iterator[tuple[str, list[None]]]:
 
 
 def test_a_redis_that_is_away_is_unavailable(tmp_path: Path) -> None:
-    redis = connect(f"unix://{tmp_path}/none", tries=HASTY, timeout=timedelta(seconds=1))
+    redis = connect(f"unix://{tmp_path}/none", tries=QUICK, timeout=timedelta(seconds=1))
     with pytest.raises(Unavailable, match="cannot be reached"):
         redis.ping()
     with pytest.raises(Unavailable, match="cannot be reached"):
@@ -89,7 +89,7 @@ def test_what_is_no_redis_is_told_as_that() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         stranger = Thread(target=answer)
         stranger.start()
-        redis = connect(f"redis://127.0.0.1:{listener.getsockname()[1]}", tries=HASTY, timeout=timedelta(seconds=5))
+        redis = connect(f"redis://127.0.0.1:{listener.getsockname()[1]}", tries=QUICK, timeout=timedelta(seconds=5))
         with pytest.raises(Unavailable, match="what answers is not Redis"):
             redis.ping()
         redis.close()
@@ -97,7 +97,7 @@ def test_what_is_no_redis_is_told_as_that() -> None:
 
 
 def test_rq_sees_the_errors_it_knows(tmp_path: Path) -> None:
-    redis = connect(f"unix://{tmp_path}/none", tries=HASTY, timeout=timedelta(seconds=1), kind=Redis)
+    redis = connect(f"unix://{tmp_path}/none", tries=QUICK, timeout=timedelta(seconds=1), kind=Redis)
     with pytest.raises(NotConnected):
         redis.ping()
 
@@ -126,14 +126,14 @@ def test_a_pipeline_that_is_tried_again_says_all_of_it_again(tmp_path: Path) -> 
 
 
 def test_who_is_hasty_comes_back_twice_to_a_redis_that_breaks_off() -> None:
-    with breaks_off() as (url, came), connect(url, tries=HASTY, timeout=timedelta(seconds=5)) as redis:
+    with breaks_off() as (url, came), connect(url, tries=QUICK, timeout=timedelta(seconds=5)) as redis:
         with pytest.raises(Unavailable):
             redis.ping()
         assert len(came) == 3
 
 
 def test_the_clock_does_not_come_back_to_a_redis_that_breaks_off() -> None:
-    with breaks_off() as (url, came), connect(url, tries=HASTY, timeout=timedelta(seconds=5)) as redis:
+    with breaks_off() as (url, came), connect(url, tries=QUICK, timeout=timedelta(seconds=5)) as redis:
         clock = RedisClock(redis, lambda: 60.0)
         assert [clock().timestamp(), clock().timestamp()] == [60.0, 60.0]
         assert len(came) == 1
@@ -160,7 +160,7 @@ def test_the_clock_goes_by_redis_and_not_by_ours(stores: Stores) -> None:
 
 
 def test_without_redis_the_clock_goes_on(tmp_path: Path) -> None:
-    redis = connect(f"unix://{tmp_path}/none", tries=HASTY, timeout=timedelta(seconds=1))
+    redis = connect(f"unix://{tmp_path}/none", tries=QUICK, timeout=timedelta(seconds=1))
     assert RedisClock(redis, lambda: 60.0)().timestamp() == 60.0
 
 
@@ -219,7 +219,7 @@ def test_redis_is_reached_by_tls_and_must_show_a_certificate_of_the_authority(
 
         def reached(authority: Authority) -> Redis:
             url = f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={authority.file}"
-            return connect(url, tries=HASTY, timeout=timedelta(seconds=5))
+            return connect(url, tries=QUICK, timeout=timedelta(seconds=5))
 
         with reached(ours) as redis:
             assert redis.ping()

@@ -14,7 +14,7 @@ from app.domain.project_health import ProjectHealth, ProjectState
 from app.store.project_health import note
 from app.transport.client import Transport
 from tests.support.served import Served
-from workers.polling.backoff import hush
+from workers.polling.backoff import back_off
 from workers.polling.project_health import HealthRecorder
 
 SECOND = timedelta(seconds=1)
@@ -79,7 +79,7 @@ def test_answers_and_failures_are_each_noted_once_a_second(runtime: Runtime, cli
 def test_a_refusal_is_told_with_its_reason_until_an_answer_comes(runtime: Runtime, client: CphClient, now) -> None:
     noting = HealthRecorder(runtime.stores.polls_due, runtime.config.rate_of)
     runtime.stores.scripts.run_all(noting.after("default", client, REFUSAL, now))
-    hush(runtime.stores.polls_due, "default", REFUSAL, now)
+    back_off(runtime.stores.polls_due, "default", REFUSAL, now)
     assert fares(runtime.stores) == ProjectHealth(failed_at=now, failure=REFUSAL.reason, refused_since=now)
     runtime.stores.scripts.run_all(noting.after("default", client, Unknown(), now + MINUTE))
     assert fares(runtime.stores).state is ProjectState.OK

@@ -12,7 +12,7 @@ from app.domain.project_health import ProjectState
 from app.domain.times import to_ms
 from app.store.engine import keys
 from tests.support.served import Served
-from workers.polling.backoff import hush
+from workers.polling.backoff import back_off
 from workers.polling.retry_refused import Retrying
 
 SECOND = timedelta(seconds=1)
@@ -123,7 +123,7 @@ def test_credentials_that_were_too_new_to_renew_are_tried_soon_but_once(polling,
     """A token that ends within seconds of its issue: see SETTLING in app/cph/cached_credentials.py."""
     too_new = Unanswered("CPH refuses credentials that have just been given", 3 * SECOND, unauthenticated=True)
     for pause in (3 * SECOND, 2 * MINUTE, 4 * MINUTE):
-        hush(polling.agenda, "default", too_new, time.now)
+        back_off(polling.agenda, "default", too_new, time.now)
         assert refused_until(stores, time.now) == time.now + pause
         time.now += pause
 

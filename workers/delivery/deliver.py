@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from app import logs
 from app.config.format_catalog import FormatCatalog
-from app.domain.delivery import Death, DeliveryState, NextStep, Schedule, after, over_before
+from app.domain.delivery import Death, DeliveryState, NextStep, Schedule, abandon_before_send, next_step
 from app.domain.destination import format_of, is_bot, sign, split_lane
 from app.domain.errors import OperatorError
 from app.domain.event import Event
@@ -31,7 +31,7 @@ from app.webhooks import callback
 from app.webhooks.handshake import Handshake
 from app.webhooks.sender import Attempt, Sender
 from app.webhooks.signing_keys import SigningKeys
-from workers.telemetry import family_of, possible_since
+from workers.telemetry import earliest_delivery_time, format_label
 
 if TYPE_CHECKING:
     from app.observability.tracing import Tracing
@@ -126,7 +126,7 @@ class DeliveryWorker:
 
     def _part(self, begun: StartedAttempt, started: datetime) -> MessagePart | ScriptCall:
         """Or what is to be recorded instead of an attempt."""
-        if death := over_before(begun.tried, self._schedule(begun), started):
+        if death := abandon_before_send(begun.tried, self._schedule(begun), started):
             return self._over(begun, death)
         try:
             registration, event = self._deliveries.open(begun)
@@ -212,7 +212,7 @@ class DeliveryWorker:
 
     def _count_attempt(self, part: MessagePart, attempt: Attempt) -> None:
         tenant = part.registration.tenant
-        self._counts.count(ATTEMPTS, family_of(part.format.name), attempt.verdict, tenant=tenant)
+        self._counts.count(ATTEMPTS, format_label(part.format.name), attempt.verdict, tenant=tenant)
         self._counts.observe(ATTEMPT_DURATION, attempt.timings.total.total_seconds())
 
     def _count_outcome(self, begun: StartedAttempt, follows: NextStep) -> NextStep:
@@ -225,7 +225,7 @@ class DeliveryWorker:
     ) -> ScriptCall:
         begun = part.begun
         follows = self._follows(begun, attempt.verdict, attempt.retry_after)
-        since = possible_since(part.event, part.registration)
+        since = earliest_delivery_time(part.event, part.registration)
         if self._tracing and since and begun.number == 1 and part.registration.traceparent:
             self._trace_watch(self._tracing, part, part.registration.traceparent)
         if since and attempt.verdict is Verdict.DELIVERED:
@@ -292,7 +292,7 @@ class DeliveryWorker:
         return self._schedules[is_bot(begun.claimed.lane)]
 
     def _follows(self, begun: StartedAttempt, verdict: Verdict, retry_after: timedelta | None = None) -> NextStep:
-        follows = after(
+        follows = next_step(
             begun.tried,
             verdict,
             schedule=self._schedule(begun),

@@ -14,7 +14,7 @@ from app.store.engine.scripts import ScriptCall
 SAFELY = 0.9  # of a limit that was told: other clients of the same account call, too
 
 
-def hush(agenda: Agenda, project: str, answer: Unanswered, now: datetime) -> list[ScriptCall]:
+def back_off(agenda: Agenda, project: str, answer: Unanswered, now: datetime) -> list[ScriptCall]:
     """A pause if it asks for one; after being throttled also a slower pace, after being turned away the breaker's."""
     if answer.unauthenticated:
         _turned_away(agenda, project, answer, now)

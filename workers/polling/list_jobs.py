@@ -18,10 +18,10 @@ from app.observability.metric_registry import MetricRegistry
 from app.store.agenda import Agenda, Claimed
 from app.store.engine.scripts import ScriptCall
 from app.store.requests import Request, Requests
-from workers.polling.backoff import hush
+from workers.polling.backoff import back_off
 from workers.polling.project_health import HealthRecorder
 from workers.polling.schedule import Timing
-from workers.telemetry import calls_of, came_of
+from workers.telemetry import calls_of, outcome_label
 
 if TYPE_CHECKING:
     from app.observability.tracing import Tracing
@@ -111,14 +111,14 @@ class RequestPoller:
         answer = client.list_jobs(wanted, task.enough, first_page=task.first_page, may_go_on=may_go_on)
         calls = calls_of(answer)
         for part, times in calls:
-            self._counts.count(POLLS, task.project, "list_jobs", came_of(part), by=times)
+            self._counts.count(POLLS, task.project, "list_jobs", outcome_label(part), by=times)
         if self._tracing:
             self._tracing.polled(
                 [traceparent for request in task.requests for traceparent in request.traceparents],
                 perf_counter() - began,
                 project=task.project,
                 call="list_jobs",
-                outcome=came_of(_said(answer)),
+                outcome=outcome_label(_said(answer)),
                 calls=sum(times for _, times in calls),
                 requests=len(wanted),
                 jobs=len(answer.running) + len(answer.ended) if isinstance(answer, Listed) else None,
@@ -161,7 +161,7 @@ class RequestPoller:
         now = self._clock()
         calls = [self._agenda.spend(task.project, answer.calls - len(task.requests))]
         if answer.silence:
-            calls += hush(self._agenda, task.project, answer.silence, now)
+            calls += back_off(self._agenda, task.project, answer.silence, now)
         # A list of several says nothing of where it goes on for each of them.
         alone = len(task.requests) == 1
         told = 0
@@ -203,7 +203,7 @@ class RequestPoller:
 
     def _after_silence(self, task: ListJobsTask, answer: Unanswered) -> list[ScriptCall]:
         now = self._clock()
-        calls = hush(self._agenda, task.project, answer, now)
+        calls = back_off(self._agenda, task.project, answer, now)
         # What fails at one page alone is begun anew: the pages before it must not wait for it.
         return calls + [
             self._requests.unheard(item, now, self._timing.due(request, now), cut=request.cut if answer.pause else None)

@@ -18,11 +18,11 @@ from app.store.agenda import Agenda, Claimed
 from app.store.engine.scripts import ScriptCall
 from app.store.requests import Requests, is_request
 from app.store.watches import Watch, Watches
-from workers.polling.backoff import hush
+from workers.polling.backoff import back_off
 from workers.polling.list_jobs import ListJobsTask, RequestPoller
 from workers.polling.project_health import HealthRecorder
 from workers.polling.schedule import Timing
-from workers.telemetry import came_of
+from workers.telemetry import outcome_label
 
 if TYPE_CHECKING:
     from app.observability.tracing import Tracing
@@ -96,10 +96,12 @@ class PollWorker:
             return self._after(task, unanswered, self._clock())
         began = perf_counter()
         outcome = client.show_job(task.watch.job_id)
-        self._counts.count(POLLS, project, "show_job", came_of(outcome))
+        self._counts.count(POLLS, project, "show_job", outcome_label(outcome))
         if self._tracing:
             about = {"project": project, "call": "show_job", "job_id": task.watch.job_id}
-            self._tracing.polled(task.watch.traceparents, perf_counter() - began, outcome=came_of(outcome), **about)
+            self._tracing.polled(
+                task.watch.traceparents, perf_counter() - began, outcome=outcome_label(outcome), **about
+            )
         now = self._clock()
         return [*self._after(task, outcome, now), *self._noting.after(project, client, outcome, now)]
 
@@ -140,7 +142,7 @@ class PollWorker:
         """Wait and go on: the deadline of each registration sees to it that silence is no outcome."""
         return [
             self._watches.postpone(task.claimed, task.watch, self._timing.due(task.watch, now), now),
-            *hush(self.agenda, task.claimed.lane, answer, now),
+            *back_off(self.agenda, task.claimed.lane, answer, now),
         ]
 
 

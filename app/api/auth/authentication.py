@@ -44,7 +44,7 @@ class Access:
             return
         self._ready()
         principal = g.principal = self._principal(asked)
-        scope = needed(asked.method, asked.path)
+        scope = required_scope(asked.method, asked.path)
         if not principal.may(scope):
             raise Forbidden(f"this key lacks the scope {scope}")
 
@@ -59,7 +59,7 @@ class Access:
         return principal
 
 
-def needed(method: str, path: str) -> Scope:
+def required_scope(method: str, path: str) -> Scope:
     """The scope that a call needs; path: as it was sent, or with names in place of ids."""
     below = f"{path}/"
     if below.startswith(MANAGING):

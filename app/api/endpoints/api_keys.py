@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.api.auth.authentication import tenant
 from app.api.input.blueprint import Routes, json_answer
 from app.api.middleware.errors import NoSuchId
-from app.api.middleware.idempotency import IdempotencyHeader, once
+from app.api.middleware.idempotency import IdempotencyHeader, idempotent
 from app.api.schemas.fields import KeyCursor, Limit, Moment, encode_cursor
 from app.bootstrap.stores import Stores
 from app.domain.access import Scope
@@ -91,7 +91,7 @@ class KeyViews:
 
     def create(self, header: IdempotencyHeader, body: KeyRequest) -> Response:
         """Make a key of this tenant."""
-        return json_answer(once(self._claims, header, lambda: self._created(body)), 201)
+        return json_answer(idempotent(self._claims, header, lambda: self._created(body)), 201)
 
     def list(self, query: KeyQuery) -> Response:
         """Keys, newest first."""
@@ -107,7 +107,7 @@ class KeyViews:
 
     def rotate(self, path: KeyPath, header: IdempotencyHeader, body: KeyRotationRequest) -> Response:
         """Make a key like this one, which ends after the overlap."""
-        return json_answer(once(self._claims, header, lambda: self._rotated(path.id, body)), 201)
+        return json_answer(idempotent(self._claims, header, lambda: self._rotated(path.id, body)), 201)
 
     def _created(self, body: KeyRequest) -> str:
         life = timedelta(seconds=body.expires_in_s) if body.expires_in_s else None

@@ -14,7 +14,7 @@ from app.api.auth.authentication import tenant
 from app.api.endpoints import callback_options
 from app.api.endpoints.deliveries import AttemptView
 from app.api.input.blueprint import Routes, json_answer
-from app.api.middleware.idempotency import IdempotencyHeader, once
+from app.api.middleware.idempotency import IdempotencyHeader, idempotent
 from app.api.schemas.fields import FormatName, GivenLink, GivenSecret
 from app.bootstrap.stores import Stores
 from app.config.format_catalog import AUTO
@@ -84,7 +84,7 @@ class CallbackTestViews:
 
     def test(self, header: IdempotencyHeader, body: CallbackTestRequest) -> Response:
         """Send one `callback.test` now, as a delivery would be sent; what came of it."""
-        return json_answer(once(self._stores.claims, header, lambda: self._tested(body)))
+        return json_answer(idempotent(self._stores.claims, header, lambda: self._tested(body)))
 
     def _tested(self, body: CallbackTestRequest) -> str:
         options = callback_options.resolve(

@@ -10,7 +10,7 @@ from werkzeug.exceptions import Conflict
 from app.api.auth.authentication import tenant
 from app.api.input.blueprint import Routes, json_answer
 from app.api.middleware.errors import NoSuchId
-from app.api.middleware.idempotency import IdempotencyHeader, once
+from app.api.middleware.idempotency import IdempotencyHeader, idempotent
 from app.api.schemas.fields import DeliveryCursor, GivenMoment, Limit, Moment, PreciseMoment, encode_cursor
 from app.bootstrap.stores import Stores
 from app.domain.delivery import DeliveryState
@@ -158,11 +158,11 @@ class DeliveryViews:
 
     def redeliver(self, path: DeliveryPath, header: IdempotencyHeader) -> Response:
         """Send the same event once more, now; the schedule begins anew."""
-        return json_answer(once(self._claims, header, lambda: self._redelivered(path.id)), 202)
+        return json_answer(idempotent(self._claims, header, lambda: self._redelivered(path.id)), 202)
 
     def redeliver_dead(self, header: IdempotencyHeader, body: RedeliverRequest) -> Response:
         """Send dead deliveries once more, oldest first and paced; what has been redelivered is dead no more."""
-        return json_answer(once(self._claims, header, lambda: self._dead_redelivered(body)), 202)
+        return json_answer(idempotent(self._claims, header, lambda: self._dead_redelivered(body)), 202)
 
     def _redelivered(self, id: str) -> str:
         state = self._deliveries.redeliver(tenant(), id, self._clock())

@@ -10,7 +10,7 @@ from app import logs
 from app.api.auth.authentication import tenant
 from app.api.input.blueprint import Routes, json_answer
 from app.api.middleware.errors import NoSuchId
-from app.api.middleware.idempotency import IdempotencyHeader, once
+from app.api.middleware.idempotency import IdempotencyHeader, idempotent
 from app.api.schemas.fields import DestinationCursor, Limit, Moment, encode_cursor
 from app.bootstrap.stores import Stores
 from app.domain.destination import Breaker, Destination, DestinationState, split_lane
@@ -107,15 +107,15 @@ class DestinationViews:
 
     def pause(self, path: DestinationPath, header: IdempotencyHeader) -> Response:
         """Hold its deliveries: no attempt starts from now on."""
-        return json_answer(once(self._claims, header, lambda: self._paused(path.id)))
+        return json_answer(idempotent(self._claims, header, lambda: self._paused(path.id)))
 
     def resume(self, path: DestinationPath, header: IdempotencyHeader) -> Response:
         """Send what is held, and try one that fails at once."""
-        return json_answer(once(self._claims, header, lambda: self._resumed(path.id)))
+        return json_answer(idempotent(self._claims, header, lambda: self._resumed(path.id)))
 
     def drop(self, path: DestinationPath, header: IdempotencyHeader) -> Response:
         """Give up the deliveries that are held; of one that is not held, none."""
-        return json_answer(once(self._claims, header, lambda: self._dropped(path.id)))
+        return json_answer(idempotent(self._claims, header, lambda: self._dropped(path.id)))
 
     def _shown(self, id: str) -> str:
         return DestinationView.of(self._known(id), self._clock()).model_dump_json()

@@ -14,7 +14,7 @@ from app.api.endpoints import callback_options
 from app.api.endpoints.callback_options import CallbackOptions
 from app.api.input.blueprint import Routes, json_answer
 from app.api.middleware.errors import NoSuchId
-from app.api.middleware.idempotency import first_answer
+from app.api.middleware.idempotency import replayed_response
 from app.api.middleware.long_poll_limit import WaitSlots
 from app.api.schemas.registrations import (
     RegistrationCreated,
@@ -81,7 +81,7 @@ class RegistrationViews:
         if earlier is None:
             self._metrics.count(REGISTRATIONS, registration.project, tenant=registration.tenant)
             return _created(registration.id, answer)
-        answer = first_answer(earlier)
+        answer = replayed_response(earlier)
         return _created(json.loads(answer)["id"], answer)
 
     def list(self, query: RegistrationQuery) -> Response:

@@ -9,7 +9,7 @@ from app.api.auth.authentication import tenant
 from app.api.endpoints import callback_options
 from app.api.input.blueprint import Routes, json_answer
 from app.api.middleware.errors import NoSuchId
-from app.api.middleware.idempotency import IdempotencyHeader, first_answer
+from app.api.middleware.idempotency import IdempotencyHeader, replayed_response
 from app.api.schemas.fields import GivenSecret, Moment
 from app.api.schemas.registrations import RegistrationPath
 from app.bootstrap.stores import Stores
@@ -61,4 +61,4 @@ class RotationViews:
         )
         if done is None:
             raise NoSuchId
-        return json_answer(first_answer(done) if isinstance(done, Repeated) else answer)
+        return json_answer(replayed_response(done) if isinstance(done, Repeated) else answer)

@@ -24,7 +24,7 @@ class IdempotencyHeader(BaseModel):
         return Idempotency(sha256(self.idempotency_key.encode()).hexdigest(), asked.hexdigest(), answer)
 
 
-def first_answer(repeated: Repeated) -> str:
+def replayed_response(repeated: Repeated) -> str:
     if repeated.answer is None:
         raise InvalidField("/headers/Idempotency-Key", "was used with another request within the last 24 hours")
     if repeated.answer == UNDER_WAY:
@@ -32,14 +32,14 @@ def first_answer(repeated: Repeated) -> str:
     return repeated.answer
 
 
-def once(claims: Claims, header: IdempotencyHeader, act: Callable[[], str]) -> str:
+def idempotent(claims: Claims, header: IdempotencyHeader, act: Callable[[], str]) -> str:
     """What `act` answers, or has answered to the same request. If it raises, the key is free again."""
     asked = header.of(UNDER_WAY)
     if asked is None:
         return act()
     earlier = claims.claim(tenant(), asked)
     if earlier is not None:
-        return first_answer(earlier)
+        return replayed_response(earlier)
     try:
         answer = act()
     except BaseException:  # SystemExit too, by which gunicorn ends a worker: nothing is kept, so the key is free again

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from app.api.auth.authentication import needed
+from app.api.auth.authentication import required_scope
 from app.api.middleware.errors import MEDIA_TYPE
 from app.api.openapi import examples
 from app.api.schemas.events import DestinationEvent, GroupEvent, JobEvent, TestEvent
@@ -101,7 +101,7 @@ def _calls(paths: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]
 
 
 def _tell_more(path: str, method: str, call: dict[str, Any]) -> None:
-    call["security"] = [{SECURITY_SCHEME: [needed(method, path)]}]
+    call["security"] = [{SECURITY_SCHEME: [required_scope(method, path)]}]
     call["tags"] = [path.split("/")[2]]
     for parameter in call.get("parameters", []):
         parameter["schema"] = _without_null(parameter["schema"])

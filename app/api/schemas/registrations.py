@@ -19,7 +19,7 @@ from app.api.schemas.fields import (
     encode_cursor,
 )
 from app.config.format_catalog import AUTO
-from app.domain.callback_url import masked
+from app.domain.callback_url import mask
 from app.domain.destination import origin_of
 from app.domain.errors import InvalidField
 from app.domain.event import EventType
@@ -229,4 +229,4 @@ def _masked(registration: Registration, *, opened: bool) -> str | None:
         return None
     if not opened:
         return f"{origin_of(registration.destination)}/…"
-    return masked(registration.callback_url, origin_of(registration.destination))
+    return mask(registration.callback_url, origin_of(registration.destination))

@@ -52,14 +52,14 @@ class Resealing:
             if record is None or tenant is None:
                 continue
             fields = json.loads(record)
-            sealed = self._anew(fields["sealed"], registrations.place(tenant, id))
+            sealed = self._anew(fields["sealed"], registrations.context(tenant, id))
             if sealed:
                 yield _rewrite(keys.registration(id), record, to_json(fields | {"sealed": sealed}))
 
     def _answers(self, names: Sequence[str]) -> Iterator[ScriptCall]:
         for name, value in zip(names, self._redis.mget(names) if names else (), strict=True):
             _, _, tenant, key_digest = name.split(":")
-            sealed = value and self._anew(value, idempotency.place(tenant, key_digest))
+            sealed = value and self._anew(value, idempotency.context(tenant, key_digest))
             if sealed:
                 yield _rewrite(name, value, sealed)
 

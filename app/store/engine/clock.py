@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from math import inf
 
 from app.domain.errors import Unavailable
-from app.store.engine.connection import BRIEF, Client
+from app.store.engine.connection import NO_RETRY, Client
 
 RENEW = timedelta(seconds=5)
 AGAIN = timedelta(seconds=1)
@@ -20,7 +20,7 @@ class RedisClock:
     """
 
     def __init__(self, redis: Client, own: Callable[[], float]) -> None:
-        self._redis = redis.with_tries(BRIEF)
+        self._redis = redis.with_tries(NO_RETRY)
         self._own = own
         self._ahead = 0.0
         self._renew_at = float("-inf")

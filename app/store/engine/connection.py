@@ -39,16 +39,16 @@ class RetryPolicy:
                 lambda _: None,
                 is_retryable=lambda error: not isinstance(error, AuthenticationError) and monotonic() < last,
             )
-        except AWAY as error:
+        except UNAVAILABLE_ERRORS as error:
             raise translated(error) from error
 
 
 FOR_EVER = -1
 # A caller of the API gets its 503 within seconds: a Redis that is silent is asked twice, one that restarts three times.
-HASTY = RetryPolicy(Retry(ExponentialBackoff(cap=0.2, base=0.05), retries=2), timedelta(seconds=3))
+QUICK = RetryPolicy(Retry(ExponentialBackoff(cap=0.2, base=0.05), retries=2), timedelta(seconds=3))
 # For those that ask again soon, and those that can do without an answer.
 ONCE = Retry(NoBackoff(), retries=0)
-BRIEF = RetryPolicy(ONCE, timedelta(0))
+NO_RETRY = RetryPolicy(ONCE, timedelta(0))
 # A worker sits out a restart of Redis with its results in hand: for as long as its lease is, if nobody says otherwise.
 PATIENT = RetryPolicy(Retry(ExponentialBackoff(cap=1, base=0.05), retries=FOR_EVER), timedelta(minutes=1))
 ASKED_S = 0.5  # how long a Sentinel may take: it has nothing else to do
@@ -87,7 +87,7 @@ class _Parser(DefaultParser):  # type: ignore[valid-type,misc] # whichever redis
     }
 
 
-AWAY = (NotConnected, TimedOut, OutOfMemoryError, InvalidResponse)
+UNAVAILABLE_ERRORS = (NotConnected, TimedOut, OutOfMemoryError, InvalidResponse)
 
 
 WORDS: Mapping[type[Exception], str] = {
@@ -105,7 +105,7 @@ WORDS: Mapping[type[Exception], str] = {
 
 def translated(error: Exception) -> Exception:
     """Ours for what is AWAY; any other error is a mistake of ours and stays what it is."""
-    if not isinstance(error, AWAY):
+    if not isinstance(error, UNAVAILABLE_ERRORS):
         return error
     return Unavailable(WORDS.get(type(error), f"Redis cannot be reached: {error}"))
 
@@ -116,7 +116,7 @@ class Connection(Redis):
     Its own retries are off: they would try to connect again within each try of a command.
     """
 
-    tries = BRIEF
+    tries = NO_RETRY
 
     def with_tries(self, tries: RetryPolicy) -> Self:
         """Over the same connections."""
@@ -135,7 +135,7 @@ class Connection(Redis):
 
 
 class _Pipeline(Pipeline):
-    tries = BRIEF
+    tries = NO_RETRY
 
     def execute(self, raise_on_error: bool = True) -> list[Any]:
         execute, commands = super().execute, self.command_stack
