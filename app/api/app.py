@@ -43,7 +43,7 @@ OPEN_CALLS = {
 }
 
 
-class Api(OpenAPI):
+class OpenApiApp(OpenAPI):
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """None of ours is asynchronous: Flask would look at each of them anew for each request."""
         return func
@@ -51,7 +51,7 @@ class Api(OpenAPI):
 
 def create_app(runtime: Runtime, stopping: Callable[[], bool] = lambda: False) -> OpenAPI:
     """Talks to Redis only when it is asked something. stopping: whether the process ends, so that nobody waits on."""
-    app = Api(
+    app = OpenApiApp(
         __name__,
         info=Info(title="cph-webhook-bridge", version=VERSION),
         validation_error_model=errors.Problem,

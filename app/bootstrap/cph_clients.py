@@ -7,7 +7,15 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from app.config.projects import AccessKey, Agency, Password, PodIdentity, Project, Secret, Token
+from app.config.projects import (
+    AccessKeyCredentials,
+    AgencyCredentials,
+    PasswordCredentials,
+    PodIdentityCredentials,
+    Project,
+    SecretSource,
+    TokenCredentials,
+)
 from app.config.settings import Settings
 from app.cph import access_keys
 from app.cph.access_keys import KeySource
@@ -72,7 +80,7 @@ class Clients:
             secrets = {
                 field: place.read(self._environment)
                 for field, place in project.credentials or ()
-                if isinstance(place, Secret)
+                if isinstance(place, SecretSource)
             }
         except OperatorError as error:
             raise OperatorError(f"CPH project {name}: {error}") from None
@@ -102,9 +110,9 @@ class Clients:
     ) -> Credentials:
         deadline = self._settings.cph_timeout
         match project.credentials:
-            case Token():
+            case TokenCredentials():
                 return FixedToken(secrets["token"])
-            case Password(user=user, domain=domain):
+            case PasswordCredentials(user=user, domain=domain):
                 endpoint = project.iam_endpoint or iam_endpoint(project.region or "")
                 _check(name, "iam_endpoint", endpoint)
                 return IamPassword(
@@ -118,7 +126,7 @@ class Clients:
                     clock=self._clock,
                     deadline=deadline,
                 )
-            case AccessKey():
+            case AccessKeyCredentials():
                 return access_keys.AccessKey(
                     secrets["access_key"],
                     secrets["secret_key"],
@@ -126,9 +134,9 @@ class Clients:
                     project_id=project.project_id,
                     clock=self._clock,
                 )
-            case Agency():
+            case AgencyCredentials():
                 return self._temporary(name, project, HostAgency(transport=transport, deadline=deadline))
-            case PodIdentity():
+            case PodIdentityCredentials():
                 return self._temporary(name, project, self._pod_identity(name, transport))
             case None:
                 raise OperatorError(

@@ -9,7 +9,7 @@ from redis import Redis
 
 from app import logs
 from app.config.settings import Settings, parse_keys
-from app.store.agenda import DELIVER, POLL, Agenda, Pace
+from app.store.agenda import DELIVER, POLL, Agenda, LaneLimits
 from app.store.api_keys import ApiKeys
 from app.store.cph_tokens import SharedTokens
 from app.store.deliveries import Deliveries
@@ -144,13 +144,13 @@ class Stores:
         return Agenda(self.scripts, POLL, lease=self.settings.lease, pace=self.poll_pace)
 
     @property
-    def poll_pace(self) -> Pace:
-        return Pace(rate=self.settings.cph_rate, burst=1, places=self.settings.cph_places)
+    def poll_pace(self) -> LaneLimits:
+        return LaneLimits(rate=self.settings.cph_rate, burst=1, concurrency=self.settings.cph_places)
 
     @cached_property
     def deliveries_due(self) -> Agenda:
         """A lane for each tenant and destination."""
-        pace = Pace(rate=self.settings.lane_rate, burst=1, places=self.settings.lane_places)
+        pace = LaneLimits(rate=self.settings.lane_rate, burst=1, concurrency=self.settings.lane_places)
         return Agenda(self.scripts, DELIVER, lease=self.settings.lease, pace=pace)
 
     @cached_property

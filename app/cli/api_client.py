@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from app.cli.sse import Message, messages
+from app.cli.sse import ServerSentEvent, messages
 from app.domain.errors import OperatorError, Unavailable
 from app.domain.grant import TlsFiles
 from app.transport.client import PUBLIC, Opened, Transport
@@ -93,7 +93,7 @@ class ApiClient:
                 return
 
     @contextmanager
-    def events(self, after: str) -> Iterator[Iterator[Message]]:
+    def events(self, after: str) -> Iterator[Iterator[ServerSentEvent]]:
         """The stream behind that place, '' for all of it; it ends when the API ends it, and breaks off with Away."""
         path = "/v1/events/stream"
         address = self._address(path, {"after": after or None})

@@ -23,7 +23,7 @@ from app.domain.errors import OperatorError, Unavailable
 from app.domain.project_health import CHECK_CREDENTIALS, TRY_AT_ONCE, ProjectHealth
 from app.store.agenda import DELIVER, POLL, Agenda
 from app.store.engine.memory_guard import FULL
-from app.store.fitness import NO_EVICTION, Seen, look, name_of
+from app.store.fitness import NO_EVICTION, FitnessReport, look, name_of
 
 FIELDS = ("redis_version", "aof_enabled", "maxmemory_policy", "used_memory", "maxmemory")
 MIB = 1024 * 1024
@@ -128,7 +128,7 @@ def _templates(runtime: Runtime) -> Iterator[Finding]:
         yield Finding(Level.OK, f"templates that tell of every event: {names}")
 
 
-def judge_fitness(seen: Seen) -> Iterator[Finding]:
+def judge_fitness(seen: FitnessReport) -> Iterator[Finding]:
     """What also ends API and workers when they start."""
     if seen.usable:
         yield Finding(Level.OK, f"{name_of(seen.info)} runs the bridge's scripts")

@@ -50,7 +50,7 @@ class _Data(BaseModel):
     metadata: dict[str, Any] = {}
 
 
-class _Event(BaseModel):
+class _EventInFile(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     id: str = Field(pattern="^evt_")
@@ -63,7 +63,7 @@ def read_event(file: TextIO) -> Event:
     """OperatorError names the file, and what is wrong in it."""
     name = file.name
     try:
-        given = _Event.model_validate_json(file.read())
+        given = _EventInFile.model_validate_json(file.read())
     except UnicodeDecodeError:
         raise OperatorError(f"{name}: is not UTF-8; {EXAMPLE}") from None
     except ValidationError as error:

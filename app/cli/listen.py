@@ -15,7 +15,7 @@ from app.cli.api_client import ApiClient, Away, waits
 from app.cli.exit_codes import INTERRUPTED
 from app.cli.options import as_json, calls_api
 from app.cli.output import end_with_reader, words
-from app.cli.sse import Message
+from app.cli.sse import ServerSentEvent
 from app.cli.times import now
 from app.cli.urls import is_url
 from app.domain import signature
@@ -136,7 +136,7 @@ def _begin(api: ApiClient, place: Place) -> None:
         place.move(page["next_cursor"])
 
 
-def _receive(api: ApiClient, place: Place, hand_on: Callable[[Message], None]) -> None:
+def _receive(api: ApiClient, place: Place, hand_on: Callable[[ServerSentEvent], None]) -> None:
     """For ever."""
     pauses, said = waits(), ""
     while True:
@@ -160,8 +160,8 @@ def _receive(api: ApiClient, place: Place, hand_on: Callable[[Message], None]) -
         time.sleep(wait.total_seconds())
 
 
-def _printing(*, as_json: bool) -> Callable[[Message], None]:
-    def show(message: Message) -> None:
+def _printing(*, as_json: bool) -> Callable[[ServerSentEvent], None]:
+    def show(message: ServerSentEvent) -> None:
         click.echo(message.data if as_json else _line(json.loads(message.data)))
 
     return show
@@ -177,8 +177,8 @@ def _line(event: dict[str, Any]) -> str:
     return "  ".join(words(each) for each in (event["timestamp"], event["type"], *about) if each)
 
 
-def _forwarding(forward: Forward) -> Callable[[Message], None]:
-    def post(message: Message) -> None:
+def _forwarding(forward: Forward) -> Callable[[ServerSentEvent], None]:
+    def post(message: ServerSentEvent) -> None:
         event = json.loads(message.data)
         head = f"{event['id']}  {event['type']}"
         for number, wait in enumerate(waits(), start=1):

@@ -32,11 +32,11 @@ COMMANDS = {
 }
 
 
-class Refused(click.ClickException):
+class CommandRefused(click.ClickException):
     exit_code = 2
 
 
-class Commands(click.Group):
+class CommandGroup(click.Group):
     """Ends with one clear line when an operator must act (2), or when waiting heals it (1).
 
     A command is imported when it is asked for: what a worker starts through must not cost what the doctor needs.
@@ -58,7 +58,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except OperatorError as error:
-            raise Refused(str(error)) from error
+            raise CommandRefused(str(error)) from error
         except Unavailable as error:
             raise click.ClickException(str(error)) from error
         except KeyboardInterrupt:
@@ -69,7 +69,7 @@ class Commands(click.Group):
             raise SystemExit(NOBODY_READS) from None
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(VERSION, prog_name="cph-bridge")
 def main() -> None:
     """Signed callbacks for Huawei Cloud Phone jobs. Settings are environment variables, BRIDGE_…"""

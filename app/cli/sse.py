@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class ServerSentEvent:
     """id: where to go on behind it."""
 
     id: str
@@ -13,7 +13,7 @@ class Message:
     data: bytes
 
 
-def messages(chunks: Iterable[bytes]) -> Iterator[Message]:
+def messages(chunks: Iterable[bytes]) -> Iterator[ServerSentEvent]:
     """Whole ones only: what a broken connection cut off is sent again."""
     fields: dict[bytes, list[bytes]] = {}
     for line in _lines(chunks):
@@ -26,11 +26,11 @@ def messages(chunks: Iterable[bytes]) -> Iterator[Message]:
             fields = {}
 
 
-def _message(fields: dict[bytes, list[bytes]]) -> Message:
+def _message(fields: dict[bytes, list[bytes]]) -> ServerSentEvent:
     def last(name: bytes) -> str:
         return fields.get(name, [b""])[-1].decode(errors="replace")
 
-    return Message(last(b"id"), last(b"event"), b"\n".join(fields[b"data"]))
+    return ServerSentEvent(last(b"id"), last(b"event"), b"\n".join(fields[b"data"]))
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -42,7 +42,7 @@ class Result(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class WatchTarget:
     """leave: it is not ours, or is to be kept, and so must not be cancelled. again: the arguments to go on with."""
 
     id: str
@@ -135,9 +135,9 @@ def _begin(
     project: str | None,
     timeout: timedelta | None,
     keep: bool,
-) -> Watched:
+) -> WatchTarget:
     if registration_id:
-        return Watched(registration_id, leave=True, again=("--registration", registration_id))
+        return WatchTarget(registration_id, leave=True, again=("--registration", registration_id))
     wish: dict[str, Any] = {"request_id": request_id} if request_id else {"job_ids": list(dict.fromkeys(jobs))}
     if project:
         wish["project"] = project
@@ -145,9 +145,9 @@ def _begin(
         wish["deadline_s"] = min(max(int(timeout.total_seconds()) + MARGIN_S, SHORTEST_S), LONGEST_S)
     id = api.call("POST", "/v1/registrations", wish)["id"]
     if keep:
-        return Watched(id, leave=True, again=("--registration", id))
+        return WatchTarget(id, leave=True, again=("--registration", id))
     what = ("--request", request_id) if request_id else jobs[:FEW_JOBS]
-    return Watched(id, leave=False, again=(*what, *(("--project", project) if project else ())))
+    return WatchTarget(id, leave=False, again=(*what, *(("--project", project) if project else ())))
 
 
 def _follow(follower: Follower, board: Board, show: Callable[[Iterable[Row]], None], until: float | None) -> Result:
@@ -196,7 +196,7 @@ def _screen(board: Board, *, as_json: bool) -> Iterator[Callable[[Iterable[Row]]
     yield show
 
 
-def _leave(api: ApiClient, watched: Watched, result: Result) -> None:
+def _leave(api: ApiClient, watched: WatchTarget, result: Result) -> None:
     """What nobody waits for any more is cancelled; says how to go on."""
     fate = f"{watched.id} goes on"
     if not watched.leave:

@@ -92,7 +92,7 @@ class _Grant(Strict):
         )
 
 
-class _File(Strict):
+class _GrantsFile(Strict):
     grants: dict[Text, _Grant]
 
 
@@ -106,7 +106,7 @@ def read_grants(file: Path) -> Mapping[str, Grant]:
 
 @lru_cache(maxsize=1)
 def _parse(text: str) -> Mapping[str, Grant]:
-    return {name: entry.grant() for name, entry in _File.model_validate(yaml_files.load(text)).grants.items()}
+    return {name: entry.grant() for name, entry in _GrantsFile.model_validate(yaml_files.load(text)).grants.items()}
 
 
 def _words(problem: Any) -> str:

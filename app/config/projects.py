@@ -15,7 +15,7 @@ from app.domain.errors import OperatorError
 
 
 @dataclass(frozen=True, slots=True)
-class Secret:
+class SecretSource:
     """Where a secret is: in a file, in an environment variable, or here, when the environment gave it already."""
 
     file: Path | None = None
@@ -33,26 +33,26 @@ class Secret:
 
 
 DEFAULT_PROJECT = "default"
-SecretPlace = InstanceOf[Secret]
+SecretPlace = InstanceOf[SecretSource]
 # A colon would end a part of a key in Redis.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 Text = Annotated[str, Field(min_length=1)]
 Url = Annotated[str, Field(pattern=r"^https?://[^/?#\s]+/?$")]
 
 
-class Token(Strict):
+class TokenCredentials(Strict):
     """It is not renewed."""
 
     token: SecretPlace
 
 
-class Password(Strict):
+class PasswordCredentials(Strict):
     user: Text
     password: SecretPlace
     domain: Text
 
 
-class AccessKey(Strict):
+class AccessKeyCredentials(Strict):
     """With a security token: a temporary one."""
 
     kind: ClassVar[str] = "access_key"
@@ -61,14 +61,14 @@ class AccessKey(Strict):
     security_token: SecretPlace | None = None
 
 
-class Agency(Strict):
+class AgencyCredentials(Strict):
     """Temporary keys that the ECS host hands out."""
 
     kind: ClassVar[str] = "agency"
     agency: Literal[True]
 
 
-class PodIdentity(Strict):
+class PodIdentityCredentials(Strict):
     """Temporary keys that CCE hands out."""
 
     kind: ClassVar[str] = "pod_identity"
@@ -94,7 +94,7 @@ def _with_secrets(value: Any) -> Any:
     fields = dict(value)
     # An access key's id is no secret, but it may be kept beside its other half.
     if isinstance(id := fields.get("access_key"), str):
-        fields["access_key"] = Secret(value=SecretStr(id))
+        fields["access_key"] = SecretSource(value=SecretStr(id))
     for name in SECRETS:
         given = [field for field in (name, f"{name}_file", f"{name}_env") if field in fields]
         if len(given) > 1:
@@ -104,10 +104,10 @@ def _with_secrets(value: Any) -> Any:
     return fields
 
 
-def _place(field: str, value: Any) -> Secret:
+def _place(field: str, value: Any) -> SecretSource:
     if not isinstance(value, str) or not value:
         raise ValueError(f"{field} must be a text")
-    return Secret(file=Path(value)) if field.endswith("_file") else Secret(env=value)
+    return SecretSource(file=Path(value)) if field.endswith("_file") else SecretSource(env=value)
 
 
 def _tag(value: Any) -> str | None:
@@ -115,13 +115,13 @@ def _tag(value: Any) -> str | None:
 
 
 Kinds = (
-    Annotated[Token, Tag("token")]
-    | Annotated[Password, Tag("password")]
-    | Annotated[AccessKey, Tag("access_key")]
-    | Annotated[Agency, Tag("agency")]
-    | Annotated[PodIdentity, Tag("pod_identity")]
+    Annotated[TokenCredentials, Tag("token")]
+    | Annotated[PasswordCredentials, Tag("password")]
+    | Annotated[AccessKeyCredentials, Tag("access_key")]
+    | Annotated[AgencyCredentials, Tag("agency")]
+    | Annotated[PodIdentityCredentials, Tag("pod_identity")]
 )
-Credentials = Token | Password | AccessKey | Agency | PodIdentity
+Credentials = TokenCredentials | PasswordCredentials | AccessKeyCredentials | AgencyCredentials | PodIdentityCredentials
 
 
 class Project(Strict):
@@ -140,12 +140,12 @@ def _whole(project: Project) -> Project:
         raise ValueError("give one of region and endpoint")
     if project.credentials is None:
         raise ValueError("credentials are missing")
-    if isinstance(project.credentials, Password) and not (project.region or project.iam_endpoint):
+    if isinstance(project.credentials, PasswordCredentials) and not (project.region or project.iam_endpoint):
         raise ValueError("without a region, user and password need iam_endpoint")
     return project
 
 
-class _File(Strict):
+class _ProjectsFile(Strict):
     projects: Annotated[dict[Name, Annotated[Project, AfterValidator(_whole)]], Field(min_length=1)]
 
 
@@ -156,7 +156,7 @@ def read_projects(file: Path) -> Mapping[str, Project]:
 
 @lru_cache(maxsize=1)  # it is read every few seconds, and changes once in months
 def _parse(text: str) -> Mapping[str, Project]:
-    return _File.model_validate(yaml_files.load(text)).projects
+    return _ProjectsFile.model_validate(yaml_files.load(text)).projects
 
 
 def _words(problem: Any) -> str:
@@ -190,19 +190,19 @@ def only_project(settings: Settings) -> dict[str, Project]:
     return {DEFAULT_PROJECT: project}
 
 
-def _only_credentials(settings: Settings) -> Token | Password | AccessKey | None:
+def _only_credentials(settings: Settings) -> TokenCredentials | PasswordCredentials | AccessKeyCredentials | None:
     """The first that is whole. Its secrets are here already, so that files of theirs are not read anew."""
     if settings.cph_token:
-        return Token(token=Secret(value=settings.cph_token))
+        return TokenCredentials(token=SecretSource(value=settings.cph_token))
     if settings.cph_access_key and settings.cph_secret_key:
-        return AccessKey(
-            access_key=Secret(value=settings.cph_access_key),
-            secret_key=Secret(value=settings.cph_secret_key),
-            security_token=Secret(value=settings.cph_security_token) if settings.cph_security_token else None,
+        return AccessKeyCredentials(
+            access_key=SecretSource(value=settings.cph_access_key),
+            secret_key=SecretSource(value=settings.cph_secret_key),
+            security_token=SecretSource(value=settings.cph_security_token) if settings.cph_security_token else None,
         )
     iam = settings.iam_endpoint or settings.cph_region
     if iam and settings.iam_user and settings.iam_password and settings.iam_domain:
-        return Password(
-            user=settings.iam_user, password=Secret(value=settings.iam_password), domain=settings.iam_domain
+        return PasswordCredentials(
+            user=settings.iam_user, password=SecretSource(value=settings.iam_password), domain=settings.iam_domain
         )
     return None

@@ -21,7 +21,7 @@ from app.domain.job import Job
 from app.domain.verdict import Verdict, by_status
 from app.domain.wire import to_json
 from app.formats import links, standard
-from app.formats.format import Answer, AnswerVerdict, Format, MessageOptions, Outgoing
+from app.formats.format import AnswerVerdict, Format, MessageOptions, Outgoing, ServiceAnswer
 from app.formats.samples import SAMPLES
 
 SOURCE, ABOUT = ".json.j2", ".yaml"
@@ -43,7 +43,7 @@ class _Success(Strict):
     status: Annotated[frozenset[Status], Field(min_length=1)] | None = None
     json_: dict[str, Any] = Field({}, alias="json")
 
-    def is_told_by(self, answer: Answer) -> bool:
+    def is_told_by(self, answer: ServiceAnswer) -> bool:
         statuses = range(200, 300) if self.status is None else self.status
         return answer.status in statuses and (not self.json_ or _holds(_parsed(answer.body), self.json_))
 
@@ -152,7 +152,7 @@ def _no_number(word: str) -> None:
     raise ValueError(f"{word} is none")
 
 
-def _judge(success: _Success, answer: Answer) -> AnswerVerdict:
+def _judge(success: _Success, answer: ServiceAnswer) -> AnswerVerdict:
     if success.is_told_by(answer):
         return AnswerVerdict(Verdict.DELIVERED)
     verdict = by_status(answer.status)

@@ -42,7 +42,7 @@ class Tenant(Strict):
 EVERYTHING = Tenant()
 
 
-class _File(Strict):
+class _TenantsFile(Strict):
     tenants: dict[Annotated[str, Field(pattern=rf"^{TENANT}$")], Tenant]
 
 
@@ -53,7 +53,7 @@ def read_tenants(file: Path) -> Mapping[str, Tenant]:
 
 @lru_cache(maxsize=1)
 def _parse(text: str) -> Mapping[str, Tenant]:
-    return _File.model_validate(yaml_files.load(text)).tenants
+    return _TenantsFile.model_validate(yaml_files.load(text)).tenants
 
 
 def _words(problem: Any) -> str:

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 from app.cph.cached_credentials import Held
 from app.cph.credential_cache import Renewing, TokenCache
-from app.cph.credentials import Request
+from app.cph.credentials import CphRequest
 from app.cph.signing import SECURITY_TOKEN, Key, sign
 
 
@@ -28,7 +28,7 @@ class AccessKey:
         self._project_id = project_id
         self._clock = clock
 
-    def authorise(self, request: Request) -> Mapping[str, str]:
+    def authorise(self, request: CphRequest) -> Mapping[str, str]:
         return sign(request, self._key, self._project_id, self._clock())
 
     def refused(self, headers: Mapping[str, str]) -> bool:  # noqa: ARG002 there is but one key
@@ -57,7 +57,7 @@ class TemporaryKeys:
     def expires_at(self) -> datetime | None:
         return self._keys.expires_at
 
-    def authorise(self, request: Request) -> Mapping[str, str]:
+    def authorise(self, request: CphRequest) -> Mapping[str, str]:
         return sign(request, self._keys.proof(), self._project_id, self._clock())
 
     def refused(self, headers: Mapping[str, str]) -> bool:

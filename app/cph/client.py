@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from app.cph.credentials import Credentials, Expiring, NoCredentials, Request
-from app.cph.errors import Kind, Refusal, Throttle, read_refusal
+from app.cph.credentials import CphRequest, Credentials, Expiring, NoCredentials
+from app.cph.errors import CphRefusal, RefusalKind, Throttle, read_refusal
 from app.cph.parsing import Nonsense, read_job, read_object
 from app.cph.server_clock import ServerClock
 from app.domain.job import Job
@@ -124,9 +124,9 @@ class CphClient:
         match answer:
             case Job() as job:
                 return Answered(job)
-            case Refusal(kind=Kind.NO_SUCH_JOB):
+            case CphRefusal(kind=RefusalKind.NO_SUCH_JOB):
                 return Unknown()
-            case Refusal() as refusal:
+            case CphRefusal() as refusal:
                 return _unanswered(refusal)
             case unanswered:
                 return unanswered
@@ -173,17 +173,20 @@ class CphClient:
         named = quote(",".join(request_ids), safe="")
         query = f"?request_ids={named}&offset={page * JOBS_A_PAGE}&limit={JOBS_A_PAGE}"
         match self._answer(query, _jobs, max_bytes=PAGE_BYTES):
-            case Refusal(kind=Kind.NO_SUCH_REQUEST):
+            case CphRefusal(kind=RefusalKind.NO_SUCH_REQUEST):
                 return NoSuchRequest()
-            case Refusal(kind=Kind.FORBIDDEN) | Refusal(kind=Kind.OTHER, status=403 | 404 | 405) as refusal:
+            case (
+                CphRefusal(kind=RefusalKind.FORBIDDEN)
+                | CphRefusal(kind=RefusalKind.OTHER, status=403 | 404 | 405) as refusal
+            ):
                 return MayNotList(str(refusal))
-            case Refusal() as refusal:
+            case CphRefusal() as refusal:
                 return _unanswered(refusal)
             case answer:
                 return answer
 
-    def _answer(self, path: str, read: Read[T], max_bytes: int = JOB_BYTES) -> T | Refusal | Unanswered:
-        request = Request("GET", self._jobs + path, HEADERS)
+    def _answer(self, path: str, read: Read[T], max_bytes: int = JOB_BYTES) -> T | CphRefusal | Unanswered:
+        request = CphRequest("GET", self._jobs + path, HEADERS)
         try:
             return self._ask(request, read, max_bytes)
         except NoCredentials as error:
@@ -191,17 +194,17 @@ class CphClient:
         except (Unreachable, Nonsense) as error:
             return Unanswered(str(error))
 
-    def _ask(self, request: Request, read: Read[T], max_bytes: int) -> T | Refusal:
+    def _ask(self, request: CphRequest, read: Read[T], max_bytes: int) -> T | CphRefusal:
         """Once more with other credentials, if there are any, when the first were refused; never a third time."""
         headers = self._credentials.authorise(request)
         answer = self._send(request, headers, read, max_bytes)
-        if not isinstance(answer, Refusal) or answer.kind is not Kind.UNAUTHENTICATED:
+        if not isinstance(answer, CphRefusal) or answer.kind is not RefusalKind.UNAUTHENTICATED:
             return answer
         if not self._credentials.refused(headers):
             return answer
         return self._send(request, self._credentials.authorise(request), read, max_bytes)
 
-    def _send(self, request: Request, headers: Mapping[str, str], read: Read[T], max_bytes: int) -> T | Refusal:
+    def _send(self, request: CphRequest, headers: Mapping[str, str], read: Read[T], max_bytes: int) -> T | CphRefusal:
         reply = self._transport.send(
             request.method, request.url, headers=headers, deadline=self._deadline, max_bytes=max_bytes
         )
@@ -211,7 +214,7 @@ class CphClient:
         return read_refusal(reply, secrets=headers.values()) if found is None else found
 
 
-def _unanswered(refusal: Refusal) -> Unanswered:
+def _unanswered(refusal: CphRefusal) -> Unanswered:
     return Unanswered(str(refusal), refusal.pause, refusal.throttle, unauthenticated=refusal.unauthenticated)
 
 

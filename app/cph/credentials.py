@@ -24,7 +24,7 @@ class NoCredentials(BridgeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class CphRequest:
     """All that a signature may cover. `url` is as it will be sent."""
 
     method: str
@@ -36,7 +36,7 @@ class Request:
 class Credentials(Protocol):
     """For use by many threads."""
 
-    def authorise(self, request: Request) -> Mapping[str, str]:
+    def authorise(self, request: CphRequest) -> Mapping[str, str]:
         """The request's headers with those that prove who asks. Raises NoCredentials."""
 
     def refused(self, headers: Mapping[str, str]) -> bool:
@@ -61,7 +61,7 @@ class FixedToken:
     def __init__(self, token: str) -> None:
         self._token = token
 
-    def authorise(self, request: Request) -> Mapping[str, str]:
+    def authorise(self, request: CphRequest) -> Mapping[str, str]:
         return {**request.headers, AUTH_HEADER: self._token}
 
     def refused(self, headers: Mapping[str, str]) -> bool:  # noqa: ARG002 there is but one token

@@ -21,7 +21,7 @@ WORDS_LENGTH = 200
 LONG_RUN = re.compile(r"[^\s,;:'\"]{41,}")
 
 
-class Kind(Enum):
+class RefusalKind(Enum):
     NO_SUCH_JOB = auto()
     NO_SUCH_REQUEST = auto()  # of one of those that were named
     UNAUTHENTICATED = auto()
@@ -31,21 +31,21 @@ class Kind(Enum):
     OTHER = auto()  # may be the trouble of this one call
 
 
-BY_CODE: Mapping[str, Kind] = {
-    "CPS0011": Kind.NO_SUCH_JOB,
-    "CPS0050": Kind.NO_SUCH_REQUEST,
-    "APIGW0301": Kind.UNAUTHENTICATED,
-    "APIGW0303": Kind.UNAUTHENTICATED,
-    "APIGW0307": Kind.UNAUTHENTICATED,
-    "CPS0001": Kind.FORBIDDEN,
-    "CPS0006": Kind.FORBIDDEN,
-    "CPS0007": Kind.FORBIDDEN,
-    "CPS0008": Kind.FORBIDDEN,
-    "APIGW0308": Kind.THROTTLED,
-    "CPS0042": Kind.BUSY,
+BY_CODE: Mapping[str, RefusalKind] = {
+    "CPS0011": RefusalKind.NO_SUCH_JOB,
+    "CPS0050": RefusalKind.NO_SUCH_REQUEST,
+    "APIGW0301": RefusalKind.UNAUTHENTICATED,
+    "APIGW0303": RefusalKind.UNAUTHENTICATED,
+    "APIGW0307": RefusalKind.UNAUTHENTICATED,
+    "CPS0001": RefusalKind.FORBIDDEN,
+    "CPS0006": RefusalKind.FORBIDDEN,
+    "CPS0007": RefusalKind.FORBIDDEN,
+    "CPS0008": RefusalKind.FORBIDDEN,
+    "APIGW0308": RefusalKind.THROTTLED,
+    "CPS0042": RefusalKind.BUSY,
 }
 # No 403: a firewall's, for one odd job id, must not stop a project. No 404: a wrong endpoint is not a missing job.
-BY_STATUS: Mapping[int, Kind] = {401: Kind.UNAUTHENTICATED, 429: Kind.THROTTLED}
+BY_STATUS: Mapping[int, RefusalKind] = {401: RefusalKind.UNAUTHENTICATED, 429: RefusalKind.THROTTLED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Throttle:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class CphRefusal:
     """`code` as it came; `retry_after` as the header says, or None. `str` gives words for a log."""
 
     status: int
@@ -68,25 +68,25 @@ class Refusal:
     retry_after: timedelta | None
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> RefusalKind:
         """By code before status: CPH has answered one code with several statuses."""
-        by_status = BY_STATUS.get(self.status, Kind.OTHER)
+        by_status = BY_STATUS.get(self.status, RefusalKind.OTHER)
         return BY_CODE.get(_comparable(self.code or ""), by_status)
 
     @property
     def pause(self) -> timedelta | None:
         """How long not to ask for anything; None when only this call is concerned."""
         match self.kind:
-            case Kind.THROTTLED | Kind.BUSY:
+            case RefusalKind.THROTTLED | RefusalKind.BUSY:
                 return min(self.retry_after or _window(self.message) or CROWDED_PAUSE, LONGEST_PAUSE)
-            case Kind.UNAUTHENTICATED | Kind.FORBIDDEN:
+            case RefusalKind.UNAUTHENTICATED | RefusalKind.FORBIDDEN:
                 return REFUSED_PAUSE
             case _:
                 return None
 
     @property
     def throttle(self) -> Throttle | None:
-        if self.kind is not Kind.THROTTLED:
+        if self.kind is not RefusalKind.THROTTLED:
             return None
         limit = LIMIT.search(self.message)
         return Throttle(int(limit[1]) if limit else None, _window(self.message), self.retry_after)
@@ -94,7 +94,7 @@ class Refusal:
     @property
     def unauthenticated(self) -> bool:
         """Who we are does not suffice: an operator must act."""
-        return self.kind in (Kind.UNAUTHENTICATED, Kind.FORBIDDEN)
+        return self.kind in (RefusalKind.UNAUTHENTICATED, RefusalKind.FORBIDDEN)
 
     def __str__(self) -> str:
         code = f" {self.code}" if self.code else ""
@@ -102,7 +102,7 @@ class Refusal:
         return f"HTTP {self.status}{code}: {self.message}{request}"
 
 
-def read_refusal(reply: Reply, *, secrets: Iterable[str]) -> Refusal:
+def read_refusal(reply: Reply, *, secrets: Iterable[str]) -> CphRefusal:
     """secrets: what was sent and must not come back in words, should the server quote it."""
     payload = read_object(reply)
     body = payload
@@ -110,7 +110,7 @@ def read_refusal(reply: Reply, *, secrets: Iterable[str]) -> Refusal:
         body = payload["error"]  # IAM's shape; its `code` is the HTTP status once more
     message = text(body.get("error_msg")) or text(body.get("message")) or text(body.get("title"))
     silent = "the answer is cut short" if reply.truncated else "no reason given"
-    return Refusal(
+    return CphRefusal(
         status=reply.status,
         code=_blot(text(body.get("error_code")), secrets),
         message=_blot(message, secrets) or silent,

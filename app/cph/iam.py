@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 from app.cph.cached_credentials import Held
 from app.cph.credential_cache import Renewing, TokenCache
-from app.cph.credentials import AUTH_HEADER, FAILED_PAUSE, NoCredentials, Request
+from app.cph.credentials import AUTH_HEADER, FAILED_PAUSE, CphRequest, NoCredentials
 from app.cph.errors import read_refusal
 from app.cph.parsing import header_value, read_object, text
 from app.domain.times import parse_rfc3339
@@ -47,7 +47,7 @@ class IamPassword:
         self._deadline = deadline
         self._tokens = Renewing("IAM", self._log_in, held=TypeAdapter(Held[str]), cache=cache, clock=clock)
 
-    def authorise(self, request: Request) -> Mapping[str, str]:
+    def authorise(self, request: CphRequest) -> Mapping[str, str]:
         return {**request.headers, AUTH_HEADER: self._tokens.proof()}
 
     def refused(self, headers: Mapping[str, str]) -> bool:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
-from app.cph.credentials import Request
+from app.cph.credentials import CphRequest
 
 ALGORITHM = "SDK-HMAC-SHA256"
 SECURITY_TOKEN = "X-Security-Token"  # noqa: S105 a header's name
@@ -22,7 +22,7 @@ class Key:
     security_token: str | None = field(default=None, repr=False)
 
 
-def sign(request: Request, key: Key, project_id: str, now: datetime) -> dict[str, str]:
+def sign(request: CphRequest, key: Key, project_id: str, now: datetime) -> dict[str, str]:
     """The request's headers, all of them signed, and those that the signature needs."""
     signed_at = now.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
     host = urlsplit(request.url).netloc
@@ -36,7 +36,7 @@ def sign(request: Request, key: Key, project_id: str, now: datetime) -> dict[str
     return {**headers, "Authorization": authorization}
 
 
-def _canonical_request(request: Request, headers: Mapping[str, str], names: str) -> str:
+def _canonical_request(request: CphRequest, headers: Mapping[str, str], names: str) -> str:
     """What is sent may be escaped in several ways; this is the one way in which it is signed."""
     url = urlsplit(request.url)
     path = quote(unquote(url.path), safe="/~")

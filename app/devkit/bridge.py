@@ -12,7 +12,7 @@ from socket import socket
 from typing import Any, Self, TypeVar
 
 from app.config.settings import KEY_BYTES
-from app.devkit.client import Client
+from app.devkit.client import BridgeClient
 from app.devkit.log_tail import LogTail, last_words
 from app.devkit.processes import Process, start, wait_until
 from app.devkit.redis_server import RedisServer
@@ -37,8 +37,8 @@ class StubProcess:
     about: dict[str, Any]
 
     @property
-    def client(self) -> Client:
-        return Client(self.about["url"])
+    def client(self) -> BridgeClient:
+        return BridgeClient(self.about["url"])
 
     def said(self) -> list[dict[str, Any]]:
         """The lines since then; of the inbox: the callbacks."""
@@ -125,7 +125,7 @@ class Bridge:
 
     def call(self, method: str, path: str, body: object = None) -> Any:
         """To the API, with `key`."""
-        return Client(self.url, self.key).call(method, path, body)
+        return BridgeClient(self.url, self.key).call(method, path, body)
 
     def check(self) -> None:
         """ChildProcessError with the last words of what has ended."""

@@ -13,7 +13,7 @@ TIMEOUT_S = 10
 _opener = build_opener(ProxyHandler({}))
 
 
-class Refused(OSError):
+class ApiRefused(OSError):
     """An answer that is no 2xx."""
 
     def __init__(self, request: Request, status: int, body: str) -> None:
@@ -23,7 +23,7 @@ class Refused(OSError):
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
+class BridgeClient:
     url: str
     key: str | None = None
 
@@ -40,5 +40,5 @@ class Client:
                 text = answer.read()
         except HTTPError as error:
             with error:
-                raise Refused(request, error.code, error.read().decode(errors="replace")) from None
+                raise ApiRefused(request, error.code, error.read().decode(errors="replace")) from None
         return json.loads(text) if text else None

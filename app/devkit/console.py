@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.text import Text
 
-from app.devkit.timeline import Line
+from app.devkit.timeline import TimelineLine
 
 STYLES = {"received": "cyan", "delivered": "green", "warning": "yellow", "failed": "bold red"}
 
@@ -15,7 +15,7 @@ class Screen:
         # Never cut or wrapped: a line that is pasted must work.
         self._console = Console(highlight=False, markup=False, soft_wrap=True)
 
-    def line(self, line: Line, time: str | None = None) -> None:
+    def line(self, line: TimelineLine, time: str | None = None) -> None:
         """time: RFC 3339; now, when left out."""
         # The machine's clock, as in the logs of the workers whose lines stand between these.
         moment = datetime.fromisoformat(time) if time else datetime.now(UTC)  # noqa: TID251

@@ -8,9 +8,9 @@ from typing import Any
 from app.devkit.bridge import Bridge, StubProcess
 from app.devkit.console import Screen
 from app.devkit.processes import wait_until
-from app.devkit.scenarios import EXAMPLE, REFUSED, Case, judge, new_cases
+from app.devkit.scenarios import EXAMPLE, REFUSED, Scenario, judge, new_cases
 from app.devkit.session import run_trial
-from app.devkit.timeline import RECEIVED, Happening, Happenings, Line, told
+from app.devkit.timeline import RECEIVED, Happening, Timeline, TimelineLine, told
 
 DEADLINE_S = 40.0
 SETTINGS = {"BRIDGE_POLL_MIN_S": "1", "BRIDGE_POLL_MAX_S": "2", "BRIDGE_LOST_GRACE_S": "4"}
@@ -24,13 +24,13 @@ def _play(folder: Path, screen: Screen) -> None:
     screen.title("Jobs, from registration to callback. CPH is a stand-in, all else is the real thing.\n")
     bridge = Bridge(folder, SETTINGS)
     others = "CPH stand-in, inbox, API, a poll worker and a deliver worker"
-    screen.line(Line("starting", "", f"{bridge.redis.binary}, {others}"))
+    screen.line(TimelineLine("starting", "", f"{bridge.redis.binary}, {others}"))
     with bridge:
         standin, inbox = bridge.start_standin(), bridge.start_inbox()
         bridge.start_worker("poll")
         bridge.start_worker("deliver")
         bridge.start_api()
-        screen.line(Line("ready", "", f"API at {bridge.url}, inbox at {inbox.client.url}"))
+        screen.line(TimelineLine("ready", "", f"API at {bridge.url}, inbox at {inbox.client.url}"))
         story = Story(bridge, standin, inbox, screen)
         cases = new_cases()
         for case in cases:
@@ -38,7 +38,7 @@ def _play(folder: Path, screen: Screen) -> None:
         wait_until(lambda: story.go_on() == len(cases), timeout=DEADLINE_S, what="the last callback")
         judge(cases, story.callbacks)
         story.show_callback(str(EXAMPLE["job_id"]))
-        screen.line(Line("stopping", "", "every process finishes what it has in hand"))
+        screen.line(TimelineLine("stopping", "", "every process finishes what it has in hand"))
     screen.say()
     screen.title("Every job ended, five callbacks arrived; `standardwebhooks` verified each signature.")
     screen.say("To try it with callbacks of your own: ./dev run")
@@ -50,12 +50,12 @@ class Story:
         self._standin = standin
         self._inbox = inbox
         self._screen = screen
-        self._happenings = Happenings(bridge.logs, inbox)
+        self._happenings = Timeline(bridge.logs, inbox)
         self._names: dict[str, str] = {}
         self._delivered = 0
         self.callbacks: list[Happening] = []
 
-    def register(self, case: Case) -> None:
+    def register(self, case: Scenario) -> None:
         target = self._restart(case) if case.phones else self._begin(case)
         callback = {"callback_url": f"{self._inbox.client.url}/{case.name}", "secret": self._bridge.secret}
         registration = self._bridge.call("POST", "/v1/registrations", {**target, **callback})
@@ -63,14 +63,14 @@ class Story:
         for job in registration["jobs"]:
             self._names[job["job_id"]] = case.name
         subject = case.about if case.phones else f"job {case.job_id}, {case.about}"
-        self._screen.line(Line("registered", case.name, subject))
+        self._screen.line(TimelineLine("registered", case.name, subject))
 
-    def _begin(self, case: Case) -> dict[str, Any]:
+    def _begin(self, case: Scenario) -> dict[str, Any]:
         if case.script is not None:
             self._standin.client.call("POST", "/_standin/jobs", {**case.script, "job_id": case.job_id})
         return {"job_id": case.job_id}
 
-    def _restart(self, case: Case) -> dict[str, Any]:
+    def _restart(self, case: Scenario) -> dict[str, Any]:
         """As a service would: it calls CPH, and hands on what CPH answers."""
         about = self._standin.about
         self._standin.client.call("POST", "/_standin/submissions", {"script": case.script, "refused": [REFUSED]})
@@ -108,7 +108,7 @@ class Story:
         """Only the stand-in can say how often it was asked."""
         polls = self._standin.client.call("GET", "/_standin/calls")["by_job"][happening["job_id"]]
         times = "once" if polls == 1 else f"{polls} times"
-        self._screen.line(Line("polled", self._names[happening["job_id"]], times), happening["time"])
+        self._screen.line(TimelineLine("polled", self._names[happening["job_id"]], times), happening["time"])
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from app.domain.signature import secret_bytes
 TRANSPORT_HEADERS = {"host", "connection", "content-length", "accept", "accept-encoding"}
 
 
-class Secret(BaseModel):
+class AddedSecret(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     secret: str
@@ -27,7 +27,7 @@ class Secret(BaseModel):
         return secret
 
 
-class Answers(BaseModel):
+class ScriptedAnswers(BaseModel):
     """What the next callbacks are answered; after that 200 again."""
 
     model_config = ConfigDict(extra="forbid")
@@ -41,7 +41,7 @@ class Inbox:
     def __init__(self, secrets: tuple[str, ...] = ()) -> None:
         self._lock = Lock()
         self._judges = [Webhook(secret) for secret in secrets]
-        self._answers: list[Answers] = []
+        self._answers: list[ScriptedAnswers] = []
         self._messages: list[dict[str, Any]] = []
         self._seen: set[str | None] = set()
 
@@ -71,19 +71,19 @@ class Inbox:
         return json_answer({"messages": messages})
 
     def add_secret(self) -> Response:
-        given = Secret.model_validate_json(request.get_data())
+        given = AddedSecret.model_validate_json(request.get_data())
         with self._lock:
             self._judges.append(Webhook(given.secret))
         return json_answer({})
 
     def add_answers(self) -> Response:
-        given = Answers.model_validate_json(request.get_data())
+        given = ScriptedAnswers.model_validate_json(request.get_data())
         with self._lock:
             self._answers += [given] * given.times
         return json_answer({})
 
-    def _next_answer(self) -> Answers:
-        return self._answers.pop(0) if self._answers else Answers(status=200)
+    def _next_answer(self) -> ScriptedAnswers:
+        return self._answers.pop(0) if self._answers else ScriptedAnswers(status=200)
 
     def _message(self, answered: int) -> dict[str, Any]:
         headers = {name.lower(): value for name, value in request.headers if name.lower() not in TRANSPORT_HEADERS}

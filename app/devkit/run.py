@@ -19,7 +19,7 @@ from app.devkit.exports import export_lines, kept
 from app.devkit.machine import CALLED_IN
 from app.devkit.serving import Address, parse_address
 from app.devkit.session import run_trial
-from app.devkit.timeline import Happenings, Line, told
+from app.devkit.timeline import Timeline, TimelineLine, told
 from app.domain.errors import OperatorError
 
 JOB_S = 10
@@ -52,7 +52,9 @@ def _play(folder: Path, screen: Screen, bind: Address | None, file: Path | None)
         listener = stack.enter_context(_listen(bind, screen))
         bridge = Bridge(folder, given)
         is_real = _is_real(_load(bridge.environment, file), given, file)
-        screen.line(Line("starting", "", f"{bridge.redis.binary}, inbox, API, a poll worker and a deliver worker"))
+        screen.line(
+            TimelineLine("starting", "", f"{bridge.redis.binary}, inbox, API, a poll worker and a deliver worker")
+        )
         stack.enter_context(bridge)
         standin = None if is_real else bridge.start_standin()
         inbox = bridge.start_inbox()
@@ -60,15 +62,15 @@ def _play(folder: Path, screen: Screen, bind: Address | None, file: Path | None)
         bridge.start_worker("deliver")
         bridge.start_api(listener)
         listener.close()
-        screen.line(Line("ready", "", f"logs in {bridge.logs}"))
+        screen.line(TimelineLine("ready", "", f"logs in {bridge.logs}"))
         exports = export_lines(_variables(bridge, inbox, standin))
         way = ', or run there: eval "$(./dev env)"' if _keep(stack, exports, screen) else ""
         screen.title(f"\nFor another shell, paste this{way}\n")
         screen.say(exports)
         _invite(screen, bridge, inbox, standin)
         screen.say(f"\nDocs of the API {bridge.url}/docs\nMetrics         {bridge.metrics_url}")
-        _show_what_happens(screen, bridge, Happenings(bridge.logs, inbox))
-        screen.line(Line("stopping", "", "every process finishes what it has in hand"))
+        _show_what_happens(screen, bridge, Timeline(bridge.logs, inbox))
+        screen.line(TimelineLine("stopping", "", "every process finishes what it has in hand"))
 
 
 def _listen(bind: Address | None, screen: Screen) -> socket.socket:
@@ -79,7 +81,7 @@ def _listen(bind: Address | None, screen: Screen) -> socket.socket:
         if bind:
             way_out = "choose another address with --bind, port 0 for a free one"
             raise OperatorError(f"cannot listen: {error.strerror}; {way_out}") from error
-        screen.line(Line("warning", "", f"port {USUAL.port} is taken, so the API listens on another one"))
+        screen.line(TimelineLine("warning", "", f"port {USUAL.port} is taken, so the API listens on another one"))
         return socket.create_server((USUAL.host, 0))
 
 
@@ -120,7 +122,7 @@ def _keep(stack: ExitStack, exports: str, screen: Screen) -> bool:
     try:
         stack.enter_context(kept(exports))
     except OSError as error:
-        screen.line(Line("warning", "", f"./dev env will not work: cannot write .dev: {error.strerror}"))
+        screen.line(TimelineLine("warning", "", f"./dev env will not work: cannot write .dev: {error.strerror}"))
         return False
     return True
 
@@ -147,7 +149,7 @@ def _curl_to_register(bridge: Bridge, inbox: StubProcess, job_id: str) -> str:
     return shlex.join([*words, *(word for header in headers for word in ("-H", header)), "-d", json.dumps(wish)])
 
 
-def _show_what_happens(screen: Screen, bridge: Bridge, happenings: Happenings) -> None:
+def _show_what_happens(screen: Screen, bridge: Bridge, happenings: Timeline) -> None:
     """Until it is interrupted."""
     with suppress(KeyboardInterrupt):
         screen.title("\nWhat happens is shown here. Ctrl-C ends everything.\n")

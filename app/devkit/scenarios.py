@@ -29,7 +29,7 @@ class Mismatch(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class Scenario:
     """script: for the stand-in; None for a job that CPH does not know. phones: restarted together, by one call."""
 
     name: str
@@ -40,20 +40,20 @@ class Case:
     phones: tuple[str, ...] = ()
 
 
-def new_cases() -> list[Case]:
+def new_cases() -> list[Scenario]:
     example = {name: EXAMPLE[name] for name in GIVEN}
     return [
-        Case(
+        Scenario(
             "example",
             "succeeds after 6 s; ids and times are those of CPH's documentation",
             "job.succeeded",
             {**example, "duration_s": 6},
             job_id=str(EXAMPLE["job_id"]),
         ),
-        Case("failing", "fails after 3 s", "job.failed", {**FAILURE, "duration_s": 3}),
-        Case("finished", "has ended before it is registered", "job.succeeded", {"duration_s": 0}),
-        Case("unknown", "is unknown to CPH", "job.lost", None),
-        Case(
+        Scenario("failing", "fails after 3 s", "job.failed", {**FAILURE, "duration_s": 3}),
+        Scenario("finished", "has ended before it is registered", "job.succeeded", {"duration_s": 0}),
+        Scenario("unknown", "is unknown to CPH", "job.lost", None),
+        Scenario(
             "restart",
             "CPH's answer to a restart of three phones: they take 4 s, but one is refused",
             "group.finished",
@@ -63,7 +63,7 @@ def new_cases() -> list[Case]:
     ]
 
 
-def judge(cases: Sequence[Case], callbacks: Sequence[Mapping[str, Any]]) -> None:
+def judge(cases: Sequence[Scenario], callbacks: Sequence[Mapping[str, Any]]) -> None:
     """callbacks: as the inbox has them. Mismatch says what is wrong with them."""
     events = {callback["path"].strip("/"): json.loads(callback["body"]) for callback in callbacks}
     came = {name: event["type"] for name, event in events.items()}

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from app.devkit.console import Screen
 from app.devkit.scenarios import Mismatch
-from app.devkit.timeline import Line
+from app.devkit.timeline import TimelineLine
 from app.domain.errors import BridgeError
 
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -29,7 +29,7 @@ def run_trial(play: Callable[[Path, Screen], None]) -> int:
         return INTERRUPTED
     except (BridgeError, OSError, Mismatch) as error:
         # A terminal that is gone makes these raise again: then nobody knows of the folder.
-        screen.line(Line("failed", "", str(error)))
+        screen.line(TimelineLine("failed", "", str(error)))
         if any(folder.glob("logs/*")):
             screen.say(f"\nThe logs are in {folder / 'logs'}")
             is_kept = True

@@ -15,7 +15,7 @@ WORTH_TELLING = ("warning", "error", "critical")
 Happening = dict[str, Any]
 
 
-class Line(NamedTuple):
+class TimelineLine(NamedTuple):
     """What happened, to what, and how."""
 
     word: str
@@ -23,7 +23,7 @@ class Line(NamedTuple):
     detail: str
 
 
-class Happenings:
+class Timeline:
     def __init__(self, logs: Path, inbox: StubProcess) -> None:
         self._deliver = LogTail(logs / "worker-deliver.log")
         self._inbox = inbox
@@ -46,7 +46,7 @@ class Happenings:
         return [{**message, "time": message["received_at"], "event": RECEIVED} for message in messages]
 
 
-def told(happening: Happening, names: Mapping[str, str]) -> Line | None:
+def told(happening: Happening, names: Mapping[str, str]) -> TimelineLine | None:
     """None for what is not worth a line. names: of jobs and registrations, instead of their ids."""
 
     def name(id: str) -> str:
@@ -54,17 +54,17 @@ def told(happening: Happening, names: Mapping[str, str]) -> Line | None:
 
     match happening["event"]:
         case "job.ended":
-            return Line("ended", name(happening["job_id"]), happening["state"])
+            return TimelineLine("ended", name(happening["job_id"]), happening["state"])
         case "job.lost":
-            return Line("ended", name(happening["job_id"]), "lost: CPH does not know it")
+            return TimelineLine("ended", name(happening["job_id"]), "lost: CPH does not know it")
         case "callback.received":
             subject, event_type = _subject_and_type(happening)
-            return Line("received", name(subject), f"{event_type}, {_signature(happening)}")
+            return TimelineLine("received", name(subject), f"{event_type}, {_signature(happening)}")
         case "delivery.attempted":
             word = "delivered" if happening["state"] == "delivered" else "attempted"
-            return Line(word, name(happening["registration_id"] or "to the operator"), _attempted(happening))
+            return TimelineLine(word, name(happening["registration_id"] or "to the operator"), _attempted(happening))
         case _ if happening.get("level") in WORTH_TELLING:
-            return Line("warning", "", words(happening))
+            return TimelineLine("warning", "", words(happening))
     return None
 
 

@@ -45,7 +45,7 @@ NAT64 = ip_network("64:ff9b::/96")
 IPV4_AT_THE_END = (ip_network("::/96"), ip_network("::ffff:0:0/96"), NAT64, ip_network("64:ff9b:1::/48"))
 
 
-class Refusal(StrEnum):
+class AddressRefusal(StrEnum):
     """Stable: subscribers see them."""
 
     ADDRESS_LOOPBACK = "address_loopback"
@@ -102,13 +102,13 @@ class AddressPolicy:
 
 def refusal(
     ip: IPAddress, *, scheme: str, port: int, policy: AddressPolicy, grants: Sequence[Grant] = ()
-) -> Refusal | None:
+) -> AddressRefusal | None:
     """Why a callback may not go there; None if it may. grants: those that hold for it."""
     ends = _ends(ip)
     if any(end in METADATA for end in ends):
-        return Refusal.ADDRESS_METADATA
+        return AddressRefusal.ADDRESS_METADATA
     if port == 0:
-        return Refusal.PORT_NOT_ALLOWED
+        return AddressRefusal.PORT_NOT_ALLOWED
     if all(policy.opens(end, grants) for end in ends):
         return None
     for end in reversed(ends):
@@ -123,12 +123,12 @@ def leads_to(ip: IPAddress, others: Collection[IPAddress]) -> bool:
     return any(_one_loopback(end) in shut for end in _ends(ip))
 
 
-def endpoint_refusal(scheme: str, port: int, policy: AddressPolicy) -> Refusal | None:
+def endpoint_refusal(scheme: str, port: int, policy: AddressPolicy) -> AddressRefusal | None:
     """The part of the rules that public addresses and names have in common."""
     if scheme != "https" and not policy.allow_http:
-        return Refusal.SCHEME_NOT_ALLOWED
+        return AddressRefusal.SCHEME_NOT_ALLOWED
     if port not in policy.allow_ports:
-        return Refusal.PORT_NOT_ALLOWED
+        return AddressRefusal.PORT_NOT_ALLOWED
     return None
 
 
@@ -162,12 +162,12 @@ def _one_loopback(ip: IPAddress) -> IPAddress:
     return LOOPBACK if _is_loopback(ip) else ip
 
 
-def _special(ip: IPAddress) -> Refusal | None:
+def _special(ip: IPAddress) -> AddressRefusal | None:
     if _is_loopback(ip):
-        return Refusal.ADDRESS_LOOPBACK
+        return AddressRefusal.ADDRESS_LOOPBACK
     if any(ip in network for network in PRIVATE):
-        return Refusal.ADDRESS_PRIVATE
-    return None if _is_public(ip) else Refusal.ADDRESS_RESERVED
+        return AddressRefusal.ADDRESS_PRIVATE
+    return None if _is_public(ip) else AddressRefusal.ADDRESS_RESERVED
 
 
 def _is_public(ip: IPAddress) -> bool:

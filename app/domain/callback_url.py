@@ -7,7 +7,7 @@ from hashlib import sha256
 from ipaddress import IPv6Address, ip_address
 from typing import NoReturn
 
-from app.domain.address import AddressPolicy, IPAddress, Refusal, endpoint_refusal, refusal
+from app.domain.address import AddressPolicy, AddressRefusal, IPAddress, endpoint_refusal, refusal
 from app.domain.errors import InvalidField
 from app.domain.grant import Grant
 
@@ -71,9 +71,9 @@ def parse(raw: str, policy: AddressPolicy, tenant: str) -> CallbackUrl:
     return url
 
 
-def _code(url: CallbackUrl, ip: IPAddress | None, policy: AddressPolicy) -> Refusal | None:
+def _code(url: CallbackUrl, ip: IPAddress | None, policy: AddressPolicy) -> AddressRefusal | None:
     if policy.denies(url.host, url.port):
-        return Refusal.HOST_DENIED
+        return AddressRefusal.HOST_DENIED
     if ip is not None:
         return refusal(ip, scheme=url.scheme, port=url.port, policy=policy, grants=url.grants)
     # The name may lead to one of these networks.

@@ -12,9 +12,9 @@ from app.domain.event import Event
 from app.domain.times import to_ms
 from app.domain.verdict import Verdict
 from app.formats.fit import Body, fit, within
-from app.formats.format import Answer, AnswerVerdict, Format, MessageOptions, Outgoing, Pace
+from app.formats.format import AnswerVerdict, Format, MessageOptions, Outgoing, RateLimit, ServiceAnswer
 from app.formats.markdown import defuse_mentions, one_of_several
-from app.formats.message import HEX, Fact, Line, Message
+from app.formats.message import HEX, Fact, Message, MessageLine
 from app.formats.urls import argument, below, path, refused, refused_secret, with_argument
 from app.formats.verdicts import UNKNOWN, Code, by_number, integer, said
 
@@ -60,7 +60,7 @@ def _fact(fact: Fact) -> str:
     return f"- **{_text(fact.label)}**: {_text(fact.value)}"
 
 
-def _line(line: Line) -> str:
+def _line(line: MessageLine) -> str:
     return f"- {one_of_several(line, _text)}"
 
 
@@ -93,7 +93,7 @@ def render(events: Sequence[Event], wishes: MessageOptions, now: datetime) -> Ou
     return Outgoing(url, fit(events, wishes, _body, within(MOST_BYTES)))
 
 
-def judge(answer: Answer) -> AnswerVerdict:
+def judge(answer: ServiceAnswer) -> AnswerVerdict:
     body = said(answer)
     number, message = integer(body.get("errcode")), body.get("errmsg")
     return by_number(SERVICE, answer, number, message, _code(number, message))
@@ -130,7 +130,7 @@ FORMAT = Format(
     limit="20,000 bytes",
     signs=True,
     digest=100,
-    pace=Pace(20, timedelta(minutes=1)),
+    pace=RateLimit(20, timedelta(minutes=1)),
     bot=bot,
     check=check,
     known_by=known_by,

@@ -9,9 +9,9 @@ from app.domain.callback_url import CallbackUrl
 from app.domain.event import Event
 from app.domain.verdict import Verdict
 from app.formats.fit import Body, fit
-from app.formats.format import Answer, AnswerVerdict, Format, MessageOptions, Outgoing, Pace
+from app.formats.format import AnswerVerdict, Format, MessageOptions, Outgoing, RateLimit, ServiceAnswer
 from app.formats.markdown import defuse_mentions, escaped, one_of_several
-from app.formats.message import HEX, Line, Message
+from app.formats.message import HEX, Message, MessageLine
 from app.formats.sanitize import clip, units
 from app.formats.urls import below, path, refused
 from app.formats.verdicts import Code, by_code, integer, no_success, not_2xx, said, seconds, succeeded
@@ -40,7 +40,7 @@ def _title(text: str) -> str:
     return whole if units(whole) <= TITLE else _text(clip(text, TITLE // 3))
 
 
-def _line(line: Line) -> str:
+def _line(line: MessageLine) -> str:
     return one_of_several(line, _text)
 
 
@@ -80,7 +80,7 @@ def render(events: Sequence[Event], wishes: MessageOptions, _: datetime) -> Outg
     return Outgoing(parts._replace(path=path).geturl(), fit(events, wishes, _body, _fits))
 
 
-def judge(answer: Answer) -> AnswerVerdict:
+def judge(answer: ServiceAnswer) -> AnswerVerdict:
     body = said(answer)
     # With `?wait=true` in the URL, Discord shows the message that it has made.
     if answer.status == 204 or (answer.status == 200 and "id" in body):
@@ -125,7 +125,7 @@ FORMAT = Format(
     render,
     judge,
     limit="6,000 characters in all",
-    pace=Pace(5, timedelta(seconds=2)),
+    pace=RateLimit(5, timedelta(seconds=2)),
     bot=bot,
     check=check,
     known_by=known_by,

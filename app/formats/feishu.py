@@ -10,9 +10,9 @@ from app.domain.callback_url import CallbackUrl
 from app.domain.event import Event
 from app.domain.verdict import Verdict
 from app.formats.fit import Body, fit, within
-from app.formats.format import Answer, AnswerVerdict, Format, MessageOptions, Outgoing, Pace
+from app.formats.format import AnswerVerdict, Format, MessageOptions, Outgoing, RateLimit, ServiceAnswer
 from app.formats.markdown import one_of_several
-from app.formats.message import Fact, Line, Message, Severity
+from app.formats.message import Fact, Message, MessageLine, Severity
 from app.formats.urls import below, path, refused, refused_secret
 from app.formats.verdicts import CROWDED, UNKNOWN, Code, by_number, integer, said
 
@@ -53,7 +53,7 @@ def _fact(fact: Fact) -> Body:
     return {"is_short": len(fact.value) <= NARROW, "text": text}
 
 
-def _line(line: Line) -> str:
+def _line(line: MessageLine) -> str:
     return one_of_several(line, _text)
 
 
@@ -94,7 +94,7 @@ def render(events: Sequence[Event], wishes: MessageOptions, now: datetime) -> Ou
     return Outgoing(wishes.url, fit(events, wishes, body, within(MOST_BYTES)))
 
 
-def judge(answer: Answer) -> AnswerVerdict:
+def judge(answer: ServiceAnswer) -> AnswerVerdict:
     body = said(answer)
     number = integer(body.get("code", body.get("StatusCode")))
     message = body.get("msg") or body.get("StatusMessage")
@@ -122,7 +122,7 @@ FORMAT = Format(
     judge,
     limit="20,000 bytes",
     signs=True,
-    pace=Pace(100, timedelta(minutes=1)),
+    pace=RateLimit(100, timedelta(minutes=1)),
     bot=path,
     check=check,
     known_by=known_by,

@@ -41,7 +41,7 @@ class Outgoing:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ServiceAnswer:
     """headers: by any spelling. body: at most the first 64 KiB. url: where it came from, as it was sent to."""
 
     status: int
@@ -68,7 +68,7 @@ class AnswerVerdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class RateLimit:
     """So many messages in so long, to one bot."""
 
     messages: int
@@ -93,12 +93,12 @@ class Format:
 
     name: str
     render: Render
-    judge: Callable[[Answer], AnswerVerdict]
+    judge: Callable[[ServiceAnswer], AnswerVerdict]
     machine: bool = False
     signs: bool = False
     limit: str | None = None
     digest: int = 1
-    pace: Pace | None = None
+    pace: RateLimit | None = None
     bot: Callable[[CallbackUrl], str] = lambda _: ""
     check: Callable[[CallbackUrl, str | None], None] = lambda *_: None
     known_by: Callable[[CallbackUrl], bool] = lambda _: False

@@ -9,9 +9,9 @@ from app.domain.callback_url import CallbackUrl
 from app.domain.event import Event
 from app.domain.verdict import Verdict
 from app.formats.fit import Body, fit, within
-from app.formats.format import Answer, AnswerVerdict, Format, MessageOptions, Outgoing, Pace
+from app.formats.format import AnswerVerdict, Format, MessageOptions, Outgoing, RateLimit, ServiceAnswer
 from app.formats.markdown import defuse_mentions
-from app.formats.message import HEX, Fact, Line, Message
+from app.formats.message import HEX, Fact, Message, MessageLine
 from app.formats.urls import argument, below, path, refused
 from app.formats.verdicts import is_object, no_success, not_2xx, part, said, succeeded
 
@@ -30,7 +30,7 @@ ADVICE = {
 BRACKETS = str.maketrans("<>", "‹›")
 
 
-def _line(line: Line) -> str:
+def _line(line: MessageLine) -> str:
     name = html.escape(line.name)
     if line.link:
         name = f'<a href="{html.escape(line.link)}">{name}</a>'
@@ -70,7 +70,7 @@ def render(events: Sequence[Event], wishes: MessageOptions, _: datetime) -> Outg
     )
 
 
-def judge(answer: Answer) -> AnswerVerdict:
+def judge(answer: ServiceAnswer) -> AnswerVerdict:
     if answer.status == 200 and is_object(answer):
         return AnswerVerdict(Verdict.DELIVERED)
     if succeeded(answer):
@@ -101,7 +101,7 @@ FORMAT = Format(
     judge,
     limit="32,000 bytes",
     digest=20,
-    pace=Pace(60, MINUTE),
+    pace=RateLimit(60, MINUTE),
     bot=bot,
     check=check,
     known_by=known_by,

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 
-from app.formats.message import Line
+from app.formats.message import MessageLine
 from app.formats.sanitize import NOTHING
 
 # Backslashes take it away wherever CommonMark is spoken; they are not shown.
@@ -25,7 +25,7 @@ def link(url: str, escaped_text: str) -> str:
     return f"[{escaped_text}]({url})"
 
 
-def one_of_several(line: Line, harmless: Callable[[str], str]) -> str:
+def one_of_several(line: MessageLine, harmless: Callable[[str], str]) -> str:
     """`❌ [phone p](https://…) · CPS.0003 · job-id`. harmless: as this service needs it."""
     name = link(line.link, harmless(line.name)) if line.link else harmless(line.name)
     return f"{line.sign} {name}" + (f" · {harmless(line.about)}" if line.about else "")

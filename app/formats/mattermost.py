@@ -8,7 +8,7 @@ from app.domain.event import Event
 from app.domain.verdict import Verdict
 from app.formats.attachment import attachment
 from app.formats.fit import Body, fit
-from app.formats.format import Answer, AnswerVerdict, Format, MessageOptions, Outgoing
+from app.formats.format import AnswerVerdict, Format, MessageOptions, Outgoing, ServiceAnswer
 from app.formats.markdown import defuse_mentions
 from app.formats.message import Message
 from app.formats.sanitize import units
@@ -43,7 +43,7 @@ def render(events: Sequence[Event], wishes: MessageOptions, _: datetime) -> Outg
     return Outgoing(wishes.url, fit(events, wishes, _body, _fits))
 
 
-def judge(answer: Answer) -> AnswerVerdict:
+def judge(answer: ServiceAnswer) -> AnswerVerdict:
     if answer.status == 200 and answer.body.strip() == b"ok":
         return AnswerVerdict(Verdict.DELIVERED)
     if succeeded(answer):

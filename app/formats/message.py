@@ -78,7 +78,7 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class MessageLine:
     """One of several jobs or events. name, about: other people's text is in both."""
 
     tone: Severity
@@ -103,7 +103,7 @@ class Message:
     title: str
     why: str | None = None
     facts: tuple[Fact, ...] = ()
-    lines: tuple[Line, ...] = ()
+    lines: tuple[MessageLine, ...] = ()
     more: str | None = None
     link: tuple[str, str] | None = None
 
@@ -250,7 +250,9 @@ def _metadata(event: Event, room: SpaceBudget) -> Iterator[Fact]:
         yield Fact(plain(name, LABEL), plain(text, room.value))
 
 
-def _lines(event: Event, group: Group, wishes: MessageOptions, room: SpaceBudget) -> tuple[tuple[Line, ...], int]:
+def _lines(
+    event: Event, group: Group, wishes: MessageOptions, room: SpaceBudget
+) -> tuple[tuple[MessageLine, ...], int]:
     """Those that did not succeed first, and how many there are beside them."""
     ordered = sorted(group.jobs, key=lambda job: WORST_FIRST.index(job.state) if job.state.ended else 0)
     shown = ordered[: room.jobs]
@@ -259,18 +261,18 @@ def _lines(event: Event, group: Group, wishes: MessageOptions, room: SpaceBudget
     return tuple(lines), max(group.total, len(ordered)) - len(shown)
 
 
-def _line_of(event: Event, wishes: MessageOptions, room: SpaceBudget) -> Line:
+def _line_of(event: Event, wishes: MessageOptions, room: SpaceBudget) -> MessageLine:
     job = event.about if isinstance(event.about, Job) else None
     url = links.filled(wishes.link, event, job) if room.links else None
     if job:
         return _line(job, url, wishes, room)
     title, id = plain(_title(event, wishes.language), TITLE), plain(event.registration_id or "", ID)
     if not room.text:
-        return Line(_tone(event), id or plain(title, ID), "", url)
-    return Line(_tone(event), title, id, url)
+        return MessageLine(_tone(event), id or plain(title, ID), "", url)
+    return MessageLine(_tone(event), title, id, url)
 
 
-def _line(job: Job, url: str | None, wishes: MessageOptions, room: SpaceBudget) -> Line:
+def _line(job: Job, url: str | None, wishes: MessageOptions, room: SpaceBudget) -> MessageLine:
     """Its id alone, if there is no room for more."""
     id = plain(job.job_id or "", ID)
     name = _subject(job, wishes.language)
@@ -278,4 +280,4 @@ def _line(job: Job, url: str | None, wishes: MessageOptions, room: SpaceBudget) 
         name = id
     error = _error(job, wishes.language, room.text) if room.text else ""
     about = chain((error,), (id,) if id not in name else ())
-    return Line(_tone_of(job.state), name, " · ".join(filter(None, about)), url)
+    return MessageLine(_tone_of(job.state), name, " · ".join(filter(None, about)), url)

@@ -8,7 +8,7 @@ from app.domain.event import Event
 from app.domain.verdict import Verdict
 from app.formats.attachment import attachment
 from app.formats.fit import Body, fit, within
-from app.formats.format import Answer, AnswerVerdict, Format, MessageOptions, Outgoing
+from app.formats.format import AnswerVerdict, Format, MessageOptions, Outgoing, ServiceAnswer
 from app.formats.message import Message
 from app.formats.sanitize import NOTHING
 from app.formats.urls import path
@@ -40,7 +40,7 @@ def render(events: Sequence[Event], wishes: MessageOptions, _: datetime) -> Outg
     return Outgoing(wishes.url, fit(events, wishes, _body, within(MOST_BYTES)))
 
 
-def judge(answer: Answer) -> AnswerVerdict:
+def judge(answer: ServiceAnswer) -> AnswerVerdict:
     body = said(answer)
     error = body.get("error") or body.get("message")
     advice = ADVICE.get(str(error))

@@ -7,8 +7,8 @@ from app.domain.callback_url import CallbackUrl
 from app.domain.event import Event
 from app.domain.verdict import Verdict
 from app.formats.fit import Body, fit
-from app.formats.format import Answer, AnswerVerdict, Format, MessageOptions, Outgoing, Pace
-from app.formats.message import HEX, Fact, Line, Message
+from app.formats.format import AnswerVerdict, Format, MessageOptions, Outgoing, RateLimit, ServiceAnswer
+from app.formats.message import HEX, Fact, Message, MessageLine
 from app.formats.sanitize import units
 from app.formats.urls import below, path, refused
 from app.formats.verdicts import Code, by_code, no_success, not_2xx, succeeded
@@ -54,7 +54,7 @@ def _code(text: str) -> str:
     return f"`{escaped(text.replace('`', 'ˋ'))}`"
 
 
-def _line(line: Line) -> str:
+def _line(line: MessageLine) -> str:
     name = f"<{escaped(line.link)}|{_loose(line.name)}>" if line.link else _code(line.name)
     return f"{line.sign} {name}" + (f" {_code(line.about)}" if line.about else "")
 
@@ -109,7 +109,7 @@ def render(events: Sequence[Event], wishes: MessageOptions, _: datetime) -> Outg
     return Outgoing(wishes.url, fit(events, wishes, _body, _fits))
 
 
-def judge(answer: Answer) -> AnswerVerdict:
+def judge(answer: ServiceAnswer) -> AnswerVerdict:
     word = answer.body[:100].decode("utf-8", "replace").strip()
     if answer.status == 200 and word == "ok":
         return AnswerVerdict(Verdict.DELIVERED)
@@ -137,7 +137,7 @@ FORMAT = Format(
     judge,
     limit="13,000 bytes",
     digest=20,
-    pace=Pace(1, timedelta(seconds=1)),
+    pace=RateLimit(1, timedelta(seconds=1)),
     bot=path,
     check=check,
     known_by=known_by,

@@ -8,9 +8,9 @@ from app.domain.callback_url import CallbackUrl
 from app.domain.event import Event
 from app.domain.verdict import Verdict
 from app.formats.fit import Body, fit, within
-from app.formats.format import Answer, AnswerVerdict, Format, MessageOptions, Outgoing, Pace
+from app.formats.format import AnswerVerdict, Format, MessageOptions, Outgoing, RateLimit, ServiceAnswer
 from app.formats.markdown import defuse_mentions, escaped, one_of_several
-from app.formats.message import Line, Message, Severity
+from app.formats.message import Message, MessageLine, Severity
 from app.formats.urls import below, path, refused
 from app.formats.verdicts import is_html, no_success, not_2xx, part, said, succeeded
 
@@ -41,7 +41,7 @@ def _text(text: str) -> str:
     return defuse_mentions(escaped(text)).replace("{{", "{ {")
 
 
-def _line(line: Line) -> str:
+def _line(line: MessageLine) -> str:
     return one_of_several(line, _text)
 
 
@@ -77,7 +77,7 @@ def render(events: Sequence[Event], wishes: MessageOptions, _: datetime) -> Outg
     return Outgoing(wishes.url, fit(events, wishes, _body, within(MOST_BYTES)))
 
 
-def judge(answer: Answer) -> AnswerVerdict:
+def judge(answer: ServiceAnswer) -> AnswerVerdict:
     if not succeeded(answer):
         error = part(said(answer), "error")
         return not_2xx(SERVICE, answer, error.get("message"), ADVICE.get(str(error.get("code"))))
@@ -109,7 +109,7 @@ FORMAT = Format(
     render,
     judge,
     limit="20,000 bytes, for Teams adds to it",
-    pace=Pace(4, timedelta(seconds=1)),
+    pace=RateLimit(4, timedelta(seconds=1)),
     bot=path,
     check=check,
     known_by=known_by,

@@ -12,8 +12,8 @@ from app.domain.callback_url import CallbackUrl
 from app.domain.event import Event
 from app.domain.verdict import Verdict
 from app.formats.fit import Body, fit
-from app.formats.format import Answer, AnswerVerdict, Format, MessageOptions, Outgoing, Pace
-from app.formats.message import Fact, Line, Message
+from app.formats.format import AnswerVerdict, Format, MessageOptions, Outgoing, RateLimit, ServiceAnswer
+from app.formats.message import Fact, Message, MessageLine
 from app.formats.sanitize import NOTHING, units
 from app.formats.urls import argument, below, path, refused, with_argument, without
 from app.formats.verdicts import describe, integer, no_success, not_2xx, part, said, seconds, succeeded
@@ -52,7 +52,7 @@ def _fact(fact: Fact) -> str:
     return f"<b>{_text(fact.label)}:</b> {_exact(fact.value) if fact.exact else _text(fact.value)}"
 
 
-def _line(line: Line) -> str:
+def _line(line: MessageLine) -> str:
     name = f'<a href="{html.escape(line.link)}">{_text(line.name)}</a>' if line.link else _text(line.name)
     return f"{line.sign} {name}" + (f" · {_text(line.about)}" if line.about else "")
 
@@ -85,7 +85,7 @@ def render(events: Sequence[Event], wishes: MessageOptions, _: datetime) -> Outg
     return Outgoing(url, fit(events, wishes, lambda message: {CHAT: chat, **_body(message)}, _fits))
 
 
-def judge(answer: Answer) -> AnswerVerdict:
+def judge(answer: ServiceAnswer) -> AnswerVerdict:
     body = said(answer)
     if answer.status == 200 and body.get("ok") is True:
         return AnswerVerdict(Verdict.DELIVERED)
@@ -104,7 +104,7 @@ def judge(answer: Answer) -> AnswerVerdict:
     return replace(judged, retry_after=seconds(parameters.get("retry_after")))
 
 
-def _status(answer: Answer, body: Mapping[str, Any]) -> int:
+def _status(answer: ServiceAnswer, body: Mapping[str, Any]) -> int:
     """A refusal may come in a 200, with its status in the body."""
     told = integer(body.get("error_code")) or 400
     return (told if told >= 300 else 400) if succeeded(answer) else answer.status
@@ -137,7 +137,7 @@ FORMAT = Format(
     judge,
     limit="4,096 characters of text",
     digest=16,
-    pace=Pace(20, timedelta(minutes=1)),
+    pace=RateLimit(20, timedelta(minutes=1)),
     bot=bot,
     check=check,
     known_by=known_by,

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from app.domain.verdict import Verdict, by_status
-from app.formats.format import Answer, AnswerVerdict
+from app.formats.format import AnswerVerdict, ServiceAnswer
 from app.formats.sanitize import plain
 
 LONGEST = 200  # characters of what a service says
@@ -29,21 +29,21 @@ UNKNOWN = Code(Verdict.REFUSED)
 CROWDED = Code(Verdict.RETRY, "asked too often", crowded=True)
 
 
-def by_status_alone(answer: Answer) -> AnswerVerdict:
+def by_status_alone(answer: ServiceAnswer) -> AnswerVerdict:
     return AnswerVerdict(by_status(answer.status), crowded=answer.status == 429)
 
 
-def succeeded(answer: Answer) -> bool:
+def succeeded(answer: ServiceAnswer) -> bool:
     return by_status(answer.status) is Verdict.DELIVERED
 
 
-def is_html(answer: Answer) -> bool:
+def is_html(answer: ServiceAnswer) -> bool:
     """A proxy's login page or the like, whatever the status."""
     named = next((value for name, value in answer.headers.items() if name.lower() == "content-type"), "")
     return ("html" in named.lower() and bool(answer.body.strip())) or answer.body.lstrip()[:16].lower().startswith(HTML)
 
 
-def said(answer: Answer) -> dict[str, Any]:
+def said(answer: ServiceAnswer) -> dict[str, Any]:
     """The JSON object that the body is; empty if it is none."""
     try:
         body = json.loads(answer.body)
@@ -52,7 +52,7 @@ def said(answer: Answer) -> dict[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
-def is_object(answer: Answer) -> bool:
+def is_object(answer: ServiceAnswer) -> bool:
     """Whether it is a JSON object, be it an empty one."""
     return bool(said(answer)) or answer.body.strip() == b"{}"
 
@@ -91,7 +91,7 @@ def by_code(service: str, code: Code, message: object, number: object = None) ->
     return AnswerVerdict(code.verdict, describe(service, message, number, code.advice), code.wait, code.crowded)
 
 
-def by_number(service: str, answer: Answer, number: int | None, message: object, code: Code) -> AnswerVerdict:
+def by_number(service: str, answer: ServiceAnswer, number: int | None, message: object, code: Code) -> AnswerVerdict:
     """For services that say 0 in a 200 when all is well. code: what the number means, if it is another."""
     if answer.status == 200 and number == 0:
         return AnswerVerdict(Verdict.DELIVERED)
@@ -100,13 +100,13 @@ def by_number(service: str, answer: Answer, number: int | None, message: object,
     return no_success(service, answer) if succeeded(answer) else not_2xx(service, answer, message)
 
 
-def no_success(service: str, answer: Answer) -> AnswerVerdict:
+def no_success(service: str, answer: ServiceAnswer) -> AnswerVerdict:
     """A 2xx that is not what the service answers: it did not come from there, or it has changed."""
     what = "an HTML page, as proxies show" if is_html(answer) else "not what this service answers"
     return AnswerVerdict(Verdict.RETRY, f"{service}: {answer.status} with {what}")
 
 
-def not_2xx(service: str, answer: Answer, message: object = None, advice: str | None = None) -> AnswerVerdict:
+def not_2xx(service: str, answer: ServiceAnswer, message: object = None, advice: str | None = None) -> AnswerVerdict:
     """By the status, in the service's words if it has any; the first line of a text is as good."""
     if not isinstance(message, str):
         message = "an HTML page" if is_html(answer) else answer.body[:LONGEST].decode("utf-8", "replace")

@@ -7,9 +7,9 @@ from app.domain.callback_url import CallbackUrl
 from app.domain.event import Event
 from app.domain.verdict import Verdict
 from app.formats.fit import Body, fit
-from app.formats.format import Answer, AnswerVerdict, Format, MessageOptions, Outgoing, Pace
+from app.formats.format import AnswerVerdict, Format, MessageOptions, Outgoing, RateLimit, ServiceAnswer
 from app.formats.markdown import defuse_mentions, link, one_of_several
-from app.formats.message import Fact, Line, Message, Severity
+from app.formats.message import Fact, Message, MessageLine, Severity
 from app.formats.urls import argument, below, path, refused
 from app.formats.verdicts import CROWDED, UNKNOWN, Code, by_number, integer, said
 
@@ -46,7 +46,7 @@ def _fact(fact: Fact) -> str:
     return f'><font color="comment">{_text(fact.label)}:</font> {_text(fact.value)}'
 
 
-def _line(line: Line) -> str:
+def _line(line: MessageLine) -> str:
     return one_of_several(line, _text)
 
 
@@ -71,7 +71,7 @@ def render(events: Sequence[Event], wishes: MessageOptions, _: datetime) -> Outg
     return Outgoing(wishes.url, fit(events, wishes, _body, _fits))
 
 
-def judge(answer: Answer) -> AnswerVerdict:
+def judge(answer: ServiceAnswer) -> AnswerVerdict:
     body = said(answer)
     number = integer(body.get("errcode"))
     return by_number(SERVICE, answer, number, body.get("errmsg"), CODES.get(number or 0, UNKNOWN))
@@ -96,7 +96,7 @@ FORMAT = Format(
     judge,
     limit="4,096 bytes of content",
     digest=20,
-    pace=Pace(20, timedelta(minutes=1)),
+    pace=RateLimit(20, timedelta(minutes=1)),
     bot=bot,
     check=check,
     known_by=known_by,

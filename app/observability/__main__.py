@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from app.observability.metric_definitions import ALL, MetricDefinition, Source
+from app.observability.metric_definitions import ALL, MetricDefinition, MetricSource
 
 HEAD = """# What is measured
 
@@ -25,10 +25,10 @@ is `helm/files/dashboard.json`.
 
 
 def document() -> str:
-    return "\n".join([HEAD, *(line for source in Source for line in _section(source))])
+    return "\n".join([HEAD, *(line for source in MetricSource for line in _section(source))])
 
 
-def _section(source: Source) -> Iterator[str]:
+def _section(source: MetricSource) -> Iterator[str]:
     yield f"## {source[0].upper()}{source[1:]}\n"
     yield "| name | type | labels | what |"
     yield "|---|---|---|---|"

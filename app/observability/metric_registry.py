@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, values
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from app.observability.metric_definitions import ALL, Kind, MetricDefinition, Source
+from app.observability.metric_definitions import ALL, MetricDefinition, MetricKind, MetricSource
 
 TENANT = "tenant"
 
@@ -33,7 +33,7 @@ class MetricRegistry:
         self._registry = CollectorRegistry()
         self._tenants = tenants
         self._shared = shared
-        counted = [each for each in ALL if each.source is not Source.REDIS]
+        counted = [each for each in ALL if each.source is not MetricSource.REDIS]
         self._metrics = {each.name: self._metric(each) for each in counted}
         self._children: dict[tuple[str, tuple[str, ...]], Counter | Histogram] = {}
 
@@ -64,6 +64,6 @@ class MetricRegistry:
 
     def _metric(self, what: MetricDefinition) -> Counter | Histogram:
         labels = (*what.labels, TENANT) if self._tenants and what.by_tenant else what.labels
-        if what.kind is Kind.HISTOGRAM:
+        if what.kind is MetricKind.HISTOGRAM:
             return Histogram(what.full_name, what.meaning, labels, registry=self._registry, buckets=what.buckets)
         return Counter(what.full_name, what.meaning, labels, registry=self._registry)

@@ -12,7 +12,7 @@ from app.domain.budget import Budget
 from app.domain.errors import Unavailable, UnfitRedis
 from app.domain.project_health import ProjectHealth
 from app.observability import metric_definitions
-from app.observability.metric_definitions import Kind, MetricDefinition
+from app.observability.metric_definitions import MetricDefinition, MetricKind
 from app.store.agenda import DELIVER, Agenda
 from app.store.deployment_stats import DeploymentStats, DeploymentStatsReader
 from app.store.fitness import Fitness
@@ -121,7 +121,7 @@ def _by(values: Mapping[str, float]) -> Values:
 
 
 def _family(what: MetricDefinition, values: Values) -> Metric:
-    kind = CounterMetricFamily if what.kind is Kind.COUNTER else GaugeMetricFamily
+    kind = CounterMetricFamily if what.kind is MetricKind.COUNTER else GaugeMetricFamily
     family = kind(what.full_name, what.meaning, labels=what.labels)
     for labels, value in values.items():
         family.add_metric(labels, value)

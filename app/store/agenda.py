@@ -14,7 +14,7 @@ MILLISECOND = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class LaneLimits:
     """How a lane without settings of its own is served.
 
     rate: a second; 0 is unbounded. burst: how many seconds' worth may be used at once. places: the most at once.
@@ -22,7 +22,7 @@ class Pace:
 
     rate: float
     burst: float
-    places: int
+    concurrency: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Batch:
 
 
 class Agenda:
-    def __init__(self, scripts: Scripts, name: str, *, lease: timedelta, pace: Pace) -> None:
+    def __init__(self, scripts: Scripts, name: str, *, lease: timedelta, pace: LaneLimits) -> None:
         self.name = name
         self._scripts = scripts
         self._lease = lease
@@ -64,7 +64,7 @@ class Agenda:
             limit=limit,
             rate=pace.rate,
             burst=pace.burst,
-            concurrency=pace.places,
+            concurrency=pace.concurrency,
         )
 
     @staticmethod

@@ -27,7 +27,7 @@ NOT_IN_SCRIPTS = ("The user executing the script can't", "ACL failure in script"
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class FitnessFault:
     """what: was found. remedy: what is needed, why, and what to do. unusable: whether our scripts cannot run there."""
 
     what: str
@@ -38,28 +38,28 @@ class Fault:
         return f"{self.what}: {self.remedy}"
 
 
-SENTINEL = Fault(
+SENTINEL = FitnessFault(
     "BRIDGE_REDIS_URL names a Sentinel, which keeps no data",
     "set BRIDGE_REDIS_SENTINELS to host:port of the Sentinels, and BRIDGE_REDIS_SENTINEL_SERVICE to the name that they"
     " have for the primary",
 )
-CLUSTER = Fault(
+CLUSTER = FitnessFault(
     "Redis runs in cluster mode",
     "the bridge needs a Redis with `cluster-enabled no`, as its scripts use keys that a cluster keeps on different"
     " nodes; Sentinel, or a managed service without cluster mode, has replicas too",
 )
-PROTECTED = Fault(
+PROTECTED = FitnessFault(
     "Redis is in protected mode, and takes commands from its own machine only",
     "give Redis a password, and BRIDGE_REDIS_URL the same one",
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class FitnessReport:
     """info: what INFO says; {} if our user may not ask."""
 
     info: Mapping[str, Any]
-    faults: tuple[Fault, ...]
+    faults: tuple[FitnessFault, ...]
 
     @property
     def usable(self) -> bool:
@@ -90,23 +90,23 @@ class Fitness:
             return ""
 
 
-def look(scripts: Scripts) -> Seen:
+def look(scripts: Scripts) -> FitnessReport:
     """Raises Unavailable if Redis does not answer."""
     try:
         info = scripts.redis.info()
     except ResponseError as error:
-        return Seen({}, (_refused(error),))
-    seen = Seen(info, tuple(judge(info)))
+        return FitnessReport({}, (_refused(error),))
+    seen = FitnessReport(info, tuple(judge(info)))
     if not seen.usable:
         return seen
     try:
         scripts.run(ScriptCall("check_rights", unused_key=keys.fit()))
     except ResponseError as error:
-        return Seen(info, (_refused(error), *seen.faults))
+        return FitnessReport(info, (_refused(error), *seen.faults))
     return seen
 
 
-def judge(info: Mapping[str, Any]) -> Iterator[Fault]:
+def judge(info: Mapping[str, Any]) -> Iterator[FitnessFault]:
     """A field that a managed service leaves out is no fault: the script that is tried then has the last word."""
     mode = info.get("redis_mode") or info.get("server_mode")  # Redis' name, and Valkey's
     if mode == "sentinel":
@@ -114,12 +114,12 @@ def judge(info: Mapping[str, Any]) -> Iterator[Fault]:
         return
     version = re.match(r"(\d+)\.(\d+)", str(info.get("redis_version")))
     if version and tuple(map(int, version.groups())) < OLDEST:
-        yield Fault(name_of(info), TOO_OLD)
+        yield FitnessFault(name_of(info), TOO_OLD)
     if mode == "cluster" or info.get("cluster_enabled"):
         yield CLUSTER
     policy = info.get("maxmemory_policy", NO_EVICTION)
     if policy != NO_EVICTION:
-        yield Fault(f"Redis may evict what the bridge keeps (maxmemory-policy {policy})", EVICTS, unusable=False)
+        yield FitnessFault(f"Redis may evict what the bridge keeps (maxmemory-policy {policy})", EVICTS, unusable=False)
 
 
 def name_of(info: Mapping[str, Any]) -> str:
@@ -129,7 +129,7 @@ def name_of(info: Mapping[str, Any]) -> str:
     return f"Redis {info.get('redis_version', 'of a version that it does not tell')}"
 
 
-def _refused(error: ResponseError) -> Fault:
+def _refused(error: ResponseError) -> FitnessFault:
     """Only the beginning of what Redis says: an unknown command is quoted with its arguments, and one is a password."""
     words = str(error).partition(", with args")[0]
     if "cluster mode" in words:
@@ -140,18 +140,18 @@ def _refused(error: ResponseError) -> Fault:
         command = COMMAND.search(words)
         lacks = f"may not call {_in_capitals(command[1])}" if command else "lacks rights that our scripts need"
         at_least = f" (it lacks +{command[1]})" if command else ""
-        return Fault(
+        return FitnessFault(
             f"the user of BRIDGE_REDIS_URL {lacks}", f"give it these rights by ACL SETUSER: {RIGHTS}{at_least}"
         )
     if unknown := UNKNOWN_COMMAND.search(words):
         if unknown[1].upper() == "SELECT":  # of a URL with a database; every Redis has several
             return SENTINEL
         as_before = ", as no version before 6.0 does" if unknown[1].upper() == "HELLO" else ""
-        return Fault(
+        return FitnessFault(
             f"Redis does not know the command {_in_capitals(unknown[1])}{as_before}",
             "the bridge needs Redis 7.0 or newer, or Valkey, and each command under its own name (no rename-command)",
         )
-    return Fault(
+    return FitnessFault(
         f"Redis refuses what the bridge needs: {words[:WORDS_AT_MOST]}",
         'docs/operations.md, "Settings that matter", says what it needs',
     )

@@ -30,7 +30,7 @@ class Repeated:
     answer: str | None
 
 
-class Answers:
+class StoredResponses:
     def __init__(self, sealer: Sealer) -> None:
         self._sealer = sealer
 
@@ -65,7 +65,7 @@ class Claims:
     def __init__(self, redis: Client, replicas: Replicas, sealer: Sealer, *, life: timedelta) -> None:
         self._redis = redis
         self._replicas = replicas
-        self._answers = Answers(sealer)
+        self._answers = StoredResponses(sealer)
         self._life = life
 
     def claim(self, tenant: str, idempotency: Idempotency) -> Repeated | None:

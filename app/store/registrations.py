@@ -21,7 +21,7 @@ from app.store.encryption.cipher import Sealer
 from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall, Scripts
 from app.store.gone_urls import GoneUrls
-from app.store.idempotency import Answers, Idempotency, Repeated
+from app.store.idempotency import Idempotency, Repeated, StoredResponses
 
 LONGEST_WATCHED_AND_TRIED = timedelta(days=14)  # 7 of watching, some of trying, and a margin
 CREATED = "created"
@@ -54,7 +54,7 @@ class Registrations:
         self._scripts = scripts
         self._redis = scripts.redis
         self._sealer = sealer
-        self._answers = Answers(sealer)
+        self._answers = StoredResponses(sealer)
         self._gone_urls = gone_urls
         self._keep_s = int(retention.total_seconds())
         self._longest_life = LONGEST_WATCHED_AND_TRIED + retention

@@ -27,7 +27,7 @@ class ListCursor:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class WatchedRequest:
     """joined: jobs that have named it, or of which a caller has said so.
     shown: jobs that ListJobs has shown, and that nothing else asks for any more.
     looked_for: somebody wants all of its jobs; fresh: and knows none yet.
@@ -72,7 +72,7 @@ class Requests:
         self._grace = grace
         self._keep_s = int(retention.total_seconds())
 
-    def load(self, claimed: Sequence[Claimed], *, traced: bool = False) -> list[Request]:
+    def load(self, claimed: Sequence[Claimed], *, traced: bool = False) -> list[WatchedRequest]:
         """One round trip for all. One without jobs is over; it is told by `listed`, as any other. traced: with their
         traceparents."""
         calls = [ScriptCall("load_request", project=item.lane, request=_id(item)) for item in claimed]
@@ -86,7 +86,7 @@ class Requests:
 
     def listed(
         self,
-        asked: tuple[Claimed, Request],
+        asked: tuple[Claimed, WatchedRequest],
         now: datetime,
         due: datetime,
         *,
@@ -123,7 +123,7 @@ class Requests:
         """It could not be asked for, or need not be: ask at `due`, if anybody waits for any of its jobs then."""
         return ScriptCall("record_list", **self._about(claimed, now, due, cut), total=NOT_KNOWN, shown=(), missing=())
 
-    def unlisted(self, asked: tuple[Claimed, Request], now: datetime, due: datetime) -> ScriptCall:
+    def unlisted(self, asked: tuple[Claimed, WatchedRequest], now: datetime, due: datetime) -> ScriptCall:
         """It may not be asked for: its jobs are, each by itself."""
         claimed, request = asked
         about = self._about(claimed, now, due)
@@ -149,12 +149,12 @@ def _id(claimed: Claimed) -> str:
     return claimed.id.removeprefix(ITEM)
 
 
-def _request(claimed: Claimed, answer: Sequence[str], traceparents: tuple[str, ...]) -> Request:
+def _request(claimed: Claimed, answer: Sequence[str], traceparents: tuple[str, ...]) -> WatchedRequest:
     fields = dict(zip(answer[::2], answer[1::2], strict=True))
     jobs = {name.removeprefix(MEMBER): kind for name, kind in fields.items() if name.startswith(MEMBER)}
     looks = [last for name, last in fields.items() if name.startswith(LOOKS)]
     shown = frozenset(job for job, kind in jobs.items() if kind == SHOWN)
-    return Request(
+    return WatchedRequest(
         project=claimed.lane,
         id=_id(claimed),
         since=from_ms(int(fields.get("since", 0))),

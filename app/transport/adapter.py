@@ -22,7 +22,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NewConnectionError, ProtocolError
 
 from app.transport import tls
-from app.transport.answer import Answer
+from app.transport.answer import HttpAnswer
 from app.transport.sockets import Connect, PlainSocket, current
 
 HOSTS = 256  # with connections kept alive; beyond, the host that was called longest ago loses its own
@@ -32,7 +32,7 @@ NAME, VALUE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"), re.compile(r"[^\r\n\0]
 
 class _PlainConnection(HTTPConnection):
     scheme = "http"
-    response_class = Answer
+    response_class = HttpAnswer
 
     def __init__(self, host: str, port: int | None = None, *, connect: Connect, **options: Any) -> None:
         super().__init__(host, port, **options)
@@ -52,7 +52,7 @@ class _PlainConnection(HTTPConnection):
             raise NewConnectionError(self, "") from error
         return sock
 
-    def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes, most: int | None) -> Answer:
+    def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes, most: int | None) -> HttpAnswer:
         """A request, and its answer with at most so many bytes of its body. Closed if another cannot follow.
 
         most: None leaves the body unread; the connection then ends with the answer, and another cannot follow either.
@@ -61,7 +61,7 @@ class _PlainConnection(HTTPConnection):
             self.connect()
         with suppress(BrokenPipeError, ConnectionResetError):  # it may have answered before it read everything
             self._write(method, url, headers, body)
-        answer: Answer = http.client.HTTPConnection.getresponse(self)  # type: ignore[assignment] # see response_class
+        answer: HttpAnswer = http.client.HTTPConnection.getresponse(self)  # type: ignore[assignment] # see response_class
         if most is None:
             answer.ends_with_it(self)
             return answer

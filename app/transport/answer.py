@@ -10,7 +10,7 @@ LENGTH = re.compile("[0-9]{1,18}")
 OK, NO_CONTENT, NOT_MODIFIED = 200, 204, 304
 
 
-class Answer(HTTPResponse):
+class HttpAnswer(HTTPResponse):
     """headers: by their names in small letters; those of one name are joined by commas.
 
     body: as far as it came; truncated: it is not all there.

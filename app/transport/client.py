@@ -17,10 +17,10 @@ from urllib3.exceptions import HTTPError
 
 from app.domain.grant import TlsFiles
 from app.transport.adapter import Adapter
-from app.transport.answer import Answer
+from app.transport.answer import HttpAnswer
 from app.transport.sockets import Connect, Exchange, connect_anywhere, current
 from app.transport.stopwatch import Stopwatch
-from app.transport.unreachable import Kind, Unreachable, explain, root_cause
+from app.transport.unreachable import Unreachable, UnreachableKind, explain, root_cause
 
 HEADERS_BYTES = 256 * 1024
 CHUNK_BYTES = 64 * 1024
@@ -80,7 +80,7 @@ class Transport:
         try:
             return self._exchange(request, call, deadline)
         except Unreachable as error:
-            if not (call.stale and error.kind is Kind.CLOSED):
+            if not (call.stale and error.kind is UnreachableKind.CLOSED):
                 raise
         # The peer closed a kept-alive connection while the request was on its way: not a failure of the peer.
         call.fresh = True
@@ -106,11 +106,11 @@ class Transport:
         answer = self._answer(request, call, deadline)
         return Reply(answer.status, answer.headers, answer.body, answer.truncated)
 
-    def _answer(self, request: PreparedRequest, call: Exchange, deadline: timedelta) -> Answer:
+    def _answer(self, request: PreparedRequest, call: Exchange, deadline: timedelta) -> HttpAnswer:
         """With as much of its body as the call wants to be read at once."""
         current.call = call
         try:
-            return cast("Answer", self._adapter.send(request, timeout=UNTIMED).raw)
+            return cast("HttpAnswer", self._adapter.send(request, timeout=UNTIMED).raw)
         except InvalidURL:
             raise
         except (RequestException, HTTPError) as error:
@@ -130,7 +130,7 @@ def _prepared(method: str, url: str, headers: Mapping[str, str], body: bytes | N
     return request
 
 
-def _chunks(answer: Answer, call: Exchange, silence: timedelta) -> Iterator[bytes]:
+def _chunks(answer: HttpAnswer, call: Exchange, silence: timedelta) -> Iterator[bytes]:
     try:
         while True:
             current.call = call  # the thread may have made others meanwhile

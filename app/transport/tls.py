@@ -9,7 +9,7 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from app.domain.grant import TlsFiles
 from app.transport.sockets import TLSSocket
-from app.transport.unreachable import Kind, Unreachable
+from app.transport.unreachable import Unreachable, UnreachableKind
 
 log = logging.getLogger("bridge.transport")
 CONTEXTS = 64
@@ -21,7 +21,9 @@ def context(files: TlsFiles) -> ssl.SSLContext:
         return _context(files, tuple(_version(path) for path in (files.ca, files.certificate, files.key)))
     except (OSError, ValueError) as error:  # an SSLError is an OSError
         log.error("a destination's TLS files cannot be used: %s: %s", files, error)  # noqa: TRY400 - paths and a reason
-        raise Unreachable(Kind.TLS, "TLS: the operator's files for this destination cannot be used") from error
+        raise Unreachable(
+            UnreachableKind.TLS, "TLS: the operator's files for this destination cannot be used"
+        ) from error
 
 
 def _version(path: str | None) -> int:

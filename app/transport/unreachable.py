@@ -11,7 +11,7 @@ from app.domain.errors import BridgeError
 from app.transport.sockets import Overrun
 
 
-class Kind(StrEnum):
+class UnreachableKind(StrEnum):
     TIMEOUT = "timeout"
     NAME = "name"
     CONNECT = "connect"
@@ -23,7 +23,7 @@ class Kind(StrEnum):
 class Unreachable(BridgeError):
     """No answer came: not even a status line with its headers. The text has at most the host of the URL."""
 
-    def __init__(self, kind: Kind, words: str) -> None:
+    def __init__(self, kind: UnreachableKind, words: str) -> None:
         super().__init__(words)
         self.kind = kind
 
@@ -31,19 +31,19 @@ class Unreachable(BridgeError):
 def explain(cause: BaseException, deadline: timedelta) -> Unreachable:
     match cause:
         case TimeoutError():
-            kind, words = Kind.TIMEOUT, f"timed out after {deadline.total_seconds():g} s"
+            kind, words = UnreachableKind.TIMEOUT, f"timed out after {deadline.total_seconds():g} s"
         case socket.gaierror():
-            kind, words = Kind.NAME, "name does not resolve"
+            kind, words = UnreachableKind.NAME, "name does not resolve"
         case http.client.RemoteDisconnected() | ConnectionResetError() | BrokenPipeError() | ssl.SSLEOFError():
-            kind, words = Kind.CLOSED, "connection closed without an answer"
+            kind, words = UnreachableKind.CLOSED, "connection closed without an answer"
         case ssl.SSLError():
-            kind, words = Kind.TLS, f"TLS: {_tls_words(cause)}"
+            kind, words = UnreachableKind.TLS, f"TLS: {_tls_words(cause)}"
         case Overrun():
-            kind, words = Kind.PROTOCOL, "too much before the body of the answer"
+            kind, words = UnreachableKind.PROTOCOL, "too much before the body of the answer"
         case OSError():
-            kind, words = Kind.CONNECT, os.strerror(cause.errno or 0).lower()
+            kind, words = UnreachableKind.CONNECT, os.strerror(cause.errno or 0).lower()
         case _:
-            kind, words = Kind.PROTOCOL, f"not HTTP: {type(cause).__name__}"
+            kind, words = UnreachableKind.PROTOCOL, f"not HTTP: {type(cause).__name__}"
     return Unreachable(kind, words)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from app.domain.address import AddressPolicy, IPAddress, Refusal, leads_to, refusal
+from app.domain.address import AddressPolicy, AddressRefusal, IPAddress, leads_to, refusal
 from app.domain.errors import BridgeError
 from app.domain.grant import Grant
 from app.transport.sockets import Address, Exchange, dial, resolve
@@ -13,7 +13,7 @@ from app.transport.sockets import Address, Exchange, dial, resolve
 Resolve = Callable[[str, int, Exchange], list[Address]]
 
 
-class Refused(BridgeError):
+class DestinationRefused(BridgeError):
     """Callbacks may not go there. Not an OSError, which the transport would take for a failure of the network."""
 
     def __init__(self, code: str) -> None:
@@ -40,15 +40,15 @@ class Guard:
         sock = self.dial(addresses, call)
         if sock.getpeername() not in [address for _, address in addresses]:
             sock.close()
-            raise Refused("address_changed")
+            raise DestinationRefused("address_changed")
         return sock
 
     def _check(self, ip: IPAddress, scheme: str, port: int, call: Exchange) -> None:
         code = refusal(ip, scheme=scheme, port=port, policy=self.policy, grants=self.grants)
         if code is None and self.policy.opens(ip, self.grants) and leads_to(ip, self._denied(port, call)):
-            code = Refusal.HOST_DENIED
+            code = AddressRefusal.HOST_DENIED
         if code:
-            raise Refused(code)
+            raise DestinationRefused(code)
 
     def _denied(self, port: int, call: Exchange) -> list[IPAddress]:
         """Where what is denied is now; names are looked up only for who is about to enter a private network."""

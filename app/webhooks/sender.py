@@ -12,13 +12,13 @@ from app.domain.callback_url import parse, path_and_query
 from app.domain.errors import InvalidField
 from app.domain.headers import is_owned
 from app.domain.verdict import Verdict, by_status
-from app.formats.format import Answer, AnswerVerdict
+from app.formats.format import AnswerVerdict, ServiceAnswer
 from app.transport.client import PUBLIC, Reply, Transport
 from app.transport.sockets import resolve
 from app.transport.stopwatch import Stopwatch, Timings
 from app.transport.unreachable import Unreachable
 from app.webhooks.excerpt import excerpt
-from app.webhooks.guard import Guard, Refused, Resolve
+from app.webhooks.guard import DestinationRefused, Guard, Resolve
 from app.webhooks.retry_after import retry_after
 
 UNREAD = "answered, but the bridge could not read the answer; its log says why"
@@ -44,7 +44,7 @@ class Attempt:
     url: str | None = field(default=None, repr=False)
 
 
-def judge_by_status(answer: Answer) -> AnswerVerdict:
+def judge_by_status(answer: ServiceAnswer) -> AnswerVerdict:
     return AnswerVerdict(by_status(answer.status))
 
 
@@ -74,7 +74,7 @@ class Sender:
         tenant: str,
         headers: Mapping[str, str],
         body: bytes,
-        judge: Callable[[Answer], AnswerVerdict] = judge_by_status,
+        judge: Callable[[ServiceAnswer], AnswerVerdict] = judge_by_status,
         deadline: timedelta | None = None,
         secrets: Iterable[str] = (),
         watch: Stopwatch | None = None,
@@ -87,7 +87,7 @@ class Sender:
         tail = path_and_query(url)
         sent = (value for name, value in headers.items() if not is_owned(name))
         try:
-            judgement = judge(Answer(reply.status, reply.headers, reply.body, url))
+            judgement = judge(ServiceAnswer(reply.status, reply.headers, reply.body, url))
             return self._answered(reply, judgement, (tail, *sent, *secrets), watch)
         except Exception as error:  # noqa: BLE001 - a mistake of ours in reading must not send it all the time
             # Not the error's own words: they may quote the answer.
@@ -132,7 +132,7 @@ class Sender:
             )
         except InvalidField as error:
             return failed(Verdict.REFUSED, error.detail, watch)
-        except Refused as error:
+        except DestinationRefused as error:
             return failed(Verdict.REFUSED, error.code, watch)
         except Unreachable as error:
             return replace(failed(Verdict.RETRY, str(error), watch), in_doubt=watch.sent is not None)

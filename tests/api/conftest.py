@@ -9,11 +9,11 @@ from werkzeug.test import TestResponse
 from app.bootstrap.runtime import Runtime
 from app.config.settings import load
 from app.devkit.redis_server import RedisServer
-from tests.support.api_client import KEY, Api
+from tests.support.api_client import KEY, ApiCaller
 
 
 @pytest.fixture(scope="session")
-def one_api(redis_server: RedisServer) -> Iterator[Api]:
+def one_api(redis_server: RedisServer) -> Iterator[ApiCaller]:
     """Building one takes longer than most of these tests."""
     environment = {
         "BRIDGE_REDIS_URL": redis_server.url,
@@ -23,19 +23,19 @@ def one_api(redis_server: RedisServer) -> Iterator[Api]:
         "BRIDGE_ALLOW_NETWORKS": "127.0.0.0/8",
     }
     runtime = Runtime(load(environment))
-    yield Api(runtime)
+    yield ApiCaller(runtime)
     runtime.stores.redis.close()
 
 
 @pytest.fixture
-def api(one_api: Api) -> Api:
+def api(one_api: ApiCaller) -> ApiCaller:
     """On an empty Redis."""
     one_api.runtime.stores.redis.flushall()
     return one_api
 
 
 @pytest.fixture
-def stream(api: Api) -> Iterator[Callable[..., TestResponse]]:
+def stream(api: ApiCaller) -> Iterator[Callable[..., TestResponse]]:
     """Opens one, which ends with the test."""
     opened = []
 

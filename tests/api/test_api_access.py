@@ -6,14 +6,14 @@ import pytest
 
 from app.devkit.processes import wait_until
 from app.domain.access import Scope
-from tests.support.api_client import SMALLEST, Api, problem
+from tests.support.api_client import SMALLEST, ApiCaller, problem
 
 READ = frozenset({Scope.REGISTRATIONS_READ})
 WRITE = frozenset({Scope.REGISTRATIONS_WRITE})
 BOTH = READ | WRITE
 
 
-def key(api: Api, tenant: str, scopes: frozenset[Scope], life: timedelta | None = None) -> str:
+def key(api: ApiCaller, tenant: str, scopes: frozenset[Scope], life: timedelta | None = None) -> str:
     return api.runtime.stores.api_keys.create(tenant, scopes, api.runtime.stores.clock(), life)
 
 
@@ -22,19 +22,19 @@ def key(api: Api, tenant: str, scopes: frozenset[Scope], life: timedelta | None 
     [None, "", "Bearer", "Bearer ", "Bearer wrong", "Bearer cphb_00_x", "Basic Zm9v", "bootstrap-key-for-tests", "ÿ"],
 )
 @pytest.mark.parametrize("path", ["/v1/registrations", "/v1/nothing", "/v1/", "/v1"])
-def test_everything_under_v1_needs_a_key(api: Api, authorization: str | None, path: str) -> None:
+def test_everything_under_v1_needs_a_key(api: ApiCaller, authorization: str | None, path: str) -> None:
     headers = {} if authorization is None else {"Authorization": authorization}
     answer = api.call("GET", path, key=None, headers=headers)
     problem(answer, 401)
     assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
-def test_the_scheme_may_be_in_small_letters(api: Api) -> None:
+def test_the_scheme_may_be_in_small_letters(api: ApiCaller) -> None:
     answer = api.call("GET", "/v1/registrations", key=None, headers={"Authorization": "bearer bootstrap-key-for-tests"})
     assert answer.status_code == 200
 
 
-def test_a_key_that_may_read_may_not_write(api: Api) -> None:
+def test_a_key_that_may_read_may_not_write(api: ApiCaller) -> None:
     reader = key(api, "acme", READ)
     assert api.call("GET", "/v1/registrations", key=reader).status_code == 200
     assert api.call("GET", "/v1/deliveries", key=reader).status_code == 200
@@ -42,24 +42,24 @@ def test_a_key_that_may_read_may_not_write(api: Api) -> None:
     problem(api.call("DELETE", "/v1/registrations/reg_x", key=reader), 403)
 
 
-def test_a_key_that_may_write_may_not_read(api: Api) -> None:
+def test_a_key_that_may_write_may_not_read(api: ApiCaller) -> None:
     writer = key(api, "acme", WRITE)
     assert api.register(key=writer).status_code == 201
     problem(api.call("GET", "/v1/registrations", key=writer), 403)
     problem(api.call("GET", "/v1/deliveries", key=writer), 403)
 
 
-def test_a_missing_scope_is_said_before_a_wrong_field(api: Api) -> None:
+def test_a_missing_scope_is_said_before_a_wrong_field(api: ApiCaller) -> None:
     problem(api.call("POST", "/v1/registrations", json={}, key=key(api, "acme", READ)), 403)
 
 
-def test_an_expired_key_is_no_key(api: Api) -> None:
+def test_an_expired_key_is_no_key(api: ApiCaller) -> None:
     short = key(api, "acme", BOTH, timedelta(seconds=1))
     assert api.call("GET", "/v1/registrations", key=short).status_code == 200
     wait_until(lambda: api.call("GET", "/v1/registrations", key=short).status_code == 401, what="its end")
 
 
-def test_what_belongs_to_another_tenant_looks_as_if_it_were_not_there(api: Api) -> None:
+def test_what_belongs_to_another_tenant_looks_as_if_it_were_not_there(api: ApiCaller) -> None:
     theirs = api.registered()["id"]
     ours = key(api, "acme", BOTH)
     unknown = problem(api.call("GET", "/v1/registrations/" + "reg_" + "0" * 26, key=ours), 404)
@@ -70,7 +70,7 @@ def test_what_belongs_to_another_tenant_looks_as_if_it_were_not_there(api: Api) 
     assert api.get(f"/v1/registrations/{theirs}")["state"] == "watching"
 
 
-def test_the_same_idempotency_key_of_two_tenants_is_two_keys(api: Api) -> None:
+def test_the_same_idempotency_key_of_two_tenants_is_two_keys(api: ApiCaller) -> None:
     again = {"Idempotency-Key": "the same"}
     first = api.register(headers=again)
     second = api.register(headers=again, key=key(api, "acme", BOTH))
@@ -78,13 +78,13 @@ def test_the_same_idempotency_key_of_two_tenants_is_two_keys(api: Api) -> None:
     assert first.json["id"] != second.json["id"]
 
 
-def test_open_paths_need_no_key(api: Api) -> None:
+def test_open_paths_need_no_key(api: ApiCaller) -> None:
     for path in ("/healthz", "/readyz", "/openapi.json"):
         assert api.call("GET", path, key=None).status_code == 200
     problem(api.call("GET", "/v10", key=None), 404)
 
 
-def test_a_key_is_never_logged(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_key_is_never_logged(api: ApiCaller, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger="bridge")
     api.call("POST", "/v1/registrations?token=canary-query", json=SMALLEST)
     line = str([record.__dict__ for record in caplog.records])

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.api_client import KEY, SMALLEST, Api, problem
+from tests.support.api_client import KEY, SMALLEST, ApiCaller, problem
 
 JSON = {"Content-Type": "application/json"}
 WITH_BODY = [
@@ -45,19 +45,19 @@ def body(**fields: Any) -> bytes:
         b"\0",
     ],
 )
-def test_json_games_are_answered_400(api: Api, path: str, sent: bytes) -> None:
+def test_json_games_are_answered_400(api: ApiCaller, path: str, sent: bytes) -> None:
     answer = problem(api.call("POST", path, data=sent, headers=JSON), 400)
     assert "canary" not in str(answer)
 
 
 @pytest.mark.parametrize("path", WITH_BODY)
 @pytest.mark.parametrize("sent", [b"[]", b"[{}]", b"null", b"true", b'"a"', b"1"])
-def test_what_is_no_object_is_answered_422(api: Api, path: str, sent: bytes) -> None:
+def test_what_is_no_object_is_answered_422(api: ApiCaller, path: str, sent: bytes) -> None:
     problem(api.call("POST", path, data=sent, headers=JSON), 422)
 
 
 @pytest.mark.parametrize("path", WITH_BODY)
-def test_unknown_fields_are_refused(api: Api, path: str) -> None:
+def test_unknown_fields_are_refused(api: ApiCaller, path: str) -> None:
     errors = problem(api.call("POST", path, json={"__proto__": {}, "tenant": "other"}), 422)["errors"]
     assert {"pointer": "/tenant", "detail": "unknown field"} in errors
 
@@ -100,7 +100,7 @@ def test_unknown_fields_are_refused(api: Api, path: str) -> None:
         ("verify", "true"),
     ],
 )
-def test_fields_out_of_bounds_are_pointed_at(api: Api, field: str, value: Any) -> None:
+def test_fields_out_of_bounds_are_pointed_at(api: ApiCaller, field: str, value: Any) -> None:
     fields = {"job_id": None, field: value} if field == "job_ids" else {field: value}
     answer = api.call("POST", "/v1/registrations", data=body(**fields), headers=JSON)
     if answer.status_code == 400:  # a number with more digits than Python reads
@@ -110,12 +110,12 @@ def test_fields_out_of_bounds_are_pointed_at(api: Api, field: str, value: Any) -
 
 
 @pytest.mark.parametrize("moment", [{}, [], 5, True, "", "now", "2026-01-01", "２026-01-01T00:00:00Z"])
-def test_what_is_no_moment_is_pointed_at(api: Api, moment: Any) -> None:
+def test_what_is_no_moment_is_pointed_at(api: ApiCaller, moment: Any) -> None:
     answer = api.call("POST", "/v1/deliveries/redeliver", json={"state": "dead", "since": moment})
     assert problem(answer, 422)["errors"][0]["pointer"] == "/since"
 
 
-def test_an_order_is_no_delivery(api: Api) -> None:
+def test_an_order_is_no_delivery(api: ApiCaller) -> None:
     answer = api.call("GET", "/v1/deliveries/redeliver")
     problem(answer, 405)
     assert answer.headers["Allow"] == "POST"
@@ -136,12 +136,12 @@ def test_an_order_is_no_delivery(api: Api) -> None:
         "application/json\x0b",
     ],
 )
-def test_content_type_games_are_answered_415(api: Api, content_type: str) -> None:
+def test_content_type_games_are_answered_415(api: ApiCaller, content_type: str) -> None:
     problem(api.call("POST", "/v1/registrations", data=body(), headers={"Content-Type": content_type}), 415)
 
 
 @pytest.mark.parametrize("content_type", ["APPLICATION/JSON", 'application/json; charset="utf-8"'])
-def test_other_spellings_of_the_content_type_are_read(api: Api, content_type: str) -> None:
+def test_other_spellings_of_the_content_type_are_read(api: ApiCaller, content_type: str) -> None:
     answer = api.call("POST", "/v1/registrations", data=body(), headers={"Content-Type": content_type})
     assert answer.status_code == 201
 
@@ -173,11 +173,11 @@ def test_other_spellings_of_the_content_type_are_read(api: Api, content_type: st
         "/v1/registrations/reg_ilou0000000000000000000000\n",
     ],
 )
-def test_path_games_are_answered_404(api: Api, path: str) -> None:
+def test_path_games_are_answered_404(api: ApiCaller, path: str) -> None:
     problem(api.call("GET", path), 404)
 
 
-def test_no_path_game_passes_by_the_key(api: Api) -> None:
+def test_no_path_game_passes_by_the_key(api: ApiCaller) -> None:
     for path in ("/v1/registrations", "/v1/../v1/registrations", "/v1;/registrations", "/v1/x", "/v1//registrations"):
         assert api.call("GET", path, key=None).status_code in (401, 404), path
 
@@ -198,13 +198,13 @@ def test_no_path_game_passes_by_the_key(api: Api) -> None:
         ("&".join(f"a{number}=1" for number in range(40)), "/query"),
     ],
 )
-def test_query_games_are_pointed_at(api: Api, query: str, pointer: str) -> None:
+def test_query_games_are_pointed_at(api: ApiCaller, query: str, pointer: str) -> None:
     errors = problem(api.call("GET", f"/v1/registrations?{query}"), 422)["errors"]
     assert errors[0]["pointer"] == pointer
 
 
 @pytest.mark.parametrize("call", ["GET /v1/projects", "GET /v1/public-keys", "POST /v1/registrations"])
-def test_calls_without_parameters_have_none(api: Api, call: str) -> None:
+def test_calls_without_parameters_have_none(api: ApiCaller, call: str) -> None:
     method, path = call.split()
     errors = problem(api.call(method, f"{path}?debug=1", json=SMALLEST if method == "POST" else None), 422)["errors"]
     assert errors == [{"pointer": "/query/debug", "detail": "unknown field"}]
@@ -213,7 +213,7 @@ def test_calls_without_parameters_have_none(api: Api, call: str) -> None:
 @pytest.mark.parametrize(
     "since", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "1969-01-01T00:00:00Z", "2026-02-30T00:00:00Z"]
 )
-def test_moments_at_the_ends_of_time_break_nothing(api: Api, since: str) -> None:
+def test_moments_at_the_ends_of_time_break_nothing(api: ApiCaller, since: str) -> None:
     for name in ("since", "until"):
         answer = api.call("GET", "/v1/deliveries", query_string={name: since})
         assert answer.status_code in (200, 422)
@@ -228,17 +228,17 @@ def test_moments_at_the_ends_of_time_break_nothing(api: Api, since: str) -> None
         ("Idempotency-Key", "a\tb"),
     ],
 )
-def test_header_games_are_pointed_at(api: Api, name: str, value: str) -> None:
+def test_header_games_are_pointed_at(api: ApiCaller, name: str, value: str) -> None:
     errors = problem(api.register(headers={name: value}), 422)["errors"]
     assert errors[0]["pointer"] == f"/headers/{name}"
 
 
 @pytest.mark.parametrize("traceparent", ["", "00-x", "ff-" + "1" * 32 + "-" + "1" * 16 + "-01", "a" * 5_000, "é"])
-def test_a_traceparent_that_is_malformed_is_passed_over(api: Api, traceparent: str) -> None:
+def test_a_traceparent_that_is_malformed_is_passed_over(api: ApiCaller, traceparent: str) -> None:
     assert api.register(headers={"traceparent": traceparent}).status_code == 201
 
 
-def test_other_methods_by_another_name_are_not_heard_of(api: Api) -> None:
+def test_other_methods_by_another_name_are_not_heard_of(api: ApiCaller) -> None:
     taken = api.registered()
     override = {"X-HTTP-Method-Override": "DELETE", "X-Method-Override": "DELETE"}
     assert api.call("GET", f"/v1/registrations/{taken['id']}", headers=override).status_code == 200
@@ -247,17 +247,17 @@ def test_other_methods_by_another_name_are_not_heard_of(api: Api) -> None:
         problem(api.call(method, "/v1/registrations"), 405)
 
 
-def test_a_host_that_a_caller_made_up_is_not_repeated(api: Api) -> None:
+def test_a_host_that_a_caller_made_up_is_not_repeated(api: ApiCaller) -> None:
     answer = api.register(headers={"Host": "evil.example", "X-Forwarded-Host": "evil.example"})
     assert answer.status_code == 201
     assert "evil" not in str(answer.headers) + answer.text
 
 
 @pytest.mark.parametrize("key", [KEY + " ", f" {KEY}", f"{KEY}\t"])
-def test_blanks_around_a_key_do_not_matter(api: Api, key: str) -> None:
+def test_blanks_around_a_key_do_not_matter(api: ApiCaller, key: str) -> None:
     assert api.call("GET", "/v1/projects", key=key).status_code == 200
 
 
 @pytest.mark.parametrize("key", [KEY + "x", KEY[:-1], KEY.upper(), f"{KEY},{KEY}", "\x00", "é" * 10, "x" * 8_000])
-def test_what_is_nearly_a_key_is_none(api: Api, key: str) -> None:
+def test_what_is_nearly_a_key_is_none(api: ApiCaller, key: str) -> None:
     problem(api.call("GET", "/v1/projects", key=key), 401)

@@ -7,7 +7,7 @@ import pytest
 from app.bootstrap.runtime import Runtime
 from app.config.settings import load
 from app.domain.access import Scope
-from tests.support.api_client import Api
+from tests.support.api_client import ApiCaller
 
 REFUSED = {"request_id": "r", "jobs": [{"phone_id": "p", "error_code": "CPS.0004"}]}
 
@@ -23,7 +23,7 @@ def audited(caplog: pytest.LogCaptureFixture) -> Any:
     return lines
 
 
-def test_every_change_has_a_line(api: Api, audited: Any) -> None:
+def test_every_change_has_a_line(api: ApiCaller, audited: Any) -> None:
     key = api.runtime.stores.api_keys.create("acme", frozenset({Scope.ADMIN}), api.runtime.stores.clock())
     made = api.register(key=key, job_id=None, submission=REFUSED)
     id = made.json["id"]
@@ -52,7 +52,7 @@ def test_every_change_has_a_line(api: Api, audited: Any) -> None:
     assert lines[1]["id"] == id
 
 
-def test_what_was_refused_has_a_line_too(api: Api, audited: Any) -> None:
+def test_what_was_refused_has_a_line_too(api: ApiCaller, audited: Any) -> None:
     reader = api.runtime.stores.api_keys.create(
         "acme", frozenset({Scope.REGISTRATIONS_READ}), api.runtime.stores.clock()
     )
@@ -64,7 +64,7 @@ def test_what_was_refused_has_a_line_too(api: Api, audited: Any) -> None:
     ]
 
 
-def test_what_a_caller_makes_up_does_not_get_in(api: Api, audited: Any) -> None:
+def test_what_a_caller_makes_up_does_not_get_in(api: ApiCaller, audited: Any) -> None:
     forged = 'x","event":"audit","tenant":"root'
     api.call("POST", f"/v1/deliveries/{forged}/redeliver", headers={"X-Request-Id": forged})
     api.call("POST", f"/v1/{forged}")
@@ -86,13 +86,13 @@ def test_what_a_caller_makes_up_does_not_get_in(api: Api, audited: Any) -> None:
 def test_the_address_is_the_one_that_the_own_proxies_saw(
     environment: dict[str, str], audited: Any, proxies: int, forwarded: str | None, address: str
 ) -> None:
-    api = Api(Runtime(load(environment | {"BRIDGE_API_PROXIES": str(proxies)})))
+    api = ApiCaller(Runtime(load(environment | {"BRIDGE_API_PROXIES": str(proxies)})))
     api.register(headers={"X-Forwarded-For": forwarded} if forwarded else None)
     assert [line["address"] for line in audited()] == [address]
     api.runtime.stores.redis.close()
 
 
-def test_a_trace_is_named_where_its_request_is_logged(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_trace_is_named_where_its_request_is_logged(api: ApiCaller, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger="bridge")
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     api.register(headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-01"})

@@ -9,17 +9,17 @@ from app.bootstrap.runtime import Runtime
 from app.devkit.processes import wait_until
 from app.domain.access import Scope
 from tests.conftest import SECRET
-from tests.support.api_client import Api, problem
+from tests.support.api_client import ApiCaller, problem
 from tests.support.receiver import Receiver
 
 
-def tried(api: Api, **body: Any) -> Any:
+def tried(api: ApiCaller, **body: Any) -> Any:
     answer = api.call("POST", "/v1/callbacks/test", json=body)
     assert answer.status_code == 200, answer.text
     return answer.json
 
 
-def test_one_callback_goes_out_as_a_delivery_does(api: Api, receiver: Receiver) -> None:
+def test_one_callback_goes_out_as_a_delivery_does(api: ApiCaller, receiver: Receiver) -> None:
     answer = tried(api, callback_url=receiver.url, secret=SECRET, headers={"Authorization": "Bearer t"})
     (callback,) = receiver.callbacks
     assert callback.verified_by(SECRET)
@@ -36,20 +36,20 @@ def test_one_callback_goes_out_as_a_delivery_does(api: Api, receiver: Receiver) 
     assert api.get("/v1/deliveries")["items"] == []
 
 
-def test_a_secret_is_made_if_none_is_given(api: Api, receiver: Receiver) -> None:
+def test_a_secret_is_made_if_none_is_given(api: ApiCaller, receiver: Receiver) -> None:
     answer = tried(api, callback_url=receiver.url)
     assert receiver.callbacks[0].verified_by(answer["secret"])
 
 
 @pytest.mark.parametrize(("status", "verdict"), [(404, "refused"), (410, "gone"), (503, "retry"), (302, "refused")])
-def test_what_came_of_it_is_told(api: Api, receiver: Receiver, status: int, verdict: str) -> None:
+def test_what_came_of_it_is_told(api: ApiCaller, receiver: Receiver, status: int, verdict: str) -> None:
     receiver.statuses = [(status, {})]
     answer = tried(api, callback_url=receiver.url)
     assert (answer["verdict"], answer["status_code"], answer["next_at"]) == (verdict, status, None)
     assert len(receiver.callbacks) == 1
 
 
-def test_nobody_there_is_an_answer(api: Api) -> None:
+def test_nobody_there_is_an_answer(api: ApiCaller) -> None:
     answer = tried(api, callback_url="http://127.0.0.1:9/")
     assert (answer["verdict"], answer["status_code"]) == ("retry", None)
     assert answer["error"]
@@ -66,19 +66,19 @@ def test_nobody_there_is_an_answer(api: Api) -> None:
         ({"callback_url": "https://bot.example/", "metadata": {}}, "/metadata"),
     ],
 )
-def test_what_is_wrong_is_named(api: Api, body: dict[str, Any], pointer: str) -> None:
+def test_what_is_wrong_is_named(api: ApiCaller, body: dict[str, Any], pointer: str) -> None:
     answer = problem(api.call("POST", "/v1/callbacks/test", json=body), 422)
     assert [error["pointer"] for error in answer["errors"]] == [pointer]
 
 
-def test_it_needs_the_scope_of_registering(api: Api, receiver: Receiver) -> None:
+def test_it_needs_the_scope_of_registering(api: ApiCaller, receiver: Receiver) -> None:
     scopes = frozenset({Scope.REGISTRATIONS_READ, Scope.DELIVERIES_WRITE})
     key = api.runtime.stores.api_keys.create("default", scopes, api.runtime.stores.clock(), None)
     problem(api.call("POST", "/v1/callbacks/test", key=key, json={"callback_url": receiver.url}), 403)
     assert receiver.callbacks == []
 
 
-def test_slow_receivers_leave_room_for_others(api: Api, receiver: Receiver) -> None:
+def test_slow_receivers_leave_room_for_others(api: ApiCaller, receiver: Receiver) -> None:
     """Half of the API's eight threads."""
     receiver.gate.clear()
     with ThreadPoolExecutor(4) as pool:
@@ -92,7 +92,7 @@ def test_slow_receivers_leave_room_for_others(api: Api, receiver: Receiver) -> N
     assert tried(api, callback_url=receiver.url)["verdict"] == "delivered"
 
 
-def test_a_test_that_succeeds_opens_a_url_that_was_gone(api: Api, receiver: Receiver) -> None:
+def test_a_test_that_succeeds_opens_a_url_that_was_gone(api: ApiCaller, receiver: Receiver) -> None:
     runtime: Runtime = api.runtime
     registration = api.registered(callback_url=receiver.url)
     path = f"/v1/registrations/{registration['id']}"
@@ -106,7 +106,7 @@ def test_a_test_that_succeeds_opens_a_url_that_was_gone(api: Api, receiver: Rece
     assert api.get(path)["callback_gone"] is False
 
 
-def test_a_registration_says_whether_its_callback_was_tried(api: Api) -> None:
+def test_a_registration_says_whether_its_callback_was_tried(api: ApiCaller) -> None:
     asked, other = api.registered(verify=True), api.registered()
     (delivery,) = api.get("/v1/deliveries")["items"]
     assert (delivery["type"], delivery["job_id"], delivery["registration_id"]) == ("callback.test", None, asked["id"])
@@ -115,11 +115,11 @@ def test_a_registration_says_whether_its_callback_was_tried(api: Api) -> None:
         assert (shown["callback_verified"], shown["callback_verdict"]) == (None, None)
 
 
-def test_a_callback_test_cannot_be_chosen_as_an_event(api: Api) -> None:
+def test_a_callback_test_cannot_be_chosen_as_an_event(api: ApiCaller) -> None:
     problem(api.register(events=["callback.test"]), 422)
 
 
-def test_no_secret_is_logged(api: Api, receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_secret_is_logged(api: ApiCaller, receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger="bridge")
     tried(api, callback_url=receiver.url, secret=SECRET, headers={"Authorization": "canary-header"})
     lines = str([record.__dict__ for record in caplog.records])

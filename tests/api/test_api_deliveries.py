@@ -15,7 +15,7 @@ from app.domain.job import Job, JobState
 from app.domain.times import from_ms, to_ms
 from app.domain.verdict import Verdict
 from app.store.deliveries import StartedAttempt
-from tests.support.api_client import Api, problem
+from tests.support.api_client import ApiCaller, problem
 
 SOON = timedelta(seconds=1)
 
@@ -40,7 +40,7 @@ def record(stores: Stores, attempt: StartedAttempt, follows: NextStep, **line: A
     stores.scripts.run(stores.deliveries.record(attempt.claimed, verdict, follows, head | {"took_ms": 7} | line))
 
 
-def test_a_delivery_is_shown_with_its_attempts(api: Api) -> None:
+def test_a_delivery_is_shown_with_its_attempts(api: ApiCaller) -> None:
     registration = api.registered(job_id="j1")
     job_ends(api.runtime.stores)
     attempt = begun(api.runtime.stores)
@@ -92,7 +92,7 @@ def test_a_delivery_is_shown_with_its_attempts(api: Api) -> None:
     }
 
 
-def test_an_attempt_that_was_given_up_has_little_to_tell(api: Api) -> None:
+def test_an_attempt_that_was_given_up_has_little_to_tell(api: ApiCaller) -> None:
     api.registered()
     job_ends(api.runtime.stores)
     attempt = begun(api.runtime.stores)
@@ -102,7 +102,7 @@ def test_an_attempt_that_was_given_up_has_little_to_tell(api: Api) -> None:
     assert (shown["attempts"][0]["status_code"], shown["attempts"][0]["next_at"]) == (None, None)
 
 
-def test_a_registration_counts_its_deliveries(api: Api) -> None:
+def test_a_registration_counts_its_deliveries(api: ApiCaller) -> None:
     id = api.registered()["id"]
     job_ends(api.runtime.stores, JobState.FAILED)
     shown = api.get(f"/v1/registrations/{id}")
@@ -110,7 +110,7 @@ def test_a_registration_counts_its_deliveries(api: Api) -> None:
     assert shown["deliveries"] == {"pending": 1, "delivered": 0, "dead": 0}
 
 
-def test_the_log_is_filtered_and_paged(api: Api) -> None:
+def test_the_log_is_filtered_and_paged(api: ApiCaller) -> None:
     registrations = [api.registered(job_id=f"j{number}")["id"] for number in range(3)]
     job_ends(api.runtime.stores)
     record(api.runtime.stores, begun(api.runtime.stores), NextStep(DeliveryState.DELIVERED), verdict="delivered")
@@ -124,7 +124,7 @@ def test_the_log_is_filtered_and_paged(api: Api) -> None:
     assert [item["job_id"] for item in of_one] == ["j1"]
 
 
-def test_the_log_is_cut_by_time(api: Api) -> None:
+def test_the_log_is_cut_by_time(api: ApiCaller) -> None:
     api.registered()
     job_ends(api.runtime.stores)
     for query, count in {
@@ -140,24 +140,24 @@ def test_the_log_is_cut_by_time(api: Api) -> None:
 @pytest.mark.parametrize(
     "moment", ["", "yesterday", "1893456000", "2020-01-01", "2020-01-01T00:00:00", "2020-13-01T00:00:00Z"]
 )
-def test_a_moment_must_be_one(api: Api, moment: str) -> None:
+def test_a_moment_must_be_one(api: ApiCaller, moment: str) -> None:
     answer = problem(api.call("GET", f"/v1/deliveries?since={moment}"), 422)
     assert answer["errors"][0]["pointer"] == "/query/since"
 
 
 @pytest.mark.parametrize("id", ["dlv_" + "0" * 26, "dlv_x", "nothing"])
-def test_an_unknown_delivery_is_answered_404(api: Api, id: str) -> None:
+def test_an_unknown_delivery_is_answered_404(api: ApiCaller, id: str) -> None:
     problem(api.call("GET", f"/v1/deliveries/{id}"), 404)
 
 
-def test_cancelling_answers_at_once_when_nothing_is_under_way(api: Api) -> None:
+def test_cancelling_answers_at_once_when_nothing_is_under_way(api: ApiCaller) -> None:
     id = api.registered()["id"]
     for _ in range(2):
         assert api.call("DELETE", f"/v1/registrations/{id}").status_code == 204
     assert api.get(f"/v1/registrations/{id}")["state"] == "cancelled"
 
 
-def test_cancelling_waits_for_the_attempt_that_is_under_way(api: Api) -> None:
+def test_cancelling_waits_for_the_attempt_that_is_under_way(api: ApiCaller) -> None:
     id = api.registered()["id"]
     job_ends(api.runtime.stores)
     attempt = begun(api.runtime.stores)
@@ -170,7 +170,7 @@ def test_cancelling_waits_for_the_attempt_that_is_under_way(api: Api) -> None:
         assert answer.result(timeout=5).status_code == 204
 
 
-def test_cancels_that_wait_leave_threads_to_others(api: Api, stream: Callable[..., TestResponse]) -> None:
+def test_cancels_that_wait_leave_threads_to_others(api: ApiCaller, stream: Callable[..., TestResponse]) -> None:
     id = api.registered()["id"]
     job_ends(api.runtime.stores)
     attempt = begun(api.runtime.stores)
@@ -183,7 +183,7 @@ def test_cancels_that_wait_leave_threads_to_others(api: Api, stream: Callable[..
     assert api.call("DELETE", f"/v1/registrations/{id}").status_code == 204
 
 
-def test_cancelling_waits_no_longer_than_the_attempt_may_last(api: Api) -> None:
+def test_cancelling_waits_no_longer_than_the_attempt_may_last(api: ApiCaller) -> None:
     id = api.registered()["id"]
     job_ends(api.runtime.stores)
     attempt = begun(api.runtime.stores, permit=timedelta(seconds=0.3))

@@ -6,26 +6,26 @@ from app.domain.access import Scope
 from app.domain.destination import lane_of
 from app.domain.times import rfc3339, to_ms
 from app.store.engine import keys
-from tests.support.api_client import Api, problem
+from tests.support.api_client import ApiCaller, problem
 
 REFUSED = {"request_id": "r", "jobs": [{"phone_id": "p", "error_code": "CPS.0004"}]}
 LANE = lane_of("default", "http://127.0.0.1:9")
 
 
 @pytest.fixture
-def path(api: Api) -> str:
+def path(api: ApiCaller) -> str:
     """A destination for which a delivery is due."""
     api.registered(job_id=None, submission=REFUSED)
     return "/v1/destinations/" + api.get("/v1/destinations")["items"][0]["id"]
 
 
-def post(api: Api, path: str, **details: str) -> dict:
+def post(api: ApiCaller, path: str, **details: str) -> dict:
     answer = api.call("POST", path, **details)
     assert answer.status_code == 200, answer.text
     return answer.json
 
 
-def test_a_destination_is_shown_with_how_it_fares(api: Api, path: str) -> None:
+def test_a_destination_is_shown_with_how_it_fares(api: ApiCaller, path: str) -> None:
     now = api.runtime.stores.clock()
     then = to_ms(now) + 3_600_000
     failing = {"failures": 7, "failing_since": then, "failed": then, "failure": "HTTP 503", "answered": then}
@@ -50,11 +50,11 @@ def test_a_destination_is_shown_with_how_it_fares(api: Api, path: str) -> None:
     }
 
 
-def test_the_path_of_a_callback_is_not_shown(api: Api, path: str) -> None:
+def test_the_path_of_a_callback_is_not_shown(api: ApiCaller, path: str) -> None:
     assert "s3cret" not in api.call("GET", "/v1/destinations").text
 
 
-def test_a_paused_destination_holds_its_deliveries_until_it_is_resumed(api: Api, path: str) -> None:
+def test_a_paused_destination_holds_its_deliveries_until_it_is_resumed(api: ApiCaller, path: str) -> None:
     paused = post(api, f"{path}/pause")
     assert (paused["state"], paused["deliveries"]) == ("paused", 1)
     assert post(api, f"{path}/pause")["held_since"] == paused["held_since"]
@@ -67,7 +67,7 @@ def test_a_paused_destination_holds_its_deliveries_until_it_is_resumed(api: Api,
     assert len(api.get("/v1/deliveries?state=pending")["items"]) == 1
 
 
-def test_what_is_held_can_be_dropped(api: Api, path: str) -> None:
+def test_what_is_held_can_be_dropped(api: ApiCaller, path: str) -> None:
     assert post(api, f"{path}/drop") == {"dropped": 0}
     post(api, f"{path}/pause")
     assert post(api, f"{path}/drop") == {"dropped": 1}
@@ -76,7 +76,7 @@ def test_what_is_held_can_be_dropped(api: Api, path: str) -> None:
     assert registration["deliveries"] == {"pending": 0, "delivered": 0, "dead": 1}
 
 
-def test_a_cancelled_registration_is_not_held(api: Api, path: str) -> None:
+def test_a_cancelled_registration_is_not_held(api: ApiCaller, path: str) -> None:
     post(api, f"{path}/pause")
     (registration,) = api.get("/v1/registrations")["items"]
     assert api.call("DELETE", f"/v1/registrations/{registration['id']}").status_code == 204
@@ -84,7 +84,7 @@ def test_a_cancelled_registration_is_not_held(api: Api, path: str) -> None:
     assert post(api, f"{path}/drop") == {"dropped": 0}
 
 
-def test_it_is_said_when_a_disabled_one_is_reopened(api: Api, path: str, caplog) -> None:
+def test_it_is_said_when_a_disabled_one_is_reopened(api: ApiCaller, path: str, caplog) -> None:
     caplog.set_level("INFO", logger="bridge")
     lane = {"held": 1, "held_why": "disabled", "failing_since": 1, "failures": 9}
     api.runtime.stores.redis.hset(keys.lane("deliver", LANE), mapping=lane)
@@ -96,7 +96,7 @@ def test_it_is_said_when_a_disabled_one_is_reopened(api: Api, path: str, caplog)
 
 
 @pytest.mark.parametrize("verb", ["", "/pause", "/resume", "/drop"])
-def test_that_of_another_tenant_is_not_there(api: Api, path: str, verb: str) -> None:
+def test_that_of_another_tenant_is_not_there(api: ApiCaller, path: str, verb: str) -> None:
     stranger = api.runtime.stores.api_keys.create("stranger", frozenset(Scope), api.runtime.stores.clock())
     problem(api.call("POST" if verb else "GET", path + verb, key=stranger), 404)
     assert api.get("/v1/destinations", key=stranger)["items"] == []
@@ -104,11 +104,11 @@ def test_that_of_another_tenant_is_not_there(api: Api, path: str, verb: str) -> 
 
 
 @pytest.mark.parametrize("id", ["dst_0123456789abcdef", "dst_x", "x"])
-def test_what_is_no_destination_is_not_there(api: Api, id: str) -> None:
+def test_what_is_no_destination_is_not_there(api: ApiCaller, id: str) -> None:
     problem(api.call("POST", f"/v1/destinations/{id}/pause"), 404)
 
 
-def test_pausing_needs_the_scope_for_deliveries(api: Api, path: str) -> None:
+def test_pausing_needs_the_scope_for_deliveries(api: ApiCaller, path: str) -> None:
     keys_by_scope = {
         scope: api.runtime.stores.api_keys.create("default", frozenset({scope}), api.runtime.stores.clock())
         for scope in Scope
@@ -118,7 +118,7 @@ def test_pausing_needs_the_scope_for_deliveries(api: Api, path: str) -> None:
     assert api.get(path, key=keys_by_scope[Scope.REGISTRATIONS_READ])["state"] == "paused"
 
 
-def test_a_list_goes_on_where_the_cursor_says(api: Api) -> None:
+def test_a_list_goes_on_where_the_cursor_says(api: ApiCaller) -> None:
     for port in range(9, 12):
         api.registered(callback_url=f"http://127.0.0.1:{port}/x")
     first = api.get("/v1/destinations?limit=2")

@@ -9,13 +9,13 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from app.domain.event import EventType, OwnEventType
-from tests.support.api_client import Api, problem
+from tests.support.api_client import ApiCaller, problem
 
 OPEN = {"/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"}
 
 
 @pytest.fixture
-def document(api: Api) -> Any:
+def document(api: ApiCaller) -> Any:
     return api.get("/openapi.json", key=None)
 
 
@@ -34,7 +34,7 @@ def test_the_document_is_valid_openapi_3_1(document: Any) -> None:
     validate(document)
 
 
-def test_the_document_names_every_call_and_no_other(api: Api, document: Any) -> None:
+def test_the_document_names_every_call_and_no_other(api: ApiCaller, document: Any) -> None:
     served = {
         (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method)
         for rule in api.app.url_map.iter_rules()
@@ -89,7 +89,7 @@ def test_examples_are_what_their_schemas_say(document: Any) -> None:
             validator(document, content["schema"]).validate(content["example"])
 
 
-def test_examples_of_requests_are_taken(api: Api, document: Any) -> None:
+def test_examples_of_requests_are_taken(api: ApiCaller, document: Any) -> None:
     shown = document["paths"]["/v1/registrations"]["post"]["requestBody"]["content"]["application/json"]["examples"]
     for name, example in shown.items():
         body = example["value"] | {"callback_url": "http://127.0.0.1:9/hooks/cph"}
@@ -106,7 +106,7 @@ def test_every_event_is_a_webhook_with_its_headers(document: Any) -> None:
         assert call["requestBody"]["content"]["application/json"]["example"]["type"] == name
 
 
-def test_events_as_they_are_sent_are_as_the_document_says(api: Api, document: Any) -> None:
+def test_events_as_they_are_sent_are_as_the_document_says(api: ApiCaller, document: Any) -> None:
     refused = {"request_id": "r", "jobs": [{"phone_id": "p", "error_code": "CPS.0004"}]}
     api.registered(job_id=None, submission=refused, notify="both", verify=True)
     page = api.get("/v1/events")
@@ -129,7 +129,7 @@ def test_events_as_they_are_sent_are_as_the_document_says(api: Api, document: An
     ],
 )
 def test_answers_are_what_the_document_says(
-    api: Api, document: Any, method: str, path: str, status: str, details: Any
+    api: ApiCaller, document: Any, method: str, path: str, status: str, details: Any
 ) -> None:
     api.registered()
     answered = document["paths"][path][method.lower()]["responses"][status]
@@ -148,7 +148,7 @@ def test_answers_are_what_the_document_says(
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_the_root_leads_to_the_page(api: Api, method: str) -> None:
+def test_the_root_leads_to_the_page(api: ApiCaller, method: str) -> None:
     answer = api.call(method, "/", key=None)
     assert answer.status_code == 302
     # Relative, so that it is right behind any name, and below a path of a proxy's.
@@ -156,7 +156,7 @@ def test_the_root_leads_to_the_page(api: Api, method: str) -> None:
     assert not answer.data
 
 
-def test_the_page_needs_nothing_from_elsewhere(api: Api) -> None:
+def test_the_page_needs_nothing_from_elsewhere(api: ApiCaller) -> None:
     page = api.call("GET", "/docs", key=None)
     assert page.status_code == 200
     assert page.mimetype == "text/html"
@@ -168,7 +168,7 @@ def test_the_page_needs_nothing_from_elsewhere(api: Api) -> None:
         assert answer.data
 
 
-def test_the_page_is_under_a_strict_policy(api: Api) -> None:
+def test_the_page_is_under_a_strict_policy(api: ApiCaller) -> None:
     for path in ("/docs", "/docs/start.js", "/docs/swagger-ui-bundle.js"):
         headers = api.call("GET", path, key=None).headers
         policy = dict(part.split(" ", 1) for part in headers["Content-Security-Policy"].split("; "))
@@ -180,5 +180,5 @@ def test_the_page_is_under_a_strict_policy(api: Api) -> None:
 
 
 @pytest.mark.parametrize("name", ["x", "start.js/", "..", "swagger.svg", "%2e%2e", "start.js%00"])
-def test_no_other_file_is_served(api: Api, name: str) -> None:
+def test_no_other_file_is_served(api: ApiCaller, name: str) -> None:
     problem(api.call("GET", f"/docs/{name}", key=None), 404)

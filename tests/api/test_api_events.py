@@ -22,10 +22,10 @@ from app.formats import standard
 from app.store.agenda import Claimed
 from app.store.engine import keys
 from app.store.events import BEGINNING
-from tests.support.api_client import KEY, Api, problem
+from tests.support.api_client import KEY, ApiCaller, problem
 
 
-def end(api: Api, *job_ids: str) -> None:
+def end(api: ApiCaller, *job_ids: str) -> None:
     """As if CPH had shown it."""
     runtime = api.runtime
     claimed: list[Claimed] = []
@@ -40,7 +40,7 @@ def end(api: Api, *job_ids: str) -> None:
     )
 
 
-def pages(api: Api, after: str = "", limit: int = 50) -> list[list[dict[str, Any]]]:
+def pages(api: ApiCaller, after: str = "", limit: int = 50) -> list[list[dict[str, Any]]]:
     """Until there is nothing more."""
     found = []
     while True:
@@ -51,11 +51,11 @@ def pages(api: Api, after: str = "", limit: int = 50) -> list[list[dict[str, Any
         found.append(page["items"])
 
 
-def told(api: Api, **details: Any) -> list[str]:
+def told(api: ApiCaller, **details: Any) -> list[str]:
     return [event["data"]["job"]["job_id"] for page in pages(api, **details) for event in page]
 
 
-def test_events_come_in_order_as_subscribers_get_them(api: Api) -> None:
+def test_events_come_in_order_as_subscribers_get_them(api: ApiCaller) -> None:
     registered = api.registered(job_id="one", metadata={"room": "ops"})
     end(api, "one")
     [[event]] = pages(api)
@@ -78,7 +78,7 @@ def test_events_come_in_order_as_subscribers_get_them(api: Api) -> None:
     assert json.loads(standard.render(api.runtime.stores.deliveries.open(begun)[1])) == event
 
 
-def test_pages_go_on_where_they_ended(api: Api) -> None:
+def test_pages_go_on_where_they_ended(api: ApiCaller) -> None:
     jobs = [f"job-{number}" for number in range(5)]
     for job in jobs:
         api.registered(job_id=job)
@@ -92,7 +92,7 @@ def test_pages_go_on_where_they_ended(api: Api) -> None:
     assert told(api, after=cursor) == jobs[2:]
 
 
-def test_an_empty_answer_has_a_cursor_that_misses_nothing(api: Api) -> None:
+def test_an_empty_answer_has_a_cursor_that_misses_nothing(api: ApiCaller) -> None:
     first = api.get("/v1/events")
     assert first["items"] == []
     api.registered(job_id="one")
@@ -100,7 +100,7 @@ def test_an_empty_answer_has_a_cursor_that_misses_nothing(api: Api) -> None:
     assert told(api, after=first["next_cursor"]) == ["one"]
 
 
-def test_latest_is_what_comes_from_now_on(api: Api) -> None:
+def test_latest_is_what_comes_from_now_on(api: ApiCaller) -> None:
     for job in ("one", "two"):
         api.registered(job_id=job)
     end(api, "one")
@@ -112,7 +112,7 @@ def test_latest_is_what_comes_from_now_on(api: Api) -> None:
     assert end_late["state"] == "watching"
 
 
-def test_events_stay_when_their_registration_is_cancelled(api: Api) -> None:
+def test_events_stay_when_their_registration_is_cancelled(api: ApiCaller) -> None:
     registered = api.registered(job_id=None, job_ids=["one", "two"])
     end(api, "one")
     assert api.call("DELETE", f"/v1/registrations/{registered['id']}").status_code == 204
@@ -120,7 +120,7 @@ def test_events_stay_when_their_registration_is_cancelled(api: Api) -> None:
     assert api.get("/v1/deliveries")["items"][0]["state"] == "cancelled"
 
 
-def test_a_group_and_a_test_are_told_as_well(api: Api) -> None:
+def test_a_group_and_a_test_are_told_as_well(api: ApiCaller) -> None:
     api.registered(job_id="one", notify="both", verify=True)
     end(api, "one")
     assert [event["type"] for page in pages(api) for event in page] == [
@@ -130,7 +130,7 @@ def test_a_group_and_a_test_are_told_as_well(api: Api) -> None:
     ]
 
 
-def test_events_are_a_tenants_own(api: Api) -> None:
+def test_events_are_a_tenants_own(api: ApiCaller) -> None:
     api.registered(job_id="one")
     end(api, "one")
     theirs = api.runtime.stores.api_keys.create(
@@ -139,7 +139,7 @@ def test_events_are_a_tenants_own(api: Api) -> None:
     assert api.get("/v1/events", key=theirs)["items"] == []
 
 
-def test_what_is_not_kept_any_more_is_left_out_and_passed(api: Api) -> None:
+def test_what_is_not_kept_any_more_is_left_out_and_passed(api: ApiCaller) -> None:
     for job in ("one", "two"):
         api.registered(job_id=job)
     end(api, "one", "two")
@@ -148,13 +148,13 @@ def test_what_is_not_kept_any_more_is_left_out_and_passed(api: Api) -> None:
     assert told(api, limit=1) == [second["job_id"]]
 
 
-def test_the_feed_is_forgotten_with_the_rest(api: Api) -> None:
+def test_the_feed_is_forgotten_with_the_rest(api: ApiCaller) -> None:
     api.registered(job_id="one")
     end(api, "one")
     assert 0 < api.runtime.stores.redis.ttl(keys.feed("default")) <= api.runtime.settings.retention_s
 
 
-def test_a_hundred_thousand_events_take_little_room(api: Api) -> None:
+def test_a_hundred_thousand_events_take_little_room(api: ApiCaller) -> None:
     """The feed says which delivery it was, and nothing of it twice."""
     redis = api.runtime.stores.redis
     pipeline = redis.pipeline(transaction=False)
@@ -168,7 +168,7 @@ BEYOND = urlsafe_b64encode(b"1-18446744073709551616").decode()
 
 
 @pytest.mark.parametrize("after", ["", "x", "1-1", "====", "bGF0ZXN0", BEYOND])
-def test_a_cursor_of_another_kind_is_refused(api: Api, after: str) -> None:
+def test_a_cursor_of_another_kind_is_refused(api: ApiCaller, after: str) -> None:
     for path in (f"/v1/events?after={after}", f"/v1/events/stream?after={after}"):
         assert problem(api.call("GET", path), 422)["errors"][0]["pointer"] == "/query/after"
     answer = api.call("GET", "/v1/events/stream", headers={"Last-Event-ID": after or "?"})
@@ -178,7 +178,7 @@ def test_a_cursor_of_another_kind_is_refused(api: Api, after: str) -> None:
 # Waiting.
 
 
-def test_an_answer_is_held_until_there_is_an_event(api: Api) -> None:
+def test_an_answer_is_held_until_there_is_an_event(api: ApiCaller) -> None:
     api.registered(job_id="one")
     answers: list[Any] = []
     waiting = threading.Thread(target=lambda: answers.append(api.get("/v1/events?wait_s=30")))
@@ -190,13 +190,13 @@ def test_an_answer_is_held_until_there_is_an_event(api: Api) -> None:
     assert [event["type"] for event in answers[0]["items"]] == ["job.succeeded"]
 
 
-def test_an_answer_is_held_no_longer_than_was_asked(api: Api) -> None:
+def test_an_answer_is_held_no_longer_than_was_asked(api: ApiCaller) -> None:
     began = time.monotonic()
     assert api.get("/v1/events?wait_s=1")["items"] == []
     assert 1 <= time.monotonic() - began < 5
 
 
-def test_a_registration_is_held_until_it_is_finished(api: Api) -> None:
+def test_a_registration_is_held_until_it_is_finished(api: ApiCaller) -> None:
     registered = api.registered(job_id="one")
     path = f"/v1/registrations/{registered['id']}"
     began = time.monotonic()
@@ -213,11 +213,11 @@ def test_a_registration_is_held_until_it_is_finished(api: Api) -> None:
 
 @pytest.mark.parametrize("path", ["/v1/events?", "/v1/registrations/reg_00000000000000000000000000?"])
 @pytest.mark.parametrize("wait", ["-1", "61", "x", "1.5", ""])
-def test_a_wait_is_bounded(api: Api, path: str, wait: str) -> None:
+def test_a_wait_is_bounded(api: ApiCaller, path: str, wait: str) -> None:
     assert problem(api.call("GET", f"{path}wait_s={wait}"), 422)["errors"][0]["pointer"] == "/query/wait_s"
 
 
-def test_waiting_for_what_another_tenant_has_does_not_tell_that_it_is_there(api: Api) -> None:
+def test_waiting_for_what_another_tenant_has_does_not_tell_that_it_is_there(api: ApiCaller) -> None:
     registered = api.registered(job_id="one")
     theirs = api.runtime.stores.api_keys.create(
         "acme", frozenset({Scope.REGISTRATIONS_READ}), api.runtime.stores.clock()
@@ -238,7 +238,7 @@ def messages(answer: TestResponse) -> Iterator[dict[str, str]]:
             yield fields
 
 
-def test_a_stream_tells_what_was_and_what_comes(api: Api, stream: Callable[..., TestResponse]) -> None:
+def test_a_stream_tells_what_was_and_what_comes(api: ApiCaller, stream: Callable[..., TestResponse]) -> None:
     api.registered(job_id="one")
     end(api, "one")
     answer = stream()
@@ -254,7 +254,7 @@ def test_a_stream_tells_what_was_and_what_comes(api: Api, stream: Callable[..., 
     assert json.loads(next(following)["data"])["data"]["job"]["job_id"] == "two"
 
 
-def test_a_stream_goes_on_where_it_broke_off(api: Api, stream: Callable[..., TestResponse]) -> None:
+def test_a_stream_goes_on_where_it_broke_off(api: ApiCaller, stream: Callable[..., TestResponse]) -> None:
     for job in ("one", "two", "three"):
         api.registered(job_id=job)
         end(api, job)
@@ -264,7 +264,7 @@ def test_a_stream_goes_on_where_it_broke_off(api: Api, stream: Callable[..., Tes
     assert told(api, after=first["id"]) == ["two", "three"]
 
 
-def test_a_stream_ends_with_its_key(api: Api, stream: Callable[..., TestResponse]) -> None:
+def test_a_stream_ends_with_its_key(api: ApiCaller, stream: Callable[..., TestResponse]) -> None:
     key = api.runtime.stores.api_keys.create("acme", frozenset({Scope.REGISTRATIONS_READ}), api.runtime.stores.clock())
     answer = stream(Authorization=f"Bearer {key}")
     assert next(iter(answer.response)).startswith(b"retry: ")
@@ -274,14 +274,14 @@ def test_a_stream_ends_with_its_key(api: Api, stream: Callable[..., TestResponse
     assert time.monotonic() - began < 5
 
 
-def test_a_quiet_stream_says_that_it_lives(api: Api) -> None:
+def test_a_quiet_stream_says_that_it_lives(api: ApiCaller) -> None:
     places = WaitSlots(1, stopping=lambda: False)
     often = timedelta(seconds=1)
     chunks = streamed(api.runtime.stores.events, places, "default", BEGINNING, still_good=lambda: True, heartbeat=often)
     assert list(islice(chunks, 3)) == [b"retry: 2000\n\n", b": heartbeat\n\n", b": heartbeat\n\n"]
 
 
-def test_a_process_that_ends_holds_nobody(api: Api) -> None:
+def test_a_process_that_ends_holds_nobody(api: ApiCaller) -> None:
     ending = create_app(api.runtime, stopping=lambda: True).test_client()
     headers = {"Authorization": f"Bearer {KEY}"}
     began = time.monotonic()
@@ -290,7 +290,7 @@ def test_a_process_that_ends_holds_nobody(api: Api) -> None:
     assert time.monotonic() - began < 5
 
 
-def test_there_are_only_so_many_places(api: Api, stream: Callable[..., TestResponse]) -> None:
+def test_there_are_only_so_many_places(api: ApiCaller, stream: Callable[..., TestResponse]) -> None:
     """Of 16, one tenant gets 12; the others are for tenants that have none."""
     held = [stream() for _ in range(12)]
     for refused in (stream(), api.call("GET", "/v1/events?wait_s=30")):

@@ -6,7 +6,7 @@ import pytest
 
 from app.domain.destination import destination_id, lane_of
 from tests.conftest import SECRET
-from tests.support.api_client import SMALLEST, Api, problem
+from tests.support.api_client import SMALLEST, ApiCaller, problem
 from tests.support.receiver import Receiver
 
 SLACK = "https://hooks.slack.com/services/T0/B0/t0ken"
@@ -23,14 +23,14 @@ DINGTALK = "https://oapi.dingtalk.com/robot/send?access_token=t0ken"
         ("https://bot.example/hooks/x", "standard"),
     ],
 )
-def test_auto_tells_the_format_by_the_host(api: Api, url: str, expected: str) -> None:
+def test_auto_tells_the_format_by_the_host(api: ApiCaller, url: str, expected: str) -> None:
     made = api.registered(callback_url=url)
     assert made["format"] == expected
     shown = api.get(f"/v1/registrations/{made['id']}")
     assert (shown["format"], shown["language"], shown["link"]) == (expected, "en", None)
 
 
-def test_what_is_asked_for_is_kept_and_shown(api: Api) -> None:
+def test_what_is_asked_for_is_kept_and_shown(api: ApiCaller) -> None:
     wanted = {"format": "mattermost", "language": "zh-CN", "link": "https://console.example/{job_id}"}
     made = api.registered(**wanted)
     for shown in (made, api.get(f"/v1/registrations/{made['id']}"), api.get("/v1/registrations")["items"][0]):
@@ -56,7 +56,7 @@ def test_what_is_asked_for_is_kept_and_shown(api: Api) -> None:
 )
 @pytest.mark.parametrize("path", ["/v1/registrations", "/v1/callbacks/test"])
 def test_what_cannot_work_is_refused_with_the_way_out(
-    api: Api, path: str, fields: dict[str, Any], pointer: str, hint: str | None
+    api: ApiCaller, path: str, fields: dict[str, Any], pointer: str, hint: str | None
 ) -> None:
     job = {"job_id": SMALLEST["job_id"]} if "registrations" in path else {}
     answer = problem(api.call("POST", path, json={"callback_url": SMALLEST["callback_url"], **job, **fields}), 422)
@@ -64,7 +64,7 @@ def test_what_cannot_work_is_refused_with_the_way_out(
     assert hint is None or hint in answer["hint"]
 
 
-def test_nothing_is_made_up_for_a_chat_that_knows_no_secret(api: Api) -> None:
+def test_nothing_is_made_up_for_a_chat_that_knows_no_secret(api: ApiCaller) -> None:
     assert "secret" not in api.registered(callback_url=SLACK)
     assert api.registered(callback_url="https://bot.example/hooks/x")["secret"]
     id = api.registered(callback_url=SLACK)["id"]
@@ -72,7 +72,7 @@ def test_nothing_is_made_up_for_a_chat_that_knows_no_secret(api: Api) -> None:
     assert problem(answer, 422)["errors"][0]["pointer"] == "/secret"
 
 
-def test_the_own_secret_of_a_bot_is_kept_and_exchanged_as_it_is(api: Api) -> None:
+def test_the_own_secret_of_a_bot_is_kept_and_exchanged_as_it_is(api: ApiCaller) -> None:
     made = api.registered(callback_url=DINGTALK, secret="SECfirst")
     assert made["secret"] == "SECfirst"
     path = f"/v1/registrations/{made['id']}/rotate-secret"
@@ -84,7 +84,7 @@ def test_the_own_secret_of_a_bot_is_kept_and_exchanged_as_it_is(api: Api) -> Non
     assert known[0].secrets_at(api.runtime.stores.clock()) == ("SECsecond",)
 
 
-def test_a_bot_is_a_destination_of_its_own(api: Api) -> None:
+def test_a_bot_is_a_destination_of_its_own(api: ApiCaller) -> None:
     for url in (SLACK, SLACK, SLACK + "2", DISCORD):
         api.registered(callback_url=url)
     found = api.get("/v1/destinations")["items"]
@@ -96,7 +96,7 @@ def test_a_bot_is_a_destination_of_its_own(api: Api) -> None:
     assert api.get(f"/v1/destinations/{one['id']}")["places"] == 1
 
 
-def test_a_test_call_is_sent_and_judged_by_the_format(api: Api, receiver: Receiver) -> None:
+def test_a_test_call_is_sent_and_judged_by_the_format(api: ApiCaller, receiver: Receiver) -> None:
     body = {"callback_url": receiver.url, "format": "slack", "language": "zh-CN"}
     answer = api.call("POST", "/v1/callbacks/test", json=body).json
     assert (answer["verdict"], answer["status_code"], answer["secret"]) == ("retry", 200, None)
@@ -107,12 +107,12 @@ def test_a_test_call_is_sent_and_judged_by_the_format(api: Api, receiver: Receiv
     assert "webhook-signature" not in receiver.callbacks[1].headers
 
 
-def test_a_machine_format_is_signed_as_ever(api: Api, receiver: Receiver) -> None:
+def test_a_machine_format_is_signed_as_ever(api: ApiCaller, receiver: Receiver) -> None:
     api.call("POST", "/v1/callbacks/test", json={"callback_url": receiver.url, "secret": SECRET})
     assert receiver.callbacks[0].verified_by(SECRET)
 
 
-def test_the_document_lists_the_formats(api: Api) -> None:
+def test_the_document_lists_the_formats(api: ApiCaller) -> None:
     document = api.get("/openapi.json", key=None)
     for name in ("RegistrationRequest", "CallbackTestRequest"):
         listed, templates = document["components"]["schemas"][name]["properties"]["format"]["anyOf"]

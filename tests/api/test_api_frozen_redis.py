@@ -11,7 +11,7 @@ import pytest
 
 from app.bootstrap.runtime import Runtime
 from app.config.settings import load
-from tests.support.api_client import KEY, Api, problem
+from tests.support.api_client import KEY, ApiCaller, problem
 from tests.support.redis_group import CLIENTS, RedisGroup
 
 # 2 s for the clock, twice 2 s for what was asked. Tries within tries, more of the clock, or one request behind another
@@ -38,7 +38,7 @@ def nobody_else_gets_in(port: int) -> Iterator[None]:
 def test_a_frozen_redis_is_a_503_within_seconds(tmp_path: Path, environment: dict[str, str], opens: bool) -> None:
     with RedisGroup(tmp_path, replicas=0, options=("--tcp-backlog", "1")) as group, ExitStack() as stack:
         url = {"BRIDGE_REDIS_URL": group.url(group.first), "BRIDGE_QUOTA_REQUESTS": "100", "BRIDGE_BOOTSTRAP_KEY": KEY}
-        api = Api(Runtime(load(environment | url)))
+        api = ApiCaller(Runtime(load(environment | url)))
         stack.callback(api.runtime.stores.redis.close)
         assert api.call("GET", "/readyz").status_code == 200  # over a connection that stays; nothing else is known yet
         group.freeze(group.first)

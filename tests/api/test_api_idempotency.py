@@ -12,7 +12,7 @@ from app.domain.access import Scope
 from app.domain.delivery import DeliveryState, NextStep
 from app.store.idempotency import Idempotency
 from tests.api.test_api_redelivery import ended, only
-from tests.support.api_client import Api, problem
+from tests.support.api_client import ApiCaller, problem
 from tests.support.receiver import Receiver
 
 KEPT = {"Idempotency-Key": "k"}
@@ -23,11 +23,11 @@ def pointers(answer: Any) -> list[str]:
     return [error["pointer"] for error in problem(answer, 422)["errors"]]
 
 
-def tried(api: Api, body: Any, **details: Any) -> Any:
+def tried(api: ApiCaller, body: Any, **details: Any) -> Any:
     return api.call("POST", "/v1/callbacks/test", json=body, headers=KEPT, **details)
 
 
-def test_a_callback_is_tried_once_for_a_key_and_its_answer_given_again(api: Api, receiver: Receiver) -> None:
+def test_a_callback_is_tried_once_for_a_key_and_its_answer_given_again(api: ApiCaller, receiver: Receiver) -> None:
     first, again = (tried(api, {"callback_url": receiver.url}) for _ in range(2))
     assert (first.status_code, first.data) == (again.status_code, again.data) == (200, first.data)
     assert len(receiver.callbacks) == 1
@@ -37,7 +37,7 @@ def test_a_callback_is_tried_once_for_a_key_and_its_answer_given_again(api: Api,
     )
 
 
-def test_a_delivery_goes_out_once_more_once_for_a_key(api: Api) -> None:
+def test_a_delivery_goes_out_once_more_once_for_a_key(api: ApiCaller) -> None:
     (registration,) = ended(api, "j1")
     path = f"/v1/deliveries/{only(api)['id']}/redeliver"
     first = api.call("POST", path, headers=KEPT)
@@ -52,7 +52,7 @@ def test_a_delivery_goes_out_once_more_once_for_a_key(api: Api) -> None:
 
 
 @pytest.mark.parametrize("body", [DEAD, DEAD | {"dry_run": True}])
-def test_an_order_is_carried_out_once_for_a_key(api: Api, body: Any) -> None:
+def test_an_order_is_carried_out_once_for_a_key(api: ApiCaller, body: Any) -> None:
     ended(api, "j1")
     first = api.call("POST", "/v1/deliveries/redeliver", json=body, headers=KEPT)
     ended(api, "j2", "j3")
@@ -62,7 +62,7 @@ def test_an_order_is_carried_out_once_for_a_key(api: Api, body: Any) -> None:
     assert api.get("/v1/deliveries?state=dead") == dead
 
 
-def test_the_same_key_for_another_body_or_path_is_refused(api: Api, receiver: Receiver) -> None:
+def test_the_same_key_for_another_body_or_path_is_refused(api: ApiCaller, receiver: Receiver) -> None:
     ended(api, "j1", "j2")
     one, other = (item["id"] for item in api.get("/v1/deliveries")["items"])
     assert tried(api, {"callback_url": receiver.url}).status_code == 200
@@ -77,7 +77,7 @@ def test_the_same_key_for_another_body_or_path_is_refused(api: Api, receiver: Re
     assert (len(receiver.callbacks), len(api.get("/v1/deliveries?state=dead")["items"])) == (1, 1)
 
 
-def test_of_two_at_once_one_is_carried_out_and_the_other_told_to_ask_again(api: Api, receiver: Receiver) -> None:
+def test_of_two_at_once_one_is_carried_out_and_the_other_told_to_ask_again(api: ApiCaller, receiver: Receiver) -> None:
     body = {"callback_url": receiver.url}
     receiver.gate.clear()
     with ThreadPoolExecutor(1) as pool:
@@ -91,7 +91,7 @@ def test_of_two_at_once_one_is_carried_out_and_the_other_told_to_ask_again(api: 
     assert len(receiver.callbacks) == 1
 
 
-def test_of_many_at_once_one_is_carried_out(api: Api) -> None:
+def test_of_many_at_once_one_is_carried_out(api: ApiCaller) -> None:
     ended(api, *(f"j{number}" for number in range(20)))
     with ThreadPoolExecutor(8) as pool:
         held = [pool.submit(api.call, "POST", "/v1/deliveries/redeliver", json=DEAD, headers=KEPT) for _ in range(16)]
@@ -100,7 +100,7 @@ def test_of_many_at_once_one_is_carried_out(api: Api) -> None:
     assert {answer.json["count"] for answer in answers if answer.status_code == 202} == {20}
 
 
-def test_an_error_is_not_kept(api: Api, receiver: Receiver) -> None:
+def test_an_error_is_not_kept(api: ApiCaller, receiver: Receiver) -> None:
     (registration,) = ended(api, "j1")
     assert pointers(tried(api, {"callback_url": "http://10.0.0.1/"})) == ["/callback_url"]
     problem(api.call("POST", f"/v1/deliveries/dlv_{'0' * 26}/redeliver", headers=KEPT), 404)
@@ -109,7 +109,7 @@ def test_an_error_is_not_kept(api: Api, receiver: Receiver) -> None:
     assert tried(api, {"callback_url": receiver.url}).json["verdict"] == "delivered"
 
 
-def test_a_key_belongs_to_its_tenant(api: Api, receiver: Receiver) -> None:
+def test_a_key_belongs_to_its_tenant(api: ApiCaller, receiver: Receiver) -> None:
     key = api.runtime.stores.api_keys.create("other", frozenset(Scope), api.runtime.stores.clock())
     ours, theirs = (tried(api, {"callback_url": receiver.url}, **details) for details in ({}, {"key": key}))
     assert ours.json["event_id"] != theirs.json["event_id"]
@@ -117,7 +117,7 @@ def test_a_key_belongs_to_its_tenant(api: Api, receiver: Receiver) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "tab\there"])
-def test_a_key_that_is_none_is_pointed_at(api: Api, key: str) -> None:
+def test_a_key_that_is_none_is_pointed_at(api: ApiCaller, key: str) -> None:
     answer = api.call("POST", "/v1/deliveries/redeliver", json=DEAD, headers={"Idempotency-Key": key})
     assert pointers(answer) == ["/headers/Idempotency-Key"]
 
@@ -135,7 +135,7 @@ def test_a_claim_ends_by_itself_and_an_answer_after_a_day(stores: Stores, settin
     assert again.answer == asked.answer
 
 
-def test_a_destination_is_paused_resumed_and_dropped_once_for_a_key(api: Api) -> None:
+def test_a_destination_is_paused_resumed_and_dropped_once_for_a_key(api: ApiCaller) -> None:
     ended(api, "j1")
     path = "/v1/destinations/" + api.get("/v1/destinations")["items"][0]["id"]
     paused = api.call("POST", f"{path}/pause", headers=KEPT)

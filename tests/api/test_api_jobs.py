@@ -11,7 +11,7 @@ from app.domain.job import Job, JobState
 from app.domain.times import rfc3339
 from app.store.agenda import Claimed
 from app.store.engine import keys
-from tests.support.api_client import Api, problem
+from tests.support.api_client import ApiCaller, problem
 
 BLANK = Job("one", JobState.PENDING).as_dict() | {"project": "default", "observed_at": None}
 
@@ -24,7 +24,7 @@ def complete(stores: Stores, job: Job) -> None:
     stores.scripts.run(stores.watches.complete(claim(stores), job, stores.clock()))
 
 
-def test_a_job_is_shown_as_it_was_seen_last(api: Api) -> None:
+def test_a_job_is_shown_as_it_was_seen_last(api: ApiCaller) -> None:
     runtime = api.runtime
     api.registered(job_id="one")
     assert api.get("/v1/jobs/one") == BLANK
@@ -45,7 +45,7 @@ def test_a_job_is_shown_as_it_was_seen_last(api: Api) -> None:
 
 
 @pytest.mark.parametrize("end", [JobState.LOST, JobState.OVERDUE])
-def test_a_job_that_is_not_watched_any_more_is_known_by_its_registration(api: Api, end: JobState) -> None:
+def test_a_job_that_is_not_watched_any_more_is_known_by_its_registration(api: ApiCaller, end: JobState) -> None:
     runtime = api.runtime
     api.registered(job_id="one")
     if end is JobState.LOST:
@@ -57,19 +57,19 @@ def test_a_job_that_is_not_watched_any_more_is_known_by_its_registration(api: Ap
     assert shown["observed_at"]
 
 
-def test_a_job_without_a_delivery_has_its_state_alone(api: Api) -> None:
+def test_a_job_without_a_delivery_has_its_state_alone(api: ApiCaller) -> None:
     api.registered(job_id="one", events=["job.failed"])
     complete(api.runtime.stores, Job("one", JobState.LOST))
     assert api.get("/v1/jobs/one") == BLANK | {"state": "lost"}
 
 
-def test_a_job_that_is_cancelled_is_shown_as_it_was(api: Api) -> None:
+def test_a_job_that_is_cancelled_is_shown_as_it_was(api: ApiCaller) -> None:
     taken = api.registered(job_id="one")
     api.call("DELETE", f"/v1/registrations/{taken['id']}")
     assert api.get("/v1/jobs/one") == BLANK
 
 
-def test_a_job_that_another_tenant_has_registered_is_not_there(api: Api) -> None:
+def test_a_job_that_another_tenant_has_registered_is_not_there(api: ApiCaller) -> None:
     api.registered(job_id="one")
     theirs = api.runtime.stores.api_keys.create("acme", frozenset(Scope), api.runtime.stores.clock())
     unknown = problem(api.call("GET", "/v1/jobs/none", key=theirs), 404)
@@ -83,9 +83,9 @@ def test_a_job_that_another_tenant_has_registered_is_not_there(api: Api) -> None
 
 
 @pytest.mark.parametrize("id", ["a.b", "x" * 129, "%00", "a%20b"])
-def test_what_cannot_be_a_job_is_not_there(api: Api, id: str) -> None:
+def test_what_cannot_be_a_job_is_not_there(api: ApiCaller, id: str) -> None:
     problem(api.call("GET", f"/v1/jobs/{id}"), 404)
 
 
-def test_a_wrong_project_is_pointed_at(api: Api) -> None:
+def test_a_wrong_project_is_pointed_at(api: ApiCaller) -> None:
     assert problem(api.call("GET", "/v1/jobs/a?project=none"), 422)["errors"][0]["pointer"] == "/query/project"

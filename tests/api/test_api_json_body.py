@@ -6,7 +6,7 @@ from io import BytesIO
 import pytest
 
 from app.api.input.json_body import MAX_BYTES, MAX_DEPTH, parse
-from tests.support.api_client import Api, problem
+from tests.support.api_client import ApiCaller, problem
 
 JSON = {"Content-Type": "application/json"}
 
@@ -60,35 +60,35 @@ def test_all_other_json_is_read(body: bytes) -> None:
     assert parse(body) == json.loads(body)
 
 
-def test_a_body_that_is_not_json_is_answered_400_without_repeating_it(api: Api) -> None:
+def test_a_body_that_is_not_json_is_answered_400_without_repeating_it(api: ApiCaller) -> None:
     answer = api.call("POST", "/v1/registrations", data=b'{"secret": whsec_canary', headers=JSON)
     problem(answer, 400)
     assert "canary" not in answer.text
 
 
 @pytest.mark.parametrize("body", ["[]", '"{}"', "null", "7"])
-def test_a_body_that_is_no_object_is_answered_422(api: Api, body: str) -> None:
+def test_a_body_that_is_no_object_is_answered_422(api: ApiCaller, body: str) -> None:
     body = problem(api.call("POST", "/v1/registrations", data=body, headers=JSON), 422)
     assert body["errors"] == [{"pointer": "", "detail": "must be an object"}]
 
 
 @pytest.mark.parametrize("content_type", [None, "text/plain", "application/json; charset=latin-1", "application/xml"])
-def test_another_content_type_is_answered_415(api: Api, content_type: str | None) -> None:
+def test_another_content_type_is_answered_415(api: ApiCaller, content_type: str | None) -> None:
     headers = {"Content-Type": content_type} if content_type else {}
     problem(api.call("POST", "/v1/registrations", data=b"{}", headers=headers), 415)
 
 
-def test_a_charset_of_utf_8_may_be_named(api: Api) -> None:
+def test_a_charset_of_utf_8_may_be_named(api: ApiCaller) -> None:
     headers = {"Content-Type": "application/json; charset=UTF-8"}
     problem(api.call("POST", "/v1/registrations", data=b"{}", headers=headers), 422)
 
 
 @pytest.mark.parametrize(("size", "status"), [(MAX_BYTES, 422), (MAX_BYTES + 1, 413), (MAX_BYTES * 4, 413)])
-def test_a_body_may_have_256_kib(api: Api, size: int, status: int) -> None:
+def test_a_body_may_have_256_kib(api: ApiCaller, size: int, status: int) -> None:
     problem(api.call("POST", "/v1/registrations", data=b"{}".ljust(size), headers=JSON), status)
 
 
 @pytest.mark.parametrize(("size", "status"), [(MAX_BYTES, 422), (MAX_BYTES + 1, 413), (MAX_BYTES * 4, 413)])
-def test_a_body_that_does_not_tell_its_length_may_have_no_more(api: Api, size: int, status: int) -> None:
+def test_a_body_that_does_not_tell_its_length_may_have_no_more(api: ApiCaller, size: int, status: int) -> None:
     chunked = {"input_stream": BytesIO(b"{}".ljust(size)), "environ_overrides": {"wsgi.input_terminated": True}}
     problem(api.call("POST", "/v1/registrations", headers=JSON, **chunked), status)

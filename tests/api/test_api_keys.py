@@ -9,22 +9,22 @@ from app.devkit.processes import wait_until
 from app.domain.access import Scope
 from app.domain.times import from_ms, rfc3339, to_ms
 from app.store.engine import keys
-from tests.support.api_client import Api, problem
+from tests.support.api_client import ApiCaller, problem
 
 USUAL = ["deliveries:write", "registrations:read", "registrations:write"]
 
 
-def made(api: Api, **fields: Any) -> Any:
+def made(api: ApiCaller, **fields: Any) -> Any:
     answer = api.call("POST", "/v1/keys", json=fields)
     assert answer.status_code == 201, answer.text
     return answer.json
 
 
-def works(api: Api, key: str) -> bool:
+def works(api: ApiCaller, key: str) -> bool:
     return api.call("GET", "/v1/registrations", key=key).status_code == 200
 
 
-def test_a_key_is_made_and_shown_once(api: Api) -> None:
+def test_a_key_is_made_and_shown_once(api: ApiCaller) -> None:
     key = made(api, name="the bot's")
     assert key["key"].startswith(f"cphb_{key['id']}_")
     assert (key["name"], key["scopes"], key["expires_at"], key["last_used_at"]) == ("the bot's", USUAL, None, None)
@@ -33,14 +33,14 @@ def test_a_key_is_made_and_shown_once(api: Api) -> None:
     assert problem(api.call("GET", "/v1/keys", key=key["key"]), 403)["detail"].endswith("admin")
 
 
-def test_the_key_itself_is_kept_nowhere(api: Api) -> None:
+def test_the_key_itself_is_kept_nowhere(api: ApiCaller) -> None:
     secret = made(api, name="n")["key"].split("_", 2)[2]
     redis = api.runtime.stores.redis
     kept = [redis.hgetall(name) if redis.type(name) == "hash" else name for name in redis.scan_iter()]
     assert secret not in str(kept)
 
 
-def test_a_key_has_the_scopes_and_the_life_that_were_asked_for(api: Api) -> None:
+def test_a_key_has_the_scopes_and_the_life_that_were_asked_for(api: ApiCaller) -> None:
     key = made(api, scopes=["admin"], expires_in_s=60)
     assert key["scopes"] == ["admin"]
     assert key["expires_at"] == rfc3339(from_ms(int(api.runtime.stores.redis.hget(keys.api_key(key["id"]), "expires"))))
@@ -57,22 +57,22 @@ def test_a_key_has_the_scopes_and_the_life_that_were_asked_for(api: Api) -> None
         ("tenant", ["acme"]),
     ],
 )
-def test_a_wrong_field_is_pointed_at(api: Api, field: str, values: list[Any]) -> None:
+def test_a_wrong_field_is_pointed_at(api: ApiCaller, field: str, values: list[Any]) -> None:
     for value in values:
         errors = problem(api.call("POST", "/v1/keys", json={field: value}), 422)["errors"]
         assert errors[0]["pointer"].startswith(f"/{field}"), value
 
 
-def test_a_key_is_made_once_for_an_idempotency_key(api: Api) -> None:
+def test_a_key_is_made_once_for_an_idempotency_key(api: ApiCaller) -> None:
     headers = {"Idempotency-Key": "one"}
     first, again = (api.call("POST", "/v1/keys", json={}, headers=headers) for _ in range(2))
     assert first.json == again.json
     assert len(api.get("/v1/keys")["items"]) == 1
 
 
-def test_a_revoked_key_lets_nobody_in_within_seconds(api: Api, runtime: Runtime) -> None:
+def test_a_revoked_key_lets_nobody_in_within_seconds(api: ApiCaller, runtime: Runtime) -> None:
     key = made(api)
-    other = Api(runtime)  # another process, which has believed in it
+    other = ApiCaller(runtime)  # another process, which has believed in it
     api.call("DELETE", f"/v1/keys/{key['id']}")
     assert not works(api, key["key"])
     assert api.get("/v1/keys")["items"] == []
@@ -82,7 +82,7 @@ def test_a_revoked_key_lets_nobody_in_within_seconds(api: Api, runtime: Runtime)
     wait_until(lambda: not works(other, again["key"]), timeout=5, what="its end in the other process")
 
 
-def test_a_rotated_key_is_good_until_the_overlap_ends(api: Api) -> None:
+def test_a_rotated_key_is_good_until_the_overlap_ends(api: ApiCaller) -> None:
     old = made(api, name="n", scopes=["registrations:read"], expires_in_s=1_000)
     answer = api.call("POST", f"/v1/keys/{old['id']}/rotate", json={"overlap_s": 60})
     assert answer.status_code == 201
@@ -98,7 +98,7 @@ def test_a_rotated_key_is_good_until_the_overlap_ends(api: Api) -> None:
     assert not api.runtime.stores.redis.exists(keys.api_key(new["id"]))
 
 
-def test_what_has_ended_is_in_no_list_whoever_looks(api: Api) -> None:
+def test_what_has_ended_is_in_no_list_whoever_looks(api: ApiCaller) -> None:
     redis = api.runtime.stores.redis
     brief = [made(api, expires_in_s=1)["id"] for _ in range(3)]
     rotated = made(api, expires_in_s=1_000)["id"]
@@ -112,13 +112,13 @@ def test_what_has_ended_is_in_no_list_whoever_looks(api: Api) -> None:
     assert all(redis.exists(keys.api_key(id)) for id in listed_with_one_more())
 
 
-def test_a_rotation_gives_no_key_a_longer_life(api: Api) -> None:
+def test_a_rotation_gives_no_key_a_longer_life(api: ApiCaller) -> None:
     old = made(api, expires_in_s=30)
     api.call("POST", f"/v1/keys/{old['id']}/rotate", json={"overlap_s": 86_400})
     assert api.runtime.stores.redis.ttl(keys.api_key(old["id"])) <= 30
 
 
-def test_its_last_use_is_written_once_a_minute(api: Api) -> None:
+def test_its_last_use_is_written_once_a_minute(api: ApiCaller) -> None:
     key = made(api)
     name = keys.api_key(key["id"])
     assert works(api, key["key"])
@@ -136,7 +136,7 @@ def test_its_last_use_is_written_once_a_minute(api: Api) -> None:
     assert int(api.runtime.stores.redis.hget(name, "used")) > earlier
 
 
-def test_a_key_that_was_revoked_is_not_made_anew_by_its_use(api: Api) -> None:
+def test_a_key_that_was_revoked_is_not_made_anew_by_its_use(api: ApiCaller) -> None:
     key = made(api)
     assert api.runtime.stores.api_keys.principal(key["key"])
     api.call("DELETE", f"/v1/keys/{key['id']}")
@@ -144,7 +144,7 @@ def test_a_key_that_was_revoked_is_not_made_anew_by_its_use(api: Api) -> None:
     assert not api.runtime.stores.redis.exists(keys.api_key(key["id"]))
 
 
-def test_keys_are_a_tenants_own(api: Api) -> None:
+def test_keys_are_a_tenants_own(api: ApiCaller) -> None:
     key = made(api)
     theirs = api.runtime.stores.api_keys.create("acme", frozenset({Scope.ADMIN}), api.runtime.stores.clock())
     assert [each["id"] for each in api.get("/v1/keys", key=theirs)["items"]] == [theirs.split("_")[1]]
@@ -155,7 +155,7 @@ def test_keys_are_a_tenants_own(api: Api) -> None:
     assert works(api, key["key"])
 
 
-def test_pages_go_from_new_to_old(api: Api) -> None:
+def test_pages_go_from_new_to_old(api: ApiCaller) -> None:
     ids = {made(api)["id"] for _ in range(5)}
     first = api.get("/v1/keys?limit=3")
     second = api.get(f"/v1/keys?limit=3&cursor={first['next_cursor']}")

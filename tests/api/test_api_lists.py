@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from app.api.schemas.fields import encode_cursor
-from tests.support.api_client import Api, problem
+from tests.support.api_client import ApiCaller, problem
 
 
-def pages(api: Api, query: str) -> list[list[str]]:
+def pages(api: ApiCaller, query: str) -> list[list[str]]:
     """Ids, page by page, until there is no further one."""
     found, cursor = [], ""
     while cursor is not None:
@@ -18,17 +18,17 @@ def pages(api: Api, query: str) -> list[list[str]]:
     return found
 
 
-def ids(api: Api, query: str) -> set[str]:
+def ids(api: ApiCaller, query: str) -> set[str]:
     return {id for page in pages(api, query) for id in page}
 
 
-def test_pages_go_from_new_to_old_and_end(api: Api) -> None:
+def test_pages_go_from_new_to_old_and_end(api: ApiCaller) -> None:
     taken = sorted((api.registered()["id"] for _ in range(5)), reverse=True)
     assert pages(api, "limit=2") == [taken[:2], taken[2:4], taken[4:]]
     assert pages(api, "") == [taken]
 
 
-def test_filters_leave_out_what_does_not_fit(api: Api) -> None:
+def test_filters_leave_out_what_does_not_fit(api: ApiCaller) -> None:
     one = api.registered(job_id="one")["id"]
     two = api.registered(job_id=None, job_ids=["one", "two"])["id"]
     api.call("DELETE", f"/v1/registrations/{one}")
@@ -49,13 +49,13 @@ def test_filters_leave_out_what_does_not_fit(api: Api) -> None:
         ("unknown", ["1"]),
     ],
 )
-def test_a_wrong_query_is_pointed_at(api: Api, path: str, name: str, values: list[str]) -> None:
+def test_a_wrong_query_is_pointed_at(api: ApiCaller, path: str, name: str, values: list[str]) -> None:
     for value in values:
         answer = problem(api.call("GET", f"{path}?{name}={value}"), 422)
         assert [error["pointer"] for error in answer["errors"]] == [f"/query/{name}"], value
 
 
-def test_a_cursor_of_one_list_is_none_of_another(api: Api) -> None:
+def test_a_cursor_of_one_list_is_none_of_another(api: ApiCaller) -> None:
     for _ in range(2):
         api.registered()
     cursor: Any = api.get("/v1/registrations?limit=1")["next_cursor"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.domain.access import Scope
-from tests.support.api_client import Api, problem
+from tests.support.api_client import ApiCaller, problem
 
 REFUSED = {"request_id": "r", "jobs": [{"phone_id": "p", "error_code": "CPS.0004"}]}
 BODIES: dict[str, Callable[[], Any]] = {
@@ -27,7 +27,7 @@ UNKNOWN = {
 }
 
 
-def calls(api: Api) -> list[tuple[str, str, str]]:
+def calls(api: ApiCaller) -> list[tuple[str, str, str]]:
     """Method, path and scope of each."""
     paths = api.get("/openapi.json", key=None)["paths"]
     return [
@@ -38,11 +38,11 @@ def calls(api: Api) -> list[tuple[str, str, str]]:
     ]
 
 
-def key(api: Api, tenant: str, *scopes: Scope) -> str:
+def key(api: ApiCaller, tenant: str, *scopes: Scope) -> str:
     return api.runtime.stores.api_keys.create(tenant, frozenset(scopes), api.runtime.stores.clock())
 
 
-def owned(api: Api, admin: str) -> dict[str, str]:
+def owned(api: ApiCaller, admin: str) -> dict[str, str]:
     """An id of each kind, of that tenant."""
     assert api.register(job_id=None, submission=REFUSED, key=admin).status_code == 201
     registration = api.register(job_id="one", key=admin).json
@@ -51,7 +51,7 @@ def owned(api: Api, admin: str) -> dict[str, str]:
     return of_lists | {"registrations": registration["id"], "keys": made["id"], "jobs": "one"}
 
 
-def call(api: Api, method: str, path: str, ids: dict[str, str], shown: str | None) -> Any:
+def call(api: ApiCaller, method: str, path: str, ids: dict[str, str], shown: str | None) -> Any:
     filled = re.sub(r"/(\w+)/\{\w+\}", lambda match: f"/{match[1]}/{ids[match[1]]}", path)
     body = BODIES.get(path, lambda: {})() if method == "POST" else None
     answer = api.call(method, filled, key=shown, json=body, buffered=False)
@@ -60,13 +60,13 @@ def call(api: Api, method: str, path: str, ids: dict[str, str], shown: str | Non
     return answer
 
 
-def test_the_matrix_has_every_scope(api: Api) -> None:
+def test_the_matrix_has_every_scope(api: ApiCaller) -> None:
     assert {scope for _, _, scope in calls(api)} == set(Scope)
     assert len(calls(api)) >= 24
 
 
 @pytest.mark.parametrize("scope", Scope)
-def test_a_scope_lets_in_where_the_document_says_and_nowhere_else(api: Api, scope: Scope) -> None:
+def test_a_scope_lets_in_where_the_document_says_and_nowhere_else(api: ApiCaller, scope: Scope) -> None:
     for method, path, needed in calls(api):
         api.runtime.stores.redis.flushall()
         ids = owned(api, key(api, "acme", Scope.ADMIN))
@@ -78,13 +78,13 @@ def test_a_scope_lets_in_where_the_document_says_and_nowhere_else(api: Api, scop
 
 
 @pytest.mark.parametrize("shown", [None, "", "cphb_000000000000_x", "bootstrap-key-for-test"])
-def test_nobody_is_let_in_anywhere(api: Api, shown: str | None) -> None:
+def test_nobody_is_let_in_anywhere(api: ApiCaller, shown: str | None) -> None:
     ids = owned(api, key(api, "acme", Scope.ADMIN))
     for method, path, _ in calls(api):
         problem(call(api, method, path, ids, shown), 401)
 
 
-def test_what_is_anothers_is_answered_as_what_is_nobodys(api: Api) -> None:
+def test_what_is_anothers_is_answered_as_what_is_nobodys(api: ApiCaller) -> None:
     """The same body, whatever the call; and nothing of theirs has changed."""
     theirs = key(api, "acme", Scope.ADMIN)
     ids, ours = owned(api, theirs), key(api, "other", Scope.ADMIN)
@@ -97,7 +97,7 @@ def test_what_is_anothers_is_answered_as_what_is_nobodys(api: Api) -> None:
     assert before == {name: api.call("GET", f"/v1/{name}/{ids[name]}", key=theirs).json for name in COLLECTIONS[:3]}
 
 
-def test_lists_show_what_is_ones_own(api: Api) -> None:
+def test_lists_show_what_is_ones_own(api: ApiCaller) -> None:
     ids = owned(api, key(api, "acme", Scope.ADMIN))
     ours = key(api, "other", Scope.ADMIN)
     for method, path, _ in calls(api):

@@ -8,40 +8,40 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from tests.support.api_client import Api
+from tests.support.api_client import ApiCaller
 
 REFUSED = {"request_id": "r", "jobs": [{"phone_id": "p", "error_code": "CPS.0004"}]}
 Change = tuple[str, int]
 
 
-def register(api: Api, number: int) -> None:
+def register(api: ApiCaller, number: int) -> None:
     """With a delivery, to one of some destinations; so they are used again as well."""
     api.registered(job_id=None, submission=REFUSED, callback_url=f"http://127.0.0.1:{1000 + number % 7}/")
 
 
-def cancel(api: Api, number: int) -> None:
+def cancel(api: ApiCaller, number: int) -> None:
     found = api.get("/v1/registrations?limit=200")["items"]
     if found:
         api.call("DELETE", f"/v1/registrations/{found[number % len(found)]['id']}")
 
 
-def make_key(api: Api, number: int) -> None:
+def make_key(api: ApiCaller, number: int) -> None:
     api.call("POST", "/v1/keys", json={"name": str(number)})
 
 
-def revoke_key(api: Api, number: int) -> None:
+def revoke_key(api: ApiCaller, number: int) -> None:
     found = api.get("/v1/keys?limit=200")["items"]
     if found:
         api.call("DELETE", f"/v1/keys/{found[number % len(found)]['id']}")
 
 
-def redeliver(api: Api, number: int) -> None:
+def redeliver(api: ApiCaller, number: int) -> None:
     found = api.get("/v1/deliveries?limit=200")["items"]
     if found:
         api.call("POST", f"/v1/deliveries/{found[number % len(found)]['id']}/redeliver")
 
 
-CHANGES: dict[str, Callable[[Api, int], None]] = {
+CHANGES: dict[str, Callable[[ApiCaller, int], None]] = {
     "register": register,
     "cancel": cancel,
     "make_key": make_key,
@@ -51,7 +51,7 @@ CHANGES: dict[str, Callable[[Api, int], None]] = {
 changes = st.lists(st.tuples(st.sampled_from(sorted(CHANGES)), st.integers(0, 50)), max_size=4)
 
 
-def all_of(api: Api, path: str) -> set[str]:
+def all_of(api: ApiCaller, path: str) -> set[str]:
     return {each["id"] for each in api.get(f"{path}?limit=200")["items"]}
 
 
@@ -61,7 +61,7 @@ def all_of(api: Api, path: str) -> set[str]:
     max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_what_is_there_all_the_while_is_seen_once(
-    api: Api, path: str, first: int, limit: int, between: list[list[Change]]
+    api: ApiCaller, path: str, first: int, limit: int, between: list[list[Change]]
 ) -> None:
     api.runtime.stores.redis.flushall()
     for number in range(first):
@@ -83,7 +83,9 @@ def test_what_is_there_all_the_while_is_seen_once(
 @hypothesis_settings(
     max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_whoever_follows_the_feed_sees_every_event_once_and_in_order(api: Api, between: list[int], limit: int) -> None:
+def test_whoever_follows_the_feed_sees_every_event_once_and_in_order(
+    api: ApiCaller, between: list[int], limit: int
+) -> None:
     """While others come; some are made in the same millisecond."""
     api.runtime.stores.redis.flushall()
     made, seen, cursor = [], [], ""

@@ -7,7 +7,7 @@ import pytest
 
 from app.bootstrap.runtime import Runtime
 from app.config.settings import load
-from tests.support.api_client import Api, problem
+from tests.support.api_client import ApiCaller, problem
 
 
 def logged(caplog: pytest.LogCaptureFixture, event: str) -> dict[str, Any]:
@@ -16,7 +16,7 @@ def logged(caplog: pytest.LogCaptureFixture, event: str) -> dict[str, Any]:
     return dict(fields)
 
 
-def test_an_unknown_path_is_answered_404(api: Api) -> None:
+def test_an_unknown_path_is_answered_404(api: ApiCaller) -> None:
     for path in ("/nothing", "/v1/nothing", "/v1/registrations/", "//v1/registrations", "/static/x", "/openapi/"):
         problem(api.call("GET", path), 404)
 
@@ -31,26 +31,26 @@ def test_an_unknown_path_is_answered_404(api: Api) -> None:
     ],
 )
 def test_another_method_is_answered_405_with_those_that_work(
-    api: Api, method: str, path: str, allowed: set[str]
+    api: ApiCaller, method: str, path: str, allowed: set[str]
 ) -> None:
     answer = api.call(method, path)
     problem(answer, 405)
     assert set(answer.headers["Allow"].split(", ")) == allowed
 
 
-def test_a_sane_request_id_is_taken_over(api: Api) -> None:
+def test_a_sane_request_id_is_taken_over(api: ApiCaller) -> None:
     for path, status in (("/healthz", 200), ("/nothing", 404)):
         answer = api.call("GET", path, headers={"X-Request-Id": "Trace.1-2_3"})
         assert (answer.status_code, answer.headers["X-Request-Id"]) == (status, "Trace.1-2_3")
 
 
 @pytest.mark.parametrize("id", ["", "a b", "x" * 129, 'a"b', "ä"])
-def test_any_other_request_id_is_replaced(api: Api, id: str) -> None:
+def test_any_other_request_id_is_replaced(api: ApiCaller, id: str) -> None:
     answer = api.call("GET", "/nothing", headers={"X-Request-Id": id})
     assert problem(answer, 404)["request_id"] != id
 
 
-def test_each_request_has_a_line_in_the_log(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+def test_each_request_has_a_line_in_the_log(api: ApiCaller, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger="bridge")
     answer = api.call("GET", "/v1/registrations/reg_canary")
     line = logged(caplog, "api.request")
@@ -67,7 +67,7 @@ def test_each_request_has_a_line_in_the_log(api: Api, caplog: pytest.LogCaptureF
 
 def test_without_redis_the_answer_says_when_to_come_back(environment: dict[str, str]) -> None:
     away = Runtime(load({**environment, "BRIDGE_REDIS_URL": "unix:///nowhere/redis.sock"}))
-    api = Api(away)
+    api = ApiCaller(away)
     for answer in (api.register(), api.call("GET", "/v1/deliveries"), api.call("GET", "/readyz")):
         problem(answer, 503)
         assert int(answer.headers["Retry-After"]) > 0
@@ -75,11 +75,11 @@ def test_without_redis_the_answer_says_when_to_come_back(environment: dict[str, 
 
 
 def test_a_missing_key_for_what_is_sealed_is_told_to_the_operator_alone(
-    api: Api, environment: dict[str, str], caplog: pytest.LogCaptureFixture
+    api: ApiCaller, environment: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     id = api.registered()["id"]
     other = Runtime(load({**environment, "BRIDGE_SECRET_KEYS": "k2:" + base64.b64encode(bytes(32)).decode()}))
-    answer = Api(other).call("POST", f"/v1/registrations/{id}/rotate-secret", json={})
+    answer = ApiCaller(other).call("POST", f"/v1/registrations/{id}/rotate-secret", json={})
     problem(answer, 500)
     assert "BRIDGE" not in answer.text
     assert "BRIDGE_SECRET_KEYS" in logged(caplog, "settings.wrong")["reason"]
@@ -89,7 +89,7 @@ def test_a_missing_key_for_what_is_sealed_is_told_to_the_operator_alone(
 def test_a_mistake_of_ours_is_answered_500_and_logged_without_what_was_sent(
     runtime: Runtime, caplog: pytest.LogCaptureFixture
 ) -> None:
-    api = Api(runtime)
+    api = ApiCaller(runtime)
 
     def mistaken() -> None:
         raise KeyError("canary")

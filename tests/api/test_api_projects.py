@@ -14,24 +14,24 @@ from app.domain.project_health import ProjectHealth
 from app.domain.times import to_ms
 from app.store.engine import keys
 from app.store.project_health import note
-from tests.support.api_client import Api, problem
+from tests.support.api_client import ApiCaller, problem
 
 PROD = {"project_id": "p1", "region": "ap-southeast-1", "credentials": {"token_env": "NOT_SET"}, "rate": 2.5}
 TRIAL = {"project_id": "p2", "endpoint": "https://cph.example:8443", "credentials": {"agency": True}}
 
 
 @pytest.fixture
-def two(runtime: Runtime, environment: dict[str, str], tmp_path: Path) -> Api:
+def two(runtime: Runtime, environment: dict[str, str], tmp_path: Path) -> ApiCaller:
     """An API for two projects, without a secret of theirs."""
     file = tmp_path / "projects.yaml"
     file.write_text(yaml.safe_dump({"projects": {"prod": PROD, "trial": TRIAL}}, sort_keys=False), encoding="utf-8")
     settings = load(
         environment | {"BRIDGE_PROJECTS_FILE": str(file), "BRIDGE_BOOTSTRAP_KEY": "bootstrap-key-for-tests"}
     )
-    return Api(Runtime(settings))
+    return ApiCaller(Runtime(settings))
 
 
-def test_projects_are_shown_with_how_they_fare(two: Api, stores: Stores, now: datetime) -> None:
+def test_projects_are_shown_with_how_they_fare(two: ApiCaller, stores: Stores, now: datetime) -> None:
     seen = ProjectHealth(
         answered_at=now,
         failed_at=now + timedelta(seconds=1),
@@ -84,7 +84,7 @@ def test_projects_are_shown_with_how_they_fare(two: Api, stores: Stores, now: da
     }
 
 
-def test_what_a_short_budget_costs_is_shown(two: Api, stores: Stores) -> None:
+def test_what_a_short_budget_costs_is_shown(two: ApiCaller, stores: Stores) -> None:
     polls, now = stores.polls_due, stores.clock()
     stores.redis.zadd(keys.due("poll", "trial"), {"job": to_ms(now - timedelta(seconds=90)), "request:r": 0})
     stores.scripts.run(polls.throttle("trial", now - timedelta(minutes=1), now - timedelta(seconds=1), 0.01))
@@ -94,23 +94,23 @@ def test_what_a_short_budget_costs_is_shown(two: Api, stores: Stores) -> None:
     assert "CPH throttles" in project["hint"]
 
 
-def test_the_project_of_the_environment_is_shown_too(api: Api) -> None:
+def test_the_project_of_the_environment_is_shown_too(api: ApiCaller) -> None:
     [project] = api.get("/v1/projects")["items"]
     assert (project["name"], project["endpoint"]) == ("default", None)
 
 
-def test_it_needs_the_scope_to_read_registrations(two: Api, stores: Stores) -> None:
+def test_it_needs_the_scope_to_read_registrations(two: ApiCaller, stores: Stores) -> None:
     keys = {scope: stores.api_keys.create("t", frozenset({scope}), stores.clock()) for scope in Scope}
     two.get("/v1/projects", key=keys[Scope.REGISTRATIONS_READ])
     problem(two.call("GET", "/v1/projects", key=keys[Scope.DELIVERIES_WRITE]), 403)
 
 
-def test_a_registration_names_one_of_several_projects(two: Api) -> None:
+def test_a_registration_names_one_of_several_projects(two: ApiCaller) -> None:
     assert two.registered(project="trial")["project"] == "trial"
     answer = problem(two.register(), 422)
     assert (answer["errors"][0]["pointer"], answer["hint"]) == ("/project", "one of: prod, trial")
 
 
-def test_projects_are_described_by_the_document(two: Api) -> None:
+def test_projects_are_described_by_the_document(two: ApiCaller) -> None:
     document = two.get("/openapi.json", key=None)
     assert document["paths"]["/v1/projects"]["get"]["responses"]["200"]

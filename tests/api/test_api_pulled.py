@@ -7,20 +7,20 @@ from werkzeug.test import TestResponse
 
 from app.store.engine import keys
 from tests.api.test_api_events import end, told
-from tests.support.api_client import Api, problem
+from tests.support.api_client import ApiCaller, problem
 
 
-def register(api: Api, job_id: str = "one", **fields: Any) -> TestResponse:
+def register(api: ApiCaller, job_id: str = "one", **fields: Any) -> TestResponse:
     return api.call("POST", "/v1/registrations", json={"job_id": job_id} | fields)
 
 
-def registered(api: Api) -> Any:
+def registered(api: ApiCaller) -> Any:
     answer = register(api)
     assert answer.status_code == 201, answer.text
     return answer.json
 
 
-def test_without_a_callback_url_events_come_by_the_feed_and_nobody_is_called(api: Api) -> None:
+def test_without_a_callback_url_events_come_by_the_feed_and_nobody_is_called(api: ApiCaller) -> None:
     made = register(api, job_ids=["one", "two"], job_id=None, notify="both").json
     assert made["callback_url"] is None
     assert "secret" not in made
@@ -37,14 +37,14 @@ def test_without_a_callback_url_events_come_by_the_feed_and_nobody_is_called(api
     problem(api.call("POST", f"/v1/deliveries/dlv_{event['id'].removeprefix('evt_')}/redeliver", json={}), 404)
 
 
-def test_a_job_that_has_ended_already_is_told_at_once(api: Api) -> None:
+def test_a_job_that_has_ended_already_is_told_at_once(api: ApiCaller) -> None:
     api.registered(job_id="one")
     end(api, "one")
     registered(api)
     assert told(api) == ["one", "one"]
 
 
-def test_what_is_pulled_is_forgotten_with_the_rest(api: Api) -> None:
+def test_what_is_pulled_is_forgotten_with_the_rest(api: ApiCaller) -> None:
     made = registered(api)
     end(api, "one")
     [event] = api.get("/v1/events")["items"]
@@ -54,7 +54,7 @@ def test_what_is_pulled_is_forgotten_with_the_rest(api: Api) -> None:
         assert 0 < redis.ttl(key) <= most
 
 
-def test_it_can_be_cancelled_and_then_tells_nothing(api: Api) -> None:
+def test_it_can_be_cancelled_and_then_tells_nothing(api: ApiCaller) -> None:
     made = registered(api)
     assert api.call("DELETE", f"/v1/registrations/{made['id']}").status_code == 204
     assert api.get(f"/v1/registrations/{made['id']}")["state"] == "cancelled"
@@ -65,23 +65,23 @@ def test_it_can_be_cancelled_and_then_tells_nothing(api: Api) -> None:
 @pytest.mark.parametrize(
     ("field", "value"), [("secret", "whsec_" + "A" * 32), ("headers", {"X-Room": "ops"}), ("verify", True)]
 )
-def test_what_only_a_callback_has_is_refused(api: Api, field: str, value: object) -> None:
+def test_what_only_a_callback_has_is_refused(api: ApiCaller, field: str, value: object) -> None:
     refused = problem(register(api, **{field: value}), 422)
     assert refused["errors"] == [{"pointer": f"/{field}", "detail": "is of no use without callback_url"}]
 
 
 @pytest.mark.parametrize("lost", [None, ""])
-def test_a_url_that_was_lost_on_the_way_is_no_wish_to_pull(api: Api, lost: str | None) -> None:
+def test_a_url_that_was_lost_on_the_way_is_no_wish_to_pull(api: ApiCaller, lost: str | None) -> None:
     refused = problem(register(api, callback_url=lost), 422)
     assert refused["errors"][0]["pointer"] == "/callback_url"
 
 
-def test_it_has_no_secret_to_rotate(api: Api) -> None:
+def test_it_has_no_secret_to_rotate(api: ApiCaller) -> None:
     made = registered(api)
     problem(api.call("POST", f"/v1/registrations/{made['id']}/rotate-secret", json={}), 422)
 
 
-def test_no_quota_of_destinations_stands_in_its_way(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_quota_of_destinations_stands_in_its_way(api: ApiCaller, monkeypatch: pytest.MonkeyPatch) -> None:
     api.registered(job_id="one")
     monkeypatch.setitem(api.runtime.__dict__, "_quotas", api.runtime.stores._quotas.__class__(destinations=1))
     problem(api.register(callback_url="http://127.0.0.2:9/"), 429)

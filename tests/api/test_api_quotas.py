@@ -16,13 +16,13 @@ from app.domain.access import Scope
 from app.domain.errors import OperatorError
 from app.domain.quota import Quotas
 from app.store.engine import keys
-from tests.support.api_client import Api, problem
+from tests.support.api_client import ApiCaller, problem
 from tests.support.paths import ROOT
 
 GUIDE = ROOT / "docs" / "settings.md"
 
 REFUSED = {"request_id": "r", "jobs": [{"phone_id": "p", "error_code": "CPS.0004"}]}
-Make = Callable[..., Api]
+Make = Callable[..., ApiCaller]
 T = TypeVar("T")
 
 
@@ -31,9 +31,9 @@ def make(environment: dict[str, str], runtime: Runtime) -> Iterator[Make]:
     """An API with these settings, on an empty Redis."""
     made = []
 
-    def make_one(**settings: Any) -> Api:
+    def make_one(**settings: Any) -> ApiCaller:
         more = {f"BRIDGE_{name.upper()}": str(value) for name, value in settings.items()}
-        api = Api(Runtime(load(environment | more)))
+        api = ApiCaller(Runtime(load(environment | more)))
         made.append(api)
         return api
 
@@ -42,7 +42,7 @@ def make(environment: dict[str, str], runtime: Runtime) -> Iterator[Make]:
         api.runtime.stores.redis.close()
 
 
-def key_of(api: Api, tenant: str) -> str:
+def key_of(api: ApiCaller, tenant: str) -> str:
     return api.runtime.stores.api_keys.create(tenant, frozenset({Scope.ADMIN}), api.runtime.stores.clock())
 
 
@@ -127,7 +127,7 @@ def limits(answer: Any) -> tuple[int, int, int]:
     return int(policy[1]), int(left[1]), int(left[2])
 
 
-def in_one_minute(api: Api, ask: Callable[[], T]) -> T:
+def in_one_minute(api: ApiCaller, ask: Callable[[], T]) -> T:
     """What it gives when it begins and ends in the same minute, as quotas count: it is repeated until it does."""
 
     def minute() -> int:
@@ -253,7 +253,7 @@ def test_nothing_more_is_taken_when_redis_is_nearly_full(make: Make) -> None:
     wait_until(lambda: other.register().status_code == 201, timeout=5, what="room again")
 
 
-def test_counts_are_what_quotas_are_held_against(api: Api) -> None:
+def test_counts_are_what_quotas_are_held_against(api: ApiCaller) -> None:
     api.registered()
     api.registered(job_id=None, submission=REFUSED)
     assert api.runtime.stores.redis.hgetall(keys.tenant_counts("default")) == {"registrations": "1", "deliveries": "1"}

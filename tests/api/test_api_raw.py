@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from app.devkit.processes import start, wait_until
-from tests.api.test_api_served import CPH_BRIDGE, Served, address_of
+from tests.api.test_api_served import CPH_BRIDGE, ServedApi, address_of
 from tests.support.api_client import KEY, SMALLEST
 
 AUTHORIZED = f"Host: x\r\nAuthorization: Bearer {KEY}\r\n".encode()
@@ -24,7 +24,7 @@ CHUNKED = b"".join((b"%x\r\n" % len(BODY), BODY, b"\r\n0\r\n\r\n"))
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory, redis_server) -> Iterator[Served]:
+def api(tmp_path_factory: pytest.TempPathFactory, redis_server) -> Iterator[ServedApi]:
     folder = tmp_path_factory.mktemp("raw")
     environment = {
         "BRIDGE_REDIS_URL": redis_server.url,
@@ -38,10 +38,10 @@ def api(tmp_path_factory: pytest.TempPathFactory, redis_server) -> Iterator[Serv
         "BRIDGE_API_STREAMS": "2",
     }
     with start([CPH_BRIDGE, "api"], environment, log=folder / "log") as process:
-        yield Served(process, folder / "log")
+        yield ServedApi(process, folder / "log")
 
 
-def send(api: Served, *parts: bytes, timeout: float = 10) -> bytes:
+def send(api: ServedApi, *parts: bytes, timeout: float = 10) -> bytes:
     """All that comes back until the server closes, or nothing more comes."""
     with socket.create_connection(address_of(api.address), timeout=timeout) as client:
         answer = b""
@@ -60,7 +60,7 @@ def statuses(answer: bytes) -> list[int]:
     return [int(part[:3]) for part in answer.split(b"HTTP/1.1 ")[1:]]
 
 
-def alive(api: Served) -> None:
+def alive(api: ServedApi) -> None:
     assert api.process.exit_code is None
     assert [api.probe(path) for path in ("/healthz", "/readyz")] == [200, 200]
     assert api.call("GET", "/v1/projects").status_code == 200
@@ -89,7 +89,7 @@ def alive(api: Served) -> None:
         b"GET /v1/projects HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n" + SMUGGLED,
     ],
 )
-def test_no_request_hides_in_another(api: Served, request_bytes: bytes) -> None:
+def test_no_request_hides_in_another(api: ServedApi, request_bytes: bytes) -> None:
     """At most one answer: what is behind what two programs could read in two ways is not read at all."""
     answer = send(api, request_bytes)
     assert len(statuses(answer)) <= 1
@@ -119,14 +119,14 @@ def test_no_request_hides_in_another(api: Served, request_bytes: bytes) -> None:
         b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n" + SMUGGLED,
     ],
 )
-def test_what_is_no_request_of_ours_is_refused(api: Served, request_bytes: bytes) -> None:
+def test_what_is_no_request_of_ours_is_refused(api: ServedApi, request_bytes: bytes) -> None:
     assert not {
         status for status in statuses(send(api, request_bytes)) if status not in range(400, 500) and status != 501
     }
     alive(api)
 
 
-def test_sizes_are_bounded_with_and_without_a_length(api: Served) -> None:
+def test_sizes_are_bounded_with_and_without_a_length(api: ServedApi) -> None:
     large = b'{"a":"' + b"x" * 400_000 + b'"}'
     told = send(api, POST + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(large), large)
     chunk = b"%x\r\n%s\r\n0\r\n\r\n" % (len(large), large)
@@ -139,7 +139,7 @@ def test_sizes_are_bounded_with_and_without_a_length(api: Served) -> None:
     alive(api)
 
 
-def test_clients_that_drip_cannot_keep_the_probes_from_answering(api: Served) -> None:
+def test_clients_that_drip_cannot_keep_the_probes_from_answering(api: ServedApi) -> None:
     with ExitStack() as stack:
         clients = [stack.enter_context(socket.create_connection(address_of(api.address))) for _ in range(12)]
         for client in clients:
@@ -152,7 +152,7 @@ def test_clients_that_drip_cannot_keep_the_probes_from_answering(api: Served) ->
     alive(api)
 
 
-def test_noise_ends_nothing(api: Served) -> None:
+def test_noise_ends_nothing(api: ServedApi) -> None:
     """Good requests with bytes changed, doubled and left out, and noise alone."""
     chance = random.Random(6)
     good = POST + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY

@@ -11,14 +11,14 @@ from app.domain.delivery import Death, DeliveryState, NextStep
 from app.domain.job import Job, JobState
 from app.domain.times import to_ms
 from app.domain.verdict import Verdict
-from tests.support.api_client import Api, problem
+from tests.support.api_client import ApiCaller, problem
 
 SOON = timedelta(seconds=1)
 HERE = "http://127.0.0.1:9"
 DEAD = NextStep(DeliveryState.DEAD, death=Death.TRIES)
 
 
-def ended(api: Api, *job_ids: str, follows: NextStep = DEAD, **fields: Any) -> list[dict[str, Any]]:
+def ended(api: ApiCaller, *job_ids: str, follows: NextStep = DEAD, **fields: Any) -> list[dict[str, Any]]:
     """Registrations whose job has ended and whose delivery came to this; as callers see them."""
     made = [api.registered(job_id=job_id, **fields) for job_id in job_ids]
     runtime, now = api.runtime, api.runtime.stores.clock() + SOON
@@ -33,12 +33,12 @@ def ended(api: Api, *job_ids: str, follows: NextStep = DEAD, **fields: Any) -> l
     return made
 
 
-def only(api: Api, query: str = "") -> dict[str, Any]:
+def only(api: ApiCaller, query: str = "") -> dict[str, Any]:
     (delivery,) = api.get(f"/v1/deliveries{query}")["items"]
     return delivery
 
 
-def count_of(api: Api, **body: Any) -> int:
+def count_of(api: ApiCaller, **body: Any) -> int:
     answer = api.call("POST", "/v1/deliveries/redeliver", json={"state": "dead", **body})
     assert answer.status_code == 202, answer.text
     assert answer.json.keys() == {"count"}
@@ -46,7 +46,7 @@ def count_of(api: Api, **body: Any) -> int:
 
 
 @pytest.mark.parametrize("follows", [DEAD, NextStep(DeliveryState.DELIVERED), NextStep(DeliveryState.PENDING)])
-def test_a_delivery_is_sent_once_more(api: Api, follows: NextStep) -> None:
+def test_a_delivery_is_sent_once_more(api: ApiCaller, follows: NextStep) -> None:
     if follows.state is DeliveryState.PENDING:
         follows = NextStep(DeliveryState.PENDING, api.runtime.stores.clock() + timedelta(hours=1))
     (registration,) = ended(api, "j1", follows=follows)
@@ -62,7 +62,7 @@ def test_a_delivery_is_sent_once_more(api: Api, follows: NextStep) -> None:
     assert api.runtime.stores.deliveries_due.claim_due(api.runtime.stores.clock(), 10).items[0].id == before["id"]
 
 
-def test_a_dead_delivery_is_listed_counted_and_explained(api: Api) -> None:
+def test_a_dead_delivery_is_listed_counted_and_explained(api: ApiCaller) -> None:
     (registration,) = ended(api, "j1")
     shown = only(api, "?state=dead")
     assert "try of the schedule" in shown["reason"]
@@ -70,7 +70,7 @@ def test_a_dead_delivery_is_listed_counted_and_explained(api: Api) -> None:
     assert api.get(f"/v1/registrations/{registration['id']}")["deliveries"]["dead"] == 1
 
 
-def test_what_is_cancelled_is_not_sent_again(api: Api) -> None:
+def test_what_is_cancelled_is_not_sent_again(api: ApiCaller) -> None:
     (registration,) = ended(api, "j1")
     api.call("DELETE", f"/v1/registrations/{registration['id']}")
     answer = api.call("POST", f"/v1/deliveries/{only(api)['id']}/redeliver")
@@ -80,11 +80,11 @@ def test_what_is_cancelled_is_not_sent_again(api: Api) -> None:
 
 
 @pytest.mark.parametrize("id", ["dlv_" + "0" * 26, "dlv_x", "redeliver"])
-def test_an_unknown_delivery_is_answered_404(api: Api, id: str) -> None:
+def test_an_unknown_delivery_is_answered_404(api: ApiCaller, id: str) -> None:
     problem(api.call("POST", f"/v1/deliveries/{id}/redeliver"), 404)
 
 
-def test_redelivering_needs_a_scope_of_its_own(api: Api) -> None:
+def test_redelivering_needs_a_scope_of_its_own(api: ApiCaller) -> None:
     ended(api, "j1")
     path = f"/v1/deliveries/{only(api)['id']}/redeliver"
     now = api.runtime.stores.clock()
@@ -99,7 +99,7 @@ def test_redelivering_needs_a_scope_of_its_own(api: Api) -> None:
     problem(api.register(key=own), 403)
 
 
-def test_another_tenants_delivery_is_not_there(api: Api) -> None:
+def test_another_tenants_delivery_is_not_there(api: ApiCaller) -> None:
     ended(api, "j1")
     other = api.runtime.stores.api_keys.create("acme", frozenset({Scope.ADMIN}), api.runtime.stores.clock(), None)
     problem(api.call("POST", f"/v1/deliveries/{only(api)['id']}/redeliver", key=other), 404)
@@ -107,7 +107,7 @@ def test_another_tenants_delivery_is_not_there(api: Api) -> None:
     assert answer.json == {"count": 0}
 
 
-def test_many_are_chosen_as_the_list_is_filtered(api: Api) -> None:
+def test_many_are_chosen_as_the_list_is_filtered(api: ApiCaller) -> None:
     first, _ = ended(api, "j1", "j2")
     ended(api, "j3", callback_url="http://127.0.0.2:9/")
     ended(api, "j4", follows=NextStep(DeliveryState.DELIVERED))
@@ -131,7 +131,7 @@ def test_many_are_chosen_as_the_list_is_filtered(api: Api) -> None:
     assert count_of(api) == 0
 
 
-def test_many_do_not_fall_due_at_once(api: Api) -> None:
+def test_many_do_not_fall_due_at_once(api: ApiCaller) -> None:
     ended(api, *(f"j{number}" for number in range(30)))
     ended(api, "elsewhere", callback_url="http://127.0.0.2:9/")
     assert count_of(api) == 31
@@ -149,12 +149,12 @@ def test_many_do_not_fall_due_at_once(api: Api) -> None:
         ({"state": "dead", "tenant": "acme"}, "/tenant"),
     ],
 )
-def test_what_is_wrong_with_an_order_is_named(api: Api, body: dict[str, Any], pointer: str) -> None:
+def test_what_is_wrong_with_an_order_is_named(api: ApiCaller, body: dict[str, Any], pointer: str) -> None:
     answer = problem(api.call("POST", "/v1/deliveries/redeliver", json=body), 422)
     assert [error["pointer"] for error in answer["errors"]] == [pointer]
 
 
-def test_more_than_one_page_is_redelivered(api: Api) -> None:
+def test_more_than_one_page_is_redelivered(api: ApiCaller) -> None:
     redis, now = api.runtime.stores.redis, api.runtime.stores.clock()
     (registration,) = ended(api, "j1")
     pattern = redis.hgetall(f"cph:dlv:{only(api)['id']}")

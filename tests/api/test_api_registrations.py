@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from app.bootstrap.runtime import Runtime
 from app.config.settings import load
 from app.domain.signature import secret_bytes
-from tests.support.api_client import SMALLEST, Api, problem
+from tests.support.api_client import SMALLEST, ApiCaller, problem
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -38,14 +38,14 @@ def pointers(answer: Any) -> set[str]:
     return {error["pointer"] for error in problem(answer, 422)["errors"]}
 
 
-def sent(api: Api, body: Any) -> Any:
+def sent(api: ApiCaller, body: Any) -> Any:
     """The answer to a body as it is; its `headers` are those of callbacks."""
     answer = api.call("POST", "/v1/registrations", json=body)
     assert answer.status_code == 201, answer.text
     return answer.json
 
 
-def test_the_smallest_body_is_taken(api: Api) -> None:
+def test_the_smallest_body_is_taken(api: ApiCaller) -> None:
     answer = api.register()
     assert answer.status_code == 201
     shown = answer.json
@@ -75,7 +75,7 @@ def test_the_smallest_body_is_taken(api: Api) -> None:
     }
 
 
-def test_every_field_is_taken_and_jobs_named_twice_are_one(api: Api) -> None:
+def test_every_field_is_taken_and_jobs_named_twice_are_one(api: ApiCaller) -> None:
     shown = sent(api, EVERYTHING)
     assert [job["job_id"] for job in shown["jobs"]] == ["a", "b"]
     assert {name: shown[name] for name in ("events", "metadata", "secret")} == {
@@ -83,13 +83,13 @@ def test_every_field_is_taken_and_jobs_named_twice_are_one(api: Api) -> None:
     }
 
 
-def test_what_was_answered_is_what_is_shown_later_but_for_the_secret(api: Api) -> None:
+def test_what_was_answered_is_what_is_shown_later_but_for_the_secret(api: ApiCaller) -> None:
     answered = sent(api, EVERYTHING)
     del answered["secret"]
     assert api.get(f"/v1/registrations/{answered['id']}") == answered
 
 
-def test_headers_are_shown_by_their_names_alone(api: Api) -> None:
+def test_headers_are_shown_by_their_names_alone(api: ApiCaller) -> None:
     answered = sent(api, EVERYTHING)
     assert answered["headers"] == ["Authorization", "X-Room"]
     listed = api.call("GET", "/v1/registrations").text
@@ -107,13 +107,13 @@ def test_headers_are_shown_by_their_names_alone(api: Api) -> None:
         ({"X-Room": "a", "x-room": "canary"}, "/headers/x-room"),
     ],
 )
-def test_a_wrong_header_is_pointed_at_without_its_value(api: Api, headers: Any, pointer: str) -> None:
+def test_a_wrong_header_is_pointed_at_without_its_value(api: ApiCaller, headers: Any, pointer: str) -> None:
     answer = api.call("POST", "/v1/registrations", json=SMALLEST | {"headers": headers})
     assert pointers(answer) == {pointer}
     assert "canary" not in answer.text
 
 
-def test_a_thousand_jobs_fit_and_one_more_does_not(api: Api) -> None:
+def test_a_thousand_jobs_fit_and_one_more_does_not(api: ApiCaller) -> None:
     jobs = [f"job-{number}" for number in range(1_001)]
     shown = api.registered(job_id=None, job_ids=jobs[:1_000])
     assert len(shown["jobs"]) == 1_000
@@ -139,7 +139,7 @@ def test_a_thousand_jobs_fit_and_one_more_does_not(api: Api) -> None:
         ("a/b~c", [1]),
     ],
 )
-def test_a_wrong_field_is_pointed_at(api: Api, field: str, values: list[Any]) -> None:
+def test_a_wrong_field_is_pointed_at(api: ApiCaller, field: str, values: list[Any]) -> None:
     pointer = "/" + field.replace("~", "~0").replace("/", "~1")
     others = {"job_id": None} if field == "job_ids" else {}
     for value in values:
@@ -147,20 +147,20 @@ def test_a_wrong_field_is_pointed_at(api: Api, field: str, values: list[Any]) ->
         assert pointers(answer) == {pointer}, value
 
 
-def test_one_wrong_item_of_a_list_is_pointed_at(api: Api) -> None:
+def test_one_wrong_item_of_a_list_is_pointed_at(api: ApiCaller) -> None:
     assert pointers(api.register(job_id=None, job_ids=["a", "b c"])) == {"/job_ids/1"}
     assert pointers(api.register(events=["job.lost", "group.begun"])) == {"/events/1"}
 
 
-def test_several_wrong_fields_are_all_pointed_at(api: Api) -> None:
+def test_several_wrong_fields_are_all_pointed_at(api: ApiCaller) -> None:
     assert pointers(api.register(deadline_s=0, notify="x", extra=1)) == {"/deadline_s", "/notify", "/extra"}
 
 
-def test_very_many_wrong_fields_are_not_all_repeated(api: Api) -> None:
+def test_very_many_wrong_fields_are_not_all_repeated(api: ApiCaller) -> None:
     assert len(pointers(api.register(**{f"field-{number}": 1 for number in range(1_000)}))) == 50
 
 
-def test_exactly_one_way_to_name_jobs_must_be_given(api: Api) -> None:
+def test_exactly_one_way_to_name_jobs_must_be_given(api: ApiCaller) -> None:
     assert pointers(api.register(job_id=None)) == {"/job_id"}
     assert pointers(api.register(job_ids=["b"])) == {"/job_ids"}
     assert pointers(api.register(request_id="r")) == {"/request_id"}
@@ -176,7 +176,7 @@ SUBMISSION = {
 }
 
 
-def test_a_submission_is_taken_as_cph_answered_it(api: Api) -> None:
+def test_a_submission_is_taken_as_cph_answered_it(api: ApiCaller) -> None:
     shown = api.registered(job_id=None, submission=SUBMISSION)
     refused = {"state": "failed", "phone_id": "phone-2", "server_id": None, "error_code": "CPS.0004"}
     assert shown["jobs"] == [{"job_id": None} | refused, {"job_id": "job-1", "state": "pending"}]
@@ -186,7 +186,7 @@ def test_a_submission_is_taken_as_cph_answered_it(api: Api) -> None:
     assert api.get(f"/v1/registrations/{shown['id']}") == shown
 
 
-def test_a_request_is_taken_before_anybody_knows_its_jobs(api: Api) -> None:
+def test_a_request_is_taken_before_anybody_knows_its_jobs(api: ApiCaller) -> None:
     shown = api.registered(job_id=None, request_id="r-1", notify="all")
     assert (shown["request_id"], shown["jobs"], shown["notify"]) == ("r-1", [], "all")
     del shown["secret"]
@@ -196,28 +196,28 @@ def test_a_request_is_taken_before_anybody_knows_its_jobs(api: Api) -> None:
     assert [each["id"] for each in found] == [shown["id"]] != [other["id"]]
 
 
-def test_a_submission_that_names_no_job_is_refused_with_the_way_out(api: Api) -> None:
+def test_a_submission_that_names_no_job_is_refused_with_the_way_out(api: ApiCaller) -> None:
     answer = api.register(job_id=None, submission={"order_id": "CS-1"})
     assert pointers(answer) == {"/submission/order_id"}
     assert "order" in answer.json["hint"]
 
 
-def test_events_that_are_never_sent_are_refused(api: Api) -> None:
+def test_events_that_are_never_sent_are_refused(api: ApiCaller) -> None:
     assert pointers(api.register(notify="all", events=["job.failed"])) == {"/events"}
     assert pointers(api.register(notify="each", events=["group.finished"])) == {"/events"}
     assert api.registered(notify="both", events=["group.finished"])["events"] == ["group.finished"]
 
 
-def test_what_was_wrong_is_not_repeated(api: Api) -> None:
+def test_what_was_wrong_is_not_repeated(api: ApiCaller) -> None:
     for field in ("secret", "callback_url", "job_id"):
         assert "canary" not in api.register(**{field: "canary canary"}).text
 
 
-def test_a_hint_tells_the_way_out(api: Api) -> None:
+def test_a_hint_tells_the_way_out(api: ApiCaller) -> None:
     assert problem(api.register(project="other"), 422)["hint"] == "one of: default"
 
 
-def test_metadata_of_4_kib_fits(api: Api) -> None:
+def test_metadata_of_4_kib_fits(api: ApiCaller) -> None:
     metadata = {"a": "x" * (4_096 - len('{"a":""}'))}
     assert api.registered(metadata=metadata)["metadata"] == metadata
 
@@ -226,20 +226,20 @@ def test_without_a_configured_project_the_hint_is_for_the_operator(
     environment: dict[str, str],
 ) -> None:
     bare = Runtime(load({**environment, "BRIDGE_CPH_PROJECT_ID": ""}))
-    refused = problem(Api(bare).register(), 422)
+    refused = problem(ApiCaller(bare).register(), 422)
     assert refused["errors"][0]["pointer"] == "/project"
     assert "BRIDGE_CPH_PROJECT_ID" in refused["hint"]
     bare.stores.redis.close()
 
 
 @pytest.mark.parametrize("id", ["reg_" + "0" * 26, "reg_x", "nothing"])
-def test_an_unknown_registration_is_answered_404(api: Api, id: str) -> None:
+def test_an_unknown_registration_is_answered_404(api: ApiCaller, id: str) -> None:
     for method in ("GET", "DELETE"):
         told = problem(api.call(method, f"/v1/registrations/{id}"), 404)
         assert told["detail"] == "Nothing of yours has this id: it may be forgotten by now, or another tenant's."
 
 
-def test_a_key_of_redis_is_no_id(api: Api) -> None:
+def test_a_key_of_redis_is_no_id(api: ApiCaller) -> None:
     id = api.registered()["id"]
     problem(api.call("GET", f"/v1/registrations/{id}:progress"), 404)
 
@@ -254,30 +254,30 @@ def test_a_key_of_redis_is_no_id(api: Api) -> None:
         ("nonsense", None),
     ],
 )
-def test_a_traceparent_is_kept_if_it_is_well_formed(api: Api, traceparent: str, kept: str | None) -> None:
+def test_a_traceparent_is_kept_if_it_is_well_formed(api: ApiCaller, traceparent: str, kept: str | None) -> None:
     id = api.registered(headers={"traceparent": traceparent})["id"]
     known = api.runtime.stores.registrations.get("default", id)
     assert known
     assert known[0].traceparent == kept
 
 
-def test_the_same_key_and_body_give_the_first_answer_again(api: Api) -> None:
+def test_the_same_key_and_body_give_the_first_answer_again(api: ApiCaller) -> None:
     first, again = (api.register(headers={"Idempotency-Key": "k"}) for _ in range(2))
     assert (again.status_code, again.data, again.headers["Location"]) == (201, first.data, first.headers["Location"])
     assert len(api.get("/v1/registrations")["items"]) == 1
 
 
-def test_the_same_key_with_another_body_is_refused(api: Api) -> None:
+def test_the_same_key_with_another_body_is_refused(api: ApiCaller) -> None:
     api.register(headers={"Idempotency-Key": "k"})
     assert pointers(api.register(headers={"Idempotency-Key": "k"}, deadline_s=20)) == {"/headers/Idempotency-Key"}
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "Zoë", "a\tb"])
-def test_an_idempotency_key_must_be_plain(api: Api, key: str) -> None:
+def test_an_idempotency_key_must_be_plain(api: ApiCaller, key: str) -> None:
     assert pointers(api.register(headers={"Idempotency-Key": key})) == {"/headers/Idempotency-Key"}
 
 
-def test_an_answer_that_is_kept_for_repeating_is_sealed(api: Api) -> None:
+def test_an_answer_that_is_kept_for_repeating_is_sealed(api: ApiCaller) -> None:
     secret = base64.b64encode(b"canary" * 5).decode()
     api.registered(headers={"Idempotency-Key": "k"}, secret=f"whsec_{secret}")
     kept = [api.runtime.stores.redis.get(key) for key in api.runtime.stores.redis.scan_iter("*", _type="string")]
@@ -294,7 +294,7 @@ ANY_JSON = st.recursive(
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=ANY_JSON | st.dictionaries(st.sampled_from([*EVERYTHING, "?"]), ANY_JSON), beside=st.booleans())
-def test_whatever_is_sent_is_taken_or_pointed_at(api: Api, body: Any, *, beside: bool) -> None:
+def test_whatever_is_sent_is_taken_or_pointed_at(api: ApiCaller, body: Any, *, beside: bool) -> None:
     if beside and isinstance(body, dict):
         body = SMALLEST | body
     answer = api.call("POST", "/v1/registrations", data=json.dumps(body), content_type="application/json")

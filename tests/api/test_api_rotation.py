@@ -9,29 +9,29 @@ import pytest
 from app.domain.access import Scope
 from app.domain.registration import MOST_SECRETS
 from app.domain.signature import secret_bytes
-from tests.support.api_client import Api, problem
+from tests.support.api_client import ApiCaller, problem
 
 OWN = "whsec_" + base64.b64encode(b"canary-of-a-secret-brought-along").decode()
 
 
-def rotate(api: Api, id: str, body: Any = None, **details: Any) -> Any:
+def rotate(api: ApiCaller, id: str, body: Any = None, **details: Any) -> Any:
     return api.call("POST", f"/v1/registrations/{id}/rotate-secret", json=body or {}, **details)
 
 
-def rotated(api: Api, id: str, body: Any = None, **details: Any) -> Any:
+def rotated(api: ApiCaller, id: str, body: Any = None, **details: Any) -> Any:
     answer = rotate(api, id, body, **details)
     assert answer.status_code == 200, answer.text
     return answer.json
 
 
-def in_force(api: Api, id: str) -> tuple[str, ...]:
+def in_force(api: ApiCaller, id: str) -> tuple[str, ...]:
     known = api.runtime.stores.registrations.get("default", id)
     assert known
     secrets: tuple[str, ...] = known[0].secrets_at(api.runtime.stores.clock())
     return secrets
 
 
-def test_a_new_secret_is_shown_this_once_and_both_sign_for_a_day(api: Api) -> None:
+def test_a_new_secret_is_shown_this_once_and_both_sign_for_a_day(api: ApiCaller) -> None:
     made = api.registered()
     answered = rotated(api, made["id"])
     assert len(secret_bytes(answered["secret"])) == 32
@@ -42,14 +42,14 @@ def test_a_new_secret_is_shown_this_once_and_both_sign_for_a_day(api: Api) -> No
     assert "whsec_" not in shown
 
 
-def test_a_secret_may_be_brought_along_and_the_overlap_be_none(api: Api) -> None:
+def test_a_secret_may_be_brought_along_and_the_overlap_be_none(api: ApiCaller) -> None:
     id = api.registered()["id"]
     answered = rotated(api, id, {"secret": OWN, "overlap_s": 0})
     assert (answered["id"], answered["secret"]) == (id, OWN)
     assert in_force(api, id) == (OWN,)
 
 
-def test_nothing_else_of_a_registration_changes(api: Api) -> None:
+def test_nothing_else_of_a_registration_changes(api: ApiCaller) -> None:
     made = api.registered(metadata={"room": "ops"}, deadline_s=60)
     rotated(api, made.pop("id"))
     del made["secret"]
@@ -70,21 +70,21 @@ def test_nothing_else_of_a_registration_changes(api: Api) -> None:
         ({"canary": 1}, "/canary"),
     ],
 )
-def test_a_wrong_field_is_pointed_at(api: Api, body: Any, pointer: str) -> None:
+def test_a_wrong_field_is_pointed_at(api: ApiCaller, body: Any, pointer: str) -> None:
     id = api.registered(secret=OWN)["id"]
     refused = problem(rotate(api, id, body), 422)
     assert [error["pointer"] for error in refused["errors"]] == [pointer]
     assert in_force(api, id) == (OWN,)
 
 
-def test_the_secret_that_signs_is_no_new_one(api: Api) -> None:
+def test_the_secret_that_signs_is_no_new_one(api: ApiCaller) -> None:
     id = api.registered(secret=OWN)["id"]
     answer = rotate(api, id, {"secret": OWN})
     assert problem(answer, 422)["errors"][0]["pointer"] == "/secret"
     assert OWN not in answer.text
 
 
-def test_too_many_rotations_in_a_row_are_refused_with_the_way_out(api: Api) -> None:
+def test_too_many_rotations_in_a_row_are_refused_with_the_way_out(api: ApiCaller) -> None:
     id = api.registered()["id"]
     for _ in range(MOST_SECRETS - 1):
         rotated(api, id)
@@ -94,7 +94,7 @@ def test_too_many_rotations_in_a_row_are_refused_with_the_way_out(api: Api) -> N
 
 
 @pytest.mark.parametrize("body", [{}, {"secret": OWN}, {"overlap_s": 0}])
-def test_the_same_key_and_body_give_the_first_answer_again(api: Api, body: Any) -> None:
+def test_the_same_key_and_body_give_the_first_answer_again(api: ApiCaller, body: Any) -> None:
     made = api.registered()
     first, again = (rotate(api, made["id"], body, headers={"Idempotency-Key": "k"}) for _ in range(2))
     assert (first.status_code, first.data) == (again.status_code, again.data) == (200, first.data)
@@ -102,7 +102,7 @@ def test_the_same_key_and_body_give_the_first_answer_again(api: Api, body: Any) 
     assert len(in_force(api, made["id"])) == (1 if "overlap_s" in body else 2)
 
 
-def test_the_same_key_for_something_else_is_refused(api: Api) -> None:
+def test_the_same_key_for_something_else_is_refused(api: ApiCaller) -> None:
     one, other = (api.registered(headers={"Idempotency-Key": key}) for key in "ab")
     rotated(api, one["id"], headers={"Idempotency-Key": "k"})
     for id, body, key in ((one["id"], {"overlap_s": 1}, "k"), (other["id"], {}, "k"), (one["id"], {}, "a")):
@@ -111,7 +111,7 @@ def test_the_same_key_for_something_else_is_refused(api: Api) -> None:
     assert in_force(api, other["id"]) == (other["secret"],)
 
 
-def test_what_is_not_there_or_another_tenants_is_answered_404(api: Api) -> None:
+def test_what_is_not_there_or_another_tenants_is_answered_404(api: ApiCaller) -> None:
     id = api.registered()["id"]
     key = api.runtime.stores.api_keys.create("other", frozenset(Scope) - {Scope.ADMIN}, api.runtime.stores.clock())
     problem(rotate(api, id, key=key), 404)
@@ -120,7 +120,7 @@ def test_what_is_not_there_or_another_tenants_is_answered_404(api: Api) -> None:
     assert len(in_force(api, id)) == 1
 
 
-def test_a_key_that_may_only_read_rotates_nothing(api: Api) -> None:
+def test_a_key_that_may_only_read_rotates_nothing(api: ApiCaller) -> None:
     id = api.registered()["id"]
     key = api.runtime.stores.api_keys.create(
         "default", frozenset({Scope.REGISTRATIONS_READ}), api.runtime.stores.clock()

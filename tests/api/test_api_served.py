@@ -21,7 +21,7 @@ from tests.support.api_client import KEY, SMALLEST
 CPH_BRIDGE = Path(sys.executable).with_name("cph-bridge")
 
 
-class Served:
+class ServedApi:
     """`cph-bridge api`, and what it logged."""
 
     def __init__(self, process: Process, log: Path) -> None:
@@ -46,17 +46,17 @@ class Served:
         return requests.get(self.said["probes"] + path, timeout=10).status_code
 
 
-Serve = Callable[..., Served]
+Serve = Callable[..., ServedApi]
 
 
 @pytest.fixture
 def serve(environment: dict[str, str], tmp_path: Path) -> Iterator[Serve]:
     with ExitStack() as stack:
 
-        def serve_one(**more: str) -> Served:
+        def serve_one(**more: str) -> ServedApi:
             log = tmp_path / "stderr"
             process = start([CPH_BRIDGE, "api"], {**environment, "BRIDGE_API_WORKERS": "1", **more}, log=log)
-            return Served(stack.enter_context(process), log)
+            return ServedApi(stack.enter_context(process), log)
 
         yield serve_one
 

@@ -19,7 +19,7 @@ from app.bootstrap.stores import Stores
 from app.config.settings import load
 from app.domain.access import Scope
 from app.domain.errors import OperatorError
-from tests.support.api_client import Api, problem
+from tests.support.api_client import ApiCaller, problem
 
 READ = "registrations:read"
 
@@ -33,7 +33,7 @@ class Issuer:
         self.status = 200
         issuer = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class IssuerHandler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 body = issuer.answer(self.path)
                 self.send_response(issuer.status)
@@ -44,7 +44,7 @@ class Issuer:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), IssuerHandler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         self.thread = threading.Thread(target=self.server.serve_forever)
         self.thread.start()
@@ -85,13 +85,13 @@ def issuer() -> Iterator[Issuer]:
 
 
 @pytest.fixture
-def make(environment: dict[str, str], runtime: Runtime, issuer: Issuer) -> Iterator[Callable[..., Api]]:
+def make(environment: dict[str, str], runtime: Runtime, issuer: Issuer) -> Iterator[Callable[..., ApiCaller]]:
     made = []
 
-    def make_one(**settings: str) -> Api:
+    def make_one(**settings: str) -> ApiCaller:
         oidc = {"BRIDGE_OIDC_ISSUER": issuer.url, "BRIDGE_OIDC_AUDIENCE": "bridge"}
         more = {f"BRIDGE_OIDC_{name.upper()}": value for name, value in settings.items()}
-        made.append(Api(Runtime(load(environment | oidc | more))))
+        made.append(ApiCaller(Runtime(load(environment | oidc | more))))
         return made[-1]
 
     yield make_one
@@ -99,12 +99,12 @@ def make(environment: dict[str, str], runtime: Runtime, issuer: Issuer) -> Itera
         api.runtime.stores.redis.close()
 
 
-def status(api: Api, token: str) -> int:
+def status(api: ApiCaller, token: str) -> int:
     return api.call("GET", "/v1/registrations", key=token).status_code
 
 
 def test_a_token_opens_as_a_key_does(
-    make: Callable[..., Api], issuer: Issuer, caplog: pytest.LogCaptureFixture
+    make: Callable[..., ApiCaller], issuer: Issuer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", logger="bridge")
     api = make()
@@ -136,11 +136,11 @@ def test_a_token_opens_as_a_key_does(
         {"tenant": "x" * 65},
     ],
 )
-def test_a_token_that_is_not_for_us_opens_nothing(make: Callable[..., Api], issuer: Issuer, claims: Any) -> None:
+def test_a_token_that_is_not_for_us_opens_nothing(make: Callable[..., ApiCaller], issuer: Issuer, claims: Any) -> None:
     assert status(make(), issuer.token(**claims)) == 401
 
 
-def test_a_token_that_the_issuer_has_not_signed_opens_nothing(make: Callable[..., Api], issuer: Issuer) -> None:
+def test_a_token_that_the_issuer_has_not_signed_opens_nothing(make: Callable[..., ApiCaller], issuer: Issuer) -> None:
     api = make()
     other = ec.generate_private_key(ec.SECP256R1())
     good = issuer.token()
@@ -170,7 +170,7 @@ def _hs256(secret: bytes, body: str) -> str:
     return f"{head}.{body}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
 
 
-def test_a_service_account_of_kubernetes_is_its_namespaces(make: Callable[..., Api], issuer: Issuer) -> None:
+def test_a_service_account_of_kubernetes_is_its_namespaces(make: Callable[..., ApiCaller], issuer: Issuer) -> None:
     api = make(tenant_claim="/kubernetes.io/namespace", scopes=f"{READ},deliveries:write")
     account = {"namespace": "team-b", "serviceaccount": {"name": "bot"}}
     token = issuer.token(tenant=None, scope=None, **{"kubernetes.io": account})
@@ -185,14 +185,16 @@ def test_a_service_account_of_kubernetes_is_its_namespaces(make: Callable[..., A
 @pytest.mark.parametrize(
     ("said", "scopes"), [([READ, "x"], {READ}), ("", set()), (5, set()), ("admin", {"admin"}), (None, set())]
 )
-def test_scopes_are_those_that_we_know(make: Callable[..., Api], issuer: Issuer, said: Any, scopes: set[str]) -> None:
+def test_scopes_are_those_that_we_know(
+    make: Callable[..., ApiCaller], issuer: Issuer, said: Any, scopes: set[str]
+) -> None:
     principal = make().runtime.stores.principal_of(issuer.token(scope=said))
     assert principal
     assert principal.scopes == scopes
 
 
 def test_keys_are_kept_while_the_issuer_is_away_and_fetched_when_a_new_one_comes(
-    make: Callable[..., Api], issuer: Issuer
+    make: Callable[..., ApiCaller], issuer: Issuer
 ) -> None:
     api = make()
     assert status(api, issuer.token()) == 200
@@ -205,7 +207,7 @@ def test_keys_are_kept_while_the_issuer_is_away_and_fetched_when_a_new_one_comes
     assert issuer.asked - asked <= 2
 
 
-def test_without_its_keys_nobody_can_say_who_asks(make: Callable[..., Api], issuer: Issuer) -> None:
+def test_without_its_keys_nobody_can_say_who_asks(make: Callable[..., ApiCaller], issuer: Issuer) -> None:
     issuer.status = 500
     answer = make().call("GET", "/v1/registrations", key=issuer.token())
     problem(answer, 503)

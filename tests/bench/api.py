@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from http.client import HTTPConnection
 
 from app.devkit.processes import start, wait_until
-from tests.bench.bridge import API_KEY, Bridge
+from tests.bench.bridge import API_KEY, BridgeUnderBench
 from tests.bench.figures import Effort, Figure
 from tests.bench.harness import Rig, job_ids, progress, rig
 
@@ -50,7 +50,7 @@ def measure(effort: Effort) -> list[Figure]:
 def served(module: str) -> Iterator[tuple[Rig, str]]:
     """What it stands on, and where it listens."""
     bind = _free_bind()
-    with rig(Bridge) as parts:
+    with rig(BridgeUnderBench) as parts:
         more = {**UNBOUNDED, "BRIDGE_API_BIND": bind, "BRIDGE_PROBE_BIND": "127.0.0.1:0"}
         environment = {**parts.program.environment, **more}
         with start([sys.executable, "-m", module], environment, log=parts.folder / "api.log") as server:

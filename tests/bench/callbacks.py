@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 from app.devkit.processes import Process, wait_until
 from app.store.agenda import DELIVER
-from tests.bench.bridge import Bridge
+from tests.bench.bridge import BridgeUnderBench
 from tests.bench.figures import Effort, Figure
 from tests.bench.harness import Build, Rig, cpu_us, job_ids, progress, rig
 from tests.bench.naive import Naive
@@ -32,10 +32,10 @@ class Flow:
 
 def measure(effort: Effort) -> list[Figure]:
     some = effort.callbacks // TURNS
-    baseline, quick, unguarded = _in_turns((Naive, some // 4), (Bridge, some), (Unguarded, some))
+    baseline, quick, unguarded = _in_turns((Naive, some // 4), (BridgeUnderBench, some), (Unguarded, some))
     slow_baseline = flow(Naive, effort.callbacks // 30, latency_s=SLOW_S)
-    slow = flow(Bridge, effort.callbacks, latency_s=SLOW_S)
-    many = flow(Bridge, effort.callbacks, destinations=MANY)
+    slow = flow(BridgeUnderBench, effort.callbacks, latency_s=SLOW_S)
+    many = flow(BridgeUnderBench, effort.callbacks, destinations=MANY)
     rates = [
         Figure("callbacks", quick.callbacks_a_second, baseline.callbacks_a_second, "1/s", wanted=WANTED),
         Figure("… each taking 50 ms", slow.callbacks_a_second, slow_baseline.callbacks_a_second, "1/s", wanted=WANTED),

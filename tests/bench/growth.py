@@ -6,7 +6,7 @@ from functools import partial
 
 from app.devkit.processes import wait_until
 from app.store.agenda import DELIVER
-from tests.bench.bridge import Bridge
+from tests.bench.bridge import BridgeUnderBench
 from tests.bench.figures import Effort, Figure
 from tests.bench.harness import Build, Rig, job_ids, progress, rig
 from tests.bench.naive import Naive
@@ -34,7 +34,7 @@ def measure(effort: Effort) -> list[Figure]:
     first, *others = sizes(effort.backlogs)
     alone = others[0].bytes_each
     naive = bytes_each(Naive, smallest)
-    together = bytes_each(partial(Bridge, jobs_each=LARGEST), measured)
+    together = bytes_each(partial(BridgeUnderBench, jobs_each=LARGEST), measured)
     figures = [
         Figure("Redis for a job by itself", alone, naive, "bytes", less_is_better=True),
         Figure(f"… beside {MOST_BYTES:,} bytes", alone, MOST_BYTES, "bytes", wanted=1, less_is_better=True),
@@ -52,8 +52,8 @@ def measure(effort: Effort) -> list[Figure]:
 
 def sizes(backlogs: Sequence[int]) -> Iterator[Size]:
     """In one Redis that grows from each to the next."""
-    with rig(Bridge) as parts:
-        assert isinstance(parts.program, Bridge)
+    with rig(BridgeUnderBench) as parts:
+        assert isinstance(parts.program, BridgeUnderBench)
         jobs, ids = 0, iter(job_ids(backlogs[-1] + 1))
         parts.program.watch([next(ids)])  # scripts and connections, which cost but once
         before = _used(parts)
@@ -81,7 +81,7 @@ def bytes_each(build: Build, jobs: int) -> float:
 
 def kept_each(jobs: int) -> float:
     """Until it is forgotten, with a registration of its own."""
-    with rig(Bridge) as parts:
+    with rig(BridgeUnderBench) as parts:
         first, *others = job_ids(jobs + 1)
         _call_back(parts, [first], 1)
         before = _used(parts)

@@ -8,7 +8,7 @@ from statistics import median
 
 from app.devkit.processes import wait_until
 from app.store.agenda import DELIVER, POLL
-from tests.bench.bridge import Bridge
+from tests.bench.bridge import BridgeUnderBench
 from tests.bench.figures import Effort, Figure
 from tests.bench.harness import INTERVAL_S, Build, Rig, job_ids, progress, rig
 from tests.bench.naive import Naive
@@ -26,7 +26,7 @@ class Sample:
 
 
 def measure(effort: Effort) -> list[Figure]:
-    ours, theirs = samples(Bridge, effort.samples), samples(Naive, max(2, effort.samples // 3))
+    ours, theirs = samples(BridgeUnderBench, effort.samples), samples(Naive, max(2, effort.samples // 3))
     end = median(sample.since_end_ms for sample in ours)
     naive_end = median(sample.since_end_ms for sample in theirs)
     answer = median(sample.since_answer_ms for sample in ours)

@@ -29,7 +29,7 @@ class Face(Protocol):
         """What the benchmark asks; JSON."""
 
 
-class Cph:
+class BenchCph:
     """Every job runs until `end/<job>` is asked for. Keeps when each was asked about. Its lists are empty."""
 
     def __init__(self) -> None:
@@ -102,7 +102,7 @@ def request_of(job_id: str) -> str:
     return f"{int(job_id, 16) // JOBS_A_REQUEST:032x}"
 
 
-class Receiver:
+class BenchReceiver:
     """Takes every callback. Keeps when each first arrived, by `webhook-id`."""
 
     def __init__(self) -> None:
@@ -123,7 +123,7 @@ class Receiver:
         raise ValueError(question)
 
 
-class Connection(asyncio.Protocol):
+class ServerConnection(asyncio.Protocol):
     """One kept-alive connection; reads no more of HTTP than the two programs write."""
 
     _transport: asyncio.Transport
@@ -168,14 +168,15 @@ async def serve(face: Face, latency_s: float, ports: int) -> None:
     """Until it is killed. Prints its URLs when it is ready."""
     loop = asyncio.get_running_loop()
     listening = [
-        await loop.create_server(lambda: Connection(face, latency_s), "127.0.0.1", backlog=1024) for _ in range(ports)
+        await loop.create_server(lambda: ServerConnection(face, latency_s), "127.0.0.1", backlog=1024)
+        for _ in range(ports)
     ]
     urls = [f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}" for server in listening]
     print(json.dumps({"urls": urls}), flush=True)
     await listening[0].serve_forever()
 
 
-FACES: dict[str, type[Face]] = {"cph": Cph, "listing": ListingCph, "receiver": Receiver}
+FACES: dict[str, type[Face]] = {"cph": BenchCph, "listing": ListingCph, "receiver": BenchReceiver}
 
 if __name__ == "__main__":
     asyncio.run(serve(FACES[sys.argv[1]](), latency_s=float(sys.argv[2]), ports=int(sys.argv[3])))

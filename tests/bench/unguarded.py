@@ -6,11 +6,11 @@ from typing import Any
 from app.domain.callback_url import CallbackUrl
 from app.transport.sockets import connect_anywhere
 from app.webhooks import sender
-from tests.bench.bridge import Bridge
+from tests.bench.bridge import BridgeUnderBench
 from workers.__main__ import main
 
 
-class Unguarded(Bridge):
+class Unguarded(BridgeUnderBench):
     name = "bridge without its guard"
 
     def command(self, kind: str) -> list[str]:

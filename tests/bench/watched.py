@@ -11,7 +11,7 @@ from typing import Any
 from app.devkit.processes import wait_until
 from app.store.agenda import POLL
 from tests.bench.asyncio_loop import AsyncioLoop
-from tests.bench.bridge import Bridge
+from tests.bench.bridge import BridgeUnderBench
 from tests.bench.figures import Effort, Figure
 from tests.bench.harness import INTERVAL_S, Build, Rig, cpu_us, job_ids, progress, rig
 from tests.bench.naive import Naive
@@ -24,7 +24,9 @@ STEPS = 10  # in which the jobs are given to the program, so that they fall due 
 FIRST_LOOK_S = 30
 SETTLE_S = LATENESS_S + INTERVAL_S  # one gap that is just not too long
 
-Listed = partial(Bridge, jobs_each=JOBS_A_REQUEST, requests_known=True)  # as those who submit the jobs register them
+Listed = partial(
+    BridgeUnderBench, jobs_each=JOBS_A_REQUEST, requests_known=True
+)  # as those who submit the jobs register them
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ def measure(effort: Effort) -> list[Figure]:
 
     naive = most(Naive, FIRST_NAIVE)
     asyncio = most(AsyncioLoop, FIRST_ASYNCIO)
-    shown = most(Bridge, FIRST_BRIDGE)
+    shown = most(BridgeUnderBench, FIRST_BRIDGE)
     listed = most(Listed, FIRST_LISTED, cph="listing")
     return [
         Figure("jobs watched, a poll a second (ShowJob)", shown.jobs, naive.jobs, "jobs", wanted=WANTED),

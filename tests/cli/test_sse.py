@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.cli.sse import Message, messages
+from app.cli.sse import ServerSentEvent, messages
 
 STREAM = (
     b"retry: 2000\n\n"
@@ -14,7 +14,7 @@ STREAM = (
     b"id:b\r\ndata: one\r\ndata:  two\r\n\r\n"
     b"id: c\ndata: cut o"
 )
-MESSAGES = [Message("a", "job.failed", '{"x":"手机"}'.encode()), Message("b", "", b"one\n two")]
+MESSAGES = [ServerSentEvent("a", "job.failed", '{"x":"手机"}'.encode()), ServerSentEvent("b", "", b"one\n two")]
 
 
 @given(st.lists(st.integers(0, len(STREAM)), max_size=20))

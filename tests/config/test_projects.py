@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 import yaml
 
-from app.config.projects import AccessKey, Agency, Password, PodIdentity, Secret, Token, read_projects
+from app.config.projects import (
+    AccessKeyCredentials,
+    AgencyCredentials,
+    PasswordCredentials,
+    PodIdentityCredentials,
+    SecretSource,
+    TokenCredentials,
+    read_projects,
+)
 from app.domain.errors import OperatorError
 from tests.support.paths import ROOT
 
@@ -28,20 +36,23 @@ def written(file: Path, project: Any, name: str = "prod") -> Path:
 def test_the_example_of_the_guide_is_read(file: Path) -> None:
     file.write_text(GUIDE.read_text(encoding="utf-8").split("```yaml\n")[1].split("```")[0], encoding="utf-8")
     production, trial = read_projects(file).values()
-    login = Password(user="watcher", domain="acme", password=Secret(file=Path("/run/secrets/watcher")))
+    login = PasswordCredentials(user="watcher", domain="acme", password=SecretSource(file=Path("/run/secrets/watcher")))
     assert (production.region, production.credentials, production.rate) == ("ap-southeast-1", login, 20)
-    assert (trial.endpoint, trial.credentials) == ("https://cph.example", Token(token=Secret(env="TRIAL_TOKEN")))
+    assert (trial.endpoint, trial.credentials) == (
+        "https://cph.example",
+        TokenCredentials(token=SecretSource(env="TRIAL_TOKEN")),
+    )
 
 
 @pytest.mark.parametrize(
     ("credentials", "kind"),
     [
-        ({"token_file": "/t"}, Token),
-        (LOGIN, Password),
-        ({"access_key": "AK", "secret_key_env": "SK"}, AccessKey),
-        ({"access_key_file": "/ak", "secret_key_file": "/sk", "security_token_file": "/st"}, AccessKey),
-        ({"agency": True}, Agency),
-        ({"pod_identity": True}, PodIdentity),
+        ({"token_file": "/t"}, TokenCredentials),
+        (LOGIN, PasswordCredentials),
+        ({"access_key": "AK", "secret_key_env": "SK"}, AccessKeyCredentials),
+        ({"access_key_file": "/ak", "secret_key_file": "/sk", "security_token_file": "/st"}, AccessKeyCredentials),
+        ({"agency": True}, AgencyCredentials),
+        ({"pod_identity": True}, PodIdentityCredentials),
     ],
 )
 def test_credentials_of_every_kind_are_read(file: Path, credentials: dict[str, Any], kind: type) -> None:
@@ -127,13 +138,13 @@ def test_a_file_that_is_not_there_is_named(file: Path) -> None:
 def test_a_secret_is_read_where_it_is(tmp_path: Path) -> None:
     mounted = tmp_path / "token"
     mounted.write_text("s3cret\n", encoding="utf-8")
-    assert Secret(file=mounted).read({}) == "s3cret"
-    assert Secret(env="TOKEN").read({"TOKEN": "s3cret"}) == "s3cret"
+    assert SecretSource(file=mounted).read({}) == "s3cret"
+    assert SecretSource(env="TOKEN").read({"TOKEN": "s3cret"}) == "s3cret"
 
 
 def test_a_place_without_a_secret_is_named(tmp_path: Path) -> None:
     empty = tmp_path / "token"
     empty.write_text("\n", encoding="utf-8")
-    for place, name in ((Secret(file=empty), str(empty)), (Secret(env="TOKEN"), "TOKEN")):
+    for place, name in ((SecretSource(file=empty), str(empty)), (SecretSource(env="TOKEN"), "TOKEN")):
         with pytest.raises(OperatorError, match=f"{name} holds no secret"):
             place.read({})

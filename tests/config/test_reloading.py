@@ -8,7 +8,7 @@ from app.config.reloading import READ_EVERY_S, ReloadableMapping
 from app.domain.errors import OperatorError
 
 
-class Source:
+class ScriptedSource:
     """What is read, when, and how often."""
 
     def __init__(self) -> None:
@@ -25,11 +25,11 @@ class Source:
 
 
 @pytest.fixture
-def source() -> Source:
-    return Source()
+def source() -> ScriptedSource:
+    return ScriptedSource()
 
 
-def test_nothing_is_read_before_it_is_needed_nor_more_often_than_every_few_seconds(source: Source) -> None:
+def test_nothing_is_read_before_it_is_needed_nor_more_often_than_every_few_seconds(source: ScriptedSource) -> None:
     assert source.reads == 0
     assert [source.reloaded["a"], len(source.reloaded), list(source.reloaded)] == [1, 1, ["a"]]
     assert source.reads == 1
@@ -37,7 +37,7 @@ def test_nothing_is_read_before_it_is_needed_nor_more_often_than_every_few_secon
     assert (source.reloaded["a"], source.reads) == (1, 2)
 
 
-def test_a_change_is_seen_after_a_few_seconds(source: Source, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_change_is_seen_after_a_few_seconds(source: ScriptedSource, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "bridge")
     assert source.reloaded["a"] == 1
     source.values = {"a": 2}
@@ -47,14 +47,14 @@ def test_a_change_is_seen_after_a_few_seconds(source: Source, caplog: pytest.Log
     assert caplog.messages == ["projects.reloaded"]
 
 
-def test_a_change_is_seen_at_once_when_asked_for(source: Source) -> None:
+def test_a_change_is_seen_at_once_when_asked_for(source: ScriptedSource) -> None:
     assert source.reloaded["a"] == 1
     source.values = {"a": 2}
     source.reloaded.reload()
     assert source.reloaded["a"] == 2
 
 
-def test_what_cannot_be_read_at_first_is_an_error_each_time(source: Source) -> None:
+def test_what_cannot_be_read_at_first_is_an_error_each_time(source: ScriptedSource) -> None:
     source.values = OperatorError("broken")
     for _ in range(2):
         with pytest.raises(OperatorError, match="broken"):
@@ -62,7 +62,7 @@ def test_what_cannot_be_read_at_first_is_an_error_each_time(source: Source) -> N
 
 
 def test_what_cannot_be_read_later_leaves_what_was_and_is_logged_once(
-    source: Source, caplog: pytest.LogCaptureFixture
+    source: ScriptedSource, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "bridge")
     assert source.reloaded["a"] == 1

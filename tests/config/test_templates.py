@@ -16,7 +16,7 @@ from app.domain.errors import OperatorError, Unrenderable
 from app.domain.event import Event
 from app.domain.job import Job, JobState
 from app.domain.verdict import Verdict
-from app.formats.format import Answer, Format, Language, MessageOptions
+from app.formats.format import Format, Language, MessageOptions, ServiceAnswer
 from app.formats.samples import FAILED, GROUP, LOST, SAMPLES, SUCCEEDED, sample
 from tests.support.paths import ROOT
 
@@ -127,7 +127,7 @@ def test_what_is_wrong_beside_it_is_named_too(tmp_path: Path, about: str, words:
 def test_success_is_what_the_template_takes_for_it(
     tmp_path: Path, about: str, status: int, answer: bytes, verdict: Verdict
 ) -> None:
-    judged = written(tmp_path, SMALL, about).judge(Answer(status, {}, answer))
+    judged = written(tmp_path, SMALL, about).judge(ServiceAnswer(status, {}, answer))
     assert judged.verdict is verdict
     assert (judged.words is not None) == (verdict is Verdict.RETRY and status < 300)
 
@@ -191,9 +191,9 @@ def test_pagerduty_gets_an_incident_and_its_end(examples: dict[str, Format]) -> 
     assert body(examples["pagerduty"], sample(SUCCEEDED))["event_action"] == "resolve"
     assert body(examples["pagerduty"], sample(GROUP))["event_action"] == "trigger"
     judge = examples["pagerduty"].judge
-    assert judge(Answer(202, {}, b'{"status": "success", "dedup_key": "x"}')).verdict is Verdict.DELIVERED
-    assert judge(Answer(202, {}, b"<html>")).verdict is Verdict.RETRY
-    assert judge(Answer(429, {}, b"")).crowded
+    assert judge(ServiceAnswer(202, {}, b'{"status": "success", "dedup_key": "x"}')).verdict is Verdict.DELIVERED
+    assert judge(ServiceAnswer(202, {}, b"<html>")).verdict is Verdict.RETRY
+    assert judge(ServiceAnswer(429, {}, b"")).crowded
 
 
 def test_github_starts_a_workflow(examples: dict[str, Format]) -> None:
@@ -204,7 +204,7 @@ def test_github_starts_a_workflow(examples: dict[str, Format]) -> None:
     assert len(told["client_payload"]) <= 10
     sent = made.render([sample(FAILED)], WISHES, NOW).headers
     assert sent["Accept"] == "application/vnd.github+json"
-    assert made.judge(Answer(204, {}, b"")).verdict is Verdict.DELIVERED
+    assert made.judge(ServiceAnswer(204, {}, b"")).verdict is Verdict.DELIVERED
 
 
 def test_errbot_gets_what_its_plugin_reads(examples: dict[str, Format]) -> None:

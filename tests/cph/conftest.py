@@ -6,7 +6,8 @@ import pytest
 
 import tests.support.official_sdk  # noqa: F401
 from app.transport.client import Transport
-from tests.support.scripted_cloud import Clock, Cloud, MemoryCache, running_cloud
+from tests.support.manual_clock import ManualClock
+from tests.support.scripted_cloud import NOW, MemoryCache, ScriptedCloud, running_cloud
 
 
 @pytest.fixture(scope="session")  # it reads a bundle of certificates
@@ -17,7 +18,7 @@ def transport() -> Iterator[Transport]:
 
 
 @pytest.fixture
-def cloud() -> Iterator[Cloud]:
+def cloud() -> Iterator[ScriptedCloud]:
     with running_cloud() as cloud:
         yield cloud
 
@@ -28,5 +29,5 @@ def cache() -> MemoryCache:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> ManualClock:
+    return ManualClock(NOW)

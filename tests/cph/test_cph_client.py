@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.cph.client import Answered, CphClient, Unanswered, Unknown, cph_endpoint
-from app.cph.credentials import FixedToken, Request
+from app.cph.credentials import CphRequest, FixedToken
 from app.domain.job import JobState
 from app.transport.client import Transport
 from app.version import VERSION
 from tests.support.scripted_cloud import (
     DAY,
     ENDLESS,
-    Cloud,
-    Handler,
+    CloudHandler,
+    ScriptedCloud,
     for_token,
     gives_token,
     iam_password,
@@ -33,7 +33,7 @@ MINUTE = timedelta(minutes=1)
 SECONDS_5 = timedelta(seconds=5)
 
 
-def cph_client(cloud: Cloud, transport: Transport, credentials=None, deadline=SECONDS_5) -> CphClient:
+def cph_client(cloud: ScriptedCloud, transport: Transport, credentials=None, deadline=SECONDS_5) -> CphClient:
     return CphClient(
         transport=transport,
         endpoint=cloud.url + "/",
@@ -208,7 +208,7 @@ def test_a_refused_token_and_an_iam_that_is_away_call_for_no_operator(cloud, tra
     cloud.iam = in_turn(gives_token("old"), says(503))
     cloud.cph = for_token("none", DONE)
     credentials = iam_password(cloud, transport, cache, clock)
-    credentials.authorise(Request("GET", cloud.url, {}))
+    credentials.authorise(CphRequest("GET", cloud.url, {}))
     clock.now += DAY / 2
 
     outcome = cph_client(cloud, transport, credentials).show_job("j")
@@ -224,7 +224,7 @@ def test_fifty_calls_refused_in_flight_renew_the_token_once(cloud, transport, ca
     clock.now += DAY / 2
     all_in_flight = threading.Barrier(50, timeout=10)
 
-    def ends_the_old_token(handler: Handler) -> None:
+    def ends_the_old_token(handler: CloudHandler) -> None:
         if handler.headers["X-Auth-Token"] == "old":
             all_in_flight.wait()
         for_token("new", DONE)(handler)

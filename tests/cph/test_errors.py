@@ -8,7 +8,7 @@ import pytest
 from app.cph.client import CphClient, Unanswered, Unknown
 from app.cph.credentials import FixedToken
 from app.cph.errors import LONGEST_PAUSE, Throttle
-from tests.support.scripted_cloud import Cloud, says
+from tests.support.scripted_cloud import ScriptedCloud, says
 
 TOKEN = "a-token"
 MINUTE = timedelta(minutes=1)
@@ -19,7 +19,7 @@ THROTTLED = {"throttled": NOTHING_SAID}
 
 
 @pytest.fixture
-def client(cloud: Cloud, transport) -> Iterator[CphClient]:
+def client(cloud: ScriptedCloud, transport) -> Iterator[CphClient]:
     return CphClient(
         transport=transport,
         endpoint=cloud.url,

@@ -9,11 +9,11 @@ import pytest
 from pydantic import TypeAdapter
 
 from app.cph.cached_credentials import Held, load
-from app.cph.credentials import NoCredentials, Request
+from app.cph.credentials import CphRequest, NoCredentials
 from app.cph.iam import iam_endpoint
 from tests.support.scripted_cloud import DAY, NOW, gives_token, iam_password, in_turn, says
 
-QUESTION = Request("GET", "https://cph.example/", {"Accept": "application/json"})
+QUESTION = CphRequest("GET", "https://cph.example/", {"Accept": "application/json"})
 AWAY = says(503, {"error_code": "IAM.0999", "error_msg": "away"})
 MINUTE = timedelta(minutes=1)
 

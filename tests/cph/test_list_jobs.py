@@ -9,7 +9,7 @@ from app.cph.client import JOBS_A_PAGE, PAGES_AT_ONCE, CphClient, Listed, MayNot
 from app.cph.credentials import FixedToken
 from app.domain.job import JobState
 from app.transport.client import Transport
-from tests.support.scripted_cloud import ENDLESS, Answer, Cloud, in_turn, says
+from tests.support.scripted_cloud import ENDLESS, Answer, ScriptedCloud, in_turn, says
 
 
 def client_of(endpoint: str, transport: Transport, deadline: timedelta = timedelta(seconds=5)) -> CphClient:
@@ -19,7 +19,7 @@ def client_of(endpoint: str, transport: Transport, deadline: timedelta = timedel
 
 
 @pytest.fixture
-def client(cloud: Cloud, transport: Transport) -> CphClient:
+def client(cloud: ScriptedCloud, transport: Transport) -> CphClient:
     return client_of(cloud.url, transport)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from app.cph.access_keys import AccessKey
 from app.cph.client import Answered, CphClient, Unanswered
-from app.cph.credentials import Request
+from app.cph.credentials import CphRequest
 from app.cph.signing import Key, sign
 from tests.support.scripted_cloud import NOW, says
 
@@ -23,7 +23,7 @@ SEGMENTS = st.lists(st.text(max_size=10), max_size=4)
 PARAMETERS = st.lists(st.tuples(st.text(max_size=6), st.text(max_size=6) | st.just("a,b,c")), max_size=4)
 
 
-def signed_by_the_sdk(request: Request, path: str, parameters, key: Key, project_id: str, now: datetime):
+def signed_by_the_sdk(request: CphRequest, path: str, parameters, key: Key, project_id: str, now: datetime):
     credentials = BasicCredentials(key.access_key, key.secret_key, project_id)
     credentials.security_token = key.security_token
     headers = {**request.headers, "X-Sdk-Date": f"{now:%Y%m%dT%H%M%SZ}"}
@@ -46,7 +46,7 @@ def signed_by_the_sdk(request: Request, path: str, parameters, key: Key, project
 def test_the_headers_are_those_of_the_official_sdk(method, segments, parameters, headers, body, key, now):
     path = "/" + "/".join(quote(segment, safe="") for segment in segments)
     query = urlencode(parameters, quote_via=quote)
-    request = Request(method, f"https://cph.example:8443{path}?{query}", headers, body)
+    request = CphRequest(method, f"https://cph.example:8443{path}?{query}", headers, body)
 
     signed = sign(request, key, "p" * 32, now)
 
@@ -54,7 +54,7 @@ def test_the_headers_are_those_of_the_official_sdk(method, segments, parameters,
 
 
 def test_a_signed_request_looks_so():
-    request = Request("GET", "https://cph.example/v1/p/cloud-phone/jobs/j", {"Accept": "application/json"})
+    request = CphRequest("GET", "https://cph.example/v1/p/cloud-phone/jobs/j", {"Accept": "application/json"})
 
     assert sign(request, Key("access", "secret", "temporary"), "p", NOW) == {
         "Accept": "application/json",
@@ -109,7 +109,7 @@ def test_the_standin_takes_the_signature_of_a_query_with_commas(standin, transpo
     query = urlencode({"request_ids": "signed 1,signed 2", "limit": 100}, quote_via=quote)
     url = f"{standin.about['url']}/v1/{standin.about['project_id']}/cloud-phone/jobs?{query}"
 
-    headers = access_key().authorise(Request("GET", url, {"Accept": "application/json"}))
+    headers = access_key().authorise(CphRequest("GET", url, {"Accept": "application/json"}))
 
     assert transport.send("GET", url, headers=headers, deadline=DEADLINE).status == 200
 

@@ -9,14 +9,14 @@ from app.cph.access_keys import KeySource, TemporaryKeys
 from app.cph.agency import HostAgency, PodIdentity
 from app.cph.cached_credentials import Held, load
 from app.cph.client import CphClient, Unanswered
-from app.cph.credentials import NoCredentials, Request
+from app.cph.credentials import CphRequest, NoCredentials
 from app.cph.signing import Key, sign
 from tests.support.scripted_cloud import (
     DAY,
     METADATA_PATH,
     NOW,
     POD_PATH,
-    Cloud,
+    ScriptedCloud,
     gives_key,
     gives_token,
     iam_password,
@@ -27,12 +27,12 @@ from tests.support.scripted_cloud import (
 PROJECT = "p" * 32
 DEADLINE = timedelta(seconds=5)
 MINUTE = timedelta(minutes=1)
-QUESTION = Request("GET", "https://cph.example/", {"Accept": "application/json"})
+QUESTION = CphRequest("GET", "https://cph.example/", {"Accept": "application/json"})
 PARTS = {"access": "a", "secret": "s", "securitytoken": "t", "expires_at": "2026-01-02T00:00:00Z"}
 
 
 @pytest.fixture
-def agency(cloud: Cloud, transport):
+def agency(cloud: ScriptedCloud, transport):
     return HostAgency(transport=transport, deadline=DEADLINE, endpoint=cloud.url + "/")
 
 
@@ -44,7 +44,7 @@ def token_file(tmp_path):
 
 
 @pytest.fixture
-def pod_identity(cloud: Cloud, transport, token_file):
+def pod_identity(cloud: ScriptedCloud, transport, token_file):
     return PodIdentity(transport=transport, deadline=DEADLINE, url=cloud.url + POD_PATH, token_file=token_file)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import tests.support.official_sdk  # noqa: F401
-from app.cph.credentials import Request
+from app.cph.credentials import CphRequest
 from app.cph.signing import Key, sign
 from app.devkit.standin.__main__ import create_app
 from app.devkit.standin.cloud import Cloud
@@ -39,7 +39,7 @@ class Timed:
         self, job_id: str, access_key: str, secret_key: str, security_token: str | None = None, *, added: Any = None
     ) -> Any:
         """added: headers that are not signed."""
-        request = Request("GET", f"http://localhost{self._path(job_id)}", {})
+        request = CphRequest("GET", f"http://localhost{self._path(job_id)}", {})
         key = Key(access_key, secret_key, security_token)
         headers = sign(request, key, self.cloud.account.project_id, self.now())
         return self.client.get(self._path(job_id), headers={**headers, **(added or {})})

@@ -42,7 +42,7 @@ class Index:
         self.sent: list[str] = []
         index = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class IndexHandler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 index.answers.wait()
                 _, kind, name, *_ = self.path.split("/")
@@ -51,7 +51,7 @@ class Index:
             def log_message(self, *_: object) -> None:
                 """Nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), IndexHandler)
         self.url = f"http://127.0.0.1:{self._server.server_port}/simple"
 
     def __enter__(self) -> "Index":

@@ -10,7 +10,7 @@ import pytest
 
 from app.devkit.bridge import StubProcess
 from app.devkit.processes import start
-from app.devkit.timeline import Happenings, Line, told
+from app.devkit.timeline import Timeline, TimelineLine, told
 from app.formats import standard
 from app.formats.samples import SAMPLES
 
@@ -61,17 +61,17 @@ BODY = json.dumps({"type": "job.lost", "data": {"job": {"job_id": "j1"}}})
     ],
 )
 def test_a_happening_is_told_in_one_line(happening: dict[str, Any], line: tuple[str, str, str]) -> None:
-    assert told(happening, NAMES) == Line(*line)
+    assert told(happening, NAMES) == TimelineLine(*line)
 
 
 def test_an_attempt_is_told_by_its_outcome() -> None:
     attempt = {"event": "delivery.attempted", "registration_id": "reg_1", "number": 2}
     good = {**attempt, "state": "delivered", "status_code": 204, "error": None}
     bad = {**attempt, "state": "pending", "status_code": None, "error": "timeout"}
-    assert told(good, NAMES) == Line("delivered", "example", "attempt 2: answered 204")
-    assert told(bad, NAMES) == Line("attempted", "example", "attempt 2: timeout")
+    assert told(good, NAMES) == TimelineLine("delivered", "example", "attempt 2: answered 204")
+    assert told(bad, NAMES) == TimelineLine("attempted", "example", "attempt 2: timeout")
     own = {**good, "registration_id": None}
-    assert told(own, NAMES) == Line("delivered", "to the operator", "attempt 2: answered 204")
+    assert told(own, NAMES) == TimelineLine("delivered", "to the operator", "attempt 2: answered 204")
 
 
 def test_what_is_ordinary_is_not_told() -> None:
@@ -86,7 +86,7 @@ def test_a_callback_is_shown_before_its_answer_even_if_the_inbox_has_not_been_he
     inbox.call("POST", "/", data=BODY)
     # Its lines are read by a thread that has not come to it yet.
     with start([sys.executable, "-c", "print('{}')"]) as silent:
-        happenings = Happenings(tmp_path, StubProcess(silent, inbox.about))
+        happenings = Timeline(tmp_path, StubProcess(silent, inbox.about))
         assert happenings.new() == []
         line = {"time": "2099-01-01T00:00:00.000Z", "event": "delivery.attempted"}
         (tmp_path / "worker-deliver.log").write_text(json.dumps(line) + "\n", encoding="utf-8")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.formats.format import Answer, Format
+from app.formats.format import Format, ServiceAnswer
 from app.formats.registry import FORMATS, find, for_url
 from app.formats.verdicts import by_status_alone, description, integer, said, seconds
 from tests.support.message_samples import url
@@ -78,20 +78,20 @@ def test_only_what_has_a_pace_of_its_own_is_merged_and_machines_never() -> None:
 
 
 def test_what_services_say_is_read_with_care() -> None:
-    assert said(Answer(200, {}, b"[" * 100_000)) == {}
-    assert said(Answer(200, {}, b"\xff")) == {}
-    assert said(Answer(200, {}, b"[1]")) == {}
+    assert said(ServiceAnswer(200, {}, b"[" * 100_000)) == {}
+    assert said(ServiceAnswer(200, {}, b"\xff")) == {}
+    assert said(ServiceAnswer(200, {}, b"[1]")) == {}
     assert integer(True) is None
     assert integer("1") is None
     assert seconds("1.5") is not None
     assert seconds(-1) is seconds("x") is seconds(None) is seconds(1e300) is seconds("nan") is None
     assert description("Slack", "a\nb\u202ec", 1) == "Slack: a bc (1)"
     assert description("Slack", None) == "Slack: answered no reason"
-    assert by_status_alone(Answer(429, {}, b"")).crowded
+    assert by_status_alone(ServiceAnswer(429, {}, b"")).crowded
 
 
 @pytest.mark.parametrize("form", [form for form in FORMATS if not form.machine], ids=lambda form: form.name)
 @pytest.mark.parametrize("headers", [{"content-TYPE": "text/html; charset=utf-8"}, {}])
 @pytest.mark.parametrize("page", [b"\n <!DOCTYPE html><title>Sign in</title>", b"<HTML>"])
 def test_a_login_page_is_no_success_anywhere(form: Format, headers: dict[str, str], page: bytes) -> None:
-    assert form.judge(Answer(200, headers, page)).verdict == "retry"
+    assert form.judge(ServiceAnswer(200, headers, page)).verdict == "retry"

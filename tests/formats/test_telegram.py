@@ -7,7 +7,7 @@ import pytest
 
 from app.domain.errors import InvalidField
 from app.domain.verdict import Verdict
-from app.formats.format import Answer
+from app.formats.format import ServiceAnswer
 from app.formats.telegram import FORMAT
 from tests.support.message_samples import FAILED, NOW, judged, url, wishes
 
@@ -99,11 +99,11 @@ def test_it_says_how_long_to_wait(status: int) -> None:
 def test_a_chat_that_has_a_new_id_is_written_to_there_from_now_on() -> None:
     body = b'{"ok":false,"error_code":400,"description":"Upgraded","parameters":{"migrate_to_chat_id":-1001}}'
     called = "https://api.telegram.org/bot1:a/sendMessage?chat_id=-1&message_thread_id=5"
-    said = FORMAT.judge(Answer(400, {}, body, called))
+    said = FORMAT.judge(ServiceAnswer(400, {}, body, called))
     assert said.url == "https://api.telegram.org/bot1:a/sendMessage?message_thread_id=5&chat_id=-1001"
     assert said.verdict is Verdict.RETRY
     sent_to = FORMAT.render([FAILED], wishes(called), NOW).url
-    assert FORMAT.judge(Answer(400, {}, body, sent_to)).url == said.url
+    assert FORMAT.judge(ServiceAnswer(400, {}, body, sent_to)).url == said.url
 
 
 @pytest.mark.parametrize(

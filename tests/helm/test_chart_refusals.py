@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.rendered_chart import Refused, merged, render, values_of
+from tests.support.rendered_chart import ChartRefused, merged, render, values_of
 
 pytestmark = pytest.mark.slow  # on a laptop they are skipped: Helm and its judges are a gigabyte
 
@@ -121,6 +121,6 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_cannot_work_is_refused_with_words_that_help(change: str) -> None:
     values, words = CHANGES[change]
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(ChartRefused) as refused:
         render(merged(values_of("trial"), values))
     assert words in str(refused.value)

@@ -10,7 +10,14 @@ from pydantic import SecretStr
 
 from app.config.denied_hosts import denied
 from app.config.network_grants import read_grants
-from app.config.projects import AccessKey, Agency, Password, PodIdentity, Token, read_projects
+from app.config.projects import (
+    AccessKeyCredentials,
+    AgencyCredentials,
+    PasswordCredentials,
+    PodIdentityCredentials,
+    TokenCredentials,
+    read_projects,
+)
 from app.config.settings import FILE_SUFFIX, PREFIX, Settings, load
 from app.config.tenants import read_tenants
 from tests.helm.generated import OFFERED
@@ -104,18 +111,18 @@ def test_projects_are_read_as_they_were_written(tmp_path: Path) -> None:
     rendered = render(values_of("production"))
     projects = read_projects(mounted(rendered, "projects.yaml", tmp_path))
     assert {name: type(project.credentials) for name, project in projects.items()} == {
-        "user": Password,
-        "own-iam": Password,
-        "keys": AccessKey,
-        "temporary": AccessKey,
-        "node": Agency,
-        "pod": PodIdentity,
+        "user": PasswordCredentials,
+        "own-iam": PasswordCredentials,
+        "keys": AccessKeyCredentials,
+        "temporary": AccessKeyCredentials,
+        "node": AgencyCredentials,
+        "pod": PodIdentityCredentials,
     }
     assert projects["user"].rate == 20
     assert projects["own-iam"].iam_endpoint == "https://iam.example"
     assert projects["keys"].credentials.access_key.value == SecretStr("AKIDEXAMPLE")
     trial = read_projects(mounted(render(values_of("trial")), "projects.yaml", tmp_path))
-    assert isinstance(trial["default"].credentials, Token)
+    assert isinstance(trial["default"].credentials, TokenCredentials)
 
 
 def files_of(tree: Any) -> set[str]:

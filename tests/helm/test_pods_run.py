@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.devkit.client import Client
+from app.devkit.client import BridgeClient
 from app.devkit.processes import wait_until
 from tests.support import tools
 from tests.support.paths import ROOT
@@ -75,7 +75,7 @@ def test_the_last_line_of_the_notes_works(bridge: Running) -> None:
 
 def test_the_runbooks_command_has_a_refused_project_tried_at_once(bridge: Running, key: str) -> None:
     def state() -> str:
-        (project,) = Client(bridge.api_url, key).call("GET", "/v1/projects")["items"]
+        (project,) = BridgeClient(bridge.api_url, key).call("GET", "/v1/projects")["items"]
         return str(project["state"])
 
     (line,) = (line for line in RUNBOOK.read_text(encoding="utf-8").splitlines() if "signal.SIGHUP" in line)
@@ -129,7 +129,7 @@ def test_a_poller_that_is_told_to_end_at_work_loses_nothing(bridge: Running, key
 def test_an_api_that_is_told_to_end_answers_what_it_was_asked(bridge: Running, key: str) -> None:
     bridge.receiver.gate.clear()
     with ThreadPoolExecutor() as pool:
-        client = Client(bridge.api_url, key)
+        client = BridgeClient(bridge.api_url, key)
         asked = pool.submit(client.call, "POST", "/v1/callbacks/test", {"callback_url": bridge.receiver.url})
         bridge.receiver.wait_for(1)
         assert bridge.pods["api"].terminate(then=bridge.receiver.gate.set) == 0

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from app.observability.__main__ import document
-from app.observability.metric_definitions import ALL, Kind, MetricDefinition
+from app.observability.metric_definitions import ALL, MetricDefinition, MetricKind
 from tests.support import tools
 from tests.support.paths import ROOT
 
@@ -63,8 +63,8 @@ def test_the_document_is_what_the_code_makes() -> None:
 @pytest.mark.parametrize("each", ALL, ids=lambda each: each.name)
 def test_names_are_as_prometheus_wants_them(each: MetricDefinition) -> None:
     assert re.fullmatch(r"cph_bridge_[a-z_]+", each.full_name)
-    assert each.name.endswith("_total") is (each.kind is Kind.COUNTER)
-    assert bool(each.buckets) is (each.kind is Kind.HISTOGRAM)
+    assert each.name.endswith("_total") is (each.kind is MetricKind.COUNTER)
+    assert bool(each.buckets) is (each.kind is MetricKind.HISTOGRAM)
     assert not set(each.labels) & {"job", "instance", "namespace", "pod", "tenant", "le"}
 
 

@@ -9,17 +9,17 @@ import requests
 
 from app.api.server import SHARED_MEMORY
 from app.devkit.processes import PATIENCE_S, start, wait_until
-from tests.api.test_api_served import CPH_BRIDGE, Served
+from tests.api.test_api_served import CPH_BRIDGE, ServedApi
 
 COUNTED = 'cph_bridge_api_request_duration_seconds_count{method="GET",route="/v1/registrations",status="200"} '
 
 
 @pytest.fixture
-def two_processes(environment: dict[str, str], tmp_path: Path) -> Iterator[Served]:
+def two_processes(environment: dict[str, str], tmp_path: Path) -> Iterator[ServedApi]:
     """Of one API."""
     with ExitStack() as stack:
         process = start([CPH_BRIDGE, "api"], environment | {"BRIDGE_API_WORKERS": "2"}, log=tmp_path / "stderr")
-        served = Served(stack.enter_context(process), tmp_path / "stderr")
+        served = ServedApi(stack.enter_context(process), tmp_path / "stderr")
         wait_until(lambda: served.call("GET", "/readyz").ok, what="Redis answers")
         yield served
 
@@ -30,7 +30,7 @@ def counted(url: str) -> float:
     return sum(float(line.removeprefix(COUNTED)) for line in answer.text.splitlines() if line.startswith(COUNTED))
 
 
-def test_whichever_process_is_asked_tells_what_all_have_counted(two_processes: Served) -> None:
+def test_whichever_process_is_asked_tells_what_all_have_counted(two_processes: ServedApi) -> None:
     for _ in range(40):
         assert two_processes.call("GET", "/v1/registrations").status_code == 200
     own, probes = f"{two_processes.address}/metrics", f"{two_processes.said['probes']}/metrics"
@@ -38,7 +38,7 @@ def test_whichever_process_is_asked_tells_what_all_have_counted(two_processes: S
     assert [counted(url) for url in (own, probes) * 5] == [40] * 10
 
 
-def test_nothing_of_it_is_left_when_the_api_ends(two_processes: Served) -> None:
+def test_nothing_of_it_is_left_when_the_api_ends(two_processes: ServedApi) -> None:
     (folder,) = [
         path for path in SHARED_MEMORY.glob("cph-bridge-counts-*") if str(two_processes.process.pid) in path.name
     ]
@@ -49,7 +49,7 @@ def test_nothing_of_it_is_left_when_the_api_ends(two_processes: Served) -> None:
 
 def test_on_a_port_of_its_own_it_is_nowhere_else(environment: dict[str, str], tmp_path: Path) -> None:
     with start([CPH_BRIDGE, "api"], environment | {"BRIDGE_METRICS_BIND": "127.0.0.1:0"}, log=tmp_path / "log") as api:
-        served = Served(api, tmp_path / "log")
+        served = ServedApi(api, tmp_path / "log")
         assert requests.get(served.said["metrics"], timeout=10).status_code == 200
         assert served.call("GET", "/metrics").status_code == 404
         assert served.probe("/metrics") == 404

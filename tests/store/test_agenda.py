@@ -8,7 +8,7 @@ import pytest
 from app.bootstrap.runtime import Runtime
 from app.bootstrap.stores import Stores
 from app.domain.times import to_ms
-from app.store.agenda import Agenda, Batch, Pace
+from app.store.agenda import Agenda, Batch, LaneLimits
 from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall
 
@@ -18,7 +18,7 @@ SECOND = timedelta(seconds=1)
 
 @pytest.fixture
 def agenda(stores: Stores) -> Agenda:
-    return Agenda(stores.scripts, "deliver", lease=LEASE, pace=Pace(rate=0, burst=1, places=1_000))
+    return Agenda(stores.scripts, "deliver", lease=LEASE, pace=LaneLimits(rate=0, burst=1, concurrency=1_000))
 
 
 def schedule(stores: Stores, lane: str, due: datetime, *ids: str) -> None:
@@ -85,7 +85,7 @@ def test_a_lane_that_was_served_waits_behind_the_others(stores: Stores, agenda: 
 
 
 def test_a_lane_has_only_so_many_places(stores: Stores, now: datetime) -> None:
-    narrow = Agenda(stores.scripts, "deliver", lease=LEASE, pace=Pace(rate=0, burst=1, places=2))
+    narrow = Agenda(stores.scripts, "deliver", lease=LEASE, pace=LaneLimits(rate=0, burst=1, concurrency=2))
     schedule(stores, "a", now, "1", "2", "3")
     batch = narrow.claim_due(now, 10)
     assert ids_of(batch) == ["1", "2"]
@@ -94,7 +94,7 @@ def test_a_lane_has_only_so_many_places(stores: Stores, now: datetime) -> None:
 
 
 def test_a_paced_lane_hands_out_no_more_than_its_rate(stores: Stores, now: datetime) -> None:
-    paced = Agenda(stores.scripts, "deliver", lease=LEASE, pace=Pace(rate=2, burst=1.5, places=1_000))
+    paced = Agenda(stores.scripts, "deliver", lease=LEASE, pace=LaneLimits(rate=2, burst=1.5, concurrency=1_000))
     schedule(stores, "a", now, *(f"{number:02d}" for number in range(20)))
     batch = paced.claim_due(now, 100)
     assert len(batch.items) == 3  # the burst: a second and a half
@@ -105,7 +105,7 @@ def test_a_paced_lane_hands_out_no_more_than_its_rate(stores: Stores, now: datet
 
 
 def test_all_workers_share_one_bucket(stores: Stores, now: datetime) -> None:
-    pace = Pace(rate=10, burst=1, places=1_000)
+    pace = LaneLimits(rate=10, burst=1, concurrency=1_000)
     workers = [Agenda(stores.scripts, "deliver", lease=LEASE, pace=pace) for _ in range(3)]
     schedule(stores, "a", now, *(f"{number:03d}" for number in range(200)))
     taken = sum(
@@ -137,7 +137,7 @@ def claimed_in(agenda: Agenda, begin: datetime, seconds: int) -> int:
 
 
 def test_a_throttled_lane_pauses_and_then_goes_at_half_the_pace(stores: Stores, now: datetime) -> None:
-    agenda = Agenda(stores.scripts, "deliver", lease=LEASE, pace=Pace(rate=8, burst=1, places=1_000))
+    agenda = Agenda(stores.scripts, "deliver", lease=LEASE, pace=LaneLimits(rate=8, burst=1, concurrency=1_000))
     schedule(stores, "a", now, *(f"{number:04d}" for number in range(2_000)))
     storm = [agenda.throttle("a", now, now + 10 * SECOND, None) for _ in range(30)]  # calls that were under way
     stores.scripts.run_all(storm)
@@ -146,14 +146,14 @@ def test_a_throttled_lane_pauses_and_then_goes_at_half_the_pace(stores: Stores, 
 
 
 def test_a_rate_that_was_told_is_kept_to(stores: Stores, now: datetime) -> None:
-    agenda = Agenda(stores.scripts, "deliver", lease=LEASE, pace=Pace(rate=100, burst=1, places=1_000))
+    agenda = Agenda(stores.scripts, "deliver", lease=LEASE, pace=LaneLimits(rate=100, burst=1, concurrency=1_000))
     schedule(stores, "a", now, *(f"{number:04d}" for number in range(2_000)))
     stores.scripts.run(agenda.throttle("a", now, now + SECOND, 10 / 60))
     assert 9 <= claimed_in(agenda, now, 60) <= 11
 
 
 def test_what_was_learned_wears_off(stores: Stores, now: datetime) -> None:
-    agenda = Agenda(stores.scripts, "deliver", lease=LEASE, pace=Pace(rate=4, burst=1, places=10_000))
+    agenda = Agenda(stores.scripts, "deliver", lease=LEASE, pace=LaneLimits(rate=4, burst=1, concurrency=10_000))
     schedule(stores, "a", now, *(f"{number:04d}" for number in range(2_000)))
     stores.scripts.run(agenda.throttle("a", now, now + SECOND, 1))
     assert claimed_in(agenda, now + timedelta(minutes=11), 10) == 40

@@ -11,26 +11,19 @@ from app.bootstrap.stores import Stores
 from app.domain.cadence import FADE_ABOVE, Durations, bucket_of, counted
 from app.store.durations import MOST_KINDS, SeenDurations
 from app.store.engine import keys
+from tests.support.manual_clock import ManualClock
 
 SECOND = timedelta(seconds=1)
 RETENTION = timedelta(days=14)
 
 
-class Time:
-    def __init__(self, now: datetime) -> None:
-        self.now = now
-
-    def __call__(self) -> datetime:
-        return self.now
+@pytest.fixture
+def time(now: datetime) -> ManualClock:
+    return ManualClock(now)
 
 
 @pytest.fixture
-def time(now: datetime) -> Time:
-    return Time(now)
-
-
-@pytest.fixture
-def seen(stores: Stores, time: Time) -> SeenDurations:
+def seen(stores: Stores, time: ManualClock) -> SeenDurations:
     return SeenDurations(stores.redis, time, retention=RETENTION)
 
 
@@ -38,7 +31,7 @@ def kept(stores: Stores, operation: str = "") -> dict[int, int]:
     return {int(bucket): int(n) for bucket, n in stores.redis.hgetall(keys.durations("p", operation)).items()}
 
 
-def test_nothing_is_known_until_enough_jobs_have_ended(stores: Stores, seen: SeenDurations, time: Time) -> None:
+def test_nothing_is_known_until_enough_jobs_have_ended(stores: Stores, seen: SeenDurations, time: ManualClock) -> None:
     stores.scripts.run(seen.learn("p", None, [6 * SECOND] * 2))
     assert seen.of("p", None) is None
     stores.scripts.run(seen.learn("p", None, [6 * SECOND]))
@@ -47,7 +40,7 @@ def test_nothing_is_known_until_enough_jobs_have_ended(stores: Stores, seen: See
 
 
 def test_an_operation_has_its_own_and_adds_to_those_of_the_project(
-    stores: Stores, seen: SeenDurations, time: Time
+    stores: Stores, seen: SeenDurations, time: ManualClock
 ) -> None:
     stores.scripts.run(seen.learn("p", "restart", [6 * SECOND] * 3))
     stores.scripts.run(seen.learn("p", "reset", [300 * SECOND] * 2))
@@ -84,7 +77,9 @@ def test_what_is_not_learned_any_more_is_forgotten(stores: Stores, seen: SeenDur
     assert 0 < stores.redis.ttl(keys.durations("p", "")) <= RETENTION.total_seconds()
 
 
-def test_a_question_costs_no_look_while_what_is_known_is_fresh(stores: Stores, seen: SeenDurations, time: Time) -> None:
+def test_a_question_costs_no_look_while_what_is_known_is_fresh(
+    stores: Stores, seen: SeenDurations, time: ManualClock
+) -> None:
     stores.scripts.run(seen.learn("p", None, [6 * SECOND] * 3))
     first = seen.of("p", None)
     stores.scripts.run(seen.learn("p", None, [60 * SECOND] * 30))
@@ -100,7 +95,7 @@ def test_callers_cannot_make_it_remember_without_end(seen: SeenDurations) -> Non
     assert len(seen._read) <= MOST_KINDS
 
 
-def test_while_redis_is_away_what_was_known_holds(stores: Stores, seen: SeenDurations, time: Time) -> None:
+def test_while_redis_is_away_what_was_known_holds(stores: Stores, seen: SeenDurations, time: ManualClock) -> None:
     stores.scripts.run(seen.learn("p", None, [6 * SECOND] * 3))
     known = seen.of("p", None)
     time.now += 60 * SECOND

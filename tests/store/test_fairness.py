@@ -10,7 +10,7 @@ import pytest
 from app.bootstrap.runtime import Runtime
 from app.bootstrap.stores import Stores
 from app.domain.times import to_ms
-from app.store.agenda import Agenda, Claimed, Pace
+from app.store.agenda import Agenda, Claimed, LaneLimits
 from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall
 from app.store.requests import is_request
@@ -21,7 +21,7 @@ STEP = timedelta(milliseconds=100)
 
 
 @dataclass
-class Seen:
+class Lateness:
     """When an item was handed out, and how late, after a time for settling."""
 
     lateness: list[timedelta]
@@ -33,12 +33,12 @@ class Seen:
         return sum(self.lateness, timedelta()) / len(self.lateness) / self.interval
 
 
-class Project:
+class SimulatedProject:
     """Jobs and requests of one CPH project, each with an interval at which it wants to be asked for."""
 
     def __init__(self, runtime: Runtime, rate: float, now: datetime) -> None:
         self._runtime = runtime
-        pace = Pace(rate=rate, burst=1, places=256)
+        pace = LaneLimits(rate=rate, burst=1, concurrency=256)
         self.agenda = Agenda(runtime.stores.scripts, "poll", lease=60 * SECOND, pace=pace)
         self._watches = Watches(runtime.stores.scripts, retention=60 * SECOND)
         self._intervals: dict[str, timedelta] = {}
@@ -58,9 +58,9 @@ class Project:
             redis.zadd(keys.due("poll", "p"), {id: to_ms(due)})
             redis.zadd(keys.lanes("poll"), {"p": to_ms(due)}, lt=True)
 
-    def pass_time(self, length: timedelta, settling: timedelta) -> dict[str, Seen]:
+    def pass_time(self, length: timedelta, settling: timedelta) -> dict[str, Lateness]:
         """Claims ten times a second; what is handed out is done at once, and asked for again after its interval."""
-        seen = {id: Seen([], interval) for id, interval in self._intervals.items()}
+        seen = {id: Lateness([], interval) for id, interval in self._intervals.items()}
         begin = self.now
         for item in self._handed_out(until=begin + length):
             if self.now >= begin + settling:
@@ -92,7 +92,7 @@ def schedule(stores: Stores, lane: str, due: datetime, id: str) -> None:
 @pytest.mark.slow
 def test_requests_are_on_time_and_jobs_wait_in_proportion_to_their_cadence(runtime: Runtime, now: datetime) -> None:
     """Five calls a second for requests, fifty that jobs want, and twenty to have."""
-    project = Project(runtime, rate=20, now=now)
+    project = SimulatedProject(runtime, rate=20, now=now)
     project.add(5, SECOND, requests=True)
     for count, interval in ((36, SECOND), (40, 5 * SECOND), (24, 8 * SECOND), (90, 30 * SECOND)):
         project.add(count, interval)
@@ -107,7 +107,7 @@ def test_requests_are_on_time_and_jobs_wait_in_proportion_to_their_cadence(runti
 
 @pytest.mark.slow
 def test_requests_that_want_the_whole_budget_leave_the_jobs_a_share(runtime: Runtime, now: datetime) -> None:
-    project = Project(runtime, rate=8, now=now)
+    project = SimulatedProject(runtime, rate=8, now=now)
     project.add(40, SECOND, requests=True)
     project.add(10, SECOND)
     project.add(10, 30 * SECOND)
@@ -120,7 +120,7 @@ def test_requests_that_want_the_whole_budget_leave_the_jobs_a_share(runtime: Run
 
 
 def test_nobody_is_late_where_the_budget_suffices(runtime: Runtime, now: datetime) -> None:
-    project = Project(runtime, rate=20, now=now)
+    project = SimulatedProject(runtime, rate=20, now=now)
     project.add(5, SECOND, requests=True)
     project.add(8, SECOND)
     project.add(30, 30 * SECOND)
@@ -131,7 +131,7 @@ def test_nobody_is_late_where_the_budget_suffices(runtime: Runtime, now: datetim
 def test_after_a_long_pause_those_that_wait_longest_for_their_cadence_are_first(
     runtime: Runtime, now: datetime
 ) -> None:
-    project = Project(runtime, rate=1, now=now)
+    project = SimulatedProject(runtime, rate=1, now=now)
     project.add(3, SECOND)
     project.add(3, 30 * SECOND)
     project.add(1, 30 * SECOND, requests=True)
@@ -142,7 +142,7 @@ def test_after_a_long_pause_those_that_wait_longest_for_their_cadence_are_first(
 
 
 def test_requests_that_have_passed_nobody_owe_nobody_a_turn(runtime: Runtime, now: datetime) -> None:
-    project = Project(runtime, rate=2, now=now)
+    project = SimulatedProject(runtime, rate=2, now=now)
     project.add(1, SECOND, requests=True)
     project.add(1, 30 * SECOND)
     project.pass_time(29 * SECOND, settling=29 * SECOND)

@@ -44,7 +44,7 @@ deadlines = st.sampled_from([20 * SECOND, timedelta(hours=6), timedelta(hours=6)
 
 
 @dataclass
-class Cloud:
+class ModelCloud:
     """CPH, as far as the poller sees it: knows the jobs that it was told of, and answers in the mood that it is in.
 
     cut: it shows one job of a list at a time.
@@ -78,14 +78,14 @@ class Cloud:
         return Job(id, self.states[id], status=1, request_id=REQUEST_OF[id])
 
 
-class Bridge(RuleBasedStateMachine):
+class BridgeMachine(RuleBasedStateMachine):
     """Callers, CPH and poll workers, one step at a time; a worker may stop for ever between any two of its steps."""
 
     def __init__(self, runtime: Runtime, registration: Callable[..., Registration], now: datetime) -> None:
         super().__init__()
         runtime.stores.redis.flushall()
         self.runtime, self.make, self.now = runtime, registration, now
-        self.cloud = Cloud()
+        self.cloud = ModelCloud()
         self.polling = PollWorker(
             agenda=runtime.stores.polls_due,
             watches=runtime.stores.watches,
@@ -304,7 +304,7 @@ def settings(environment: dict[str, str]) -> Settings:
 
 def test_nothing_is_forgotten_whatever_happens(runtime: Runtime, registration, now: datetime) -> None:
     run_state_machine_as_test(
-        lambda: Bridge(runtime, registration, now),
+        lambda: BridgeMachine(runtime, registration, now),
         settings=hypothesis_settings(
             max_examples=40,
             stateful_step_count=30,

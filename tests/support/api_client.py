@@ -11,7 +11,7 @@ KEY = "bootstrap-key-for-tests"
 SMALLEST = {"job_id": "6837531fd3f54550927b930180a706bf", "callback_url": "http://127.0.0.1:9/hooks/s3cret"}
 
 
-class Api:
+class ApiCaller:
     """Calls with the bootstrap key unless told otherwise."""
 
     def __init__(self, runtime: Runtime) -> None:

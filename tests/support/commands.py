@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MEASURED = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}  # noqa: TID251
 
 
-class Commands:
+class CommandRunner:
     """With URL and key of the bridge, unless told otherwise. env: more of an environment."""
 
     def __init__(self, whole: "Whole") -> None:

@@ -12,7 +12,7 @@ from app.domain.address import AddressPolicy
 from app.domain.callback_url import CallbackUrl, parse
 from app.domain.event import DestinationChange, Event, Group, OwnEventType
 from app.domain.job import Job, JobState
-from app.formats.format import Answer, AnswerVerdict, Format, Language, MessageOptions
+from app.formats.format import AnswerVerdict, Format, Language, MessageOptions, ServiceAnswer
 from app.formats.samples import sample
 
 NOW = datetime(2019, 4, 26, 7, 2, 8, tzinfo=UTC)
@@ -85,7 +85,9 @@ def judged(form: Format, status: int, body: bytes | str | dict[str, Any] = b"", 
     """headers: with `_` for `-`."""
     written = json.dumps(body) if isinstance(body, dict) else body
     content = written.encode() if isinstance(written, str) else written
-    return form.judge(Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, content))
+    return form.judge(
+        ServiceAnswer(status, {name.replace("_", "-"): value for name, value in headers.items()}, content)
+    )
 
 
 def url(raw: str) -> CallbackUrl:

@@ -99,18 +99,18 @@ class Canary:
         self.reached: list[tuple[str, int]] = []
         handler = _handler(self.reached, context)
         for port in ports:
-            for kind, host in ((_Server, "0.0.0.0"), (_Server6, "::")):
+            for kind, host in ((_LabServer, "0.0.0.0"), (_LabServer6, "::")):
                 threading.Thread(target=kind((host, port), handler).serve_forever, daemon=True).start()
 
 
-class _Server(ThreadingHTTPServer):
+class _LabServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_: object) -> None:
         """Whoever hangs up in the middle is none of the tests' business."""
 
 
-class _Server6(_Server):
+class _LabServer6(_LabServer):
     address_family = socket.AF_INET6
 
     def server_bind(self) -> None:
@@ -119,7 +119,7 @@ class _Server6(_Server):
 
 
 def _handler(reached: list[tuple[str, int]], context: ssl.SSLContext) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
+    class LabHandler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def setup(self) -> None:
@@ -145,4 +145,4 @@ def _handler(reached: list[tuple[str, int]], context: ssl.SSLContext) -> type[Ba
         def log_message(self, *args: object) -> None:
             """Nothing: pytest's output is for failures."""
 
-    return Handler
+    return LabHandler

@@ -50,7 +50,7 @@ class Receiver:
         self.gate = threading.Event()
         self.gate.set()
         self._lock = threading.Lock()
-        self._server = _Server(("127.0.0.1", 0), _handler(self))
+        self._server = _ReceiverServer(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/hooks/s3cret-path"
@@ -90,14 +90,14 @@ class Receiver:
         self.close()
 
 
-class _Server(ThreadingHTTPServer):
+class _ReceiverServer(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False  # clients keep their connections alive for longer than a test lasts
     request_queue_size = 128
 
 
 def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
+    class ReceiverHandler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
@@ -127,4 +127,4 @@ def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
             except ConnectionError:
                 self.close_connection = True  # the sender was killed
 
-    return Handler
+    return ReceiverHandler

@@ -110,7 +110,7 @@ def _render(values: str, name: str, namespace: str, chart: Path) -> Rendered:
         with helm.Chart.load(str(chart)) as loaded:
             files = loaded.render(json.loads(values), name=name, namespace=namespace)
     except helm.HelmError as error:
-        raise Refused(str(error)) from None
+        raise ChartRefused(str(error)) from None
     documents = [
         document
         for path, text in files.items()
@@ -122,5 +122,5 @@ def _render(values: str, name: str, namespace: str, chart: Path) -> Rendered:
     return Rendered(tuple(documents), notes)
 
 
-class Refused(Exception):
+class ChartRefused(Exception):
     pass

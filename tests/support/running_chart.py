@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.devkit.client import Client
+from app.devkit.client import BridgeClient
 from app.devkit.processes import Process, start, wait_until
 from app.devkit.redis_server import find_server
 from app.domain.signature import new_secret
@@ -66,7 +66,7 @@ class Running:
     redis: Process
     start_redis: Callable[[], Process]
     pods: dict[str, Container]
-    standin: Client
+    standin: BridgeClient
     receiver: Receiver
     api_url: str
     secret: str
@@ -83,10 +83,10 @@ class Running:
 
     def register(self, key: str, *job_ids: str) -> list[str]:
         bodies = ({"job_id": id, "callback_url": self.receiver.url, "secret": self.secret} for id in job_ids)
-        return [Client(self.api_url, key).call("POST", "/v1/registrations", body)["id"] for body in bodies]
+        return [BridgeClient(self.api_url, key).call("POST", "/v1/registrations", body)["id"] for body in bodies]
 
     def wait_until_delivered(self, key: str, *registrations: str) -> None:
-        client = Client(self.api_url, key)
+        client = BridgeClient(self.api_url, key)
         for id in registrations:
             wait_until(
                 lambda: client.call("GET", f"/v1/registrations/{id}")["deliveries"]["delivered"] == 1,  # noqa: B023
@@ -128,7 +128,14 @@ def running(folder: Path, image: Image) -> Iterator[Running]:
         wait_until(lambda: pods["api"].healthy("readinessProbe"), what="the API is ready")
         url = f"http://127.0.0.1:{values['api']['port']}"
         yield Running(
-            node, redis, start_redis, pods, Client(about["url"]), receiver, url, new_secret(secrets.token_bytes(32))
+            node,
+            redis,
+            start_redis,
+            pods,
+            BridgeClient(about["url"]),
+            receiver,
+            url,
+            new_secret(secrets.token_bytes(32)),
         )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from app.cph.iam import IamPassword
 from app.transport.client import Transport
+from tests.support.manual_clock import ManualClock
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -18,9 +19,9 @@ METADATA_PATH = "/openstack/latest/securitykey"
 POD_PATH = "/pod-identity"
 
 
-class Handler(BaseHTTPRequestHandler):
+class CloudHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.0"  # no connection outlives its test
-    server: "Cloud"
+    server: "ScriptedCloud"
 
     def do_GET(self) -> None:
         self._answer(self.server.keys if self.path == METADATA_PATH else self.server.cph)
@@ -43,7 +44,7 @@ class Handler(BaseHTTPRequestHandler):
         """Nothing: pytest's output is for failures."""
 
 
-Answer = Callable[[Handler], None]
+Answer = Callable[[CloudHandler], None]
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def says(status: int, payload: Any = None, headers: dict[str, str] | None = None
     """payload: bytes as they are, anything else as JSON."""
     body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
 
-    def answer(handler: Handler) -> None:
+    def answer(handler: CloudHandler) -> None:
         handler.send_response(status)
         for name, value in (headers or {}).items():
             handler.send_header(name, value)
@@ -87,7 +88,7 @@ def in_turn(*answers: Answer) -> Answer:
     """Each once; the last one from then on."""
     left = list(answers)
 
-    def answer(handler: Handler) -> None:
+    def answer(handler: CloudHandler) -> None:
         following = left.pop(0) if len(left) > 1 else left[0]
         following(handler)
 
@@ -100,7 +101,7 @@ def for_token(good: str, answer: Answer) -> Answer:
     return lambda handler: (answer if handler.headers["X-Auth-Token"] == good else refusal)(handler)
 
 
-def cut_short(handler: Handler) -> None:
+def cut_short(handler: CloudHandler) -> None:
     handler.send_response(200)
     handler.send_header("Content-Length", "1000")
     handler.end_headers()
@@ -108,14 +109,14 @@ def cut_short(handler: Handler) -> None:
     handler.close_connection = True
 
 
-def endless(handler: Handler) -> None:
+def endless(handler: CloudHandler) -> None:
     handler.send_response(200)
     handler.end_headers()
     while True:
         handler.wfile.write(b" " * 4096)
 
 
-def dripping(handler: Handler) -> None:
+def dripping(handler: CloudHandler) -> None:
     handler.send_response(200)
     handler.end_headers()
     while not handler.server.closing.wait(0.01):
@@ -126,11 +127,11 @@ def dripping(handler: Handler) -> None:
 ENDLESS = (cut_short, endless, dripping)
 
 
-class Cloud(ThreadingHTTPServer):
+class ScriptedCloud(ThreadingHTTPServer):
     request_queue_size = 128
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(("127.0.0.1", 0), CloudHandler)
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.cph: Answer = says(500)
         self.iam: Answer = says(500)
@@ -153,8 +154,8 @@ class Cloud(ThreadingHTTPServer):
 
 
 @contextmanager
-def running_cloud() -> Iterator[Cloud]:
-    with Cloud() as cloud:
+def running_cloud() -> Iterator[ScriptedCloud]:
+    with ScriptedCloud() as cloud:
         thread = threading.Thread(target=cloud.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield cloud
@@ -186,15 +187,9 @@ class MemoryCache:
         return self._lock
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
-def iam_password(cloud: Cloud, transport: Transport, cache: MemoryCache, clock: Clock, **changes: Any) -> IamPassword:
+def iam_password(
+    cloud: ScriptedCloud, transport: Transport, cache: MemoryCache, clock: ManualClock, **changes: Any
+) -> IamPassword:
     settings: dict[str, Any] = {"deadline": timedelta(seconds=5), "password": "Pass-word-1"} | changes
     return IamPassword(
         transport=transport,

@@ -46,7 +46,7 @@ class Peer:
 Script = Callable[[Peer], None]
 
 
-class Server:
+class ScriptedServer:
     """Hands each connection to the script, on a thread of its own."""
 
     def __init__(self, script: Script, context: ssl.SSLContext | None = None) -> None:
@@ -94,12 +94,12 @@ class Server:
 
 
 @contextmanager
-def serving() -> Iterator[Callable[..., Server]]:
+def serving() -> Iterator[Callable[..., ScriptedServer]]:
     """What starts servers that end with the test."""
     with ExitStack() as stack:
 
-        def start(script: Script, context: ssl.SSLContext | None = None) -> Server:
-            server = Server(script, context)
+        def start(script: Script, context: ssl.SSLContext | None = None) -> ScriptedServer:
+            server = ScriptedServer(script, context)
             stack.callback(server.close)
             return server
 

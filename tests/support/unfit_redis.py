@@ -82,7 +82,7 @@ def sentinel(folder: Path, database: int = 0) -> Iterator[str]:
 def saying(answers: Mapping[bytes, bytes], otherwise: bytes) -> Callable[[Path], AbstractContextManager[str]]:
     """A server that has these answers to commands."""
 
-    class Client(StreamRequestHandler):
+    class CannedAnswers(StreamRequestHandler):
         def handle(self) -> None:
             while head := self.rfile.readline():
                 words = []
@@ -91,13 +91,13 @@ def saying(answers: Mapping[bytes, bytes], otherwise: bytes) -> Callable[[Path],
                     words.append(self.rfile.read(length + 2)[:-2])
                 self.wfile.write(answers.get(words[0].upper(), otherwise))
 
-    class Server(ThreadingTCPServer):
+    class CannedServer(ThreadingTCPServer):
         daemon_threads = True
         block_on_close = False
 
     @contextmanager
     def opened(_: Path) -> Iterator[str]:
-        with Server((CLIENTS, 0), Client) as server:
+        with CannedServer((CLIENTS, 0), CannedAnswers) as server:
             thread = Thread(target=server.serve_forever)
             thread.start()
             yield f"redis://{CLIENTS}:{server.server_address[1]}/0"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from app.devkit.bridge import Bridge
-from app.devkit.client import Client
+from app.devkit.client import BridgeClient
 from app.devkit.processes import Process, start, wait_until
 from tests.support.paths import ROOT
 from tests.support.tools import cannot
@@ -77,7 +77,7 @@ class Version:
             self._processes[role] = start(argv, self._environment, log=self._log(role))
             self._stack.callback(self._processes[role].kill)
         self.url = wait_until(self._address, timeout=GRACE_S, what=f"the API of {self.name}")
-        self.number = Client(self.url).call("GET", "/openapi.json")["info"]["version"]
+        self.number = BridgeClient(self.url).call("GET", "/openapi.json")["info"]["version"]
 
     def has_done(self, role: str) -> int:
         return self._log(role).read_text(encoding="utf-8").count(f'"event": "{WORK[role]}"')

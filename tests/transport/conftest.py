@@ -6,11 +6,11 @@ from contextlib import closing
 import pytest
 
 from app.transport.client import Transport
-from tests.support.scripted_server import Server, serving
+from tests.support.scripted_server import ScriptedServer, serving
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[..., Server]]:
+def serve() -> Iterator[Callable[..., ScriptedServer]]:
     with serving() as start:
         yield start
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.transport.unreachable import Kind
+from app.transport.unreachable import UnreachableKind
 from tests.support.transport_calls import OK, answering, get, unreachable
 
 
@@ -18,7 +18,7 @@ from tests.support.transport_calls import OK, answering, get, unreachable
     ],
 )
 def test_an_answer_that_is_not_http_is_none(transport, serve, answer):
-    assert unreachable(transport, serve(answering(answer)).url).kind is Kind.PROTOCOL
+    assert unreachable(transport, serve(answering(answer)).url).kind is UnreachableKind.PROTOCOL
 
 
 @pytest.mark.parametrize("length", [b"9" * 5_000, b"-1", b"1_0", "٣".encode(), b"+1"])

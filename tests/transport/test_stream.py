@@ -7,7 +7,7 @@ from threading import Event
 import pytest
 
 from app.transport.client import Transport
-from app.transport.unreachable import Kind, Unreachable
+from app.transport.unreachable import Unreachable, UnreachableKind
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -71,7 +71,7 @@ def test_one_that_is_cut_says_so(transport, serve):
 
     with transport.stream(serve(script).url, headers={}, silence=LONG) as opened, pytest.raises(Unreachable) as caught:
         list(opened.chunks)
-    assert caught.value.kind in (Kind.CLOSED, Kind.PROTOCOL)
+    assert caught.value.kind in (UnreachableKind.CLOSED, UnreachableKind.PROTOCOL)
 
 
 def test_one_that_nobody_answers_is_unreachable(transport):

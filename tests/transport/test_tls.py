@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from app.domain.grant import TlsFiles
 from app.transport.client import Transport
-from app.transport.unreachable import Kind, Unreachable
+from app.transport.unreachable import Unreachable, UnreachableKind
 from tests.support.certificates import Authority
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -73,25 +73,28 @@ def test_a_trusted_certificate_is_accepted_and_the_connection_kept(serve, own, t
 
 def test_a_certificate_that_nobody_vouches_for_is_refused(serve, own):
     error = failure(serve(echo, own).url)
-    assert (error.kind, str(error)) == (Kind.TLS, "TLS: certificate refused: unable to get local issuer certificate")
+    assert (error.kind, str(error)) == (
+        UnreachableKind.TLS,
+        "TLS: certificate refused: unable to get local issuer certificate",
+    )
 
 
 @pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
 def test_whom_to_trust_does_not_come_from_the_environment(serve, own, trusting, monkeypatch, name):
     monkeypatch.setenv(name, trusting.ca)
-    assert failure(serve(echo, own).url).kind is Kind.TLS
+    assert failure(serve(echo, own).url).kind is UnreachableKind.TLS
 
 
 def test_a_certificate_for_another_name_is_refused(serve, authority, trusting):
     error = failure(serve(echo, context(authority.certificate("bot.example"))).url, tls=trusting)
-    assert error.kind is Kind.TLS
+    assert error.kind is UnreachableKind.TLS
     assert "mismatch" in str(error)
 
 
 def test_a_certificate_that_has_expired_is_refused(serve, authority, trusting):
     expired = authority.certificate("127.0.0.1", life=timedelta(days=1))
     error = failure(serve(echo, context(expired)).url, tls=trusting)
-    assert (error.kind, str(error)) == (Kind.TLS, "TLS: certificate refused: certificate has expired")
+    assert (error.kind, str(error)) == (UnreachableKind.TLS, "TLS: certificate refused: certificate has expired")
 
 
 def test_an_authority_for_one_destination_is_trusted_there_alone(serve, own, trusting):
@@ -151,7 +154,7 @@ def test_files_that_cannot_be_used_are_said_to_be_and_nobody_is_called(serve, ow
         file.write_bytes(content)
     server = serve(echo, own)
     error = failure(server.url, tls=TlsFiles(certificate=str(file)))
-    assert (error.kind, server.connections) == (Kind.TLS, 0)
+    assert (error.kind, server.connections) == (UnreachableKind.TLS, 0)
     assert str(error) == "TLS: the operator's files for this destination cannot be used"
     assert str(file) in caplog.text
 
@@ -159,17 +162,17 @@ def test_files_that_cannot_be_used_are_said_to_be_and_nobody_is_called(serve, ow
 def test_a_server_that_does_not_speak_tls_is_a_tls_error(serve):
     server = serve(lambda peer: peer.send(b"HTTP/1.1 400 No\r\n\r\n"))
     error = failure(server.url.replace("http:", "https:"))
-    assert (error.kind, str(error)) == (Kind.TLS, "TLS: wrong version number")
+    assert (error.kind, str(error)) == (UnreachableKind.TLS, "TLS: wrong version number")
 
 
 def test_a_handshake_that_never_ends_is_a_timeout(serve):
     server = serve(lambda peer: peer.hang())
-    assert failure(server.url.replace("http:", "https:"), SHORT).kind is Kind.TIMEOUT
+    assert failure(server.url.replace("http:", "https:"), SHORT).kind is UnreachableKind.TIMEOUT
 
 
 def test_a_server_that_hangs_up_in_the_handshake_has_closed(serve):
     server = serve(lambda peer: peer.sock.recv(1))
-    assert failure(server.url.replace("http:", "https:")).kind is Kind.CLOSED
+    assert failure(server.url.replace("http:", "https:")).kind is UnreachableKind.CLOSED
 
 
 def test_a_body_that_drips_through_tls_ends_with_the_deadline(serve, own, trusting):
@@ -200,4 +203,4 @@ def test_a_server_that_does_not_read_through_tls_is_a_timeout(serve, own, trusti
     server = serve(lambda peer: peer.hang(), own)
     with closing(Transport()) as transport, pytest.raises(Unreachable) as caught:
         transport.send("POST", server.url, headers={}, body=bytes(20_000_000), deadline=SHORT, tls=trusting)
-    assert caught.value.kind is Kind.TIMEOUT
+    assert caught.value.kind is UnreachableKind.TIMEOUT

@@ -11,7 +11,7 @@ import pytest
 
 from app.transport.sockets import connect_anywhere
 from app.transport.stopwatch import Stopwatch
-from app.transport.unreachable import Kind, Unreachable
+from app.transport.unreachable import Unreachable, UnreachableKind
 from tests.support.transport_calls import LONG, OK, SHORT, answering, get, unreachable
 
 
@@ -74,20 +74,20 @@ def test_headers_that_drip_end_with_the_deadline(transport, serve):
         peer.drip(b"x")
 
     before = monotonic()
-    assert unreachable(transport, serve(script).url, SHORT).kind is Kind.TIMEOUT
+    assert unreachable(transport, serve(script).url, SHORT).kind is UnreachableKind.TIMEOUT
     assert monotonic() - before < 5
 
 
 def test_a_server_that_never_answers_is_a_timeout_that_names_the_deadline(transport, serve):
     error = unreachable(transport, serve(lambda peer: peer.hang()).url, SHORT)
-    assert (error.kind, str(error)) == (Kind.TIMEOUT, "timed out after 1 s")
+    assert (error.kind, str(error)) == (UnreachableKind.TIMEOUT, "timed out after 1 s")
 
 
 def test_a_server_that_does_not_read_is_a_timeout(transport, serve):
     server = serve(lambda peer: peer.hang())
     with pytest.raises(Unreachable) as caught:
         transport.send("POST", server.url, headers={}, body=bytes(20_000_000), deadline=SHORT)
-    assert caught.value.kind is Kind.TIMEOUT
+    assert caught.value.kind is UnreachableKind.TIMEOUT
 
 
 def test_a_status_line_is_an_answer_even_if_the_body_drips_past_the_deadline(transport, serve):
@@ -175,7 +175,7 @@ def test_a_header_that_would_begin_another_line_is_a_mistake_of_the_callers(tran
 def test_a_server_that_closes_after_the_request_is_tried_once(transport, serve):
     server = serve(answering(b""))
     error = unreachable(transport, server.url)
-    assert (error.kind, str(error)) == (Kind.CLOSED, "connection closed without an answer")
+    assert (error.kind, str(error)) == (UnreachableKind.CLOSED, "connection closed without an answer")
     assert server.connections == 1
 
 
@@ -209,7 +209,7 @@ def test_the_fresh_try_is_the_last(transport, serve):
 
     server = serve(script)
     get(transport, server.url)
-    assert unreachable(transport, server.url).kind is Kind.CLOSED
+    assert unreachable(transport, server.url).kind is UnreachableKind.CLOSED
     assert server.connections == 2
 
 
@@ -242,12 +242,12 @@ def test_a_port_where_nobody_listens_is_connection_refused(transport):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     error = unreachable(transport, f"http://127.0.0.1:{port}")
-    assert (error.kind, str(error)) == (Kind.CONNECT, "connection refused")
+    assert (error.kind, str(error)) == (UnreachableKind.CONNECT, "connection refused")
 
 
 def test_a_name_without_an_address_says_so(transport):
     error = unreachable(transport, "http://bot.invalid")
-    assert (error.kind, str(error)) == (Kind.NAME, "name does not resolve")
+    assert (error.kind, str(error)) == (UnreachableKind.NAME, "name does not resolve")
 
 
 @pytest.mark.parametrize("url", ["ftp://bot.example/", "http://bot.example:port/", "http://a..test/"])
@@ -259,14 +259,14 @@ def test_a_url_that_is_none_is_a_mistake_of_the_callers(transport, url):
 def test_a_refusal_by_connect_reaches_the_caller_as_it_is_and_is_not_tried_again(transport):
     asked = []
 
-    class Refused(Exception):
+    class ConnectRefused(Exception):
         pass
 
     def connect(scheme, host, port, call):
         asked.append((scheme, host, port))
-        raise Refused
+        raise ConnectRefused
 
-    with pytest.raises(Refused):
+    with pytest.raises(ConnectRefused):
         get(transport, "http://bot.example:8080/", connect=connect)
     assert asked == [("http", "bot.example", 8080)]
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack, suppress
 import pytest
 
 
-class Subscriber:
+class RawSubscriber:
     """Sends `answer` for what arrives on a connection; then closes, or hangs if told so."""
 
     def __init__(self, answer: bytes, *, hangs: bool = False) -> None:
@@ -41,11 +41,11 @@ class Subscriber:
 
 
 @pytest.fixture
-def subscribe() -> Iterator[Callable[..., Subscriber]]:
+def subscribe() -> Iterator[Callable[..., RawSubscriber]]:
     with ExitStack() as stack:
 
-        def start(answer: bytes, *, hangs: bool = False) -> Subscriber:
-            subscriber = Subscriber(answer, hangs=hangs)
+        def start(answer: bytes, *, hangs: bool = False) -> RawSubscriber:
+            subscriber = RawSubscriber(answer, hangs=hangs)
             stack.callback(subscriber.close)
             return subscriber
 

@@ -10,7 +10,7 @@ from app.domain.address import AddressPolicy, Endpoint
 from app.domain.grant import Grant
 from app.transport.client import PUBLIC
 from app.transport.sockets import Exchange, connect_anywhere
-from app.webhooks.guard import Guard, Refused
+from app.webhooks.guard import DestinationRefused, Guard
 
 LOOPBACK = AddressPolicy(False, frozenset({443}), (ip_network("127.0.0.0/8"),))
 
@@ -41,7 +41,7 @@ def test_a_connection_goes_to_the_address_that_was_checked(subscribe, call):
 def test_a_name_with_one_forbidden_address_among_others_is_refused_and_nobody_called(subscribe, call):
     subscriber = subscribe(b"")
     guard = Guard(LOOPBACK, resolve=names("127.0.0.1", "10.0.0.5"))
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(DestinationRefused) as caught:
         guard("http", "bot.example", subscriber.port, call)
     assert caught.value.code == "address_private"
     assert not isinstance(caught.value, OSError)
@@ -51,7 +51,7 @@ def test_a_name_with_one_forbidden_address_among_others_is_refused_and_nobody_ca
 def test_a_public_address_behind_a_name_still_needs_https_and_an_allowed_port(call):
     guard = Guard(LOOPBACK, resolve=names("93.184.216.34"))
     for scheme, port, code in (("http", 443, "scheme_not_allowed"), ("https", 25, "port_not_allowed")):
-        with pytest.raises(Refused, match=code):
+        with pytest.raises(DestinationRefused, match=code):
             guard(scheme, "bot.example", port, call)
 
 
@@ -65,7 +65,7 @@ def test_an_address_that_is_dead_falls_through_to_the_next(subscribe, call):
 def test_a_connection_that_ends_elsewhere_is_refused(subscribe, call):
     elsewhere, subscriber = subscribe(b""), subscribe(b"")
     guard = Guard(LOOPBACK, dial=lambda addresses, call: socket.create_connection(("127.0.0.1", elsewhere.port)))
-    with pytest.raises(Refused, match="address_changed"):
+    with pytest.raises(DestinationRefused, match="address_changed"):
         guard("http", "127.0.0.1", subscriber.port, call)
 
 
@@ -82,7 +82,7 @@ def test_a_grant_opens_its_networks_and_nothing_else_that_the_name_leads_to(call
         Guard(policy, (grant,), names("10.96.8.8"), dial)("http", "bot.example", 8080, call)
     assert reached == [(socket.AF_INET, ("10.96.8.8", 8080))]
     for grants, address in (((), "10.96.8.8"), ((grant,), "10.97.8.8")):
-        with pytest.raises(Refused, match="address_private"):
+        with pytest.raises(DestinationRefused, match="address_private"):
             Guard(policy, grants, names(address), dial)("http", "bot.example", 8080, call)
 
 
@@ -92,7 +92,7 @@ def test_what_is_denied_is_not_reached_by_another_name(subscribe, call):
     denied = tuple(Endpoint(host, subscriber.port) for host in ("gone.example", "redis.example"))
     policy = AddressPolicy(False, frozenset({443}), (ip_network("127.0.0.0/8"),), denied=denied)
     for address in ("127.0.0.1", "127.0.0.2"):  # it may listen on every address of its machine
-        with pytest.raises(Refused, match="host_denied"):
+        with pytest.raises(DestinationRefused, match="host_denied"):
             Guard(policy, (), names(address, **others))("http", "bot.example", subscriber.port, call)
     assert subscriber.requests == []
     neighbour = subscribe(b"")

@@ -19,7 +19,7 @@ from app.domain.grant import Grant, TlsFiles
 from app.domain.verdict import Verdict
 from app.webhooks.sender import Attempt, Sender
 from tests.support.certificates import Authority
-from tests.support.scripted_server import Peer, Server, serving
+from tests.support.scripted_server import Peer, ScriptedServer, serving
 
 DEADLINE = timedelta(seconds=1)
 LATE_S = 0.5
@@ -30,7 +30,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[..., Server]]:
+def serve() -> Iterator[Callable[..., ScriptedServer]]:
     with serving() as start:
         yield start
 
@@ -63,7 +63,7 @@ def resident(what: str) -> int:
     return int(found[1]) * 1024
 
 
-def attempted(sender: Sender, server: Server, body: bytes = BODY) -> Attempt:
+def attempted(sender: Sender, server: ScriptedServer, body: bytes = BODY) -> Attempt:
     Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
     before, began = resident("VmRSS"), monotonic()
     attempt = sender.post(f"{server.url}/hooks/s3cret", tenant="t", headers={}, body=body)
@@ -126,7 +126,7 @@ def leaving(peer: Peer) -> None:
 
 
 @dataclass(frozen=True)
-class Case:
+class HostileAnswer:
     script: Callable[[Peer], None]
     verdict: Verdict
     status: int | None
@@ -137,44 +137,50 @@ class Case:
 TIMED_OUT, TOO_MUCH = "timed out after 1 s", "too much before the body of the answer"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 ZOO = {
-    "drips headers": Case(saying(b"HTTP/1.1 200 OK\r\nX: ", then=dripping), Verdict.RETRY, None, TIMED_OUT),
-    "drips its status line": Case(saying(b"HTTP/1.1 2", then=dripping), Verdict.RETRY, None, TIMED_OUT),
-    "drips the body of a 200": Case(saying(head(200, b"", 999), then=dripping), Verdict.DELIVERED, 200, None),
-    "drips the body of a 503": Case(saying(head(503, b"", 999), then=dripping), Verdict.RETRY, 503, None),
-    "drips the body of a 302": Case(saying(head(302, b"", 999), then=dripping), Verdict.REFUSED, 302, None),
-    "bombs on 200": Case(bombing(200), Verdict.DELIVERED, 200, None),
-    "bombs on 302": Case(bombing(302), Verdict.REFUSED, 302, None),
-    "floods on 200": Case(saying(head(200, b"", 10**12), then=flooding), Verdict.DELIVERED, 200, None),
-    "floods on 302": Case(saying(head(302, b"", 10**12), then=flooding), Verdict.REFUSED, 302, None),
-    "never answers": Case(saying(), Verdict.RETRY, None, TIMED_OUT),
-    "never reads": Case(Peer.hang, Verdict.RETRY, None, TIMED_OUT, body=bytes(16 * MIB)),
-    "closes after the request": Case(saying(then=leaving), Verdict.RETRY, None, "connection closed without an answer"),
-    "closes in its headers": Case(saying(b"HTTP/1.1 200 OK\r\nX: y", then=leaving), Verdict.DELIVERED, 200, None),
-    "closes in its body": Case(saying(head(200, b"", 9) + b"ok", then=leaving), Verdict.DELIVERED, 200, None),
-    "answers before the request is read": Case(saying(OK, first=True), Verdict.DELIVERED, 200, None),
-    "answers before a long request is read": Case(
+    "drips headers": HostileAnswer(saying(b"HTTP/1.1 200 OK\r\nX: ", then=dripping), Verdict.RETRY, None, TIMED_OUT),
+    "drips its status line": HostileAnswer(saying(b"HTTP/1.1 2", then=dripping), Verdict.RETRY, None, TIMED_OUT),
+    "drips the body of a 200": HostileAnswer(saying(head(200, b"", 999), then=dripping), Verdict.DELIVERED, 200, None),
+    "drips the body of a 503": HostileAnswer(saying(head(503, b"", 999), then=dripping), Verdict.RETRY, 503, None),
+    "drips the body of a 302": HostileAnswer(saying(head(302, b"", 999), then=dripping), Verdict.REFUSED, 302, None),
+    "bombs on 200": HostileAnswer(bombing(200), Verdict.DELIVERED, 200, None),
+    "bombs on 302": HostileAnswer(bombing(302), Verdict.REFUSED, 302, None),
+    "floods on 200": HostileAnswer(saying(head(200, b"", 10**12), then=flooding), Verdict.DELIVERED, 200, None),
+    "floods on 302": HostileAnswer(saying(head(302, b"", 10**12), then=flooding), Verdict.REFUSED, 302, None),
+    "never answers": HostileAnswer(saying(), Verdict.RETRY, None, TIMED_OUT),
+    "never reads": HostileAnswer(Peer.hang, Verdict.RETRY, None, TIMED_OUT, body=bytes(16 * MIB)),
+    "closes after the request": HostileAnswer(
+        saying(then=leaving), Verdict.RETRY, None, "connection closed without an answer"
+    ),
+    "closes in its headers": HostileAnswer(
+        saying(b"HTTP/1.1 200 OK\r\nX: y", then=leaving), Verdict.DELIVERED, 200, None
+    ),
+    "closes in its body": HostileAnswer(saying(head(200, b"", 9) + b"ok", then=leaving), Verdict.DELIVERED, 200, None),
+    "answers before the request is read": HostileAnswer(saying(OK, first=True), Verdict.DELIVERED, 200, None),
+    "answers before a long request is read": HostileAnswer(
         saying(head(413, b"", 0), then=leaving, first=True), Verdict.REFUSED, 413, None, body=bytes(16 * MIB)
     ),
-    "says 100 a thousand times": Case(saying(CONTINUE * 1000, OK), Verdict.DELIVERED, 200, None),
-    "says 100 for ever": Case(
+    "says 100 a thousand times": HostileAnswer(saying(CONTINUE * 1000, OK), Verdict.DELIVERED, 200, None),
+    "says 100 for ever": HostileAnswer(
         saying(then=lambda peer: peer.drip(CONTINUE * 1000, pause=0)), Verdict.RETRY, None, TOO_MUCH
     ),
-    "sends 2 MB in one header": Case(
+    "sends 2 MB in one header": HostileAnswer(
         saying(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 2 * MIB), Verdict.RETRY, None, "not HTTP: LineTooLong"
     ),
-    "sends 2 MB of headers": Case(
+    "sends 2 MB of headers": HostileAnswer(
         saying(b"HTTP/1.1 200 OK\r\n" + (b"X: " + b"y" * 60_000 + b"\r\n") * 35), Verdict.RETRY, None, TOO_MUCH
     ),
-    "sends 2 MB of small headers": Case(
+    "sends 2 MB of small headers": HostileAnswer(
         saying(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 350_000), Verdict.RETRY, None, "not HTTP: HTTPException"
     ),
-    "speaks another protocol": Case(saying(b"SSH-2.0-OpenSSH_9.2\r\n"), Verdict.RETRY, None, "not HTTP: BadStatusLine"),
+    "speaks another protocol": HostileAnswer(
+        saying(b"SSH-2.0-OpenSSH_9.2\r\n"), Verdict.RETRY, None, "not HTTP: BadStatusLine"
+    ),
 }
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=id) for id, case in ZOO.items()])
 def test_a_hostile_receiver_has_its_verdict_in_time_and_takes_no_memory(
-    sender: Sender, serve: Callable[..., Server], case: Case
+    sender: Sender, serve: Callable[..., ScriptedServer], case: HostileAnswer
 ) -> None:
     attempt = attempted(sender, serve(case.script), case.body)
     assert (attempt.verdict, attempt.status_code, attempt.error) == (case.verdict, case.status, case.error)
@@ -186,7 +192,9 @@ def context(pem: str) -> ssl.SSLContext:
     return context
 
 
-def test_a_certificate_that_is_good_is_good(sender: Sender, serve: Callable[..., Server], authority: Authority) -> None:
+def test_a_certificate_that_is_good_is_good(
+    sender: Sender, serve: Callable[..., ScriptedServer], authority: Authority
+) -> None:
     attempt = attempted(sender, serve(saying(OK), context(authority.certificate("127.0.0.1"))))
     assert attempt.verdict is Verdict.DELIVERED
     assert attempt.timings.tls
@@ -203,7 +211,7 @@ def test_a_certificate_that_is_good_is_good(sender: Sender, serve: Callable[...,
 )
 def test_a_certificate_that_is_not_good_is_tried_again(
     sender: Sender,
-    serve: Callable[..., Server],
+    serve: Callable[..., ScriptedServer],
     authority: Authority,
     tmp_path: Path,
     names: list[str],
@@ -219,7 +227,7 @@ def test_a_certificate_that_is_not_good_is_tried_again(
 
 @pytest.mark.parametrize("script", [Peer.hang, dripping], ids=["hangs", "drips"])
 def test_a_handshake_without_an_end_is_tried_again(
-    sender: Sender, serve: Callable[..., Server], script: Callable[[Peer], None]
+    sender: Sender, serve: Callable[..., ScriptedServer], script: Callable[[Peer], None]
 ) -> None:
     # The first bytes of a long record: it is TLS so far.
     server = serve(saying(b"\x16\x03\x03\x3f\xff\x02\x00\x3f\x00", first=True, then=script))
@@ -229,13 +237,13 @@ def test_a_handshake_without_an_end_is_tried_again(
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_inward_is_not_followed(sender: Sender, serve: Callable[..., Server], status: int) -> None:
+def test_a_redirect_inward_is_not_followed(sender: Sender, serve: Callable[..., ScriptedServer], status: int) -> None:
     inward = serve(saying(OK))
     attempt = attempted(sender, serve(saying(head(status, f"Location: {inward.url}/\r\n".encode(), 0))))
     assert (attempt.verdict, attempt.status_code, inward.connections) == (Verdict.REFUSED, status, 0)
 
 
-def test_a_cookie_is_not_brought_back(sender: Sender, serve: Callable[..., Server]) -> None:
+def test_a_cookie_is_not_brought_back(sender: Sender, serve: Callable[..., ScriptedServer]) -> None:
     seen: list[bytes] = []
 
     def script(peer: Peer) -> None:
@@ -250,7 +258,9 @@ def test_a_cookie_is_not_brought_back(sender: Sender, serve: Callable[..., Serve
     assert not any(b"cookie" in request.lower() for request in seen)
 
 
-def test_a_receiver_that_closes_idle_connections_costs_no_attempt(sender: Sender, serve: Callable[..., Server]) -> None:
+def test_a_receiver_that_closes_idle_connections_costs_no_attempt(
+    sender: Sender, serve: Callable[..., ScriptedServer]
+) -> None:
     server = serve(saying(OK, then=leaving))
     for _ in range(3):
         assert attempted(sender, server).verdict is Verdict.DELIVERED

@@ -11,7 +11,7 @@ from urllib3.util import parse_url
 
 from app.domain.callback_url import parse
 from app.domain.errors import InvalidField
-from app.webhooks.guard import Guard, Refused
+from app.webhooks.guard import DestinationRefused, Guard
 from tests.support.ssrf_corpus import DNS, OPEN, ROWS, STRICT, expected
 
 
@@ -39,7 +39,7 @@ def judge(raw, policy):
     try:
         url = parse(raw, policy, "t")
         Guard(policy, (), resolve, dial)(url.scheme, url.host, url.port, None)
-    except (InvalidField, Refused):
+    except (InvalidField, DestinationRefused):
         return "deny"
     except Reached:
         return "allow"

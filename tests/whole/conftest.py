@@ -12,10 +12,10 @@ import requests
 from app.bootstrap.runtime import Runtime
 from app.config.settings import load
 from app.devkit.bridge import Bridge, StubProcess
-from app.devkit.client import Client
+from app.devkit.client import BridgeClient
 from app.devkit.processes import PATIENCE_S, Process, wait_until
 from app.domain.access import Scope
-from tests.support.commands import Commands
+from tests.support.commands import CommandRunner
 from tests.support.paths import ROOT
 from tests.support.receiver import Receiver
 from workers.rq_queues import enqueue_drain, queue
@@ -80,10 +80,10 @@ class Whole:
         made: dict[str, Any] = self.bridge.call("POST", "/v1/registrations", body)
         return made
 
-    def as_tenant(self, tenant: str) -> Client:
+    def as_tenant(self, tenant: str) -> BridgeClient:
         """The API, with a key of that tenant's own."""
         key = self._runtime.stores.api_keys.create(tenant, frozenset({Scope.ADMIN}), self._runtime.stores.clock())
-        return Client(self.bridge.url, key)
+        return BridgeClient(self.bridge.url, key)
 
     def calls(self) -> int:
         """How often CPH was asked so far."""
@@ -209,6 +209,6 @@ def workers(whole: Whole) -> Whole:
 
 
 @pytest.fixture
-def commands(whole: Whole) -> Commands:
+def commands(whole: Whole) -> CommandRunner:
     """The command line, beside an API without workers."""
-    return Commands(whole)
+    return CommandRunner(whole)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from app.devkit.client import Refused
+from app.devkit.client import ApiRefused
 from app.devkit.processes import wait_until
 from app.domain.times import to_ms
 from tests.support.prometheus import Prometheus
@@ -115,6 +115,6 @@ def test_a_redis_that_is_full_or_away(whole: Whole, prometheus: Prometheus, aim)
 
 def fails(whole: Whole, prometheus: Prometheus) -> bool:
     """Callers go on, so that there are answers to count."""
-    with suppress(Refused, OSError):  # it may take longer than they wait
+    with suppress(ApiRefused, OSError):  # it may take longer than they wait
         whole.bridge.call("GET", "/v1/registrations")
     return prometheus.firing() >= {"BridgeRedisAway", "BridgeApiFails"}

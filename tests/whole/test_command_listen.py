@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.devkit.processes import Process, start, wait_until
-from tests.support.commands import Commands, job_ids
+from tests.support.commands import CommandRunner, job_ids
 from tests.support.terminal import CPH_BRIDGE
 from tests.whole.conftest import Whole
 
@@ -21,7 +21,7 @@ SECRET = "whsec_" + "QUJD" * 8
 class Listener:
     """A `listen` in the background, whose lines are read as they come."""
 
-    def __init__(self, commands: Commands, *arguments: str, log: Path, url: str | None = None) -> None:
+    def __init__(self, commands: CommandRunner, *arguments: str, log: Path, url: str | None = None) -> None:
         env = {"BRIDGE_URL": url or commands.whole.bridge.url, "BRIDGE_KEY": commands.whole.bridge.key}
         self._log = log
         self.process: Process = start([CPH_BRIDGE, "listen", *arguments], env, log=log)
@@ -37,7 +37,7 @@ class Listener:
 
 
 @pytest.fixture
-def ended(commands: Commands) -> Iterator[Commands]:
+def ended(commands: CommandRunner) -> Iterator[CommandRunner]:
     """Jobs `one` and `two` have ended, in this order."""
     register(commands.whole, "one", "two")
     commands.end_jobs("one")
@@ -49,13 +49,13 @@ def register(whole: Whole, *job_ids: str) -> None:
     whole.bridge.call("POST", "/v1/registrations", {"job_ids": job_ids})
 
 
-def end(commands: Commands, *job_ids: str) -> None:
+def end(commands: CommandRunner, *job_ids: str) -> None:
     register(commands.whole, *job_ids)
     for id in job_ids:
         commands.end_jobs(id)
 
 
-def test_events_come_as_the_feed_has_them_and_ctrl_c_says_how_to_go_on(ended: Commands) -> None:
+def test_events_come_as_the_feed_has_them_and_ctrl_c_says_how_to_go_on(ended: CommandRunner) -> None:
     with ended.terminal("listen", "--after", "oldest", "--json") as screen:
         for event in ended.events():
             assert json.dumps(event, ensure_ascii=False, separators=(",", ":")) in screen.wait_for("\n")
@@ -72,7 +72,7 @@ def test_events_come_as_the_feed_has_them_and_ctrl_c_says_how_to_go_on(ended: Co
     assert "job.succeeded  one" not in shown
 
 
-def test_without_a_place_only_what_is_new_comes(ended: Commands, tmp_path: Path) -> None:
+def test_without_a_place_only_what_is_new_comes(ended: CommandRunner, tmp_path: Path) -> None:
     listener = Listener(ended, "--json", "--state", str(tmp_path / "state"), log=tmp_path / "log")
     with listener.process:
         wait_until((tmp_path / "state").exists, what="its place")
@@ -80,7 +80,7 @@ def test_without_a_place_only_what_is_new_comes(ended: Commands, tmp_path: Path)
         assert listener.wait_for(1) == ["three"]
 
 
-def test_a_stream_that_is_cut_neither_loses_nor_repeats(commands: Commands, tmp_path: Path) -> None:
+def test_a_stream_that_is_cut_neither_loses_nor_repeats(commands: CommandRunner, tmp_path: Path) -> None:
     with commands.proxy() as proxy:
         listener = Listener(
             commands, "--after", "oldest", "--json", log=tmp_path / "log", url=f"http://127.0.0.1:{proxy.port}"
@@ -100,7 +100,7 @@ def test_a_stream_that_is_cut_neither_loses_nor_repeats(commands: Commands, tmp_
             wait_until(lambda: "connected again" in listener.complained(), what="a word about it")
 
 
-def test_a_restart_goes_on_where_the_state_file_says(ended: Commands, tmp_path: Path) -> None:
+def test_a_restart_goes_on_where_the_state_file_says(ended: CommandRunner, tmp_path: Path) -> None:
     arguments = ("--after", "oldest", "--json", "--state", str(tmp_path / "state"))
     first = Listener(ended, *arguments, log=tmp_path / "log")
     first.wait_for(2)
@@ -115,7 +115,7 @@ def test_a_restart_goes_on_where_the_state_file_says(ended: Commands, tmp_path: 
         wait_until(lambda: (tmp_path / "state").read_text(encoding="utf-8") == at + "\n", what="its place")
 
 
-def test_how_to_go_on_can_be_pasted(commands: Commands, tmp_path: Path) -> None:
+def test_how_to_go_on_can_be_pasted(commands: CommandRunner, tmp_path: Path) -> None:
     state = tmp_path / "a place"
     with commands.terminal("listen", "--state", str(state)) as screen:
         wait_until(state.exists, what="its place")
@@ -125,7 +125,7 @@ def test_how_to_go_on_can_be_pasted(commands: Commands, tmp_path: Path) -> None:
     assert f"To go on: cph-bridge listen --state '{state}'" in shown
 
 
-def test_what_is_forwarded_is_what_a_callback_would_have_been(ended: Commands, tmp_path: Path) -> None:
+def test_what_is_forwarded_is_what_a_callback_would_have_been(ended: CommandRunner, tmp_path: Path) -> None:
     receiver = ended.whole.receiver
     receiver.statuses = [(503, {}), (200, {}), (400, {}), (400, {}), (400, {})]
     listener = Listener(ended, "--after", "oldest", "--forward", receiver.url, "--secret", SECRET, log=tmp_path / "log")
@@ -143,7 +143,7 @@ def test_what_is_forwarded_is_what_a_callback_would_have_been(ended: Commands, t
     assert "answered 400 3 times: given up" in listener.complained()
 
 
-def test_a_receiver_that_is_down_gets_its_events_when_it_is_back(ended: Commands, tmp_path: Path) -> None:
+def test_a_receiver_that_is_down_gets_its_events_when_it_is_back(ended: CommandRunner, tmp_path: Path) -> None:
     receiver = ended.whole.receiver
     with ended.proxy(receiver.url) as proxy:
         proxy.mood = "refusing"
@@ -170,7 +170,7 @@ def test_a_receiver_that_is_down_gets_its_events_when_it_is_back(ended: Commands
         (("--state", "/proc/self/mem"), "cannot be read"),
     ],
 )
-def test_what_cannot_work_is_refused_at_once(commands: Commands, arguments: tuple[str, ...], words: str) -> None:
+def test_what_cannot_work_is_refused_at_once(commands: CommandRunner, arguments: tuple[str, ...], words: str) -> None:
     refused = commands.here("listen", *arguments)
     assert (refused.exit_code, refused.stdout) == (2, "")
     assert words in refused.stderr

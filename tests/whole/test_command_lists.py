@@ -7,7 +7,7 @@ import re
 import pytest
 
 from app.devkit.processes import wait_until
-from tests.support.commands import Commands
+from tests.support.commands import CommandRunner
 from tests.support.scripted_server import serving
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*forkpty:DeprecationWarning")
@@ -19,13 +19,13 @@ def lines(text: str) -> list[dict]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def state_of_delivery(commands: Commands) -> str:
+def state_of_delivery(commands: CommandRunner) -> str:
     """Of the only one."""
     [delivery] = commands.whole.bridge.call("GET", "/v1/deliveries")["items"]
     return str(delivery["state"])
 
 
-def test_registrations_are_listed_shown_and_cancelled(commands: Commands) -> None:
+def test_registrations_are_listed_shown_and_cancelled(commands: CommandRunner) -> None:
     made = [commands.whole.register(f"job-{number}") for number in range(3)]
     ids = [each["id"] for each in reversed(made)]
     assert [each["id"] for each in lines(commands.run("registrations", "list", "--json").stdout)] == ids
@@ -52,7 +52,7 @@ def test_registrations_are_listed_shown_and_cancelled(commands: Commands) -> Non
 
 
 @pytest.mark.slow
-def test_what_is_dead_is_counted_and_sent_once_more(commands: Commands) -> None:
+def test_what_is_dead_is_counted_and_sent_once_more(commands: CommandRunner) -> None:
     whole = commands.whole
     whole.start_worker("deliver")
     whole.receiver.statuses = [(404, {})] * 3
@@ -82,11 +82,11 @@ def test_what_is_dead_is_counted_and_sent_once_more(commands: Commands) -> None:
 @pytest.mark.parametrize(
     "arguments", [(), ("dlv_x", "--since", "2h"), ("dlv_x", "--dry-run"), ("--since", "yesterday")]
 )
-def test_what_to_send_once_more_must_be_said(commands: Commands, arguments: tuple[str, ...]) -> None:
+def test_what_to_send_once_more_must_be_said(commands: CommandRunner, arguments: tuple[str, ...]) -> None:
     assert commands.here("deliveries", "redeliver", *arguments).exit_code == 2
 
 
-def test_a_destination_is_paused_resumed_and_dropped_after_a_question(commands: Commands) -> None:
+def test_a_destination_is_paused_resumed_and_dropped_after_a_question(commands: CommandRunner) -> None:
     commands.whole.register("one")
     commands.end_jobs("one")
     [there] = lines(commands.here("destinations", "list", "--json").stdout)
@@ -106,7 +106,7 @@ def test_a_destination_is_paused_resumed_and_dropped_after_a_question(commands: 
     assert re.search(r"^state +ok$", commands.here("destinations", "show", there["id"]).stdout, re.MULTILINE)
 
 
-def test_whoever_has_read_enough_of_a_list_or_a_stream_may_close_the_pipe(commands: Commands) -> None:
+def test_whoever_has_read_enough_of_a_list_or_a_stream_may_close_the_pipe(commands: CommandRunner) -> None:
     commands.whole.register(job_ids=["one", "two"])
     commands.end_jobs("one", "two")
     for number in range(4):
@@ -124,7 +124,7 @@ def test_whoever_has_read_enough_of_a_list_or_a_stream_may_close_the_pipe(comman
 
 @pytest.mark.parametrize(("env", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
 def test_a_terminal_has_colours_unless_it_is_told_not_to(
-    commands: Commands, env: dict[str, str], coloured: bool
+    commands: CommandRunner, env: dict[str, str], coloured: bool
 ) -> None:
     with commands.terminal("doctor", BRIDGE_REDIS_URL="unix:///nowhere", **env) as screen:
         code, shown = screen.end()
@@ -133,7 +133,7 @@ def test_a_terminal_has_colours_unless_it_is_told_not_to(
     assert bool(COLOUR.search(shown)) == coloured
 
 
-def test_doctor_counts_the_workers_that_rq_knows(commands: Commands) -> None:
+def test_doctor_counts_the_workers_that_rq_knows(commands: CommandRunner) -> None:
     settings = {"BRIDGE_REDIS_URL": commands.whole.bridge.redis.url}
     worker = commands.whole.start_worker("deliver")
 
@@ -168,7 +168,7 @@ KEY = "cphb_0123456789ab_canary-canary-canary"
     ],
 )
 def test_an_error_is_one_line_that_says_what_to_do_without_the_key(
-    commands: Commands, env: dict[str, str], words: str
+    commands: CommandRunner, env: dict[str, str], words: str
 ) -> None:
     for arguments in (("registrations", "list"), ("listen",)):
         refused = commands.here(*arguments, **env)
@@ -180,12 +180,12 @@ def test_an_error_is_one_line_that_says_what_to_do_without_the_key(
         assert "canary" not in refused.stderr
 
 
-def test_a_key_may_be_in_a_file(commands: Commands, tmp_path) -> None:
+def test_a_key_may_be_in_a_file(commands: CommandRunner, tmp_path) -> None:
     (tmp_path / "key").write_text(commands.whole.bridge.key + "\n", encoding="utf-8")
     assert commands.here("registrations", "list", BRIDGE_KEY="", BRIDGE_KEY_FILE=str(tmp_path / "key")).exit_code == 0
 
 
-def test_a_key_that_is_typed_goes_before_one_of_the_environment(commands: Commands, tmp_path) -> None:
+def test_a_key_that_is_typed_goes_before_one_of_the_environment(commands: CommandRunner, tmp_path) -> None:
     (tmp_path / "key").write_text(commands.whole.bridge.key, encoding="utf-8")
     typed = ("registrations", "list", "--key-file", str(tmp_path / "key"))
     assert commands.here(*typed, BRIDGE_KEY=KEY).exit_code == 0
@@ -193,11 +193,11 @@ def test_a_key_that_is_typed_goes_before_one_of_the_environment(commands: Comman
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "x", "9" * 30])
-def test_a_limit_that_is_none_is_refused(commands: Commands, limit: str) -> None:
+def test_a_limit_that_is_none_is_refused(commands: CommandRunner, limit: str) -> None:
     assert "Invalid value for '--limit'" in commands.here("registrations", "list", "--limit", limit).stderr
 
 
-def test_what_is_not_there_is_named(commands: Commands) -> None:
+def test_what_is_not_there_is_named(commands: CommandRunner) -> None:
     refused = commands.here("registrations", "show", "reg_" + "0" * 26)
     assert refused.exit_code == 2
     assert refused.stderr == f"Error: registrations/reg_{'0' * 26} is not there, or not this key's to see\n"
@@ -206,7 +206,7 @@ def test_what_is_not_there_is_named(commands: Commands) -> None:
     assert "not a query in UTF-8" in commands.here("registrations", "list", "--job", no_text).stderr
 
 
-def test_a_server_that_is_no_bridge_is_told_from_one_and_cannot_draw_on_the_terminal(commands: Commands) -> None:
+def test_a_server_that_is_no_bridge_is_told_from_one_and_cannot_draw_on_the_terminal(commands: CommandRunner) -> None:
     def answer(status: str, body: bytes):
         def script(peer):
             head = peer.request()
@@ -232,6 +232,6 @@ def test_a_server_that_is_no_bridge_is_told_from_one_and_cannot_draw_on_the_term
             assert commands.whole.bridge.key not in refused.stderr
 
 
-def test_a_shell_completes_commands(commands: Commands) -> None:
+def test_a_shell_completes_commands(commands: CommandRunner) -> None:
     asked = {"_CPH_BRIDGE_COMPLETE": "bash_complete", "COMP_WORDS": "cph-bridge de", "COMP_CWORD": "1"}
     assert commands.run(**asked).stdout.split() == ["plain,deliveries", "plain,destinations"]

@@ -8,13 +8,13 @@ import pytest
 
 from app.devkit.processes import PATIENCE_S
 from app.domain.job import JobState
-from tests.support.commands import Commands
+from tests.support.commands import CommandRunner
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*forkpty:DeprecationWarning")
 
 
 @pytest.mark.slow
-def test_jobs_of_real_workers_are_shown_until_their_end(commands: Commands) -> None:
+def test_jobs_of_real_workers_are_shown_until_their_end(commands: CommandRunner) -> None:
     whole = commands.whole
     whole.start_worker("poll")
     whole.standin.call("POST", "/_standin/jobs", [{"request_id": "request-1", "duration_s": 0}] * 2)
@@ -39,7 +39,7 @@ def test_jobs_of_real_workers_are_shown_until_their_end(commands: Commands) -> N
     assert out.splitlines()[-1] == "2 of 2 ended: 2 succeeded"
 
 
-def test_a_script_gets_a_line_for_each_change_and_zero_when_all_succeeded(commands: Commands) -> None:
+def test_a_script_gets_a_line_for_each_change_and_zero_when_all_succeeded(commands: CommandRunner) -> None:
     command = commands.start("watch", "one", "two", "one")
     commands.registered()
     commands.end_jobs("one", "two", phone_id="phone-1")
@@ -54,7 +54,7 @@ def test_a_script_gets_a_line_for_each_change_and_zero_when_all_succeeded(comman
     assert lines[-1] == ["2 of 2 ended: 2 succeeded"]
 
 
-def test_ctrl_c_cancels_and_says_how_to_go_on(commands: Commands) -> None:
+def test_ctrl_c_cancels_and_says_how_to_go_on(commands: CommandRunner) -> None:
     with commands.terminal("watch", "one", "two") as screen:
         screen.wait_for("0 of 2 ended")
         screen.press_ctrl_c()
@@ -66,7 +66,7 @@ def test_ctrl_c_cancels_and_says_how_to_go_on(commands: Commands) -> None:
     assert "Traceback" not in shown
 
 
-def test_what_is_kept_can_be_watched_further(commands: Commands) -> None:
+def test_what_is_kept_can_be_watched_further(commands: CommandRunner) -> None:
     with commands.terminal("watch", "one", "--keep") as screen:
         screen.wait_for("0 of 1 ended")
         screen.press_ctrl_c()
@@ -84,14 +84,14 @@ def test_what_is_kept_can_be_watched_further(commands: Commands) -> None:
     assert again.stdout.splitlines()[-1] == "1 of 1 ended: 1 succeeded"
 
 
-def test_a_time_out_is_124_and_cancels(commands: Commands) -> None:
+def test_a_time_out_is_124_and_cancels(commands: CommandRunner) -> None:
     done = commands.run("watch", "one", "--timeout", "1s")
     assert done.returncode == 124
     assert "timed out; " in done.stderr
     assert commands.registered()[0]["state"] == "cancelled"
 
 
-def test_a_job_runner_that_gives_up_leaves_nothing_behind(commands: Commands) -> None:
+def test_a_job_runner_that_gives_up_leaves_nothing_behind(commands: CommandRunner) -> None:
     command = commands.start("watch", "one")
     commands.registered()
     assert command.stdout
@@ -102,7 +102,7 @@ def test_a_job_runner_that_gives_up_leaves_nothing_behind(commands: Commands) ->
     assert commands.registered()[0]["state"] == "cancelled"
 
 
-def test_a_registration_that_another_cancels_ends_the_watch(commands: Commands) -> None:
+def test_a_registration_that_another_cancels_ends_the_watch(commands: CommandRunner) -> None:
     command = commands.start("watch", "one")
     [made] = commands.registered()
     assert commands.run("registrations", "cancel", made["id"]).stdout == f"{made['id']} is cancelled\n"
@@ -110,7 +110,7 @@ def test_a_registration_that_another_cancels_ends_the_watch(commands: Commands) 
     assert command.returncode == 1
 
 
-def test_an_api_that_is_away_for_a_while_is_waited_for(commands: Commands) -> None:
+def test_an_api_that_is_away_for_a_while_is_waited_for(commands: CommandRunner) -> None:
     with (
         commands.proxy() as proxy,
         commands.terminal("watch", "one", BRIDGE_URL=f"http://127.0.0.1:{proxy.port}") as screen,
@@ -125,7 +125,7 @@ def test_an_api_that_is_away_for_a_while_is_waited_for(commands: Commands) -> No
     assert "no such phone" in shown
 
 
-def test_an_api_that_is_down_is_no_failed_job(commands: Commands) -> None:
+def test_an_api_that_is_down_is_no_failed_job(commands: CommandRunner) -> None:
     refused = commands.run("watch", "one", BRIDGE_URL="http://127.0.0.1:9")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr.startswith("Error: the API at http://127.0.0.1:9 cannot be reached (connection refused)")
@@ -136,7 +136,7 @@ def test_an_api_that_is_down_is_no_failed_job(commands: Commands) -> None:
     "arguments",
     [(), ("one", "--request", "r"), ("--registration", "reg_x", "one"), ("one", "--timeout", "soon")],
 )
-def test_what_cannot_be_meant_is_refused(commands: Commands, arguments: tuple[str, ...]) -> None:
+def test_what_cannot_be_meant_is_refused(commands: CommandRunner, arguments: tuple[str, ...]) -> None:
     refused = commands.here("watch", *arguments)
     assert (refused.exit_code, refused.stdout) == (2, "")
     assert commands.whole.bridge.call("GET", "/v1/registrations")["items"] == []

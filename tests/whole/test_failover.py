@@ -25,7 +25,7 @@ FOLLOWED = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "2")
 
 
 @dataclass(frozen=True)
-class Answer:
+class RegistrationAnswer:
     job_id: str
     status: int  # 0 if the connection broke
     id: str | None
@@ -40,7 +40,7 @@ class Stream:
         self._bridge, self._standin, self._receiver = bridge, standin, receiver
         self._stopping = Event()
         self._threads = [Thread(target=self._run) for _ in range(THREADS)]
-        self.answers: list[Answer] = []
+        self.answers: list[RegistrationAnswer] = []
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -52,7 +52,7 @@ class Stream:
         for thread in self._threads:
             thread.join()
 
-    def acknowledged(self, since: int = 0) -> list[Answer]:
+    def acknowledged(self, since: int = 0) -> list[RegistrationAnswer]:
         return [answer for answer in self.answers[since:] if answer.status == 201]
 
     def wait_for_more(self) -> int:
@@ -68,7 +68,7 @@ class Stream:
                 made = self._standin.call("POST", "/_standin/jobs", {"duration_s": 0})
                 self.answers.append(self._register(session, made["jobs"][0]["job_id"]))
 
-    def _register(self, session: requests.Session, job_id: str) -> Answer:
+    def _register(self, session: requests.Session, job_id: str) -> RegistrationAnswer:
         body = {"job_id": job_id, "callback_url": self._receiver.url, "secret": self._bridge.secret}
         begun = time.monotonic()
         try:
@@ -76,9 +76,11 @@ class Stream:
                 f"{self._bridge.url}/v1/registrations", json=body, headers={"Idempotency-Key": job_id}, timeout=60
             )
         except requests.ConnectionError:
-            return Answer(job_id, 0, None, None, time.monotonic() - begun)
+            return RegistrationAnswer(job_id, 0, None, None, time.monotonic() - begun)
         id = answer.json()["id"] if answer.status_code == 201 else None
-        return Answer(job_id, answer.status_code, id, answer.headers.get("Retry-After"), time.monotonic() - begun)
+        return RegistrationAnswer(
+            job_id, answer.status_code, id, answer.headers.get("Retry-After"), time.monotonic() - begun
+        )
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class Replicated:
     def told_of(self) -> set[str]:
         return {callback.event["data"]["registration_id"] for callback in list(self.receiver.callbacks)}
 
-    def wait_until_told(self, answers: list[Answer]) -> None:
+    def wait_until_told(self, answers: list[RegistrationAnswer]) -> None:
         wanted = {answer.id for answer in answers}
         wait_until(lambda: wanted <= self.told_of(), timeout=PATIENCE_S, what="a callback of each acknowledged")
 

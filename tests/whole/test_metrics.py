@@ -11,13 +11,13 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.devkit.processes import wait_until
-from app.observability.metric_definitions import ALL, POLLS, Kind, Source
+from app.observability.metric_definitions import ALL, POLLS, MetricKind, MetricSource
 from app.store.engine import keys
 from tests.support.receiver import Receiver
 from tests.whole.conftest import Whole
 
 PROCESSES = ("api", "worker-poll", "worker-deliver")
-COUNTED_BY = {Source.API: "api", Source.POLL: "worker-poll", Source.DELIVER: "worker-deliver"}
+COUNTED_BY = {MetricSource.API: "api", MetricSource.POLL: "worker-poll", MetricSource.DELIVER: "worker-deliver"}
 BATCH, ALONE = 30, 10
 
 
@@ -72,7 +72,7 @@ def test_after_a_load_every_metric_is_there_and_sums_agree_with_what_others_saw(
     shown = {process: samples(whole, process) for process in PROCESSES}
 
     for each in ALL:
-        name = each.full_name + ("_count" if each.kind is Kind.HISTOGRAM else "")
+        name = each.full_name + ("_count" if each.kind is MetricKind.HISTOGRAM else "")
         for process in [COUNTED_BY[each.source]] if each.source in COUNTED_BY else PROCESSES:
             assert shown[process].get(name), f"{process} does not show {name}"
     assert value(whole, "worker-deliver", "attempts_total") == sent

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from app.devkit.client import Client, Refused
+from app.devkit.client import ApiRefused, BridgeClient
 from app.devkit.processes import Process, wait_until
 
 pytestmark = pytest.mark.slow  # processes start, and die
@@ -188,8 +188,8 @@ def told_of(whole: Any, since: int) -> set[str]:
     return {callback.event["data"]["registration_id"] for callback in whole.receiver.callbacks[since:]}
 
 
-def refused(client: Client, method: str, path: str, body: Any) -> int:
-    with pytest.raises(Refused) as caught:
+def refused(client: BridgeClient, method: str, path: str, body: Any) -> int:
+    with pytest.raises(ApiRefused) as caught:
         client.call(method, path, body)
     return caught.value.status
 

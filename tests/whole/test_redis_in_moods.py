@@ -25,7 +25,7 @@ MOOD_S = 3.0
 LONGEST_S = 15.0
 
 
-class Tenant(threading.Thread):
+class RegisteringTenant(threading.Thread):
     """Registers, one after another, until it is told to end."""
 
     def __init__(self, number: int, key: str, url: str, end: threading.Event) -> None:
@@ -71,7 +71,7 @@ def test_every_201_is_there_afterwards_and_all_else_was_a_clear_error(
         with start([command, "api"], environment | behind, log=log) as api:
             url = wait_until(lambda: said(log, "api.listening"), what="the API")["addresses"][0]
             end = threading.Event()
-            tenants = [Tenant(number, key, url, end) for number, key in enumerate(keys)]
+            tenants = [RegisteringTenant(number, key, url, end) for number, key in enumerate(keys)]
             for tenant in tenants:
                 tenant.start()
             for mood in MOODS:

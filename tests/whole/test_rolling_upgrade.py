@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from app.devkit.bridge import Bridge
-from app.devkit.client import Client
+from app.devkit.client import BridgeClient
 from app.devkit.clock import Clock
 from app.devkit.processes import wait_until
 from app.version import VERSION
@@ -49,7 +49,7 @@ class Scene:
     """
 
     bridge: Bridge
-    standin: Client
+    standin: BridgeClient
     up: Receiver
     down: Receiver
     bot: ChatService
@@ -59,13 +59,13 @@ class Scene:
 
     def callers(self, at: Version) -> Callers:
         """With a key that this version has made."""
-        self.key = Client(at.url, self.bridge.key).call("POST", "/v1/keys", {"name": "callers"})["key"]
+        self.key = BridgeClient(at.url, self.bridge.key).call("POST", "/v1/keys", {"name": "callers"})["key"]
         callers = Callers(self.key, self._wanted)
         callers.apis = (at.url,)
         return callers
 
     def call(self, at: Version, method: str, path: str) -> Any:
-        return Client(at.url, self.key).call(method, path)
+        return BridgeClient(at.url, self.key).call(method, path)
 
     def register_what_lasts(self, callers: Callers) -> tuple[Jobs, Jobs]:
         """By request, for a bot, and one by one: jobs that run on until they are ended, in two halves."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.devkit.client import Refused
+from app.devkit.client import ApiRefused
 from app.devkit.processes import wait_until
 from tests.support.chat_services import SECRET, SERVICES, TOKEN, ChatService, answer
 
@@ -105,6 +105,6 @@ def problems(workers: Any) -> Iterator[str]:
 
 
 def refusal(workers: Any, path: str, body: dict[str, Any]) -> str:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ApiRefused) as caught:
         workers.bridge.call("POST", path, body)
     return caught.value.body

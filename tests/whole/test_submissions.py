@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import requests
 
-from app.devkit.client import Refused
+from app.devkit.client import ApiRefused
 from tests.whole.conftest import Whole
 
 PHONES = "/v1/{}/cloud-phone/phones"
@@ -59,7 +59,7 @@ def test_answers_that_start_no_job_are_refused_with_the_reason(whole, submit) ->
         (("POST", f"{PHONES}/batch-restart", {}), "CPH refused the call itself (CPS.0002)"),
         (("POST", "/v2/{}/cloud-phone/servers/gone/change", CHANGE), "CPH refused the call itself (CPS.0004)"),
     ):
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(ApiRefused) as caught:
             whole.register(submission=submit(*call))
         assert caught.value.status == 422
         assert words in str(caught.value)

@@ -19,6 +19,7 @@ from app.domain.event import EventType
 from app.domain.job import Job, JobState
 from app.store.durations import SeenDurations
 from app.transport.client import Transport
+from tests.support.manual_clock import ManualClock
 from tests.support.receiver import Receiver
 from tests.support.served import Served
 from workers.delivery.deliver import DeliveryWorker
@@ -31,19 +32,9 @@ SECOND = timedelta(seconds=1)
 AMPLE = timedelta(seconds=PATIENCE_S)
 
 
-class Time:
-    """Stands still until it is moved."""
-
-    def __init__(self, now: datetime) -> None:
-        self.now = now
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
 @pytest.fixture
-def time(now: datetime) -> Time:
-    return Time(now)
+def time(now: datetime) -> ManualClock:
+    return ManualClock(now)
 
 
 @pytest.fixture
@@ -53,7 +44,7 @@ def tracing() -> Any:
 
 
 @pytest.fixture
-def polling(runtime: Runtime, standin: Served, time: Time, tracing: Any) -> Iterator[PollWorker]:
+def polling(runtime: Runtime, standin: Served, time: ManualClock, tracing: Any) -> Iterator[PollWorker]:
     """Asks the stand-in, every second at first; a job may stay unknown for ten seconds."""
     transport = Transport()
     client = CphClient(
@@ -86,7 +77,7 @@ def deadline() -> timedelta:
 
 
 @pytest.fixture
-def delivering(runtime: Runtime, time: Time, tracing: Any, deadline: timedelta) -> Iterator[DeliveryWorker]:
+def delivering(runtime: Runtime, time: ManualClock, tracing: Any, deadline: timedelta) -> Iterator[DeliveryWorker]:
     yield DeliveryWorker(
         agenda=runtime.stores.deliveries_due,
         deliveries=runtime.stores.deliveries,
@@ -109,7 +100,7 @@ def delivering(runtime: Runtime, time: Time, tracing: Any, deadline: timedelta) 
 
 
 @pytest.fixture
-def turn(stores: Stores, time: Time) -> Callable[[Any], int]:
+def turn(stores: Stores, time: ManualClock) -> Callable[[Any], int]:
     """Works off what is due now, on this thread; how much that was."""
 
     def work_off(work: Any) -> int:
@@ -140,7 +131,7 @@ def calls(standin: Served) -> Callable[[], tuple[int, int]]:
 def watched(stores: Stores, registration, deliveries_of) -> Callable[..., Any]:
     """Registers for a job; says how it fares and which events it had."""
 
-    class Watched:
+    class RegisteredJob:
         def __init__(self, job_id: str, **fields: Any) -> None:
             self.job_id = job_id
             self.registration = registration(job_id, **fields)
@@ -156,7 +147,7 @@ def watched(stores: Stores, registration, deliveries_of) -> Callable[..., Any]:
         def events(self) -> list[EventType]:
             return [delivery.type for delivery in deliveries_of()]
 
-    return Watched
+    return RegisteredJob
 
 
 @pytest.fixture

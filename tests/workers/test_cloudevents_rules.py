@@ -12,7 +12,7 @@ from app.config.settings import Settings, load
 from app.domain.delivery import DeliveryState
 from app.domain.destination import lane_of
 from app.store.engine import keys
-from tests.support.api_client import Api
+from tests.support.api_client import ApiCaller
 from tests.support.receiver import Receiver
 from workers.delivery.deliver import DeliveryWorker
 
@@ -129,7 +129,7 @@ def test_who_asks_for_patience_or_is_gone_is_heard(
 
 def test_a_test_call_asks_as_well(runtime: Runtime, receiver: Receiver) -> None:
     body = {"callback_url": receiver.url, "format": "cloudevents"}
-    api = Api(runtime)
+    api = ApiCaller(runtime)
     receiver.options = (200, {})
     answer = api.call("POST", "/v1/callbacks/test", json=body).json
     assert (answer["verdict"], receiver.callbacks) == ("refused", [])

@@ -14,9 +14,10 @@ from app.bootstrap.stores import Stores
 from app.domain.destination import bot_at
 from app.domain.job import Job, JobState
 from app.observability.tracing import Tracing
+from tests.support.manual_clock import ManualClock
 from tests.support.receiver import Receiver
 from tests.support.served import Served
-from tests.workers.conftest import SECOND, Time
+from tests.workers.conftest import SECOND
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 OTHER = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -64,7 +65,7 @@ def test_an_attempt_hangs_below_the_caller_and_the_receiver_below_it(
 
 
 def test_each_attempt_is_a_span_and_one_that_fails_says_so(
-    delivering, turn, ended, receiver: Receiver, spans, time: Time
+    delivering, turn, ended, receiver: Receiver, spans, time: ManualClock
 ) -> None:
     receiver.statuses = [(500, {})]
     ended(traceparent=PARENT)
@@ -117,7 +118,7 @@ def test_what_the_caller_does_not_sample_is_not_told_and_says_so_on(
     assert (sent[1], sent[3]) == (UNSAMPLED.split("-")[1], "00")
 
 
-def test_the_caller_sees_how_long_its_job_was_watched(delivering, turn, ended, spans, time: Time) -> None:
+def test_the_caller_sees_how_long_its_job_was_watched(delivering, turn, ended, spans, time: ManualClock) -> None:
     made = ended(traceparent=PARENT)
     turn(delivering)
     (span,) = spans("watch")
@@ -132,7 +133,7 @@ def test_the_caller_sees_how_long_its_job_was_watched(delivering, turn, ended, s
     [((PARENT, OTHER), None, [PARENT, OTHER]), ((PARENT, PARENT), PARENT, []), ((None, OTHER), OTHER, [])],
 )
 def test_a_digest_is_linked_to_all_that_it_tells(
-    delivering, turn, runtime: Runtime, registration, receiver: Receiver, spans, time: Time, given, parent, links
+    delivering, turn, runtime: Runtime, registration, receiver: Receiver, spans, time: ManualClock, given, parent, links
 ) -> None:
     receiver.said = b"ok"
     bot = bot_at("http://127.0.0.1:9", "slack", "/services/T/B/t0ken")
@@ -174,7 +175,7 @@ def test_a_call_about_a_job_hangs_below_those_who_wait_for_it(
 
 @pytest.mark.parametrize(("given", "parent", "links"), BELOW)
 def test_a_list_hangs_below_those_who_look_for_its_jobs_and_stays_there(
-    polling, turn, wanted, standin: Served, spans, time: Time, given, parent, links
+    polling, turn, wanted, standin: Served, spans, time: ManualClock, given, parent, links
 ) -> None:
     (job,) = standin.jobs(1, duration_s=3600)
     for traceparent in given:
@@ -187,7 +188,7 @@ def test_a_list_hangs_below_those_who_look_for_its_jobs_and_stays_there(
 
 
 def test_a_list_of_several_requests_is_linked_to_all_who_wait_for_jobs_of_theirs(
-    polling, turn, watched, standin: Served, spans, time: Time
+    polling, turn, watched, standin: Served, spans, time: ManualClock
 ) -> None:
     for traceparent in (PARENT, OTHER):
         watched(standin.jobs(1, duration_s=3600)[0]["job_id"], traceparent=traceparent)

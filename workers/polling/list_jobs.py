@@ -17,7 +17,7 @@ from app.observability.metric_definitions import CALLS_SAVED, POLLS
 from app.observability.metric_registry import MetricRegistry
 from app.store.agenda import Agenda, Claimed
 from app.store.engine.scripts import ScriptCall
-from app.store.requests import Request, Requests
+from app.store.requests import Requests, WatchedRequest
 from workers.polling.backoff import back_off
 from workers.polling.project_health import HealthRecorder
 from workers.polling.schedule import Timing
@@ -34,7 +34,7 @@ class ListJobsTask:
     """Requests of one project that one ListJobs asks for."""
 
     claimed: tuple[Claimed, ...]
-    requests: tuple[Request, ...]
+    requests: tuple[WatchedRequest, ...]
 
     @property
     def project(self) -> str:
@@ -84,7 +84,7 @@ class RequestPoller:
         """One call for many, but for those of which it must be known whose jobs are shown."""
         pairs = list(zip(claimed, self._requests.load(claimed, traced=self._tracing is not None), strict=True))
         alone = [ListJobsTask((item,), (request,)) for item, request in pairs if request.alone]
-        together: dict[str, list[tuple[Claimed, Request]]] = {}
+        together: dict[str, list[tuple[Claimed, WatchedRequest]]] = {}
         for item, request in pairs:
             if not request.alone:
                 together.setdefault(request.project, []).append((item, request))
@@ -211,7 +211,7 @@ class RequestPoller:
         ]
 
 
-def _tell_ended(request: Request, shown: Sequence[Job], ended: Sequence[str]) -> None:
+def _tell_ended(request: WatchedRequest, shown: Sequence[Job], ended: Sequence[str]) -> None:
     told = frozenset(ended)
     for job in shown:
         if job.job_id in told:

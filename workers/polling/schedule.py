@@ -8,7 +8,7 @@ from app.domain.job import Job
 from app.domain.times import parse_rfc3339
 from app.store.durations import SeenDurations
 from app.store.engine.scripts import ScriptCall
-from app.store.requests import Request
+from app.store.requests import WatchedRequest
 from app.store.watches import Watch
 
 
@@ -21,12 +21,12 @@ class Timing:
     def longest(self) -> timedelta:
         return self._cadence.ceiling
 
-    def due(self, asked: Watch | Request, now: datetime) -> datetime:
+    def due(self, asked: Watch | WatchedRequest, now: datetime) -> datetime:
         """Its age is by our own clock, since it was first registered: `begin_time` may be years ago, or wrong."""
         durations = self._durations.of(asked.project, asked.operation)
         return now + self._cadence.wait(now - asked.since, durations)
 
-    def learn(self, asked: Watch | Request, ended: Iterable[Job], now: datetime) -> list[ScriptCall]:
+    def learn(self, asked: Watch | WatchedRequest, ended: Iterable[Job], now: datetime) -> list[ScriptCall]:
         """From jobs that were seen running and have now ended."""
         took = [lasted(asked.since, parse_rfc3339(job.end_time), now) for job in ended]
         known = [duration for duration in took if duration is not None]

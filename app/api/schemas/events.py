@@ -52,26 +52,26 @@ class AboutGroup(AboutRegistration):
     truncated: bool = Field(description="The list was cut.")
 
 
-class _Event(BaseModel):
+class _EventFields(BaseModel):
     id: str = Field(description="The same on every retry and redelivery: drop repeats by it.")
     timestamp: Moment
 
 
-class JobEvent(_Event):
+class JobEvent(_EventFields):
     """A job has ended."""
 
     type: Literal["job.succeeded", "job.failed", "job.lost", "job.overdue"]
     data: AboutJob
 
 
-class GroupEvent(_Event):
+class GroupEvent(_EventFields):
     """All jobs of a registration have ended."""
 
     type: Literal["group.finished"]
     data: AboutGroup
 
 
-class TestEvent(_Event):
+class TestEvent(_EventFields):
     """A callback is tried."""
 
     type: Literal["callback.test"]
@@ -87,7 +87,7 @@ class AboutDestination(BaseModel):
     observed_at: Moment
 
 
-class DestinationEvent(_Event):
+class DestinationEvent(_EventFields):
     """For the operator alone: a destination was disabled, or is called again."""
 
     type: Literal["destination.disabled", "destination.reopened"]

@@ -13,7 +13,7 @@ from app.devkit.standin.cph import CphApi
 from app.devkit.standin.gateway import Gateway
 from app.devkit.standin.host_keys import HostKeys
 from app.devkit.standin.iam import IamApi
-from app.devkit.standin.refusal import Refusal
+from app.devkit.standin.refusal import CallRefused
 from app.devkit.standin.submissions import Submissions
 
 
@@ -33,13 +33,13 @@ def create_app(cloud: Cloud) -> Flask:
     faces = (CphApi(cloud, gateway), Submissions(cloud, gateway), IamApi(cloud), HostKeys(cloud), Control(cloud))
     for face in faces:
         app.register_blueprint(face.routes())
-    app.register_error_handler(Refusal, Refusal.answer)
+    app.register_error_handler(CallRefused, CallRefused.answer)
     app.register_error_handler(404, _no_such_api)
     return app
 
 
 def _no_such_api(_: Exception) -> Response:
-    return Refusal(404, "APIGW.0101", "The API does not exist or has not been published.").answer()
+    return CallRefused(404, "APIGW.0101", "The API does not exist or has not been published.").answer()
 
 
 if __name__ == "__main__":

@@ -6,32 +6,32 @@ from threading import Lock
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.devkit.standin.calls import CPH, Api
+from app.devkit.standin.calls import CPH, ApiName
 
 UNITS = {86_400: "day", 3_600: "hour", 60: "minute", 1: "second"}
 
 
-class Budget(BaseModel):
+class RequestBudget(BaseModel):
     """So many `calls` in `per_s` seconds, all at once if need be. api: of this alone; null: of CPH's together."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     calls: int = Field(ge=1)
     per_s: int = Field(ge=1)
-    api: Api | None = None
+    api: ApiName | None = None
 
     def __str__(self) -> str:
         """As the gateway words it."""
         unit = next(unit for unit in UNITS if self.per_s % unit == 0)
         return f"limit:{self.calls},time:{self.per_s // unit} {UNITS[unit]}"
 
-    def concerns(self, api: Api) -> bool:
+    def concerns(self, api: ApiName) -> bool:
         return api == self.api if self.api else api in CPH
 
 
 @dataclass(slots=True)
 class Bucket:
-    budget: Budget
+    budget: RequestBudget
     left: float
     at: datetime
 
@@ -46,9 +46,9 @@ class Budgets:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._buckets: dict[Api | None, Bucket] = {}
+        self._buckets: dict[ApiName | None, Bucket] = {}
 
-    def set(self, budget: Budget, now: datetime) -> None:
+    def set(self, budget: RequestBudget, now: datetime) -> None:
         """Full, in place of the one before."""
         with self._lock:
             self._buckets[budget.api] = Bucket(budget, budget.calls, now)
@@ -57,7 +57,7 @@ class Budgets:
         with self._lock:
             self._buckets.clear()
 
-    def spend(self, api: Api, now: datetime) -> Budget | None:
+    def spend(self, api: ApiName, now: datetime) -> RequestBudget | None:
         """The budget that has nothing left, if there is one; it then costs nothing."""
         with self._lock:
             concerned = [bucket for bucket in self._buckets.values() if bucket.budget.concerns(api)]

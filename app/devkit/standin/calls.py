@@ -6,20 +6,20 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import Any, Literal, get_args
 
-Api = Literal["show_job", "list_jobs", "submit", "iam_tokens", "host_keys", "pod_keys"]
-CPH: frozenset[Api] = frozenset({"show_job", "list_jobs", "submit"})
+ApiName = Literal["show_job", "list_jobs", "submit", "iam_tokens", "host_keys", "pod_keys"]
+CPH: frozenset[ApiName] = frozenset({"show_job", "list_jobs", "submit"})
 
 
 class Calls:
     def __init__(self) -> None:
         self._lock = Lock()
-        self._by_api: Counter[str] = Counter(dict.fromkeys(get_args(Api), 0))
+        self._by_api: Counter[str] = Counter(dict.fromkeys(get_args(ApiName), 0))
         self._by_job: Counter[str] = Counter()
         self._in_hand = 0
         self._most_at_once = 0
 
     @contextmanager
-    def one(self, api: Api, job_id: str | None = None) -> Iterator[None]:
+    def one(self, api: ApiName, job_id: str | None = None) -> Iterator[None]:
         with self._lock:
             self._by_api[api] += 1
             if job_id:

@@ -8,18 +8,18 @@ from app.devkit.standin.account import Account
 from app.devkit.standin.budgets import Budgets
 from app.devkit.standin.calls import Calls
 from app.devkit.standin.faults import Faults
-from app.devkit.standin.grants import Host, TemporaryKeys, Tokens
-from app.devkit.standin.jobs import Jobs, Submitting
+from app.devkit.standin.grants import Host, IssuedKeys, Tokens
+from app.devkit.standin.jobs import StandinJobs, Submitting
 from app.devkit.standin.locks import Locks
 
 
 @dataclass(slots=True)
 class Cloud:
     tokens: Tokens
-    keys: TemporaryKeys
+    keys: IssuedKeys
     account: Account = field(default_factory=Account.new)
     clock: Clock = field(default_factory=Clock)
-    jobs: Jobs = field(default_factory=Jobs)
+    jobs: StandinJobs = field(default_factory=StandinJobs)
     faults: Faults = field(default_factory=Faults)
     budgets: Budgets = field(default_factory=Budgets)
     calls: Calls = field(default_factory=Calls)
@@ -33,7 +33,7 @@ class Cloud:
     @classmethod
     def with_tokens_for(cls, life: timedelta) -> "Cloud":
         """life: of temporary keys too."""
-        return cls(Tokens(life), TemporaryKeys(life))
+        return cls(Tokens(life), IssuedKeys(life))
 
     def recover(self) -> None:
         """Nothing that was ordered goes wrong any more; jobs and what was given out stay."""

@@ -6,13 +6,13 @@ from flask import Blueprint, Response, request
 from pydantic import TypeAdapter
 
 from app.devkit.serving import json_answer
-from app.devkit.standin.budgets import Budget
+from app.devkit.standin.budgets import RequestBudget
 from app.devkit.standin.cloud import Cloud
 from app.devkit.standin.faults import Fault
 from app.devkit.standin.grants import Host
-from app.devkit.standin.jobs import Script, Submitting
+from app.devkit.standin.jobs import JobScript, Submitting
 
-SCRIPTS: TypeAdapter[Script | list[Script]] = TypeAdapter(Script | list[Script])
+SCRIPTS: TypeAdapter[JobScript | list[JobScript]] = TypeAdapter(JobScript | list[JobScript])
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Control:
         return json_answer({})
 
     def set_budget(self) -> Response:
-        budget = Budget.model_validate_json(request.get_data())
+        budget = RequestBudget.model_validate_json(request.get_data())
         self.cloud.budgets.set(budget, self.cloud.clock.now())
         return json_answer(budget.model_dump())
 

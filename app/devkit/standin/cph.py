@@ -8,7 +8,7 @@ from flask import Blueprint, Response, request
 from app.devkit.serving import json_answer
 from app.devkit.standin.cloud import Cloud
 from app.devkit.standin.gateway import Gateway
-from app.devkit.standin.refusal import Refusal, new_id
+from app.devkit.standin.refusal import CallRefused, new_id
 
 REQUEST_IDS_AT_ONCE = 20
 JOBS_A_PAGE = 100
@@ -41,19 +41,19 @@ class CphApi:
     def _job(self, job_id: str, now: datetime) -> Response:
         job = self.cloud.jobs.find(job_id, now)
         if job is None:
-            raise Refusal(404, "CPS.0011", "The job does not exist.")
+            raise CallRefused(404, "CPS.0011", "The job does not exist.")
         return json_answer(job.show(now))
 
     def _page(self, request_ids: list[str], now: datetime) -> Response:
         if not request_ids:
-            raise Refusal(400, "CPS.0049", "The request id is empty.")
+            raise CallRefused(400, "CPS.0049", "The request id is empty.")
         if len(request_ids) > REQUEST_IDS_AT_ONCE:
-            raise Refusal(400, "CPS.0161", f"More than {REQUEST_IDS_AT_ONCE} request ids.")
+            raise CallRefused(400, "CPS.0161", f"More than {REQUEST_IDS_AT_ONCE} request ids.")
         offset, limit = _paging()
         found = self.cloud.jobs.of_requests(request_ids, now)
         # The stricter reading of CPH's description: one request id without jobs spoils the call.
         if not all(found.values()):
-            raise Refusal(400, "CPS.0050", "No jobs for the request id.")
+            raise CallRefused(400, "CPS.0050", "No jobs for the request id.")
         shown = [job.show(now) for jobs in found.values() for job in jobs]
         for job in shown:
             del job["request_id"]
@@ -74,5 +74,5 @@ def _paging() -> tuple[int, int]:
     except ValueError:
         offset, limit = -1, 0
     if offset < 0 or not 1 <= limit <= JOBS_A_PAGE:
-        raise Refusal(400, "CPS.0002", "The offset or the limit is out of range.")
+        raise CallRefused(400, "CPS.0002", "The offset or the limit is out of range.")
     return offset, limit

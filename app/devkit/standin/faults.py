@@ -12,13 +12,13 @@ from threading import Lock
 from flask import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.devkit.standin.calls import CPH, Api
-from app.devkit.standin.refusal import Refusal, new_id
+from app.devkit.standin.calls import CPH, ApiName
+from app.devkit.standin.refusal import CallRefused, new_id
 
 UNSEEN_STATUS = 7
 
 
-class Kind(StrEnum):
+class FaultKind(StrEnum):
     THROTTLE = "throttle"
     ERROR_500 = "error_500"
     UNAUTHORIZED = "unauthorized"
@@ -43,15 +43,15 @@ class Fault(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Kind
-    api: Api | None = None
+    kind: FaultKind
+    api: ApiName | None = None
     job_id: str | None = None
     after_s: float = Field(default=0.0, ge=0)
     for_s: float | None = Field(default=None, gt=0)
     times: int | None = Field(default_factory=lambda fields: None if fields.get("for_s") else 1, ge=1)
     seconds: float = Field(default=5.0, ge=0)
 
-    def concerns(self, api: Api, job_ids: Set[str]) -> bool:
+    def concerns(self, api: ApiName, job_ids: Set[str]) -> bool:
         of_api = api == self.api if self.api else api in CPH
         return of_api and (self.job_id is None or self.job_id in job_ids)
 
@@ -90,7 +90,7 @@ class Faults:
         with self._lock:
             self._standing.clear()
 
-    def take(self, api: Api, now: datetime, job_ids: Set[str] = frozenset()) -> Fault | None:
+    def take(self, api: ApiName, now: datetime, job_ids: Set[str] = frozenset()) -> Fault | None:
         """For a call about these jobs."""
         with self._lock:
             self._standing = [each for each in self._standing if not each.over(now)]
@@ -102,11 +102,11 @@ class Faults:
         return None
 
 
-Answer = Callable[[], Response]
-Refusals = Mapping[Kind, Callable[[], Refusal]]
+MakeAnswer = Callable[[], Response]
+Refusals = Mapping[FaultKind, Callable[[], CallRefused]]
 
 
-def spoiled(fault: Fault | None, answer: Answer, refusals: Refusals) -> Response:
+def spoiled(fault: Fault | None, answer: MakeAnswer, refusals: Refusals) -> Response:
     """The good answer, or what the fault makes of it. refusals: how the API words them."""
     if fault is None:
         return answer()
@@ -173,11 +173,11 @@ def _with_jobs_changed(answer: Response, fault: Fault, change: dict[str, object]
     return answer
 
 
-NONSENSE = {Kind.HTML: _html, Kind.GARBAGE: _garbage, Kind.ENDLESS: _endless}
+NONSENSE = {FaultKind.HTML: _html, FaultKind.GARBAGE: _garbage, FaultKind.ENDLESS: _endless}
 DAMAGE = {
-    Kind.TRUNCATED: _truncated,
-    Kind.SLOW: _slow,
-    Kind.DRIP: _drip,
-    Kind.WRONG_JOB_ID: _wrong_job_id,
-    Kind.UNKNOWN_STATUS: _unknown_status,
+    FaultKind.TRUNCATED: _truncated,
+    FaultKind.SLOW: _slow,
+    FaultKind.DRIP: _drip,
+    FaultKind.WRONG_JOB_ID: _wrong_job_id,
+    FaultKind.UNKNOWN_STATUS: _unknown_status,
 }

@@ -7,28 +7,28 @@ from datetime import datetime
 from flask import Response, request
 
 from app.devkit.standin import signature
-from app.devkit.standin.budgets import Budget
-from app.devkit.standin.calls import Api
+from app.devkit.standin.budgets import RequestBudget
+from app.devkit.standin.calls import ApiName
 from app.devkit.standin.cloud import Cloud
-from app.devkit.standin.faults import Answer, Kind, Refusals, spoiled
-from app.devkit.standin.refusal import Refusal
+from app.devkit.standin.faults import FaultKind, MakeAnswer, Refusals, spoiled
+from app.devkit.standin.refusal import CallRefused
 
 
-def iam_unavailable() -> Refusal:
-    return Refusal(503, "APIGW.0613", "The IAM service is unavailable.")
+def iam_unavailable() -> CallRefused:
+    return CallRefused(503, "APIGW.0613", "The IAM service is unavailable.")
 
 
-def _throttled(limit: Budget) -> Refusal:
+def _throttled(limit: RequestBudget) -> CallRefused:
     message = f"The throttling threshold has been reached: policy api over ratelimit,{limit}"
-    return Refusal(429, "APIGW.0308", message)
+    return CallRefused(429, "APIGW.0308", message)
 
 
 REFUSALS: Refusals = {
-    Kind.THROTTLE: lambda: _throttled(Budget(calls=10, per_s=60)),
-    Kind.ERROR_500: lambda: Refusal(500, "CPS.0003", "Internal error."),
-    Kind.UNAUTHORIZED: lambda: signature.incorrect("decrypt token fail"),
-    Kind.FORBIDDEN: lambda: Refusal(403, "CPS.0001", "You do not have the permission."),
-    Kind.IAM_UNAVAILABLE: iam_unavailable,
+    FaultKind.THROTTLE: lambda: _throttled(RequestBudget(calls=10, per_s=60)),
+    FaultKind.ERROR_500: lambda: CallRefused(500, "CPS.0003", "Internal error."),
+    FaultKind.UNAUTHORIZED: lambda: signature.incorrect("decrypt token fail"),
+    FaultKind.FORBIDDEN: lambda: CallRefused(403, "CPS.0001", "You do not have the permission."),
+    FaultKind.IAM_UNAVAILABLE: iam_unavailable,
 }
 
 
@@ -36,7 +36,7 @@ REFUSALS: Refusals = {
 class Gateway:
     cloud: Cloud
 
-    def admit(self, api: Api, project_id: str) -> datetime:
+    def admit(self, api: ApiName, project_id: str) -> datetime:
         """The moment at which the call was let in."""
         now = self.cloud.clock.now()
         if token := request.headers.get("X-Auth-Token"):
@@ -44,12 +44,12 @@ class Gateway:
         else:
             self._check_signature(now)
         if project_id != self.cloud.account.project_id:
-            raise Refusal(403, "CPS.0001", "You do not have permission for this project.")
+            raise CallRefused(403, "CPS.0001", "You do not have permission for this project.")
         if exhausted := self.cloud.budgets.spend(api, now):
             raise _throttled(exhausted)
         return now
 
-    def answer(self, api: Api, now: datetime, good: Answer, job_ids: Set[str] = frozenset()) -> Response:
+    def answer(self, api: ApiName, now: datetime, good: MakeAnswer, job_ids: Set[str] = frozenset()) -> Response:
         """The good answer, unless a fault comes in between."""
         return spoiled(self.cloud.faults.take(api, now, job_ids), good, REFUSALS)
 

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from app.devkit.standin.account import new_access_key, new_secret_key
-from app.devkit.standin.refusal import Refusal
+from app.devkit.standin.refusal import CallRefused
 
 
 class Tokens:
@@ -26,35 +26,35 @@ class Tokens:
 
     def check(self, token: str, now: datetime) -> None:
         if token not in self._ends:
-            raise Refusal(401, "APIGW.0301", "Incorrect IAM authentication information: decrypt token fail")
+            raise CallRefused(401, "APIGW.0301", "Incorrect IAM authentication information: decrypt token fail")
         if self._ends[token] <= now:
-            raise Refusal(401, "APIGW.0307", "The token must be updated.")
+            raise CallRefused(401, "APIGW.0307", "The token must be updated.")
 
     def expire_all(self, now: datetime) -> None:
         self._ends = dict.fromkeys(self._ends, now)
 
 
 @dataclass(frozen=True, slots=True)
-class TemporaryKey:
+class IssuedKey:
     access_key: str
     secret_key: str
     security_token: str
     ends_at: datetime
 
 
-class TemporaryKeys:
+class IssuedKeys:
     """Each lives for `life`; one that has ended is not there."""
 
     def __init__(self, life: timedelta) -> None:
         self._life = life
-        self._by_access_key: dict[str, TemporaryKey] = {}
+        self._by_access_key: dict[str, IssuedKey] = {}
 
-    def issue(self, now: datetime) -> TemporaryKey:
-        key = TemporaryKey(new_access_key(), new_secret_key(), secrets.token_urlsafe(96), now + self._life)
+    def issue(self, now: datetime) -> IssuedKey:
+        key = IssuedKey(new_access_key(), new_secret_key(), secrets.token_urlsafe(96), now + self._life)
         self._by_access_key[key.access_key] = key
         return key
 
-    def find(self, access_key: str, now: datetime) -> TemporaryKey | None:
+    def find(self, access_key: str, now: datetime) -> IssuedKey | None:
         key = self._by_access_key.get(access_key)
         return key if key and now < key.ends_at else None
 

@@ -11,25 +11,25 @@ from datetime import datetime
 from flask import Blueprint, Response, request
 
 from app.devkit.serving import json_answer
-from app.devkit.standin.calls import Api
+from app.devkit.standin.calls import ApiName
 from app.devkit.standin.cloud import Cloud
-from app.devkit.standin.faults import Kind, Refusals, spoiled
+from app.devkit.standin.faults import FaultKind, Refusals, spoiled
 from app.devkit.standin.iam import MOMENT
-from app.devkit.standin.refusal import IamRefusal
+from app.devkit.standin.refusal import IamCallRefused
 
 NO_AGENCY = "Please configure Cloud Service Agency first"
 
 
-def _unauthorized(why: str = "The token is missing or wrong.") -> IamRefusal:
-    return IamRefusal(401, "Unauthorized", why)
+def _unauthorized(why: str = "The token is missing or wrong.") -> IamCallRefused:
+    return IamCallRefused(401, "Unauthorized", why)
 
 
 REFUSALS: Refusals = {
-    Kind.THROTTLE: lambda: IamRefusal(429, "Too Many Requests", "Too many requests."),
-    Kind.ERROR_500: lambda: IamRefusal(500, "Internal Server Error", "Internal error."),
-    Kind.UNAUTHORIZED: _unauthorized,
-    Kind.FORBIDDEN: lambda: IamRefusal(403, "Forbidden", "Forbidden."),
-    Kind.IAM_UNAVAILABLE: lambda: IamRefusal(503, "Service Unavailable", "The IAM service is unavailable."),
+    FaultKind.THROTTLE: lambda: IamCallRefused(429, "Too Many Requests", "Too many requests."),
+    FaultKind.ERROR_500: lambda: IamCallRefused(500, "Internal Server Error", "Internal error."),
+    FaultKind.UNAUTHORIZED: _unauthorized,
+    FaultKind.FORBIDDEN: lambda: IamCallRefused(403, "Forbidden", "Forbidden."),
+    FaultKind.IAM_UNAVAILABLE: lambda: IamCallRefused(503, "Service Unavailable", "The IAM service is unavailable."),
 }
 
 
@@ -47,9 +47,9 @@ class HostKeys:
 
     def metadata_token(self) -> Response:
         if self.cloud.host.tokens == "unknown":
-            raise IamRefusal(404, "Not Found", "Not found.")
+            raise IamCallRefused(404, "Not Found", "Not found.")
         if not request.headers.get("X-Metadata-Token-Ttl-Seconds", "").isdecimal():
-            raise IamRefusal(400, "Bad Request", "X-Metadata-Token-Ttl-Seconds is missing or wrong.")
+            raise IamCallRefused(400, "Bad Request", "X-Metadata-Token-Ttl-Seconds is missing or wrong.")
         token = secrets.token_urlsafe(40)
         self.tokens.add(token)
         return Response(token, mimetype="text/plain")
@@ -72,7 +72,7 @@ class HostKeys:
         if request.headers.get("Authorization") != self.cloud.account.pod_token:
             raise _unauthorized()
 
-    def _call(self, api: Api, check: Callable[[], None]) -> Response:
+    def _call(self, api: ApiName, check: Callable[[], None]) -> Response:
         with self.cloud.calls.one(api):
             check()
             now = self.cloud.clock.now()

@@ -7,30 +7,34 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from app.devkit.serving import json_answer
-from app.devkit.standin.budgets import Budget
+from app.devkit.standin.budgets import RequestBudget
 from app.devkit.standin.cloud import Cloud
-from app.devkit.standin.faults import Kind, Refusals, spoiled
+from app.devkit.standin.faults import FaultKind, Refusals, spoiled
 from app.devkit.standin.gateway import iam_unavailable
-from app.devkit.standin.refusal import IamRefusal, Refusal
+from app.devkit.standin.refusal import CallRefused, IamCallRefused
 
 MOMENT = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
-def _throttled(limit: Budget) -> Refusal:
+def _throttled(limit: RequestBudget) -> CallRefused:
     window = f"Threshold: {limit.calls} times per {limit.per_s / 60:g} minute(s)."
-    return Refusal(429, "IAM.0012", f"The throttling threshold has been reached. {window}")
+    return CallRefused(429, "IAM.0012", f"The throttling threshold has been reached. {window}")
 
 
-def _unauthorized(why: str = "The username or password is wrong.") -> Refusal:
-    return IamRefusal(401, "Unauthorized", why)
+def _unauthorized(why: str = "The username or password is wrong.") -> CallRefused:
+    return IamCallRefused(401, "Unauthorized", why)
 
 
 REFUSALS: Refusals = {
-    Kind.THROTTLE: lambda: _throttled(Budget(calls=10, per_s=60)),
-    Kind.ERROR_500: lambda: IamRefusal(500, "Internal Server Error", "An unexpected error prevented the server."),
-    Kind.UNAUTHORIZED: _unauthorized,
-    Kind.FORBIDDEN: lambda: IamRefusal(403, "Forbidden", "You are not authorized to perform the requested action."),
-    Kind.IAM_UNAVAILABLE: iam_unavailable,
+    FaultKind.THROTTLE: lambda: _throttled(RequestBudget(calls=10, per_s=60)),
+    FaultKind.ERROR_500: lambda: IamCallRefused(
+        500, "Internal Server Error", "An unexpected error prevented the server."
+    ),
+    FaultKind.UNAUTHORIZED: _unauthorized,
+    FaultKind.FORBIDDEN: lambda: IamCallRefused(
+        403, "Forbidden", "You are not authorized to perform the requested action."
+    ),
+    FaultKind.IAM_UNAVAILABLE: iam_unavailable,
 }
 
 
@@ -59,7 +63,7 @@ class IamApi:
             who, password = (user["domain"]["name"], user["name"]), user["password"]
             project_id = auth["scope"]["project"]["id"]
         except (KeyError, TypeError):
-            raise IamRefusal(400, "Bad Request", "The request body is invalid.") from None
+            raise IamCallRefused(400, "Bad Request", "The request body is invalid.") from None
         if who != (account.iam_domain, account.iam_user):
             raise _unauthorized()
         self._check_password(password, now)

@@ -16,7 +16,7 @@ RUNNING = 1
 ENDS = {"succeeded": 2, "failed": -1}
 
 
-class Script(BaseModel):
+class JobScript(BaseModel):
     """`begin_time` and `end_time` are the texts to answer, for examples that must come out to the letter."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -51,13 +51,13 @@ class Submitting(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    script: Script = Field(default_factory=Script)
+    script: JobScript = Field(default_factory=JobScript)
     refused: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class ScriptedJob:
-    script: Script
+    script: JobScript
     created_at: datetime
 
     def visible(self, now: datetime) -> bool:
@@ -81,13 +81,13 @@ class ScriptedJob:
         }
 
 
-class Jobs:
+class StandinJobs:
     def __init__(self) -> None:
         self._lock = Lock()
         self._by_id: dict[str, ScriptedJob] = {}
         self._by_request: defaultdict[str, dict[str, ScriptedJob]] = defaultdict(dict)
 
-    def add(self, script: Script, now: datetime) -> ScriptedJob:
+    def add(self, script: JobScript, now: datetime) -> ScriptedJob:
         """A job that is there already begins anew."""
         job = ScriptedJob(script, now)
         with self._lock:

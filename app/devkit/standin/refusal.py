@@ -9,7 +9,7 @@ from flask import Response
 from app.devkit.serving import json_answer
 
 
-class Refusal(Exception):
+class CallRefused(Exception):
     """Ends a call; `create_app` turns it into the answer."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
@@ -21,7 +21,7 @@ class Refusal(Exception):
         return json_answer(self.body, self.status)
 
 
-class IamRefusal(Refusal):
+class IamCallRefused(CallRefused):
     """IAM says it in a shape of its own, except where its gateway answers."""
 
     def __init__(self, status: int, title: str, message: str) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from flask import Request
 
-from app.devkit.standin.refusal import Refusal
+from app.devkit.standin.refusal import CallRefused
 
 ALGORITHM = "SDK-HMAC-SHA256"
 AUTHORIZATION = re.compile(
@@ -32,7 +32,7 @@ class Claim:
         except ValueError:
             raise incorrect("x-sdk-date is missing or wrong") from None
         if abs(now - moment) > CLOCKS_MAY_DIFFER_BY:
-            raise Refusal(401, "APIGW.0303", f"The signature has expired: signed at {self.signed_at}")
+            raise CallRefused(401, "APIGW.0303", f"The signature has expired: signed at {self.signed_at}")
 
     def holds(self, request: Request, secret_key: str) -> bool:
         digest = sha256(_canonical_request(request, self.signed_headers).encode()).hexdigest()
@@ -48,8 +48,8 @@ def read_claim(request: Request) -> Claim:
     return Claim(found["access"], found["headers"].split(";"), signed_at, found["signature"])
 
 
-def incorrect(why: str) -> Refusal:
-    return Refusal(401, "APIGW.0301", f"Incorrect IAM authentication information: {why}")
+def incorrect(why: str) -> CallRefused:
+    return CallRefused(401, "APIGW.0301", f"Incorrect IAM authentication information: {why}")
 
 
 def _canonical_request(request: Request, signed_headers: list[str]) -> str:

@@ -14,8 +14,8 @@ from flask import Blueprint, Response, request
 from app.devkit.serving import json_answer
 from app.devkit.standin.cloud import Cloud
 from app.devkit.standin.gateway import Gateway
-from app.devkit.standin.jobs import Script
-from app.devkit.standin.refusal import Refusal, new_id
+from app.devkit.standin.jobs import JobScript
+from app.devkit.standin.refusal import CallRefused, new_id
 
 Item = dict[str, Any]
 
@@ -115,7 +115,7 @@ class Submissions:
         template = submitting.script.model_dump(exclude={"job_id", "request_id", *SUBJECTS.values()})
         if operation.at_once:
             template |= {"duration_s": 0, "visible_after_s": 0}
-        job = self.cloud.jobs.add(Script(**template, **about, request_id=request_id), now)
+        job = self.cloud.jobs.add(JobScript(**template, **about, request_id=request_id), now)
         shown = job.show(now)
         told = ("status", "error_code", "error_msg", "execute_msg") if operation.at_once else ()
         return {**about, **{field: shown[field] for field in ("job_id", *told)}}
@@ -144,5 +144,5 @@ def _id(named: object, subject: str) -> str:
     raise _invalid(f"{subject} is missing or wrong.")
 
 
-def _invalid(why: str) -> Refusal:
-    return Refusal(400, "CPS.0002", why)
+def _invalid(why: str) -> CallRefused:
+    return CallRefused(400, "CPS.0002", why)

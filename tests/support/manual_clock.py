@@ -1,0 +1,11 @@
+from datetime import datetime
+
+
+class ManualClock:
+    """Stands still until `now` is set."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
