@@ -20,9 +20,9 @@ from app.store.agenda import POLL
 from app.store.engine.connection import UNAVAILABLE_ERRORS, WORDS
 from workers import rq_jobs
 from workers.dispatcher import Dispatcher
-from workers.engine.stop_flag import Stopping
+from workers.engine.stop_flag import StopFlag
 from workers.keeper import REFUSED, Keeper
-from workers.polling.retry_refused import Retrying
+from workers.polling.retry_refused import RefusedProjectRetry
 from workers.rq_queues import KINDS, DrainWorker, queue
 
 RETRY_S = 1.0
@@ -44,7 +44,9 @@ def main(role: str) -> int:
         return REFUSED
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: rq_jobs.stopping.set())
-    retrying = Retrying(runtime.stores.polls_due, runtime.stores.scripts, runtime.cph_clients, runtime.stores.clock)
+    retrying = RefusedProjectRetry(
+        runtime.stores.polls_due, runtime.stores.scripts, runtime.cph_clients, runtime.stores.clock
+    )
 
     def reload(*_: object) -> None:
         runtime.reload()
@@ -61,7 +63,7 @@ def main(role: str) -> int:
     return 0
 
 
-def _work_beside_dispatcher(kind: str, runtime: Runtime, retrying: Retrying, stopping: Stopping) -> int:
+def _work_beside_dispatcher(kind: str, runtime: Runtime, retrying: RefusedProjectRetry, stopping: StopFlag) -> int:
     with suppress(Unavailable):  # it is looked at again as soon as it is there
         runtime.stores.fitness.check()
     keeper = Keeper(stopping)
@@ -77,7 +79,7 @@ def _work_beside_dispatcher(kind: str, runtime: Runtime, retrying: Retrying, sto
     return REFUSED if keeper.refused else 0
 
 
-def _work(kind: str, runtime: Runtime, retrying: Retrying, stopping: Stopping) -> None:
+def _work(kind: str, runtime: Runtime, retrying: RefusedProjectRetry, stopping: StopFlag) -> None:
     """RQ's worker gives up when Redis breaks off, or is away when it starts: then it is started again."""
     asks_again = Thread(target=retrying.run, args=(stopping,), daemon=True)
     while not stopping.is_set():
@@ -85,7 +87,7 @@ def _work(kind: str, runtime: Runtime, retrying: Retrying, stopping: Stopping) -
             runtime.stores.fitness.check()
             if kind == POLL and not asks_again.ident:
                 asks_again.start()
-            DrainWorker(queue(kind, runtime.stores.rq_redis), stopping).work(logging_level="WARNING")
+            DrainWorker(queue(kind, runtime.stores), stopping).work(logging_level="WARNING")
         except StopRequested:
             stopping.set()
         except (Unavailable, *UNAVAILABLE_ERRORS) as error:

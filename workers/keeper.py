@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 from app import logs
-from workers.engine.stop_flag import Stopping
+from workers.engine.stop_flag import StopFlag
 
 LOOK_S = 0.5
 AGAIN_S = 1.0
@@ -17,7 +17,7 @@ REFUSED = 2  # what a process of ours ends with when only an operator can help; 
 class Keeper:
     """refused: whether its dispatcher has ended so; this process is then told to end, too."""
 
-    def __init__(self, stopping: Stopping) -> None:
+    def __init__(self, stopping: StopFlag) -> None:
         self._stopping = stopping
         self.refused = False
 

@@ -9,13 +9,14 @@ from app.domain.errors import OperatorError
 from app.store.agenda import POLL
 from workers.delivery.deliver import DeliveryWorker
 from workers.engine.drain_loop import DrainLoop, ThreadPool, Work
-from workers.engine.stop_flag import Stopping
+from workers.engine.stop_flag import StopFlag
 from workers.polling.project_health import HealthRecorder
-from workers.polling.schedule import Timing
+from workers.polling.schedule import PollSchedule
 from workers.polling.show_job import PollWorker
 from workers.rq_queues import DRAIN_S
+from workers.telemetry import Telemetry
 
-stopping = Stopping()  # this process was told to end: finish what is in hand
+stopping = StopFlag()  # this process was told to end: finish what is in hand
 
 
 def drain(kind: str) -> None:
@@ -51,11 +52,10 @@ def _polling(parts: Runtime) -> Work:
         watches=parts.stores.watches,
         requests=parts.stores.requests,
         clients=parts.cph_clients,
-        noting=HealthRecorder(parts.stores.polls_due, parts.config.rate_of),
-        timing=Timing(parts.cadence, parts.stores.durations),
+        health=HealthRecorder(parts.stores.polls_due, parts.config.rate_of),
+        schedule=PollSchedule(parts.cadence, parts.stores.durations),
         lost_grace=timedelta(seconds=parts.settings.lost_grace_s),
-        counts=parts.metric_registry,
-        tracing=parts.tracing,
+        telemetry=Telemetry(parts.metric_registry, parts.tracing),
         clock=parts.stores.clock,
         crash_point=parts.crash_point,
     )
@@ -67,16 +67,11 @@ def _delivering(parts: Runtime) -> Work:
         deliveries=parts.stores.deliveries,
         gone_urls=parts.stores.gone_urls,
         destinations=parts.destinations,
-        catalogue=parts.config.format_catalog,
-        sender=parts.sender,
-        signing_keys=parts.signing_keys,
-        schedule=parts.schedule,
-        chat_schedule=parts.chat_schedule,
-        link=parts.settings.link,
-        handshake=parts.handshake,
+        format_catalog=parts.config.format_catalog,
+        client=parts.callback_client,
+        schedules=parts.schedules,
         deadline=timedelta(seconds=parts.settings.attempt_deadline_s),
-        counts=parts.metric_registry,
-        tracing=parts.tracing,
+        telemetry=Telemetry(parts.metric_registry, parts.tracing),
         clock=parts.stores.clock,
         crash_point=parts.crash_point,
     )

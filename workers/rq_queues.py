@@ -6,9 +6,9 @@ from rq import Queue, SimpleWorker
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
+from app.bootstrap.stores import Stores
 from app.store.agenda import DELIVER, POLL
-from app.store.engine.connection import Client
-from workers.engine.stop_flag import Stopping
+from workers.engine.stop_flag import StopFlag
 
 KINDS = (POLL, DELIVER)
 DRAIN = "workers.rq_jobs.drain"
@@ -33,8 +33,8 @@ class WakeUp(Job):
     webhooks = property(lambda _: [], lambda _job, _webhooks: None)
 
 
-def queue(kind: str, connection: Client) -> Queue:
-    return Queue(f"cph-{kind}", connection=connection, job_class=WakeUp, serializer=JSONSerializer)
+def queue(kind: str, stores: Stores) -> Queue:
+    return Queue(f"cph-{kind}", connection=stores.rq_redis, job_class=WakeUp, serializer=JSONSerializer)
 
 
 def enqueue_drain(target: Queue, kind: str, timeout_s: float) -> None:
@@ -47,7 +47,7 @@ def enqueue_drain(target: Queue, kind: str, timeout_s: float) -> None:
 class DrainWorker(SimpleWorker):
     """RQ's stock worker without forks: connections stay alive between drains, and kill -9 leaves no orphan at work."""
 
-    def __init__(self, target: Queue, stopping: Stopping) -> None:
+    def __init__(self, target: Queue, stopping: StopFlag) -> None:
         # A short worker_ttl makes it come back soon from a Redis that went silent.
         super().__init__(
             [target],

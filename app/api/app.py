@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 from flask_openapi3.models.info import Info
+from flask_openapi3.models.server import Server
 from flask_openapi3.openapi import OpenAPI
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -54,6 +55,7 @@ def create_app(runtime: Runtime, stopping: Callable[[], bool] = lambda: False) -
     app = OpenApiApp(
         __name__,
         info=Info(title="cph-webhook-bridge", version=VERSION),
+        servers=[Server(url="/", description="The bridge that served this document.")],
         validation_error_model=errors.Problem,
         validation_error_status="422",
         doc_ui=False,
@@ -78,10 +80,7 @@ def create_app(runtime: Runtime, stopping: Callable[[], bool] = lambda: False) -
     callback_tests = CallbackTestViews(
         stores,
         config,
-        runtime.sender,
-        runtime.handshake,
-        runtime.signing_keys,
-        link=settings.link,
+        runtime.callback_client,
         deadline=timedelta(seconds=settings.attempt_deadline_s),
         threads=settings.api_threads,
     )

@@ -42,7 +42,7 @@ class _Built:
     client: CphClient
 
 
-class Clients:
+class CphClients:
     """environment: where secrets may be; cache_of: what the workers share of a project's tokens, by its name and by
     whose they are."""
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.bootstrap.cph_clients import Clients
+from app.bootstrap.cph_clients import CphClients
 from app.bootstrap.stores import Stores
 from app.config.live_config import LiveConfig
 from app.config.reloading import ReloadableMapping
@@ -17,7 +17,7 @@ from app.config.settings import Settings, parse_keys, variables
 from app.cph.client import CphClient
 from app.domain import callback_url
 from app.domain.cadence import Cadence
-from app.domain.delivery import CHAT_LATEST, Schedule
+from app.domain.delivery import CHAT_LATEST, RetrySchedule, RetrySchedules
 from app.domain.destination import lane_of
 from app.domain.errors import InvalidField, OperatorError
 from app.domain.registration import OPERATOR, for_operator
@@ -34,6 +34,7 @@ from app.store.fitness import Fitness
 from app.store.handshakes import Handshakes
 from app.store.project_health import ProjectHealths
 from app.version import VERSION
+from app.webhooks.callback_client import CallbackClient
 from app.webhooks.handshake import Handshake
 from app.webhooks.sender import Sender
 from app.webhooks.signing_keys import SigningKeys
@@ -72,8 +73,8 @@ class Runtime:
         settings = self.settings
         return Destinations(
             self.stores.scripts,
-            places=settings.lane_places,
-            rate=settings.lane_rate,
+            concurrency=settings.destination_concurrency,
+            rate=settings.destination_rate,
             retention=settings.retention,
             operator=self._operator(),
         )
@@ -97,13 +98,10 @@ class Runtime:
         return Cadence(*(timedelta(seconds=seconds) for seconds in bounds))
 
     @cached_property
-    def schedule(self) -> Schedule:
-        return Schedule(tuple(timedelta(seconds=wait) for wait in self.settings.retry_schedule))
-
-    @cached_property
-    def chat_schedule(self) -> Schedule:
-        waits = tuple(timedelta(seconds=wait) for wait in self.settings.chat_retry_schedule)
-        return Schedule(waits, latest=CHAT_LATEST, repeats=False)
+    def schedules(self) -> RetrySchedules:
+        waits = tuple(timedelta(seconds=wait) for wait in self.settings.retry_schedule)
+        of_chat = tuple(timedelta(seconds=wait) for wait in self.settings.chat_retry_schedule)
+        return RetrySchedules(RetrySchedule(waits), RetrySchedule(of_chat, latest=CHAT_LATEST, repeats=False))
 
     @cached_property
     def sender(self) -> Sender:
@@ -121,8 +119,12 @@ class Runtime:
         """None where receivers of CloudEvents are not asked first."""
         if not (self.settings.cloudevents_handshake and self.settings.cloudevents_origin):
             return None
-        memory = Handshakes(self.stores.scripts, self.stores.sealer, self.stores.deliveries_due)
+        memory = Handshakes(self.stores.scripts, self.stores.cipher, self.stores.deliveries_due)
         return Handshake(self.sender, memory, self.settings.cloudevents_origin)
+
+    @cached_property
+    def callback_client(self) -> CallbackClient:
+        return CallbackClient(self.sender, self.handshake, self.signing_keys.signers, self.settings.link)
 
     @cached_property
     def signing_keys(self) -> SigningKeys:
@@ -164,8 +166,8 @@ class Runtime:
         return self._clients.build(dict(self.config.project_settings))
 
     @cached_property
-    def _clients(self) -> Clients:
-        return Clients(self.settings, self._environment, clock=self.stores.clock, cache_of=self.stores.shared_tokens)
+    def _clients(self) -> CphClients:
+        return CphClients(self.settings, self._environment, clock=self.stores.clock, cache_of=self.stores.shared_tokens)
 
     def reload(self) -> None:
         """Reads projects, their secrets, grants, templates and tenants again at their next use."""
@@ -174,5 +176,5 @@ class Runtime:
 
     def crash_point(self, name: str) -> None:
         """Ends the process as kill -9 does, if the settings name this point: for tests of what survives."""
-        if self.settings.crash_at == name:
+        if self.settings.test_crash_at == name:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -4,6 +4,7 @@ import logging
 import time
 from datetime import timedelta
 from functools import cached_property
+from typing import Any
 
 from redis import Redis
 
@@ -15,9 +16,10 @@ from app.store.cph_tokens import SharedTokens
 from app.store.deliveries import Deliveries
 from app.store.dispatcher_lock import DispatcherLock
 from app.store.durations import SeenDurations
-from app.store.encryption.cipher import Sealer
+from app.store.encryption.cipher import Cipher
+from app.store.engine.client import Client
 from app.store.engine.clock import RedisClock
-from app.store.engine.connection import NO_RETRY, PATIENT, QUICK, Client, RetryPolicy, connect
+from app.store.engine.connection import NO_RETRY, PATIENT, QUICK, Connection, RetryPolicy, connect
 from app.store.engine.memory_guard import MemoryGuard
 from app.store.engine.replicas import Replicas
 from app.store.engine.scripts import Scripts
@@ -48,9 +50,10 @@ class Stores:
         return self.connect_to_redis(self._tries)
 
     @cached_property
-    def rq_redis(self) -> Client:
+    def rq_redis(self) -> Redis:
         """RQ handles redis-py's own errors, and reads bytes."""
-        return self.connect_to_redis(QUICK, Redis)
+        client: Redis = self._connect(QUICK, Redis, self._answer_time)
+        return client
 
     @cached_property
     def clock(self) -> RedisClock:
@@ -74,12 +77,12 @@ class Stores:
         return Readiness(self.redis, self.fitness)
 
     @cached_property
-    def sealer(self) -> Sealer:
+    def cipher(self) -> Cipher:
         keys = parse_keys(self.settings.secret_keys)
         if not keys:
             remedy = "set BRIDGE_SECRET_KEYS to what `cph-bridge secret-key` prints"
             logs.event("secrets.lie_open", level=logging.WARNING, remedy=remedy)
-        return Sealer(keys)
+        return Cipher(keys)
 
     @cached_property
     def api_keys(self) -> ApiKeys:
@@ -89,16 +92,16 @@ class Stores:
 
     @cached_property
     def registrations(self) -> Registrations:
-        return Registrations(self.scripts, self.sealer, self.gone_urls, retention=self.settings.retention)
+        return Registrations(self.scripts, self.cipher, self.gone_urls, retention=self.settings.retention)
 
     @cached_property
     def claims(self) -> Claims:
         """As long as a lease, for it outlasts any attempt."""
-        return Claims(self.redis, self.replicas, self.sealer, life=self.settings.lease)
+        return Claims(self.redis, self.replicas, self.cipher, life=self.settings.lease)
 
     @cached_property
     def gone_urls(self) -> GoneUrls:
-        return GoneUrls(self.redis, self.sealer, retention=self.settings.retention)
+        return GoneUrls(self.redis, self.cipher, retention=self.settings.retention)
 
     @cached_property
     def watches(self) -> Watches:
@@ -145,12 +148,14 @@ class Stores:
 
     @property
     def poll_pace(self) -> LaneLimits:
-        return LaneLimits(rate=self.settings.cph_rate, burst=1, concurrency=self.settings.cph_places)
+        return LaneLimits(rate=self.settings.cph_rate, burst=1, concurrency=self.settings.cph_concurrency)
 
     @cached_property
     def deliveries_due(self) -> Agenda:
         """A lane for each tenant and destination."""
-        pace = LaneLimits(rate=self.settings.lane_rate, burst=1, concurrency=self.settings.lane_places)
+        pace = LaneLimits(
+            rate=self.settings.destination_rate, burst=1, concurrency=self.settings.destination_concurrency
+        )
         return Agenda(self.scripts, DELIVER, lease=self.settings.lease, pace=pace)
 
     @cached_property
@@ -162,20 +167,21 @@ class Stores:
         return ProjectHealths(self.redis, POLL)
 
     def shared_tokens(self, project: str, whose: str) -> SharedTokens:
-        return SharedTokens(self.redis, self.sealer, project=project, whose=whose, login=self.settings.cph_timeout)
+        return SharedTokens(self.redis, self.cipher, project=project, whose=whose, login=self.settings.cph_timeout)
 
-    def connect_to_redis(
-        self, tries: RetryPolicy, kind: type[Redis] | None = None, *, answer_time: timedelta | None = None
-    ) -> Client:
+    def connect_to_redis(self, tries: RetryPolicy, *, answer_time: timedelta | None = None) -> Client:
+        client: Client = self._connect(tries, Connection, answer_time or self._answer_time)
+        return client
+
+    def _connect(self, tries: RetryPolicy, kind: type[Redis], answer_time: timedelta) -> Any:
         settings = self.settings
         password = settings.redis_sentinel_password
-        options = {"kind": kind} if kind else {}
         return connect(
             settings.redis_url.get_secret_value(),
             sentinels=settings.redis_sentinels,
             sentinel_password=password.get_secret_value() if password else None,
             service=settings.redis_sentinel_service,
             tries=tries,
-            timeout=answer_time or self._answer_time,
-            **options,
+            timeout=answer_time,
+            kind=kind,
         )

@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from app.cli.sse import ServerSentEvent, messages
 from app.domain.errors import OperatorError, Unavailable
 from app.domain.grant import TlsFiles
+from app.domain.retry_after import retry_after
 from app.transport.client import PUBLIC, Opened, Transport
 from app.transport.unreachable import Unreachable
 from app.version import VERSION
@@ -127,7 +128,8 @@ class ApiClient:
         problem = _problem(body)
         said = self._without_key(_words(problem) or f"HTTP {status}")
         if status in WAIT_STATUSES:
-            return Away(f"the API at {self.origin} asks to wait: {said}", _seconds(headers.get("retry-after")))
+            wait = retry_after(headers.get("retry-after")) or timedelta()
+            return Away(f"the API at {self.origin} asks to wait: {said}", wait)
         if status >= 500:
             id = headers.get("x-request-id", "-")
             return Away(f"the API at {self.origin} failed: {said} Its log has more under request_id {id}")
@@ -191,7 +193,3 @@ def _words(problem: Mapping[str, Any]) -> str:
     said = faults or str(problem["detail"])
     hint = f" ({problem['hint']})" if problem.get("hint") else ""
     return "".join(c if c.isprintable() else " " for c in said + hint)[:MOST_WORDS]
-
-
-def _seconds(retry_after: str | None) -> timedelta:
-    return timedelta(seconds=int(retry_after)) if retry_after and retry_after.isdecimal() else timedelta()

@@ -11,7 +11,7 @@ COLUMNS = ("id", "destination", "state", "breaker", "failures", "deliveries", "l
 
 @click.group()
 def destinations() -> None:
-    """Where callbacks go: list, show, pause, resume, drop."""
+    """Where callbacks go: list, show, pause, resume, discard."""
 
 
 @destinations.command("list")
@@ -55,10 +55,10 @@ def resume(api: ApiClient, id: str, as_json: bool) -> None:
 @click.confirmation_option(prompt="What it holds will not be sent unless it is redelivered. Go on?")
 @as_json
 @calls_api
-def drop(api: ApiClient, id: str, as_json: bool) -> None:
+def discard(api: ApiClient, id: str, as_json: bool) -> None:
     """Gives up what it holds: those deliveries are dead, and can be redelivered."""
-    done = api.call("POST", path_of("destinations", id, "drop"), {})
+    done = api.call("POST", path_of("destinations", id, "discard"), {})
     if as_json:
         echo_json(done)
     else:
-        click.echo(f"{done['dropped']} are dead now")
+        click.echo(f"{done['discarded']} are dead now")

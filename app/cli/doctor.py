@@ -23,7 +23,7 @@ from app.domain.errors import OperatorError, Unavailable
 from app.domain.project_health import CHECK_CREDENTIALS, TRY_AT_ONCE, ProjectHealth
 from app.store.agenda import DELIVER, POLL, Agenda
 from app.store.engine.memory_guard import FULL
-from app.store.fitness import NO_EVICTION, FitnessReport, look, name_of
+from app.store.fitness import NO_EVICTION, FitnessReport, inspect_redis, name_of
 
 FIELDS = ("redis_version", "aof_enabled", "maxmemory_policy", "used_memory", "maxmemory")
 MIB = 1024 * 1024
@@ -85,7 +85,7 @@ def examine() -> Iterator[Finding]:
     yield from _sealing(runtime)
     yield from _templates(runtime)
     try:
-        seen = look(runtime.stores.scripts)
+        seen = inspect_redis(runtime.stores.scripts)
     except OperatorError as error:
         yield Finding(Level.FAIL, "settings", str(error))
         return
@@ -194,7 +194,7 @@ def judge_memory(used: int, limit: int) -> Finding:
 def _work(runtime: Runtime, kind: str, agenda: Agenda) -> Iterator[Finding]:
     now = runtime.stores.clock()
     alive = [at for at in runtime.stores.workers.heard_of(kind) if now - at < SILENT]
-    oldest = agenda.next_look()
+    oldest = agenda.next_due_at()
     yield judge_work(kind, len(alive), max(timedelta(), now - oldest) if oldest else timedelta())
 
 

@@ -14,7 +14,7 @@ import click
 from app.cli.api_client import ApiClient, Away, waits
 from app.cli.exit_codes import INTERRUPTED
 from app.cli.options import as_json, calls_api
-from app.cli.output import end_with_reader, words
+from app.cli.output import end_with_reader, printable
 from app.cli.sse import ServerSentEvent
 from app.cli.times import now
 from app.cli.urls import is_url
@@ -174,7 +174,7 @@ def _line(event: dict[str, Any]) -> str:
     error = ": ".join(filter(None, (job.get("error_code"), job.get("error_msg"))))
     counted = ", ".join(f"{number} {name}" for name, number in (group or {}).items() if number)
     about = (job.get("job_id"), job.get("phone_id"), error, group and data["registration_id"], counted)
-    return "  ".join(words(each) for each in (event["timestamp"], event["type"], *about) if each)
+    return "  ".join(printable(each) for each in (event["timestamp"], event["type"], *about) if each)
 
 
 def _forwarding(forward: Forward) -> Callable[[ServerSentEvent], None]:

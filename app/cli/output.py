@@ -29,7 +29,7 @@ def show_list(items: Iterable[Fields], columns: Sequence[str], *, as_json: bool)
         return
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for item in items:
-        table.add_row(*(words(item[column]) for column in columns))
+        table.add_row(*(printable(item[column]) for column in columns))
     echo_rich(table)
 
 
@@ -42,7 +42,7 @@ def show_one(item: Fields, *, as_json: bool, lists: Mapping[str, Sequence[str]] 
     grid = Table.grid(padding=(0, 2))
     for name, value in item.items():
         if name not in tables:
-            grid.add_row(name, words(value))
+            grid.add_row(name, printable(value))
     echo_rich(grid)
     for name, columns in tables.items():
         click.echo(f"\n{name}")
@@ -63,7 +63,7 @@ def echo_rich(renderable: Any) -> None:
         click.echo(line.rstrip(), color=True)
 
 
-def words(value: Any) -> str:
+def printable(value: Any) -> str:
     """One line, and nothing in it that a terminal obeys: names and errors come from others."""
     if value is None or value in ("", [], {}):
         return NOT_KNOWN

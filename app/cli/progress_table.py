@@ -11,7 +11,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from app.cli.output import NOT_KNOWN, words
+from app.cli.output import NOT_KNOWN, printable
 from app.cli.times import in_words
 from app.domain.job import JobState
 
@@ -47,7 +47,7 @@ class Row:
 
     def cells(self, now: float) -> tuple[str, ...]:
         shown = (self.job_id, self.state, in_words(self.age(now)), self.phone_id, self.error)
-        return tuple(map(words, shown))
+        return tuple(map(printable, shown))
 
 
 class Board:

@@ -5,7 +5,7 @@ import click
 from app.bootstrap.runtime import Runtime
 from app.config.settings import load
 from app.domain.errors import OperatorError
-from app.store.encryption.reencrypt import Resealing
+from app.store.encryption.reencrypt import Reencryption
 from app.store.engine.connection import QUICK
 
 TELL_EVERY = 10_000
@@ -22,7 +22,7 @@ def reseal() -> None:
     if not runtime.settings.secret_keys:
         raise OperatorError("BRIDGE_SECRET_KEYS is not set: there is no key to seal with")
     runtime.stores.redis.with_tries(QUICK).ping()  # a wrong address is told soon; a restart later on is sat out
-    key_id = runtime.stores.sealer.key_id
+    key_id = runtime.stores.cipher.key_id
     walk = _walk(runtime)
     if walk.rewritten:
         click.echo("once more: was anything sealed with another key meanwhile?")
@@ -38,8 +38,8 @@ def reseal() -> None:
     click.echo(f"All is sealed with {key_id!r}. Once every process has it as its first key, the others may be removed.")
 
 
-def _walk(runtime: Runtime) -> Resealing:
-    walk = Resealing(runtime.stores.scripts, runtime.stores.sealer)
+def _walk(runtime: Runtime) -> Reencryption:
+    walk = Reencryption(runtime.stores.scripts, runtime.stores.cipher)
     told = 0
     for _ in walk.pages():
         if walk.seen >= told + TELL_EVERY:
@@ -49,5 +49,5 @@ def _walk(runtime: Runtime) -> Resealing:
     return walk
 
 
-def _tell(walk: Resealing) -> None:
+def _tell(walk: Reencryption) -> None:
     click.echo(f"{walk.seen:,} looked at, {walk.rewritten:,} sealed anew")

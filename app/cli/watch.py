@@ -60,7 +60,7 @@ class Follower:
         self._board = board
         self._about: dict[str | None, Mapping[str, Any]] = {}
 
-    def look(self) -> tuple[RegistrationState, list[Row]]:
+    def poll(self) -> tuple[RegistrationState, list[Row]]:
         """Its state, and the jobs that are new or have changed. Away if the API cannot be asked."""
         seen = self._api.get(path_of("registrations", self._id))
         self._read_events(self._board.ended(seen["jobs"]))
@@ -155,7 +155,7 @@ def _follow(follower: Follower, board: Board, show: Callable[[Iterable[Row]], No
     pauses = waits()
     while True:
         try:
-            state, changed = follower.look()
+            state, changed = follower.poll()
         except Away as error:
             wait = max(next(pauses), error.retry_after)
             board.note = str(error)

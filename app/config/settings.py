@@ -156,7 +156,7 @@ class Settings(BaseModel):
     cph_rate: float = Field(default=10, gt=0)
     """Calls a second to a CPH project without a rate of its own, all workers together."""
 
-    cph_places: int = Field(default=256, ge=1)
+    cph_concurrency: int = Field(default=256, ge=1)
     """Most calls at once to a CPH project, all workers together."""
 
     cph_timeout_s: PositiveSeconds = 10
@@ -216,10 +216,10 @@ class Settings(BaseModel):
     cloudevents_origin: str | None = None
     """Whom receivers then see asking: the bridge's own host name, e.g. `bridge.example`."""
 
-    lane_places: int = Field(default=16, ge=1)
+    destination_concurrency: int = Field(default=16, ge=1)
     """Most attempts at once to one destination."""
 
-    lane_rate: float = Field(default=200, ge=0)
+    destination_rate: float = Field(default=200, ge=0)
     """Most attempts a second to one destination; 0 for as many as it bears."""
 
     redeliver_rate: float = Field(default=10, gt=0)
@@ -267,7 +267,7 @@ class Settings(BaseModel):
     log_level: LogLevel = "INFO"
     """`DEBUG`, `INFO`, `WARNING` or `ERROR`."""
 
-    crash_at: str | None = None
+    test_crash_at: str | None = None
     """For tests: the process kills itself at this point."""
 
     @field_validator("redis_url")

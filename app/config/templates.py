@@ -158,7 +158,7 @@ def _judge(success: _Success, answer: ServiceAnswer) -> AnswerVerdict:
     verdict = by_status(answer.status)
     if verdict is Verdict.DELIVERED:
         return AnswerVerdict(Verdict.RETRY, f"{answer.status}, but not what the template takes for success")
-    return AnswerVerdict(verdict, crowded=answer.status == 429)
+    return AnswerVerdict(verdict, overloaded=answer.status == 429)
 
 
 def _holds(found: Any, wanted: Any) -> bool:

@@ -7,13 +7,13 @@ from datetime import timedelta
 from enum import Enum, auto
 
 from app.cph.parsing import read_object, text
+from app.domain.retry_after import retry_after
 from app.transport.client import Reply
 
 REFUSED_PAUSE = timedelta(minutes=1)  # an operator must act: asking sooner only fills logs
 CROWDED_PAUSE = timedelta(seconds=10)  # if the answer does not say for how long
 LONGEST_PAUSE = timedelta(hours=1)  # whatever a server says, jobs are not left unwatched for longer
 
-SECONDS = re.compile(r"[0-9]{1,9}")
 LIMIT = re.compile(r"limit:\s*([1-9][0-9]{0,8})\b", re.IGNORECASE)
 WINDOW = re.compile(r"time:\s*([1-9][0-9]{0,3})\s*(second|minute|hour|day)", re.IGNORECASE)
 WORDS_LENGTH = 200
@@ -115,7 +115,7 @@ def read_refusal(reply: Reply, *, secrets: Iterable[str]) -> CphRefusal:
         code=_blot(text(body.get("error_code")), secrets),
         message=_blot(message, secrets) or silent,
         request_id=_blot(text(payload.get("request_id")), secrets),
-        retry_after=_retry_after(reply.headers.get("retry-after", "")),
+        retry_after=retry_after(reply.headers.get("retry-after")),
     )
 
 
@@ -130,11 +130,6 @@ def _blot(words: str | None, secrets: Iterable[str]) -> str | None:
     for secret in secrets:
         words = words.replace(secret, "…")
     return LONG_RUN.sub("…", words)[:WORDS_LENGTH]
-
-
-def _retry_after(value: str) -> timedelta | None:
-    """Whole seconds, as the gateway writes it; a date would need a clock that agrees with the gateway's."""
-    return timedelta(seconds=int(value)) if SECONDS.fullmatch(value) else None
 
 
 def _window(message: str) -> timedelta | None:

@@ -29,18 +29,6 @@ def _start_of(bucket: int) -> int:
 EDGES = tuple(map(_start_of, range(BUCKETS + 1)))
 
 
-def counted(counts: Mapping[int, int], duration: timedelta) -> Mapping[int, int]:
-    """The histogram with one more job in it.
-
-    All counts halve, rounded down, when there are too many: what is old fades, what was seen just once is forgotten.
-    """
-    bucket = bucket_of(duration)
-    more = {**counts, bucket: counts.get(bucket, 0) + 1}
-    if sum(more.values()) <= FADE_ABOVE:
-        return more
-    return {bucket: count // 2 for bucket, count in more.items() if count > 1}
-
-
 @dataclass(frozen=True, slots=True)
 class Durations:
     """What is known of how long such jobs take. Made once for many waits: it holds what they would else work out again.

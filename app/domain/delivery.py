@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from app.domain.destination import is_bot
 from app.domain.verdict import Verdict
 
-SPREAD = 0.1  # a wait is up to this share longer, never shorter
+JITTER = 0.1  # a wait is up to this share longer, never shorter
 REFUSED_TRIES = 3
 CHAT_LATEST = timedelta(hours=1)
 DOUBTFUL_TRIES = 2  # where repeats are not dropped
@@ -28,12 +29,12 @@ class Death(StrEnum):
     GONE = "gone"
     GONE_BEFORE = "gone_before"
     GIVEN_UP = "given_up"
-    DROPPED = "dropped"
+    DISCARDED = "discarded"
     DOUBTFUL = "doubtful"
     LATE = "late"
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         return WORDS[self]
 
 
@@ -43,14 +44,14 @@ WORDS = {
     Death.GONE: "the receiver answered 410: never again",
     Death.GONE_BEFORE: "its URL has answered 410; not called again until a test call or a new registration succeeds",
     Death.GIVEN_UP: "workers ended in the middle of every try",
-    Death.DROPPED: "dropped with all that its destination held",
+    Death.DISCARDED: "discarded with all that its destination held",
     Death.DOUBTFUL: "it may have arrived, but nobody said so; once more, and people might read it twice",
     Death.LATE: "no try has arrived in time, and people are not told of what is old",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
+class RetrySchedule:
     """waits: before the 2nd, 3rd, … attempt. There is one attempt more than there are waits.
 
     latest: how long after it began something may be sent again. repeats: its receivers drop what comes twice.
@@ -67,7 +68,18 @@ class Schedule:
     @property
     def life(self) -> timedelta:
         """How long a delivery lives at most, every wait at its longest."""
-        return sum(self.waits, timedelta()) * (1 + SPREAD)
+        return sum(self.waits, timedelta()) * (1 + JITTER)
+
+
+@dataclass(frozen=True, slots=True)
+class RetrySchedules:
+    """machines: for receivers that are programs. chat: for bots."""
+
+    machines: RetrySchedule
+    chat: RetrySchedule
+
+    def of(self, lane: str) -> RetrySchedule:
+        return self.chat if is_bot(lane) else self.machines
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +105,7 @@ class NextStep:
     death: Death | None = None
 
 
-def abandon_before_send(tried: TryCount, schedule: Schedule, now: datetime) -> Death | None:
+def abandon_before_send(tried: TryCount, schedule: RetrySchedule, now: datetime) -> Death | None:
     """Why it is not even sent this time."""
     if tried.number > schedule.attempts:
         return Death.GIVEN_UP
@@ -108,17 +120,17 @@ def next_step(
     tried: TryCount,
     verdict: Verdict,
     *,
-    schedule: Schedule,
+    schedule: RetrySchedule,
     now: datetime,
-    spread: float,
+    jitter: float,
     retry_after: timedelta | None = None,
 ) -> NextStep:
-    """What follows a try; `spread` in 0..1 says how much of the lateness to use."""
+    """What follows a try; `jitter` in 0..1 says how much of the lateness to use."""
     if verdict is Verdict.DELIVERED:
         return NextStep(DeliveryState.DELIVERED)
     if death := _death(tried, verdict, schedule):
         return NextStep(DeliveryState.DEAD, death=death)
-    wait = schedule.waits[tried.number - 1] * (1 + SPREAD * spread)
+    wait = schedule.waits[tried.number - 1] * (1 + JITTER * jitter)
     life_left = tried.began + schedule.life - now
     floor = min(retry_after or timedelta(), life_left)
     due = now + max(wait, floor)
@@ -127,7 +139,7 @@ def next_step(
     return NextStep(DeliveryState.PENDING, due)
 
 
-def _death(tried: TryCount, verdict: Verdict, schedule: Schedule) -> Death | None:
+def _death(tried: TryCount, verdict: Verdict, schedule: RetrySchedule) -> Death | None:
     if verdict is Verdict.GONE:
         return Death.GONE
     # Only refusals count: a gateway that says 404 for a moment, after hours of 503, is no reason to give up.

@@ -63,33 +63,33 @@ def destination_id(lane: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class AttemptSignal:
-    """What an attempt tells of its destination. crowded: it had too much to do. pause: for which it asked."""
+    """What an attempt tells of its destination. overloaded: it had too much to do. pause: for which it asked."""
 
     answered: bool
-    crowded: bool = False
+    overloaded: bool = False
     pause: timedelta = timedelta()
 
 
-def sign(
+def attempt_signal(
     verdict: Verdict,
     *,
     status_code: int | None,
     took: timedelta,
     deadline: timedelta,
     retry_after: timedelta | None,
-    crowded: bool = False,
+    overloaded: bool = False,
     is_bot: bool = False,
 ) -> AttemptSignal | None:
     """None if it was never reached. Whoever refuses one URL, or is gone from it, may well be there for others.
 
-    crowded: it said so otherwise than by its status.
+    overloaded: the answer said so otherwise than by its status.
     """
     if verdict is Verdict.REFUSED and status_code is None:
         return None
-    crowded = crowded or status_code == TOO_MANY_REQUESTS or took >= deadline * SLOW
+    overloaded = overloaded or status_code == TOO_MANY_REQUESTS or took >= deadline * SLOW
     # What is asked for on behalf of one URL must not silence the others for days; a bot has no others.
     pause = min(retry_after or timedelta(), LONGEST_PAUSE_OF_A_BOT if is_bot else PAUSES[-1])
-    return AttemptSignal(answered=verdict is not Verdict.RETRY, crowded=crowded, pause=pause)
+    return AttemptSignal(answered=verdict is not Verdict.RETRY, overloaded=overloaded, pause=pause)
 
 
 class DestinationState(StrEnum):
@@ -112,8 +112,8 @@ class Destination:
 
     lane: str
     used_at: datetime
-    held: DestinationState | None = None
-    held_since: datetime | None = None
+    on_hold: DestinationState | None = None
+    on_hold_since: datetime | None = None
     failures: int = 0
     failing_since: datetime | None = None
     answered_at: datetime | None = None
@@ -121,7 +121,7 @@ class Destination:
     failure: str | None = None
     refused: bool = False
     not_before: datetime | None = None
-    places: int = 1
+    concurrency: int = 1
     deliveries: int = 0
 
     @property
@@ -138,8 +138,8 @@ class Destination:
 
     @property
     def state(self) -> DestinationState:
-        if self.held:
-            return self.held
+        if self.on_hold:
+            return self.on_hold
         return DestinationState.FAILING if self.refused else DestinationState.OK
 
     def breaker(self, now: datetime) -> Breaker:
@@ -149,4 +149,4 @@ class Destination:
 
     def next_try_at(self, now: datetime) -> datetime | None:
         """None if it may be tried now, or is held."""
-        return self.not_before if self.not_before and self.not_before > now and not self.held else None
+        return self.not_before if self.not_before and self.not_before > now and not self.on_hold else None

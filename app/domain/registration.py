@@ -95,7 +95,7 @@ class Registration:
         return replace(self, secret=secret, earlier_secrets=kept)
 
     @property
-    def look(self) -> tuple[object, ...]:
+    def digest_key(self) -> tuple[object, ...]:
         """Those alike in this can be told of together, in one message."""
         headers = tuple(sorted(self.headers.items()))
         return self.callback_url, self.secret, headers, self.format, self.language, self.link
@@ -118,7 +118,7 @@ class Registration:
         return named if isinstance(named, str) and OPERATION.fullmatch(named) else None
 
     @property
-    def told_of(self) -> tuple[EventType, ...]:
+    def subscribed_events(self) -> tuple[EventType, ...]:
         """The events that follow from `events` and `notify` together."""
         return tuple(event for event in self.events if self.notify in SAYS[event is EventType.GROUP_FINISHED])
 

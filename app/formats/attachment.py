@@ -13,7 +13,7 @@ def attachment(message: Message, escaped: Callable[[str], str]) -> Body:
     """escaped: makes other people's text harmless."""
     lines = [one_of_several(line, escaped) for line in message.lines]
     text = [*filter(None, [message.why]), *lines, *filter(None, [message.more])]
-    body: Body = {"fallback": escaped(message.title), "color": HEX[message.tone], "title": escaped(message.title)}
+    body: Body = {"fallback": escaped(message.title), "color": HEX[message.severity], "title": escaped(message.title)}
     if message.link:
         body["title_link"], _ = message.link
     if text:

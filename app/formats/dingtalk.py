@@ -26,7 +26,9 @@ SIGNS = re.compile(r"([\\`*_\[\]~|#])")
 # Its Markdown takes some HTML, and no backslash against it.
 BRACKETS = str.maketrans("<>", "＜＞")
 
-BANNED = Code(Verdict.RETRY, "asked too often: it takes nothing for ten minutes", timedelta(minutes=10), crowded=True)
+BANNED = Code(
+    Verdict.RETRY, "asked too often: it takes nothing for ten minutes", timedelta(minutes=10), overloaded=True
+)
 CODES = {
     # Busy. Not for long: three tries in all, as of what is refused.
     -1: Code(Verdict.REFUSED, "DingTalk is busy"),
@@ -67,7 +69,7 @@ def _line(line: MessageLine) -> str:
 def _body(message: Message) -> Body:
     """A button makes it a card; without one it is a message in Markdown."""
     paragraphs = [
-        f'### <font color="{HEX[message.tone]}">{_text(message.title)}</font>',
+        f'### <font color="{HEX[message.severity]}">{_text(message.title)}</font>',
         *filter(None, [message.why]),
         "\n".join([*map(_fact, message.facts), *map(_line, message.lines)]),
         *filter(None, [message.more]),

@@ -24,7 +24,7 @@ TITLE, DESCRIPTION, NAME, VALUE, FIELDS, TOTAL = 256, 4_096, 256, 1_024, 25, 6_0
 CODES = {
     10003: Code(Verdict.REFUSED, "the channel is gone"),
     10015: Code(Verdict.REFUSED, "the webhook was removed: make a new one"),
-    20029: Code(Verdict.RETRY, "asked too often", crowded=True),
+    20029: Code(Verdict.RETRY, "asked too often", overloaded=True),
     50027: Code(Verdict.REFUSED, "the URL is wrong: copy all of it"),
     50035: Code(Verdict.REFUSED, "Discord does not take the message"),
 }
@@ -45,7 +45,7 @@ def _line(line: MessageLine) -> str:
 
 
 def _body(message: Message) -> Body:
-    embed: Body = {"title": _title(message.title), "color": int(HEX[message.tone][1:], 16)}
+    embed: Body = {"title": _title(message.title), "color": int(HEX[message.severity][1:], 16)}
     lines = [*filter(None, [message.why]), *map(_line, message.lines), *filter(None, [message.more])]
     if lines:
         embed["description"] = "\n".join(lines)
@@ -90,7 +90,7 @@ def judge(answer: ServiceAnswer) -> AnswerVerdict:
     if answer.status == 429:
         wait = _reset_after(answer.headers) or seconds(body.get("retry_after"))
         crowded = not_2xx(SERVICE, answer, body.get("message"))
-        return AnswerVerdict(crowded.verdict, crowded.words, wait, crowded=True)
+        return AnswerVerdict(crowded.verdict, crowded.service_message, wait, overloaded=True)
     number = integer(body.get("code"))
     if answer.status < 500 and answer.status != 410 and (code := CODES.get(number or 0)):
         return by_code(SERVICE, code, body.get("message"), number)

@@ -72,7 +72,7 @@ def _card(message: Message) -> Body:
     title = {"tag": "plain_text", "content": message.title}
     return {
         "config": {"wide_screen_mode": True},
-        "header": {"template": COLOURS[message.tone], "title": title},
+        "header": {"template": COLOURS[message.severity], "title": title},
         "elements": elements,
     }
 

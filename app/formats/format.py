@@ -61,9 +61,9 @@ class AnswerVerdict:
     """
 
     verdict: Verdict
-    words: str | None = None
+    service_message: str | None = None
     retry_after: timedelta | None = None
-    crowded: bool = False
+    overloaded: bool = False
     url: str | None = field(default=None, repr=False)
 
 

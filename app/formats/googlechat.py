@@ -48,7 +48,7 @@ def _fact(fact: Fact) -> Body:
 
 def _body(message: Message) -> Body:
     """The title is a paragraph: a card's header has no colour and shows one line."""
-    widgets = [_paragraph(f'<b><font color="{HEX[message.tone]}">{html.escape(message.title)}</font></b>')]
+    widgets = [_paragraph(f'<b><font color="{HEX[message.severity]}">{html.escape(message.title)}</font></b>')]
     if message.why:
         widgets.append(_paragraph(message.why))
     widgets += map(_fact, message.facts)
@@ -78,7 +78,9 @@ def judge(answer: ServiceAnswer) -> AnswerVerdict:
     error = part(said(answer), "error")
     judged = not_2xx(SERVICE, answer, error.get("message"), ADVICE.get(str(error.get("status"))))
     # Google does not tell how long: its quota is by the minute.
-    return AnswerVerdict(judged.verdict, judged.words, MINUTE if judged.crowded else None, judged.crowded)
+    return AnswerVerdict(
+        judged.verdict, judged.service_message, MINUTE if judged.overloaded else None, judged.overloaded
+    )
 
 
 def bot(url: CallbackUrl) -> str:

@@ -81,14 +81,14 @@ class Fact:
 class MessageLine:
     """One of several jobs or events. name, about: other people's text is in both."""
 
-    tone: Severity
+    severity: Severity
     name: str
     about: str
     link: str | None
 
     @property
     def sign(self) -> str:
-        return EMOJI[self.tone]
+        return EMOJI[self.severity]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Message:
     link: and what its button says.
     """
 
-    tone: Severity
+    severity: Severity
     title: str
     why: str | None = None
     facts: tuple[Fact, ...] = ()
@@ -116,7 +116,7 @@ def message(events: Sequence[Event], wishes: MessageOptions, room: SpaceBudget) 
     lines, more = _lines(event, event.about, wishes, room) if isinstance(event.about, Group) else ((), 0)
     facts = (*_facts(event, language, room), *_metadata(event, room))
     return Message(
-        tone=_tone(event),
+        severity=_tone(event),
         title=_titled(event, language),
         why=_why(event, language),
         facts=tuple(fact for fact in facts if fact.label and fact.value),
@@ -135,7 +135,7 @@ def _digest(events: Sequence[Event], wishes: MessageOptions, room: SpaceBudget) 
     ordered = sorted(events, key=lambda event: tones.index(_tone(event)))
     tone = _tone(ordered[0])
     return Message(
-        tone=tone,
+        severity=tone,
         title=f"{EMOJI[tone]} {translate(language, 'digest', total=len(events), counts=counts)}",
         lines=tuple(_line_of(event, wishes, room) for event in ordered),
     )

@@ -90,7 +90,7 @@ def _body(message: Message) -> Body:
     header = {"type": "header", "text": {"type": "plain_text", "text": message.title, "emoji": False}}
     body: Body = {"text": escaped(message.title), "blocks": [header]}
     if blocks := _blocks(message):
-        body["attachments"] = [{"color": HEX[message.tone], "blocks": blocks}]
+        body["attachments"] = [{"color": HEX[message.severity], "blocks": blocks}]
     return body
 
 

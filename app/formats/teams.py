@@ -50,7 +50,7 @@ def _block(text: str, **more: str) -> Body:
 
 
 def _card(message: Message) -> Body:
-    body = [_block(_text(message.title), size="Medium", weight="Bolder", color=COLOURS[message.tone])]
+    body = [_block(_text(message.title), size="Medium", weight="Bolder", color=COLOURS[message.severity])]
     if message.why:
         body.append(_block(message.why))
     if message.facts:

@@ -21,16 +21,16 @@ class Code:
     verdict: Verdict
     advice: str | None = None
     wait: timedelta | None = None
-    crowded: bool = False
+    overloaded: bool = False
 
 
 # What a code means that no table knows: a person must look.
 UNKNOWN = Code(Verdict.REFUSED)
-CROWDED = Code(Verdict.RETRY, "asked too often", crowded=True)
+CROWDED = Code(Verdict.RETRY, "asked too often", overloaded=True)
 
 
 def by_status_alone(answer: ServiceAnswer) -> AnswerVerdict:
-    return AnswerVerdict(by_status(answer.status), crowded=answer.status == 429)
+    return AnswerVerdict(by_status(answer.status), overloaded=answer.status == 429)
 
 
 def succeeded(answer: ServiceAnswer) -> bool:
@@ -88,7 +88,7 @@ def describe(service: str, message: object, code: object = None, advice: str | N
 
 
 def by_code(service: str, code: Code, message: object, number: object = None) -> AnswerVerdict:
-    return AnswerVerdict(code.verdict, describe(service, message, number, code.advice), code.wait, code.crowded)
+    return AnswerVerdict(code.verdict, describe(service, message, number, code.advice), code.wait, code.overloaded)
 
 
 def by_number(service: str, answer: ServiceAnswer, number: int | None, message: object, code: Code) -> AnswerVerdict:
@@ -112,4 +112,6 @@ def not_2xx(service: str, answer: ServiceAnswer, message: object = None, advice:
         message = "an HTML page" if is_html(answer) else answer.body[:LONGEST].decode("utf-8", "replace")
     crowded = answer.status == 429
     advice = advice or (CROWDED.advice if crowded else None)
-    return AnswerVerdict(by_status(answer.status), describe(service, message, answer.status, advice), crowded=crowded)
+    return AnswerVerdict(
+        by_status(answer.status), describe(service, message, answer.status, advice), overloaded=crowded
+    )

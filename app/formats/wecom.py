@@ -52,7 +52,7 @@ def _line(line: MessageLine) -> str:
 
 def _body(message: Message) -> Body:
     lines = [
-        f'### <font color="{COLOURS[message.tone]}">{_text(message.title)}</font>',
+        f'### <font color="{COLOURS[message.severity]}">{_text(message.title)}</font>',
         *filter(None, [message.why]),
         *map(_fact, message.facts),
         *map(_line, message.lines),

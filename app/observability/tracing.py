@@ -34,7 +34,7 @@ _w3c = TraceContextTextMapPropagator()
 Value = str | int | Sequence[str] | None
 
 
-class Sending:
+class AttemptSpan:
     """The span of an attempt that is under way. traceparent: what goes out with it."""
 
     def __init__(self, span: Span) -> None:
@@ -43,7 +43,7 @@ class Sending:
         _w3c.inject(carrier, set_span_in_context(span, Context()))
         self.traceparent = carrier.get(HEADER)
 
-    def came_of(self, *, delivered: bool, verdict: str, status_code: int | None) -> None:
+    def record_outcome(self, *, delivered: bool, verdict: str, status_code: int | None) -> None:
         self._span.set_attributes(_attributes({"verdict": verdict}, status_code))
         if not delivered:
             self._span.set_status(StatusCode.ERROR)
@@ -60,12 +60,12 @@ class Tracing:
         self._tracer = self._provider.get_tracer(NAME, VERSION)
 
     @contextmanager
-    def deliver(self, traceparents: Sequence[str | None], **fields: Value) -> Iterator[Sending]:
+    def deliver(self, traceparents: Sequence[str | None], **fields: Value) -> Iterator[AttemptSpan]:
         """One attempt. traceparents: of all registrations that it tells; see `_below`."""
         parent, links = _below(traceparents)
         span = self._tracer.start_span("deliver", parent, SpanKind.CLIENT, _attributes(fields), links)
         try:
-            yield Sending(span)
+            yield AttemptSpan(span)
         finally:
             span.end()
 

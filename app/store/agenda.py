@@ -39,12 +39,6 @@ class Claimed:
         return from_ms(self.fence)
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    items: tuple[Claimed, ...]
-    next_look: datetime | None  # when a claim may find more; None when nothing is on the agenda
-
-
 class Agenda:
     def __init__(self, scripts: Scripts, name: str, *, lease: timedelta, pace: LaneLimits) -> None:
         self.name = name
@@ -68,16 +62,12 @@ class Agenda:
         )
 
     @staticmethod
-    def claimed(answer: Sequence[str]) -> Batch:
-        """Reads what a `claim` answered."""
-        items = tuple(
+    def claimed(reply: Sequence[str]) -> tuple[Claimed, ...]:
+        """The items in the reply to `claim`."""
+        return tuple(
             Claimed(lane, id, int(fence), from_ms(int(float(due))))
-            for lane, id, fence, due in zip(*(answer[i::4] for i in range(1, 5)), strict=True)
+            for lane, id, fence, due in zip(*(reply[i::4] for i in range(4)), strict=True)
         )
-        return Batch(items, from_ms(int(float(answer[0]))) if answer[0] else None)
-
-    def claim_due(self, now: datetime, limit: int) -> Batch:
-        return self.claimed(self._scripts.run(self.claim(now, limit)))
 
     def pause(self, lane: str, until: datetime) -> ScriptCall:
         """Serves nothing from the lane before `until`."""
@@ -112,7 +102,7 @@ class Agenda:
         pause: int = self._scripts.run(call)
         return pause * MILLISECOND if pause else None
 
-    def accept(self, lane: str, now: datetime) -> bool:
+    def close_breaker(self, lane: str, now: datetime) -> bool:
         """Serves the lane as before; True if it was refused. At once, as well."""
         return bool(self._scripts.run(ScriptCall("close_breaker", agenda_name=self.name, lane=lane, now=to_ms(now))))
 
@@ -138,7 +128,7 @@ class Agenda:
         ]
         return [_budget(*answer) for answer in self._scripts.run_all(calls)]
 
-    def spend(self, lane: str, more: int) -> ScriptCall:
+    def spend_budget(self, lane: str, more: int) -> ScriptCall:
         """What was claimed cost so many calls more than one each; below zero, fewer."""
         return ScriptCall("adjust_tokens", agenda_name=self.name, lane=lane, calls=more)
 
@@ -146,7 +136,7 @@ class Agenda:
         """A rate of the lane's own, or None to go by the agenda's."""
         return ScriptCall("set_rate", agenda_name=self.name, lane=lane, rate="" if rate is None else rate)
 
-    def next_look(self) -> datetime | None:
+    def next_due_at(self) -> datetime | None:
         """When something may be due; None when nothing is on the agenda."""
         head = self._scripts.redis.zrange(keys.lanes(self.name), 0, 0, withscores=True)
         return from_ms(int(head[0][1])) if head else None

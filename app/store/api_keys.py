@@ -10,7 +10,7 @@ from hashlib import sha256
 from app.domain.access import Principal, Scope
 from app.domain.times import from_ms, to_ms
 from app.store.engine import keys
-from app.store.engine.connection import Client
+from app.store.engine.client import Client
 from app.store.engine.scripts import ScriptCall, Scripts
 
 PREFIX = "cphb"

@@ -8,9 +8,9 @@ from hashlib import sha256
 from redis.exceptions import LockError
 
 from app.domain.errors import OperatorError, Unavailable
-from app.store.encryption.cipher import Sealer
+from app.store.encryption.cipher import Cipher
 from app.store.engine import keys
-from app.store.engine.connection import Client
+from app.store.engine.client import Client
 
 DIGEST_DIGITS = 16
 
@@ -22,7 +22,7 @@ class SharedTokens:
     login: the longest that getting a token may take.
     """
 
-    def __init__(self, redis: Client, sealer: Sealer, *, project: str, whose: str, login: timedelta) -> None:
+    def __init__(self, redis: Client, sealer: Cipher, *, project: str, whose: str, login: timedelta) -> None:
         self._redis = redis
         self._sealer = sealer
         self._project = project
@@ -32,14 +32,14 @@ class SharedTokens:
     def load(self) -> bytes | None:
         sealed = self._redis.get(keys.token(self._project))
         try:
-            opened = self._sealer.open(sealed, self._place) if sealed else ""
+            opened = self._sealer.decrypt(sealed, self._place) if sealed else ""
         except OperatorError:
             return None  # sealed with a key that is gone: a new token costs one login
         whose, _, dumped = opened.partition(" ")
         return dumped.encode() if whose == self._whose else None
 
     def save(self, dumped: bytes, life: timedelta) -> None:
-        sealed = self._sealer.seal(f"{self._whose} {dumped.decode()}", self._place)
+        sealed = self._sealer.encrypt(f"{self._whose} {dumped.decode()}", self._place)
         self._redis.set(keys.token(self._project), sealed, px=max(life, timedelta(milliseconds=1)))
 
     @contextmanager

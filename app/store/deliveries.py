@@ -90,7 +90,7 @@ class Deliveries:
         along = {item.claimed.id: _along(item, answer) for item, answer in zip(eager, answers, strict=True)}
         return [replace(item, along=along.get(item.claimed.id, ())) for item in begun]
 
-    def open(self, begun: StartedAttempt) -> tuple[Registration, Event]:
+    def decrypt(self, begun: StartedAttempt) -> tuple[Registration, Event]:
         """What to tell whom. OperatorError if the key that sealed it is missing."""
         registration_id, record, end, snapshot, observed, project = begun.facts
         registration = self._registrations.parse(registration_id, record, project=project, lane=begun.claimed.lane)
@@ -108,30 +108,32 @@ class Deliveries:
         self,
         claimed: Claimed,
         verdict: Verdict | None,
-        follows: NextStep,
+        next_step: NextStep,
         line: Mapping[str, Any] | None,
-        news: SignalReport | None = None,
+        signal: SignalReport | None = None,
         *,
-        in_doubt: bool = False,
+        maybe_delivered: bool = False,
     ) -> ScriptCall:
-        """The attempt is over: its line for the log, None if nothing was sent after all; what follows; news of where it
-        went. verdict: None if it says nothing of the URL. in_doubt: it may have arrived although nobody said so.
+        """Records an attempt that is over.
+
+        verdict: None if it says nothing of the URL. line: for the log of attempts; None if nothing was sent.
+        signal: what the attempt says of its destination. maybe_delivered: it may have arrived although no answer came.
         """
         return ScriptCall(
             "record_attempt",
-            news.heard if news else None,
+            signal.on_reply if signal else None,
             id=claimed.id,
             lane=claimed.lane,
             fence=claimed.fence,
-            next_state=follows.state,
-            due=to_ms(follows.due) if follows.due else "",
+            next_state=next_step.state,
+            due=to_ms(next_step.due) if next_step.due else "",
             line=to_json(line) if line else "",
             keep_s=self._keep_s,
             verdict=verdict or "",
-            death=follows.death or "",
-            maybe_delivered=1 if in_doubt else "",
-            now=to_ms(news.now) if news else "",
-            signal=news.told if news else "",
+            death=next_step.death or "",
+            maybe_delivered=1 if maybe_delivered else "",
+            now=to_ms(signal.now) if signal else "",
+            signal=signal.signal if signal else "",
         )
 
     def move(self, registration: Registration, url: str) -> None:

@@ -21,7 +21,7 @@ from app.store.agenda import DELIVER, MILLISECOND
 from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall, Scripts
 
-DROPPED_AT_ONCE = 500  # a script that settles so many keeps Redis for some milliseconds
+DISCARDED_AT_ONCE = 500  # a script that settles so many keeps Redis for some milliseconds
 RULES = {
     "opens_after": OPENS_AFTER,
     "disabled_after": DISABLED_AFTER // MILLISECOND,
@@ -41,22 +41,25 @@ class Operator:
 
 @dataclass(frozen=True, slots=True)
 class SignalReport:
-    """What an attempt tells of its destination. heard: is given what has become of that, '' for nothing new."""
+    """What an attempt says of its destination. signal: JSON, by `Destinations.report`.
 
-    told: str  # JSON
+    on_reply: is called with the change of the destination's state; '' for none.
+    """
+
+    signal: str
     now: datetime
-    heard: Callable[[str], None]
+    on_reply: Callable[[str], None]
 
 
 class Destinations:
-    """places: the most attempts at once to one. rate: a second; 0 is unbounded."""
+    """concurrency: the most attempts at once to one destination. rate: attempts a second; 0 is unbounded."""
 
     def __init__(
-        self, scripts: Scripts, *, places: int, rate: float, retention: timedelta, operator: Operator | None = None
+        self, scripts: Scripts, *, concurrency: int, rate: float, retention: timedelta, operator: Operator | None = None
     ) -> None:
         self._scripts = scripts
         self._redis = scripts.redis
-        self._places = places
+        self._concurrency = concurrency
         self._rate = rate
         self._keep_s = int(retention.total_seconds())
         self._operator = operator and {
@@ -66,14 +69,14 @@ class Destinations:
             "lane": operator.lane,
         }
 
-    def told(self, sign: AttemptSignal, why: str, started: datetime, *, is_bot: bool = False) -> str:
-        """JSON for `News`. why: in words, if it was not answered as it should be. is_bot: it takes one at a time."""
+    def report(self, sign: AttemptSignal, why: str, started: datetime, *, is_bot: bool = False) -> str:
+        """JSON for SignalReport. why: the reason, if there was no proper answer. is_bot: it takes one at a time."""
         told: dict[str, Any] = {
             "started": to_ms(started),
-            "concurrency": 1 if is_bot else self._places,
+            "concurrency": 1 if is_bot else self._concurrency,
             "rate": self._rate,
             "answered": sign.answered,
-            "overloaded": sign.crowded,
+            "overloaded": sign.overloaded,
         }
         if not sign.answered:
             told |= {"why": why, "pause": sign.pause // MILLISECOND, "rules": RULES}
@@ -110,15 +113,15 @@ class Destinations:
         call = ScriptCall("resume_destination", lane=lane, now=to_ms(now), keep_s=self._keep_s, operator=operator)
         return bool(self._scripts.run_replicated(call))
 
-    def drop(self, lane: str, now: datetime) -> int:
+    def discard(self, lane: str, now: datetime) -> int:
         """Gives up what is held; how many deliveries that were."""
-        dropped, looked_at = 0, DROPPED_AT_ONCE
-        while looked_at == DROPPED_AT_ONCE:
+        discarded, looked_at = 0, DISCARDED_AT_ONCE
+        while looked_at == DISCARDED_AT_ONCE:
             died, looked_at = self._scripts.run_replicated(
-                ScriptCall("discard_held", lane=lane, now=to_ms(now), keep_s=self._keep_s, limit=DROPPED_AT_ONCE)
+                ScriptCall("discard_held", lane=lane, now=to_ms(now), keep_s=self._keep_s, limit=DISCARDED_AT_ONCE)
             )
-            dropped += died
-        return dropped
+            discarded += died
+        return discarded
 
     def _load(self, used: Mapping[str, datetime]) -> list[Destination]:
         """used: when, by lane. In this order, from one round trip."""
@@ -140,8 +143,8 @@ class Destinations:
         return Destination(
             lane=lane,
             used_at=used_at,
-            held=DestinationState(fields["held_why"]) if held else None,
-            held_since=held,
+            on_hold=DestinationState(fields["held_why"]) if held else None,
+            on_hold_since=held,
             failures=int(fields.get("failures", 0)),
             failing_since=failing_since,
             answered_at=answered,
@@ -149,7 +152,9 @@ class Destinations:
             failure=fields.get("failure"),
             refused="refusals" in fields,
             not_before=not_before,
-            places=1 if "refusals" in fields else int(fields.get("places") or fields.get("most") or self._places),
+            concurrency=1
+            if "refusals" in fields
+            else int(fields.get("places") or fields.get("most") or self._concurrency),
             deliveries=due + leased,
         )
 

@@ -21,19 +21,19 @@ class DispatcherLock:
             keys.lock("dispatcher"), timeout=LOCK_LIFE.total_seconds(), blocking=False, thread_local=False
         )
 
-    def lead(self) -> bool:
+    def acquire(self) -> bool:
         """Takes the lock, or holds on to it; it is lost when nobody has come back to it for LOCK_LIFE."""
         if self._lock.owned():
             with suppress(LockNotOwnedError):  # it ran out just now
                 return bool(self._lock.reacquire())
         return bool(self._lock.acquire())
 
-    def resign(self) -> None:
+    def release(self) -> None:
         """Hands the lock on, so that the next one need not wait for it to run out."""
         with suppress(LockError):  # there is none to hand on
             self._lock.release()
 
-    def looked(self, now: datetime, looks: int, overdue: int) -> None:
+    def record_heartbeat(self, now: datetime, looks: int, overdue: int) -> None:
         """For metrics: so many looks, the last of them just now, and how many registrations they ended."""
         self._scripts.run(ScriptCall("record_heartbeat", now=to_ms(now), ticks=looks, overdue=overdue))
 

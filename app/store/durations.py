@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from app.domain.cadence import FADE_ABOVE, Durations, bucket_of
 from app.domain.errors import Unavailable
 from app.store.engine import keys
-from app.store.engine.connection import Client
+from app.store.engine.client import Client
 from app.store.engine.scripts import ScriptCall
 
 FRESH = timedelta(seconds=10)

@@ -10,7 +10,7 @@ from app.domain.ids import event_id
 from app.domain.times import from_ms
 from app.store.deliveries import about
 from app.store.engine import keys
-from app.store.engine.connection import Client
+from app.store.engine.client import Client
 from app.store.registrations import Registrations
 
 BEGINNING = "0-0"
@@ -22,7 +22,7 @@ MILLISECOND = timedelta(milliseconds=1)
 class FeedEntry:
     """place: behind it the feed goes on."""
 
-    place: str
+    cursor: str
     event: Event
 
 
@@ -33,13 +33,13 @@ class Events:
         self._redis = redis
         self._registrations = registrations
 
-    def after(self, tenant: str, place: str, limit: int) -> tuple[list[FeedEntry], str]:
+    def read_after(self, tenant: str, place: str, limit: int) -> tuple[list[FeedEntry], str]:
         """Oldest first, and the place to go on at; nothing that is kept is left out.
 
         OperatorError if the key that sealed one of them is missing: without its metadata it would be another event.
         """
         while True:
-            entries = self._redis.xrange(keys.feed(tenant), min=f"({place}", count=limit)
+            entries = self._redis.xrange(keys.feed(tenant), f"({place}", count=limit)
             if not entries:
                 return [], place
             place = entries[-1][0]

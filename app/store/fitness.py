@@ -78,7 +78,7 @@ class Fitness:
         run_id = self._run_id()
         if run_id and run_id == self._fit:
             return
-        if faults := look(self._scripts).faults:
+        if faults := inspect_redis(self._scripts).faults:
             raise UnfitRedis("; ".join(map(str, faults)))
         self._fit = run_id
 
@@ -90,7 +90,7 @@ class Fitness:
             return ""
 
 
-def look(scripts: Scripts) -> FitnessReport:
+def inspect_redis(scripts: Scripts) -> FitnessReport:
     """Raises Unavailable if Redis does not answer."""
     try:
         info = scripts.redis.info()

@@ -6,14 +6,14 @@ from itertools import chain
 
 from app.domain.registration import Registration
 from app.domain.times import to_ms
-from app.store.encryption.cipher import Sealer
+from app.store.encryption.cipher import Cipher
 from app.store.engine import keys
-from app.store.engine.connection import Client
+from app.store.engine.client import Client
 from app.store.engine.scripts import ScriptCall
 
 
 class GoneUrls:
-    def __init__(self, redis: Client, sealer: Sealer, *, retention: timedelta) -> None:
+    def __init__(self, redis: Client, sealer: Cipher, *, retention: timedelta) -> None:
         self._redis = redis
         self._sealer = sealer
         self._keep_s = int(retention.total_seconds())
@@ -24,7 +24,7 @@ class GoneUrls:
     def remove(self, tenant: str, url: str) -> ScriptCall:
         return self._record(tenant, url, "")
 
-    def cut_off(self, tenant: str, registrations: Sequence[Registration]) -> list[bool]:
+    def are_gone(self, tenant: str, registrations: Sequence[Registration]) -> list[bool]:
         """Which of them have a URL that answered 410 after they were made. Those made later may try."""
         if not registrations:
             return []

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from app.store.agenda import Agenda
-from app.store.encryption.cipher import Sealer
+from app.store.encryption.cipher import Cipher
 from app.store.engine import keys
 from app.store.engine.scripts import Scripts
 
@@ -13,7 +13,7 @@ LIFE = timedelta(days=1)
 class Handshakes:
     """agenda: whose lanes keep to what is allowed."""
 
-    def __init__(self, scripts: Scripts, sealer: Sealer, agenda: Agenda) -> None:
+    def __init__(self, scripts: Scripts, sealer: Cipher, agenda: Agenda) -> None:
         self._scripts = scripts
         self._redis = scripts.redis
         self._sealer = sealer

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from app.store.encryption.cipher import Sealer
+from app.store.encryption.cipher import Cipher
 from app.store.engine import keys
-from app.store.engine.connection import NO_RETRY, Client
+from app.store.engine.client import Client
+from app.store.engine.connection import NO_RETRY
 from app.store.engine.replicas import Replicas
 
 LIFE = timedelta(hours=24)
@@ -31,7 +32,7 @@ class Repeated:
 
 
 class StoredResponses:
-    def __init__(self, sealer: Sealer) -> None:
+    def __init__(self, sealer: Cipher) -> None:
         self._sealer = sealer
 
     def arguments(self, tenant: str, idempotency: Idempotency | None) -> Mapping[str, str | int]:
@@ -51,10 +52,10 @@ class StoredResponses:
 
     def record(self, tenant: str, idempotency: Idempotency) -> str:
         text = f"{idempotency.request_digest} {idempotency.answer}"
-        return self._sealer.seal(text, context(tenant, idempotency.key_digest))
+        return self._sealer.encrypt(text, context(tenant, idempotency.key_digest))
 
     def repeated(self, tenant: str, idempotency: Idempotency, earlier: str) -> Repeated:
-        text = self._sealer.open(earlier, context(tenant, idempotency.key_digest))
+        text = self._sealer.decrypt(earlier, context(tenant, idempotency.key_digest))
         digest, answer = text.split(" ", 1)
         return Repeated(answer if digest == idempotency.request_digest else None)
 
@@ -62,7 +63,7 @@ class StoredResponses:
 class Claims:
     """For what cannot be done and kept in one step. A claim ends by itself, in case that its process does."""
 
-    def __init__(self, redis: Client, replicas: Replicas, sealer: Sealer, *, life: timedelta) -> None:
+    def __init__(self, redis: Client, replicas: Replicas, sealer: Cipher, *, life: timedelta) -> None:
         self._redis = redis
         self._replicas = replicas
         self._answers = StoredResponses(sealer)
@@ -73,7 +74,8 @@ class Claims:
         key = self._answers.key(tenant, idempotency)
         sealed = self._answers.record(tenant, replace(idempotency, answer=UNDER_WAY))
         while not self._redis.set(key, sealed, nx=True, px=self._life):
-            pipeline = self._redis.pipeline(transaction=False).get(key)
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.get(key)
             [earlier] = self._replicas.execute(pipeline)
             if earlier:  # else it has ended just now
                 return self._answers.repeated(tenant, idempotency, earlier)
@@ -82,7 +84,9 @@ class Claims:
     def keep(self, tenant: str, idempotency: Idempotency) -> None:
         key = self._answers.key(tenant, idempotency)
         record = self._answers.record(tenant, idempotency)
-        self._replicas.execute(self._redis.pipeline(transaction=False).set(key, record, ex=LIFE))
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.set(key, record, ex=LIFE)
+        self._replicas.execute(pipeline)
 
     def release(self, tenant: str, idempotency: Idempotency) -> None:
         # What has failed may be Redis; and a claim ends by itself.

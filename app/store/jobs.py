@@ -9,7 +9,7 @@ from hashlib import sha1
 from app.domain.job import Job, JobState
 from app.domain.times import from_ms
 from app.store.engine import keys
-from app.store.engine.connection import Client
+from app.store.engine.client import Client
 from app.store.registrations import Registrations
 
 LAST_SEEN = ("request_id", "phone_id", "server_id", "begin_time")
@@ -46,10 +46,11 @@ class Jobs:
         )
         for registration, progress in found:
             state = progress.jobs[id]
-            kept = self._redis.hmget(keys.delivery(_delivery_id(registration.id, id, state)), "about", "observed")
-            if kept[0] is None:
+            delivery = keys.delivery(_delivery_id(registration.id, id, state))
+            about, observed = self._redis.hmget(delivery, "about", "observed")
+            if about is None or observed is None:
                 return KnownJob(Job(id, state), None)
-            return KnownJob(Job.from_dict(json.loads(kept[0]) | {"state": state}), from_ms(int(kept[1])))
+            return KnownJob(Job.from_dict(json.loads(about) | {"state": state}), from_ms(int(observed)))
         return None
 
 

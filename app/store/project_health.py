@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from app.domain.project_health import ProjectHealth
 from app.domain.times import from_ms, to_ms
 from app.store.engine import keys
-from app.store.engine.connection import Client
+from app.store.engine.client import Client
 from app.store.engine.scripts import Argument, ScriptCall
 
 MILLISECOND = timedelta(milliseconds=1)

@@ -4,7 +4,7 @@ import logging
 
 from app import logs
 from app.domain.errors import Unavailable, UnfitRedis
-from app.store.engine.connection import Client
+from app.store.engine.client import Client
 from app.store.fitness import Fitness
 
 

@@ -17,7 +17,7 @@ from app.domain.times import from_ms, to_ms
 from app.domain.verdict import Verdict
 from app.domain.wire import to_json
 from app.store.encryption import registration_secrets
-from app.store.encryption.cipher import Sealer
+from app.store.encryption.cipher import Cipher
 from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall, Scripts
 from app.store.gone_urls import GoneUrls
@@ -50,7 +50,7 @@ Known = tuple[Registration, Progress]
 
 
 class Registrations:
-    def __init__(self, scripts: Scripts, sealer: Sealer, gone_urls: GoneUrls, *, retention: timedelta) -> None:
+    def __init__(self, scripts: Scripts, sealer: Cipher, gone_urls: GoneUrls, *, retention: timedelta) -> None:
         self._scripts = scripts
         self._redis = scripts.redis
         self._sealer = sealer
@@ -190,7 +190,7 @@ class Registrations:
         """Back from `record`, without the ids of its jobs: they are kept elsewhere."""
         fields: dict[str, Any] = {**USUAL, **json.loads(record)}
         tenant, _ = split_lane(lane)
-        secrets = registration_secrets.load(self._sealer.open(fields["sealed"], context(tenant, id)))
+        secrets = registration_secrets.load(self._sealer.decrypt(fields["sealed"], context(tenant, id)))
         return _registration(id, fields, secrets, project=project, lane=lane)
 
     def _shown(self, id: str, record: str, *, project: str, lane: str) -> tuple[Registration, bool]:
@@ -202,11 +202,13 @@ class Registrations:
             return _registration(id, fields, secrets, project=project, lane=lane), False
 
     def _sealed(self, registration: Registration) -> str:
-        return self._sealer.seal(registration_secrets.dump(registration), context(registration.tenant, registration.id))
+        return self._sealer.encrypt(
+            registration_secrets.dump(registration), context(registration.tenant, registration.id)
+        )
 
     def _load(self, tenant: str, ids: list[str]) -> Iterator[Known]:
         known = list(self._read(tenant, ids))
-        cut_off = self._gone_urls.cut_off(tenant, [registration for registration, _ in known])
+        cut_off = self._gone_urls.are_gone(tenant, [registration for registration, _ in known])
         for (registration, progress), gone in zip(known, cut_off, strict=True):
             yield registration, replace(progress, gone=gone)
 
@@ -284,7 +286,7 @@ def _registration(
 
 def _told_of(registration: Registration) -> str:
     """'' for the usual: every end of a job, and nothing of all of them together."""
-    told_of = registration.told_of
+    told_of = registration.subscribed_events
     return "" if set(told_of) == set(EACH_JOB) else ",".join(event.end for event in told_of) or NOTHING
 
 

@@ -37,26 +37,26 @@ class WatchedRequest:
     project: str
     id: str
     since: datetime
-    joined: frozenset[str]
+    unconfirmed: frozenset[str]
     shown: frozenset[str]
-    looked_for: bool
-    fresh: bool
+    wants_all: bool
+    nothing_known: bool
     operation: str | None
     cut: ListCursor | None = None
     traceparents: tuple[str, ...] = ()
 
     @property
     def members(self) -> frozenset[str]:
-        return self.joined | self.shown
+        return self.unconfirmed | self.shown
 
     @property
     def wanted(self) -> bool:
-        return bool(self.members or self.looked_for)
+        return bool(self.members or self.wants_all)
 
     @property
-    def alone(self) -> bool:
+    def query_alone(self) -> bool:
         """Asked for together with others, a list does not say which job is whose; one may be over; one may be long."""
-        return bool(self.joined or self.looked_for or not self.shown or self.cut)
+        return bool(self.unconfirmed or self.wants_all or not self.shown or self.cut)
 
 
 def is_request(claimed: Claimed) -> bool:
@@ -84,7 +84,7 @@ class Requests:
         """The job's own answer has named this request."""
         return ScriptCall("join_request", now=to_ms(now), project=project, job=job_id, request=request_id)
 
-    def listed(
+    def record_list(
         self,
         asked: tuple[Claimed, WatchedRequest],
         now: datetime,
@@ -93,18 +93,18 @@ class Requests:
         running: Collection[str],
         ended: Collection[Job],
         goes_on: int | None = None,
-        heard: Callable[[Sequence[str]], None] | None = None,
+        on_reply: Callable[[Sequence[str]], None] | None = None,
     ) -> ScriptCall:
         """It was asked for, and so will be at `due`. running, ended: all of its jobs, or at least its members.
 
-        goes_on: the page before which its list was cut; of what may come there nothing is said. heard: is told which of
-        the jobs somebody had waited for: a list shows those that have ended again and again.
+        goes_on: the page before which its list was cut; of what may come there nothing is said. on_reply: is told which
+        of the jobs somebody had waited for: a list shows those that have ended again and again.
         """
         claimed, request = asked
-        if request.looked_for:
+        if request.wants_all:
             due = min(due, now + self._quiet)
         # What is known need not be said again, but to those who know nothing.
-        new = running if request.fresh else [job_id for job_id in running if job_id not in request.shown]
+        new = running if request.nothing_known else [job_id for job_id in running if job_id not in request.shown]
         seen = {*running, *(job.job_id for job in ended)}
         earlier = request.cut.page if request.cut else 0
         members = request.members & request.cut.unseen if request.cut and earlier else request.members
@@ -112,18 +112,18 @@ class Requests:
         cut = None if goes_on is None else ListCursor(goes_on, unseen)
         return ScriptCall(
             "record_list",
-            heard,
+            on_reply,
             **self._about(claimed, now, due, cut),
             total=NOT_KNOWN if cut else len(seen) + earlier,
             shown=[*(word for job_id in new for word in (job_id, JobState.RUNNING, "")), *_ends(ended)],
             missing=[] if cut else list(unseen),
         )
 
-    def unheard(self, claimed: Claimed, now: datetime, due: datetime, cut: ListCursor | None = None) -> ScriptCall:
+    def postpone(self, claimed: Claimed, now: datetime, due: datetime, cut: ListCursor | None = None) -> ScriptCall:
         """It could not be asked for, or need not be: ask at `due`, if anybody waits for any of its jobs then."""
         return ScriptCall("record_list", **self._about(claimed, now, due, cut), total=NOT_KNOWN, shown=(), missing=())
 
-    def unlisted(self, asked: tuple[Claimed, WatchedRequest], now: datetime, due: datetime) -> ScriptCall:
+    def fall_back_to_job_ids(self, asked: tuple[Claimed, WatchedRequest], now: datetime, due: datetime) -> ScriptCall:
         """It may not be asked for: its jobs are, each by itself."""
         claimed, request = asked
         about = self._about(claimed, now, due)
@@ -158,10 +158,10 @@ def _request(claimed: Claimed, answer: Sequence[str], traceparents: tuple[str, .
         project=claimed.lane,
         id=_id(claimed),
         since=from_ms(int(fields.get("since", 0))),
-        joined=frozenset(jobs) - shown,
+        unconfirmed=frozenset(jobs) - shown,
         shown=shown,
-        looked_for=bool(looks),
-        fresh=not all(last.startswith(SEEN) for last in looks),
+        wants_all=bool(looks),
+        nothing_known=not all(last.startswith(SEEN) for last in looks),
         operation=fields.get("operation"),
         cut=_cut(fields.get("cut")),
         traceparents=traceparents,

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from app.domain.times import parse_rfc3339
 from app.store.engine import keys
-from app.store.engine.connection import Client
+from app.store.engine.client import Client
 
 
 class Workers:

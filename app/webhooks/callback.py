@@ -13,7 +13,7 @@ from app.domain.ids import RANDOM_BITS, new_id
 from app.domain.signature import Signer
 from app.domain.times import to_ms
 from app.domain.verdict import Verdict
-from app.formats.format import Format, Language, MessageOptions
+from app.formats.format import Format, MessageOptions
 from app.transport.stopwatch import Stopwatch
 from app.webhooks.sender import Attempt, Sender, failed
 
@@ -33,31 +33,6 @@ class Subscriber:
     hidden: tuple[str, ...] = field(repr=False)
 
 
-def subscriber(
-    tenant: str,
-    form: Format,
-    *,
-    url: str,
-    secrets: Sequence[str],
-    own_signers: Sequence[Signer],
-    headers: Mapping[str, str],
-    hidden: tuple[str, ...],
-    language: Language,
-    link: str | None,
-) -> Subscriber:
-    """secrets: those that sign; for a bot, at most the one that its service checks. own_signers: of the bridge."""
-    by_secrets = map(signature.by_secret, secrets) if form.machine else ()
-    secret = next(iter(secrets), None) or None
-    return Subscriber(
-        tenant=tenant,
-        format=form,
-        wishes=MessageOptions(url, None if form.machine else secret, language, link),
-        signers=(*by_secrets, *own_signers) if form.machine else (),
-        headers=headers,
-        hidden=hidden,
-    )
-
-
 def send(
     sender: Sender,
     subscriber: Subscriber,
@@ -66,13 +41,13 @@ def send(
     number: int,
     now: datetime,
     deadline: timedelta,
-    watch: Stopwatch | None = None,
+    watch: Stopwatch,
 ) -> Attempt:
     """One message about all of the events. number: of the attempt, from 1. watch: the deadline counts from it.
 
     Where the service names another URL, it is sent there at once: the attempt's `url` says where from now on.
     """
-    how: dict[str, Any] = {"number": number, "now": now, "deadline": deadline, "watch": watch or Stopwatch()}
+    how: dict[str, Any] = {"number": number, "now": now, "deadline": deadline, "watch": watch}
     attempt = _send(sender, subscriber, events, **how)
     if attempt.url is None:
         return attempt
@@ -127,6 +102,6 @@ def line(attempt: Attempt, number: int, started: datetime) -> dict[str, Any]:
         "verdict": attempt.verdict,
         "status_code": attempt.status_code,
         "error": attempt.error,
-        "said": attempt.said,
+        "service_message": attempt.service_message,
         "response_excerpt": attempt.response_excerpt,
     }

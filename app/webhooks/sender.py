@@ -11,6 +11,7 @@ from app.domain.address import AddressPolicy
 from app.domain.callback_url import parse, path_and_query
 from app.domain.errors import InvalidField
 from app.domain.headers import is_owned
+from app.domain.retry_after import retry_after
 from app.domain.verdict import Verdict, by_status
 from app.formats.format import AnswerVerdict, ServiceAnswer
 from app.transport.client import PUBLIC, Reply, Transport
@@ -19,7 +20,6 @@ from app.transport.stopwatch import Stopwatch, Timings
 from app.transport.unreachable import Unreachable
 from app.webhooks.excerpt import excerpt
 from app.webhooks.guard import DestinationRefused, Guard, Resolve
-from app.webhooks.retry_after import retry_after
 
 UNREAD = "answered, but the bridge could not read the answer; its log says why"
 
@@ -38,9 +38,9 @@ class Attempt:
     response_excerpt: str | None
     timings: Timings
     retry_after: timedelta | None
-    said: str | None = None
-    in_doubt: bool = False
-    crowded: bool = False
+    service_message: str | None = None
+    maybe_delivered: bool = False
+    overloaded: bool = False
     url: str | None = field(default=None, repr=False)
 
 
@@ -94,7 +94,7 @@ class Sender:
             name, frame = type(error).__name__, traceback.extract_tb(error.__traceback__)[-1]
             at = f"{frame.filename}:{frame.lineno} {frame.name}"
             logs.event("answer.unread", level=logging.ERROR, error=name, at=at, status_code=reply.status)
-            return replace(failed(Verdict.RETRY, UNREAD, watch), status_code=reply.status, in_doubt=True)
+            return replace(failed(Verdict.RETRY, UNREAD, watch), status_code=reply.status, maybe_delivered=True)
 
     def options(
         self, url: str, *, tenant: str, headers: Mapping[str, str], deadline: timedelta, watch: Stopwatch
@@ -135,7 +135,7 @@ class Sender:
         except DestinationRefused as error:
             return failed(Verdict.REFUSED, error.code, watch)
         except Unreachable as error:
-            return replace(failed(Verdict.RETRY, str(error), watch), in_doubt=watch.sent is not None)
+            return replace(failed(Verdict.RETRY, str(error), watch), maybe_delivered=watch.sent is not None)
 
     def _answered(self, reply: Reply, judgement: AnswerVerdict, secrets: tuple[str, ...], watch: Stopwatch) -> Attempt:
         return Attempt(
@@ -145,8 +145,10 @@ class Sender:
             response_excerpt=excerpt(reply.body, secrets=secrets),
             timings=watch.timings(),
             retry_after=judgement.retry_after or retry_after(reply.headers.get("retry-after"), self._clock()),
-            said=excerpt((judgement.words or "").encode(), secrets=secrets),  # they may quote the answer
-            crowded=judgement.crowded,
+            service_message=excerpt(
+                (judgement.service_message or "").encode(), secrets=secrets
+            ),  # they may quote the answer
+            overloaded=judgement.overloaded,
             url=judgement.url,
         )
 

@@ -16,6 +16,7 @@ from app.domain.times import from_ms, to_ms
 from app.domain.verdict import Verdict
 from app.store.deliveries import StartedAttempt
 from tests.support.api_client import ApiCaller, problem
+from tests.support.claims import claim_due
 
 SOON = timedelta(seconds=1)
 
@@ -23,14 +24,14 @@ SOON = timedelta(seconds=1)
 def job_ends(stores: Stores, state: JobState = JobState.SUCCEEDED) -> None:
     """Whatever job is due, as a poll worker would have it."""
     now = stores.clock() + SOON
-    for claimed in stores.polls_due.claim_due(now, 10).items:
+    for claimed in claim_due(stores.polls_due, now, 10):
         stores.scripts.run(stores.watches.complete(claimed, Job(claimed.id, state), now))
 
 
 def begun(stores: Stores, permit: timedelta = timedelta(seconds=30)) -> StartedAttempt:
     """An attempt that has just started, as a deliver worker would have it."""
     now = stores.clock() + 2 * SOON
-    claimed = stores.deliveries_due.claim_due(now, 1).items
+    claimed = claim_due(stores.deliveries_due, now, 1)
     return stores.deliveries.begin(claimed, stores.clock() + permit)[0]
 
 

@@ -1,4 +1,4 @@
-"""Where callbacks go, and how they fare: listed, paused, resumed, dropped."""
+"""Where callbacks go, and how they fare: listed, paused, resumed, discarded."""
 
 import pytest
 
@@ -45,7 +45,7 @@ def test_a_destination_is_shown_with_how_it_fares(api: ApiCaller, path: str) -> 
         "failing_since": moment,
         "last_answer_at": moment,
         "last_error": {"at": moment, "reason": "HTTP 503"},
-        "places": 1,
+        "concurrency": 1,
         "deliveries": 1,
     }
 
@@ -68,9 +68,9 @@ def test_a_paused_destination_holds_its_deliveries_until_it_is_resumed(api: ApiC
 
 
 def test_what_is_held_can_be_dropped(api: ApiCaller, path: str) -> None:
-    assert post(api, f"{path}/drop") == {"dropped": 0}
+    assert post(api, f"{path}/discard") == {"discarded": 0}
     post(api, f"{path}/pause")
-    assert post(api, f"{path}/drop") == {"dropped": 1}
+    assert post(api, f"{path}/discard") == {"discarded": 1}
     assert api.get("/v1/deliveries?state=dead")["items"][0]["next_at"] is None
     (registration,) = api.get("/v1/registrations")["items"]
     assert registration["deliveries"] == {"pending": 0, "delivered": 0, "dead": 1}
@@ -81,7 +81,7 @@ def test_a_cancelled_registration_is_not_held(api: ApiCaller, path: str) -> None
     (registration,) = api.get("/v1/registrations")["items"]
     assert api.call("DELETE", f"/v1/registrations/{registration['id']}").status_code == 204
     assert api.get("/v1/deliveries?state=held")["items"] == []
-    assert post(api, f"{path}/drop") == {"dropped": 0}
+    assert post(api, f"{path}/discard") == {"discarded": 0}
 
 
 def test_it_is_said_when_a_disabled_one_is_reopened(api: ApiCaller, path: str, caplog) -> None:
@@ -95,7 +95,7 @@ def test_it_is_said_when_a_disabled_one_is_reopened(api: ApiCaller, path: str, c
     ]
 
 
-@pytest.mark.parametrize("verb", ["", "/pause", "/resume", "/drop"])
+@pytest.mark.parametrize("verb", ["", "/pause", "/resume", "/discard"])
 def test_that_of_another_tenant_is_not_there(api: ApiCaller, path: str, verb: str) -> None:
     stranger = api.runtime.stores.api_keys.create("stranger", frozenset(Scope), api.runtime.stores.clock())
     problem(api.call("POST" if verb else "GET", path + verb, key=stranger), 404)

@@ -23,6 +23,7 @@ from app.store.agenda import Claimed
 from app.store.engine import keys
 from app.store.events import BEGINNING
 from tests.support.api_client import KEY, ApiCaller, problem
+from tests.support.claims import claim_due
 
 
 def end(api: ApiCaller, *job_ids: str) -> None:
@@ -30,7 +31,7 @@ def end(api: ApiCaller, *job_ids: str) -> None:
     runtime = api.runtime
     claimed: list[Claimed] = []
     wait_until(
-        lambda: claimed.extend(runtime.stores.polls_due.claim_due(runtime.stores.clock(), 100).items) or claimed,
+        lambda: claimed.extend(claim_due(runtime.stores.polls_due, runtime.stores.clock(), 100)) or claimed,
         what="polls",
     )
     runtime.stores.scripts.run_all(
@@ -73,9 +74,9 @@ def test_events_come_in_order_as_subscribers_get_them(api: ApiCaller) -> None:
     }
     [delivery] = api.get("/v1/deliveries")["items"]
     assert event["id"] == delivery["event_id"]
-    [item] = api.runtime.stores.deliveries_due.claim_due(api.runtime.stores.clock(), 1).items
+    [item] = claim_due(api.runtime.stores.deliveries_due, api.runtime.stores.clock(), 1)
     [begun] = api.runtime.stores.deliveries.begin([item], item.lease_ends)
-    assert json.loads(standard.render(api.runtime.stores.deliveries.open(begun)[1])) == event
+    assert json.loads(standard.render(api.runtime.stores.deliveries.decrypt(begun)[1])) == event
 
 
 def test_pages_go_on_where_they_ended(api: ApiCaller) -> None:

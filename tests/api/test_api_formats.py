@@ -93,7 +93,7 @@ def test_a_bot_is_a_destination_of_its_own(api: ApiCaller) -> None:
     assert not [each for each in found if "t0ken" in str(each)]
     one = found[0]
     assert one["id"] == destination_id(lane_of("default", one["destination"]))
-    assert api.get(f"/v1/destinations/{one['id']}")["places"] == 1
+    assert api.get(f"/v1/destinations/{one['id']}")["concurrency"] == 1
 
 
 def test_a_test_call_is_sent_and_judged_by_the_format(api: ApiCaller, receiver: Receiver) -> None:

@@ -13,6 +13,7 @@ from app.domain.delivery import DeliveryState, NextStep
 from app.store.idempotency import Idempotency
 from tests.api.test_api_redelivery import ended, only
 from tests.support.api_client import ApiCaller, problem
+from tests.support.claims import claim_due
 from tests.support.receiver import Receiver
 
 KEPT = {"Idempotency-Key": "k"}
@@ -42,7 +43,7 @@ def test_a_delivery_goes_out_once_more_once_for_a_key(api: ApiCaller) -> None:
     path = f"/v1/deliveries/{only(api)['id']}/redeliver"
     first = api.call("POST", path, headers=KEPT)
     runtime, now = api.runtime, api.runtime.stores.clock()
-    (claimed,) = runtime.stores.deliveries_due.claim_due(now, 10).items
+    (claimed,) = claim_due(runtime.stores.deliveries_due, now, 10)
     arrived = NextStep(DeliveryState.DELIVERED)
     runtime.stores.scripts.run(runtime.stores.deliveries.record(claimed, "delivered", arrived, {"id": "att_2"}))
     again = api.call("POST", path, headers=KEPT)
@@ -144,5 +145,5 @@ def test_a_destination_is_paused_resumed_and_dropped_once_for_a_key(api: ApiCall
     again = api.call("POST", f"{path}/pause", headers=KEPT)
     assert (again.status_code, again.data) == (200, paused.data)
     assert api.get(path)["state"] == "ok"
-    for verb in ("resume", "drop"):
+    for verb in ("resume", "discard"):
         assert pointers(api.call("POST", f"{path}/{verb}", headers=KEPT)) == ["/headers/Idempotency-Key"]

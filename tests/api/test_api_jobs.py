@@ -12,12 +12,13 @@ from app.domain.times import rfc3339
 from app.store.agenda import Claimed
 from app.store.engine import keys
 from tests.support.api_client import ApiCaller, problem
+from tests.support.claims import claim_due
 
 BLANK = Job("one", JobState.PENDING).as_dict() | {"project": "default", "observed_at": None}
 
 
 def claim(stores: Stores) -> Claimed:
-    return wait_until(lambda: stores.polls_due.claim_due(stores.clock(), 1).items, what="a poll")[0]
+    return wait_until(lambda: claim_due(stores.polls_due, stores.clock(), 1), what="a poll")[0]
 
 
 def complete(stores: Stores, job: Job) -> None:

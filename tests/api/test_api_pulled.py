@@ -8,6 +8,7 @@ from werkzeug.test import TestResponse
 from app.store.engine import keys
 from tests.api.test_api_events import end, told
 from tests.support.api_client import ApiCaller, problem
+from tests.support.claims import claim_due
 
 
 def register(api: ApiCaller, job_id: str = "one", **fields: Any) -> TestResponse:
@@ -32,7 +33,7 @@ def test_without_a_callback_url_events_come_by_the_feed_and_nobody_is_called(api
     assert api.get("/v1/registrations")["items"] == [seen]
     assert api.get("/v1/deliveries")["items"] == []
     assert api.get("/v1/destinations")["items"] == []
-    assert api.runtime.stores.deliveries_due.next_look() is None
+    assert api.runtime.stores.deliveries_due.next_due_at() is None
     [event, *_] = api.get("/v1/events")["items"]
     problem(api.call("POST", f"/v1/deliveries/dlv_{event['id'].removeprefix('evt_')}/redeliver", json={}), 404)
 
@@ -58,7 +59,7 @@ def test_it_can_be_cancelled_and_then_tells_nothing(api: ApiCaller) -> None:
     made = registered(api)
     assert api.call("DELETE", f"/v1/registrations/{made['id']}").status_code == 204
     assert api.get(f"/v1/registrations/{made['id']}")["state"] == "cancelled"
-    assert not api.runtime.stores.polls_due.claim_due(api.runtime.stores.clock(), 10).items
+    assert not claim_due(api.runtime.stores.polls_due, api.runtime.stores.clock(), 10)
     assert api.get("/v1/events")["items"] == []
 
 

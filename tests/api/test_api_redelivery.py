@@ -12,6 +12,7 @@ from app.domain.job import Job, JobState
 from app.domain.times import to_ms
 from app.domain.verdict import Verdict
 from tests.support.api_client import ApiCaller, problem
+from tests.support.claims import claim_due
 
 SOON = timedelta(seconds=1)
 HERE = "http://127.0.0.1:9"
@@ -23,10 +24,10 @@ def ended(api: ApiCaller, *job_ids: str, follows: NextStep = DEAD, **fields: Any
     made = [api.registered(job_id=job_id, **fields) for job_id in job_ids]
     runtime, now = api.runtime, api.runtime.stores.clock() + SOON
     runtime.stores.scripts.run(runtime.stores.polls_due.set_rate("default", 10_000))
-    for claimed in runtime.stores.polls_due.claim_due(now, 1000).items:
+    for claimed in claim_due(runtime.stores.polls_due, now, 1000):
         runtime.stores.scripts.run(runtime.stores.watches.complete(claimed, Job(claimed.id, JobState.SUCCEEDED), now))
     now += SOON
-    while claimed := runtime.stores.deliveries_due.claim_due(now, 1000).items:
+    while claimed := claim_due(runtime.stores.deliveries_due, now, 1000):
         for begun in runtime.stores.deliveries.begin(claimed, now + SOON):
             line = {"id": "att_1", "number": 1, "started_at": to_ms(now), "took_ms": 1, "verdict": "retry"}
             runtime.stores.scripts.run(runtime.stores.deliveries.record(begun.claimed, Verdict.RETRY, follows, line))
@@ -59,7 +60,7 @@ def test_a_delivery_is_sent_once_more(api: ApiCaller, follows: NextStep) -> None
     assert len(answer.json["attempts"]) == 1
     shown = api.get(f"/v1/registrations/{registration['id']}")
     assert shown["deliveries"] == {"pending": 1, "delivered": 0, "dead": 0}
-    assert api.runtime.stores.deliveries_due.claim_due(api.runtime.stores.clock(), 10).items[0].id == before["id"]
+    assert claim_due(api.runtime.stores.deliveries_due, api.runtime.stores.clock(), 10)[0].id == before["id"]
 
 
 def test_a_dead_delivery_is_listed_counted_and_explained(api: ApiCaller) -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from app.store.encryption.cipher import Sealer
+from app.store.encryption.cipher import Cipher
 from app.store.registrations import Registrations
 from tests.api.test_api_events import end
 from tests.support.api_client import ApiCaller, problem
@@ -21,7 +21,7 @@ def unopened(api: ApiCaller) -> str:
     assert known
     gone = Registrations(
         runtime.stores.scripts,
-        Sealer({"gone": bytes(32)}),
+        Cipher({"gone": bytes(32)}),
         runtime.stores.gone_urls,
         retention=runtime.settings.retention,
     )

@@ -18,6 +18,7 @@ from app.domain.signature import new_secret
 from app.domain.times import to_ms
 from tests.bench.harness import INTERVAL_S, Standin
 from tests.bench.servers import request_of
+from tests.support.claims import claim_due
 
 CLAIM = 500
 UNLIMITED = "1000000"
@@ -42,9 +43,9 @@ class BridgeUnderBench:
             "BRIDGE_CPH_ENDPOINT": cph.urls[0],
             "BRIDGE_CPH_TOKEN": "token-of-the-bench",
             "BRIDGE_CPH_RATE": UNLIMITED,
-            "BRIDGE_CPH_PLACES": UNLIMITED,
-            "BRIDGE_LANE_PLACES": UNLIMITED,
-            "BRIDGE_LANE_RATE": "0",
+            "BRIDGE_CPH_CONCURRENCY": UNLIMITED,
+            "BRIDGE_DESTINATION_CONCURRENCY": UNLIMITED,
+            "BRIDGE_DESTINATION_RATE": "0",
             "BRIDGE_POLL_MIN_S": str(INTERVAL_S),
             "BRIDGE_POLL_MAX_S": str(INTERVAL_S),
             "BRIDGE_ALLOW_NETWORKS": "127.0.0.0/8",
@@ -69,7 +70,7 @@ class BridgeUnderBench:
             self._runtime.stores.watches,
             self._runtime.stores.clock,
         )
-        while claimed := agenda.claim_due(clock(), CLAIM).items:
+        while claimed := claim_due(agenda, clock(), CLAIM):
             self._runtime.stores.scripts.run_all(
                 watches.complete(item, Job(item.id, JobState.SUCCEEDED, status=2), clock()) for item in claimed
             )
@@ -79,7 +80,7 @@ class BridgeUnderBench:
         runtime = self._runtime
         now = runtime.stores.clock()
         began = monotonic()
-        claimed = runtime.stores.polls_due.claim_due(now, count).items
+        claimed = claim_due(runtime.stores.polls_due, now, count)
         took = monotonic() - began
         watches = runtime.stores.watches.load(claimed)
         runtime.stores.scripts.run_all(

@@ -12,8 +12,9 @@ from rich.box import MARKDOWN
 from rich.console import Console
 from rich.table import Table
 
-from app.domain.cadence import Cadence, Durations, counted
+from app.domain.cadence import Cadence, Durations
 from tests.bench.cadence_plot import Panel, plot
+from tests.support.duration_counts import with_one_more
 from tests.support.paths import ROOT
 
 Wait = Callable[[timedelta], timedelta]
@@ -122,7 +123,7 @@ def learning(cadence: Cadence, ends: Sequence[float], *, learns: bool = True) ->
             calls += 1
         delay += (age - lasts).total_seconds()
         if learns:
-            counts = counted(counts, lasts)
+            counts = with_one_more(counts, lasts)
             durations = Durations.from_counts(counts)
     return Means(calls / len(ends), delay / len(ends))
 

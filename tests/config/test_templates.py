@@ -129,7 +129,7 @@ def test_success_is_what_the_template_takes_for_it(
 ) -> None:
     judged = written(tmp_path, SMALL, about).judge(ServiceAnswer(status, {}, answer))
     assert judged.verdict is verdict
-    assert (judged.words is not None) == (verdict is Verdict.RETRY and status < 300)
+    assert (judged.service_message is not None) == (verdict is Verdict.RETRY and status < 300)
 
 
 def test_a_real_event_that_it_cannot_tell_is_named(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_pagerduty_gets_an_incident_and_its_end(examples: dict[str, Format]) -> 
     judge = examples["pagerduty"].judge
     assert judge(ServiceAnswer(202, {}, b'{"status": "success", "dedup_key": "x"}')).verdict is Verdict.DELIVERED
     assert judge(ServiceAnswer(202, {}, b"<html>")).verdict is Verdict.RETRY
-    assert judge(ServiceAnswer(429, {}, b"")).crowded
+    assert judge(ServiceAnswer(429, {}, b"")).overloaded
 
 
 def test_github_starts_a_workflow(examples: dict[str, Format]) -> None:

@@ -17,10 +17,10 @@ from app.domain.cadence import (
     Cadence,
     Durations,
     bucket_of,
-    counted,
     lasted,
 )
 from tests.bench.cadence import CEILING, SAMPLES, SLOW, compare, jobs
+from tests.support.duration_counts import with_one_more
 
 SECOND = timedelta(seconds=1)
 USUAL = Cadence(SECOND, CEILING)
@@ -38,7 +38,7 @@ known = histograms.map(Durations.from_counts)
 def learned(*durations_s: float, counts: Mapping[int, int] | None = None) -> Mapping[int, int]:
     counts = counts or {}
     for seconds in durations_s:
-        counts = counted(counts, timedelta(seconds=seconds))
+        counts = with_one_more(counts, timedelta(seconds=seconds))
     return counts
 
 
@@ -142,7 +142,7 @@ def test_a_new_pace_is_noticed_within_a_few_jobs() -> None:
     for lasts_s in jobs(SAMPLES["6 s"], 40, seed=1):
         lasts = timedelta(seconds=lasts_s)
         delays_s.append(seen(lasts, USUAL, Durations.from_counts(counts))[1].total_seconds())
-        counts = counted(counts, lasts)
+        counts = with_one_more(counts, lasts)
     assert max(delays_s) <= CEILING.total_seconds()
     assert fmean(delays_s[:3]) > 6  # as it was all set on jobs of 30 s
     assert fmean(delays_s[10:]) < 6

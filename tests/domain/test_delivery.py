@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from app.domain.delivery import (
     CHAT_LATEST,
-    SPREAD,
+    JITTER,
     Death,
     DeliveryState,
     NextStep,
-    Schedule,
+    RetrySchedule,
     TryCount,
     abandon_before_send,
     next_step,
@@ -21,7 +21,7 @@ from app.domain.verdict import Verdict, by_status
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 WAITS = tuple(timedelta(seconds=wait) for wait in (5, 30, 120))
-SCHEDULE = Schedule(WAITS)
+SCHEDULE = RetrySchedule(WAITS)
 
 
 def follow(
@@ -85,7 +85,7 @@ def test_one_refusal_after_failures_of_another_kind_is_no_end() -> None:
 
 @pytest.mark.parametrize("death", Death)
 def test_every_death_is_told_in_words(death: Death) -> None:
-    assert " " in death.words
+    assert " " in death.description
 
 
 def test_retry_after_is_a_floor() -> None:
@@ -105,10 +105,10 @@ def test_retry_after_does_not_outlive_the_delivery() -> None:
 def test_a_retry_comes_up_to_a_tenth_later_and_never_earlier(
     attempt: int, spread: float, waits: list[timedelta]
 ) -> None:
-    schedule = Schedule(tuple(waits))
+    schedule = RetrySchedule(tuple(waits))
     due = next_step(TryCount(attempt, NOW), Verdict.RETRY, schedule=schedule, now=NOW, spread=spread).due
     assert due is not None
-    assert waits[attempt - 1] <= due - NOW <= waits[attempt - 1] * (1 + SPREAD) + timedelta(microseconds=1)
+    assert waits[attempt - 1] <= due - NOW <= waits[attempt - 1] * (1 + JITTER) + timedelta(microseconds=1)
 
 
 @given(
@@ -119,20 +119,20 @@ def test_a_retry_comes_up_to_a_tenth_later_and_never_earlier(
 def test_every_retry_lies_within_the_life_of_the_delivery(
     waits: list[timedelta], spread: float, retry_after: timedelta
 ) -> None:
-    schedule = Schedule(tuple(waits))
+    schedule = RetrySchedule(tuple(waits))
     now = NOW
     for attempt in range(1, schedule.attempts):
         due = next_step(
             TryCount(attempt, NOW), Verdict.RETRY, schedule=schedule, now=now, spread=spread, retry_after=retry_after
         ).due
         assert due is not None
-        longest = waits[attempt - 1] * (1 + SPREAD)
+        longest = waits[attempt - 1] * (1 + JITTER)
         assert due <= max(NOW + schedule.life, now + longest) + timedelta(milliseconds=1)
         now = due
 
 
 SECOND = timedelta(seconds=1)
-CHAT = Schedule(tuple(wait * SECOND for wait in (30, 120, 600, 1_800)), latest=CHAT_LATEST, repeats=False)
+CHAT = RetrySchedule(tuple(wait * SECOND for wait in (30, 120, 600, 1_800)), latest=CHAT_LATEST, repeats=False)
 
 
 def chat(

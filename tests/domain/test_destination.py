@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.config.settings import Settings
-from app.domain.delivery import Schedule
+from app.domain.delivery import RetrySchedule
 from app.domain.destination import (
     DISABLED_AFTER,
     PAUSES,
@@ -13,12 +13,12 @@ from app.domain.destination import (
     Breaker,
     Destination,
     DestinationState,
+    attempt_signal,
     bot_at,
     format_of,
     is_bot,
     lane_of,
     origin_of,
-    sign,
     split_lane,
 )
 from app.domain.verdict import Verdict
@@ -31,7 +31,7 @@ DEADLINE = 10 * SECOND
 def seen(
     verdict: Verdict, status: int | None, *, took: timedelta = SECOND, retry_after: timedelta | None = None
 ) -> AttemptSignal | None:
-    return sign(verdict, status_code=status, took=took, deadline=DEADLINE, retry_after=retry_after)
+    return attempt_signal(verdict, status_code=status, took=took, deadline=DEADLINE, retry_after=retry_after)
 
 
 @pytest.mark.parametrize(
@@ -56,9 +56,9 @@ def test_an_address_that_may_not_be_called_tells_nothing() -> None:
 
 
 def test_too_many_requests_and_slowness_are_signs_of_too_much() -> None:
-    assert seen(Verdict.RETRY, 429) == AttemptSignal(answered=False, crowded=True)
-    assert seen(Verdict.RETRY, None, took=DEADLINE) == AttemptSignal(answered=False, crowded=True)
-    assert seen(Verdict.DELIVERED, 200, took=DEADLINE / 2) == AttemptSignal(answered=True, crowded=True)
+    assert seen(Verdict.RETRY, 429) == AttemptSignal(answered=False, overloaded=True)
+    assert seen(Verdict.RETRY, None, took=DEADLINE) == AttemptSignal(answered=False, overloaded=True)
+    assert seen(Verdict.DELIVERED, 200, took=DEADLINE / 2) == AttemptSignal(answered=True, overloaded=True)
     assert seen(Verdict.DELIVERED, 200, took=DEADLINE / 2 - SECOND) == AttemptSignal(answered=True)
 
 
@@ -73,7 +73,7 @@ def test_a_lane_says_whose_it_is_and_where_it_leads() -> None:
 
 
 def test_a_single_delivery_does_not_disable_its_destination() -> None:
-    waits = Schedule(tuple(timedelta(seconds=wait) for wait in Settings().retry_schedule))
+    waits = RetrySchedule(tuple(timedelta(seconds=wait) for wait in Settings().retry_schedule))
     assert waits.life < DISABLED_AFTER
 
 
@@ -86,7 +86,7 @@ def test_a_breaker_is_closed_open_or_half_open() -> None:
 
 
 def test_what_is_held_is_not_tried_whatever_its_breaker_says() -> None:
-    held = Destination("t x", NOW, held=DestinationState.DISABLED, refused=True, not_before=NOW + SECOND)
+    held = Destination("t x", NOW, on_hold=DestinationState.DISABLED, refused=True, not_before=NOW + SECOND)
     assert (held.state, held.next_try_at(NOW), held.address) == (DestinationState.DISABLED, None, "x")
 
 
@@ -104,7 +104,7 @@ def test_a_bot_is_a_destination_of_its_own_that_does_not_tell_its_credential() -
 def test_a_bot_may_ask_for_a_longer_pause_than_one_url_of_many() -> None:
     def asked(*, is_bot: bool) -> AttemptSignal | None:
         ten_minutes = 600 * SECOND
-        return sign(
+        return attempt_signal(
             Verdict.RETRY, status_code=200, took=SECOND, deadline=DEADLINE, retry_after=ten_minutes, is_bot=is_bot
         )
 
@@ -113,5 +113,7 @@ def test_a_bot_may_ask_for_a_longer_pause_than_one_url_of_many() -> None:
 
 
 def test_a_service_may_say_that_it_is_too_much_otherwise_than_by_its_status() -> None:
-    told = sign(Verdict.RETRY, status_code=200, took=SECOND, deadline=DEADLINE, retry_after=None, crowded=True)
-    assert told == AttemptSignal(answered=False, crowded=True)
+    told = attempt_signal(
+        Verdict.RETRY, status_code=200, took=SECOND, deadline=DEADLINE, retry_after=None, crowded=True
+    )
+    assert told == AttemptSignal(answered=False, overloaded=True)

@@ -58,5 +58,5 @@ def test_it_is_judged_by_its_status_alone() -> None:
     assert judged(FORMAT, 200, "<html>").verdict == "delivered"
     assert judged(FORMAT, 204).verdict == "delivered"
     assert judged(FORMAT, 410).verdict == "gone"
-    assert judged(FORMAT, 429).crowded
+    assert judged(FORMAT, 429).overloaded
     assert judged(FORMAT, 404).verdict == "refused"

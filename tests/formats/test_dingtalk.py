@@ -103,7 +103,7 @@ ANSWERS = [
 @pytest.mark.parametrize("code", [130101, 410100, 90030])
 def test_who_is_banned_waits_for_ten_minutes(code: int) -> None:
     said = judged(FORMAT, 200, {"errcode": code, "errmsg": "send too fast"})
-    assert (said.verdict, said.retry_after, said.crowded) == (Verdict.RETRY, timedelta(minutes=10), True)
+    assert (said.verdict, said.retry_after, said.overloaded) == (Verdict.RETRY, timedelta(minutes=10), True)
 
 
 def test_it_is_signed_in_the_query_by_the_millisecond_and_encoded_once() -> None:

@@ -111,7 +111,7 @@ ANSWERS = [
 def test_it_says_how_long_to_wait_in_seconds_and_the_header_is_more_exact() -> None:
     body = {"message": "You are being rate limited.", "retry_after": 64.57, "global": False}
     by_body = judged(FORMAT, 429, body)
-    assert (by_body.verdict, by_body.crowded) == (Verdict.RETRY, True)
+    assert (by_body.verdict, by_body.overloaded) == (Verdict.RETRY, True)
     assert by_body.retry_after == timedelta(seconds=64.57)
     assert judged(FORMAT, 429, body, x_ratelimit_reset_after="1.5").retry_after == timedelta(seconds=1.5)
     assert judged(FORMAT, 429, "<html>", X_RateLimit_Reset_After="nonsense").retry_after is None

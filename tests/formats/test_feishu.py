@@ -185,7 +185,11 @@ ANSWERS = [
 )
 def test_who_asks_too_often_is_told_so(status: int, code: int, msg: str) -> None:
     said = judged(FORMAT, status, {"code": code, "msg": msg})
-    assert (said.verdict, said.crowded, said.words) == (Verdict.RETRY, True, f"Feishu: {msg} ({code}): asked too often")
+    assert (said.verdict, said.overloaded, said.service_message) == (
+        Verdict.RETRY,
+        True,
+        f"Feishu: {msg} ({code}): asked too often",
+    )
 
 
 def test_it_is_signed_in_the_body_by_the_second() -> None:

@@ -87,7 +87,7 @@ def test_what_services_say_is_read_with_care() -> None:
     assert seconds(-1) is seconds("x") is seconds(None) is seconds(1e300) is seconds("nan") is None
     assert description("Slack", "a\nb\u202ec", 1) == "Slack: a bc (1)"
     assert description("Slack", None) == "Slack: answered no reason"
-    assert by_status_alone(ServiceAnswer(429, {}, b"")).crowded
+    assert by_status_alone(ServiceAnswer(429, {}, b"")).overloaded
 
 
 @pytest.mark.parametrize("form", [form for form in FORMATS if not form.machine], ids=lambda form: form.name)

@@ -166,8 +166,8 @@ ANSWERS = [
 
 def test_who_asks_too_often_waits_for_the_minute_of_its_quota() -> None:
     said = judged(FORMAT, 429, {"error": {"message": "Quota", "status": "RESOURCE_EXHAUSTED"}})
-    assert (said.verdict, said.retry_after, said.crowded) == (Verdict.RETRY, timedelta(minutes=1), True)
-    assert said.words == "Google Chat: Quota (429): asked too often"
+    assert (said.verdict, said.retry_after, said.overloaded) == (Verdict.RETRY, timedelta(minutes=1), True)
+    assert said.service_message == "Google Chat: Quota (429): asked too often"
 
 
 def test_all_webhooks_of_a_space_share_its_pace() -> None:

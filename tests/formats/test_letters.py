@@ -54,5 +54,5 @@ def test_all_jobs_of_a_registration_are_told_in_chinese(expected: ModuleType) ->
 @pytest.mark.parametrize(("form", "status", "body", "verdict", "words"), ANSWERS)
 def test_what_an_answer_means(form: Format, status: int, body: Any, verdict: Verdict, words: str | None) -> None:
     said = judged(form, status, body)
-    assert (said.verdict, said.words) == (verdict, words)
-    assert said.crowded == (status == 429)
+    assert (said.verdict, said.service_message) == (verdict, words)
+    assert said.overloaded == (status == 429)

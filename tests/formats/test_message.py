@@ -152,7 +152,7 @@ def test_a_group_of_one_is_not_plural() -> None:
 
 
 def test_an_empty_group_is_good_news() -> None:
-    assert of(event(Group({}, (), truncated=False))).tone is Severity.GOOD
+    assert of(event(Group({}, (), truncated=False))).severity is Severity.GOOD
 
 
 def test_a_digest_names_all_the_worst_first() -> None:

@@ -93,7 +93,7 @@ ANSWERS = [
 @pytest.mark.parametrize("status", [200, 429])
 def test_it_says_how_long_to_wait(status: int) -> None:
     said = judged(FORMAT, status, {"ok": False, "error_code": 429, "parameters": {"retry_after": 31}})
-    assert (said.verdict, said.retry_after, said.crowded) == (Verdict.RETRY, timedelta(seconds=31), True)
+    assert (said.verdict, said.retry_after, said.overloaded) == (Verdict.RETRY, timedelta(seconds=31), True)
 
 
 def test_a_chat_that_has_a_new_id_is_written_to_there_from_now_on() -> None:

@@ -74,7 +74,7 @@ ANSWERS = [
 @pytest.mark.parametrize("code", [45009, 45033])
 def test_who_asks_too_often_is_told_so(code: int) -> None:
     said = judged(FORMAT, 200, {"errcode": code, "errmsg": "api freq out of limit"})
-    assert (said.verdict, said.crowded) == (Verdict.RETRY, True)
+    assert (said.verdict, said.overloaded) == (Verdict.RETRY, True)
 
 
 def test_nothing_is_escaped_as_ascii() -> None:

@@ -20,6 +20,7 @@ from app.domain.verdict import Verdict
 from app.store.agenda import DELIVER, POLL
 from app.store.deployment_stats import LANES_LOOKED_AT, DeploymentStats, DeploymentStatsReader
 from app.store.engine import keys
+from tests.support.claims import claim_due
 from workers.rq_queues import enqueue_drain, queue
 
 SECOND = timedelta(seconds=1)
@@ -48,7 +49,7 @@ def owe(stores: Stores, registration, now: datetime) -> Callable[..., None]:
 
 def die(stores: Stores, now: datetime) -> None:
     """One of those that are due."""
-    (claimed,) = stores.deliveries_due.claim_due(now, 1).items
+    (claimed,) = claim_due(stores.deliveries_due, now, 1)
     dead = NextStep(DeliveryState.DEAD, death=Death.GONE)
     stores.scripts.run(stores.deliveries.record(claimed, Verdict.GONE, dead, {"number": 1}))
 
@@ -73,7 +74,7 @@ def test_what_is_held_is_neither_due_nor_late(runtime: Runtime, owe, standing, n
     assert held.deliveries == {"pending": 0, "held": 3, "dead": 0}
     assert held.destinations == {"failing": 0, "paused": 1, "disabled": 0}
     assert (held.due[DELIVER], held.late[DELIVER]) == (0, timedelta())
-    assert runtime.destinations.drop(LANE, now) == 3
+    assert runtime.destinations.discard(LANE, now) == 3
     assert standing().deliveries == {"pending": 0, "held": 0, "dead": 3}
     runtime.destinations.resume(LANE, now)
     assert standing().destinations["paused"] == 0
@@ -87,7 +88,7 @@ def test_polls_are_due_whatever_their_patience_and_again_when_a_lease_has_ended(
     assert standing().watches == {"pending": 2, "running": 0}
     assert standing().watching == 2
     assert standing().due[POLL] == 3
-    assert len(runtime.stores.polls_due.claim_due(now, 10).items) == 3
+    assert len(claim_due(runtime.stores.polls_due, now, 10)) == 3
     assert standing().due[POLL] == 0
     assert standing(runtime.settings.lease).due[POLL] == 3
 
@@ -95,11 +96,11 @@ def test_polls_are_due_whatever_their_patience_and_again_when_a_lease_has_ended(
 def test_what_the_pace_of_a_destination_holds_back_is_not_late(stores: Stores, owe, standing, now) -> None:
     """A bot that takes one message a second: the others wait for it, and not for us."""
     owe(5, "https://chat.example:443#slack-1", rate=1)
-    (claimed,) = stores.deliveries_due.claim_due(now, 10).items
+    (claimed,) = claim_due(stores.deliveries_due, now, 10)
     stores.scripts.run(
         stores.deliveries.record(claimed, Verdict.DELIVERED, NextStep(DeliveryState.DELIVERED), {"number": 1})
     )
-    assert stores.deliveries_due.claim_due(now, 10).items == ()
+    assert claim_due(stores.deliveries_due, now, 10) == ()
     assert standing(SECOND / 2).late[DELIVER] == timedelta()
     assert standing(10 * SECOND).late[DELIVER] == 9 * SECOND
     assert standing(10 * SECOND).due[DELIVER] == 4
@@ -128,7 +129,7 @@ def test_it_costs_the_same_however_much_there_is(stores: Stores, owe, standing, 
 
 def test_the_names_of_rq_are_those_that_rq_uses(stores: Stores, standing) -> None:
     for kind in (POLL, DELIVER):
-        target = queue(kind, stores.rq_redis)
+        target = queue(kind, stores)
         assert target.key == keys.rq_queue(kind)
         enqueue_drain(target, kind, 1)
         worker = Worker([target], connection=stores.rq_redis)

@@ -1,5 +1,6 @@
 """Agendas: lanes, leases, fences, pace."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -8,9 +9,10 @@ import pytest
 from app.bootstrap.runtime import Runtime
 from app.bootstrap.stores import Stores
 from app.domain.times import to_ms
-from app.store.agenda import Agenda, Batch, LaneLimits
+from app.store.agenda import Agenda, Claimed, LaneLimits
 from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall
+from tests.support.claims import claim_due
 
 LEASE = timedelta(seconds=60)
 SECOND = timedelta(seconds=1)
@@ -27,34 +29,34 @@ def schedule(stores: Stores, lane: str, due: datetime, *ids: str) -> None:
     stores.redis.zadd(keys.lanes("deliver"), {lane: to_ms(due)}, lt=True)
 
 
-def ids_of(batch: Batch) -> list[str]:
-    return [item.id for item in batch.items]
+def ids_of(batch: Sequence[Claimed]) -> list[str]:
+    return [item.id for item in batch]
 
 
 def test_what_is_due_is_handed_out_once_in_order(stores: Stores, agenda: Agenda, now: datetime) -> None:
     schedule(stores, "a", now, "second")
     schedule(stores, "a", now - SECOND, "first")
     schedule(stores, "a", now + SECOND, "later")
-    batch = agenda.claim_due(now, 10)
+    batch = claim_due(agenda, now, 10)
     assert ids_of(batch) == ["first", "second"]
-    assert batch.next_look == now + SECOND
-    assert ids_of(agenda.claim_due(now, 10)) == []
-    assert ids_of(agenda.claim_due(now + SECOND, 10)) == ["later"]
+    assert agenda.next_due_at() == now + SECOND
+    assert ids_of(claim_due(agenda, now, 10)) == []
+    assert ids_of(claim_due(agenda, now + SECOND, 10)) == ["later"]
 
 
 def test_an_empty_agenda_has_no_next_look(agenda: Agenda, now: datetime) -> None:
-    assert agenda.claim_due(now, 10) == Batch((), None)
-    assert agenda.next_look() is None
+    assert claim_due(agenda, now, 10) == ()
+    assert agenda.next_due_at() is None
 
 
 def test_claimed_work_comes_back_when_its_lease_ends(stores: Stores, agenda: Agenda, now: datetime) -> None:
     schedule(stores, "a", now, "x")
-    first = agenda.claim_due(now, 10)
-    assert first.next_look == now + LEASE
-    assert ids_of(agenda.claim_due(now + LEASE - SECOND, 10)) == []
-    second = agenda.claim_due(now + LEASE, 10)
+    first = claim_due(agenda, now, 10)
+    assert agenda.next_due_at() == now + LEASE
+    assert ids_of(claim_due(agenda, now + LEASE - SECOND, 10)) == []
+    second = claim_due(agenda, now + LEASE, 10)
     assert ids_of(second) == ["x"]
-    assert second.items[0].fence > first.items[0].fence
+    assert second[0].fence > first[0].fence
 
 
 def test_an_old_fence_settles_nothing(runtime: Runtime, agenda: Agenda, now: datetime) -> None:
@@ -62,9 +64,9 @@ def test_an_old_fence_settles_nothing(runtime: Runtime, agenda: Agenda, now: dat
     polls = runtime.stores.polls_due
     runtime.stores.redis.zadd(keys.due("poll", "default"), {"x": to_ms(now)})
     runtime.stores.redis.zadd(keys.lanes("poll"), {"default": to_ms(now)})
-    stalled = polls.claim_due(now, 1).items[0]
+    stalled = claim_due(polls, now, 1)[0]
     later = now + runtime.settings.lease
-    current = polls.claim_due(later, 1).items[0]
+    current = claim_due(polls, later, 1)[0]
     due = to_ms(later + SECOND)
     postpone = partial(ScriptCall, "postpone", project="default", job="x", due=due, patience=1000, changes=())
     assert runtime.stores.scripts.run(postpone(fence=stalled.fence)) == 0
@@ -74,32 +76,31 @@ def test_an_old_fence_settles_nothing(runtime: Runtime, agenda: Agenda, now: dat
 def test_lanes_take_turns(stores: Stores, agenda: Agenda, now: datetime) -> None:
     schedule(stores, "busy", now - SECOND, *(f"b{number:03d}" for number in range(100)))
     schedule(stores, "quiet", now, "q")
-    assert sorted(ids_of(agenda.claim_due(now, 4))) == ["b000", "b001", "q"]
+    assert sorted(ids_of(claim_due(agenda, now, 4))) == ["b000", "b001", "q"]
 
 
 def test_a_lane_that_was_served_waits_behind_the_others(stores: Stores, agenda: Agenda, now: datetime) -> None:
     for number, lane in enumerate(("a", "b", "c")):
         schedule(stores, lane, now - number * SECOND, f"{lane}1", f"{lane}2")
-    taken = [ids_of(agenda.claim_due(now + timedelta(milliseconds=turn), 1)) for turn in range(6)]
+    taken = [ids_of(claim_due(agenda, now + timedelta(milliseconds=turn), 1)) for turn in range(6)]
     assert taken == [["c1"], ["b1"], ["a1"], ["c2"], ["b2"], ["a2"]]
 
 
 def test_a_lane_has_only_so_many_places(stores: Stores, now: datetime) -> None:
     narrow = Agenda(stores.scripts, "deliver", lease=LEASE, pace=LaneLimits(rate=0, burst=1, concurrency=2))
     schedule(stores, "a", now, "1", "2", "3")
-    batch = narrow.claim_due(now, 10)
-    assert ids_of(batch) == ["1", "2"]
-    assert ids_of(narrow.claim_due(now + SECOND, 10)) == []
-    assert batch.next_look == now + LEASE
+    assert ids_of(claim_due(narrow, now, 10)) == ["1", "2"]
+    assert narrow.next_due_at() == now + LEASE
+    assert ids_of(claim_due(narrow, now + SECOND, 10)) == []
 
 
 def test_a_paced_lane_hands_out_no_more_than_its_rate(stores: Stores, now: datetime) -> None:
     paced = Agenda(stores.scripts, "deliver", lease=LEASE, pace=LaneLimits(rate=2, burst=1.5, concurrency=1_000))
     schedule(stores, "a", now, *(f"{number:02d}" for number in range(20)))
-    batch = paced.claim_due(now, 100)
-    assert len(batch.items) == 3  # the burst: a second and a half
-    assert batch.next_look == now + timedelta(milliseconds=500)
-    assert [len(paced.claim_due(now + timedelta(milliseconds=250 * turn), 100).items) for turn in range(1, 9)] == [
+    batch = claim_due(paced, now, 100)
+    assert len(batch) == 3  # the burst: a second and a half
+    assert paced.next_due_at() == now + timedelta(milliseconds=500)
+    assert [len(claim_due(paced, now + timedelta(milliseconds=250 * turn), 100)) for turn in range(1, 9)] == [
         *(0, 1, 0, 1, 0, 1, 0, 1)
     ]
 
@@ -109,9 +110,7 @@ def test_all_workers_share_one_bucket(stores: Stores, now: datetime) -> None:
     workers = [Agenda(stores.scripts, "deliver", lease=LEASE, pace=pace) for _ in range(3)]
     schedule(stores, "a", now, *(f"{number:03d}" for number in range(200)))
     taken = sum(
-        len(worker.claim_due(now + timedelta(milliseconds=10 * turn), 5).items)
-        for turn in range(201)
-        for worker in workers
+        len(claim_due(worker, now + timedelta(milliseconds=10 * turn), 5)) for turn in range(201) for worker in workers
     )
     assert taken == 10 + 20  # the burst, and two seconds at ten a second
 
@@ -119,7 +118,7 @@ def test_all_workers_share_one_bucket(stores: Stores, now: datetime) -> None:
 def test_a_lane_of_its_own_pace_keeps_it(stores: Stores, agenda: Agenda, now: datetime) -> None:
     stores.redis.hset(keys.lane("deliver", "a"), mapping={"rate": 1, "places": 5})
     schedule(stores, "a", now, "1", "2")
-    assert ids_of(agenda.claim_due(now, 10)) == ["1"]
+    assert ids_of(claim_due(agenda, now, 10)) == ["1"]
 
 
 def test_a_paused_lane_waits_and_the_others_do_not(stores: Stores, agenda: Agenda, now: datetime) -> None:
@@ -127,13 +126,13 @@ def test_a_paused_lane_waits_and_the_others_do_not(stores: Stores, agenda: Agend
     schedule(stores, "b", now, "b1")
     stores.scripts.run(agenda.pause("a", now + 2 * SECOND))
     stores.scripts.run(agenda.pause("a", now + SECOND))  # the longer pause stands
-    assert ids_of(agenda.claim_due(now, 10)) == ["b1"]
-    assert ids_of(agenda.claim_due(now + SECOND, 10)) == []
-    assert ids_of(agenda.claim_due(now + 2 * SECOND, 10)) == ["a1"]
+    assert ids_of(claim_due(agenda, now, 10)) == ["b1"]
+    assert ids_of(claim_due(agenda, now + SECOND, 10)) == []
+    assert ids_of(claim_due(agenda, now + 2 * SECOND, 10)) == ["a1"]
 
 
 def claimed_in(agenda: Agenda, begin: datetime, seconds: int) -> int:
-    return sum(len(agenda.claim_due(begin + number * SECOND, 100).items) for number in range(1, seconds + 1))
+    return sum(len(claim_due(agenda, begin + number * SECOND, 100)) for number in range(1, seconds + 1))
 
 
 def test_a_throttled_lane_pauses_and_then_goes_at_half_the_pace(stores: Stores, now: datetime) -> None:
@@ -164,12 +163,12 @@ def test_the_cost_of_a_claim_does_not_grow_with_the_backlog(stores: Stores, agen
 
     def commands_of_a_claim() -> int:
         stores.redis.config_resetstat()
-        agenda.claim_due(now, 10)
+        claim_due(agenda, now, 10)
         stats = stores.redis.info("commandstats")
         return sum(stat["calls"] for name, stat in stats.items() if name.removeprefix("cmdstat_").startswith("z"))
 
     schedule(stores, "a", now, *(f"{number:05d}" for number in range(20)))
-    agenda.claim_due(now, 1)  # loads the script
+    claim_due(agenda, now, 1)  # loads the script
     small = commands_of_a_claim()
     schedule(stores, "a", now, *(f"{number:05d}" for number in range(20, 5_000)))
     assert commands_of_a_claim() == small

@@ -16,6 +16,7 @@ from app.devkit.redis_server import RedisServer
 from app.domain.delivery import DeliveryState, NextStep
 from app.domain.job import Job, JobState
 from app.domain.verdict import Verdict
+from tests.support.claims import claim_due
 
 HOUR = timedelta(hours=1)
 AOF, RDB = "appendonlydir", "dump.rdb"
@@ -63,11 +64,11 @@ def test_what_was_in_flight_falls_due_again_after_its_lease(
     with RedisServer(tmp_path / "redis") as server, bridge_on(server, settings) as runtime:
         polled, delivered = registration("polled"), registration("delivered")
         runtime.stores.registrations.add(delivered)
-        (poll,) = runtime.stores.polls_due.claim_due(now, 1).items
+        (poll,) = claim_due(runtime.stores.polls_due, now, 1)
         runtime.stores.scripts.run(runtime.stores.watches.complete(poll, Job("delivered", JobState.SUCCEEDED), now))
         runtime.stores.registrations.add(polled)
-        assert [item.id for item in runtime.stores.polls_due.claim_due(now, 1).items] == ["polled"]
-        (delivery,) = runtime.stores.deliveries_due.claim_due(now, 1).items
+        assert [item.id for item in claim_due(runtime.stores.polls_due, now, 1)] == ["polled"]
+        (delivery,) = claim_due(runtime.stores.deliveries_due, now, 1)
         copy(runtime, tmp_path / "redis", tmp_path / "restored")
         arrived = NextStep(DeliveryState.DELIVERED)
         runtime.stores.scripts.run(
@@ -82,9 +83,9 @@ def test_what_was_in_flight_falls_due_again_after_its_lease(
             1,
             0,
         ]
-        assert not runtime.stores.polls_due.claim_due(now, 9).items
-        assert [item.id for item in runtime.stores.polls_due.claim_due(now + HOUR, 9).items] == ["polled"]
-        assert [item.id for item in runtime.stores.deliveries_due.claim_due(now + HOUR, 9).items] == [delivery.id]
+        assert not claim_due(runtime.stores.polls_due, now, 9)
+        assert [item.id for item in claim_due(runtime.stores.polls_due, now + HOUR, 9)] == ["polled"]
+        assert [item.id for item in claim_due(runtime.stores.deliveries_due, now + HOUR, 9)] == [delivery.id]
         wait_until(lambda: not runtime.stores.redis.info()["aof_rewrite_in_progress"], what="a file to append to")
     with RedisServer(tmp_path / "restored") as again, bridge_on(again, settings) as runtime:
         assert runtime.stores.registrations.get("t", polled.id)

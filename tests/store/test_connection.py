@@ -24,6 +24,7 @@ from app.domain.job import Job, JobState
 from app.store.engine.clock import RedisClock
 from app.store.engine.connection import PATIENT, QUICK, connect
 from tests.support.certificates import Authority
+from tests.support.claims import claim_due
 
 
 @contextmanager
@@ -147,7 +148,7 @@ def test_a_full_redis_refuses_registrations_and_still_hands_out_and_records(
     try:
         with pytest.raises(Unavailable, match="full"):
             stores.registrations.add(registration())
-        (claimed,) = stores.polls_due.claim_due(now, 1).items
+        (claimed,) = claim_due(stores.polls_due, now, 1)
         stores.scripts.run(stores.watches.complete(claimed, Job("job-1", JobState.SUCCEEDED), now))
     finally:
         stores.redis.config_set("maxmemory", "0")

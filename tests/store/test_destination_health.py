@@ -28,7 +28,7 @@ def fare(runtime: Runtime, registration, deliveries_of, now: datetime):
     def one(sign: AttemptSignal, *, at: datetime = now, started: datetime = now) -> str:
         heard: list[str] = []
         claimed = Claimed(LANE, delivery.id, fence=0, due_at=now)
-        news = SignalReport(runtime.destinations.told(sign, "why", started), at, heard.append)
+        news = SignalReport(runtime.destinations.report(sign, "why", started), at, heard.append)
         line = {"number": next(numbers)}
         follows = NextStep(DeliveryState.DEAD, death=Death.TRIES)
         runtime.stores.scripts.run(runtime.stores.deliveries.record(claimed, Verdict.RETRY, follows, line, news))
@@ -39,11 +39,11 @@ def fare(runtime: Runtime, registration, deliveries_of, now: datetime):
 
 def places(runtime: Runtime) -> int:
     found = runtime.destinations.page("t", limit=1, cursor=None)[0]
-    return found[0].places
+    return found[0].concurrency
 
 
 def test_a_slow_answer_halves_its_places_once_for_all_that_were_under_way(runtime: Runtime, fare, now) -> None:
-    slow = AttemptSignal(answered=True, crowded=True)
+    slow = AttemptSignal(answered=True, overloaded=True)
     for _ in range(3):
         fare(slow, at=now + SECOND)
     assert places(runtime) == 8
@@ -56,8 +56,8 @@ def test_a_slow_answer_halves_its_pace_which_comes_back_by_itself(runtime: Runti
     def rate(at: datetime) -> float:
         return runtime.stores.deliveries_due.budgets([LANE], at)[0].rate
 
-    slow, away = AttemptSignal(answered=True, crowded=True), AttemptSignal(answered=False, crowded=True)
-    assert rate(now) == runtime.settings.lane_rate == 200
+    slow, away = AttemptSignal(answered=True, overloaded=True), AttemptSignal(answered=False, overloaded=True)
+    assert rate(now) == runtime.settings.destination_rate == 200
     for _ in range(3):
         fare(slow)
     assert rate(now) == 100
@@ -72,7 +72,7 @@ def test_a_slow_answer_halves_its_pace_which_comes_back_by_itself(runtime: Runti
 
 
 def test_places_come_back_one_by_one_with_answers(runtime: Runtime, fare, now) -> None:
-    fare(AttemptSignal(answered=True, crowded=True))
+    fare(AttemptSignal(answered=True, overloaded=True))
     fare(AttemptSignal(answered=True))  # it was under way then
     for _ in range(8):
         assert places(runtime) == 8

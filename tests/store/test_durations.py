@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from app.bootstrap.runtime import Runtime
 from app.bootstrap.stores import Stores
-from app.domain.cadence import FADE_ABOVE, Durations, bucket_of, counted
+from app.domain.cadence import FADE_ABOVE, Durations, bucket_of
 from app.store.durations import MOST_KINDS, SeenDurations
 from app.store.engine import keys
+from tests.support.duration_counts import with_one_more
 from tests.support.manual_clock import ManualClock
 
 SECOND = timedelta(seconds=1)
@@ -61,7 +62,7 @@ def test_old_jobs_fade_as_the_rule_says(durations: list[int], at_once: int) -> N
         some = [seconds * SECOND for seconds in durations[first : first + at_once]]
         runtime.stores.scripts.run(seen.learn("p", None, some))
         for duration in some:
-            expected = dict(counted(expected, duration))
+            expected = dict(with_one_more(expected, duration))
     assert kept(runtime.stores) == expected
     assert sum(expected.values()) <= FADE_ABOVE
 

@@ -15,6 +15,7 @@ from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall
 from app.store.requests import is_request
 from app.store.watches import Watch, Watches
+from tests.support.claims import claim_due
 
 SECOND = timedelta(seconds=1)
 STEP = timedelta(milliseconds=100)
@@ -72,7 +73,7 @@ class SimulatedProject:
         while self.now < until:
             self.now += STEP
             answers = self._runtime.stores.scripts.run_all([*calls, self.agenda.claim(self.now, 32)])
-            items = Agenda.claimed(answers[-1]).items
+            items = Agenda.claimed(answers[-1])
             calls = [self._again(item) for item in items]
             yield from items
         self._runtime.stores.scripts.run_all(calls)
@@ -80,7 +81,7 @@ class SimulatedProject:
     def _again(self, item: Claimed) -> ScriptCall:
         due = self.now + self._intervals[item.id]
         if is_request(item):
-            return self._runtime.stores.requests.unheard(item, self.now, due)
+            return self._runtime.stores.requests.postpone(item, self.now, due)
         return self._watches.postpone(item, Watch("p", item.id, self.now, None, None, ()), due, self.now)
 
 
@@ -137,8 +138,8 @@ def test_after_a_long_pause_those_that_wait_longest_for_their_cadence_are_first(
     project.add(1, 30 * SECOND, requests=True)
     project.pass_time(60 * SECOND, settling=60 * SECOND)
     project.now += timedelta(hours=1)
-    batch = runtime.stores.polls_due.claim_due(project.now, 4)
-    assert [item.id.split("-")[0] for item in batch.items] == ["request:30", "1", "1", "1"]
+    batch = claim_due(runtime.stores.polls_due, project.now, 4)
+    assert [item.id.split("-")[0] for item in batch] == ["request:30", "1", "1", "1"]
 
 
 def test_requests_that_have_passed_nobody_owe_nobody_a_turn(runtime: Runtime, now: datetime) -> None:
@@ -146,13 +147,13 @@ def test_requests_that_have_passed_nobody_owe_nobody_a_turn(runtime: Runtime, no
     project.add(1, SECOND, requests=True)
     project.add(1, 30 * SECOND)
     project.pass_time(29 * SECOND, settling=29 * SECOND)
-    assert [item.id for item in project.agenda.claim_due(now + 32 * SECOND, 1).items] == ["request:1-0"]
+    assert [item.id for item in claim_due(project.agenda, now + 32 * SECOND, 1)] == ["request:1-0"]
 
 
 def test_a_job_that_is_new_stands_behind_requests_that_came_later(stores: Stores, registration, now) -> None:
     stores.registrations.add(registration("new"))
     schedule(stores, "default", now + SECOND, "request:r")
-    assert [item.id for item in stores.polls_due.claim_due(now + SECOND, 1).items] == ["request:r"]
+    assert [item.id for item in claim_due(stores.polls_due, now + SECOND, 1)] == ["request:r"]
 
 
 def test_what_tries_a_refused_lane_is_what_has_waited_longest(stores: Stores, registration, now) -> None:
@@ -161,4 +162,4 @@ def test_what_tries_a_refused_lane_is_what_has_waited_longest(stores: Stores, re
     stores.registrations.add(registration("older", at=now))
     schedule(stores, "default", now + SECOND, "request:r")
     polls.refuse("default", now, 2 * SECOND, ())
-    assert [item.id for item in polls.claim_due(now + 2 * SECOND, 10).items] == ["older"]
+    assert [item.id for item in claim_due(polls, now + 2 * SECOND, 10)] == ["older"]

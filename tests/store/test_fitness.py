@@ -15,7 +15,7 @@ from app.config.settings import load
 from app.devkit.processes import wait_until
 from app.devkit.redis_server import RedisServer
 from app.domain.errors import Unavailable, UnfitRedis
-from app.store.fitness import RIGHTS, judge, look, name_of
+from app.store.fitness import RIGHTS, inspect_redis, judge, name_of
 from tests.support.paths import ROOT
 from tests.support.redis_group import PASSWORD, free_port
 from tests.support.unfit_redis import EVICTING, UNFIT, Unfit, redis_on
@@ -38,13 +38,13 @@ def test_an_unfit_redis_is_refused_in_words_without_a_secret(unfit: Unfit, tmp_p
 def test_a_fit_redis_is_left_as_it_was(stores: Stores) -> None:
     stores.fitness.check()
     assert stores.redis.dbsize() == 0
-    assert look(stores.scripts).usable
+    assert inspect_redis(stores.scripts).usable
 
 
 def test_a_redis_that_evicts_can_be_looked_at_all_the_same(tmp_path: Path) -> None:
     with UNFIT["evicting"].opened(tmp_path) as url:
         runtime = Runtime(load({"BRIDGE_REDIS_URL": url}))
-        assert look(runtime.stores.scripts).usable
+        assert inspect_redis(runtime.stores.scripts).usable
         runtime.stores.redis.close()
 
 

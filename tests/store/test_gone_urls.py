@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from app.bootstrap.stores import Stores
-from app.store.encryption.cipher import Sealer
+from app.store.encryption.cipher import Cipher
 from app.store.gone_urls import GoneUrls
 
 OLD, NEW = ("old", b"o" * 32), ("new", b"n" * 32)
@@ -14,16 +14,16 @@ WEEKS = timedelta(days=14)
 
 
 def urls(stores: Stores, *keys: tuple[str, bytes]) -> GoneUrls:
-    return GoneUrls(stores.redis, Sealer(dict(keys)), retention=WEEKS)
+    return GoneUrls(stores.redis, Cipher(dict(keys)), retention=WEEKS)
 
 
 def test_what_is_gone_stays_so_when_another_key_seals(stores: Stores, registration, now: datetime) -> None:
     made = [registration(), registration(callback_url=URL + "/other")]
     stores.scripts.run(urls(stores, OLD).add("t", URL, now))
     for keys, expected in (([OLD], True), ([NEW, OLD], True), ([NEW], False)):
-        assert urls(stores, *keys).cut_off("t", made) == [expected, False]
+        assert urls(stores, *keys).are_gone("t", made) == [expected, False]
     stores.scripts.run(urls(stores, NEW, OLD).remove("t", URL))
-    assert urls(stores, OLD).cut_off("t", made) == [False, False]
+    assert urls(stores, OLD).are_gone("t", made) == [False, False]
 
 
 @pytest.mark.parametrize("keys", [[], [OLD]])
@@ -41,4 +41,4 @@ def test_what_was_long_ago_is_forgotten(stores: Stores, registration, now: datet
     gone = urls(stores, OLD)
     stores.scripts.run(gone.add("t", URL, now))
     stores.scripts.run(gone.add("t", URL + "/other", now + WEEKS + timedelta(seconds=1)))
-    assert gone.cut_off("t", [registration(), registration(callback_url=URL + "/other")]) == [False, True]
+    assert gone.are_gone("t", [registration(), registration(callback_url=URL + "/other")]) == [False, True]

@@ -24,9 +24,11 @@ from app.domain.verdict import Verdict
 from app.store.durations import SeenDurations
 from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall
+from tests.support.claims import claim_due
 from workers.polling.project_health import HealthRecorder
-from workers.polling.schedule import Timing
+from workers.polling.schedule import PollSchedule
 from workers.polling.show_job import PollWorker
+from workers.telemetry import Telemetry
 
 SECOND = timedelta(seconds=1)
 PROJECT = "default"
@@ -91,13 +93,12 @@ class BridgeMachine(RuleBasedStateMachine):
             watches=runtime.stores.watches,
             requests=runtime.stores.requests,
             clients={PROJECT: self.cloud},
-            noting=HealthRecorder(runtime.stores.polls_due, runtime.config.rate_of),
-            timing=Timing(
+            health=HealthRecorder(runtime.stores.polls_due, runtime.config.rate_of),
+            schedule=PollSchedule(
                 Cadence(SECOND, 5 * SECOND), SeenDurations(runtime.stores.redis, lambda: self.now, retention=SECOND)
             ),
             lost_grace=10 * SECOND,
-            counts=runtime.metric_registry,
-            tracing=None,
+            telemetry=Telemetry(runtime.metric_registry, None),
             clock=lambda: self.now,
             crash_point=lambda _: None,
         )
@@ -156,7 +157,7 @@ class BridgeMachine(RuleBasedStateMachine):
 
     @rule()
     def claim(self) -> None:
-        claimed = self.runtime.stores.polls_due.claim_due(self.now, 100).items
+        claimed = claim_due(self.runtime.stores.polls_due, self.now, 100)
         self.tasks += self.polling.prepare(claimed) if claimed else ()
 
     @precondition(lambda self: self.tasks)
@@ -172,7 +173,7 @@ class BridgeMachine(RuleBasedStateMachine):
     @rule()
     def poll(self) -> None:
         """One that nothing disturbs."""
-        while claimed := self.runtime.stores.polls_due.claim_due(self.now, 100).items:
+        while claimed := claim_due(self.runtime.stores.polls_due, self.now, 100):
             for task in self.polling.prepare(claimed):
                 self.runtime.stores.scripts.run_all(self.polling.do(task))
 
@@ -197,7 +198,7 @@ class BridgeMachine(RuleBasedStateMachine):
         self._deliver()
         self.now += timedelta(minutes=1)
         for agenda in (self.runtime.stores.polls_due, self.runtime.stores.deliveries_due):
-            assert agenda.claim_due(self.now, 1).items == ()
+            assert claim_due(agenda, self.now, 1) == ()
         redis = self.runtime.stores.redis
         assert [key for key in redis.scan_iter() if redis.ttl(key) < 0 and not key.startswith(LASTING)] == []
 
@@ -208,7 +209,7 @@ class BridgeMachine(RuleBasedStateMachine):
                     yield made.id, name
 
     def _deliver(self) -> None:
-        while claimed := self.runtime.stores.deliveries_due.claim_due(self.now, 100).items:
+        while claimed := claim_due(self.runtime.stores.deliveries_due, self.now, 100):
             for begun in self.runtime.stores.deliveries.begin(claimed, self.now + SECOND):
                 record = self.runtime.stores.deliveries.record
                 call = record(begun.claimed, Verdict.DELIVERED, NextStep(DeliveryState.DELIVERED), {"number": 1})

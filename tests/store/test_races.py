@@ -15,6 +15,7 @@ from app.domain.registration import Registration
 from app.domain.times import from_ms
 from app.domain.verdict import Verdict
 from app.store.engine import keys
+from tests.support.claims import claim_due
 
 ROUNDS = 1_000
 LONG = timedelta(seconds=30)
@@ -37,7 +38,7 @@ def test_registering_while_a_job_ends_loses_nothing_and_tells_nothing_twice(
 
     def complete(number: int) -> None:
         at = now + timedelta(seconds=number)
-        (claimed,) = stores.polls_due.claim_due(at, 1).items
+        (claimed,) = claim_due(stores.polls_due, at, 1)
         barrier.wait()
         spin(random.randrange(400))
         stores.scripts.run(stores.watches.complete(claimed, Job(claimed.id, JobState.SUCCEEDED), at))
@@ -76,7 +77,7 @@ def test_cancelling_while_an_attempt_begins_never_lets_one_start_unseen(stores: 
     outcomes = Counter()
 
     def attempt(at: datetime) -> bool:
-        claimed = stores.deliveries_due.claim_due(at, 1).items
+        claimed = claim_due(stores.deliveries_due, at, 1)
         barrier.wait()
         spin(random.randrange(400))
         for begun in stores.deliveries.begin(claimed, at + LONG):
@@ -119,14 +120,14 @@ def test_cancelling_while_a_redelivery_is_asked_for_sends_nothing_afterwards(sto
         for number in range(ROUNDS):
             at = now + timedelta(seconds=number)
             made = ended(stores, registration(f"job-{number}", at=at), at)
-            (begun,) = stores.deliveries.begin(stores.deliveries_due.claim_due(at, 1).items, at + LONG)
+            (begun,) = stores.deliveries.begin(claim_due(stores.deliveries_due, at, 1), at + LONG)
             stores.scripts.run(stores.deliveries.record(begun.claimed, Verdict.GONE, DEAD, {"number": 1}))
             asked = pool.submit(redeliver, begun.claimed.id, at)
             barrier.wait()
             spin(random.randrange(4_000))
             stores.registrations.cancel("t", made.id)
             taken += asked.result(30) is DeliveryState.PENDING
-            assert not stores.deliveries.begin(stores.deliveries_due.claim_due(at, 1).items, at + LONG)
+            assert not stores.deliveries.begin(claim_due(stores.deliveries_due, at, 1), at + LONG)
             progress = stores.registrations.get("t", made.id)[1]
             assert progress.pending == 0, number
     assert 10 < taken < ROUNDS - 10
@@ -135,6 +136,6 @@ def test_cancelling_while_a_redelivery_is_asked_for_sends_nothing_afterwards(sto
 def ended(stores: Stores, made: Registration, at: datetime) -> Registration:
     """Its job has ended, and its delivery is due."""
     stores.registrations.add(made)
-    (claimed,) = stores.polls_due.claim_due(at, 1).items
+    (claimed,) = claim_due(stores.polls_due, at, 1)
     stores.scripts.run(stores.watches.complete(claimed, Job(claimed.id, JobState.SUCCEEDED), at))
     return made

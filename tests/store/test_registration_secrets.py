@@ -13,9 +13,10 @@ from app.config.settings import load
 from app.domain.errors import OperatorError
 from app.domain.job import Job, JobState
 from app.store.encryption.cipher import key_of
-from app.store.encryption.reencrypt import Resealing
+from app.store.encryption.reencrypt import Reencryption
 from app.store.engine import keys
 from app.store.idempotency import Idempotency, Repeated
+from tests.support.claims import claim_due
 
 HOUR = timedelta(hours=1)
 HEADERS = {"Authorization": "Bearer k3y", "X-Room": "ops"}
@@ -119,18 +120,18 @@ def test_a_key_at_rest_is_rotated_and_everything_still_delivers(with_keys, regis
     found = during.registrations.get("t", made[0].id)
     assert found is not None
     assert found[0] == made[0]
-    walk = Resealing(during.scripts, during.sealer)
+    walk = Reencryption(during.scripts, during.sealer)
     assert len(list(walk.pages())) > 2
     assert (walk.seen, walk.rewritten, walk.closed) == (2_400, 2_400, {})
-    again = Resealing(during.scripts, during.sealer)
+    again = Reencryption(during.scripts, during.sealer)
     assert [*again.pages(), again.rewritten][-1] == 0
     assert 0 < during.redis.ttl(keys.registration(made[0].id)) <= 100
     assert during.redis.ttl(keys.registration(made[1].id)) == -1
 
     after = with_keys(NEW_KEY)
-    (item,) = after.polls_due.claim_due(now, 1).items
+    (item,) = claim_due(after.polls_due, now, 1)
     after.scripts.run(after.watches.complete(item, Job(item.id, JobState.SUCCEEDED), now))
-    claimed = after.deliveries_due.claim_due(now, 16).items
+    claimed = claim_due(after.deliveries_due, now, 16)
     opened = [after.deliveries.open(begun)[0] for begun in after.deliveries.begin(claimed, now + HOUR)]
     assert [each.headers for each in opened] == [HEADERS] * 16
     repeated = after.registrations.add(made[7], Idempotency(made[7].id, "request", ""))
@@ -140,7 +141,7 @@ def test_a_key_at_rest_is_rotated_and_everything_still_delivers(with_keys, regis
 def test_what_is_sealed_with_a_key_that_is_gone_is_left_and_counted(with_keys, registration) -> None:
     with_keys(OLD_KEY).registrations.add(registration())
     runtime = with_keys(NEW_KEY)
-    walk = Resealing(runtime.stores.scripts, runtime.stores.sealer)
+    walk = Reencryption(runtime.stores.scripts, runtime.stores.sealer)
     assert list(walk.pages())
     assert (walk.seen, walk.rewritten, walk.closed) == (1, 0, {"old": 1})
 
@@ -149,7 +150,7 @@ def test_what_lay_open_is_sealed_once_there_is_a_key(with_keys, registration) ->
     made = registration()
     with_keys("").registrations.add(made, Idempotency("key", "request", "whsec_canary"))
     runtime = with_keys(NEW_KEY)
-    assert list(Resealing(runtime.stores.scripts, runtime.stores.sealer).pages())
+    assert list(Reencryption(runtime.stores.scripts, runtime.stores.sealer).pages())
     assert key_of(runtime.stores.redis.get(keys.idempotency("t", "key"))) == "new"
     assert "secret-path" not in runtime.stores.redis.get(keys.registration(made.id))
     assert runtime.stores.registrations.get("t", made.id) is not None
@@ -159,7 +160,7 @@ def test_a_secret_that_changes_during_the_walk_is_not_put_back(with_keys, regist
     made = registration()
     with_keys(OLD_KEY).registrations.add(made)
     runtime = with_keys(NEW_KEY, OLD_KEY)
-    walk = Resealing(runtime.stores.scripts, runtime.stores.sealer)
+    walk = Reencryption(runtime.stores.scripts, runtime.stores.sealer)
     (call,) = walk._registrations([keys.registration(made.id)])
     runtime.stores.registrations.change("t", made.id, lambda found: found.rotated("whsec_new", now, HOUR))
     assert runtime.stores.scripts.run(call) == 0

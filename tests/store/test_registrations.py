@@ -17,6 +17,7 @@ from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall
 from app.store.fitness import name_of
 from app.store.idempotency import NOTHING, Idempotency, Repeated
+from tests.support.claims import claim_due
 
 SECOND = timedelta(seconds=1)
 MOST_BYTES = {"Valkey": 1_000, "Redis": 1_200}  # Redis 7.0 keeps small hashes and strings with more around them
@@ -25,7 +26,7 @@ MINUTE = timedelta(minutes=1)
 
 def end(stores: Stores, job_id: str, at: datetime, state: JobState = JobState.SUCCEEDED) -> int:
     """Polls until the job comes round, and completes it; how many registrations had waited."""
-    for item in stores.polls_due.claim_due(at, 100).items:
+    for item in claim_due(stores.polls_due, at, 100):
         if item.id == job_id:
             waited: int = stores.scripts.run(stores.watches.complete(item, Job(job_id, state, status=2), at))
             return waited
@@ -88,7 +89,7 @@ def test_url_and_secret_lie_sealed_in_redis(stores: Stores, registration) -> Non
 def test_one_job_has_one_watch_however_many_register(stores: Stores, registration, now: datetime) -> None:
     for _ in range(100):
         stores.registrations.add(registration())
-    assert [item.id for item in stores.polls_due.claim_due(now, 200).items] == ["job-1"]
+    assert [item.id for item in claim_due(stores.polls_due, now, 200)] == ["job-1"]
 
 
 def test_the_end_of_a_job_gives_each_registration_its_delivery(
@@ -99,7 +100,7 @@ def test_the_end_of_a_job_gives_each_registration_its_delivery(
         stores.registrations.add(each)
     assert end(stores, "job-1", now) == 3
     assert {delivery.registration_id for delivery in deliveries_of()} == {each.id for each in made}
-    assert len(stores.deliveries_due.claim_due(now, 10).items) == 3
+    assert len(claim_due(stores.deliveries_due, now, 10)) == 3
     found = stores.registrations.get("t", made[0].id)
     assert found is not None
     assert found[1].state is RegistrationState.FINISHED
@@ -125,7 +126,7 @@ def test_a_job_that_was_lost_is_asked_for_again_when_somebody_registers_again(
     stores.registrations.add(registration())
     end(stores, "job-1", now, JobState.LOST)
     stores.registrations.add(registration(at=now + MINUTE))
-    assert [item.id for item in stores.polls_due.claim_due(now + MINUTE, 10).items] == ["job-1"]
+    assert [item.id for item in claim_due(stores.polls_due, now + MINUTE, 10)] == ["job-1"]
 
 
 def test_events_that_are_not_wanted_are_not_made(stores: Stores, registration, deliveries_of, now: datetime) -> None:
@@ -150,7 +151,7 @@ def test_a_second_end_of_the_same_job_changes_nothing(
     stores: Stores, registration, deliveries_of, now: datetime
 ) -> None:
     stores.registrations.add(registration())
-    claimed = stores.polls_due.claim_due(now, 1).items[0]
+    claimed = claim_due(stores.polls_due, now, 1)[0]
     stores.scripts.run(stores.watches.complete(claimed, Job("job-1", JobState.SUCCEEDED), now))
     stores.scripts.run(stores.watches.complete(claimed, Job("job-1", JobState.FAILED), now + SECOND))
     assert [delivery.type for delivery in deliveries_of()] == [EventType.JOB_SUCCEEDED]
@@ -158,9 +159,9 @@ def test_a_second_end_of_the_same_job_changes_nothing(
 
 def test_that_a_job_is_lost_needs_the_lease(runtime: Runtime, registration, deliveries_of, now: datetime) -> None:
     runtime.stores.registrations.add(registration())
-    stalled = runtime.stores.polls_due.claim_due(now, 1).items[0]
+    stalled = claim_due(runtime.stores.polls_due, now, 1)[0]
     later = now + runtime.settings.lease
-    runtime.stores.polls_due.claim_due(later, 1)
+    claim_due(runtime.stores.polls_due, later, 1)
     runtime.stores.scripts.run(runtime.stores.watches.complete(stalled, Job("job-1", JobState.LOST), later))
     assert deliveries_of() == []
 
@@ -170,7 +171,7 @@ def test_what_is_overdue_ends_with_what_was_last_seen(
 ) -> None:
     made = registration("job-1", "job-2", deadline_at=now + MINUTE)
     stores.registrations.add(made)
-    claimed = {item.id: item for item in stores.polls_due.claim_due(now, 10).items}
+    claimed = {item.id: item for item in claim_due(stores.polls_due, now, 10)}
     watch = stores.watches.load([claimed["job-1"]])[0]
     assert watch is not None
     running = Job("job-1", JobState.RUNNING, status=1, phone_id="phone")
@@ -178,11 +179,11 @@ def test_what_is_overdue_ends_with_what_was_last_seen(
     assert stores.watches.end_overdue(now + MINUTE - SECOND, 10) == (0, now + MINUTE)
     assert stores.watches.end_overdue(now + MINUTE, 10) == (1, None)
     assert {delivery.job_id for delivery in deliveries_of()} == {"job-1", "job-2"}
-    begun = stores.deliveries.begin(stores.deliveries_due.claim_due(now + MINUTE, 10).items, now + 2 * MINUTE)
-    jobs = {job.job_id: job for job in (stores.deliveries.open(each)[1].about for each in begun)}
+    begun = stores.deliveries.begin(claim_due(stores.deliveries_due, now + MINUTE, 10), now + 2 * MINUTE)
+    jobs = {job.job_id: job for job in (stores.deliveries.decrypt(each)[1].about for each in begun)}
     assert jobs["job-1"] == Job("job-1", JobState.OVERDUE, status=1, phone_id="phone")
     assert jobs["job-2"] == Job("job-2", JobState.OVERDUE)
-    assert stores.polls_due.claim_due(now + timedelta(hours=1), 10).items == ()
+    assert claim_due(stores.polls_due, now + timedelta(hours=1), 10) == ()
 
 
 def test_the_deadline_of_one_registration_leaves_the_others_watching(
@@ -204,7 +205,7 @@ def test_after_the_last_cancel_nobody_asks_any_more(stores: Stores, registration
     stores.registrations.cancel("t", first.id)
     assert stores.redis.exists(keys.watch("default", "job-1"))
     stores.registrations.cancel("t", second.id)
-    assert stores.polls_due.claim_due(now, 10).items == ()
+    assert claim_due(stores.polls_due, now, 10) == ()
     assert not stores.redis.exists(keys.watch("default", "job-1"))
 
 
@@ -215,7 +216,7 @@ def test_a_cancel_takes_its_deliveries_off_the_agenda(
     stores.registrations.add(made)
     end(stores, "job-1", now)
     stores.registrations.cancel("t", made.id)
-    assert stores.deliveries_due.claim_due(now, 10).items == ()
+    assert claim_due(stores.deliveries_due, now, 10) == ()
     assert [delivery.state for delivery in deliveries_of()] == [DeliveryState.CANCELLED]
     assert stores.redis.ttl(keys.registration(made.id)) > 0
 
@@ -226,7 +227,7 @@ def test_a_cancel_says_until_when_an_attempt_under_way_may_last(
     made = registration()
     stores.registrations.add(made)
     end(stores, "job-1", now)
-    claimed = stores.deliveries_due.claim_due(now, 10).items
+    claimed = claim_due(stores.deliveries_due, now, 10)
     (begun,) = stores.deliveries.begin(claimed, now + 11 * SECOND)
     assert stores.registrations.cancel("t", made.id) == now + 11 * SECOND
     assert stores.registrations.under_way(made.id, now)
@@ -326,7 +327,7 @@ def test_what_has_ended_is_kept_for_a_while_and_what_has_not_for_ever(
     end(runtime.stores, "job-1", now)
     kept = [keys.registration(made.id), keys.progress(made.id)]
     assert [runtime.stores.redis.ttl(key) for key in kept] == [-1, -1]
-    (begun,) = runtime.stores.deliveries.begin(runtime.stores.deliveries_due.claim_due(now, 1).items, now + MINUTE)
+    (begun,) = runtime.stores.deliveries.begin(claim_due(runtime.stores.deliveries_due, now, 1), now + MINUTE)
     runtime.stores.scripts.run(runtime.stores.deliveries.record(begun.claimed, Verdict.RETRY, last, {"number": 1}))
     kept += [keys.delivery(begun.claimed.id), keys.attempts(begun.claimed.id)]
     assert all(0 < runtime.stores.redis.ttl(key) <= runtime.settings.retention_s for key in kept)

@@ -19,6 +19,7 @@ from app.domain.errors import Unavailable
 from app.domain.registration import Registration
 from app.store.deliveries import DeadOnes
 from app.store.idempotency import Idempotency, Repeated
+from tests.support.claims import claim_due
 from tests.support.redis_group import RedisGroup
 
 ASKED = Idempotency("key", "request", "the first answer")
@@ -74,7 +75,7 @@ ACKNOWLEDGED: dict[str, Callable[[Runtime, Registration, datetime], Any]] = {
     ),
     "pause": lambda runtime, made, now: runtime.destinations.pause(LANE, now),
     "resume": lambda runtime, made, now: runtime.destinations.resume(LANE, now),
-    "drop": lambda runtime, made, now: runtime.destinations.drop(LANE, now),
+    "discard": lambda runtime, made, now: runtime.destinations.discard(LANE, now),
     "keep an answer": lambda runtime, made, now: runtime.stores.claims.keep("t", ASKED),
     "create a key": lambda runtime, made, now: runtime.stores.api_keys.create("t", frozenset({Scope.ADMIN}), now),
     "revoke a key": lambda runtime, made, now: runtime.stores.api_keys.revoke(key_of(runtime.stores)),
@@ -147,10 +148,10 @@ def test_a_primary_that_lacks_replicas_takes_no_writes_and_is_away_for_all(
         with pytest.raises(Unavailable, match="takes no writes: too few replicas follow it"):
             runtime.stores.registrations.add(registration())
         with pytest.raises(Unavailable, match="takes no writes"):
-            runtime.stores.polls_due.claim_due(now, 1)
+            claim_due(runtime.stores.polls_due, now, 1)
         with pytest.raises(Unavailable, match="takes no writes"):
-            runtime.stores.deliveries_due.claim_due(
-                now, 1
+            claim_due(
+                runtime.stores.deliveries_due, now, 1
             )  # nothing is due: else a worker would not look for another primary
         with pytest.raises(Unavailable, match="takes no writes"):
             runtime.stores.claims.keep("t", ASKED)

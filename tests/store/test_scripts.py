@@ -10,6 +10,7 @@ from app.bootstrap.stores import Stores
 from app.store.agenda import Agenda
 from app.store.engine import keys, scripts
 from app.store.engine.scripts import ScriptCall
+from tests.support.claims import claim_due
 
 KEYS = [function for _, function in inspect.getmembers(keys, inspect.isfunction)]
 
@@ -65,7 +66,7 @@ def test_single_arguments_and_lists_reach_a_script_by_name(stores: Stores) -> No
         {"one": "a", "two": "b", "many": ["c"], "more": ["d", "e"]},
         {"one": "f", "two": "g", "many": [], "more": ["h"]},
     ]
-    words = [word for call in calls for word in script.words(call)]
+    words = [word for call in calls for word in script.arguments(call)]
     assert stores.redis.eval(script.source, 0, *words) == [["a", "b", 1, "c", "e"], ["f", "g", 0, "", ""]]
 
 
@@ -75,14 +76,14 @@ def test_a_redis_that_has_forgotten_the_scripts_is_given_them_again(stores: Stor
     for _ in range(2):
         stores.redis.script_flush()
         answers = stores.scripts.run_all(claims)
-        assert [Agenda.claimed(answer).items for answer in (answers[0], answers[2])] == [(), ()]
+        assert [Agenda.claimed(answer) for answer in (answers[0], answers[2])] == [(), ()]
 
 
 def test_a_script_that_redis_does_not_know_goes_along_with_the_next_try(stores: Stores, now) -> None:
     """Not ahead of it, by a way that may lead to another Redis while the primary is being replaced."""
     stores.redis.script_flush()
     stores.redis.config_resetstat()
-    stores.deliveries_due.claim_due(now, 1)
+    claim_due(stores.deliveries_due, now, 1)
     called = {name: about["calls"] for name, about in stores.redis.info("commandstats").items()}
     assert (called["cmdstat_evalsha"], called["cmdstat_eval"]) == (1, 1)
     assert "cmdstat_script|load" not in called

@@ -7,51 +7,51 @@ import pytest
 from app.bootstrap.stores import Stores
 from app.domain.errors import OperatorError, Unavailable
 from app.store.cph_tokens import SharedTokens
-from app.store.encryption.cipher import Sealer
+from app.store.encryption.cipher import Cipher
 from app.store.engine import keys
 
 OLD, NEW = b"o" * 32, b"n" * 32
 
 
 def test_what_is_sealed_opens_in_its_place_alone() -> None:
-    sealer = Sealer({"k1": OLD})
-    sealed = sealer.seal("https://bot.example/token", "t|reg_1")
+    sealer = Cipher({"k1": OLD})
+    sealed = sealer.encrypt("https://bot.example/token", "t|reg_1")
     assert "bot" not in sealed
-    assert sealer.open(sealed, "t|reg_1") == "https://bot.example/token"
+    assert sealer.decrypt(sealed, "t|reg_1") == "https://bot.example/token"
     with pytest.raises(OperatorError):
-        sealer.open(sealed, "t|reg_2")
+        sealer.decrypt(sealed, "t|reg_2")
 
 
 def test_the_same_text_is_never_sealed_alike() -> None:
-    sealer = Sealer({"k1": OLD})
-    assert sealer.seal("x", "p") != sealer.seal("x", "p")
+    sealer = Cipher({"k1": OLD})
+    assert sealer.encrypt("x", "p") != sealer.encrypt("x", "p")
 
 
 def test_after_a_rotation_the_old_key_still_opens_and_the_new_one_seals() -> None:
-    sealed = Sealer({"k1": OLD}).seal("x", "p")
-    rotated = Sealer({"k2": NEW, "k1": OLD})
-    assert rotated.open(sealed, "p") == "x"
-    assert rotated.seal("x", "p").startswith("k2.")
+    sealed = Cipher({"k1": OLD}).encrypt("x", "p")
+    rotated = Cipher({"k2": NEW, "k1": OLD})
+    assert rotated.decrypt(sealed, "p") == "x"
+    assert rotated.encrypt("x", "p").startswith("k2.")
 
 
 def test_a_key_that_is_gone_is_named() -> None:
-    sealed = Sealer({"k1": OLD}).seal("x", "p")
+    sealed = Cipher({"k1": OLD}).encrypt("x", "p")
     with pytest.raises(OperatorError, match="'k1'"):
-        Sealer({"k2": NEW}).open(sealed, "p")
+        Cipher({"k2": NEW}).decrypt(sealed, "p")
 
 
 def test_a_deployment_without_keys_works_and_can_be_given_keys_later() -> None:
-    kept = Sealer({}).seal("x.y", "p")
-    assert Sealer({"k1": OLD}).open(kept, "p") == "x.y"
+    kept = Cipher({}).encrypt("x.y", "p")
+    assert Cipher({"k1": OLD}).decrypt(kept, "p") == "x.y"
 
 
-def tokens_of(stores: Stores, sealer: Sealer, whose: str) -> SharedTokens:
+def tokens_of(stores: Stores, sealer: Cipher, whose: str) -> SharedTokens:
     return SharedTokens(stores.redis, sealer, project="default", whose=whose, login=timedelta(milliseconds=100))
 
 
 @pytest.fixture
 def tokens(stores: Stores) -> SharedTokens:
-    return tokens_of(stores, stores.sealer, "user at iam")
+    return tokens_of(stores, stores.cipher, "user at iam")
 
 
 def test_a_token_is_shared_sealed_and_for_as_long_as_it_lives(stores: Stores, tokens: SharedTokens) -> None:
@@ -63,13 +63,13 @@ def test_a_token_is_shared_sealed_and_for_as_long_as_it_lives(stores: Stores, to
 
 
 def test_a_token_sealed_with_a_key_that_is_gone_is_no_token(stores: Stores, tokens: SharedTokens) -> None:
-    tokens_of(stores, Sealer({"old": OLD}), "user at iam").save(b"x", timedelta(1))
+    tokens_of(stores, Cipher({"old": OLD}), "user at iam").save(b"x", timedelta(1))
     assert tokens.load() is None
 
 
 @pytest.mark.parametrize("keys", [{}, {"k1": OLD}])
 def test_the_token_of_another_is_no_token(stores: Stores, keys: dict[str, bytes]) -> None:
-    ours, others = (tokens_of(stores, Sealer(keys), whose) for whose in ("user at iam", "another at iam"))
+    ours, others = (tokens_of(stores, Cipher(keys), whose) for whose in ("user at iam", "another at iam"))
     others.save(b"x", timedelta(1))
     assert (ours.load(), others.load()) == (None, b"x")
 

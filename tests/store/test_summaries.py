@@ -13,6 +13,7 @@ from app.domain.job import Job, JobState
 from app.domain.registration import Notify, RegistrationState
 from app.formats import standard
 from app.store.engine import keys
+from tests.support.claims import claim_due
 
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
@@ -21,21 +22,21 @@ MINUTE = timedelta(minutes=1)
 @pytest.fixture
 def settings(environment: dict[str, str]) -> Settings:
     """Nothing has to wait for a budget."""
-    many = ("BRIDGE_CPH_RATE", "BRIDGE_CPH_PLACES", "BRIDGE_LANE_PLACES")
+    many = ("BRIDGE_CPH_RATE", "BRIDGE_CPH_CONCURRENCY", "BRIDGE_DESTINATION_CONCURRENCY")
     return load(environment | dict.fromkeys(many, "100000"))
 
 
 def end(stores: Stores, at: datetime, states: dict[str, JobState], **fields: str) -> None:
     """Ends these jobs; they are due."""
-    for item in stores.polls_due.claim_due(at, 2_000).items:
+    for item in claim_due(stores.polls_due, at, 2_000):
         if item.id in states:
             job = Job(item.id, states[item.id], status=2, **fields)
             stores.scripts.run(stores.watches.complete(item, job, at))
 
 
 def told(stores: Stores, at: datetime) -> list[Event]:
-    begun = stores.deliveries.begin(stores.deliveries_due.claim_due(at, 2_000).items, at + SECOND)
-    return [stores.deliveries.open(each)[1] for each in begun]
+    begun = stores.deliveries.begin(claim_due(stores.deliveries_due, at, 2_000), at + SECOND)
+    return [stores.deliveries.decrypt(each)[1] for each in begun]
 
 
 def summary(stores: Stores, at: datetime) -> Group:
@@ -145,7 +146,7 @@ def test_the_last_two_jobs_ending_at_the_same_moment_are_told_together_once(
             at = now + number * SECOND
             made = registration("a", "b", at=at, notify=Notify.ALL)
             stores.registrations.add(made)
-            items = stores.polls_due.claim_due(at, 2).items
+            items = claim_due(stores.polls_due, at, 2)
             for each in [pool.submit(complete, item, at) for item in items]:
                 each.result(30)
             (event,) = told(stores, at)

@@ -9,6 +9,7 @@ from typing import Any
 from app.bootstrap.stores import Stores
 from app.domain.job import Job, JobState
 from app.domain.registration import RegistrationState
+from tests.support.claims import claim_due
 
 AT = 1_767_323_045_000  # ms, the `now` of the tests
 LANE = "t https://bot.example:443"
@@ -53,14 +54,14 @@ def test_a_backlog_of_the_first_version_is_worked_off(stores: Stores, now: datet
         stores.redis.set(f"cph:{id}", RECORD)
     later = now + timedelta(minutes=2)
 
-    (poll,) = stores.polls_due.claim_due(later, 9).items
+    (poll,) = claim_due(stores.polls_due, later, 9)
     assert poll.id == "job-2"
     (watch,) = stores.watches.load([poll], traced=True)
     assert watch
     assert watch.traceparents == ()
     assert stores.scripts.run(stores.watches.complete(poll, Job("job-2", JobState.FAILED), later)) == 1
-    begun = stores.deliveries.begin(stores.deliveries_due.claim_due(later, 9).items, later + timedelta(seconds=9))
-    opened = [stores.deliveries.open(each) for each in begun]
+    begun = stores.deliveries.begin(claim_due(stores.deliveries_due, later, 9), later + timedelta(seconds=9))
+    opened = [stores.deliveries.decrypt(each) for each in begun]
     assert {(made.id, made.secret, made.callback_url, event.type) for made, event in opened} == {
         (ENDED, SECRET, "https://bot.example/hooks/s", "job.succeeded"),
         (RUNNING, SECRET, "https://bot.example/hooks/s", "job.failed"),

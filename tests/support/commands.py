@@ -12,6 +12,7 @@ from app.cli.main import main
 from app.devkit.processes import wait_until
 from app.domain.job import Job, JobState
 from app.store.agenda import Claimed
+from tests.support.claims import claim_due
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.terminal import CPH_BRIDGE, Terminal, terminal
 
@@ -81,8 +82,8 @@ class CommandRunner:
         runtime = self.whole.runtime
 
         def all_claimed() -> bool:
-            batch = runtime.stores.polls_due.claim_due(runtime.stores.clock(), 100)
-            self._claimed |= {item.id: item for item in batch.items}
+            batch = claim_due(runtime.stores.polls_due, runtime.stores.clock(), 100)
+            self._claimed |= {item.id: item for item in batch}
             return self._claimed.keys() >= set(job_ids)
 
         wait_until(all_claimed, what=f"{job_ids} on the agenda")

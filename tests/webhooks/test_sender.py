@@ -80,7 +80,7 @@ def test_a_mistake_of_ours_in_reading_is_a_failure_that_may_have_arrived(sender,
         raise ZeroDivisionError("s3cret of the answer")
 
     attempt = sender.post(subscribe(answer(200)).url, tenant="t", headers={}, body=b"{}", judge=judge)
-    assert (attempt.verdict, attempt.status_code, attempt.in_doubt) == (Verdict.RETRY, 200, True)
+    assert (attempt.verdict, attempt.status_code, attempt.maybe_delivered) == (Verdict.RETRY, 200, True)
     assert "could not read the answer" in attempt.error
     (record,) = caplog.records
     assert (record.getMessage(), record.fields["error"]) == ("answer.unread", "ZeroDivisionError")

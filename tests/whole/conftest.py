@@ -123,10 +123,10 @@ class Whole:
 
     def flood_with_wake_ups(self, kind: str, count: int) -> None:
         for _ in range(count):
-            enqueue_drain(queue(kind, self._runtime.stores.rq_redis), kind, 60)
+            enqueue_drain(queue(kind, self._runtime.stores), kind, 60)
 
     def queued(self, kind: str) -> int:
-        return queue(kind, self._runtime.stores.rq_redis).count
+        return queue(kind, self._runtime.stores).count
 
     def forget_rq(self) -> None:
         for key in self._runtime.stores.rq_redis.keys("rq:*"):

@@ -92,16 +92,16 @@ def test_a_destination_is_paused_resumed_and_dropped_after_a_question(commands: 
     [there] = lines(commands.here("destinations", "list", "--json").stdout)
     assert "paused" in commands.run("destinations", "pause", there["id"]).stdout
     assert state_of_delivery(commands) == "held"
-    with commands.terminal("destinations", "drop", there["id"]) as screen:
+    with commands.terminal("destinations", "discard", there["id"]) as screen:
         screen.wait_for("Go on? [y/N]: ")
         screen.type("n")
         assert screen.end()[0] == 1
-    with commands.terminal("destinations", "drop", there["id"]) as screen:
+    with commands.terminal("destinations", "discard", there["id"]) as screen:
         screen.wait_for("Go on? [y/N]: ")
         screen.type("y")
         screen.wait_for("1 are dead now")
         assert screen.end()[0] == 0
-    assert lines(commands.here("destinations", "drop", there["id"], "--yes", "--json").stdout) == [{"dropped": 0}]
+    assert lines(commands.here("destinations", "discard", there["id"], "--yes", "--json").stdout) == [{"discarded": 0}]
     assert lines(commands.here("destinations", "resume", there["id"], "--json").stdout)[0]["state"] == "ok"
     assert re.search(r"^state +ok$", commands.here("destinations", "show", there["id"]).stdout, re.MULTILINE)
 

@@ -68,7 +68,7 @@ def everything(workers: Whole) -> list[dict[str, Any]]:
 )
 def test_a_worker_that_is_killed_at_any_point_of_a_digest_loses_none(whole: Whole, point: str, messages: int) -> None:
     """What may have arrived is told once more, and nothing else is."""
-    doomed = whole.start_worker("deliver", BRIDGE_CRASH_AT=f"deliver.{point}")
+    doomed = whole.start_worker("deliver", BRIDGE_TEST_CRASH_AT=f"deliver.{point}")
     with closing(ChatService(SERVICES["dingtalk"], whole.clock)) as bot:
         jobs = [whole.job() for _ in range(5)]
         made = whole.register(job_ids=jobs, callback_url=bot.url, secret=SECRET, format="dingtalk", notify="both")

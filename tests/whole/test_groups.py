@@ -35,12 +35,12 @@ def test_a_poll_worker_killed_at_any_step_costs_a_group_nothing(whole, step: str
     whole.start_worker("deliver")
     request_id, jobs = request(whole, 3, duration_s=0)
     target = {"request_id": request_id} if by == "request_id" else {"job_ids": sorted(jobs)}
-    doomed = whole.start_worker("poll", BRIDGE_CRASH_AT=step)
+    doomed = whole.start_worker("poll", BRIDGE_TEST_CRASH_AT=step)
     registration = whole.register(**target, notify="all")
     wait_until(lambda: doomed.exit_code is not None, what="the worker killed")
     assert doomed.exit_code == -9
     if step != "poll.recorded":  # else nothing may be left
-        again = whole.start_worker("poll", BRIDGE_CRASH_AT=step)
+        again = whole.start_worker("poll", BRIDGE_TEST_CRASH_AT=step)
         wait_until(lambda: again.exit_code is not None, what="the second worker killed")
     whole.start_worker("poll")
     whole.wait_until_delivered(registration)
@@ -56,7 +56,7 @@ def test_a_group_that_has_finished_is_told_whoever_is_killed_then(whole) -> None
     wait_until(lambda: whole.look(registration)["state"] == "finished", what="the end of all jobs")
     poller.kill()
     whole.start_worker("poll")
-    doomed = whole.start_worker("deliver", BRIDGE_CRASH_AT="deliver.after_post")
+    doomed = whole.start_worker("deliver", BRIDGE_TEST_CRASH_AT="deliver.after_post")
     wait_until(lambda: doomed.exit_code is not None, what="the worker killed")
     whole.start_worker("deliver")
     whole.wait_until_delivered(registration)

@@ -82,7 +82,7 @@ def test_a_sick_destination_costs_the_others_nothing(whole, runtime: Runtime, re
     beside = latencies("beside")
     (sick,), _ = runtime.destinations.page("sick", limit=10, cursor=None)
     assert sick.deliveries > OWED - 100
-    assert sick.places < runtime.settings.lane_places
+    assert sick.concurrency < runtime.settings.destination_concurrency
     p99 = CALLBACKS * 99 // 100
     print(f"p50, p99 alone {alone[CALLBACKS // 2]}, {alone[p99]} ms; beside {beside[CALLBACKS // 2]}, {beside[p99]} ms")
     assert beside[p99] <= 2 * max(alone[p99], NOISE_MS)

@@ -44,7 +44,7 @@ def test_a_worker_killed_at_any_point_of_its_work_loses_nothing_and_changes_noth
     """Promises 1 and 2. Only after the POST, and before it is recorded, must it be repeated."""
     if kind == "deliver":
         whole.start_worker("poll")
-    doomed = whole.start_worker(kind, BRIDGE_CRASH_AT=point)
+    doomed = whole.start_worker(kind, BRIDGE_TEST_CRASH_AT=point)
     registration = whole.register(whole.job())
     wait_until(lambda: doomed.exit_code is not None, what="the worker killed")
     assert doomed.exit_code == -9
@@ -144,7 +144,7 @@ def test_at_rest_the_api_says_what_the_receiver_saw(whole) -> None:
     """Promise 6, and 2. Receivers fail in every way on the path; each attempt is in the log with its answer."""
     workers = whole
     workers.start_worker("poll")
-    workers.start_worker("deliver", BRIDGE_LANE_RATE="0")  # else each 429 halves it, down to one a second
+    workers.start_worker("deliver", BRIDGE_DESTINATION_RATE="0")  # else each 429 halves it, down to one a second
     given = random.Random(3).choices([200, 500, 404, 429, 302, 404], k=200)
     workers.receiver.statuses = [(status, {}) for status in given]
     registrations = [workers.register(workers.job()) for _ in range(60)]

@@ -34,7 +34,7 @@ SETTINGS = QUICK | {
     "BRIDGE_LEASE_S": "60",
     "BRIDGE_ATTEMPT_DEADLINE_S": "10",
     "BRIDGE_RETRY_SCHEDULE": "0.2,0.5,1,1,2,2,4,4,8,8",
-    "BRIDGE_LANE_PLACES": str(8 * CREW),  # two crews must find room
+    "BRIDGE_DESTINATION_CONCURRENCY": str(8 * CREW),  # two crews must find room
 }
 FOREVER_S = 3600  # longer than this test
 

@@ -19,13 +19,15 @@ from app.domain.event import EventType
 from app.domain.job import Job, JobState
 from app.store.durations import SeenDurations
 from app.transport.client import Transport
+from tests.support.claims import claim_due
 from tests.support.manual_clock import ManualClock
 from tests.support.receiver import Receiver
 from tests.support.served import Served
 from workers.delivery.deliver import DeliveryWorker
 from workers.polling.project_health import HealthRecorder
-from workers.polling.schedule import Timing
+from workers.polling.schedule import PollSchedule
 from workers.polling.show_job import PollWorker
+from workers.telemetry import Telemetry
 
 SECOND = timedelta(seconds=1)
 # Half of a deadline is slow to the bridge, which then sends less: a busy machine must not look like that.
@@ -59,11 +61,12 @@ def polling(runtime: Runtime, standin: Served, time: ManualClock, tracing: Any) 
         watches=runtime.stores.watches,
         requests=runtime.stores.requests,
         clients={"default": client},
-        noting=HealthRecorder(runtime.stores.polls_due, runtime.config.rate_of),
-        timing=Timing(Cadence(SECOND, 30 * SECOND), SeenDurations(runtime.stores.redis, time, retention=30 * SECOND)),
+        health=HealthRecorder(runtime.stores.polls_due, runtime.config.rate_of),
+        schedule=PollSchedule(
+            Cadence(SECOND, 30 * SECOND), SeenDurations(runtime.stores.redis, time, retention=30 * SECOND)
+        ),
         lost_grace=10 * SECOND,
-        counts=runtime.metric_registry,
-        tracing=tracing,
+        telemetry=Telemetry(runtime.metric_registry, tracing),
         clock=time,
         crash_point=lambda _: None,
     )
@@ -83,16 +86,11 @@ def delivering(runtime: Runtime, time: ManualClock, tracing: Any, deadline: time
         deliveries=runtime.stores.deliveries,
         gone_urls=runtime.stores.gone_urls,
         destinations=runtime.destinations,
-        catalogue=runtime.config.format_catalog,
-        sender=runtime.sender,
-        signing_keys=runtime.signing_keys,
-        schedule=runtime.schedule,
-        chat_schedule=runtime.chat_schedule,
-        link=None,
-        handshake=runtime.handshake,
+        format_catalog=runtime.config.format_catalog,
+        client=runtime.callback_client,
+        schedules=runtime.schedules,
         deadline=deadline,
-        counts=runtime.metric_registry,
-        tracing=tracing,
+        telemetry=Telemetry(runtime.metric_registry, tracing),
         clock=time,
         crash_point=lambda _: None,
     )
@@ -104,7 +102,7 @@ def turn(stores: Stores, time: ManualClock) -> Callable[[Any], int]:
     """Works off what is due now, on this thread; how much that was."""
 
     def work_off(work: Any) -> int:
-        claimed = work.agenda.claim_due(time(), 100).items
+        claimed = claim_due(work.agenda, time(), 100)
         tasks = work.prepare(claimed) if claimed else ()
         for task in tasks:
             stores.scripts.run_all(work.do(task))
@@ -157,7 +155,7 @@ def ended(stores: Stores, registration, receiver: Receiver) -> Callable[..., Any
     def make(*job_ids: str, **fields: Any) -> Any:
         made = registration(*job_ids, **{"callback_url": receiver.url, "destination": "here"} | fields)
         stores.registrations.add(made)
-        for item in stores.polls_due.claim_due(made.created_at, 100).items:
+        for item in claim_due(stores.polls_due, made.created_at, 100):
             job = Job(item.id, JobState.SUCCEEDED, status=2, phone_id="手机")
             stores.scripts.run(stores.watches.complete(item, job, made.created_at))
         return made

@@ -12,6 +12,7 @@ from app.domain.delivery import Death, DeliveryState
 from app.domain.destination import bot_at, lane_of
 from app.domain.job import Job, JobState
 from app.domain.registration import Registration
+from tests.support.claims import claim_due
 from tests.support.receiver import Receiver
 from workers.delivery.deliver import DeliveryWorker
 
@@ -134,7 +135,7 @@ def test_a_worker_that_ends_between_two_steps_loses_none_of_a_digest(
     delivering: DeliveryWorker, turn, owe_chat, receiver: Receiver, runtime: Runtime, time, states
 ) -> None:
     owe_chat(5)
-    delivering.prepare(delivering.agenda.claim_due(time(), 10).items)  # and then it is killed
+    delivering.prepare(claim_due(delivering.agenda, time(), 10))  # and then it is killed
     time.now += runtime.settings.lease + 2 * SECOND
     assert turn(delivering) == 1
     assert states() == [DeliveryState.DELIVERED] * 5
@@ -208,7 +209,7 @@ def test_workers_that_end_before_they_know_are_followed_by_one_more_attempt(
 ) -> None:
     owe_chat()
     for _ in range(2):
-        (begun,) = delivering.prepare(delivering.agenda.claim_due(time(), 1).items)
+        (begun,) = delivering.prepare(claim_due(delivering.agenda, time(), 1))
         delivering.do(begun)  # and then it is killed, before it has recorded that
         time.now += runtime.settings.lease + 2 * SECOND
     turn(delivering)
@@ -249,6 +250,6 @@ def test_a_crowded_bot_is_told_more_slowly(
 
 def test_a_bot_takes_one_message_at_a_time(delivering: DeliveryWorker, owe_chat, time) -> None:
     owe_chat(25)
-    assert len(delivering.prepare(delivering.agenda.claim_due(time(), 10).items)) == 1
+    assert len(delivering.prepare(claim_due(delivering.agenda, time(), 10))) == 1
     time.now += 5 * SECOND
-    assert delivering.agenda.claim_due(time(), 10).items == ()
+    assert claim_due(delivering.agenda, time(), 10) == ()

@@ -103,7 +103,7 @@ def test_what_it_allows_a_minute_is_the_pace_of_its_lane(told, stores: Stores, t
 def test_no_limit_is_none(told, runtime: Runtime, time, rate: str) -> None:
     assert told(ALLOWED | {"WebHook-Allowed-Rate": rate})["verdict"] == "delivered"
     (budget,) = runtime.stores.deliveries_due.budgets([lane_of("t", "here")], time())
-    assert budget.rate == runtime.settings.lane_rate
+    assert budget.rate == runtime.settings.destination_rate
 
 
 def test_other_formats_and_deployments_do_not_ask(delivering: DeliveryWorker, turn, ended, receiver: Receiver) -> None:

@@ -11,6 +11,7 @@ from app.bootstrap.stores import Stores
 from app.config.settings import Settings, load
 from app.domain.delivery import DeliveryState
 from app.store.engine import keys
+from tests.support.claims import claim_due
 from tests.support.receiver import Receiver
 
 SECOND = timedelta(seconds=1)
@@ -109,7 +110,7 @@ def test_an_attempt_whose_permit_has_run_out_does_not_start(
     delivering, runtime: Runtime, ended, receiver: Receiver, time
 ) -> None:
     ended()
-    (begun,) = delivering.prepare(delivering.agenda.claim_due(time(), 1).items)
+    (begun,) = delivering.prepare(claim_due(delivering.agenda, time(), 1))
     time.now = begun.permit_until
     assert not delivering.do(begun)
     assert receiver.callbacks == []
@@ -125,7 +126,7 @@ def test_a_worker_that_stands_still_after_its_last_look_at_the_permit_sends_noth
     ended("job-2")
     delivering._deadline = timedelta(seconds=deadline)
     delivering._crash_point = lambda point: sleep(deadline) if point == "deliver.before_post" else None
-    (begun,) = delivering.prepare(delivering.agenda.claim_due(delivering._clock(), 1).items)
+    (begun,) = delivering.prepare(claim_due(delivering.agenda, delivering._clock(), 1))
     (recorded,) = delivering.do(begun)
     assert "timed out" in str(recorded.args)
     assert len(receiver.callbacks) == 1
@@ -133,7 +134,7 @@ def test_a_worker_that_stands_still_after_its_last_look_at_the_permit_sends_noth
 
 def test_a_cancelled_delivery_is_not_begun(delivering, turn, runtime: Runtime, ended, receiver: Receiver, time) -> None:
     made = ended()
-    claimed = delivering.agenda.claim_due(time(), 1).items
+    claimed = claim_due(delivering.agenda, time(), 1)
     runtime.stores.registrations.cancel("t", made.id)
     assert delivering.prepare(claimed) == []
     time.now += runtime.settings.lease
@@ -144,7 +145,7 @@ def test_an_attempt_that_ends_after_the_cancel_is_forgotten_with_the_rest(
     delivering, stores: Stores, ended, receiver: Receiver, time, log_of
 ) -> None:
     made = ended()
-    (begun,) = delivering.prepare(delivering.agenda.claim_due(time(), 1).items)
+    (begun,) = delivering.prepare(claim_due(delivering.agenda, time(), 1))
     stores.registrations.cancel("t", made.id)
     receiver.statuses = [(500, {})]
     stores.scripts.run_all(delivering.do(begun))
@@ -158,7 +159,7 @@ def test_a_delivery_that_ends_every_worker_is_given_up(
 ) -> None:
     ended()
     for _ in range(4):
-        delivering.prepare(delivering.agenda.claim_due(time(), 1).items)  # and then the worker is killed
+        delivering.prepare(claim_due(delivering.agenda, time(), 1))  # and then the worker is killed
         time.now += runtime.settings.lease
     turn(delivering)
     state, (attempt,) = log_of()
@@ -171,10 +172,10 @@ def test_a_success_counts_whoever_reports_it(
     delivering, runtime: Runtime, ended, receiver: Receiver, time, log_of
 ) -> None:
     ended()
-    (stalled,) = delivering.prepare(delivering.agenda.claim_due(time(), 1).items)
+    (stalled,) = delivering.prepare(claim_due(delivering.agenda, time(), 1))
     report = delivering.do(stalled)
     time.now += runtime.settings.lease
-    (current,) = delivering.prepare(delivering.agenda.claim_due(time(), 1).items)
+    (current,) = delivering.prepare(claim_due(delivering.agenda, time(), 1))
     runtime.stores.scripts.run_all(report)
     assert log_of()[0] is DeliveryState.DELIVERED
     receiver.statuses = [(500, {})]
@@ -188,10 +189,10 @@ def test_a_failure_counts_only_under_the_lease_in_force(
 ) -> None:
     ended()
     receiver.statuses = [(404, {})]
-    (stalled,) = delivering.prepare(delivering.agenda.claim_due(time(), 1).items)
+    (stalled,) = delivering.prepare(claim_due(delivering.agenda, time(), 1))
     report = delivering.do(stalled)
     time.now += runtime.settings.lease
-    (current,) = delivering.prepare(delivering.agenda.claim_due(time(), 1).items)
+    (current,) = delivering.prepare(claim_due(delivering.agenda, time(), 1))
     runtime.stores.scripts.run_all(report)
     runtime.stores.scripts.run_all(delivering.do(current))
     state, attempts = log_of()
@@ -202,7 +203,7 @@ def test_a_report_that_is_sent_twice_counts_once(
     delivering, stores: Stores, ended, receiver: Receiver, time, log_of
 ) -> None:
     ended()
-    (begun,) = delivering.prepare(delivering.agenda.claim_due(time(), 1).items)
+    (begun,) = delivering.prepare(claim_due(delivering.agenda, time(), 1))
     report = delivering.do(begun)
     stores.scripts.run_all([*report, *report])
     state, attempts = log_of()

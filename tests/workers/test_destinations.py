@@ -10,9 +10,10 @@ from app.bootstrap.stores import Stores
 from app.devkit.processes import wait_until
 from app.domain.delivery import DeliveryState
 from app.domain.destination import OPENS_AFTER, PAUSES, DestinationState, lane_of
+from tests.support.claims import claim_due
 from tests.support.receiver import Receiver
 from workers.engine.drain_loop import DrainLoop, ThreadPool
-from workers.engine.stop_flag import Stopping
+from workers.engine.stop_flag import StopFlag
 
 SECOND = timedelta(seconds=1)
 HOUR = timedelta(hours=1)
@@ -77,7 +78,7 @@ def test_a_few_failures_among_answers_open_nothing(
     owe(4 * OPENS_AFTER)
     receiver.statuses = [*[(500, {})] * (OPENS_AFTER - 1), (200, {})] * 4
     for _ in range(4 * OPENS_AFTER):
-        (task,) = delivering.prepare(delivering.agenda.claim_due(time(), 1).items)
+        (task,) = delivering.prepare(claim_due(delivering.agenda, time(), 1))
         stores.scripts.run_all(delivering.do(task))
     assert look().state is DestinationState.OK
 
@@ -98,7 +99,7 @@ def test_retry_after_pauses_the_destination_and_429_narrows_it(
     owe(100)
     receiver.statuses = [(429, {"Retry-After": "20"})]
     turn(delivering)
-    assert look().places == PLACES // 2
+    assert look().concurrency == PLACES // 2
     time.now += 19 * SECOND
     assert turn(delivering) == 0
     time.now += SECOND
@@ -137,7 +138,7 @@ def test_one_that_answers_nothing_costs_the_others_nothing(
         drain = DrainLoop(
             delivering, ThreadPool(PLACES + 2, delivering.do), runtime.stores.scripts, time, runtime.crash_point
         )
-        stopping = Stopping()
+        stopping = StopFlag()
         thread = Thread(target=drain.run, kwargs={"seconds": 30, "stopping": stopping})
         thread.start()
         wait_until(lambda: len(receiver.callbacks) == 100, what="what is not sick")
@@ -187,11 +188,11 @@ def test_a_pause_holds_what_was_claimed_already_and_costs_no_try(
     delivering, turn, owe, receiver: Receiver, time, states, look, runtime: Runtime
 ) -> None:
     owe(3)
-    claimed = delivering.agenda.claim_due(time(), 100).items
+    claimed = claim_due(delivering.agenda, time(), 100)
     runtime.destinations.pause(lane_of("t", "here"), time.now)
     assert delivering.prepare(claimed) == []
-    batch = delivering.agenda.claim_due(time(), 100)
-    assert (batch.items, batch.next_look) == ((), None)
+    assert claim_due(delivering.agenda, time(), 100) == ()
+    assert delivering.agenda.next_due_at() is None
     assert states() == [DeliveryState.HELD] * 3
     assert (look().state, look().deliveries) == (DestinationState.PAUSED, 3)
     assert not runtime.destinations.resume(look().lane, time.now)
@@ -203,7 +204,7 @@ def test_an_attempt_under_way_when_its_destination_is_paused_counts(
     delivering, turn, owe, receiver: Receiver, time, states, runtime: Runtime
 ) -> None:
     owe(1)
-    (task,) = delivering.prepare(delivering.agenda.claim_due(time(), 1).items)
+    (task,) = delivering.prepare(claim_due(delivering.agenda, time(), 1))
     runtime.destinations.pause(lane_of("t", "here"), time.now)
     runtime.stores.scripts.run_all(delivering.do(task))
     assert states() == [DeliveryState.DELIVERED]
@@ -215,12 +216,12 @@ def test_what_is_dropped_is_dead_and_what_comes_later_is_held(
     owe(1_000)
     owe(100)
     lane = lane_of("t", "here")
-    assert runtime.destinations.drop(lane, time.now) == 0
-    claimed = delivering.agenda.claim_due(time(), 3).items
+    assert runtime.destinations.discard(lane, time.now) == 0
+    claimed = claim_due(delivering.agenda, time(), 3)
     assert len(claimed) == 3  # and then the worker is killed
     time.now += runtime.settings.lease
     runtime.destinations.pause(lane, time.now)
-    assert runtime.destinations.drop(lane, time.now) == 1_100
+    assert runtime.destinations.discard(lane, time.now) == 1_100
     owe(1)
     assert turn(delivering) == 0
     runtime.destinations.resume(lane, time.now)

@@ -17,8 +17,9 @@ from app.devkit.processes import wait_until
 from app.domain.errors import UnfitRedis
 from app.store.agenda import DELIVER, POLL
 from app.store.deployment_stats import DeploymentStatsReader
+from tests.support.claims import claim_due
 from workers.dispatcher import Dispatcher
-from workers.engine.stop_flag import Stopping
+from workers.engine.stop_flag import StopFlag
 from workers.rq_queues import WakeUp, enqueue_drain, queue
 
 
@@ -28,7 +29,7 @@ def dispatcher(runtime: Runtime) -> Dispatcher:
 
 
 def queued(stores: Stores, kind: str) -> int:
-    return queue(kind, stores.rq_redis).count
+    return queue(kind, stores).count
 
 
 def test_what_is_due_wakes_one_worker_however_often_the_dispatcher_looks(
@@ -37,30 +38,30 @@ def test_what_is_due_wakes_one_worker_however_often_the_dispatcher_looks(
     for number in range(50):
         stores.registrations.add(registration(f"job-{number}", at=stores.clock()))
     for _ in range(10):
-        dispatcher.look()
+        dispatcher.tick()
     assert (queued(stores, POLL), queued(stores, DELIVER)) == (1, 0)
 
 
 def test_nothing_due_wakes_nobody(stores: Stores, dispatcher: Dispatcher) -> None:
-    assert dispatcher.look() is None
+    assert dispatcher.tick() is None
     assert queued(stores, POLL) == 0
 
 
 def test_the_next_look_is_when_something_falls_due(stores: Stores, dispatcher: Dispatcher, registration) -> None:
     deadline = stores.clock() + timedelta(seconds=30)
     stores.registrations.add(registration(at=stores.clock(), deadline_at=deadline))
-    stores.polls_due.claim_due(stores.clock(), 10)
-    look = dispatcher.look()
+    claim_due(stores.polls_due, stores.clock(), 10)
+    look = dispatcher.tick()
     assert look is not None
     assert abs(look - deadline) < timedelta(milliseconds=2)
 
 
 def test_wake_ups_that_were_lost_are_made_again(stores: Stores, dispatcher: Dispatcher, registration) -> None:
     stores.registrations.add(registration(at=stores.clock()))
-    dispatcher.look()
+    dispatcher.tick()
     for key in stores.rq_redis.keys("rq:*"):
         stores.rq_redis.delete(key)
-    dispatcher.look()
+    dispatcher.tick()
     assert queued(stores, POLL) == 1
 
 
@@ -68,7 +69,7 @@ def test_what_is_overdue_is_ended_by_the_dispatcher(
     stores: Stores, dispatcher: Dispatcher, registration, deliveries_of
 ) -> None:
     stores.registrations.add(registration(deadline_at=stores.clock() - timedelta(seconds=1)))
-    dispatcher.look()
+    dispatcher.tick()
     assert [delivery.type for delivery in deliveries_of()] == ["job.overdue"]
     assert queued(stores, DELIVER) == 1
 
@@ -82,17 +83,17 @@ def two(runtime: Runtime, settings: Settings) -> Iterator[tuple[Runtime, Runtime
 
 def test_one_looks_and_the_others_stand_by_until_it_resigns(two: tuple[Runtime, Runtime]) -> None:
     first, second = (runtime.stores.dispatcher_lock for runtime in two)
-    assert first.lead()
-    assert not second.lead()
-    assert first.lead()
-    second.resign()  # has nothing to give
-    assert not second.lead()
-    first.resign()
-    assert second.lead()
+    assert first.acquire()
+    assert not second.acquire()
+    assert first.acquire()
+    second.release()  # has nothing to give
+    assert not second.acquire()
+    first.release()
+    assert second.acquire()
 
 
 def test_a_mark_makes_the_dispatcher_look_now(stores: Stores, dispatcher: Dispatcher, registration) -> None:
-    stopping = Stopping()
+    stopping = StopFlag()
     thread = Thread(target=dispatcher.run, args=(stopping,))
     thread.start()
     try:
@@ -105,7 +106,7 @@ def test_a_mark_makes_the_dispatcher_look_now(stores: Stores, dispatcher: Dispat
 
 
 def test_no_other_function_runs_on_rq(stores: Stores) -> None:
-    target = queue(POLL, stores.rq_redis)
+    target = queue(POLL, stores)
     target.enqueue_call("os.system", args=("true",))
     (job,) = target.get_jobs()
     with pytest.raises(PermissionError):
@@ -113,7 +114,7 @@ def test_no_other_function_runs_on_rq(stores: Stores) -> None:
 
 
 def test_a_wake_up_carries_nothing_but_its_kind(stores: Stores) -> None:
-    target = queue(DELIVER, stores.rq_redis)
+    target = queue(DELIVER, stores)
     enqueue_drain(target, DELIVER, 60)
     (job,) = target.get_jobs()
     assert (job.func_name, job.args, job.kwargs) == ("workers.rq_jobs.drain", ["deliver"], {})
@@ -140,7 +141,7 @@ def test_its_looks_and_what_it_has_ended_are_told_for_metrics(
     stores: Stores, dispatcher: Dispatcher, registration
 ) -> None:
     stores.registrations.add(registration(deadline_at=stores.clock() - timedelta(seconds=1)))
-    stopping = Stopping()
+    stopping = StopFlag()
     thread = Thread(target=dispatcher.run, args=(stopping,))
     thread.start()
     standings = DeploymentStatsReader(stores.scripts)
@@ -157,7 +158,7 @@ def test_a_dispatcher_does_nothing_on_a_redis_that_is_unfit(stores: Stores, disp
     stores.redis.config_set("maxmemory-policy", "allkeys-lru")
     try:
         with pytest.raises(UnfitRedis, match="set maxmemory-policy noeviction"):
-            dispatcher.run(Stopping())
+            dispatcher.run(StopFlag())
         assert stores.redis.keys("*") == []
     finally:
         stores.redis.config_set("maxmemory-policy", "noeviction")

@@ -14,8 +14,9 @@ from app.domain.times import to_ms
 from app.store.agenda import Agenda, Claimed
 from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall
+from tests.support.claims import claim_due
 from workers.engine.drain_loop import NAP_S, DrainLoop, ThreadPool
-from workers.engine.stop_flag import Stopping
+from workers.engine.stop_flag import StopFlag
 
 
 class Noting:
@@ -62,7 +63,7 @@ def drain(runtime: Runtime, work: Noting, threads: int = 4) -> DrainLoop:
 def test_a_drain_works_off_what_is_due_and_ends(runtime: Runtime, schedule) -> None:
     schedule(500)
     work = Noting(runtime)
-    drain(runtime, work).run(seconds=30, stopping=Stopping())
+    drain(runtime, work).run(seconds=30, stopping=StopFlag())
     assert sorted(work.done) == sorted(f"job-{number}" for number in range(500))
     assert runtime.stores.redis.zcard(keys.leased("poll", "default")) == 0
 
@@ -71,7 +72,7 @@ def test_a_drain_ends_when_its_time_is_up_with_everything_recorded(runtime: Runt
     schedule(500)
     work = Noting(runtime, lambda _: wait_until(lambda: monotonic() > begun + 0.5, what="half a second"))
     begun = monotonic()
-    drain(runtime, work).run(seconds=0.3, stopping=Stopping())
+    drain(runtime, work).run(seconds=0.3, stopping=StopFlag())
     assert 0 < len(work.done) < 500
     assert runtime.stores.redis.zcard(keys.leased("poll", "default")) == 0
 
@@ -93,7 +94,7 @@ def test_a_drain_with_nothing_in_hand_ends_however_long_the_handler_of_a_signal_
     before = signal.signal(signal.SIGALRM, take_long)
     try:
         signal.setitimer(signal.ITIMER_REAL, NAP_S * 0.7)
-        drain(runtime, Noting(runtime)).run(seconds=30, stopping=Stopping())
+        drain(runtime, Noting(runtime)).run(seconds=30, stopping=StopFlag())
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
@@ -102,7 +103,7 @@ def test_a_drain_with_nothing_in_hand_ends_however_long_the_handler_of_a_signal_
 
 def test_a_drain_that_is_to_stop_finishes_what_is_in_hand(runtime: Runtime, schedule) -> None:
     schedule(100)
-    gate, stopping = Event(), Stopping()
+    gate, stopping = Event(), StopFlag()
     work = Noting(runtime, lambda _: gate.wait(10) and None)
     thread = Thread(target=drain(runtime, work).run, kwargs={"seconds": 30, "stopping": stopping})
     thread.start()
@@ -119,7 +120,7 @@ def test_one_slow_task_keeps_nobody_waiting(runtime: Runtime, schedule) -> None:
     schedule(200)
     gate = Event()
     work = Noting(runtime, lambda task: gate.wait(10) and None if task.id == "job-0" else None)
-    thread = Thread(target=drain(runtime, work).run, kwargs={"seconds": 30, "stopping": Stopping()})
+    thread = Thread(target=drain(runtime, work).run, kwargs={"seconds": 30, "stopping": StopFlag()})
     thread.start()
     wait_until(lambda: len(work.done) == 199, what="all but the slow one")
     gate.set()
@@ -135,8 +136,8 @@ def test_a_mistake_in_one_task_costs_that_task_alone(runtime: Runtime, schedule,
             raise KeyError("a mistake")
 
     work = Noting(runtime, stumble)
-    drain(runtime, work).run(seconds=30, stopping=Stopping())
+    drain(runtime, work).run(seconds=30, stopping=StopFlag())
     assert len(work.done) == 19
     assert [record.message for record in caplog.records] == ["work.failed"]
-    due_again = runtime.stores.polls_due.claim_due(runtime.stores.clock() + runtime.settings.lease, 100).items
+    due_again = claim_due(runtime.stores.polls_due, runtime.stores.clock() + runtime.settings.lease, 100)
     assert "job-7" in [item.id for item in due_again]

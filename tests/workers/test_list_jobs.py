@@ -9,6 +9,7 @@ from app.config.settings import Settings, load
 from app.domain.event import EventType
 from app.domain.job import JobState
 from app.store.engine import keys
+from tests.support.claims import claim_due
 from tests.support.served import Served
 
 SECOND = timedelta(seconds=1)
@@ -88,8 +89,8 @@ def test_the_end_of_a_job_that_was_listed_is_told_once_with_its_request(
     time.now += SECOND
     turn(polling)
     assert job.events == [EventType.JOB_FAILED]
-    (begun,) = stores.deliveries.begin(stores.deliveries_due.claim_due(time(), 10).items, time() + SECOND)
-    assert stores.deliveries.open(begun)[1].about.request_id == made["request_id"]
+    (begun,) = stores.deliveries.begin(claim_due(stores.deliveries_due, time(), 10), time() + SECOND)
+    assert stores.deliveries.decrypt(begun)[1].about.request_id == made["request_id"]
     time.now += 60 * SECOND
     turn(polling)
     assert turn(polling) == 0

@@ -12,6 +12,7 @@ from app.domain.event import EventType
 from app.domain.job import JobState
 from app.domain.registration import Notify
 from app.store.engine import keys
+from tests.support.claims import claim_due
 from tests.support.served import Served
 
 SECOND = timedelta(seconds=1)
@@ -158,7 +159,7 @@ def test_a_list_that_takes_half_a_lease_is_read_on_with_the_next(
 
     polling._clients["default"] = Slow(polling._clients["default"])
     for seen in (200, 250):
-        (task,) = polling.prepare(runtime.stores.polls_due.claim_due(time(), 10).items)
+        (task,) = polling.prepare(claim_due(runtime.stores.polls_due, time(), 10))
         runtime.stores.scripts.run_all(polling.do(task))
         assert len(states(runtime.stores, made)) == seen
     assert page_of(runtime.stores, request_id) is None

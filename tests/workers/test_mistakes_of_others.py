@@ -8,6 +8,7 @@ import pytest
 from app.config.settings import Settings, load
 from app.domain.event import EventType
 from app.domain.job import JobState
+from tests.support.claims import claim_due
 from tests.support.served import Served
 
 SECOND = timedelta(seconds=1)
@@ -86,7 +87,7 @@ def test_a_job_that_failed_is_not_waited_for_until_the_deadline(watched, looks, 
 def test_what_cph_says_of_a_failure_is_passed_on(stores, watched, looks, standin: Served, time) -> None:
     watched(standin.job(duration_s=0, outcome="failed", error_code="CPS.0005", error_msg="No space left.")["job_id"])
     looks(1)
-    (begun,) = stores.deliveries.begin(stores.deliveries_due.claim_due(time(), 1).items, time() + SECOND)
+    (begun,) = stores.deliveries.begin(claim_due(stores.deliveries_due, time(), 1), time() + SECOND)
     about = stores.deliveries.open(begun)[1].about
     assert (about.error_code, about.error_msg) == ("CPS.0005", "No space left.")
 

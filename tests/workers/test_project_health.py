@@ -53,9 +53,9 @@ def test_the_end_of_credentials_that_others_have_replaced_is_forgotten(
     seen = ProjectHealth(answered_at=now, credentials_expire_at=now + MINUTE)
     runtime.stores.scripts.run(note("default", seen))
     noting = HealthRecorder(runtime.stores.polls_due, runtime.config.rate_of)
-    runtime.stores.scripts.run_all(noting.after("default", client, Unanswered("busy"), now))
+    runtime.stores.scripts.run_all(noting.record("default", client, Unanswered("busy"), now))
     assert fares(runtime.stores).credentials_expire_at == now + MINUTE
-    runtime.stores.scripts.run_all(noting.after("default", client, Unknown(), now))
+    runtime.stores.scripts.run_all(noting.record("default", client, Unknown(), now))
     assert fares(runtime.stores) == ProjectHealth(answered_at=now, failed_at=now, failure="busy")
 
 
@@ -63,7 +63,7 @@ def test_answers_and_failures_are_each_noted_once_a_second(runtime: Runtime, cli
     noting = HealthRecorder(runtime.stores.polls_due, runtime.config.rate_of)
     running, silence = Answered(Job("j", JobState.RUNNING)), Unanswered("busy")
     told = [
-        bool(noting.after(project, client, outcome, now + timedelta(seconds=seconds)))
+        bool(noting.record(project, client, outcome, now + timedelta(seconds=seconds)))
         for project, outcome, seconds in [
             ("default", running, 0),
             ("default", Unknown(), 0.5),
@@ -78,10 +78,10 @@ def test_answers_and_failures_are_each_noted_once_a_second(runtime: Runtime, cli
 
 def test_a_refusal_is_told_with_its_reason_until_an_answer_comes(runtime: Runtime, client: CphClient, now) -> None:
     noting = HealthRecorder(runtime.stores.polls_due, runtime.config.rate_of)
-    runtime.stores.scripts.run_all(noting.after("default", client, REFUSAL, now))
+    runtime.stores.scripts.run_all(noting.record("default", client, REFUSAL, now))
     back_off(runtime.stores.polls_due, "default", REFUSAL, now)
     assert fares(runtime.stores) == ProjectHealth(failed_at=now, failure=REFUSAL.reason, refused_since=now)
-    runtime.stores.scripts.run_all(noting.after("default", client, Unknown(), now + MINUTE))
+    runtime.stores.scripts.run_all(noting.record("default", client, Unknown(), now + MINUTE))
     assert fares(runtime.stores).state is ProjectState.OK
 
 
@@ -90,8 +90,8 @@ def test_a_rate_of_the_projects_own_reaches_its_lane_and_leaves_it_again(
 ) -> None:
     rates: dict[str, float] = {"default": 2.5}
     noting = HealthRecorder(stores.polls_due, rates.get)
-    stores.scripts.run_all(noting.after("default", client, Unknown(), now))
+    stores.scripts.run_all(noting.record("default", client, Unknown(), now))
     assert stores.redis.hget(LANE, "rate") == "2.5"
     rates.clear()
-    stores.scripts.run_all(noting.after("default", client, Unknown(), now + SECOND))
+    stores.scripts.run_all(noting.record("default", client, Unknown(), now + SECOND))
     assert stores.redis.hget(LANE, "rate") is None

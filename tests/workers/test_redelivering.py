@@ -12,6 +12,7 @@ from app.domain.delivery import Death, DeliveryState
 from app.domain.destination import lane_of
 from app.domain.times import from_ms
 from app.store.deliveries import DeadOnes
+from tests.support.claims import claim_due
 from tests.support.receiver import Receiver
 
 SECOND = timedelta(seconds=1)
@@ -128,7 +129,7 @@ def test_one_that_is_under_way_goes_again_only_if_that_fails(
     """Never twice at the same time; and even the last try of the schedule is not the end of it."""
     ended()
     receiver.statuses = [(410, {}), (200, {})]
-    (begun,) = delivering.prepare(delivering.agenda.claim_due(time(), 1).items)
+    (begun,) = delivering.prepare(claim_due(delivering.agenda, time(), 1))
     stores.deliveries.redeliver("t", begun.claimed.id, time())
     assert turn(delivering) == 0
     stores.scripts.run_all(delivering.do(begun)[-1:])  # without what the 410 means to others
@@ -230,7 +231,7 @@ def test_nobody_waits_behind_redeliveries_that_were_dropped(
     runtime.destinations.pause(lane, time())
     for _ in range(3):
         assert runtime.stores.deliveries.redeliver_dead("t", ALL, time(), rate=1, dry_run=False) == 4
-        assert runtime.destinations.drop(lane, time()) == 4
+        assert runtime.destinations.discard(lane, time()) == 4
     assert runtime.stores.deliveries.redeliver_dead("t", ALL, time(), rate=1, dry_run=False) == 4
     assert min(delivery.next_at for delivery in deliveries_of()) == time()
 

@@ -11,9 +11,10 @@ from app.domain.job import JobState
 from app.domain.project_health import ProjectState
 from app.domain.times import to_ms
 from app.store.engine import keys
+from tests.support.claims import claim_due
 from tests.support.served import Served
 from workers.polling.backoff import back_off
-from workers.polling.retry_refused import Retrying
+from workers.polling.retry_refused import RefusedProjectRetry
 
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
@@ -26,9 +27,9 @@ def refusing(standin: Served) -> Callable[[], None]:
 
 
 @pytest.fixture
-def retrying(polling, stores: Stores, time) -> Retrying:
-    retrying = Retrying(stores.polls_due, stores.scripts, polling._clients, time)
-    retrying.look(asked=False)
+def retrying(polling, stores: Stores, time) -> RefusedProjectRetry:
+    retrying = RefusedProjectRetry(stores.polls_due, stores.scripts, polling._clients, time)
+    retrying.tick(asked=False)
     return retrying
 
 
@@ -78,9 +79,9 @@ def test_one_call_alone_tries_and_its_answer_opens_the_project(
     turn(polling)
     standin.call("DELETE", "/_standin/faults")
     time.now += MINUTE
-    [probe] = polling.agenda.claim_due(time.now, 100).items
+    [probe] = claim_due(polling.agenda, time.now, 100)
     time.now += SECOND
-    assert polling.agenda.claim_due(time.now, 100).items == ()  # while it is under way
+    assert claim_due(polling.agenda, time.now, 100) == ()  # while it is under way
     [task] = polling.prepare([probe])
     stores.scripts.run_all(polling.do(task))
     assert stores.project_healths.of(["default"])[0].state is ProjectState.OK
@@ -94,7 +95,7 @@ def test_an_answer_that_was_under_way_when_others_were_refused_opens_nothing(
 ) -> None:
     for _ in range(2):
         watched(standin.job(duration_s=60)["job_id"])
-    first, second = (polling.agenda.claim_due(time.now, 100)).items
+    first, second = claim_due(polling.agenda, time.now, 100)
     refusing()
     [task] = polling.prepare([first])
     stores.scripts.run_all(polling.do(task))
@@ -194,7 +195,7 @@ def test_a_worker_that_starts_tries_a_minute_after_the_last_refusal(
     time.now += MINUTE
     turn(polling)
     time.now += 20 * SECOND
-    Retrying(stores.polls_due, stores.scripts, polling._clients, time).look(asked=False)
+    RefusedProjectRetry(stores.polls_due, stores.scripts, polling._clients, time).tick(asked=False)
     assert refused_until(stores, time.now) == time.now + 40 * SECOND
 
 

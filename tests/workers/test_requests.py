@@ -11,6 +11,7 @@ from app.domain.event import EventType, Group
 from app.domain.job import Job, JobState
 from app.domain.registration import Notify
 from app.store.engine import keys
+from tests.support.claims import claim_due
 from tests.support.served import Served
 
 SECOND = timedelta(seconds=1)
@@ -76,7 +77,7 @@ def test_the_summary_waits_for_the_last_job(wanted, looks, standin: Served, deli
     assert ("", EventType.GROUP_FINISHED) in events(deliveries_of)
     (begun,) = [
         each
-        for each in stores.deliveries.begin(stores.deliveries_due.claim_due(time(), 10).items, time() + SECOND)
+        for each in stores.deliveries.begin(claim_due(stores.deliveries_due, time(), 10), time() + SECOND)
         if isinstance(stores.deliveries.open(each)[1].about, Group)
     ]
     group = stores.deliveries.open(begun)[1].about
@@ -199,8 +200,8 @@ def test_what_a_submission_refused_is_told_at_once(
     refused = Job(None, JobState.FAILED, phone_id="phone-1", error_code="CPS.0004", request_id=request_id)
     stores.registrations.add(registration("a", request_id=request_id, ended=(refused,)))
     assert events(deliveries_of) == [("", EventType.JOB_FAILED)]
-    (begun,) = stores.deliveries.begin(stores.deliveries_due.claim_due(time(), 10).items, time() + SECOND)
-    assert stores.deliveries.open(begun)[1].about == refused
+    (begun,) = stores.deliveries.begin(claim_due(stores.deliveries_due, time(), 10), time() + SECOND)
+    assert stores.deliveries.decrypt(begun)[1].about == refused
 
 
 def test_the_end_that_a_caller_brings_is_told_to_nobody_else(

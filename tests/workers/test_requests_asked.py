@@ -8,6 +8,7 @@ from app.bootstrap.runtime import Runtime
 from app.bootstrap.stores import Stores
 from app.config.settings import Settings, load
 from app.domain.job import Job, JobState
+from tests.support.claims import claim_due
 from tests.support.served import Served
 
 SECOND = timedelta(seconds=1)
@@ -50,7 +51,7 @@ def test_what_a_slow_list_shows_is_asked_for_although_others_have_given_the_requ
 ) -> None:
     job = standin.job(duration_s=3600)
     made = wanted(job["request_id"])
-    (slow,) = polling.prepare(runtime.stores.polls_due.claim_due(time(), 10).items)
+    (slow,) = polling.prepare(claim_due(runtime.stores.polls_due, time(), 10))
     time.now += runtime.settings.lease
     runtime.stores.registrations.cancel("t", made.id)
     looks(2)

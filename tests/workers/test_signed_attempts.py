@@ -15,6 +15,7 @@ from app.bootstrap.stores import Stores
 from app.config.settings import Settings, load
 from app.domain.delivery import DeliveryState
 from app.domain.job import Job, JobState
+from tests.support.claims import claim_due
 from tests.support.receiver import Callback, Receiver
 
 SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
@@ -37,7 +38,7 @@ def ended(stores: Stores, registration, receiver: Receiver, time) -> Any:
             **{"at": time.now, "callback_url": receiver.url, "destination": "here", "secret": OLD} | fields
         )
         stores.registrations.add(made)
-        (item,) = stores.polls_due.claim_due(time.now, 1).items
+        (item,) = claim_due(stores.polls_due, time.now, 1)
         stores.scripts.run(stores.watches.complete(item, Job(item.id, JobState.SUCCEEDED), time.now))
         return made
 
@@ -99,7 +100,7 @@ def test_a_rotation_does_not_hold_up_an_attempt_under_way(
     delivering, ended, rotate, stores: Stores, receiver: Receiver, time
 ) -> None:
     made = ended()
-    (begun,) = delivering.prepare(delivering.agenda.claim_due(time(), 1).items)
+    (begun,) = delivering.prepare(claim_due(delivering.agenda, time(), 1))
     rotate(made, NEW, timedelta())
     stores.scripts.run_all(delivering.do(begun))
     assert receiver.callbacks[0].verified_by(OLD)

@@ -5,7 +5,7 @@ import sys
 from threading import Timer
 from time import monotonic
 
-from workers.engine.stop_flag import Stopping
+from workers.engine.stop_flag import StopFlag
 
 # A signal comes at each moment of what waiting does. With threading.Event it hangs.
 RAINED_ON = """
@@ -26,7 +26,7 @@ def test_a_signal_never_meets_a_lock_of_its_own_thread() -> None:
 
 
 def test_who_waits_hears_of_it() -> None:
-    stopping = Stopping()
+    stopping = StopFlag()
     Timer(0.1, stopping.set).start()
     assert stopping.wait(30)
     assert stopping.is_set()
@@ -34,5 +34,5 @@ def test_who_waits_hears_of_it() -> None:
 
 def test_nobody_waits_for_longer_than_asked() -> None:
     began = monotonic()
-    assert not Stopping().wait(0.12)
+    assert not StopFlag().wait(0.12)
     assert 0.12 <= monotonic() - began < 10

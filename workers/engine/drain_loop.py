@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from app import logs
 from app.store.agenda import Agenda, Claimed
 from app.store.engine.scripts import ScriptCall, Scripts
-from workers.engine.stop_flag import Stopping
+from workers.engine.stop_flag import StopFlag
 
 NAP_S = 0.02  # how late a drain with time on its hands may see what has become due
 LINGER_S = 0.25  # how long it waits for more before it ends: an RQ job costs more than a few looks
@@ -73,7 +73,7 @@ class DrainLoop:
         self._clock = clock
         self._crash_point = crash_point
 
-    def run(self, *, seconds: float, stopping: Stopping) -> None:
+    def run(self, *, seconds: float, stopping: StopFlag) -> None:
         """What is in hand is finished and recorded in any case. Raises Unavailable when Redis is away for long."""
         results: Results = SimpleQueue()
         until, in_hand = monotonic() + seconds, 0
@@ -98,7 +98,7 @@ class DrainLoop:
         answers = self._scripts.run_all(calls + claim)
         if calls:
             self._crash_point(f"{self._work.agenda.name}.recorded")
-        batch = self._work.agenda.claimed(answers[-1]).items if claim else ()
+        batch = self._work.agenda.claimed(answers[-1]) if claim else ()
         tasks = self._work.prepare(batch) if batch else ()
         for task in tasks:
             self._crew.hand_over(task, results)

@@ -5,7 +5,7 @@ from time import monotonic, sleep
 SLICE_S = 0.05  # how late a waiter may hear of it
 
 
-class Stopping:
+class StopFlag:
     """Like threading.Event, without its lock: a signal's handler runs in the middle of what its thread was at, which
     may have been to take this very lock, and would wait for itself.
     """

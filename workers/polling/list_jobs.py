@@ -6,25 +6,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING
 
 from app import logs
 from app.cph.client import REQUESTS_AT_ONCE, CphClient, Listed, MayNotList, NoSuchRequest, Unanswered
 from app.cph.client import Listing as Answer
 from app.domain.job import Job
-from app.domain.registration import common_trace_id
-from app.observability.metric_definitions import CALLS_SAVED, POLLS
-from app.observability.metric_registry import MetricRegistry
 from app.store.agenda import Agenda, Claimed
 from app.store.engine.scripts import ScriptCall
 from app.store.requests import Requests, WatchedRequest
 from workers.polling.backoff import back_off
 from workers.polling.project_health import HealthRecorder
-from workers.polling.schedule import Timing
-from workers.telemetry import calls_of, outcome_label
-
-if TYPE_CHECKING:
-    from app.observability.tracing import Tracing
+from workers.polling.schedule import PollSchedule
+from workers.telemetry import Telemetry, last_answer
 
 NOTHING = Listed(frozenset(), (), calls=1)
 
@@ -43,7 +36,7 @@ class ListJobsTask:
     @property
     def enough(self) -> frozenset[str] | None:
         """The only jobs that this is about; None if it is about whatever there is."""
-        if any(request.alone for request in self.requests):
+        if any(request.query_alone for request in self.requests):
             return None
         return frozenset().union(*(request.shown for request in self.requests))
 
@@ -63,30 +56,28 @@ class RequestPoller:
         agenda: Agenda,
         requests: Requests,
         clients: Mapping[str, CphClient],
-        noting: HealthRecorder,
-        timing: Timing,
-        counts: MetricRegistry,
-        tracing: "Tracing | None",
+        health: HealthRecorder,
+        schedule: PollSchedule,
+        telemetry: Telemetry,
         clock: Callable[[], datetime],
         crash_point: Callable[[str], None],
     ) -> None:
         self._agenda = agenda
         self._requests = requests
         self._clients = clients
-        self._noting = noting
-        self._timing = timing
-        self._counts = counts
-        self._tracing = tracing
+        self._health = health
+        self._schedule = schedule
+        self._telemetry = telemetry
         self._clock = clock
         self._crash_point = crash_point
 
     def prepare(self, claimed: Sequence[Claimed]) -> list[ListJobsTask]:
         """One call for many, but for those of which it must be known whose jobs are shown."""
-        pairs = list(zip(claimed, self._requests.load(claimed, traced=self._tracing is not None), strict=True))
-        alone = [ListJobsTask((item,), (request,)) for item, request in pairs if request.alone]
+        pairs = list(zip(claimed, self._requests.load(claimed, traced=self._telemetry.traces), strict=True))
+        alone = [ListJobsTask((item,), (request,)) for item, request in pairs if request.query_alone]
         together: dict[str, list[tuple[Claimed, WatchedRequest]]] = {}
         for item, request in pairs:
-            if not request.alone:
+            if not request.query_alone:
                 together.setdefault(request.project, []).append((item, request))
         batches = [
             found[first : first + REQUESTS_AT_ONCE]
@@ -100,29 +91,19 @@ class RequestPoller:
         client = self._clients.get(task.project)
         if not wanted or client is None:
             now = self._clock()
-            return [self._requests.unheard(item, now, now + self._timing.longest) for item in task.claimed]
+            return [self._requests.postpone(item, now, now + self._schedule.longest) for item in task.claimed]
         answer = self._asked(task, client, wanted, self._in_first_half(task.claimed[0]))
-        return [*self._after(task, answer), *self._noting.after(task.project, client, _said(answer), self._clock())]
+        return [
+            *self._after(task, answer),
+            *self._health.record(task.project, client, last_answer(answer), self._clock()),
+        ]
 
     def _asked(
         self, task: ListJobsTask, client: CphClient, wanted: Sequence[str], may_go_on: Callable[[], bool]
     ) -> Answer:
         began = perf_counter()
         answer = client.list_jobs(wanted, task.enough, first_page=task.first_page, may_go_on=may_go_on)
-        calls = calls_of(answer)
-        for part, times in calls:
-            self._counts.count(POLLS, task.project, "list_jobs", outcome_label(part), by=times)
-        if self._tracing:
-            self._tracing.polled(
-                [traceparent for request in task.requests for traceparent in request.traceparents],
-                perf_counter() - began,
-                project=task.project,
-                call="list_jobs",
-                outcome=outcome_label(_said(answer)),
-                calls=sum(times for _, times in calls),
-                requests=len(wanted),
-                jobs=len(answer.running) + len(answer.ended) if isinstance(answer, Listed) else None,
-            )
+        self._telemetry.list_jobs_called(task.requests, len(wanted), answer, perf_counter() - began)
         return answer
 
     def _in_first_half(self, claimed: Claimed) -> Callable[[], bool]:
@@ -145,12 +126,12 @@ class RequestPoller:
                 return self._after_list(task, NOTHING)
 
     def _one_by_one(self, task: ListJobsTask) -> list[ScriptCall]:
-        client, calls, silence = self._clients[task.project], [self._agenda.spend(task.project, 1)], None
+        client, calls, silence = self._clients[task.project], [self._agenda.spend_budget(task.project, 1)], None
         may_go_on = self._in_first_half(task.claimed[0])
         for one in task.one_by_one():
             # What pauses the project is the answer to the others too.
             answer = silence or self._asked(one, client, [one.requests[0].id], may_go_on)
-            said = _said(answer)
+            said = last_answer(answer)
             silence = said if isinstance(said, Unanswered) and said.pause else None
             calls += self._after(one, answer)
         return calls
@@ -159,35 +140,37 @@ class RequestPoller:
         if answer.ended:
             self._crash_point("poll.ended")
         now = self._clock()
-        calls = [self._agenda.spend(task.project, answer.calls - len(task.requests))]
+        calls = [self._agenda.spend_budget(task.project, answer.calls - len(task.requests))]
         if answer.silence:
             calls += back_off(self._agenda, task.project, answer.silence, now)
         # A list of several says nothing of where it goes on for each of them.
         alone = len(task.requests) == 1
-        told = 0
+        reported = 0
         goes_on = (task.first_page + answer.calls if alone else 0) if answer.cut else None
         for item, request in zip(task.claimed, task.requests, strict=True):
             members = request.members
             # All of a list of its own: somebody may be waiting for others of the request too.
-            running = answer.running if request.alone else members & answer.running
+            running = answer.running if request.query_alone else members & answer.running
             ended = [
-                replace(job, request_id=request.id) for job in answer.ended if request.alone or job.job_id in members
+                replace(job, request_id=request.id)
+                for job in answer.ended
+                if request.query_alone or job.job_id in members
             ]
-            told += len(members & (answer.running | {job.job_id for job in ended}))
-            calls += self._timing.learn(request, (job for job in ended if job.job_id in request.shown), now)
-            due = now if answer.cut else self._timing.due(request, now)
+            reported += len(members & (answer.running | {job.job_id for job in ended}))
+            calls += self._schedule.learn(request, (job for job in ended if job.job_id in request.shown), now)
+            due = now if answer.cut else self._schedule.due(request, now)
             calls.append(
-                self._requests.listed(
+                self._requests.record_list(
                     (item, request),
                     now,
                     due,
                     running=running,
                     ended=ended,
                     goes_on=goes_on,
-                    heard=partial(_tell_ended, request, ended),
+                    on_reply=partial(self._tell_ended, request, ended),
                 )
             )
-        self._counts.count(CALLS_SAVED, task.project, by=max(0, told - answer.calls))
+        self._telemetry.calls_saved(task.project, reported - answer.calls)
         return calls
 
     def _by_ids(self, task: ListJobsTask, reason: str) -> list[ScriptCall]:
@@ -198,27 +181,26 @@ class RequestPoller:
         )
         logs.event("project.may_not_list", level=logging.WARNING, project=task.project, reason=reason, remedy=remedy)
         now = self._clock()
-        due = now + self._timing.longest
-        return [self._requests.unlisted(asked, now, due) for asked in zip(task.claimed, task.requests, strict=True)]
+        due = now + self._schedule.longest
+        return [
+            self._requests.fall_back_to_job_ids(asked, now, due)
+            for asked in zip(task.claimed, task.requests, strict=True)
+        ]
 
     def _after_silence(self, task: ListJobsTask, answer: Unanswered) -> list[ScriptCall]:
         now = self._clock()
         calls = back_off(self._agenda, task.project, answer, now)
         # What fails at one page alone is begun anew: the pages before it must not wait for it.
         return calls + [
-            self._requests.unheard(item, now, self._timing.due(request, now), cut=request.cut if answer.pause else None)
+            self._requests.postpone(
+                item, now, self._schedule.due(request, now), cut=request.cut if answer.pause else None
+            )
             for item, request in zip(task.claimed, task.requests, strict=True)
         ]
 
-
-def _tell_ended(request: WatchedRequest, shown: Sequence[Job], ended: Sequence[str]) -> None:
-    told = frozenset(ended)
-    for job in shown:
-        if job.job_id in told:
-            trace_id = common_trace_id(request.traceparents)
-            logs.event("job.ended", project=request.project, trace_id=trace_id, job_id=job.job_id, state=job.state)
-
-
-def _said(answer: Answer) -> Answer:
-    """Of a list the last word."""
-    return answer.silence or answer if isinstance(answer, Listed) else answer
+    def _tell_ended(self, request: WatchedRequest, shown: Sequence[Job], ended: Sequence[str]) -> None:
+        """ended: ids of those among the jobs shown that somebody has waited for."""
+        waited_for = frozenset(ended)
+        for job in shown:
+            if job.job_id in waited_for:
+                self._telemetry.job_ended(request, job.job_id, job.state)

@@ -24,7 +24,7 @@ class HealthRecorder:
         self._rate_of = rate_of
         self._noted: dict[tuple[str, type[Outcome | Listing] | None], datetime] = {}
 
-    def after(self, project: str, client: CphClient, outcome: Outcome | Listing, now: datetime) -> list[ScriptCall]:
+    def record(self, project: str, client: CphClient, outcome: Outcome | Listing, now: datetime) -> list[ScriptCall]:
         """Answers and failures each once a second: a failure that pauses the project is told at once."""
         # Who may not list is known to CPH, but perhaps may not ask for anything.
         accepted = not isinstance(outcome, Unanswered | MayNotList)
@@ -32,7 +32,7 @@ class HealthRecorder:
         if key in self._noted and now < self._noted[key] + NOTE_EVERY:
             return []
         self._noted[key] = now
-        if accepted and self._agenda.accept(project, now):
+        if accepted and self._agenda.close_breaker(project, now):
             logs.event("project.answers_again", project=project)
         # The rate as well: it may have changed, or a Redis without its last second may have lost it.
         return [note(project, _health(client, outcome, now)), self._agenda.set_rate(project, self._rate_of(project))]

@@ -13,13 +13,13 @@ from app.domain.errors import Unavailable
 from app.store.agenda import Agenda
 from app.store.engine import keys
 from app.store.engine.scripts import Scripts
-from workers.engine.stop_flag import Stopping
+from workers.engine.stop_flag import StopFlag
 
 # All workers see a change within READ_EVERY_S, so a wrong one costs two failures, and not one for each worker.
 SOON = timedelta(seconds=2 * READ_EVERY_S)
 
 
-class Retrying:
+class RefusedProjectRetry:
     """clients: those in force; one of which nothing has changed stays the same."""
 
     def __init__(
@@ -40,18 +40,18 @@ class Retrying:
         """All projects, now. A signal handler may call it."""
         self._asked.set()
 
-    def run(self, stopping: Stopping) -> None:
+    def run(self, stopping: StopFlag) -> None:
         """While a project is refused nobody else looks whether its credentials have changed."""
         while not stopping.is_set():
             if asked := self._asked.is_set():
                 self._asked.clear()
             try:
-                self.look(asked=asked)
+                self.tick(asked=asked)
             except Unavailable as error:
                 logs.event("worker.waits", level=logging.WARNING, kind="retrying", reason=str(error))
             self._asked.wait(READ_EVERY_S)
 
-    def look(self, *, asked: bool) -> None:
+    def tick(self, *, asked: bool) -> None:
         calls, clients = [], dict(self._clients)
         for project, client in clients.items():
             known = self._known.get(project)

@@ -12,7 +12,7 @@ from app.store.requests import WatchedRequest
 from app.store.watches import Watch
 
 
-class Timing:
+class PollSchedule:
     def __init__(self, cadence: Cadence, durations: SeenDurations) -> None:
         self._cadence = cadence
         self._durations = durations

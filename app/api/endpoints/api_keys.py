@@ -83,29 +83,29 @@ class KeyViews:
 
     def routes(self) -> Routes:
         routes = Routes("keys")
-        routes.post("/keys", responses={201: KeyMade})(self.create)
-        routes.get("/keys", responses={200: KeyPage})(self.list)
-        routes.delete("/keys/<id>", responses={204: None})(self.revoke)
-        routes.post("/keys/<id>/rotate", responses={201: KeyMade})(self.rotate)
+        routes.post("/keys", responses={201: KeyMade})(self.create_key)
+        routes.get("/keys", responses={200: KeyPage})(self.list_keys)
+        routes.delete("/keys/<id>", responses={204: None})(self.revoke_key)
+        routes.post("/keys/<id>/rotate", responses={201: KeyMade})(self.rotate_key)
         return routes
 
-    def create(self, header: IdempotencyHeader, body: KeyRequest) -> Response:
+    def create_key(self, header: IdempotencyHeader, body: KeyRequest) -> Response:
         """Make a key of this tenant."""
         return json_answer(idempotent(self._claims, header, lambda: self._created(body)), 201)
 
-    def list(self, query: KeyQuery) -> Response:
+    def list_keys(self, query: KeyQuery) -> Response:
         """Keys, newest first."""
         found, cursor = self._keys.page(tenant(), limit=query.limit, cursor=query.cursor)
         page = KeyPage(items=[KeyView.of(key) for key in found], next_cursor=encode_cursor(cursor))
         return json_answer(page.model_dump_json())
 
-    def revoke(self, path: KeyPath) -> Response:
+    def revoke_key(self, path: KeyPath) -> Response:
         """End a key: within seconds nobody is let in with it."""
         if not self._keys.revoke(path.id, tenant()):
             raise NoSuchId
         return Response(status=204)
 
-    def rotate(self, path: KeyPath, header: IdempotencyHeader, body: KeyRotationRequest) -> Response:
+    def rotate_key(self, path: KeyPath, header: IdempotencyHeader, body: KeyRotationRequest) -> Response:
         """Make a key like this one, which ends after the overlap."""
         return json_answer(idempotent(self._claims, header, lambda: self._rotated(path.id, body)), 201)
 

@@ -24,14 +24,11 @@ from app.domain.ids import RANDOM_BITS, new_id
 from app.domain.signature import PREFIX
 from app.domain.times import to_ms
 from app.domain.verdict import Verdict
-from app.formats import cloudevents
 from app.formats.format import Language
 from app.transport.stopwatch import Stopwatch
 from app.webhooks import callback
 from app.webhooks.callback import Subscriber
-from app.webhooks.handshake import Handshake
-from app.webhooks.sender import Sender
-from app.webhooks.signing_keys import SigningKeys
+from app.webhooks.callback_client import CallbackClient
 
 FIRST = 1
 
@@ -59,30 +56,24 @@ class CallbackTestViews:
         self,
         stores: Stores,
         config: LiveConfig,
-        sender: Sender,
-        handshake: Handshake | None,
-        signing_keys: SigningKeys,
+        client: CallbackClient,
         *,
-        link: str | None,
         deadline: timedelta,
         threads: int,
     ) -> None:
         self._stores = stores
         self._config = config
-        self._sender = sender
-        self._handshake = handshake
-        self._signing_keys = signing_keys
-        self._link = link
+        self._client = client
         self._deadline = deadline
         # Subscribers may be slow: half of the threads stay free for other calls.
         self._slots = BoundedSemaphore(max(1, threads // 2))
 
     def routes(self) -> Routes:
         routes = Routes("callbacks")
-        routes.post("/callbacks/test", responses={200: CallbackTested})(self.test)
+        routes.post("/callbacks/test", responses={200: CallbackTested})(self.test_callback)
         return routes
 
-    def test(self, header: IdempotencyHeader, body: CallbackTestRequest) -> Response:
+    def test_callback(self, header: IdempotencyHeader, body: CallbackTestRequest) -> Response:
         """Send one `callback.test` now, as a delivery would be sent; what came of it."""
         return json_answer(idempotent(self._stores.claims, header, lambda: self._tested(body)))
 
@@ -95,16 +86,15 @@ class CallbackTestViews:
             secret=body.secret,
             headers=body.headers,
         )
-        subscriber = callback.subscriber(
+        subscriber = self._client.subscriber(
             tenant(),
             options.format,
             url=options.url,
             secrets=[options.secret],
-            own_signers=self._signing_keys.signers,
             headers=body.headers,
             hidden=(options.secret.removeprefix(PREFIX),),
             language=body.language,
-            link=body.link or self._link,
+            link=body.link,
         )
         with self._slot():
             tested = self._send(subscriber)
@@ -123,10 +113,8 @@ class CallbackTestViews:
             observed_at=now,
             metadata={},
         )
-        watch = Stopwatch()
-        asks = self._handshake if subscriber.format is cloudevents.FORMAT else None
-        attempt = (asks and asks.refusal(subscriber, None, self._deadline, watch)) or callback.send(
-            self._sender, subscriber, [event], number=FIRST, now=now, deadline=self._deadline, watch=watch
+        attempt = self._client.send(
+            subscriber, [event], number=FIRST, now=now, deadline=self._deadline, watch=Stopwatch()
         )
         return CallbackTested.of(callback.line(attempt, FIRST, now) | {"event_id": event.id, "secret": None})
 

@@ -11,10 +11,17 @@ from app.api.auth.authentication import tenant
 from app.api.input.blueprint import Routes, json_answer
 from app.api.middleware.errors import NoSuchId
 from app.api.middleware.idempotency import IdempotencyHeader, idempotent
-from app.api.schemas.fields import DeliveryCursor, GivenMoment, Limit, Moment, PreciseMoment, encode_cursor
+from app.api.schemas.fields import (
+    AnyEventType,
+    DeliveryCursor,
+    GivenMoment,
+    Limit,
+    Moment,
+    PreciseMoment,
+    encode_cursor,
+)
 from app.bootstrap.stores import Stores
 from app.domain.delivery import DeliveryState
-from app.domain.event import EventType, OwnEventType
 from app.domain.times import from_ms
 from app.domain.verdict import Verdict
 from app.store.deliveries import DeadOnes, Delivery
@@ -69,7 +76,9 @@ class AttemptView(BaseModel):
     verdict: Verdict
     status_code: int | None = None
     error: str | None = Field(None, description="Why there is no answer, if there is none.")
-    said: str | None = Field(None, description="What the answer means, in words, where its status does not say it all.")
+    service_message: str | None = Field(
+        None, description="What the answer means, in words, where its status does not say it all."
+    )
     digest: list[str] | None = Field(None, description="Ids of all events of the message, if it told of several.")
     response_excerpt: str | None = None
     next_at: PreciseMoment | None = None
@@ -85,7 +94,7 @@ class AttemptView(BaseModel):
 class DeliveryView(BaseModel):
     id: str
     event_id: str
-    type: EventType | OwnEventType
+    type: AnyEventType
     registration_id: str
     job_id: str | None = Field(description="None for all jobs of the registration together.")
     destination: str
@@ -108,7 +117,7 @@ class DeliveryView(BaseModel):
             attempt_count=delivery.attempts,
             created_at=delivery.created_at,
             next_at=delivery.next_at,
-            reason=delivery.death.words if delivery.death else None,
+            reason=delivery.death.description if delivery.death else None,
             **more,
         )
 
@@ -133,13 +142,13 @@ class DeliveryViews:
 
     def routes(self) -> Routes:
         routes = Routes("deliveries")
-        routes.get("/deliveries", responses={200: DeliveryPage})(self.list)
-        routes.get("/deliveries/<delivery:id>", responses={200: DeliveryWithAttempts})(self.show)
+        routes.get("/deliveries", responses={200: DeliveryPage})(self.list_deliveries)
+        routes.get("/deliveries/<delivery:id>", responses={200: DeliveryWithAttempts})(self.get_delivery)
         routes.post("/deliveries/<delivery:id>/redeliver", responses={202: DeliveryWithAttempts})(self.redeliver)
         routes.post("/deliveries/redeliver", responses={202: Redelivered})(self.redeliver_dead)
         return routes
 
-    def list(self, query: DeliveryQuery) -> Response:
+    def list_deliveries(self, query: DeliveryQuery) -> Response:
         """Deliveries, newest first."""
         found, cursor = self._deliveries.page(
             tenant(),
@@ -152,7 +161,7 @@ class DeliveryViews:
         page = DeliveryPage(items=[DeliveryView.of(delivery) for delivery in found], next_cursor=encode_cursor(cursor))
         return json_answer(page.model_dump_json())
 
-    def show(self, path: DeliveryPath) -> Response:
+    def get_delivery(self, path: DeliveryPath) -> Response:
         """One delivery and its attempts, oldest first."""
         return json_answer(self._shown(path.id))
 

@@ -45,7 +45,7 @@ class DestinationView(BaseModel):
     failing_since: Moment | None
     last_answer_at: Moment | None
     last_error: DestinationError | None
-    places: int = Field(description="The most attempts at once, now.")
+    concurrency: int = Field(description="The most attempts at once, now.")
     deliveries: int = Field(description="That are to be sent, or are held.")
     last_registered_at: Moment
 
@@ -57,14 +57,14 @@ class DestinationView(BaseModel):
             destination=destination.address,
             format=destination.format,
             state=destination.state,
-            held_since=destination.held_since,
+            held_since=destination.on_hold_since,
             breaker=destination.breaker(now),
             next_try_at=destination.next_try_at(now),
             failures=destination.failures,
             failing_since=destination.failing_since,
             last_answer_at=destination.answered_at,
             last_error=DestinationError(at=failed_at, reason=destination.failure or "") if failed_at else None,
-            places=destination.places,
+            concurrency=destination.concurrency,
             deliveries=destination.deliveries,
             last_registered_at=destination.used_at,
         )
@@ -75,8 +75,8 @@ class DestinationPage(BaseModel):
     next_cursor: str | None
 
 
-class Dropped(BaseModel):
-    dropped: int = Field(description="Deliveries that were held and are dead now.")
+class Discarded(BaseModel):
+    discarded: int = Field(description="Deliveries that were held and are dead now.")
 
 
 class DestinationViews:
@@ -87,35 +87,35 @@ class DestinationViews:
 
     def routes(self) -> Routes:
         routes = Routes("destinations")
-        routes.get("/destinations", responses={200: DestinationPage})(self.list)
-        routes.get("/destinations/<id>", responses={200: DestinationView})(self.show)
-        routes.post("/destinations/<id>/pause", responses={200: DestinationView})(self.pause)
-        routes.post("/destinations/<id>/resume", responses={200: DestinationView})(self.resume)
-        routes.post("/destinations/<id>/drop", responses={200: Dropped})(self.drop)
+        routes.get("/destinations", responses={200: DestinationPage})(self.list_destinations)
+        routes.get("/destinations/<id>", responses={200: DestinationView})(self.get_destination)
+        routes.post("/destinations/<id>/pause", responses={200: DestinationView})(self.pause_destination)
+        routes.post("/destinations/<id>/resume", responses={200: DestinationView})(self.resume_destination)
+        routes.post("/destinations/<id>/discard", responses={200: Discarded})(self.discard_deliveries)
         return routes
 
-    def list(self, query: DestinationQuery) -> Response:
+    def list_destinations(self, query: DestinationQuery) -> Response:
         """Destinations, by address."""
         found, cursor = self._destinations.page(tenant(), limit=query.limit, cursor=query.cursor)
         now = self._clock()
         items = [DestinationView.of(destination, now) for destination in found]
         return json_answer(DestinationPage(items=items, next_cursor=encode_cursor(cursor)).model_dump_json())
 
-    def show(self, path: DestinationPath) -> Response:
+    def get_destination(self, path: DestinationPath) -> Response:
         """One destination."""
         return json_answer(self._shown(path.id))
 
-    def pause(self, path: DestinationPath, header: IdempotencyHeader) -> Response:
+    def pause_destination(self, path: DestinationPath, header: IdempotencyHeader) -> Response:
         """Hold its deliveries: no attempt starts from now on."""
         return json_answer(idempotent(self._claims, header, lambda: self._paused(path.id)))
 
-    def resume(self, path: DestinationPath, header: IdempotencyHeader) -> Response:
+    def resume_destination(self, path: DestinationPath, header: IdempotencyHeader) -> Response:
         """Send what is held, and try one that fails at once."""
         return json_answer(idempotent(self._claims, header, lambda: self._resumed(path.id)))
 
-    def drop(self, path: DestinationPath, header: IdempotencyHeader) -> Response:
+    def discard_deliveries(self, path: DestinationPath, header: IdempotencyHeader) -> Response:
         """Give up the deliveries that are held; of one that is not held, none."""
-        return json_answer(idempotent(self._claims, header, lambda: self._dropped(path.id)))
+        return json_answer(idempotent(self._claims, header, lambda: self._discarded(path.id)))
 
     def _shown(self, id: str) -> str:
         return DestinationView.of(self._known(id), self._clock()).model_dump_json()
@@ -130,9 +130,9 @@ class DestinationViews:
             logs.event("destination.reopened", tenant=tenant(), destination=split_lane(lane)[1])
         return self._shown(id)
 
-    def _dropped(self, id: str) -> str:
-        dropped = self._destinations.drop(self._known(id).lane, self._clock())
-        return Dropped(dropped=dropped).model_dump_json()
+    def _discarded(self, id: str) -> str:
+        discarded = self._destinations.discard(self._known(id).lane, self._clock())
+        return Discarded(discarded=discarded).model_dump_json()
 
     def _known(self, id: str) -> Destination:
         found = self._destinations.get(tenant(), id)

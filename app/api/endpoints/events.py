@@ -51,18 +51,18 @@ class EventViews:
 
     def routes(self) -> Routes:
         routes = Routes("events")
-        routes.get("/events", responses={200: EventPage})(self.list)
+        routes.get("/events", responses={200: EventPage})(self.list_events)
         stream = {"description": "Server-sent events.", "content": {STREAM: {"schema": {"type": "string"}}}}
-        routes.get("/events/stream", responses={200: stream})(self.stream)
+        routes.get("/events/stream", responses={200: stream})(self.stream_events)
         return routes
 
-    def list(self, query: EventQuery) -> Response:
+    def list_events(self, query: EventQuery) -> Response:
         """Events, oldest first. The cursor never passes one that is still to come."""
         told, place = self._found(self._place(query.after), query)
         items = b",".join(standard.render(each.event) for each in told).decode()
         return json_answer(f'{{"items":[{items}],"next_cursor":"{encode_cursor(place)}"}}')
 
-    def stream(self, query: StreamQuery, header: StreamHeaders) -> Response:
+    def stream_events(self, query: StreamQuery, header: StreamHeaders) -> Response:
         """Events as they come. It ends within the hour, or with the key: come back with `Last-Event-ID`."""
         place = self._place(header.last_event_id or query.after)
         give_back = self._wait_slots.take(tenant())
@@ -76,13 +76,13 @@ class EventViews:
         return self._events.newest(tenant()) if given == LATEST else given or BEGINNING
 
     def _found(self, place: str, query: EventQuery) -> tuple[Sequence[FeedEntry], str]:
-        told, place = self._events.after(tenant(), place, query.limit)
+        told, place = self._events.read_after(tenant(), place, query.limit)
         if told or not query.wait_s:
             return told, place
         with self._wait_slots.slices(tenant(), query.wait_s) as slices:
             for longest in slices:
                 self._events.wait(tenant(), place, longest)
-                told, place = self._events.after(tenant(), place, query.limit)
+                told, place = self._events.read_after(tenant(), place, query.limit)
                 if told:
                     return told, place
         return [], place
@@ -103,7 +103,7 @@ def streamed(
     said = time.monotonic()
     try:
         while not places.stopping() and time.monotonic() < ends and still_good():
-            told, place = events.after(tenant, place, AT_ONCE)
+            told, place = events.read_after(tenant, place, AT_ONCE)
             yield from map(_message, told)
             if told:
                 said = time.monotonic()
@@ -119,5 +119,5 @@ def streamed(
 
 
 def _message(told: FeedEntry) -> bytes:
-    head = f"id: {encode_cursor(told.place)}\nevent: {told.event.type}\ndata: "
+    head = f"id: {encode_cursor(told.cursor)}\nevent: {told.event.type}\ndata: "
     return head.encode() + standard.render(told.event) + b"\n\n"

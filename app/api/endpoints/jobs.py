@@ -41,10 +41,10 @@ class JobViews:
 
     def routes(self) -> Routes:
         routes = Routes("jobs")
-        routes.get("/jobs/<job_id>", responses={200: KnownJobView})(self.show)
+        routes.get("/jobs/<job_id>", responses={200: KnownJobView})(self.get_job)
         return routes
 
-    def show(self, path: JobPath, query: JobQuery) -> Response:
+    def get_job(self, path: JobPath, query: JobQuery) -> Response:
         """A job that this tenant has registered, as it was seen last."""
         project = named_project(query.project, self._config.projects_of(tenant()), "/query/project")
         known = self._jobs.get(tenant(), project, path.job_id)

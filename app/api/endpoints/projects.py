@@ -93,10 +93,10 @@ class ProjectViews:
 
     def routes(self) -> Routes:
         routes = Routes("projects")
-        routes.get("/projects", responses={200: ProjectPage})(self.list)
+        routes.get("/projects", responses={200: ProjectPage})(self.list_projects)
         return routes
 
-    def list(self) -> Response:
+    def list_projects(self) -> Response:
         """CPH projects, in the order of the settings."""
         allowed = self._config.projects_of(tenant())
         projects = {name: project for name, project in self._config.project_settings.items() if name in allowed}

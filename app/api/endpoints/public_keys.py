@@ -24,10 +24,10 @@ class PublicKeyViews:
 
     def routes(self) -> Routes:
         routes = Routes("public_keys")
-        routes.get("/public-keys", responses={200: PublicKeyPage})(self.list)
+        routes.get("/public-keys", responses={200: PublicKeyPage})(self.list_public_keys)
         return routes
 
-    def list(self) -> Response:
+    def list_public_keys(self) -> Response:
         """The deployment's public keys, the one that signs first."""
         items = [PublicKeyView(id=id, key=key, signs=not place) for place, (id, key) in enumerate(self._keys.items())]
         return json_answer(PublicKeyPage(items=items, next_cursor=None).model_dump_json())

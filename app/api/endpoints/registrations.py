@@ -56,13 +56,13 @@ class RegistrationViews:
 
     def routes(self) -> Routes:
         routes = Routes("registrations")
-        routes.post("/registrations", responses={201: RegistrationCreated})(self.register)
-        routes.get("/registrations", responses={200: RegistrationPage})(self.list)
-        routes.get("/registrations/<id>", responses={200: RegistrationView})(self.show)
-        routes.delete("/registrations/<id>", responses={204: None})(self.cancel)
+        routes.post("/registrations", responses={201: RegistrationCreated})(self.create_registration)
+        routes.get("/registrations", responses={200: RegistrationPage})(self.list_registrations)
+        routes.get("/registrations/<id>", responses={200: RegistrationView})(self.get_registration)
+        routes.delete("/registrations/<id>", responses={204: None})(self.cancel_registration)
         return routes
 
-    def register(self, header: RegistrationHeaders, body: RegistrationRequest) -> Response:
+    def create_registration(self, header: RegistrationHeaders, body: RegistrationRequest) -> Response:
         """Tell a URL, or those who pull, when jobs end."""
         registration = self._registration(header, body)
         self._memory_guard.check()
@@ -84,14 +84,14 @@ class RegistrationViews:
         answer = replayed_response(earlier)
         return _created(json.loads(answer)["id"], answer)
 
-    def list(self, query: RegistrationQuery) -> Response:
+    def list_registrations(self, query: RegistrationQuery) -> Response:
         """Registrations, newest first."""
         found, cursor = self._registrations.page(tenant(), limit=query.limit, cursor=query.cursor, wanted=query.wants)
         for known in found:
             _tell_if_unopened(*known)
         return json_answer(RegistrationPage.of(found, cursor).model_dump_json())
 
-    def show(self, path: RegistrationPath, query: ShowQuery) -> Response:
+    def get_registration(self, path: RegistrationPath, query: ShowQuery) -> Response:
         """One registration; with `wait_s` as soon as it is watched no more, or when the time is up."""
         if query.wait_s:
             self._wait(path.id, query.wait_s)
@@ -101,7 +101,7 @@ class RegistrationViews:
         _tell_if_unopened(*known)
         return json_answer(RegistrationView.of(*known).model_dump_json())
 
-    def cancel(self, path: RegistrationPath) -> Response:
+    def cancel_registration(self, path: RegistrationPath) -> Response:
         """Cancel a registration; once this is answered, no attempt starts for it, and none is under way."""
         until = self._registrations.cancel(tenant(), path.id)
         if until is None:
@@ -154,7 +154,7 @@ class RegistrationViews:
             language=body.language,
             link=body.link,
         )
-        if not registration.told_of:
+        if not registration.subscribed_events:
             raise InvalidField("/events", f"none of them is sent with notify={body.notify}", EVENTS_HINT)
         return registration
 

@@ -42,10 +42,12 @@ class RotationViews:
 
     def routes(self) -> Routes:
         routes = Routes("rotation")
-        routes.post("/registrations/<id>/rotate-secret", responses={200: Rotated})(self.rotate)
+        routes.post("/registrations/<id>/rotate-secret", responses={200: Rotated})(self.rotate_registration_secret)
         return routes
 
-    def rotate(self, path: RegistrationPath, header: IdempotencyHeader, body: RotationRequest) -> Response:
+    def rotate_registration_secret(
+        self, path: RegistrationPath, header: IdempotencyHeader, body: RotationRequest
+    ) -> Response:
         """Give a registration another secret."""
         now = from_ms(to_ms(self._clock()))  # as it is kept
         overlap = timedelta(seconds=body.overlap_s)

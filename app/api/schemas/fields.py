@@ -11,6 +11,7 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, Plai
 from app.config.format_catalog import AUTO
 from app.config.templates import PREFIX
 from app.domain.errors import InvalidField
+from app.domain.event import EventType, OwnEventType
 from app.domain.times import rfc3339
 from app.formats import links, registry
 
@@ -66,8 +67,18 @@ FormatName = Annotated[
     Field(
         max_length=80,
         description="`auto`: chat services by their host, else `standard`.",
-        json_schema_extra={"anyOf": [{"enum": [AUTO, *registry.BY_NAME]}, {"pattern": f"^{PREFIX}"}]},
+        json_schema_extra={
+            "anyOf": [
+                {"type": "string", "enum": [AUTO, *registry.BY_NAME]},
+                {"type": "string", "pattern": f"^{PREFIX}"},
+            ]
+        },
     ),
+]
+
+# One enum, which every client generator can say; pydantic would write a union of two.
+AnyEventType = Annotated[
+    EventType | OwnEventType, WithJsonSchema({"type": "string", "enum": [*EventType, *OwnEventType]})
 ]
 
 # pydantic would also take blanks, signs and underscores.

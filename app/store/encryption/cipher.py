@@ -16,7 +16,7 @@ DIGEST_DIGITS = 32  # 128 bits
 OPEN = "open"  # the "key id" of what is kept as it is, where the deployment has no keys
 
 
-class Sealer:
+class Cipher:
     """keys: id → 32 bytes; the first one seals, each of them opens."""
 
     def __init__(self, keys: Mapping[str, bytes]) -> None:
@@ -25,7 +25,7 @@ class Sealer:
         # Keys of their own: one key is for one purpose.
         self._digest_keys = [hmac.digest(key, DIGEST_PURPOSE, "sha256") for key in keys.values() or (b"",)]
 
-    def seal(self, text: str, place: str) -> str:
+    def encrypt(self, text: str, place: str) -> str:
         """`<key id>.<base64>`. Only under the same `place` (e.g. `tenant|registration`) does it open again."""
         if self._writes == OPEN:
             return f"{OPEN}.{text}"
@@ -42,7 +42,7 @@ class Sealer:
         """What it can be found by again without being told: one for each key, that of the key that seals first."""
         return tuple(hmac.digest(key, text.encode(), "sha256").hex()[:DIGEST_DIGITS] for key in self._digest_keys)
 
-    def open(self, sealed: str, place: str) -> str:
+    def decrypt(self, sealed: str, place: str) -> str:
         key_id, _, content = sealed.partition(".")
         if key_id == OPEN:
             return content

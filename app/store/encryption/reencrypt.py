@@ -7,20 +7,20 @@ from collections.abc import Callable, Iterator, Sequence
 from app.domain.errors import OperatorError
 from app.domain.wire import to_json
 from app.store import idempotency, registrations
-from app.store.encryption.cipher import Sealer, key_of
+from app.store.encryption.cipher import Cipher, key_of
 from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall, Scripts
 
 PAGE = 500
 
 
-class Resealing:
+class Reencryption:
     """One walk over registrations and kept answers. A CPH token that does not open costs one login: it is left out.
 
     seen, rewritten: how many so far. closed: by id of the key, those that did not open.
     """
 
-    def __init__(self, scripts: Scripts, sealer: Sealer) -> None:
+    def __init__(self, scripts: Scripts, sealer: Cipher) -> None:
         self._scripts = scripts
         self._redis = scripts.redis
         self._sealer = sealer
@@ -59,8 +59,7 @@ class Resealing:
     def _answers(self, names: Sequence[str]) -> Iterator[ScriptCall]:
         for name, value in zip(names, self._redis.mget(names) if names else (), strict=True):
             _, _, tenant, key_digest = name.split(":")
-            sealed = value and self._anew(value, idempotency.context(tenant, key_digest))
-            if sealed:
+            if value and (sealed := self._anew(value, idempotency.context(tenant, key_digest))):
                 yield _rewrite(name, value, sealed)
 
     def _anew(self, sealed: str, place: str) -> str | None:
@@ -68,7 +67,7 @@ class Resealing:
         if key_of(sealed) == self._sealer.key_id:
             return None
         try:
-            return self._sealer.seal(self._sealer.open(sealed, place), place)
+            return self._sealer.encrypt(self._sealer.decrypt(sealed, place), place)
         except OperatorError:
             self.closed[key_of(sealed)] += 1
             return None

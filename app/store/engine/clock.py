@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from math import inf
 
 from app.domain.errors import Unavailable
-from app.store.engine.connection import NO_RETRY, Client
+from app.store.engine.client import Client
+from app.store.engine.connection import NO_RETRY
 
 RENEW = timedelta(seconds=5)
 AGAIN = timedelta(seconds=1)

@@ -18,8 +18,6 @@ from redis.sentinel import MasterNotFoundError, Sentinel
 
 from app.domain.errors import OperatorError, Unavailable
 
-Client = Any  # Connection; redis' type hints cannot tell that with decode_responses every answer is str
-
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from app.domain.errors import NearlyFull
-from app.store.engine.connection import Client
+from app.store.engine.client import Client
 
 FULL = 0.8  # of maxmemory; what is left is for what has been taken already
 LOOK_EVERY_S = 2.0

@@ -7,7 +7,7 @@ from redis.client import Pipeline
 
 from app.domain.errors import Unavailable
 from app.store.engine import keys
-from app.store.engine.connection import Client
+from app.store.engine.client import Client
 
 AT_MOST = timedelta(seconds=1)  # below the time that any answer of Redis may take
 MILLISECOND = timedelta(milliseconds=1)

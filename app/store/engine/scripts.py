@@ -14,13 +14,15 @@ from redis.exceptions import NoScriptError
 
 from app.domain.destination import BOT_MARK, LANE_SEPARATOR
 from app.store.engine import keys
-from app.store.engine.connection import Client, translated
+from app.store.engine.client import Client
+from app.store.engine.connection import translated
 from app.store.engine.replicas import Replicas
 
 Argument = str | int | float
 HEADER = re.compile(r"^-- args: (.*(?:\n--       .*)*)", re.MULTILINE)
 COMMENT = re.compile(r"\([^()]*\)|\n--")  # what explains an argument, and how its line goes on
 SHARED = "shared"
+PARAMETER = re.compile(r"[a-z]\w*(\.\.\.)?")
 LIST = "..."  # ends the name of an argument that is a list
 STATEMENT = re.compile(r"^(?=local |function )", re.MULTILINE)  # what a shared part is made of
 NAMES = re.compile(r"(?:local )?(?:function )?(\w+(?:\.\w+|(?:, \w+)+)?)")  # that it brings
@@ -36,7 +38,7 @@ class ScriptCall:
     """
 
     script: str
-    words: list[Argument]
+    arguments: list[Argument]
     on_reply: Callable[[Any], None] | None = field(compare=False)
 
     def __init__(
@@ -47,7 +49,7 @@ class ScriptCall:
         **arguments: Argument | Sequence[Argument],
     ) -> None:
         self.script = script
-        self.words = _scripts()[script].words(arguments)
+        self.arguments = _scripts()[script].arguments(arguments)
         self.on_reply = on_reply
 
 
@@ -109,7 +111,7 @@ class Scripts:
         """By script: the answers, or the error."""
         pipeline = self.redis.pipeline(transaction=False)
         for script, calls in batches.items():
-            words = [word for call in calls for word in call.words]
+            words = [word for call in calls for word in call.arguments]
             if with_text:
                 pipeline.eval(_scripts()[script].source, 0, *words)
             else:
@@ -130,6 +132,9 @@ class Script:
         if not header:
             raise ValueError(f"script {name}: its header needs a line `-- args: …`")
         names = [argument.strip() for argument in COMMENT.sub("", header[1]).split(",")]
+        for argument in names:
+            if not PARAMETER.fullmatch(argument):
+                raise ValueError(f"script {name}: {argument!r} in its line `-- args: …` is no name")
         self._single = tuple(argument for argument in names if not argument.endswith(LIST))
         self._lists = tuple(argument.removesuffix(LIST) for argument in names[len(self._single) :])
         # Without the flag, Redis refuses a script once its memory is full, whatever the script does.
@@ -138,7 +143,7 @@ class Script:
         self.source = "".join([head, *_used(shared, text), *function, self._loop()])
         self.digest = sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
-    def words(self, arguments: Mapping[str, Any]) -> list[Argument]:
+    def arguments(self, arguments: Mapping[str, Any]) -> list[Argument]:
         """As `_loop` reads them: each single argument, then each list behind its length."""
         try:
             words: list[Argument] = [arguments[name] for name in self._single]

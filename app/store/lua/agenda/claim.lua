@@ -4,7 +4,7 @@
 -- args: agenda_name, now (ms), lease_ms, limit,
 --       rate (per second, of a lane without its own; 0 is unlimited), burst (seconds, of a lane without its own),
 --       concurrency (of a lane without its own)
--- Returns: when the next claim may find something ('' for never); then lane, id, fence, due of each item.
+-- Returns: lane, id, fence, due of each item.
 -- The flag makes Redis refuse the whole script where nothing may be written. Without it, a worker with nothing due would
 -- stay with a primary that has been replaced and does not know it yet.
 -- flags: allow-oom
@@ -12,7 +12,7 @@ now, limit = tonumber(now), tonumber(limit)
 local lanes = redis.call('ZRANGEBYSCORE', key.lanes(agenda_name), '-inf', now, 'LIMIT', 0, limit)
 local share = math.ceil(limit / math.max(1, #lanes))
 local lease_end = now + tonumber(lease_ms)
-local out = {''}
+local out = {}
 
 local function hand_out(lane, items)
   for _, item in ipairs(items) do
@@ -61,5 +61,4 @@ for _, lane in ipairs(lanes) do
   if again then redis.call('ZADD', key.lanes(agenda_name), again, lane)
   else redis.call('ZREM', key.lanes(agenda_name), lane) end
 end
-out[1] = redis.call('ZRANGE', key.lanes(agenda_name), 0, 0, 'WITHSCORES')[2] or ''
 return out

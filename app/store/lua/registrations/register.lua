@@ -1,5 +1,5 @@
 -- Stores a registration: its record, its watches, its place in the index, and the answer for repeats of the request. All
--- of it, or nothing.
+-- of it, or nothing. A request without jobs stands for all jobs that it will show.
 -- args: now (ms), id, record, tenant, project, lane, destination_name (the lane's; '' for none), events ('' for the default),
 --       deadline (ms), keep_s, oldest_id (expired registrations have lower ids),
 --       idempotency_key ('' for none), idempotency_record, idempotency_life_s,

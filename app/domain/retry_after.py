@@ -7,13 +7,18 @@ from email.utils import parsedate_to_datetime
 SECONDS = re.compile(r"[0-9]{1,9}")
 
 
-def retry_after(value: str | None, now: datetime) -> timedelta | None:
-    """None for what is missing or makes no sense; a date that has passed is no wait at all."""
+def retry_after(value: str | None, now: datetime | None = None) -> timedelta | None:
+    """None for a header that is missing or makes no sense; zero for a date that has passed.
+
+    now: None if our clock and the server's need not agree: then a date makes no sense.
+    """
     if value is None:
         return None
     text = value.strip()
     if SECONDS.fullmatch(text):
         return timedelta(seconds=int(text))
+    if now is None:
+        return None
     try:
         date = parsedate_to_datetime(text)
     except (ValueError, OverflowError):

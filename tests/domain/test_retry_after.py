@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.webhooks.retry_after import retry_after
+from app.domain.retry_after import retry_after
 
 NOW = datetime(2019, 4, 26, 7, 0, 0, tzinfo=UTC)
 
@@ -31,6 +31,11 @@ NOW = datetime(2019, 4, 26, 7, 0, 0, tzinfo=UTC)
 )
 def test_a_wait_is_seconds_or_a_date_or_makes_no_sense(value, wait):
     assert retry_after(value, NOW) == wait
+
+
+def test_a_date_makes_no_sense_where_clocks_need_not_agree():
+    assert retry_after("Fri, 26 Apr 2019 07:02:00 GMT") is None
+    assert retry_after("120") == timedelta(minutes=2)
 
 
 @given(st.binary())
