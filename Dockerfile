@@ -1,4 +1,4 @@
-# One image for api and workers: no shell, no root, no writable disk and no network is needed to start it.
+# One image for API and workers. It starts without a shell, root, a writable disk or a network.
 ARG BASE_IMAGE=docker.io/library/python:3.13-slim-bookworm
 
 FROM ${BASE_IMAGE} AS build
@@ -7,7 +7,7 @@ RUN python3 -m venv /opt/build && python3 -m venv --without-pip /opt/bridge
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 COPY requirements.lock requirements-dev.lock ./
 RUN ["/opt/build/bin/pip", "--python", "/opt/bridge/bin/python", "install", "--no-deps", "--only-binary", ":all:", "--require-hashes", "--requirement", "requirements.lock"]
-# The builder of the wheel is pinned as well, among what development needs.
+# setuptools builds the wheel; requirements-dev.lock pins it.
 RUN awk '/^[^ #]/ { mine = /^setuptools==/ } mine' requirements-dev.lock > build.lock && \
     /opt/build/bin/pip install --no-deps --only-binary :all: --require-hashes --requirement build.lock
 COPY pyproject.toml README.md ./

@@ -1,1 +1,1 @@
-"""The bridge: everything but the RQ face."""
+"""The bridge, except for the RQ workers."""

@@ -1,4 +1,4 @@
-"""Logs: one JSON line an event on stderr, flat fields, ids always; never a secret, a body, or a URL's path."""
+"""JSON logs on stderr: one line an event, flat fields, always with ids; never a secret, a body or a URL's path."""
 
 import io
 import json
@@ -9,19 +9,19 @@ from typing import Any
 
 _to_json = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
-# JSON lets them stand as they are; to some readers of logs they end a line, or move a terminal's cursor.
+# JSON does not require escaping these. Some log readers treat them as line ends; some move a terminal's cursor.
 LINE_ENDS = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x2029)}
 
 bridge = logging.getLogger("bridge")
 
 
 def event(name: str, *, level: int = logging.INFO, exc_info: bool = False, **fields: Any) -> None:
-    """`event("delivery.dead", delivery_id=…)`; names are `noun.what_happened`."""
+    """Logs an event: `event("delivery.dead", delivery_id=…)`. Names are `noun.what_happened`."""
     bridge.log(level, name, exc_info=exc_info, extra={"fields": fields})
 
 
 class JsonLines(logging.Formatter):
-    """`{"time", "level", "event", …}`; what libraries log has `event: "log"` and its text in `message`."""
+    """Formats `{"time", "level", "event", …}`. Records of libraries have `event: "log"` and their text in `message`."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -39,8 +39,8 @@ class JsonLines(logging.Formatter):
 
 
 def configure(level: str) -> None:
-    """Everything that this process logs goes to stderr as JSON lines; libraries speak up from WARNING on."""
-    # Nobody asks a line where it comes from; looking costs more than writing it (docs.python.org, Logging HOWTO).
+    """Logs everything to stderr as JSON lines. level: of the bridge's own events; libraries log from WARNING up."""
+    # No line shows its caller; finding the caller costs more than writing the line (docs.python.org, Logging HOWTO).
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     if isinstance(sys.stderr, io.TextIOWrapper):

@@ -1,4 +1,4 @@
-"""What the tests share: a real Redis for the session, emptied for each test."""
+"""Fixtures of all tests: a real Redis for the session, emptied for each test, and the stand-in."""
 
 import base64
 import itertools
@@ -31,7 +31,7 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 @pytest.fixture(scope="session", autouse=True)
 def _warnings_are_for_us() -> None:
-    """Python has read it when it started. What the tests start may be other people's."""
+    """Turns off encoding warnings in child processes: they may run code that is not ours."""
     os.environ.pop("PYTHONWARNDEFAULTENCODING", None)  # noqa: TID251
 
 
@@ -43,7 +43,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 @pytest.fixture(scope="session")
 def locales(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """For LOCPATH: where zh_CN.GBK and de_DE.ISO-8859-1 are."""
+    """The value of LOCPATH: a folder with zh_CN.GBK and de_DE.ISO-8859-1."""
     return str(tools.locales(tmp_path_factory.mktemp("locales")))
 
 
@@ -70,7 +70,7 @@ def settings(environment: dict[str, str]) -> Settings:
 
 @pytest.fixture
 def runtime(settings: Settings) -> Iterator[Runtime]:
-    """On an empty Redis."""
+    """A runtime on an empty Redis."""
     runtime = Runtime(settings)
     runtime.stores.redis.flushall()
     yield runtime
@@ -84,7 +84,7 @@ def stores(runtime: Runtime) -> Stores:
 
 @pytest.fixture
 def now() -> datetime:
-    """The tests own the time: it moves when they say so."""
+    """A fixed time. Tests move it themselves."""
     return datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
@@ -96,7 +96,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def registration(now: datetime) -> Callable[..., Registration]:
-    """A registration of tenant `t`, for job `job-1` unless told otherwise."""
+    """Makes a registration of tenant `t`, by default for job `job-1`."""
     numbers = itertools.count()
 
     def make(*job_ids: str, at: datetime = now, **fields: Any) -> Registration:
@@ -122,7 +122,7 @@ def registration(now: datetime) -> Callable[..., Registration]:
 
 @pytest.fixture
 def deliveries_of(stores: Stores) -> Callable[..., list[Any]]:
-    """The deliveries of tenant `t`, newest first."""
+    """Reads the deliveries of tenant `t`, newest first."""
 
     def find() -> list[Any]:
         found, _ = stores.deliveries.page("t", limit=200, cursor=None, since=None, until=None, wanted=lambda _: True)
@@ -136,7 +136,7 @@ Start = Callable[..., Served]
 
 @pytest.fixture(scope="session")
 def serve() -> Iterator[Start]:
-    """serve("standin", *options): starts one that ends with the session."""
+    """Starts a server of app.devkit that ends with the session: serve("standin", *options)."""
     with ExitStack() as stack:
 
         def start_one(name: str, *options: str) -> Served:

@@ -1,4 +1,4 @@
-"""Logs: what a handler with our lines writes."""
+"""Log lines as our JSON formatter writes them."""
 
 import json
 import logging
@@ -11,8 +11,8 @@ from app import logs
 
 
 @pytest.fixture
-def line(caplog: pytest.LogCaptureFixture) -> Callable[[], dict[str, Any]]:
-    """The one line that was written."""
+def read_line(caplog: pytest.LogCaptureFixture) -> Callable[[], dict[str, Any]]:
+    """read_line() parses the only line that was logged."""
     caplog.handler.setFormatter(logs.JsonLines())
     caplog.set_level("INFO", logs.bridge.name)
 
@@ -24,25 +24,25 @@ def line(caplog: pytest.LogCaptureFixture) -> Callable[[], dict[str, Any]]:
     return read
 
 
-def test_an_event_is_one_line_of_json(line) -> None:
+def test_an_event_is_one_line_of_json(read_line) -> None:
     logs.event("job.ended", job_id='j\n"1"', number=1)
-    written = line()
+    written = read_line()
     assert (written["event"], written["level"]) == ("job.ended", "info")
     assert (written["job_id"], written["number"]) == ('j\n"1"', 1)
 
 
-def test_what_libraries_say_is_one_line_of_json(line) -> None:
+def test_what_libraries_say_is_one_line_of_json(read_line) -> None:
     logging.getLogger("rq.worker").warning("two\nlines %s", 7)
-    written = line()
+    written = read_line()
     assert (written["event"], written["logger"], written["message"]) == ("log", "rq.worker", "two\nlines 7")
 
 
-def test_an_exception_is_in_its_line(line) -> None:
+def test_an_exception_is_in_its_line(read_line) -> None:
     try:
         {}["a mistake"]
     except KeyError:
         logs.event("work.failed", level=logging.ERROR, exc_info=True)
-    assert "KeyError" in line()["exception"]
+    assert "KeyError" in read_line()["exception"]
 
 
 def test_no_content_ends_a_line_or_moves_a_cursor() -> None:

@@ -1,1 +1,1 @@
-"""The RQ face: what runs in the background."""
+"""Background work on RQ: polling CPH, delivering callbacks, dispatching."""

@@ -1,4 +1,4 @@
-"""`python -m workers poll|deliver`: an RQ worker with its dispatcher. `python -m workers dispatcher`: that alone."""
+"""`python -m workers poll|deliver`: an RQ worker and its dispatcher. `python -m workers dispatcher`: a dispatcher."""
 
 import logging
 import signal
@@ -17,11 +17,11 @@ from app.domain.errors import OperatorError, Unavailable, UnfitRedis
 from app.observability import probe_server
 from app.observability.exposition import METRICS, metrics_page
 from app.store.agenda import POLL
-from app.store.engine.connection import UNAVAILABLE_ERRORS, WORDS
+from app.store.engine.connection import MESSAGES, UNAVAILABLE_ERRORS
 from workers import rq_jobs
 from workers.dispatcher import Dispatcher
+from workers.dispatcher_keeper import REFUSED, DispatcherKeeper
 from workers.engine.stop_flag import StopFlag
-from workers.keeper import REFUSED, Keeper
 from workers.polling.retry_refused import RefusedProjectRetry
 from workers.rq_queues import KINDS, DrainWorker, queue
 
@@ -30,14 +30,14 @@ TOUCH_S = 5.0
 
 
 def main(role: str) -> int:
-    """0 after SIGTERM, with what was in hand finished; 2 if a setting is wrong, or Redis unfit."""
+    """Returns the exit code: 0 after SIGTERM, with its work finished; 2 if a setting is wrong or Redis unfit."""
     try:
         runtime = rq_jobs.runtime()
         logs.configure(runtime.settings.log_level)
         if role in KINDS:
             rq_jobs.engine(role)
-            _show_life(runtime.settings.alive_file)
-            _show_metrics(role, runtime)
+            _start_heartbeat(runtime.settings.alive_file)
+            _serve_metrics(role, runtime)
     except OperatorError as error:
         logs.configure("INFO")
         logs.event("settings.wrong", level=logging.CRITICAL, reason=str(error))
@@ -55,7 +55,7 @@ def main(role: str) -> int:
     signal.signal(signal.SIGHUP, reload)
     try:
         if role in KINDS:
-            return _work_beside_dispatcher(role, runtime, retrying, rq_jobs.stopping)
+            return _work_with_dispatcher(role, runtime, retrying, rq_jobs.stopping)
         Dispatcher(runtime).run(rq_jobs.stopping)
     except UnfitRedis as error:
         logs.event("redis.unfit", level=logging.CRITICAL, reason=str(error))
@@ -63,43 +63,43 @@ def main(role: str) -> int:
     return 0
 
 
-def _work_beside_dispatcher(kind: str, runtime: Runtime, retrying: RefusedProjectRetry, stopping: StopFlag) -> int:
-    with suppress(Unavailable):  # it is looked at again as soon as it is there
+def _work_with_dispatcher(kind: str, runtime: Runtime, retrying: RefusedProjectRetry, stopping: StopFlag) -> int:
+    with suppress(Unavailable):  # checked again once Redis can be reached
         runtime.stores.fitness.check()
-    keeper = Keeper(stopping)
-    keeping = Thread(target=keeper.run)
-    keeping.start()
+    keeper = DispatcherKeeper(stopping)
+    keeper_thread = Thread(target=keeper.run)
+    keeper_thread.start()
     logs.event("worker.started", kind=kind)
     try:
         _work(kind, runtime, retrying, stopping)
     finally:
         stopping.set()
-        keeping.join()
+        keeper_thread.join()
     logs.event("worker.stopped", kind=kind)
     return REFUSED if keeper.refused else 0
 
 
 def _work(kind: str, runtime: Runtime, retrying: RefusedProjectRetry, stopping: StopFlag) -> None:
-    """RQ's worker gives up when Redis breaks off, or is away when it starts: then it is started again."""
-    asks_again = Thread(target=retrying.run, args=(stopping,), daemon=True)
+    """Starts RQ's worker again whenever it ends because Redis cannot be reached."""
+    retry_thread = Thread(target=retrying.run, args=(stopping,), daemon=True)
     while not stopping.is_set():
         try:
             runtime.stores.fitness.check()
-            if kind == POLL and not asks_again.ident:
-                asks_again.start()
+            if kind == POLL and not retry_thread.ident:
+                retry_thread.start()
             DrainWorker(queue(kind, runtime.stores), stopping).work(logging_level="WARNING")
         except StopRequested:
             stopping.set()
         except (Unavailable, *UNAVAILABLE_ERRORS) as error:
-            reason = str(error) if isinstance(error, Unavailable) else WORDS.get(type(error), f"Redis: {error}")
+            reason = str(error) if isinstance(error, Unavailable) else MESSAGES.get(type(error), f"Redis: {error}")
             logs.event("worker.waits", level=logging.WARNING, kind=kind, reason=reason)
         stopping.wait(RETRY_S)
 
 
-def _show_life(file: Path | None) -> None:
-    """Touches it to the end of the process, so while what is in hand is finished too. OperatorError if it cannot.
+def _start_heartbeat(file: Path | None) -> None:
+    """Touches the file until the process ends, also while it finishes its work. Raises OperatorError if it cannot.
 
-    It shows that threads run, and no more: a drain that hangs is ended by RQ, and Redis may be away for long.
+    The file proves only that threads run: RQ ends a drain that hangs, and a Redis outage may be long.
     """
     if not file:
         return
@@ -116,13 +116,13 @@ def _touch(file: Path) -> None:
         file.touch()
 
 
-def _show_metrics(kind: str, runtime: Runtime) -> None:
-    """Of this worker; the dispatcher has none of its own: what it does is told in Redis."""
+def _serve_metrics(kind: str, runtime: Runtime) -> None:
+    """Serves the metrics of this worker. The dispatcher has no endpoint: it records its numbers in Redis."""
     bind = runtime.settings.metrics_bind
     if bind:
         listener = probe_server.listen("BRIDGE_METRICS_BIND", bind)
         probe_server.ProbeServer(listener, {METRICS: partial(metrics_page, runtime.metrics)}).start()
-        logs.event("worker.measured", kind=kind, metrics=f"{probe_server.url_of(listener)}{METRICS}")
+        logs.event("worker.metrics_served", kind=kind, metrics=f"{probe_server.url_of(listener)}{METRICS}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The one RQ job: a wake-up. It carries nothing, so losing one, or running two, changes nothing."""
+"""The only RQ job: it drains an agenda. It carries no work, so losing one or running two changes nothing."""
 
 from datetime import timedelta
 from functools import cache
@@ -16,23 +16,23 @@ from workers.polling.show_job import PollWorker
 from workers.rq_queues import DRAIN_S
 from workers.telemetry import Telemetry
 
-stopping = StopFlag()  # this process was told to end: finish what is in hand
+stopping = StopFlag()  # set by SIGTERM: the drain finishes its work in progress and ends
 
 
 def drain(kind: str) -> None:
-    """Works off what is due on the agenda of this kind, for about DRAIN_S at most."""
+    """Works on due items of the agenda `kind`, for about DRAIN_S at most."""
     engine(kind).run(seconds=DRAIN_S, stopping=stopping)
 
 
 @cache
 def runtime() -> Runtime:
-    """Of this worker process; it lives as long as the process, and so do its connections."""
+    """Returns this process' Runtime; its connections live as long as the process."""
     return Runtime(settings.load(), patient=True)
 
 
 @cache
 def engine(kind: str) -> DrainLoop:
-    """OperatorError if this kind of worker lacks a setting."""
+    """Returns the drain loop of this kind of worker. Raises OperatorError if a setting is missing."""
     parts = runtime()
     work = _polling(parts) if kind == POLL else _delivering(parts)
     return DrainLoop(
@@ -47,15 +47,16 @@ def engine(kind: str) -> DrainLoop:
 def _polling(parts: Runtime) -> Work:
     if not parts.cph_clients:
         raise OperatorError("there is no CPH project to poll: set BRIDGE_CPH_PROJECT_ID or BRIDGE_PROJECTS_FILE")
+    telemetry = Telemetry(parts.metric_registry, parts.tracing)
     return PollWorker(
         agenda=parts.stores.polls_due,
         watches=parts.stores.watches,
         requests=parts.stores.requests,
         clients=parts.cph_clients,
-        health=HealthRecorder(parts.stores.polls_due, parts.config.rate_of),
+        health=HealthRecorder(parts.stores.polls_due, parts.config.rate_of, telemetry),
         schedule=PollSchedule(parts.cadence, parts.stores.durations),
         lost_grace=timedelta(seconds=parts.settings.lost_grace_s),
-        telemetry=Telemetry(parts.metric_registry, parts.tracing),
+        telemetry=telemetry,
         clock=parts.stores.clock,
         crash_point=parts.crash_point,
     )

@@ -1,8 +1,8 @@
-"""What workers tell operators of their work: metrics, traces and log lines."""
+"""Metrics, traces and log lines of the workers."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from app import logs
@@ -11,6 +11,7 @@ from app.domain.delivery import NextStep
 from app.domain.destination import split_lane
 from app.domain.event import DestinationChange, Event
 from app.domain.job import Job, JobState
+from app.domain.project_health import CHECK_CREDENTIALS, TRY_AT_ONCE
 from app.domain.registration import Registration, common_trace_id
 from app.domain.times import parse_rfc3339
 from app.domain.verdict import Verdict
@@ -44,14 +45,14 @@ class Telemetry:
 
     @property
     def traces(self) -> bool:
-        """Whether the traceparents of what is polled are needed."""
+        """True if tracing is on, so traceparents must be loaded."""
         return self._tracing is not None
 
     def show_job_called(self, watch: Watch, outcome: Outcome, took_s: float) -> None:
         label = outcome_label(outcome)
         self._metrics.count(POLLS, watch.project, "show_job", label)
         if self._tracing:
-            self._tracing.polled(
+            self._tracing.record_poll(
                 watch.traceparents, took_s, outcome=label, project=watch.project, call="show_job", job_id=watch.job_id
             )
 
@@ -63,7 +64,7 @@ class Telemetry:
         for part, times in calls:
             self._metrics.count(POLLS, project, "list_jobs", outcome_label(part), by=times)
         if self._tracing:
-            self._tracing.polled(
+            self._tracing.record_poll(
                 [traceparent for request in requests for traceparent in request.traceparents],
                 took_s,
                 project=project,
@@ -78,7 +79,7 @@ class Telemetry:
         self._metrics.count(CALLS_SAVED, project, by=max(0, calls))
 
     def status_unknown(self, watch: Watch, status: object) -> None:
-        """CPH gave a status that its documents do not have."""
+        """Reports a job status that CPH's documentation does not list."""
         logs.event("job.status_unknown", level=logging.WARNING, **_job(watch, watch.job_id), status=status)
         self._metrics.count(UNKNOWN_STATUSES, watch.project)
 
@@ -88,23 +89,42 @@ class Telemetry:
     def job_lost(self, watch: Watch) -> None:
         logs.event("job.lost", level=logging.WARNING, **_job(watch, watch.job_id))
 
+    def may_not_list(self, project: str, reason: str) -> None:
+        remedy = (
+            "grant cph:jobs:list, or check that this endpoint supports ListJobs; without it, every job is polled"
+            " separately, and registrations of whole requests find no jobs"
+        )
+        logs.event("project.may_not_list", level=logging.WARNING, project=project, reason=reason, remedy=remedy)
+
+    def cph_unanswered(self, project: str, reason: str) -> None:
+        logs.event("cph.unanswered", level=logging.WARNING, project=project, reason=reason)
+
+    def project_refused(self, project: str, reason: str, pause: timedelta) -> None:
+        remedy, pause_s = f"{CHECK_CREDENTIALS}; {TRY_AT_ONCE}", int(pause.total_seconds())
+        logs.event(
+            "project.refused", level=logging.ERROR, project=project, reason=reason, pause_s=pause_s, remedy=remedy
+        )
+
+    def project_answers_again(self, project: str) -> None:
+        logs.event("project.answers_again", project=project)
+
     def attempt(
         self,
         send: Callable[[str | None], Attempt],
         begun: StartedAttempt,
-        told: Sequence[tuple[Registration, Event]],
+        contents: Sequence[tuple[Registration, Event]],
         format_name: str,
     ) -> Attempt:
-        """Sends one message about all that is `told`. send: is given the traceparent that goes out with it."""
-        registration, event = told[0]
+        """Calls `send` within a span, with the traceparent to send along. contents: what the message is about."""
+        registration, event = contents[0]
         if self._tracing:
             with self._tracing.deliver(
-                [registration.traceparent for registration, _ in told],
+                [registration.traceparent for registration, _ in contents],
                 delivery_id=begun.claimed.id,
                 event_id=event.id,
                 number=begun.number,
                 format=format_name,
-                digest=[event.id for _, event in told] if len(told) > 1 else None,
+                digest=[event.id for _, event in contents] if len(contents) > 1 else None,
             ) as span:
                 attempt = send(span.traceparent)
                 delivered = attempt.verdict is Verdict.DELIVERED
@@ -152,10 +172,29 @@ class Telemetry:
     def delivery_died(self, begun: StartedAttempt, death: str) -> None:
         self._metrics.count(DEATHS, death, tenant=split_lane(begun.claimed.lane)[0])
 
+    def url_gone(self, begun: StartedAttempt) -> None:
+        logs.event("delivery.url_gone", delivery_id=begun.claimed.id, registration_id=begun.facts[0])
+
+    def delivery_not_sent(self, begun: StartedAttempt, reason: str) -> None:
+        logs.event("delivery.not_sent", level=logging.ERROR, delivery_id=begun.claimed.id, reason=reason)
+
+    def delivery_abandoned(self, begun: StartedAttempt, death: str) -> None:
+        logs.event("delivery.abandoned", delivery_id=begun.claimed.id, reason=death)
+
+    def delivery_given_up(self, begun: StartedAttempt) -> None:
+        logs.event("delivery.given_up", level=logging.ERROR, delivery_id=begun.claimed.id, number=begun.number)
+
+    def destination_changed(self, lane: str, change: str) -> None:
+        """change: of the destination's state; '' for none."""
+        if change:
+            tenant, destination = split_lane(lane)
+            level = logging.INFO if change == "answers_again" else logging.WARNING
+            logs.event(f"destination.{change}", level=level, tenant=tenant, destination=destination)
+
     def _watched(self, registration: Registration, event: Event) -> None:
-        """Told at the first attempt, where both ends of the span are known without another round trip to Redis."""
+        """Called at the first attempt, where both ends of the span are known without another round trip to Redis."""
         if self._tracing and registration.traceparent:
-            self._tracing.watched(
+            self._tracing.record_watch(
                 registration.traceparent,
                 registration.created_at,
                 event.observed_at,
@@ -166,13 +205,13 @@ class Telemetry:
 
 
 def _job(asked: Watch | WatchedRequest, job_id: str | None) -> dict[str, Any]:
-    """For the log; the trace is known where we trace as well."""
+    """Returns log fields. The trace id is known only while tracing is on."""
     return {"project": asked.project, "job_id": job_id, "trace_id": common_trace_id(asked.traceparents)}
 
 
 def last_answer(answer: Listing) -> Listing:
-    """Of a list the last page may have failed."""
-    return answer.silence or answer if isinstance(answer, Listed) else answer
+    """Returns the answer to the last page."""
+    return answer.failure or answer if isinstance(answer, Listed) else answer
 
 
 def outcome_label(answer: Outcome | Listing) -> str:
@@ -192,14 +231,14 @@ def outcome_label(answer: Outcome | Listing) -> str:
 
 
 def calls_of(answer: Listing) -> list[tuple[Listing, int]]:
-    """Each kind of answer that a list took, and how often: the last page may have failed."""
+    """Returns each kind of answer with its number of calls: the last page of a list may have failed."""
     if not isinstance(answer, Listed):
         return [(answer, 1)]
-    return [(answer, answer.calls), *([(answer.silence, 1)] if answer.silence else [])]
+    return [(answer, answer.calls), *([(answer.failure, 1)] if answer.failure else [])]
 
 
 def earliest_delivery_time(event: Event, registration: Registration) -> datetime | None:
-    """Nobody could have been told earlier; None for what is no end of a job."""
+    """Returns when the callback could first have been sent; None for events that are no end of a job."""
     if event.about is None or isinstance(event.about, DestinationChange):
         return None
     ended = parse_rfc3339(event.about.end_time) if isinstance(event.about, Job) else None
@@ -207,5 +246,5 @@ def earliest_delivery_time(event: Event, registration: Registration) -> datetime
 
 
 def format_label(name: str) -> str:
-    """Of a format: templates are the operator's own, and may be many."""
+    """Returns the metric label of a format: one for all templates, as an operator may have many."""
     return TEMPLATE if name.startswith(f"{TEMPLATE}:") else name

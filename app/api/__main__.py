@@ -12,14 +12,14 @@ from app.domain.errors import OperatorError, Unavailable, UnfitRedis
 
 
 def main() -> int:
-    """2 if a setting is wrong, or Redis unfit; gunicorn ends the process itself."""
+    """Returns 2 if a setting is invalid or Redis is unfit; otherwise gunicorn ends the process."""
     logs.configure("INFO")
     try:
         settings = load()
         logs.configure(settings.log_level)
         runtime = Runtime(settings)
-        runtime.config.tenants.current()  # a file that is wrong is told of now; later, the last good one holds
-        # While Redis is away the API answers 503, and looks at it as soon as it is there.
+        runtime.check_configuration()
+        # While Redis is unavailable the API answers 503; it repeats the check once Redis answers.
         with closing(runtime.stores.redis), suppress(Unavailable):
             runtime.stores.fitness.check()
         Server(settings).run()

@@ -24,34 +24,37 @@ from app.api.endpoints.public_keys import PublicKeyViews
 from app.api.endpoints.registrations import RegistrationViews
 from app.api.endpoints.rotate_secret import RotationViews
 from app.api.input.blueprint import DeliveryConverter
-from app.api.input.json_body import READ_AT_MOST
+from app.api.input.json_body import MAX_READ_BYTES
 from app.api.middleware import errors, request_log, strict_urls
 from app.api.middleware.long_poll_limit import WaitSlots
-from app.api.middleware.rate_limit import Pacing
+from app.api.middleware.rate_limit import RequestRateLimit
 from app.api.openapi import document
 from app.api.openapi.swagger_ui import Docs
 from app.bootstrap.runtime import Runtime
 from app.observability.exposition import METRICS, metrics_page
 from app.version import VERSION
 
-OPEN_CALLS = {
-    "/": "Leads to `/docs`.",
-    "/healthz": "The process lives.",
-    "/readyz": "Redis answers it, and is such as the bridge needs it.",
-    METRICS: "What is measured, as Prometheus reads it.",
+UNAUTHENTICATED_CALLS = {
+    "/": "Redirects to `/docs`.",
+    "/healthz": "Liveness probe: the process runs.",
+    "/readyz": "Readiness probe: Redis answers and meets the bridge's requirements.",
+    METRICS: "Metrics in Prometheus format.",
     "/openapi.json": "This document.",
-    "/docs": "This document, to be read and tried.",
+    "/docs": "This document in Swagger UI.",
 }
 
 
 class OpenApiApp(OpenAPI):
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """None of ours is asynchronous: Flask would look at each of them anew for each request."""
+        """Returns func: no view is asynchronous, and Flask would check that again on every request."""
         return func
 
 
 def create_app(runtime: Runtime, stopping: Callable[[], bool] = lambda: False) -> OpenAPI:
-    """Talks to Redis only when it is asked something. stopping: whether the process ends, so that nobody waits on."""
+    """Builds the application; connects to Redis only on requests.
+
+    stopping: returns True once the process is shutting down, so that waiting requests end.
+    """
     app = OpenApiApp(
         __name__,
         info=Info(title="cph-webhook-bridge", version=VERSION),
@@ -61,18 +64,18 @@ def create_app(runtime: Runtime, stopping: Callable[[], bool] = lambda: False) -
         doc_ui=False,
         static_folder=None,
     )
-    app.config.update(MAX_CONTENT_LENGTH=READ_AT_MOST, PROVIDE_AUTOMATIC_OPTIONS=False)
+    app.config.update(MAX_CONTENT_LENGTH=MAX_READ_BYTES, PROVIDE_AUTOMATIC_OPTIONS=False)
     app.url_map.merge_slashes = False
     app.url_map.converters["delivery"] = DeliveryConverter
     if runtime.settings.api_proxies:
         hops = runtime.settings.api_proxies
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=0)  # type: ignore[method-assign] # as Flask says
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=0)  # type: ignore[method-assign] # as Flask documents
     settings, stores, config = runtime.settings, runtime.stores, runtime.config
     request_log.register(app, runtime.metric_registry, runtime.tracing)
     strict_urls.register(app)
     authenticator = Authenticator(stores.api_keys, jwt_authenticator(settings))
     app.before_request(Access(authenticator.principal, stores.readiness.check_first).check)
-    Pacing(stores.request_quota, config.quotas_of).register(app)
+    RequestRateLimit(stores.request_quota, config.quotas_of).register(app)
     errors.register(app)
     metrics = None if settings.metrics_bind else lambda: metrics_page(runtime.metrics)
     HealthViews(stores.readiness, metrics).register(app)
@@ -97,7 +100,7 @@ def create_app(runtime: Runtime, stopping: Callable[[], bool] = lambda: False) -
         PublicKeyViews(runtime.signing_keys),
     ):
         app.register_api(views.routes())
-    elsewhere = {METRICS} if settings.metrics_bind else set()
-    open_calls = {path: what for path, what in OPEN_CALLS.items() if path not in elsewhere}
-    Docs(cache(lambda: document.complete(app.api_doc, open_calls))).register(app)
+    other_port = {METRICS} if settings.metrics_bind else set()
+    unauthenticated_calls = {path: summary for path, summary in UNAUTHENTICATED_CALLS.items() if path not in other_port}
+    Docs(cache(lambda: document.complete(app.api_doc, unauthenticated_calls))).register(app)
     return app

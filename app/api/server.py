@@ -1,4 +1,4 @@
-"""The API under gunicorn: what of gunicorn is set, and why."""
+"""Runs the API under gunicorn, with the reasons for its options."""
 
 import os
 import shutil
@@ -19,15 +19,15 @@ from app.config.settings import Settings
 from app.observability import metric_registry, probe_server
 from app.observability.exposition import METRICS, metrics_page
 
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 gunicorn makes a file of its own there, and unlinks it at once
-# An ingress keeps its connections for 60 s: who closes first must not be us.
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 gunicorn creates its own file there, and unlinks it at once
+# Longer than the 60 s for which an ingress keeps connections: the API must not be the first to close.
 KEEP_ALIVE = timedelta(seconds=75)
-# Beyond the longest that a request waits: a cancellation, for an attempt that is under way.
+# Added to the longest wait of a request: a cancellation waits for a running attempt.
 GRACE = timedelta(seconds=5)
 
 
 class Server(BaseApplication):  # type: ignore[misc] # its base is untyped
-    """Each worker process builds a runtime of its own: a connection to Redis does not survive a fork."""
+    """Each worker process builds its own runtime, because a Redis connection does not survive a fork."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -35,8 +35,8 @@ class Server(BaseApplication):  # type: ignore[misc] # its base is untyped
         self._probe_socket = probe_server.listen("BRIDGE_PROBE_BIND", settings.probe_bind)
         bind = settings.metrics_bind
         self._metrics_socket = probe_server.listen("BRIDGE_METRICS_BIND", bind) if bind else None
-        self._counts = _shared_folder()
-        metric_registry.share(self._counts)
+        self._counters_folder = _create_counters_folder()
+        metric_registry.share(self._counters_folder)
         super().__init__()
 
     def load_config(self) -> None:
@@ -44,7 +44,7 @@ class Server(BaseApplication):  # type: ignore[misc] # its base is untyped
             self.cfg.set(name, value)
 
     def load(self) -> Flask:
-        self._runtime = Runtime(self._settings, shared_counts=self._counts)
+        self._runtime = Runtime(self._settings, shared_counts=self._counters_folder)
         return create_app(self._runtime, self._stopping)
 
     def _options(self) -> dict[str, Any]:
@@ -62,10 +62,10 @@ class Server(BaseApplication):  # type: ignore[misc] # its base is untyped
             "control_socket_disable": True,
             "logger_class": JsonLog,
             "when_ready": self._announce,
-            "post_worker_init": self._open_side_doors,
-            "on_exit": lambda _: shutil.rmtree(self._counts, ignore_errors=True),
+            "post_worker_init": self._start_probe_servers,
+            "on_exit": lambda _: shutil.rmtree(self._counters_folder, ignore_errors=True),
         }
-        # The heartbeat is a file: on a disk it can stall, and the root may be read-only.
+        # gunicorn's heartbeat is a file: on disk it can stall, and the root file system may be read-only.
         return options | ({"worker_tmp_dir": str(SHARED_MEMORY)} if SHARED_MEMORY.is_dir() else {})
 
     def _announce(self, arbiter: Any) -> None:
@@ -81,7 +81,7 @@ class Server(BaseApplication):  # type: ignore[misc] # its base is untyped
     def _stopping(self) -> bool:
         return self._worker is not None and not self._worker.alive
 
-    def _open_side_doors(self, worker: Any) -> None:
+    def _start_probe_servers(self, worker: Any) -> None:
         self._worker = worker
         metrics = {METRICS: partial(metrics_page, self._runtime.metrics)}
         pages = probe_server.probes(self._runtime.stores.readiness.check)
@@ -92,14 +92,14 @@ class Server(BaseApplication):  # type: ignore[misc] # its base is untyped
         probe_server.ProbeServer(self._probe_socket, pages).start()
 
 
-def _shared_folder() -> Path:
-    """What is counted is written to memory, where there is some to be named: a disk may stall, or be read-only."""
-    where = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
-    return Path(tempfile.mkdtemp(prefix=f"cph-bridge-counts-{os.getpid()}-", dir=where))
+def _create_counters_folder() -> Path:
+    """Creates the folder of the shared counters, in memory if possible: a disk may stall or be read-only."""
+    parent = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
+    return Path(tempfile.mkdtemp(prefix=f"cph-bridge-counts-{os.getpid()}-", dir=parent))
 
 
 class JsonLog(Logger):  # type: ignore[misc] # as above
-    """What gunicorn says goes where everything goes: as JSON lines, from WARNING on."""
+    """Sends gunicorn's log to the process's JSON log, from WARNING up."""
 
     def setup(self, cfg: Any) -> None:  # noqa: ARG002 gunicorn's signature
         self.error_log.propagate = True

@@ -1,4 +1,4 @@
-"""Builds the clients of the CPH projects: address, credentials, and what was read from secret files."""
+"""Builds the clients of the CPH projects from their endpoints, credentials and secret files."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -43,8 +43,11 @@ class _Built:
 
 
 class CphClients:
-    """environment: where secrets may be; cache_of: what the workers share of a project's tokens, by its name and by
-    whose they are."""
+    """Builds a client for each CPH project, and keeps it while the project does not change.
+
+    environment: may contain secrets. cache_of: returns the token cache that workers share, by name of the project and
+    by owner of the token.
+    """
 
     def __init__(
         self,
@@ -61,14 +64,14 @@ class CphClients:
         self._built: dict[str, _Built] = {}
 
     def build(self, projects: Mapping[str, Project]) -> dict[str, CphClient]:
-        """A project of which nothing has changed keeps its client, with its connections and its token.
+        """An unchanged project keeps its client, with its connections and its token.
 
-        OperatorError if what a project needs is missing.
+        Raises OperatorError if a project is incomplete.
         """
-        self._built = {name: self._anew(name, project) for name, project in projects.items()}
+        self._built = {name: self._build_one(name, project) for name, project in projects.items()}
         return {name: built.client for name, built in self._built.items()}
 
-    def _anew(self, name: str, project: Project) -> _Built:
+    def _build_one(self, name: str, project: Project) -> _Built:
         secrets = self._secrets(name, project)
         last = self._built.get(name)
         if last and (last.project, last.secrets) == (project, secrets):
@@ -78,23 +81,25 @@ class CphClients:
     def _secrets(self, name: str, project: Project) -> dict[str, str]:
         try:
             secrets = {
-                field: place.read(self._environment)
-                for field, place in project.credentials or ()
-                if isinstance(place, SecretSource)
+                field: source.read(self._environment)
+                for field, source in project.credentials or ()
+                if isinstance(source, SecretSource)
             }
         except OperatorError as error:
             raise OperatorError(f"CPH project {name}: {error}") from None
-        # Not later, one call at a time: the words of whoever refuses a header repeat it.
+        # Checked here because the HTTP library, which would reject it at each call, quotes the header in its error.
         for field in IN_HEADERS:
             if field in secrets and not header_value(secrets[field]):
-                raise OperatorError(f"CPH project {name}: {field} holds what no header can carry, such as a line end")
+                raise OperatorError(
+                    f"CPH project {name}: {field} has characters that no HTTP header may have, such as a line break"
+                )
         return secrets
 
     def _client(self, name: str, project: Project, secrets: Mapping[str, str]) -> CphClient:
         endpoint = address(project)
         if not endpoint:
             raise OperatorError("CPH is not configured: set BRIDGE_CPH_PROJECT_ID, and BRIDGE_CPH_REGION or _ENDPOINT")
-        _check(name, "endpoint", endpoint)
+        _check_url(name, "endpoint", endpoint)
         transport = Transport(connections=self._settings.worker_threads)
         return CphClient(
             transport=transport,
@@ -114,7 +119,7 @@ class CphClients:
                 return FixedToken(secrets["token"])
             case PasswordCredentials(user=user, domain=domain):
                 endpoint = project.iam_endpoint or iam_endpoint(project.region or "")
-                _check(name, "iam_endpoint", endpoint)
+                _check_url(name, "iam_endpoint", endpoint)
                 return IamPassword(
                     transport=transport,
                     endpoint=endpoint,
@@ -122,7 +127,7 @@ class CphClients:
                     password=secrets["password"],
                     domain=domain,
                     project_id=project.project_id,
-                    cache=self._cache_of(name, _whose(project)),
+                    cache=self._cache_of(name, _token_owner(project)),
                     clock=self._clock,
                     deadline=deadline,
                 )
@@ -141,39 +146,39 @@ class CphClients:
             case None:
                 raise OperatorError(
                     "no credentials for CPH: set BRIDGE_CPH_TOKEN, or BRIDGE_CPH_ACCESS_KEY and _SECRET_KEY,"
-                    " or BRIDGE_IAM_USER, _PASSWORD and _DOMAIN (and BRIDGE_IAM_ENDPOINT unless there is a region)"
+                    " or BRIDGE_IAM_USER, _PASSWORD and _DOMAIN (and BRIDGE_IAM_ENDPOINT unless a region is set)"
                 )
 
     def _temporary(self, name: str, project: Project, source: KeySource) -> Credentials:
-        cache = self._cache_of(name, _whose(project))
+        cache = self._cache_of(name, _token_owner(project))
         return access_keys.TemporaryKeys(source, project_id=project.project_id, cache=cache, clock=self._clock)
 
     def _pod_identity(self, name: str, transport: Transport) -> KeySource:
-        """CCE sets both variables in pods that have an identity."""
+        """CCE sets both variables in pods with an identity."""
         url, file = (self._environment.get(variable) for variable in POD_VARIABLES)
         if not url or not file:
             raise OperatorError(f"CPH project {name}: no pod identity here: {' and '.join(POD_VARIABLES)} are not set")
-        _check(name, POD_VARIABLES[0], url)
+        _check_url(name, POD_VARIABLES[0], url)
         deadline = self._settings.cph_timeout
         return PodKeys(transport=transport, deadline=deadline, url=url, token_file=Path(file))
 
 
-def _check(name: str, what: str, url: str) -> None:
-    """What the environment says is not checked as the file of projects is."""
+def _check_url(name: str, field: str, url: str) -> None:
+    """Raises OperatorError for a bad URL. Unlike the YAML file, environment variables are not validated before."""
     try:
-        good = URL.fullmatch(url) and urlsplit(url).port != 0
+        valid = URL.fullmatch(url) and urlsplit(url).port != 0
     except ValueError:
-        good = False
-    if not good:
-        raise OperatorError(f"CPH project {name}: {what} is no URL such as https://cph.example")
+        valid = False
+    if not valid:
+        raise OperatorError(f"CPH project {name}: {field} is not a URL such as https://cph.example")
 
 
 def address(project: Project) -> str | None:
-    """URL of the project's CPH; None if nobody said."""
+    """Returns the URL of the project's CPH; None if neither endpoint nor region is set."""
     return project.endpoint or (cph_endpoint(project.region) if project.region else None)
 
 
-def _whose(project: Project) -> str:
-    """What a token is for: CPH may answer that of another project with a 403, for which none is renewed."""
-    said = project.credentials.model_dump(include={"user", "domain"}) if project.credentials else {}
-    return f"{project.project_id} {address(project)} {project.iam_endpoint} {said}"
+def _token_owner(project: Project) -> str:
+    """Identifies the owner of a token: CPH may answer another project's token with a 403, which triggers no renewal."""
+    login = project.credentials.model_dump(include={"user", "domain"}) if project.credentials else {}
+    return f"{project.project_id} {address(project)} {project.iam_endpoint} {login}"

@@ -1,4 +1,4 @@
-"""Builds what a process needs from the settings; beside stores.py and clients.py the only place that constructs."""
+"""Builds the objects that several parts of a process share, from its settings."""
 
 import os
 import signal
@@ -17,10 +17,10 @@ from app.config.settings import Settings, parse_keys, variables
 from app.cph.client import CphClient
 from app.domain import callback_url
 from app.domain.cadence import Cadence
-from app.domain.delivery import CHAT_LATEST, RetrySchedule, RetrySchedules
+from app.domain.delivery import CHAT_MAX_AGE, RetrySchedule, RetrySchedules
 from app.domain.destination import lane_of
 from app.domain.errors import InvalidField, OperatorError
-from app.domain.registration import OPERATOR, for_operator
+from app.domain.registration import OPERATOR, operator_registration
 from app.observability.exposition import Exposition
 from app.observability.metric_registry import MetricRegistry
 from app.observability.redis_collector import Overviews, RedisCollector
@@ -42,13 +42,13 @@ from app.webhooks.signing_keys import SigningKeys
 if TYPE_CHECKING:
     from app.observability.tracing import Tracing
 
-METRICS_ANSWER = timedelta(seconds=1)
+METRICS_TIMEOUT = timedelta(seconds=1)
 
 
 class Runtime:
     """The objects of one process; each is built at its first use.
 
-    patient: as for Stores. environment: where secrets of CPH projects may be. shared_counts: the folder given to
+    patient: as for Stores. environment: may contain secrets of CPH projects. shared_counts: the folder given to
     app.observability.metric_registry.share.
     """
 
@@ -69,7 +69,7 @@ class Runtime:
 
     @cached_property
     def destinations(self) -> Destinations:
-        """OperatorError if callbacks may not go to the operator's URL."""
+        """Raises OperatorError if callbacks may not reach the operator's URL."""
         settings = self.settings
         return Destinations(
             self.stores.scripts,
@@ -87,7 +87,7 @@ class Runtime:
             url = callback_url.parse(settings.operator_url.get_secret_value(), self.config.address_policy, OPERATOR)
         except InvalidField as error:
             raise OperatorError(f"BRIDGE_OPERATOR_URL: {error.detail}") from None
-        registration = for_operator(url, settings.operator_secret.get_secret_value())
+        registration = operator_registration(url, settings.operator_secret.get_secret_value())
         lane = lane_of(registration.tenant, registration.destination)
         return Operator(registration.id, self.stores.registrations.record(registration), registration.tenant, lane)
 
@@ -100,12 +100,14 @@ class Runtime:
     @cached_property
     def schedules(self) -> RetrySchedules:
         waits = tuple(timedelta(seconds=wait) for wait in self.settings.retry_schedule)
-        of_chat = tuple(timedelta(seconds=wait) for wait in self.settings.chat_retry_schedule)
-        return RetrySchedules(RetrySchedule(waits), RetrySchedule(of_chat, latest=CHAT_LATEST, repeats=False))
+        chat_waits = tuple(timedelta(seconds=wait) for wait in self.settings.chat_retry_schedule)
+        return RetrySchedules(
+            RetrySchedule(waits), RetrySchedule(chat_waits, max_age=CHAT_MAX_AGE, drops_duplicates=False)
+        )
 
     @cached_property
     def sender(self) -> Sender:
-        """OperatorError if the file of grants is wrong: later, the last good one holds."""
+        """Raises OperatorError if the grants file is wrong; later, the last good one stays in force."""
         self.config.grants.current()
         return Sender(
             policy=lambda: self.config.address_policy,
@@ -116,11 +118,11 @@ class Runtime:
 
     @cached_property
     def handshake(self) -> Handshake | None:
-        """None where receivers of CloudEvents are not asked first."""
+        """None if CloudEvents receivers need not give permission first."""
         if not (self.settings.cloudevents_handshake and self.settings.cloudevents_origin):
             return None
-        memory = Handshakes(self.stores.scripts, self.stores.cipher, self.stores.deliveries_due)
-        return Handshake(self.sender, memory, self.settings.cloudevents_origin)
+        handshakes = Handshakes(self.stores.scripts, self.stores.cipher, self.stores.deliveries_due)
+        return Handshake(self.sender, handshakes, self.settings.cloudevents_origin)
 
     @cached_property
     def callback_client(self) -> CallbackClient:
@@ -131,7 +133,7 @@ class Runtime:
         return SigningKeys(parse_keys(self.settings.signing_keys))
 
     def cph_client(self, project: str) -> CphClient:
-        """Of one project alone: what another lacks does not matter."""
+        """Builds the client of one project only; other projects may be incomplete."""
         return self._clients.build({project: self.config.project_settings[project]})[project]
 
     @cached_property
@@ -140,13 +142,13 @@ class Runtime:
 
     @cached_property
     def metrics(self) -> Exposition:
-        """Of this process, and of the whole deployment."""
-        redis = self.stores.connect_to_redis(NO_RETRY, answer_time=METRICS_ANSWER)
-        scripts = Scripts(redis, self.stores.replicas)  # it reads, and acknowledges nothing
+        """Metrics of this process and of the whole deployment."""
+        redis = self.stores.connect_to_redis(NO_RETRY, timeout=METRICS_TIMEOUT)
+        scripts = Scripts(redis, self.stores.replicas)  # read-only: it never waits for replicas
         overviews = Overviews(
             Fitness(scripts),
             DeploymentStatsReader(scripts),
-            Agenda(scripts, POLL, lease=self.settings.lease, pace=self.stores.poll_pace),
+            Agenda(scripts, POLL, lease=self.settings.lease, limits=self.stores.poll_limits),
             ProjectHealths(redis, POLL),
             projects=lambda: self.config.projects,
             clock=RedisClock(redis, time.time),
@@ -155,10 +157,10 @@ class Runtime:
 
     @cached_property
     def tracing(self) -> "Tracing | None":
-        """None where it is off. To be made behind a fork: it sends on a thread of its own."""
+        """None if tracing is off. Create it after a fork: it sends from a thread of its own."""
         if not self.settings.otel:
             return None
-        from app.observability.tracing import over_otlp  # noqa: PLC0415 - it stands on an extra
+        from app.observability.tracing import over_otlp  # noqa: PLC0415 - it needs the extra `otel`
 
         return over_otlp()
 
@@ -169,12 +171,19 @@ class Runtime:
     def _clients(self) -> CphClients:
         return CphClients(self.settings, self._environment, clock=self.stores.clock, cache_of=self.stores.shared_tokens)
 
+    def check_configuration(self) -> None:
+        """Raises OperatorError if a file, or the operator's URL, is invalid now. Later the last good file stays."""
+        self.config.tenants.current()
+        self.config.templates.current()
+        self.config.grants.current()
+        self._operator()
+
     def reload(self) -> None:
         """Reads projects, their secrets, grants, templates and tenants again at their next use."""
         self.config.reload()
         self.cph_clients.reload()
 
     def crash_point(self, name: str) -> None:
-        """Ends the process as kill -9 does, if the settings name this point: for tests of what survives."""
+        """Kills the process (SIGKILL) if the settings name this point: for tests of crash recovery."""
         if self.settings.test_crash_at == name:
             os.kill(os.getpid(), signal.SIGKILL)

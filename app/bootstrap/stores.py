@@ -1,4 +1,4 @@
-"""What stands on Redis: the connection, and a store for each noun; each is built when it is first used."""
+"""Builds the Redis connections and one store for each noun, each at its first use."""
 
 import logging
 import time
@@ -26,7 +26,7 @@ from app.store.engine.scripts import Scripts
 from app.store.events import Events
 from app.store.fitness import Fitness
 from app.store.gone_urls import GoneUrls
-from app.store.idempotency import Claims
+from app.store.idempotency import IdempotencyClaims
 from app.store.jobs import Jobs
 from app.store.project_health import ProjectHealths
 from app.store.readiness import Readiness
@@ -38,21 +38,21 @@ from app.store.workers import Workers
 
 
 class Stores:
-    """patient: sits out short failures of Redis, as workers do; else they are reported within seconds."""
+    """patient: retry through short failures of Redis, as workers do; otherwise they raise within seconds."""
 
     def __init__(self, settings: Settings, *, patient: bool = False) -> None:
         self.settings = settings
-        self._tries = PATIENT if patient else QUICK
-        self._answer_time = timedelta(seconds=5 if patient else 2)
+        self._retry_policy = PATIENT if patient else QUICK
+        self._timeout = timedelta(seconds=5 if patient else 2)
 
     @cached_property
     def redis(self) -> Client:
-        return self.connect_to_redis(self._tries)
+        return self.connect_to_redis(self._retry_policy)
 
     @cached_property
     def rq_redis(self) -> Redis:
-        """RQ handles redis-py's own errors, and reads bytes."""
-        client: Redis = self._connect(QUICK, Redis, self._answer_time)
+        """For RQ, which handles redis-py's own errors and reads bytes."""
+        client: Redis = self._connect(QUICK, Redis, self._timeout)
         return client
 
     @cached_property
@@ -69,8 +69,8 @@ class Stores:
 
     @cached_property
     def fitness(self) -> Fitness:
-        """For a start, which no Redis that is away should hold up."""
-        return Fitness(Scripts(self.redis.with_tries(NO_RETRY), self.replicas))
+        """For checks at startup. It does not retry, so that an unavailable Redis does not delay the start."""
+        return Fitness(Scripts(self.redis.with_retries(NO_RETRY), self.replicas))
 
     @cached_property
     def readiness(self) -> Readiness:
@@ -81,7 +81,7 @@ class Stores:
         keys = parse_keys(self.settings.secret_keys)
         if not keys:
             remedy = "set BRIDGE_SECRET_KEYS to what `cph-bridge secret-key` prints"
-            logs.event("secrets.lie_open", level=logging.WARNING, remedy=remedy)
+            logs.event("secrets.unencrypted", level=logging.WARNING, remedy=remedy)
         return Cipher(keys)
 
     @cached_property
@@ -95,9 +95,9 @@ class Stores:
         return Registrations(self.scripts, self.cipher, self.gone_urls, retention=self.settings.retention)
 
     @cached_property
-    def claims(self) -> Claims:
-        """As long as a lease, for it outlasts any attempt."""
-        return Claims(self.redis, self.replicas, self.cipher, life=self.settings.lease)
+    def claims(self) -> IdempotencyClaims:
+        """They live as long as a lease, which outlasts any attempt."""
+        return IdempotencyClaims(self.redis, self.replicas, self.cipher, life=self.settings.lease)
 
     @cached_property
     def gone_urls(self) -> GoneUrls:
@@ -127,7 +127,7 @@ class Stores:
 
     @cached_property
     def jobs(self) -> Jobs:
-        return Jobs(self.redis, self.registrations)
+        return Jobs(self.scripts, self.registrations)
 
     @cached_property
     def request_quota(self) -> RequestQuota:
@@ -143,20 +143,20 @@ class Stores:
 
     @cached_property
     def polls_due(self) -> Agenda:
-        """A lane for each CPH project, paced."""
-        return Agenda(self.scripts, POLL, lease=self.settings.lease, pace=self.poll_pace)
+        """A rate-limited lane for each CPH project."""
+        return Agenda(self.scripts, POLL, lease=self.settings.lease, limits=self.poll_limits)
 
     @property
-    def poll_pace(self) -> LaneLimits:
+    def poll_limits(self) -> LaneLimits:
         return LaneLimits(rate=self.settings.cph_rate, burst=1, concurrency=self.settings.cph_concurrency)
 
     @cached_property
     def deliveries_due(self) -> Agenda:
         """A lane for each tenant and destination."""
-        pace = LaneLimits(
+        limits = LaneLimits(
             rate=self.settings.destination_rate, burst=1, concurrency=self.settings.destination_concurrency
         )
-        return Agenda(self.scripts, DELIVER, lease=self.settings.lease, pace=pace)
+        return Agenda(self.scripts, DELIVER, lease=self.settings.lease, limits=limits)
 
     @cached_property
     def workers(self) -> Workers:
@@ -169,11 +169,11 @@ class Stores:
     def shared_tokens(self, project: str, whose: str) -> SharedTokens:
         return SharedTokens(self.redis, self.cipher, project=project, whose=whose, login=self.settings.cph_timeout)
 
-    def connect_to_redis(self, tries: RetryPolicy, *, answer_time: timedelta | None = None) -> Client:
-        client: Client = self._connect(tries, Connection, answer_time or self._answer_time)
+    def connect_to_redis(self, tries: RetryPolicy, *, timeout: timedelta | None = None) -> Client:
+        client: Client = self._connect(tries, Connection, timeout or self._timeout)
         return client
 
-    def _connect(self, tries: RetryPolicy, kind: type[Redis], answer_time: timedelta) -> Any:
+    def _connect(self, tries: RetryPolicy, kind: type[Redis], timeout: timedelta) -> Any:
         settings = self.settings
         password = settings.redis_sentinel_password
         return connect(
@@ -181,7 +181,7 @@ class Stores:
             sentinels=settings.redis_sentinels,
             sentinel_password=password.get_secret_value() if password else None,
             service=settings.redis_sentinel_service,
-            tries=tries,
-            timeout=answer_time,
+            retries=tries,
+            timeout=timeout,
             kind=kind,
         )

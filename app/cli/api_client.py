@@ -1,4 +1,4 @@
-"""The bridge's API, as its commands call it. What goes wrong becomes one line that says what to do, without the key."""
+"""Client of the bridge's API. Each error is one line that says what to do and does not contain the key."""
 
 import json
 import random
@@ -15,34 +15,35 @@ from app.cli.sse import ServerSentEvent, messages
 from app.domain.errors import OperatorError, Unavailable
 from app.domain.grant import TlsFiles
 from app.domain.retry_after import retry_after
-from app.transport.client import PUBLIC, Opened, Transport
+from app.transport.client import PUBLIC, StreamReply, Transport
 from app.transport.unreachable import Unreachable
 from app.version import VERSION
 
 KEY = re.compile(r"[!-~]{1,512}")
-AT_ONCE = 200  # the most that a page holds
+MAX_PAGE_SIZE = 200  # the API's limit
 DEADLINE = timedelta(seconds=30)
-MOST_BYTES = 64 * 1024 * 1024  # a page of registrations of a thousand jobs each has a third of it
-SILENCE = timedelta(seconds=45)  # the API sends a heartbeat every 15
-FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=1), timedelta(seconds=30)
-MOST_WORDS = 300
-WAIT_STATUSES = (429, 502, 503, 504)
-GET_A_KEY = "an admin makes one with `cph-bridge keys create --tenant …`; give it by BRIDGE_KEY or BRIDGE_KEY_FILE"
+MAX_BYTES = 64 * 1024 * 1024  # three times a page of registrations with a thousand jobs each
+STREAM_TIMEOUT = timedelta(seconds=45)  # the API sends a heartbeat every 15
+MIN_DELAY, MAX_DELAY = timedelta(seconds=1), timedelta(seconds=30)
+MAX_MESSAGE_LENGTH = 300
+MAX_ERROR_BYTES = 60_000  # read of an error response to a stream request
+RETRY_STATUSES = (429, 502, 503, 504)
+KEY_HINT = "an admin creates one with `cph-bridge keys create --tenant …`; set BRIDGE_KEY or BRIDGE_KEY_FILE"
 
 Query = Mapping[str, str | int | None]
 
 
-class Away(Unavailable):
-    """The API cannot be asked just now. retry_after: what it asked for."""
+class ApiUnavailable(Unavailable):
+    """The API cannot be reached, failed (5xx), or asks to retry later. retry_after: the wait that it asked for."""
 
-    def __init__(self, words: str, retry_after: timedelta = timedelta()) -> None:
-        super().__init__(words)
+    def __init__(self, message: str, retry_after: timedelta = timedelta()) -> None:
+        super().__init__(message)
         self.retry_after = retry_after
 
 
 @dataclass(frozen=True, slots=True)
 class ApiClient:
-    """url: see `is_url`; without a path of its own, or with the one that a proxy puts before /v1."""
+    """Calls the API. url: validated by `check_url`; its path, if any, is what a proxy puts before /v1."""
 
     url: str
     key: str = field(repr=False)
@@ -51,43 +52,46 @@ class ApiClient:
 
     def __post_init__(self) -> None:
         if "?" in self.url:
-            raise OperatorError("the API's URL has a query in it: see --api, BRIDGE_URL")
+            raise OperatorError("the API's URL must not have a query: check --api, BRIDGE_URL")
         if not self.key:
-            raise OperatorError(f"no API key was given: {GET_A_KEY}")
+            raise OperatorError(f"no API key was given: {KEY_HINT}")
         if not KEY.fullmatch(self.key):
-            raise OperatorError(f"the API key has characters in it that no key has: {GET_A_KEY}")
+            raise OperatorError(f"the API key contains invalid characters: {KEY_HINT}")
 
     def get(self, path: str, query: Query | None = None) -> Any:
         return self.call("GET", path, query=query)
 
     def call(self, method: str, path: str, body: object = None, query: Query | None = None) -> Any:
-        """The answer's JSON, None when it is empty. OperatorError for what somebody must mend, else Away."""
+        """Returns the response's JSON; None if it is empty.
+
+        Raises ApiUnavailable if a retry may help, OperatorError if somebody must act.
+        """
         payload = None if body is None else json.dumps(body).encode()
         headers = self._headers | ({} if payload is None else {"Content-Type": "application/json"})
         try:
             reply = self.transport.send(
                 method,
-                self._address(path, query),
+                self._url(path, query),
                 headers=headers,
                 body=payload,
                 deadline=DEADLINE,
-                max_bytes=MOST_BYTES,
+                max_bytes=MAX_BYTES,
                 tls=self.tls,
             )
         except Unreachable as error:
-            raise self._away(error) from None
+            raise self._unavailable(error) from None
         if not 200 <= reply.status < 300:
-            raise self._refused(path, reply.status, reply.headers, reply.body)
-        return self._read(reply.body) if reply.body else None
+            raise self._error(path, reply.status, reply.headers, reply.body)
+        return self._parse(reply.body) if reply.body else None
 
     def items(self, path: str, query: Query, limit: int) -> Iterator[Any]:
-        """Of a list, as its pages come."""
-        return islice(self._items(path, query, min(limit, AT_ONCE)), limit)
+        """Yields items of a list, reading its pages as needed. limit: of items."""
+        return islice(self._items(path, query, min(limit, MAX_PAGE_SIZE)), limit)
 
-    def _items(self, path: str, query: Query, at_once: int) -> Iterator[Any]:
+    def _items(self, path: str, query: Query, page_size: int) -> Iterator[Any]:
         cursor = None
         while True:
-            page = self.get(path, {**query, "limit": at_once, "cursor": cursor})
+            page = self.get(path, {**query, "limit": page_size, "cursor": cursor})
             yield from page["items"]
             cursor = page["next_cursor"]
             if cursor is None:
@@ -95,17 +99,17 @@ class ApiClient:
 
     @contextmanager
     def events(self, after: str) -> Iterator[Iterator[ServerSentEvent]]:
-        """The stream behind that place, '' for all of it; it ends when the API ends it, and breaks off with Away."""
+        """Opens the event stream after a cursor, '' for all events. Ends when the API ends it; else ApiUnavailable."""
         path = "/v1/events/stream"
-        address = self._address(path, {"after": after or None})
+        url = self._url(path, {"after": after or None})
         try:
             headers = self._headers | {"Accept": "text/event-stream"}
-            with self.transport.stream(address, headers=headers, silence=SILENCE, tls=self.tls) as opened:
+            with self.transport.stream(url, headers=headers, idle_timeout=STREAM_TIMEOUT, tls=self.tls) as opened:
                 if opened.status != 200:
-                    raise self._refused(path, opened.status, opened.headers, _all(opened))
+                    raise self._error(path, opened.status, opened.headers, _read_error_body(opened))
                 yield messages(opened.chunks)
         except Unreachable as error:
-            raise self._away(error) from None
+            raise self._unavailable(error) from None
 
     @property
     def origin(self) -> str:
@@ -116,68 +120,68 @@ class ApiClient:
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.key}", "User-Agent": f"cph-bridge/{VERSION}"}
 
-    def _address(self, path: str, query: Query | None) -> str:
-        given = {name: value for name, value in (query or {}).items() if value is not None}
-        address = self.url.rstrip("/") + path
-        return f"{address}?{urlencode(given, errors='surrogateescape')}" if given else address
+    def _url(self, path: str, query: Query | None) -> str:
+        params = {name: value for name, value in (query or {}).items() if value is not None}
+        url = self.url.rstrip("/") + path
+        return f"{url}?{urlencode(params, errors='surrogateescape')}" if params else url
 
-    def _away(self, error: Unreachable) -> Away:
-        return Away(f"the API at {self.origin} cannot be reached ({error}): is that its URL? See --api, BRIDGE_URL")
+    def _unavailable(self, error: Unreachable) -> ApiUnavailable:
+        return ApiUnavailable(f"the API at {self.origin} cannot be reached ({error}): check --api, BRIDGE_URL")
 
-    def _refused(self, path: str, status: int, headers: Mapping[str, str], body: bytes) -> Exception:
+    def _error(self, path: str, status: int, headers: Mapping[str, str], body: bytes) -> Exception:
         problem = _problem(body)
-        said = self._without_key(_words(problem) or f"HTTP {status}")
-        if status in WAIT_STATUSES:
+        message = self._mask_key(_message(problem) or f"HTTP {status}")
+        if status in RETRY_STATUSES:
             wait = retry_after(headers.get("retry-after")) or timedelta()
-            return Away(f"the API at {self.origin} asks to wait: {said}", wait)
+            return ApiUnavailable(f"the API at {self.origin} asks to retry later: {message}", wait)
         if status >= 500:
             id = headers.get("x-request-id", "-")
-            return Away(f"the API at {self.origin} failed: {said} Its log has more under request_id {id}")
+            return ApiUnavailable(f"the API at {self.origin} failed: {message} (see request_id {id} in its log)")
         if not problem:
-            words = f"{self.origin} answers HTTP {status}, and not as the bridge does: see --api, BRIDGE_URL"
-            return OperatorError(words)
-        remedies = {
-            401: f"the API at {self.origin} does not take the key: {GET_A_KEY}",
-            403: f"{said} (the key lacks a scope: take another, or ask an admin)",
-            404: f"{path.removeprefix('/v1/')} is not there, or not this key's to see",
+            return OperatorError(
+                f"{self.origin} answers HTTP {status}, not as the bridge's API: check --api, BRIDGE_URL"
+            )
+        messages = {
+            401: f"the API at {self.origin} rejects the key: {KEY_HINT}",
+            403: f"{message} (the key lacks a scope: use another key, or ask an admin)",
+            404: f"{path.removeprefix('/v1/')} does not exist, or is not visible with this key",
         }
-        return OperatorError(remedies.get(status, said))
+        return OperatorError(messages.get(status, message))
 
-    def _read(self, body: bytes) -> Any:
+    def _parse(self, body: bytes) -> Any:
         try:
             return json.loads(body)
         except ValueError:
-            words = f"{self.origin} does not answer as the bridge's API does: see --api, BRIDGE_URL"
-            raise OperatorError(words) from None
+            raise OperatorError(f"{self.origin} does not answer with JSON: check --api, BRIDGE_URL") from None
 
-    def _without_key(self, words: str) -> str:
-        return words.replace(self.key, "…")
+    def _mask_key(self, message: str) -> str:
+        return message.replace(self.key, "…")
 
 
 def path_of(*parts: str) -> str:
-    """Below /v1, whatever was typed as an id."""
+    """Returns the path below /v1 with each part quoted: ids are typed by users."""
     return "/v1/" + "/".join(quote(part, safe="", errors="surrogateescape") for part in parts)
 
 
-def waits() -> Iterator[timedelta]:
-    """Between tries: longer and longer, and not all clients at the same moment."""
-    wait = FIRST_WAIT
+def retry_delays() -> Iterator[timedelta]:
+    """Yields delays between retries: exponential from 1 s to 30 s, with up to 25 % jitter."""
+    delay = MIN_DELAY
     while True:
-        yield wait * random.uniform(0.75, 1)
-        wait = min(2 * wait, LONGEST_WAIT)
+        yield delay * random.uniform(0.75, 1)
+        delay = min(2 * delay, MAX_DELAY)
 
 
-def _all(opened: Opened) -> bytes:
+def _read_error_body(opened: StreamReply) -> bytes:
     body = b""
     for chunk in opened.chunks:
         body += chunk
-        if len(body) > AT_ONCE * MOST_WORDS:
+        if len(body) > MAX_ERROR_BYTES:
             break
     return body
 
 
 def _problem(body: bytes) -> dict[str, Any]:
-    """RFC 9457's; empty if it is none."""
+    """Returns the problem details (RFC 9457); empty if the body has none."""
     try:
         problem = json.loads(body)
     except ValueError:
@@ -185,11 +189,11 @@ def _problem(body: bytes) -> dict[str, Any]:
     return problem if isinstance(problem, dict) and "detail" in problem else {}
 
 
-def _words(problem: Mapping[str, Any]) -> str:
-    """On one line, and of no more than a line's length: it may be anybody who answers."""
+def _message(problem: Mapping[str, Any]) -> str:
+    """Returns one printable line of at most 300 characters: the server may not be the bridge."""
     if not problem:
         return ""
     faults = "; ".join(f"{each.get('pointer')}: {each.get('detail')}" for each in problem.get("errors") or ())
-    said = faults or str(problem["detail"])
+    message = faults or str(problem["detail"])
     hint = f" ({problem['hint']})" if problem.get("hint") else ""
-    return "".join(c if c.isprintable() else " " for c in said + hint)[:MOST_WORDS]
+    return "".join(c if c.isprintable() else " " for c in message + hint)[:MAX_MESSAGE_LENGTH]

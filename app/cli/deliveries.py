@@ -1,4 +1,4 @@
-"""`cph-bridge deliveries`: the log of callbacks, and once more."""
+"""`cph-bridge deliveries`: lists and shows deliveries, and redelivers them."""
 
 from datetime import datetime
 from typing import Any
@@ -15,15 +15,17 @@ COLUMNS = ("id", "state", "type", "job_id", "destination", "attempt_count", "cre
 ATTEMPT_COLUMNS = ("number", "started_at", "took_ms", "verdict", "status_code", "error", "next_at")
 STATES = [state.value for state in DeliveryState]
 
-registration = click.option("--registration", "registration_id", help="Only those of this registration.")
-destination = click.option("--destination", help="Only those to it, as it is shown: scheme, host and port.")
-since = click.option("--since", type=Moment(), help="2h ago or later, or since 2026-04-26T07:00:00Z.")
-until = click.option("--until", type=Moment(), help="Before that.")
+registration = click.option("--registration", "registration_id", help="Only deliveries of this registration.")
+destination = click.option(
+    "--destination", help="Only deliveries to this destination, as it is listed: scheme, host and port."
+)
+since = click.option("--since", type=Moment(), help="Created at this time or later: 2h (ago) or 2026-04-26T07:00:00Z.")
+until = click.option("--until", type=Moment(), help="Created before this time.")
 
 
 @click.group()
 def deliveries() -> None:
-    """The log of callbacks: list, show, redeliver."""
+    """Deliveries of callbacks: list, show, redeliver."""
 
 
 @deliveries.command("list")
@@ -36,8 +38,8 @@ def deliveries() -> None:
 @as_json
 @calls_api
 def show_all(api: ApiClient, limit: int, as_json: bool, **filters: str | datetime | None) -> None:
-    """Deliveries, newest first."""
-    show_list(api.items("/v1/deliveries", _written(filters), limit), COLUMNS, as_json=as_json)
+    """Lists deliveries, newest first."""
+    show_list(api.items("/v1/deliveries", _as_query(filters), limit), COLUMNS, as_json=as_json)
 
 
 @deliveries.command()
@@ -45,7 +47,7 @@ def show_all(api: ApiClient, limit: int, as_json: bool, **filters: str | datetim
 @as_json
 @calls_api
 def show(api: ApiClient, id: str, as_json: bool) -> None:
-    """One delivery with its attempts."""
+    """Shows a delivery with its attempts."""
     show_one(api.get(path_of("deliveries", id)), as_json=as_json, lists={"attempts": ATTEMPT_COLUMNS})
 
 
@@ -55,8 +57,8 @@ def show(api: ApiClient, id: str, as_json: bool) -> None:
 @destination
 @since
 @until
-@click.option("--all", "everything", is_flag=True, help="All that are dead.")
-@click.option("--dry-run", is_flag=True, help="Only says how many.")
+@click.option("--all", "everything", is_flag=True, help="Redelivers all dead deliveries.")
+@click.option("--dry-run", is_flag=True, help="Only prints the count.")
 @as_json
 @calls_api
 def redeliver(
@@ -67,20 +69,20 @@ def redeliver(
     as_json: bool,
     **filters: str | datetime | None,
 ) -> None:
-    """Sends once more: those that are named, or the dead ones that the options tell."""
-    given = {name: value for name, value in _written(filters).items() if value is not None}
-    if bool(ids) + bool(given) + everything != 1:
-        raise click.UsageError("say which: ids, or options such as --since 2h, or --all")
+    """Redelivers the given deliveries, or the dead ones that match the options."""
+    selected = {name: value for name, value in _as_query(filters).items() if value is not None}
+    if bool(ids) + bool(selected) + everything != 1:
+        raise click.UsageError("name the deliveries: ids, or options such as --since 2h, or --all")
     if ids and dry_run:
-        raise click.UsageError("--dry-run counts what the options tell, not ids")
+        raise click.UsageError("--dry-run works with options, not with ids")
     if ids:
         _one_by_one(api, ids, as_json=as_json)
         return
-    done = api.call("POST", "/v1/deliveries/redeliver", {"state": "dead", "dry_run": dry_run, **given})
+    result = api.call("POST", "/v1/deliveries/redeliver", {"state": "dead", "dry_run": dry_run, **selected})
     if as_json:
-        echo_json(done)
+        echo_json(result)
     else:
-        click.echo(f"{done['count']} {'would be sent' if dry_run else 'will be sent'} once more")
+        click.echo(f"{result['count']} {'would' if dry_run else 'will'} be redelivered")
 
 
 def _one_by_one(api: ApiClient, ids: tuple[str, ...], *, as_json: bool) -> None:
@@ -89,8 +91,8 @@ def _one_by_one(api: ApiClient, ids: tuple[str, ...], *, as_json: bool) -> None:
         if as_json:
             echo_json(delivery)
         else:
-            click.echo(f"{id} will be sent once more")
+            click.echo(f"{id} will be redelivered")
 
 
-def _written(filters: dict[str, Any]) -> dict[str, str | None]:
+def _as_query(filters: dict[str, Any]) -> dict[str, str | None]:
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in filters.items()}

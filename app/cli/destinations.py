@@ -1,4 +1,4 @@
-"""`cph-bridge destinations`: where callbacks go, held and let go."""
+"""`cph-bridge destinations`: lists, pauses, resumes and discards deliveries by destination."""
 
 import click
 
@@ -11,7 +11,7 @@ COLUMNS = ("id", "destination", "state", "breaker", "failures", "deliveries", "l
 
 @click.group()
 def destinations() -> None:
-    """Where callbacks go: list, show, pause, resume, discard."""
+    """Destinations of callbacks: list, show, pause, resume, discard."""
 
 
 @destinations.command("list")
@@ -19,7 +19,7 @@ def destinations() -> None:
 @as_json
 @calls_api
 def show_all(api: ApiClient, limit: int, as_json: bool) -> None:
-    """Destinations, by address."""
+    """Lists destinations, by address."""
     show_list(api.items("/v1/destinations", {}, limit), COLUMNS, as_json=as_json)
 
 
@@ -28,7 +28,7 @@ def show_all(api: ApiClient, limit: int, as_json: bool) -> None:
 @as_json
 @calls_api
 def show(api: ApiClient, id: str, as_json: bool) -> None:
-    """One destination."""
+    """Shows a destination."""
     show_one(api.get(path_of("destinations", id)), as_json=as_json)
 
 
@@ -37,7 +37,7 @@ def show(api: ApiClient, id: str, as_json: bool) -> None:
 @as_json
 @calls_api
 def pause(api: ApiClient, id: str, as_json: bool) -> None:
-    """Holds its deliveries: no attempt starts from now on."""
+    """Puts deliveries to a destination on hold: no new attempt starts."""
     show_one(api.call("POST", path_of("destinations", id, "pause"), {}), as_json=as_json)
 
 
@@ -46,19 +46,19 @@ def pause(api: ApiClient, id: str, as_json: bool) -> None:
 @as_json
 @calls_api
 def resume(api: ApiClient, id: str, as_json: bool) -> None:
-    """Sends what is held; tries one that fails at once."""
+    """Resumes deliveries to a destination. If its breaker is open, one attempt starts at once."""
     show_one(api.call("POST", path_of("destinations", id, "resume"), {}), as_json=as_json)
 
 
 @destinations.command()
 @click.argument("id")
-@click.confirmation_option(prompt="What it holds will not be sent unless it is redelivered. Go on?")
+@click.confirmation_option(prompt="Deliveries on hold will be dead until they are redelivered. Continue?")
 @as_json
 @calls_api
 def discard(api: ApiClient, id: str, as_json: bool) -> None:
-    """Gives up what it holds: those deliveries are dead, and can be redelivered."""
-    done = api.call("POST", path_of("destinations", id, "discard"), {})
+    """Marks deliveries on hold as dead; they can be redelivered."""
+    result = api.call("POST", path_of("destinations", id, "discard"), {})
     if as_json:
-        echo_json(done)
+        echo_json(result)
     else:
-        click.echo(f"{done['discarded']} are dead now")
+        click.echo(f"{result['discarded']} discarded")

@@ -1,4 +1,4 @@
-"""An event from a file, as subscribers of `standard` receive it."""
+"""Reads an event from a file, in the format `standard`."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, TextIO
@@ -9,7 +9,7 @@ from app.domain.errors import OperatorError
 from app.domain.event import Event, Group
 from app.domain.job import Job, JobState
 
-EXAMPLE = "take one from `GET /v1/events`, from the body of a `standard` callback, or from docs/contract.md"
+EXAMPLE = "use one from `GET /v1/events`, from the body of a `standard` callback, or from docs/contract.md"
 
 
 def _in_utc(moment: datetime) -> datetime:
@@ -60,22 +60,22 @@ class _EventInFile(BaseModel):
 
 
 def read_event(file: TextIO) -> Event:
-    """OperatorError names the file, and what is wrong in it."""
+    """Reads and validates an event. Raises OperatorError that names the file and the fault."""
     name = file.name
     try:
-        given = _EventInFile.model_validate_json(file.read())
+        parsed = _EventInFile.model_validate_json(file.read())
     except UnicodeDecodeError:
         raise OperatorError(f"{name}: is not UTF-8; {EXAMPLE}") from None
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in fault["loc"])
-        raise OperatorError(f"{name}: {place or 'not an event'}: {fault['msg']}; {EXAMPLE}") from None
-    data = given.data
-    about = data.job.job() if data.job else _group(data) if data.group is not None else None
-    event = Event(given.id, data.registration_id, data.project, about, data.observed_at, data.metadata)
+        location = ".".join(str(part) for part in fault["loc"])
+        raise OperatorError(f"{name}: {location or 'not an event'}: {fault['msg']}; {EXAMPLE}") from None
+    data = parsed.data
+    subject = data.job.job() if data.job else _group(data) if data.group is not None else None
+    event = Event(parsed.id, data.registration_id, data.project, subject, data.observed_at, data.metadata)
     kind = event.type if data.job is None or data.job.state.ended else f"no event: the job is {data.job.state}"
-    if kind != given.type:
-        raise OperatorError(f"{name}: type: is {given.type!r}, but what is in data makes it {str(kind)!r}")
+    if kind != parsed.type:
+        raise OperatorError(f"{name}: type: is {parsed.type!r}, but its data makes it {str(kind)!r}")
     return event
 
 

@@ -1,5 +1,5 @@
-"""What a command ends with when it is ended: as a shell has it for a program that a signal ended, and `timeout`."""
+"""Exit codes of a command that was stopped: as `timeout` and shells use them (128 + signal)."""
 
 TIMED_OUT = 124
 INTERRUPTED = 130
-NOBODY_READS = 141
+BROKEN_PIPE = 141

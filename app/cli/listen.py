@@ -1,4 +1,4 @@
-"""`cph-bridge listen`: receives events over the API's stream, which also works where no callback can get in."""
+"""`cph-bridge listen`: receives events over the API's stream, also where callbacks cannot reach the machine."""
 
 import json
 import shlex
@@ -11,13 +11,13 @@ from typing import Any
 
 import click
 
-from app.cli.api_client import ApiClient, Away, waits
+from app.cli.api_client import ApiClient, ApiUnavailable, retry_delays
 from app.cli.exit_codes import INTERRUPTED
 from app.cli.options import as_json, calls_api
 from app.cli.output import end_with_reader, printable
 from app.cli.sse import ServerSentEvent
 from app.cli.times import now
-from app.cli.urls import is_url
+from app.cli.urls import check_url
 from app.domain import signature
 from app.domain.errors import OperatorError
 from app.domain.signature import Signer
@@ -27,23 +27,21 @@ from app.transport.unreachable import Unreachable
 from app.version import VERSION
 
 DEADLINE = timedelta(seconds=30)
-LONG_S = 30.0  # a connection that has lasted so long was a good one
-REFUSED_TRIES = 3
+STABLE_AFTER_S = 30.0  # a connection that lasted longer resets the backoff
+MAX_REFUSED_ATTEMPTS = 3
 LATEST, OLDEST = "latest", "oldest"
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Forward:
-    """A receiver that gets what a callback would have brought. signers: none if it does not verify."""
+class Forwarder:
+    """Posts events to a receiver as callbacks. signers: none for a receiver that does not verify."""
 
     url: str
     signers: tuple[Signer, ...] = field(repr=False)
     transport: Transport = field(default_factory=Transport)
 
     def post(self, id: str, body: bytes, number: int) -> tuple[Verdict, str]:
-        """One try: its verdict, and the answer in words."""
+        """Makes one attempt. Returns its verdict, and a description of the response."""
         signed = signature.headers(self.signers, id, now(), body)
         headers = {
             "User-Agent": f"cph-webhook-bridge/{VERSION}",
@@ -59,8 +57,8 @@ class Forward:
 
 
 @dataclass(slots=True)
-class Place:
-    """Behind it are events that have not been passed on; '' is before all. A file keeps it, if there is one."""
+class Position:
+    """The cursor of the last handled event, '' before the first. file: keeps it across restarts; may be None."""
 
     cursor: str
     file: Path | None
@@ -68,16 +66,16 @@ class Place:
     def move(self, cursor: str) -> None:
         self.cursor = cursor
         if self.file:
-            # Renamed, so that it is never half written.
-            beside = self.file.with_name(self.file.name + ".new")
+            # Written by rename, so that it is never partial.
+            temporary = self.file.with_name(self.file.name + ".new")
             try:
-                beside.write_text(cursor + "\n", encoding="ascii")
-                beside.replace(self.file)
+                temporary.write_text(cursor + "\n", encoding="ascii")
+                temporary.replace(self.file)
             except OSError as error:
                 raise OperatorError(f"--state: {self.file} cannot be written: {error.strerror}") from None
 
 
-def _is_secret(_context: click.Context, _option: click.Parameter, secret: str | None) -> tuple[Signer, ...]:
+def _check_secret(_context: click.Context, _option: click.Parameter, secret: str | None) -> tuple[Signer, ...]:
     try:
         return (signature.by_secret(secret),) if secret else ()
     except ValueError as error:
@@ -85,17 +83,21 @@ def _is_secret(_context: click.Context, _option: click.Parameter, secret: str | 
 
 
 @click.command()
-@click.option("--forward", callback=is_url, metavar="URL", help="Posts each event there, as a callback would come.")
+@click.option("--forward", callback=check_url, metavar="URL", help="Posts each event to this URL, as a callback.")
 @click.option(
     "--secret",
     "signers",
-    callback=_is_secret,
+    callback=_check_secret,
     envvar="BRIDGE_FORWARD_SECRET",
     show_envvar=True,
-    help="Signs it: whsec_…",
+    help="Signs the posted events: whsec_…",
 )
-@click.option("--after", default=LATEST, show_default=True, help="A cursor; `oldest` for all that is kept.")
-@click.option("--state", type=click.Path(dir_okay=False, path_type=Path), help="File to go on from after a restart.")
+@click.option("--after", default=LATEST, show_default=True, help="Cursor to start after; `oldest`: all stored events.")
+@click.option(
+    "--state",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File that keeps the cursor, to resume from after a restart.",
+)
 @as_json
 @calls_api
 def listen(
@@ -103,61 +105,60 @@ def listen(
 ) -> None:
     """Receives events and prints them, or forwards them to a receiver on this machine.
 
-    It goes on until Ctrl-C, reconnects by itself, and misses no event in between. An event is forwarded until the
-    receiver takes it; one that it refuses, three times.
+    Runs until Ctrl-C, reconnects automatically, and misses no event in between. An event is forwarded until the
+    receiver accepts it, or at most three times if the receiver refuses it.
     """
     if signers and not forward:
-        raise click.UsageError("--secret signs what --forward posts")
+        raise click.UsageError("--secret needs --forward")
     end_with_reader()
-    hand_on = _forwarding(Forward(forward, signers)) if forward else _printing(as_json=as_json)
-    place = _place(after, state)
+    handle = _forwarding(Forwarder(forward, signers)) if forward else _printing(as_json=as_json)
+    position = _start_position(after, state)
     try:
-        _begin(api, place)
-        _receive(api, place, hand_on)
+        _resolve_latest(api, position)
+        _receive(api, position, handle)
     except KeyboardInterrupt:
-        go_on = ("--state", str(state)) if state else ("--after", place.cursor or OLDEST)
-        click.echo(f"To go on: cph-bridge listen {shlex.join(go_on)}", err=True)
+        arguments = ("--state", str(state)) if state else ("--after", position.cursor or OLDEST)
+        click.echo(f"To resume: cph-bridge listen {shlex.join(arguments)}", err=True)
         raise SystemExit(INTERRUPTED) from None
 
 
-def _place(after: str, state: Path | None) -> Place:
-    """Where to begin."""
+def _start_position(after: str, state: Path | None) -> Position:
     try:
-        known = state.read_text(encoding="ascii").strip() if state and state.exists() else ""
+        stored = state.read_text(encoding="ascii").strip() if state and state.exists() else ""
     except (OSError, ValueError):
         raise OperatorError(f"--state: {state} cannot be read") from None
-    return Place(known or ("" if after == OLDEST else after), state)
+    return Position(stored or ("" if after == OLDEST else after), state)
 
 
-def _begin(api: ApiClient, place: Place) -> None:
-    """`latest` is looked up once: anew, it would pass what came while nobody was connected."""
-    page = api.get("/v1/events", {"limit": 1, "after": place.cursor or None})
-    if place.cursor == LATEST:
-        place.move(page["next_cursor"])
+def _resolve_latest(api: ApiClient, position: Position) -> None:
+    """Resolves `latest` once; again after a reconnect, it would skip events in between."""
+    page = api.get("/v1/events", {"limit": 1, "after": position.cursor or None})
+    if position.cursor == LATEST:
+        position.move(page["next_cursor"])
 
 
-def _receive(api: ApiClient, place: Place, hand_on: Callable[[ServerSentEvent], None]) -> None:
-    """For ever."""
-    pauses, said = waits(), ""
+def _receive(api: ApiClient, position: Position, handle: Callable[[ServerSentEvent], None]) -> None:
+    """Runs for ever: streams events and reconnects."""
+    delays, last_error = retry_delays(), ""
     while True:
-        begun = time.monotonic()
+        started = time.monotonic()
         try:
-            with api.events(place.cursor) as messages:
-                if said:
-                    click.echo("connected again", err=True)
-                said = ""
+            with api.events(position.cursor) as messages:
+                if last_error:
+                    click.echo("reconnected", err=True)
+                last_error = ""
                 for message in messages:
-                    hand_on(message)
-                    place.move(message.id)
-            wait = next(pauses)
-        except Away as error:
-            wait = max(next(pauses), error.retry_after)
-            if str(error) != said:
-                click.echo(f"{error}; trying again", err=True)
-            said = str(error)
-        if time.monotonic() - begun > LONG_S:
-            pauses = waits()
-        time.sleep(wait.total_seconds())
+                    handle(message)
+                    position.move(message.id)
+            delay = next(delays)
+        except ApiUnavailable as error:
+            delay = max(next(delays), error.retry_after)
+            if str(error) != last_error:
+                click.echo(f"{error}; retrying", err=True)
+            last_error = str(error)
+        if time.monotonic() - started > STABLE_AFTER_S:
+            delays = retry_delays()
+        time.sleep(delay.total_seconds())
 
 
 def _printing(*, as_json: bool) -> Callable[[ServerSentEvent], None]:
@@ -168,28 +169,28 @@ def _printing(*, as_json: bool) -> Callable[[ServerSentEvent], None]:
 
 
 def _line(event: dict[str, Any]) -> str:
-    """`2019-04-26T07:00:08Z  job.failed  <job>  <phone>  CPS.0005: no such phone`"""
+    """Returns `2019-04-26T07:00:08Z  job.failed  <job>  <phone>  CPS.0005: no such phone`."""
     data = event["data"]
     job, group = data.get("job") or {}, data.get("group")
     error = ": ".join(filter(None, (job.get("error_code"), job.get("error_msg"))))
-    counted = ", ".join(f"{number} {name}" for name, number in (group or {}).items() if number)
-    about = (job.get("job_id"), job.get("phone_id"), error, group and data["registration_id"], counted)
-    return "  ".join(printable(each) for each in (event["timestamp"], event["type"], *about) if each)
+    counts = ", ".join(f"{number} {name}" for name, number in (group or {}).items() if number)
+    details = (job.get("job_id"), job.get("phone_id"), error, group and data["registration_id"], counts)
+    return "  ".join(printable(each) for each in (event["timestamp"], event["type"], *details) if each)
 
 
-def _forwarding(forward: Forward) -> Callable[[ServerSentEvent], None]:
+def _forwarding(forwarder: Forwarder) -> Callable[[ServerSentEvent], None]:
     def post(message: ServerSentEvent) -> None:
         event = json.loads(message.data)
-        head = f"{event['id']}  {event['type']}"
-        for number, wait in enumerate(waits(), start=1):
-            verdict, answer = forward.post(event["id"], message.data, number)
+        prefix = f"{event['id']}  {event['type']}"
+        for number, delay in enumerate(retry_delays(), start=1):
+            verdict, answer = forwarder.post(event["id"], message.data, number)
             if verdict is Verdict.DELIVERED:
-                click.echo(f"{head}  {answer}")
+                click.echo(f"{prefix}  {answer}")
                 return
-            if verdict is not Verdict.RETRY and number >= REFUSED_TRIES:
-                click.echo(f"{head}  {answer} {number} times: given up", err=True)
+            if verdict is not Verdict.RETRY and number >= MAX_REFUSED_ATTEMPTS:
+                click.echo(f"{prefix}  {answer}: gave up after {number} attempts", err=True)
                 return
-            click.echo(f"{head}  {answer}, trying again", err=True)
-            time.sleep(wait.total_seconds())
+            click.echo(f"{prefix}  {answer}, retrying", err=True)
+            time.sleep(delay.total_seconds())
 
     return post

@@ -1,4 +1,4 @@
-"""`cph-bridge`: one command for all that runs."""
+"""`cph-bridge`: the entry point of every process and command."""
 
 import io
 import os
@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from app.cli.exit_codes import INTERRUPTED, NOBODY_READS
+from app.cli.exit_codes import BROKEN_PIPE, INTERRUPTED
 from app.domain.errors import OperatorError, Unavailable
 from app.version import VERSION
 
-# Command → its module here.
+# Command → its module in app.cli.
 COMMANDS = {
     "api": "processes",
     "worker": "processes",
@@ -37,9 +37,9 @@ class CommandRefused(click.ClickException):
 
 
 class CommandGroup(click.Group):
-    """Ends with one clear line when an operator must act (2), or when waiting heals it (1).
+    """Prints an expected error as one line; exits with 2 if an operator must act, 1 if the error may pass by itself.
 
-    A command is imported when it is asked for: what a worker starts through must not cost what the doctor needs.
+    Imports a command only when it is asked for: starting a worker must not load what `doctor` needs.
     """
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
@@ -64,9 +64,9 @@ class CommandGroup(click.Group):
         except KeyboardInterrupt:
             raise SystemExit(INTERRUPTED) from None
         except BrokenPipeError:
-            # Whoever read has enough. What is still buffered must not fail once more when Python ends.
+            # The reader has closed the pipe. Flushing the rest of the buffer at exit must not fail again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise SystemExit(NOBODY_READS) from None
+            raise SystemExit(BROKEN_PIPE) from None
 
 
 @click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,4 +1,4 @@
-"""Options that commands which call the API share."""
+"""Options shared by commands that call the API."""
 
 import ssl
 from collections.abc import Callable
@@ -10,60 +10,68 @@ import click
 from click.core import ParameterSource
 
 from app.cli.api_client import ApiClient
-from app.cli.urls import is_url
+from app.cli.urls import check_url
 from app.domain.errors import OperatorError
 from app.domain.grant import TlsFiles
 from app.transport.client import PUBLIC
 
-HERE = "http://127.0.0.1:8080"
-MOST = 1_000_000_000
+DEFAULT_URL = "http://127.0.0.1:8080"
+MAX_LIMIT = 1_000_000_000
 
-as_json = click.option("--json", "as_json", is_flag=True, help="JSON, a line each.")
-limit = click.option("--limit", type=click.IntRange(1, MOST), default=50, show_default=True, help="The most to show.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Prints JSON, one line per item.")
+limit = click.option(
+    "--limit", type=click.IntRange(1, MAX_LIMIT), default=50, show_default=True, help="Maximum number of items."
+)
 
 
 def calls_api(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Gives a command its first argument, the API, and the options that say where it is."""
+    """Adds the options for the API's address and key, and passes an ApiClient as the first argument."""
 
     @click.option(
         "--api",
         "url",
-        callback=is_url,
+        callback=check_url,
         envvar="BRIDGE_URL",
         show_envvar=True,
-        default=HERE,
+        default=DEFAULT_URL,
         show_default=True,
-        help="Its URL.",
+        help="URL of the API.",
     )
     @click.option(
-        "--key", envvar="BRIDGE_KEY", show_envvar=True, help="An API key. As an option, others on this machine see it."
+        "--key",
+        envvar="BRIDGE_KEY",
+        show_envvar=True,
+        help="API key. As an option it is visible to other users of this machine.",
     )
-    @click.option("--key-file", envvar="BRIDGE_KEY_FILE", show_envvar=True, help="A file that holds it.")
+    @click.option("--key-file", envvar="BRIDGE_KEY_FILE", show_envvar=True, help="File with the API key.")
     @click.option(
-        "--ca-file", envvar="BRIDGE_CA_FILE", show_envvar=True, help="PEM file with the authority to trust for https."
+        "--ca-file",
+        envvar="BRIDGE_CA_FILE",
+        show_envvar=True,
+        help="PEM file with the certificate authority to trust for https.",
     )
     @wraps(command)
-    def wrapped(url: str, key: str | None, key_file: str | None, ca_file: str | None, **more: Any) -> Any:
-        if _typed("key_file") and not _typed("key"):
-            key = None  # that of the environment
-        given = key or (_read(key_file) if key_file else "")
-        return command(ApiClient(url, given.strip(), _authority(ca_file) if ca_file else PUBLIC), **more)
+    def wrapped(url: str, key: str | None, key_file: str | None, ca_file: str | None, **options: Any) -> Any:
+        if _from_command_line("key_file") and not _from_command_line("key"):
+            key = None  # the option --key-file overrides BRIDGE_KEY
+        secret = key or (_read_key(key_file) if key_file else "")
+        return command(ApiClient(url, secret.strip(), _trusted_ca(ca_file) if ca_file else PUBLIC), **options)
 
     return wrapped
 
 
-def _typed(name: str) -> bool:
+def _from_command_line(name: str) -> bool:
     return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
-def _read(path: str) -> str:
+def _read_key(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise OperatorError(f"the key file {path} cannot be read: {_reason(error)}") from None
 
 
-def _authority(path: str) -> TlsFiles:
+def _trusted_ca(path: str) -> TlsFiles:
     try:
         ssl.create_default_context(cafile=path)
     except OSError:

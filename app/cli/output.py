@@ -1,4 +1,4 @@
-"""What commands print: JSON lines for programs, tables and fields for people; all of it by click.echo."""
+"""Prints JSON lines for programs, tables and fields for people; always by click.echo."""
 
 import io
 import json
@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from app.cli.exit_codes import NOBODY_READS
+from app.cli.exit_codes import BROKEN_PIPE
 
-NOT_KNOWN = "-"
-WIDE = 1_000  # in a pipe nothing is cut or wrapped
+PLACEHOLDER = "-"  # for unknown values
+PIPE_WIDTH = 1_000  # output to a pipe is neither cut nor wrapped
 
 Fields = Mapping[str, Any]
 
@@ -34,7 +34,7 @@ def show_list(items: Iterable[Fields], columns: Sequence[str], *, as_json: bool)
 
 
 def show_one(item: Fields, *, as_json: bool, lists: Mapping[str, Sequence[str]] | None = None) -> None:
-    """lists: those of its fields that are tables, with their columns."""
+    """Prints one item. lists: fields that are printed as tables → their columns."""
     if as_json:
         echo_json(item)
         return
@@ -54,9 +54,9 @@ def echo_json(item: Fields) -> None:
 
 
 def echo_rich(renderable: Any) -> None:
-    """Colours only on a terminal, and not with NO_COLOR."""
+    """Prints with colours on a terminal, unless NO_COLOR is set."""
     terminal = sys.stdout.isatty()
-    console = Console(width=None if terminal else WIDE, highlight=False, markup=False)
+    console = Console(width=None if terminal else PIPE_WIDTH, highlight=False, markup=False)
     with console.capture() as captured:
         console.print(renderable, soft_wrap=isinstance(renderable, Text))
     for line in captured.get().splitlines():
@@ -64,9 +64,9 @@ def echo_rich(renderable: Any) -> None:
 
 
 def printable(value: Any) -> str:
-    """One line, and nothing in it that a terminal obeys: names and errors come from others."""
+    """Returns one line without control characters: names and errors are untrusted."""
     if value is None or value in ("", [], {}):
-        return NOT_KNOWN
+        return PLACEHOLDER
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
@@ -76,16 +76,16 @@ def printable(value: Any) -> str:
 
 
 def end_with_reader() -> None:
-    """Ends this process when nobody reads its output any more: else it would only notice when it has more to write."""
+    """Exits when the reader of stdout has closed the pipe; otherwise only the next write would notice."""
     try:
         output = sys.stdout.fileno()
     except io.UnsupportedOperation:
         return
-    threading.Thread(target=_wait_for_closing, args=[output], daemon=True).start()
+    threading.Thread(target=_exit_when_closed, args=[output], daemon=True).start()
 
 
-def _wait_for_closing(output: int) -> None:
+def _exit_when_closed(output: int) -> None:
     poll = select.poll()
-    poll.register(output, 0)  # errors and hang-ups alone
+    poll.register(output, 0)  # only errors and hang-ups
     poll.poll()
-    os._exit(NOBODY_READS)
+    os._exit(BROKEN_PIPE)

@@ -1,4 +1,4 @@
-"""Commands that become another program: the process stays the one that the container started."""
+"""Commands that exec another program, so that it keeps the process that the container started."""
 
 import os
 import sys
@@ -11,31 +11,31 @@ OPAQUE = {"ignore_unknown_options": True, "help_option_names": []}
 
 @click.command()
 def api() -> None:
-    """The API under gunicorn, probes on a port of their own."""
-    _become("app.api")
+    """Runs the API under gunicorn; probes have their own port."""
+    _exec("app.api")
 
 
 @click.command()
 @click.argument("kind", type=click.Choice(["poll", "deliver"]))
 def worker(kind: str) -> None:
-    """A worker: `poll` asks CPH, `deliver` calls subscribers."""
-    _become("workers", kind)
+    """Runs a worker: `poll` calls CPH, `deliver` calls subscribers."""
+    _exec("workers", kind)
 
 
-def _trial(name: str, summary: str) -> click.Command:
-    """For a program of the devkit, which reads its arguments itself."""
+def _devkit_command(name: str, summary: str) -> click.Command:
+    """Builds the command for a program of app.devkit, which parses its own arguments."""
 
     @click.command(name, help=summary, context_settings=OPAQUE)
     @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
     def command(arguments: tuple[str, ...]) -> None:
-        _become(f"app.devkit.{name}", *arguments)
+        _exec(f"app.devkit.{name}", *arguments)
 
     return command
 
 
-standin = _trial("standin", "The CPH and IAM stand-in, for trials and tests.")
-inbox = _trial("inbox", "Receives callbacks, verifies and prints them.")
+standin = _devkit_command("standin", "Runs the CPH and IAM stand-in, for trials and tests.")
+inbox = _devkit_command("inbox", "Receives callbacks, verifies and prints them.")
 
 
-def _become(module: str, *arguments: str) -> NoReturn:
+def _exec(module: str, *arguments: str) -> NoReturn:
     os.execv(sys.executable, [sys.executable, "-m", module, *arguments])

@@ -1,4 +1,4 @@
-"""How the jobs of a registration fare: what a watch shows, line by line or drawn anew in a terminal."""
+"""Progress of a registration's jobs, for `watch`: as lines, or as a table that a terminal redraws."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,20 +11,20 @@ from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from app.cli.output import NOT_KNOWN, printable
-from app.cli.times import in_words
+from app.cli.output import PLACEHOLDER, printable
+from app.cli.times import format_duration
 from app.domain.job import JobState
 
 COLUMNS = ("job_id", "state", "age", "phone_id", "error")
 STYLES = {"succeeded": "green", "failed": "bold red", "lost": "red", "overdue": "yellow", "running": "cyan"}
-FRAME = 4  # lines that are no jobs
-# Those first who need a look.
+NON_JOB_LINES = 4  # header, summary, note and one spare
+# Jobs that need attention first.
 ORDER = ("failed", "lost", "overdue", "running", "pending", "succeeded")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A job. since, until: seconds by the monotonic clock at which it was seen first, and ended."""
+    """A job. since, until: when it was first seen and when it ended, in seconds of the monotonic clock."""
 
     job_id: str | None
     state: JobState
@@ -46,21 +46,21 @@ class Row:
         }
 
     def cells(self, now: float) -> tuple[str, ...]:
-        shown = (self.job_id, self.state, in_words(self.age(now)), self.phone_id, self.error)
-        return tuple(map(printable, shown))
+        values = (self.job_id, self.state, format_duration(self.age(now)), self.phone_id, self.error)
+        return tuple(map(printable, values))
 
 
-class Board:
-    """monotonic: seconds. note: what is in the way just now. One thread changes it while another draws it."""
+class ProgressTable:
+    """State of all jobs. monotonic: in seconds. note: the current problem. One thread updates it, another draws it."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._begun = monotonic()
+        self._started = monotonic()
         self._rows: dict[str | None, Row] = {}
         self.note = ""
 
-    def see(self, jobs: Iterable[Mapping[str, Any]], about: Mapping[str | None, Mapping[str, Any]]) -> list[Row]:
-        """Those that are new or have changed. about: of jobs that have ended, what their events say."""
+    def update(self, jobs: Iterable[Mapping[str, Any]], details: Mapping[str | None, Mapping[str, Any]]) -> list[Row]:
+        """Returns rows that are new or have changed. details: job fields from the events of ended jobs."""
         changed = []
         now = self._monotonic()
         for job in jobs:
@@ -68,16 +68,16 @@ class Board:
             row = self._rows.get(id) or Row(id, JobState.PENDING, now)
             if id in self._rows and row.state == state:
                 continue
-            more = about.get(id, {})
-            error = ": ".join(filter(None, (more.get("error_code"), more.get("error_msg")))) or None
+            detail = details.get(id, {})
+            error = ": ".join(filter(None, (detail.get("error_code"), detail.get("error_msg")))) or None
             until = now if state.ended else None
-            row = replace(row, state=state, until=until, phone_id=more.get("phone_id"), error=error)
+            row = replace(row, state=state, until=until, phone_id=detail.get("phone_id"), error=error)
             self._rows[id] = row
             changed.append(row)
         return changed
 
-    def ended(self, jobs: Iterable[Mapping[str, Any]]) -> set[str | None]:
-        """Those of them that have ended and were not seen so yet."""
+    def newly_ended(self, jobs: Iterable[Mapping[str, Any]]) -> set[str | None]:
+        """Returns ids of the jobs that have ended since the last update."""
         return {
             job["job_id"]
             for job in jobs
@@ -89,9 +89,9 @@ class Board:
         return {state: counted[state] for state in ORDER if counted[state]}
 
     def lines(self, changed: Iterable[Row]) -> Iterator[str]:
-        """Of these, without what is not known."""
+        """Returns a line per row, without unknown values."""
         now = self._monotonic()
-        return ("  ".join(cell for cell in row.cells(now) if cell != NOT_KNOWN) for row in changed)
+        return ("  ".join(cell for cell in row.cells(now) if cell != PLACEHOLDER) for row in changed)
 
     def dicts(self, changed: Iterable[Row]) -> Iterator[dict[str, Any]]:
         now = self._monotonic()
@@ -104,19 +104,19 @@ class Board:
     def summary(self) -> str:
         counts = self.counts()
         if not counts:
-            return "no job is known yet"
+            return "no jobs known yet"
         ended = sum(number for state, number in counts.items() if JobState(state).ended)
-        told = ", ".join(f"{number} {state}" for state, number in counts.items())
-        return f"{ended} of {sum(counts.values())} ended: {told}"
+        by_state = ", ".join(f"{number} {state}" for state, number in counts.items())
+        return f"{ended} of {sum(counts.values())} ended: {by_state}"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         now = self._monotonic()
         rows = sorted(self._rows.values(), key=lambda row: ORDER.index(row.state))
-        room = max(1, (options.height or console.height) - FRAME)
+        max_rows = max(1, (options.height or console.height) - NON_JOB_LINES)
         table = Table(*COLUMNS, box=None, pad_edge=False, header_style="bold")
-        for row in islice(rows, room):
+        for row in islice(rows, max_rows):
             job, state, *others = row.cells(now)
             table.add_row(job, Text(state, STYLES.get(state, "")), *others)
-        more = f" ({len(rows) - room} more are not shown)" if len(rows) > room else ""
-        age = in_words(timedelta(seconds=now - self._begun))
+        more = f" ({len(rows) - max_rows} more not shown)" if len(rows) > max_rows else ""
+        age = format_duration(timedelta(seconds=now - self._started))
         yield Group(table, Text(f"{self.summary()}{more}, {age}"), Text(self.note, "yellow"))

@@ -1,4 +1,4 @@
-"""`cph-bridge registrations`: what is watched, and no longer."""
+"""`cph-bridge registrations`: lists, shows and cancels registrations."""
 
 from collections import Counter
 from typing import Any
@@ -17,21 +17,21 @@ JOB_COLUMNS = ("job_id", "state")
 
 @click.group()
 def registrations() -> None:
-    """What is watched: list, show, cancel."""
+    """Registrations: list, show, cancel."""
 
 
 @registrations.command("list")
 @click.option("--state", type=click.Choice(STATES))
-@click.option("--job", "job_id", help="Only those of this job.")
-@click.option("--request", "request_id", help="Only those of this CPH request.")
+@click.option("--job", "job_id", help="Only registrations of this job.")
+@click.option("--request", "request_id", help="Only registrations of this CPH request.")
 @click.option("--project")
 @limit
 @as_json
 @calls_api
 def show_all(api: ApiClient, limit: int, as_json: bool, **filters: str | None) -> None:
-    """Registrations, newest first."""
+    """Lists registrations, newest first."""
     items = api.items("/v1/registrations", filters, limit)
-    show_list(items if as_json else map(_short, items), COLUMNS, as_json=as_json)
+    show_list(items if as_json else map(_summary, items), COLUMNS, as_json=as_json)
 
 
 @registrations.command()
@@ -39,7 +39,7 @@ def show_all(api: ApiClient, limit: int, as_json: bool, **filters: str | None) -
 @as_json
 @calls_api
 def show(api: ApiClient, id: str, as_json: bool) -> None:
-    """One registration with its jobs."""
+    """Shows a registration with its jobs."""
     show_one(api.get(path_of("registrations", id)), as_json=as_json, lists={"jobs": JOB_COLUMNS})
 
 
@@ -47,17 +47,17 @@ def show(api: ApiClient, id: str, as_json: bool) -> None:
 @click.argument("ids", nargs=-1, required=True, metavar="ID…")
 @calls_api
 def cancel(api: ApiClient, ids: tuple[str, ...]) -> None:
-    """Cancels; when this is over, no callback comes any more."""
+    """Cancels registrations. After the command returns, no callback is sent."""
     for id in ids:
         api.call("DELETE", path_of("registrations", id))
         click.echo(f"{id} is cancelled")
 
 
-def _short(item: dict[str, Any]) -> dict[str, Any]:
-    """Counts in place of lists."""
+def _summary(item: dict[str, Any]) -> dict[str, Any]:
+    """Replaces lists with counts."""
     states = Counter(job["state"] for job in item["jobs"])
-    return item | {"jobs": counts(states), "deliveries": counts(item["deliveries"])}
+    return item | {"jobs": _format_counts(states), "deliveries": _format_counts(item["deliveries"])}
 
 
-def counts(numbers: dict[str, int]) -> str:
+def _format_counts(numbers: dict[str, int]) -> str:
     return ", ".join(f"{number} {name}" for name, number in numbers.items() if number)

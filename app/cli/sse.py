@@ -1,4 +1,4 @@
-"""Server-sent events, read: chunks in, messages out. Source: WHATWG HTML, 9.2."""
+"""Parses server-sent events: chunks in, messages out. Source: WHATWG HTML, 9.2."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ServerSentEvent:
-    """id: where to go on behind it."""
+    """A message. id: the cursor to resume after it."""
 
     id: str
     event: str
@@ -14,7 +14,7 @@ class ServerSentEvent:
 
 
 def messages(chunks: Iterable[bytes]) -> Iterator[ServerSentEvent]:
-    """Whole ones only: what a broken connection cut off is sent again."""
+    """Yields complete messages only; the API resends one that a broken connection cut off."""
     fields: dict[bytes, list[bytes]] = {}
     for line in _lines(chunks):
         if line:
@@ -34,7 +34,7 @@ def _message(fields: dict[bytes, list[bytes]]) -> ServerSentEvent:
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Without their ends: LF or CR LF."""
+    """Yields lines without their ends, LF or CR LF."""
     rest = b""
     for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")

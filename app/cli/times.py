@@ -1,4 +1,4 @@
-"""Durations and moments as people type them."""
+"""Parses durations and times given as options; formats durations."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -10,7 +10,7 @@ DURATION = re.compile(r"([1-9][0-9]{0,5})([smhd])")
 
 
 def now() -> datetime:
-    """By this machine's clock: the bridge's own is with Redis, which is out of a client's reach."""
+    """Returns this machine's time, in UTC; a client cannot read the bridge's clock, which is Redis'."""
     return datetime.now(UTC)  # noqa: TID251 a client has no runtime
 
 
@@ -30,7 +30,7 @@ class Duration(click.ParamType[timedelta]):
 
 
 class Moment(click.ParamType[datetime]):
-    """So long ago, or at that time, which is UTC unless it says otherwise; given in UTC."""
+    """A duration before now, or an ISO 8601 time, in UTC unless it has an offset. The result is in UTC."""
 
     name = "moment"
 
@@ -42,13 +42,17 @@ class Moment(click.ParamType[datetime]):
             moment = datetime.fromisoformat(value) if ago is None else now() - ago
             return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
         except ValueError:
-            self.fail(f"{value} is neither a moment such as 2026-04-26T07:00:00Z nor as long ago as 2h", param, ctx)
+            self.fail(
+                f"{value} is neither a time such as 2026-04-26T07:00:00Z nor a duration before now such as 2h",
+                param,
+                ctx,
+            )
         except OverflowError:
             self.fail(f"{value} is not within the years 1 to 9999", param, ctx)
 
 
-def in_words(duration: timedelta) -> str:
-    """`7s`, `1:02`, `26:00:05`"""
+def format_duration(duration: timedelta) -> str:
+    """Returns `7s`, `1:02` or `26:00:05`."""
     seconds = int(duration.total_seconds())
     minutes, hours = seconds // 60, seconds // 3600
     if hours:

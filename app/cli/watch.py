@@ -1,4 +1,4 @@
-"""`cph-bridge watch`: waits for the end of jobs, and says by its exit code how they ended."""
+"""`cph-bridge watch`: waits until jobs have ended; the exit code is their result."""
 
 import shlex
 import signal
@@ -16,24 +16,24 @@ from rich.console import Console
 from rich.live import Live
 
 from app.cli import exit_codes
-from app.cli.api_client import ApiClient, Away, path_of, waits
+from app.cli.api_client import ApiClient, ApiUnavailable, path_of, retry_delays
 from app.cli.options import as_json, calls_api
 from app.cli.output import echo_json
-from app.cli.progress_table import Board, Row
+from app.cli.progress_table import ProgressTable, Row
 from app.cli.times import Duration
 from app.domain.errors import BridgeError, OperatorError
 from app.domain.registration import RegistrationState
 
-LOOK_EVERY = timedelta(seconds=1)
-FRAMES_A_SECOND = 4
-MOST_EVENTS = 200
-SHORTEST_S, LONGEST_S = 10, 604_800  # that the API takes as a deadline
-MARGIN_S = 60  # a deadline is later than --timeout: what is only late must not be called overdue
-FEW_JOBS = 10  # so many are named when it says how to go on
+POLL_INTERVAL = timedelta(seconds=1)
+FRAMES_PER_SECOND = 4
+EVENTS_PAGE_SIZE = 200
+MIN_DEADLINE_S, MAX_DEADLINE_S = 10, 604_800  # the API's limits
+DEADLINE_MARGIN_S = 60  # the deadline is later than --timeout, so that late jobs are not reported as overdue
+MAX_NAMED_JOBS = 10  # listed in the command to resume
 
 
 class Result(IntEnum):
-    """How the command ends."""
+    """The exit code."""
 
     SUCCEEDED = 0
     FAILED = 1
@@ -43,77 +43,78 @@ class Result(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class WatchTarget:
-    """leave: it is not ours, or is to be kept, and so must not be cancelled. again: the arguments to go on with."""
+    """The watched registration. keep: it must not be cancelled. resume_arguments: of the command that resumes it."""
 
     id: str
-    leave: bool
-    again: tuple[str, ...]
+    keep: bool
+    resume_arguments: tuple[str, ...]
 
 
-class Follower:
-    """Looks how a registration fares; its feed says more about jobs that have ended. cursor: before the first event."""
+class ProgressReader:
+    """Polls a registration, and the feed for details of ended jobs. cursor: before the first event."""
 
-    def __init__(self, api: ApiClient, id: str, cursor: str, board: Board) -> None:
+    def __init__(self, api: ApiClient, id: str, cursor: str, table: ProgressTable) -> None:
         self._api = api
         self._id = id
         self._cursor = cursor
-        self._board = board
-        self._about: dict[str | None, Mapping[str, Any]] = {}
+        self._table = table
+        self._details: dict[str | None, Mapping[str, Any]] = {}
 
     def poll(self) -> tuple[RegistrationState, list[Row]]:
-        """Its state, and the jobs that are new or have changed. Away if the API cannot be asked."""
-        seen = self._api.get(path_of("registrations", self._id))
-        self._read_events(self._board.ended(seen["jobs"]))
-        return RegistrationState(seen["state"]), self._board.see(seen["jobs"], self._about)
+        """Returns the registration's state, and the rows that are new or have changed. Raises ApiUnavailable."""
+        registration = self._api.get(path_of("registrations", self._id))
+        self._read_events(self._table.newly_ended(registration["jobs"]))
+        changed = self._table.update(registration["jobs"], self._details)
+        return RegistrationState(registration["state"]), changed
 
     def _read_events(self, ended: set[str | None]) -> None:
-        """Until these are there, or nothing more is: events of before the command are not read."""
-        while ended - self._about.keys():
-            page = self._api.get("/v1/events", {"after": self._cursor, "limit": MOST_EVENTS})
+        """Reads events until each ended job has its own, or there are no more; never those before the command."""
+        while ended - self._details.keys():
+            page = self._api.get("/v1/events", {"after": self._cursor, "limit": EVENTS_PAGE_SIZE})
             self._cursor = page["next_cursor"]
             for data in (event["data"] for event in page["items"]):
                 if data["registration_id"] == self._id and "job" in data:
-                    self._about[data["job"]["job_id"]] = data["job"]
+                    self._details[data["job"]["job_id"]] = data["job"]
             if not page["items"]:
                 return
 
 
 @click.command()
 @click.argument("jobs", nargs=-1, metavar="[JOB]…")
-@click.option("--request", "request_id", help="All jobs of this CPH request.")
-@click.option("--registration", "registration_id", help="Those of a registration that is there already.")
-@click.option("--project", help="May be left out if there is just one.")
-@click.option("--timeout", type=Duration(), help="How long to wait at most: 90s, 45m, 12h, 7d.")
-@click.option("--keep", is_flag=True, help="Does not cancel the registration when it ends early.")
+@click.option("--request", "request_id", help="Watches all jobs of this CPH request.")
+@click.option("--registration", "registration_id", help="Watches the jobs of an existing registration.")
+@click.option("--project", help="CPH project; optional if there is only one.")
+@click.option("--timeout", type=Duration(), help="Maximum time to wait: 90s, 45m, 12h, 7d.")
+@click.option("--keep", is_flag=True, help="Does not cancel the registration if the command ends early.")
 @as_json
 @calls_api
-def watch(api: ApiClient, timeout: timedelta | None, keep: bool, as_json: bool, **wish: Any) -> None:
+def watch(api: ApiClient, timeout: timedelta | None, keep: bool, as_json: bool, **target: Any) -> None:
     """Waits until all JOBs have ended.
 
-    Ends with 0 if all succeeded; 1 if some failed, were lost or are overdue; 124 if --timeout passed first; 130 after
-    Ctrl-C; 2 if they could not be watched: usage, key, an API that is away. It registers without callback_url: nothing
-    has to reach this machine.
+    Exit codes: 0 all succeeded; 1 some failed, were lost or are overdue; 124 --timeout passed; 130 Ctrl-C; 2 the jobs
+    could not be watched (usage, key, API unavailable). Registers without callback_url, so no callback has to reach
+    this machine.
     """
-    _check_usage(**wish)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: it cancels what it has registered
+    _check_usage(**target)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: cancels the registration
     until = time.monotonic() + timeout.total_seconds() if timeout else None
-    board = Board(time.monotonic)
+    table = ProgressTable(time.monotonic)
     try:
         cursor = api.get("/v1/events", {"after": "latest", "limit": 1})["next_cursor"]
-        watched = _begin(api, timeout=timeout, keep=keep, **wish)
-    except Away as error:
+        watched = _register(api, timeout=timeout, keep=keep, **target)
+    except ApiUnavailable as error:
         raise OperatorError(str(error)) from None
-    with _screen(board, as_json=as_json) as show:
+    with _progress(table, as_json=as_json) as show:
         try:
-            result = _follow(Follower(api, watched.id, cursor, board), board, show, until)
+            result = _follow(ProgressReader(api, watched.id, cursor, table), table, show, until)
         except KeyboardInterrupt:
             result = Result.INTERRUPTED
     if as_json:
-        echo_json({"registration_id": watched.id, "result": result.name.lower(), "jobs": board.counts()})
+        echo_json({"registration_id": watched.id, "result": result.name.lower(), "jobs": table.counts()})
     elif not sys.stdout.isatty():
-        click.echo(board.summary())
+        click.echo(table.summary())
     if result in (Result.TIMED_OUT, Result.INTERRUPTED):
-        _leave(api, watched, result)
+        _stop(api, watched, result)
     raise SystemExit(result)
 
 
@@ -121,12 +122,12 @@ def _check_usage(
     *, jobs: tuple[str, ...], request_id: str | None, registration_id: str | None, project: str | None
 ) -> None:
     if bool(jobs) + bool(request_id) + bool(registration_id) != 1:
-        raise click.UsageError("say what to watch: jobs, or --request, or --registration")
+        raise click.UsageError("name what to watch: jobs, or --request, or --registration")
     if registration_id and project:
-        raise click.UsageError("a registration is of one project already: leave out --project")
+        raise click.UsageError("a registration already has a project: omit --project")
 
 
-def _begin(
+def _register(
     api: ApiClient,
     *,
     jobs: tuple[str, ...],
@@ -137,73 +138,76 @@ def _begin(
     keep: bool,
 ) -> WatchTarget:
     if registration_id:
-        return WatchTarget(registration_id, leave=True, again=("--registration", registration_id))
-    wish: dict[str, Any] = {"request_id": request_id} if request_id else {"job_ids": list(dict.fromkeys(jobs))}
+        return WatchTarget(registration_id, keep=True, resume_arguments=("--registration", registration_id))
+    body: dict[str, Any] = {"request_id": request_id} if request_id else {"job_ids": list(dict.fromkeys(jobs))}
     if project:
-        wish["project"] = project
+        body["project"] = project
     if timeout:
-        wish["deadline_s"] = min(max(int(timeout.total_seconds()) + MARGIN_S, SHORTEST_S), LONGEST_S)
-    id = api.call("POST", "/v1/registrations", wish)["id"]
+        body["deadline_s"] = min(max(int(timeout.total_seconds()) + DEADLINE_MARGIN_S, MIN_DEADLINE_S), MAX_DEADLINE_S)
+    id = api.call("POST", "/v1/registrations", body)["id"]
     if keep:
-        return WatchTarget(id, leave=True, again=("--registration", id))
-    what = ("--request", request_id) if request_id else jobs[:FEW_JOBS]
-    return WatchTarget(id, leave=False, again=(*what, *(("--project", project) if project else ())))
+        return WatchTarget(id, keep=True, resume_arguments=("--registration", id))
+    target_arguments = ("--request", request_id) if request_id else jobs[:MAX_NAMED_JOBS]
+    project_arguments = ("--project", project) if project else ()
+    return WatchTarget(id, keep=False, resume_arguments=(*target_arguments, *project_arguments))
 
 
-def _follow(follower: Follower, board: Board, show: Callable[[Iterable[Row]], None], until: float | None) -> Result:
-    """Until all have ended, or the time is up. An API that is away comes back."""
-    pauses = waits()
+def _follow(
+    reader: ProgressReader, table: ProgressTable, show: Callable[[Iterable[Row]], None], until: float | None
+) -> Result:
+    """Polls until all jobs have ended or time is up. Retries while the API is unavailable."""
+    delays = retry_delays()
     while True:
         try:
-            state, changed = follower.poll()
-        except Away as error:
-            wait = max(next(pauses), error.retry_after)
-            board.note = str(error)
+            state, changed = reader.poll()
+        except ApiUnavailable as error:
+            delay = max(next(delays), error.retry_after)
+            table.note = str(error)
             show(())
         else:
-            pauses, wait, board.note = waits(), LOOK_EVERY, ""
+            delays, delay, table.note = retry_delays(), POLL_INTERVAL, ""
             show(changed)
             if state is RegistrationState.FINISHED:
-                return Result.SUCCEEDED if board.all_succeeded else Result.FAILED
+                return Result.SUCCEEDED if table.all_succeeded else Result.FAILED
             if state is RegistrationState.CANCELLED:
-                click.echo("the registration was cancelled: nothing more will be known", err=True)
+                click.echo("the registration was cancelled: its jobs are no longer watched", err=True)
                 return Result.FAILED
-        left = until - time.monotonic() if until else wait.total_seconds()
+        left = until - time.monotonic() if until else delay.total_seconds()
         if left <= 0:
             return Result.TIMED_OUT
-        time.sleep(min(left, wait.total_seconds()))
+        time.sleep(min(left, delay.total_seconds()))
 
 
 @contextmanager
-def _screen(board: Board, *, as_json: bool) -> Iterator[Callable[[Iterable[Row]], None]]:
-    """What to call with the jobs that have changed."""
+def _progress(table: ProgressTable, *, as_json: bool) -> Iterator[Callable[[Iterable[Row]], None]]:
+    """Yields the function that shows changed rows."""
     if sys.stdout.isatty() and not as_json:
-        with Live(board, console=Console(highlight=False), refresh_per_second=FRAMES_A_SECOND):
+        with Live(table, console=Console(highlight=False), refresh_per_second=FRAMES_PER_SECOND):
             yield lambda _: None
         return
-    said = ""
+    last_note = ""
 
     def show(changed: Iterable[Row]) -> None:
-        nonlocal said
-        if board.note and board.note != said:
-            click.echo(board.note, err=True)
-        said = board.note
-        for item in board.dicts(changed) if as_json else ():
+        nonlocal last_note
+        if table.note and table.note != last_note:
+            click.echo(table.note, err=True)
+        last_note = table.note
+        for item in table.dicts(changed) if as_json else ():
             echo_json(item)
-        for line in () if as_json else board.lines(changed):
+        for line in () if as_json else table.lines(changed):
             click.echo(line)
 
     yield show
 
 
-def _leave(api: ApiClient, watched: WatchTarget, result: Result) -> None:
-    """What nobody waits for any more is cancelled; says how to go on."""
-    fate = f"{watched.id} goes on"
-    if not watched.leave:
-        fate = f"{watched.id} is cancelled"
+def _stop(api: ApiClient, watched: WatchTarget, result: Result) -> None:
+    """Cancels the registration unless it is to be kept; prints the command to resume."""
+    outcome = f"{watched.id} continues"
+    if not watched.keep:
+        outcome = f"{watched.id} is cancelled"
         try:
             api.call("DELETE", path_of("registrations", watched.id))
         except BridgeError as error:
-            fate = f"{watched.id} could not be cancelled and ends by itself: {error}"
-    words = "timed out" if result is Result.TIMED_OUT else "interrupted"
-    click.echo(f"{words}; {fate}. To go on: cph-bridge watch {shlex.join(watched.again)}", err=True)
+            outcome = f"{watched.id} could not be cancelled and ends by itself: {error}"
+    reason = "timed out" if result is Result.TIMED_OUT else "interrupted"
+    click.echo(f"{reason}; {outcome}. To resume: cph-bridge watch {shlex.join(watched.resume_arguments)}", err=True)

@@ -1,4 +1,4 @@
-"""What callbacks never go to, whatever is allowed: the bridge's own names, Redis, the API of Kubernetes."""
+"""Hosts that callbacks never reach, whatever is allowed: the bridge's own names, Redis, the Kubernetes API."""
 
 from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
@@ -8,7 +8,7 @@ from app.domain.address import Endpoint
 from app.domain.errors import OperatorError
 
 REDIS_PORT = 6379
-# Kubernetes gives them to every pod.
+# Kubernetes sets both variables in every pod.
 KUBERNETES_HOST, KUBERNETES_PORT = "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"
 
 
@@ -29,7 +29,7 @@ def _all(settings: Settings, environment: Mapping[str, str]) -> Iterator[Endpoin
 
 
 def _endpoint(text: str, setting: str) -> Endpoint:
-    """OperatorError unless it is `host` or `host:port`, an IPv6 address in brackets."""
+    """Parses `host` or `host:port`, an IPv6 address in brackets; raises OperatorError for anything else."""
     try:
         parts = urlsplit(f"//{text}")
         host, port = parts.hostname, parts.port

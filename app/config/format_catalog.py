@@ -1,4 +1,4 @@
-"""Every format by its name: those built in, and the operator's templates."""
+"""Finds formats by name: the built-in ones and the operator's templates."""
 
 from collections.abc import Mapping
 
@@ -7,31 +7,31 @@ from app.formats import registry
 from app.formats.format import Format
 
 AUTO = "auto"
-# Messages are sent one at a time, this much apart: so never one too many arrives in a window, however long each takes
-# to get there, and who is banned for that is not.
-SLOWER = 0.9
+# Share of a service's rate limit to use. Messages to a bot go out one at a time, so varying latency never puts too many
+# into one window, for which services ban bots.
+RATE_SHARE = 0.9
 
 
 class FormatCatalog:
-    """templates: by name, as they are now."""
+    """templates: the current templates, by name without prefix."""
 
     def __init__(self, templates: Mapping[str, Format]) -> None:
         self.templates = templates
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What callers may choose from."""
+        """Names that callers may choose from."""
         return (AUTO, *registry.BY_NAME, *(PREFIX + name for name in self.templates))
 
     def find(self, name: str) -> Format | None:
-        """None for a name that stands for none, `auto` among them."""
+        """Returns None for an unknown name and for `auto`."""
         if name.startswith(PREFIX):
             return self.templates.get(name.removeprefix(PREFIX))
         return registry.find(name)
 
     def rate(self, name: str) -> float | None:
-        """Messages a second to one bot, where its service says how many."""
+        """Returns messages per second to one bot; None if its service states no limit."""
         found = self.find(name)
-        if found is None or found.pace is None:
+        if found is None or found.rate_limit is None:
             return None
-        return SLOWER * found.pace.messages / found.pace.window.total_seconds()
+        return RATE_SHARE * found.rate_limit.messages / found.rate_limit.window.total_seconds()

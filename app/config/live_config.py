@@ -1,4 +1,4 @@
-"""What operators change while the bridge runs: CPH projects, network grants, templates, tenants."""
+"""Configuration that operators change while the bridge runs: CPH projects, network grants, templates, tenants."""
 
 import time
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from app.config.projects import Project, only_project, read_projects
 from app.config.reloading import ReloadableMapping
 from app.config.settings import Settings
 from app.config.templates import read_templates
-from app.config.tenants import EVERYTHING, Tenant, read_tenants
+from app.config.tenants import UNLISTED, Tenant, read_tenants
 from app.domain.address import AddressPolicy
 from app.domain.grant import Grant
 from app.domain.quota import Quotas
@@ -21,8 +21,8 @@ from app.formats.format import Format
 class LiveConfig:
     """Each file is read at its first use, and again when it is older than reloading.READ_EVERY_S.
 
-    OperatorError if a file is wrong at its first use; later, the last good one stays in force.
-    environment: has the address of Kubernetes' API, to which callbacks never go.
+    Raises OperatorError until a file has been read once; later, the last good one stays in force.
+    environment: contains the address of the Kubernetes API, which callbacks never reach.
     """
 
     def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
@@ -50,17 +50,18 @@ class LiveConfig:
         return found.rate if found else None
 
     def quotas_of(self, tenant: str) -> Quotas:
-        known = self._tenant(tenant)
-        return self._quotas if known is EVERYTHING else known.quotas_over(self._quotas)
+        listed = self._tenant(tenant)
+        return self._quotas if listed is UNLISTED else listed.quotas_over(self._quotas)
 
     @cached_property
     def format_catalog(self) -> FormatCatalog:
+        """Raises OperatorError if a template is wrong; later, the last good ones stay in force."""
         self.templates.current()
         return FormatCatalog(self.templates)
 
     @property
     def address_policy(self) -> AddressPolicy:
-        """With the grants as they are now; the same object until they change."""
+        """The policy with the current grants; the same object until they change."""
         return self._policy_with(tuple(self.grants.current().values()))
 
     def reload(self) -> None:
@@ -69,7 +70,7 @@ class LiveConfig:
             mapping.reload()
 
     def _tenant(self, tenant: str) -> Tenant:
-        return self.tenants.current().get(tenant, EVERYTHING)
+        return self.tenants.current().get(tenant, UNLISTED)
 
     @cached_property
     def _quotas(self) -> Quotas:

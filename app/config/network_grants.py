@@ -1,4 +1,4 @@
-"""The operator's grants: a YAML file in, records out. What a grant is stands in domain/grant.py."""
+"""Parses the operator's network grants from a YAML file; domain/grant.py defines a grant."""
 
 import re
 from collections.abc import Mapping
@@ -10,16 +10,16 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
 from app.config import yaml_files
-from app.config.yaml_files import Strict, problem_in_words
+from app.config.yaml_files import Strict, describe_problem
 from app.domain.grant import Grant, IPNetwork, TlsFiles
 
-NAME = re.compile(r"(\*\.)?[a-z0-9_.-]+\.[a-z0-9_-]+")  # or an IPv4 address: as a URL has it
+NAME = re.compile(r"(\*\.)?[a-z0-9_.-]+\.[a-z0-9_-]+")  # matches IPv4 addresses too
 
 
 def _host(text: str) -> str:
     low = text.lower()
     if not NAME.fullmatch(low) and not _is_ipv6(low):
-        raise ValueError("give a full name, `*.` and a name for all below it, or an address, and nothing beside it")
+        raise ValueError("give a full name, `*.` and a name for all its subdomains, or an address, and nothing else")
     return low
 
 
@@ -36,9 +36,9 @@ def _network(text: Any) -> IPNetwork:
     except ValueError:
         network = None
     if network is None:
-        raise ValueError("give a network such as 10.96.0.0/16, with no bit set behind it")
+        raise ValueError("give a network such as 10.96.0.0/16, with all host bits zero")
     if network.is_loopback:
-        raise ValueError("loopback cannot be granted; for trials BRIDGE_ALLOW_NETWORKS opens it")
+        raise ValueError("loopback cannot be granted; for trials use BRIDGE_ALLOW_NETWORKS")
     return network
 
 
@@ -54,7 +54,7 @@ class _Tls(Strict):
     key_file: Text | None = None
 
     @model_validator(mode="after")
-    def _something(self) -> Self:
+    def _check_files(self) -> Self:
         if not (self.ca_file or self.certificate_file):
             raise ValueError("give ca_file, certificate_file or both")
         if self.key_file and not self.certificate_file:
@@ -74,7 +74,7 @@ class _Grant(Strict):
     tls: _Tls | None = None
 
     @model_validator(mode="after")
-    def _grants_something(self) -> Self:
+    def _check_not_empty(self) -> Self:
         if not (self.networks or self.tls):
             raise ValueError("grants nothing: networks is empty, and there is no tls")
         if self.tls and "https" not in self.schemes:
@@ -97,11 +97,11 @@ class _GrantsFile(Strict):
 
 
 def read_grants(file: Path) -> Mapping[str, Grant]:
-    """By name, in the order of the file; the same records while it stays the same.
+    """Returns the grants by name, in the order of the file; the same objects while the file does not change.
 
-    OperatorError names what is wrong, e.g. `grants.team-b.ports.0`.
+    The OperatorError names the wrong field, e.g. `grants.team-b.ports.0`.
     """
-    return yaml_files.read(file, _parse, _words)
+    return yaml_files.read(file, _parse, _describe)
 
 
 @lru_cache(maxsize=1)
@@ -109,5 +109,5 @@ def _parse(text: str) -> Mapping[str, Grant]:
     return {name: entry.grant() for name, entry in _GrantsFile.model_validate(yaml_files.load(text)).grants.items()}
 
 
-def _words(problem: Any) -> str:
-    return problem_in_words(problem, ".".join(str(part) for part in problem["loc"]))
+def _describe(problem: Any) -> str:
+    return describe_problem(problem, ".".join(str(part) for part in problem["loc"]))

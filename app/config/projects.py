@@ -1,4 +1,4 @@
-"""The CPH projects of a deployment: a YAML file in, records out; secrets stay where the file says they are."""
+"""Parses the CPH projects of a deployment from a YAML file, which refers to secrets and contains none."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,20 +10,20 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Inst
 
 from app.config import yaml_files
 from app.config.settings import Settings
-from app.config.yaml_files import Strict, problem_in_words
+from app.config.yaml_files import Strict, describe_problem
 from app.domain.errors import OperatorError
 
 
 @dataclass(frozen=True, slots=True)
 class SecretSource:
-    """Where a secret is: in a file, in an environment variable, or here, when the environment gave it already."""
+    """Where a secret is: in a file, in an environment variable, or in `value` if the settings have it already."""
 
     file: Path | None = None
     env: str | None = None
     value: SecretStr | None = None
 
     def read(self, environment: Mapping[str, str]) -> str:
-        """OperatorError says which place holds none."""
+        """Raises OperatorError, naming the file or variable, if it holds no secret."""
         if self.value:
             return self.value.get_secret_value()
         found = yaml_files.content(self.file).strip() if self.file else environment.get(self.env or "", "")
@@ -33,43 +33,43 @@ class SecretSource:
 
 
 DEFAULT_PROJECT = "default"
-SecretPlace = InstanceOf[SecretSource]
-# A colon would end a part of a key in Redis.
+SecretField = InstanceOf[SecretSource]
+# No colons: they separate the parts of Redis keys.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 Text = Annotated[str, Field(min_length=1)]
 Url = Annotated[str, Field(pattern=r"^https?://[^/?#\s]+/?$")]
 
 
 class TokenCredentials(Strict):
-    """It is not renewed."""
+    """A fixed token, which is not renewed."""
 
-    token: SecretPlace
+    token: SecretField
 
 
 class PasswordCredentials(Strict):
     user: Text
-    password: SecretPlace
+    password: SecretField
     domain: Text
 
 
 class AccessKeyCredentials(Strict):
-    """With a security token: a temporary one."""
+    """A permanent access key; with a security token, a temporary one."""
 
     kind: ClassVar[str] = "access_key"
-    access_key: SecretPlace
-    secret_key: SecretPlace
-    security_token: SecretPlace | None = None
+    access_key: SecretField
+    secret_key: SecretField
+    security_token: SecretField | None = None
 
 
 class AgencyCredentials(Strict):
-    """Temporary keys that the ECS host hands out."""
+    """Temporary keys issued by the ECS host."""
 
     kind: ClassVar[str] = "agency"
     agency: Literal[True]
 
 
 class PodIdentityCredentials(Strict):
-    """Temporary keys that CCE hands out."""
+    """Temporary keys issued by CCE."""
 
     kind: ClassVar[str] = "pod_identity"
     pod_identity: Literal[True]
@@ -88,25 +88,25 @@ TAG_OF = {
 
 
 def _with_secrets(value: Any) -> Any:
-    """`password_file: /a` and `password_env: A` become the secret `password`."""
+    """Turns `password_file: /a` or `password_env: A` into the secret `password`."""
     if not isinstance(value, dict):
         return value
     fields = dict(value)
-    # An access key's id is no secret, but it may be kept beside its other half.
+    # An access key's id is not secret, but may be stored next to its secret key.
     if isinstance(id := fields.get("access_key"), str):
         fields["access_key"] = SecretSource(value=SecretStr(id))
     for name in SECRETS:
-        given = [field for field in (name, f"{name}_file", f"{name}_env") if field in fields]
-        if len(given) > 1:
-            raise ValueError(f"give one of {' and '.join(given)}")
-        if given and given != [name]:
-            fields[name] = _place(given[0], fields.pop(given[0]))
+        present = [field for field in (name, f"{name}_file", f"{name}_env") if field in fields]
+        if len(present) > 1:
+            raise ValueError(f"give one of {' and '.join(present)}")
+        if present and present != [name]:
+            fields[name] = _secret_source(present[0], fields.pop(present[0]))
     return fields
 
 
-def _place(field: str, value: Any) -> SecretSource:
+def _secret_source(field: str, value: Any) -> SecretSource:
     if not isinstance(value, str) or not value:
-        raise ValueError(f"{field} must be a text")
+        raise ValueError(f"{field} must be a string")
     return SecretSource(file=Path(value)) if field.endswith("_file") else SecretSource(env=value)
 
 
@@ -114,7 +114,7 @@ def _tag(value: Any) -> str | None:
     return next((tag for field, tag in TAG_OF.items() if field in value), None) if isinstance(value, dict) else None
 
 
-Kinds = (
+TaggedCredentials = (
     Annotated[TokenCredentials, Tag("token")]
     | Annotated[PasswordCredentials, Tag("password")]
     | Annotated[AccessKeyCredentials, Tag("access_key")]
@@ -125,17 +125,17 @@ Credentials = TokenCredentials | PasswordCredentials | AccessKeyCredentials | Ag
 
 
 class Project(Strict):
-    """Without `rate` the deployment's holds. Only who asks CPH needs its address and credentials."""
+    """Without `rate`, the deployment's rate applies. Only processes that call CPH need endpoint and credentials."""
 
     project_id: Text
     region: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")] | None = None
     endpoint: Url | None = None
     iam_endpoint: Url | None = None
-    credentials: Annotated[Kinds, Discriminator(_tag), BeforeValidator(_with_secrets)] | None = None
+    credentials: Annotated[TaggedCredentials, Discriminator(_tag), BeforeValidator(_with_secrets)] | None = None
     rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
-def _whole(project: Project) -> Project:
+def _check_complete(project: Project) -> Project:
     if (project.region is None) == (project.endpoint is None):
         raise ValueError("give one of region and endpoint")
     if project.credentials is None:
@@ -146,38 +146,41 @@ def _whole(project: Project) -> Project:
 
 
 class _ProjectsFile(Strict):
-    projects: Annotated[dict[Name, Annotated[Project, AfterValidator(_whole)]], Field(min_length=1)]
+    projects: Annotated[dict[Name, Annotated[Project, AfterValidator(_check_complete)]], Field(min_length=1)]
 
 
 def read_projects(file: Path) -> Mapping[str, Project]:
-    """By name, in the order of the file. OperatorError names what is wrong, e.g. `projects.prod.region`."""
-    return yaml_files.read(file, _parse, _words)
+    """Returns the projects by name, in the order of the file.
+
+    The OperatorError names the wrong field, e.g. `projects.prod.region`.
+    """
+    return yaml_files.read(file, _parse, _describe)
 
 
-@lru_cache(maxsize=1)  # it is read every few seconds, and changes once in months
+@lru_cache(maxsize=1)  # the file is read every few seconds and changes once in months
 def _parse(text: str) -> Mapping[str, Project]:
     return _ProjectsFile.model_validate(yaml_files.load(text)).projects
 
 
-def _words(problem: Any) -> str:
-    """Never with the value that is wrong: it may be a secret."""
+def _describe(problem: Any) -> str:
+    """Never quotes the wrong value: it may be a secret."""
     path = [str(part) for part in problem["loc"]]
     if len(path) > 3 and path[2] == "credentials":
-        del path[3]  # pydantic's name of the kind
-    place = ".".join(path)
+        del path[3]  # the union's tag, which pydantic inserts
+    field = ".".join(path)
     match problem["type"]:
         case "is_instance_of":
-            ways = f"{path[-1]}_file (a mounted file) or {path[-1]}_env (the name of an environment variable)"
-            return f"{place}: a secret does not belong into this file, which many can read: write {ways}"
+            options = f"{path[-1]}_file (a mounted file) or {path[-1]}_env (the name of an environment variable)"
+            return f"{field}: a secret does not belong in this file, which many can read: write {options}"
         case "union_tag_not_found":
-            ways = "token, user and password, access_key and secret_key, agency: true, or pod_identity: true"
-            return f"{place}: say how to log in: {ways}"
+            options = "token, user and password, access_key and secret_key, agency: true, or pod_identity: true"
+            return f"{field}: give one of: {options}"
         case _:
-            return problem_in_words(problem, place)
+            return describe_problem(problem, field)
 
 
 def only_project(settings: Settings) -> dict[str, Project]:
-    """The project that the environment alone describes; none if it does not."""
+    """Returns the project that the settings describe; an empty dict if they name none."""
     if not settings.cph_project_id:
         return {}
     project = Project.model_construct(
@@ -191,7 +194,7 @@ def only_project(settings: Settings) -> dict[str, Project]:
 
 
 def _only_credentials(settings: Settings) -> TokenCredentials | PasswordCredentials | AccessKeyCredentials | None:
-    """The first that is whole. Its secrets are here already, so that files of theirs are not read anew."""
+    """Returns the first complete credentials. The settings hold their secrets, so their files are not re-read."""
     if settings.cph_token:
         return TokenCredentials(token=SecretSource(value=settings.cph_token))
     if settings.cph_access_key and settings.cph_secret_key:

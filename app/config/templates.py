@@ -1,4 +1,4 @@
-"""The operator's templates: a folder in, formats out. They see an event, never a URL, secret or header."""
+"""Compiles the operator's folder of templates into formats. They see an event, never a URL, secret or header."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import Field, model_validator
 
 from app.config import yaml_files
-from app.config.yaml_files import Strict, problem_in_words
+from app.config.yaml_files import Strict, describe_problem
 from app.domain.errors import InvalidField, OperatorError, Unrenderable
 from app.domain.event import Event
 from app.domain.headers import check_headers
@@ -24,10 +24,10 @@ from app.formats import links, standard
 from app.formats.format import AnswerVerdict, Format, MessageOptions, Outgoing, ServiceAnswer
 from app.formats.samples import SAMPLES
 
-SOURCE, ABOUT = ".json.j2", ".yaml"
-KEPT = 256
-# So that `event.data.job.job_id | default(…)` copes with events that are about no job.
-ALWAYS: Mapping[str, Any] = {
+SOURCE_SUFFIX, SETTINGS_SUFFIX = ".json.j2", ".yaml"
+CACHE_SIZE = 256
+# Lets `event.data.job.job_id | default(…)` work for events that are not about a job.
+DATA_DEFAULTS: Mapping[str, Any] = {
     **{"registration_id": None, "project": None, "job": None, "group": None},
     **{"jobs": [], "truncated": False, "metadata": {}},
 }
@@ -38,24 +38,27 @@ Status = Annotated[int, Field(ge=200, le=599)]
 
 
 class _Success(Strict):
-    """json: what the answer must hold, if it is an object; more may be in it."""
+    """Which answers the template counts as success.
+
+    json: what the answer's JSON must contain; its objects may have more members.
+    """
 
     status: Annotated[frozenset[Status], Field(min_length=1)] | None = None
     json_: dict[str, Any] = Field({}, alias="json")
 
-    def is_told_by(self, answer: ServiceAnswer) -> bool:
+    def matches(self, answer: ServiceAnswer) -> bool:
         statuses = range(200, 300) if self.status is None else self.status
-        return answer.status in statuses and (not self.json_ or _holds(_parsed(answer.body), self.json_))
+        return answer.status in statuses and (not self.json_ or _contains(_parse_json(answer.body), self.json_))
 
 
-class _About(Strict):
+class _TemplateSettings(Strict):
     method: Literal["POST"] = "POST"
     content_type: Annotated[str, Field(pattern=r"^[!-~]+/[!-~]+(; ?[!-~]+)?$")] = "application/json"
     headers: dict[str, str] = Field({})
     success: _Success = _Success()
 
     @model_validator(mode="after")
-    def _sendable(self) -> Self:
+    def _check_headers(self) -> Self:
         try:
             check_headers(self.headers)
         except InvalidField as error:
@@ -64,119 +67,124 @@ class _About(Strict):
 
 
 def read_templates(folder: Path) -> Mapping[str, Format]:
-    """By name; the very same formats while their files stay the same.
+    """Returns the templates by name; the same formats while their files do not change.
 
-    OperatorError names file, line and what is wrong, also when one of the samples cannot be told.
+    The OperatorError names file, line and reason; a template that fails on a sample event raises it too.
     """
     try:
-        files = sorted(file for file in folder.iterdir() if file.name.endswith(SOURCE))
+        files = sorted(file for file in folder.iterdir() if file.name.endswith(SOURCE_SUFFIX))
     except OSError as error:
         raise OperatorError(f"BRIDGE_TEMPLATES_DIR: cannot read {folder}: {error.strerror}") from None
-    return {file.name.removesuffix(SOURCE): _read(file) for file in files}
+    return {file.name.removesuffix(SOURCE_SUFFIX): _read(file) for file in files}
 
 
 def _read(file: Path) -> Format:
-    about = file.with_name(file.name.removesuffix(SOURCE) + ABOUT)
-    settings = yaml_files.read(about, _parse, _words) if about.exists() else _About()
-    return _compiled(file, yaml_files.content(file), settings.model_dump_json(by_alias=True))
+    settings_file = file.with_name(file.name.removesuffix(SOURCE_SUFFIX) + SETTINGS_SUFFIX)
+    settings = yaml_files.read(settings_file, _parse, _describe) if settings_file.exists() else _TemplateSettings()
+    return _compile(file, yaml_files.content(file), settings.model_dump_json(by_alias=True))
 
 
-@lru_cache(maxsize=KEPT)
-def _compiled(file: Path, source: str, about: str) -> Format:
-    settings = _About.model_validate_json(about)
-    # A template of its own each, for its name stands in what Python says of an error in it.
+# `file` is part of the cache key because error messages name the template.
+@lru_cache(maxsize=CACHE_SIZE)
+def _compile(file: Path, source: str, settings_json: str) -> Format:
+    settings = _TemplateSettings.model_validate_json(settings_json)
     environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
     environment.filters["tojson"] = partial(json.dumps, default=_not_json)
     try:
         template = environment.from_string(source)
     except TemplateSyntaxError as error:
         raise OperatorError(f"{file}: line {error.lineno}: {error.message}") from None
-    name = file.name.removesuffix(SOURCE)
+    name = file.name.removesuffix(SOURCE_SUFFIX)
     for sample in SAMPLES:
         try:
             _body(template, name, sample, MessageOptions(url=""))
         except Unrenderable as error:
             raise OperatorError(f"{file}: {error}") from None
-    sent = {"Content-Type": settings.content_type, **settings.headers}
+    headers = {"Content-Type": settings.content_type, **settings.headers}
     return Format(
         name=PREFIX + name,
-        render=partial(_render, template, name, sent),
+        render=partial(_render, template, name, headers),
         judge=partial(_judge, settings.success),
         machine=True,
     )
 
 
 def _render(
-    template: Template, name: str, sent: Mapping[str, str], events: Sequence[Event], wishes: MessageOptions, _: datetime
+    template: Template,
+    name: str,
+    headers: Mapping[str, str],
+    events: Sequence[Event],
+    options: MessageOptions,
+    _: datetime,
 ) -> Outgoing:
     (event,) = events
-    return Outgoing(wishes.url, _body(template, name, event, wishes), sent)
+    return Outgoing(options.url, _body(template, name, event, options), headers)
 
 
-def _body(template: Template, name: str, event: Event, wishes: MessageOptions) -> bytes:
-    """Unrenderable says for which event, in which line and why it gives no JSON."""
-    told = json.loads(standard.render(event))
-    told["data"] = {**ALWAYS, **told["data"]}
+def _body(template: Template, name: str, event: Event, options: MessageOptions) -> bytes:
+    """Renders an event as JSON. Raises Unrenderable, naming event, line and reason, if the template gives no JSON."""
+    payload = json.loads(standard.render(event))
+    payload["data"] = {**DATA_DEFAULTS, **payload["data"]}
     prefix = f"template {name}, for {event.type}"
     try:
-        link = links.filled(wishes.link, event, event.about if isinstance(event.about, Job) else None)
-        text = template.render(event=told, language=wishes.language.value, link=link)
-    except Exception as error:  # noqa: BLE001 - whatever the operator's expressions raise is theirs to mend
+        link = links.filled(options.link, event, event.about if isinstance(event.about, Job) else None)
+        text = template.render(event=payload, language=options.language.value, link=link)
+    except Exception as error:  # noqa: BLE001 - an operator's expression may raise anything
         line = _line(error, template)
         raise Unrenderable(f"{prefix}, line {line}: {_reason(error)}") from None
     try:
-        return to_json(json.loads(text, parse_constant=_no_number)).encode()
+        return to_json(json.loads(text, parse_constant=_reject_constant)).encode()
     except json.JSONDecodeError as error:
-        raise Unrenderable(f"{prefix}: gives no JSON: {error.msg} in line {error.lineno} of what it gives") from None
+        raise Unrenderable(f"{prefix}: gives no JSON: {error.msg} in line {error.lineno} of its output") from None
     except (ValueError, RecursionError) as error:
         raise Unrenderable(f"{prefix}: gives no JSON: {error}") from None
 
 
 def _not_json(value: Any) -> str:
-    """What is undefined says so itself when it is looked at."""
+    """Raises TypeError. For an undefined value, `str` itself raises an error that names it."""
     raise TypeError(str(value))
 
 
 def _line(error: BaseException, template: Template) -> int:
-    """Jinja has its tracebacks speak of lines of the template."""
+    """Returns the line in the template: Jinja rewrites tracebacks to its lines."""
     lines = [line for frame, line in walk_tb(error.__traceback__) if frame.f_code.co_filename == template.filename]
     return lines[-1] if lines else 0
 
 
 def _reason(error: Exception) -> str:
-    """Jinja's own words; of other exceptions the kind alone: they may quote an event."""
+    """Returns Jinja's message; of other exceptions only the type, as their messages may quote an event."""
     return str(error.message) if isinstance(error, TemplateError) else type(error).__name__
 
 
-def _no_number(word: str) -> None:
-    raise ValueError(f"{word} is none")
+def _reject_constant(name: str) -> None:
+    raise ValueError(f"{name} is not allowed")
 
 
 def _judge(success: _Success, answer: ServiceAnswer) -> AnswerVerdict:
-    if success.is_told_by(answer):
+    if success.matches(answer):
         return AnswerVerdict(Verdict.DELIVERED)
     verdict = by_status(answer.status)
     if verdict is Verdict.DELIVERED:
-        return AnswerVerdict(Verdict.RETRY, f"{answer.status}, but not what the template takes for success")
+        return AnswerVerdict(Verdict.RETRY, f"{answer.status}, but not the success that the template defines")
     return AnswerVerdict(verdict, overloaded=answer.status == 429)
 
 
-def _holds(found: Any, wanted: Any) -> bool:
-    if isinstance(wanted, dict):
-        return isinstance(found, dict) and all(_holds(found.get(name), value) for name, value in wanted.items())
-    return bool(found == wanted)
+def _contains(found: Any, expected: Any) -> bool:
+    if isinstance(expected, dict):
+        return isinstance(found, dict) and all(_contains(found.get(name), value) for name, value in expected.items())
+    return bool(found == expected)
 
 
-def _parsed(body: bytes) -> Any:
+def _parse_json(body: bytes) -> Any:
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
         return None
 
 
-def _parse(text: str) -> _About:
-    return _About.model_validate(yaml_files.load(text) or {})
+def _parse(text: str) -> _TemplateSettings:
+    return _TemplateSettings.model_validate(yaml_files.load(text) or {})
 
 
-def _words(problem: Any) -> str:
-    return problem_in_words(problem, ".".join(str(part) for part in problem["loc"]))
+def _describe(problem: Any) -> str:
+    return describe_problem(problem, ".".join(str(part) for part in problem["loc"]))

@@ -1,4 +1,4 @@
-"""What the operator lets tenants have: a YAML file in, records out. Who is not in it has what the settings say."""
+"""Parses quotas and CPH projects of tenants from a YAML file; the settings apply to tenants not listed there."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -8,38 +8,38 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from app.config import yaml_files
-from app.config.yaml_files import Strict, problem_in_words
+from app.config.yaml_files import Strict, describe_problem
 from app.domain.access import TENANT
 from app.domain.quota import Quotas
 
-Most = Annotated[int, Field(ge=0, strict=True)]
+Limit = Annotated[int, Field(ge=0, strict=True)]
 
 
 class _Quotas(Strict):
-    registrations: Most | None = None
-    destinations: Most | None = None
-    deliveries: Most | None = None
-    requests: Most | None = None
+    registrations: Limit | None = None
+    destinations: Limit | None = None
+    deliveries: Limit | None = None
+    requests: Limit | None = None
 
 
 class Tenant(Strict):
-    """projects: names of CPH projects that it may name; None for all."""
+    """projects: names of the CPH projects that the tenant may use; None for all."""
 
     projects: frozenset[str] | None = None
     quotas: _Quotas = _Quotas()
 
-    def quotas_over(self, others: Quotas) -> Quotas:
-        """Its own, and for the rest the others."""
+    def quotas_over(self, defaults: Quotas) -> Quotas:
+        """Returns the tenant's own quotas, with `defaults` for the rest."""
         own = self.quotas.model_dump(exclude_none=True)
         return Quotas(
-            registrations=own.get("registrations", others.registrations),
-            destinations=own.get("destinations", others.destinations),
-            deliveries=own.get("deliveries", others.deliveries),
-            requests=own.get("requests", others.requests),
+            registrations=own.get("registrations", defaults.registrations),
+            destinations=own.get("destinations", defaults.destinations),
+            deliveries=own.get("deliveries", defaults.deliveries),
+            requests=own.get("requests", defaults.requests),
         )
 
 
-EVERYTHING = Tenant()
+UNLISTED = Tenant()
 
 
 class _TenantsFile(Strict):
@@ -47,8 +47,11 @@ class _TenantsFile(Strict):
 
 
 def read_tenants(file: Path) -> Mapping[str, Tenant]:
-    """By name; the same records while it stays the same. OperatorError names what is wrong."""
-    return yaml_files.read(file, _parse, _words)
+    """Returns the tenants by name; the same objects while the file does not change.
+
+    The OperatorError names the wrong field.
+    """
+    return yaml_files.read(file, _parse, _describe)
 
 
 @lru_cache(maxsize=1)
@@ -56,5 +59,5 @@ def _parse(text: str) -> Mapping[str, Tenant]:
     return _TenantsFile.model_validate(yaml_files.load(text)).tenants
 
 
-def _words(problem: Any) -> str:
-    return problem_in_words(problem, ".".join(str(part) for part in problem["loc"]))
+def _describe(problem: Any) -> str:
+    return describe_problem(problem, ".".join(str(part) for part in problem["loc"]))

@@ -1,4 +1,4 @@
-"""Files that operators write: YAML in, a checked model out, or words for what is wrong, never with a value."""
+"""Parses YAML files of operators into validated models; error messages never quote a value."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,13 +13,13 @@ Value = TypeVar("Value")
 
 
 class Strict(BaseModel):
-    """What is unknown is wrong."""
+    """A frozen model that rejects unknown fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def read(file: Path, parse: Callable[[str], Value], words: Callable[[Any], str]) -> Value:
-    """What `parse` makes of its text. OperatorError has `words` for each of pydantic's problems."""
+def read(file: Path, parse: Callable[[str], Value], describe: Callable[[Any], str]) -> Value:
+    """Returns `parse` of the file's text. The OperatorError has `describe` of each pydantic error."""
     text = content(file)
     try:
         return parse(text)
@@ -29,7 +29,7 @@ def read(file: Path, parse: Callable[[str], Value], words: Callable[[Any], str])
     except yaml.YAMLError:
         raise OperatorError(f"{file}: not YAML") from None
     except ValidationError as error:
-        raise OperatorError(f"{file}: {'; '.join(words(problem) for problem in error.errors())}") from None
+        raise OperatorError(f"{file}: {'; '.join(describe(problem) for problem in error.errors())}") from None
 
 
 def load(text: str) -> Any:
@@ -45,23 +45,23 @@ def content(file: Path) -> str:
         raise OperatorError(f"cannot read {file}: not UTF-8") from None
 
 
-def problem_in_words(problem: Any, place: str) -> str:
+def describe_problem(problem: Any, path: str) -> str:
     match problem["type"]:
         case "extra_forbidden":
-            return f"{place}: unknown"
+            return f"{path}: unknown field"
         case "missing":
-            return f"{place}: is missing"
+            return f"{path}: is missing"
         case _:
-            return f"{place}: {problem['msg'].removeprefix('Value error, ')}".removeprefix(": ")
+            return f"{path}: {problem['msg'].removeprefix('Value error, ')}".removeprefix(": ")
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader, but it does not drop the first of two entries of one name."""
+    """A SafeLoader that rejects duplicate keys instead of dropping the first."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
             if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key.value} is there twice", key.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key.value}", key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)

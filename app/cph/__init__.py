@@ -1,1 +1,1 @@
-"""Asking the cloud: the only place that talks to CPH and IAM."""
+"""The clients of CPH and IAM: no other package sends requests to them."""

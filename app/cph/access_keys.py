@@ -1,4 +1,4 @@
-"""Access keys: those that an operator gave, and temporary ones that where we run gives."""
+"""Access keys: permanent ones set by an operator, and temporary ones issued by the host or cluster."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -6,8 +6,8 @@ from typing import Protocol
 
 from pydantic import TypeAdapter
 
-from app.cph.cached_credentials import Held
-from app.cph.credential_cache import Renewing, TokenCache
+from app.cph.cached_credentials import CachedCredential
+from app.cph.credential_cache import CredentialCache, TokenCache
 from app.cph.credentials import CphRequest
 from app.cph.signing import SECURITY_TOKEN, Key, sign
 
@@ -31,25 +31,25 @@ class AccessKey:
     def authorise(self, request: CphRequest) -> Mapping[str, str]:
         return sign(request, self._key, self._project_id, self._clock())
 
-    def refused(self, headers: Mapping[str, str]) -> bool:  # noqa: ARG002 there is but one key
+    def renew_refused(self, headers: Mapping[str, str]) -> bool:  # noqa: ARG002 there is only one key
         return False
 
 
 class KeySource(Protocol):
-    """issuer: its name, for logs."""
+    """Issues temporary keys. issuer: its name, for logs."""
 
     issuer: str
 
     def issue(self) -> tuple[Key, datetime]:
-        """A key and its end. Raises NoCredentials or Unreachable."""
+        """Returns a key and its expiry. Raises NoCredentials or Unreachable."""
 
 
 class TemporaryKeys:
-    """Credentials. What the cache raises passes through."""
+    """Credentials: a key of `source`, renewed before it expires. Errors of `cache` are not caught."""
 
     def __init__(self, source: KeySource, *, project_id: str, cache: TokenCache, clock: Callable[[], datetime]) -> None:
-        held = TypeAdapter(Held[Key])
-        self._keys = Renewing(source.issuer, source.issue, held=held, cache=cache, clock=clock)
+        adapter = TypeAdapter(CachedCredential[Key])
+        self._keys = CredentialCache(source.issuer, source.issue, adapter=adapter, cache=cache, clock=clock)
         self._project_id = project_id
         self._clock = clock
 
@@ -58,7 +58,7 @@ class TemporaryKeys:
         return self._keys.expires_at
 
     def authorise(self, request: CphRequest) -> Mapping[str, str]:
-        return sign(request, self._keys.proof(), self._project_id, self._clock())
+        return sign(request, self._keys.current(), self._project_id, self._clock())
 
-    def refused(self, headers: Mapping[str, str]) -> bool:
-        return self._keys.renew(lambda key: key.security_token == headers[SECURITY_TOKEN])
+    def renew_refused(self, headers: Mapping[str, str]) -> bool:
+        return self._keys.renew_if(lambda key: key.security_token == headers[SECURITY_TOKEN])

@@ -1,6 +1,6 @@
-"""Temporary keys from where we run: from an ECS host's metadata service, or from a CCE cluster's pod identity.
+"""Obtains temporary keys from an ECS host's metadata service or a CCE cluster's pod identity.
 
-Paths, headers and shapes are those of huaweicloudsdkcore 3.1.219, auth/internal.py: MetadataAccessor,
+Paths, headers and shapes come from huaweicloudsdkcore 3.1.219, auth/internal.py: MetadataAccessor,
 PodIdentityAccessor and StsAccessor.
 """
 
@@ -17,7 +17,7 @@ from app.domain.times import parse_rfc3339
 from app.transport.client import Reply, Transport
 
 METADATA_ENDPOINT = "http://169.254.169.254"
-TOKENLESS = (404, 405, 503)  # a metadata service that knows of no tokens, and asks for none
+NO_TOKEN_STATUSES = (404, 405, 503)  # this metadata service has no tokens and requires none
 
 ACCESS_KEY = ("access", "accessKeyId", "access_key_id")
 SECRET_KEY = ("secret", "secretAccessKey", "secret_access_key")
@@ -26,7 +26,7 @@ EXPIRES_AT = ("expires_at", "expiration")
 
 
 class HostAgency:
-    """The agency of the ECS host that we run on. deadline: for both calls together."""
+    """The agency of the ECS host that this process runs on. deadline: for both calls together."""
 
     issuer = "metadata service"
 
@@ -41,22 +41,22 @@ class HostAgency:
         return _read_key(self._transport.send("GET", url, headers=headers, deadline=self._deadline), headers)
 
     def _token(self) -> dict[str, str]:
-        """A header, which only some hosts insist on."""
+        """Returns the token header, which only some hosts require; empty if this one issues no tokens."""
         headers = {"X-Metadata-Token-Ttl-Seconds": "21600"}
         url = f"{self._endpoint}/meta-data/latest/api/token"
         reply = self._transport.send("PUT", url, headers=headers, body=b"", deadline=self._deadline)
-        if reply.status in TOKENLESS:
+        if reply.status in NO_TOKEN_STATUSES:
             return {}
         token = header_value(reply.body.decode(errors="replace").strip())
         if reply.status != 200 or token is None:
-            raise _turned_down(reply, {})
+            raise _refused(reply, {})
         return {"X-Metadata-Token": token}
 
 
 class PodIdentity:
     """The agency of the pod's service account.
 
-    url, token_file: what the cluster gives the pod as HC_CONTAINER_CREDENTIALS_FULL_URI and
+    url, token_file: the cluster sets them in the pod as HC_CONTAINER_CREDENTIALS_FULL_URI and
     HC_CONTAINER_AUTHORIZATION_TOKEN_FILE.
     """
 
@@ -74,7 +74,7 @@ class PodIdentity:
         return _read_key(reply, headers)
 
     def _service_account_token(self) -> str:
-        """Read each time, as the kubelet renews it."""
+        """Reads the file on every call, as the kubelet renews it."""
         try:
             token = header_value(self._token_file.read_text(errors="replace", encoding="utf-8").strip())
         except OSError as error:
@@ -86,22 +86,22 @@ class PodIdentity:
 
 def _read_key(reply: Reply, sent: Mapping[str, str]) -> tuple[Key, datetime]:
     if reply.status not in (200, 201):
-        raise _turned_down(reply, sent)
-    about = _about_key(read_object(reply))
-    access_key = header_value(first_text(about, ACCESS_KEY))
-    secret_key = first_text(about, SECRET_KEY)
-    security_token = header_value(first_text(about, SECURITY_TOKEN))
-    expires_at = parse_rfc3339(first_text(about, EXPIRES_AT))
+        raise _refused(reply, sent)
+    fields = _key_fields(read_object(reply))
+    access_key = header_value(first_text(fields, ACCESS_KEY))
+    secret_key = first_text(fields, SECRET_KEY)
+    security_token = header_value(first_text(fields, SECURITY_TOKEN))
+    expires_at = parse_rfc3339(first_text(fields, EXPIRES_AT))
     if not (access_key and secret_key and security_token and expires_at):
         raise NoCredentials("the answer holds no key")
     return Key(access_key, secret_key, security_token), expires_at
 
 
-def _about_key(payload: dict[str, Any]) -> dict[str, Any]:
+def _key_fields(payload: dict[str, Any]) -> dict[str, Any]:
     inner = payload.get("credential") or payload.get("credentials")
     return inner if isinstance(inner, dict) else payload
 
 
-def _turned_down(reply: Reply, sent: Mapping[str, str]) -> NoCredentials:
+def _refused(reply: Reply, sent: Mapping[str, str]) -> NoCredentials:
     refusal = read_refusal(reply, secrets=sent.values())
     return NoCredentials(str(refusal), refusal.pause or FAILED_PAUSE, refused=reply.status in (401, 403))

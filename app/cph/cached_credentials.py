@@ -1,4 +1,4 @@
-"""What proves who we are for a while, as the workers share it: when to renew it, when to leave its issuer alone."""
+"""Temporary credentials as the workers share them: when to renew them, and when not to call their issuer."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,8 +8,8 @@ from typing import Generic, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
-# CPH refuses even a new token if it is for another region. So an issuer is asked at most once in this time.
-SETTLING = timedelta(seconds=5)
+# An issuer is called at most once in this time: CPH refuses even a new token if it is for another region.
+MIN_RENEWAL_INTERVAL = timedelta(seconds=5)
 
 Proof = TypeVar("Proof")
 
@@ -22,15 +22,15 @@ class IssuedCredential(Generic[Proof]):
 
     @property
     def renew_at(self) -> datetime:
-        """The last tenth of its life is for renewing: of IAM's 24 h, more than two hours in which IAM may be away."""
+        """Renewal starts in the last tenth of the lifetime: with IAM's 24 h, IAM may be down for over two hours."""
         return self.expires_at - (self.expires_at - self.issued_at) / 10
 
 
 @dataclass(frozen=True, slots=True)
-class Held(Generic[Proof]):
-    """A grant, if there is one; after a failure also how long to leave the issuer alone, and why.
+class CachedCredential(Generic[Proof]):
+    """A credential, or why there is none. The field names are stored in Redis.
 
-    refused: an operator must act.
+    quiet_until: the issuer is not called before it. failure: why, for logs. refused: an operator must act.
     """
 
     grant: IssuedCredential[Proof] | None = None
@@ -38,30 +38,30 @@ class Held(Generic[Proof]):
     failure: str = ""
     refused: bool = False
 
-    def settled(self, now: datetime) -> bool:
-        """There is nothing to ask of the issuer."""
+    def up_to_date(self, now: datetime) -> bool:
+        """Returns whether there is no reason to call the issuer, or it must not be called yet."""
         return now < self.quiet_until or (self.grant is not None and now < self.grant.renew_at)
 
     def usable(self, now: datetime) -> IssuedCredential[Proof] | None:
         return self.grant if self.grant is not None and now < self.grant.expires_at else None
 
-    def without(self, refused: Callable[[Proof], bool]) -> "Held[Proof]":
-        """Drops the grant if it is the refused one; another one, got since, stays."""
-        if self.grant is None or not refused(self.grant.proof):
+    def without_refused(self, is_refused: Callable[[Proof], bool]) -> "CachedCredential[Proof]":
+        """Drops the credential if it is the refused one; keeps one that was issued since."""
+        if self.grant is None or not is_refused(self.grant.proof):
             return self
-        quiet_until = max(self.quiet_until, self.grant.issued_at + SETTLING)
+        quiet_until = max(self.quiet_until, self.grant.issued_at + MIN_RENEWAL_INTERVAL)
         if self.failure:
-            return Held(None, quiet_until, self.failure, self.refused)
-        return Held(None, quiet_until, "CPH refuses credentials that have just been given", refused=True)
+            return CachedCredential(None, quiet_until, self.failure, self.refused)
+        return CachedCredential(None, quiet_until, "CPH refuses newly issued credentials", refused=True)
 
-    def life(self, now: datetime) -> timedelta:
-        """After this it says nothing any more."""
+    def time_to_live(self, now: datetime) -> timedelta:
+        """Returns how long to keep this record."""
         return max(self.quiet_until, self.grant.expires_at if self.grant else LONG_AGO) - now
 
 
-def load(dumped: bytes | None, held: TypeAdapter[Held[Proof]]) -> Held[Proof]:
-    """Nothing held, if nothing was dumped or another version or another kind of credentials did it."""
+def load(dumped: bytes | None, adapter: TypeAdapter[CachedCredential[Proof]]) -> CachedCredential[Proof]:
+    """Returns an empty record if there is no dump, or if another version or kind of credentials wrote it."""
     try:
-        return held.validate_json(dumped or b"{}")
+        return adapter.validate_json(dumped or b"{}")
     except ValidationError:
-        return Held()
+        return CachedCredential()

@@ -1,4 +1,4 @@
-"""Asking CPH about jobs. Whatever the cloud does, the answer is a value."""
+"""Asks CPH about jobs. Every failure of CPH or IAM is returned as a value."""
 
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -8,16 +8,16 @@ from urllib.parse import quote
 
 from app.cph.credentials import CphRequest, Credentials, Expiring, NoCredentials
 from app.cph.errors import CphRefusal, RefusalKind, Throttle, read_refusal
-from app.cph.parsing import Nonsense, read_job, read_object
+from app.cph.parsing import UnexpectedAnswer, read_job, read_object
 from app.cph.server_clock import ServerClock
 from app.domain.job import Job
 from app.transport.client import Transport
 from app.transport.unreachable import Unreachable
 from app.version import VERSION
 
-REQUESTS_AT_ONCE = 20  # ListJobs takes no more
+REQUESTS_AT_ONCE = 20  # limit of ListJobs
 JOBS_A_PAGE = 100
-PAGES_AT_ONCE = 100  # the budget hears of calls only when they are made
+PAGES_AT_ONCE = 100  # calls are charged to the rate limit only after they are made
 RUNNING = 1
 
 JOB_BYTES = 64 * 1024
@@ -36,16 +36,16 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """CPH does not have the job: not yet, or not any more."""
+    """CPH does not have the job yet, or no longer has it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unanswered:
-    """Nothing was learnt.
+    """The call failed and says nothing about the job.
 
-    pause: how long to ask nothing of the whole project; None when only this job must wait.
-    throttled: we asked too often; with what CPH says of the budget.
-    unauthenticated: we were turned away, and renewing the credentials did not help: an operator must act.
+    pause: how long to pause the whole project; None if only this job must wait.
+    throttled: the rate limit was exceeded; with what CPH reports of the limit.
+    unauthenticated: CPH or the issuer rejects us, and renewing the credentials did not help: an operator must act.
     """
 
     reason: str
@@ -59,27 +59,27 @@ Outcome = Answered | Unknown | Unanswered
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """All jobs of some requests; if it was cut: those of the pages that were read.
+    """All jobs of some requests; if `cut`, only those of the pages that were read.
 
-    running: ids alone, as there is nothing to say of them. calls: one for each page. silence: what cut it, unless it
-    was only too long to be read at once.
+    running: job ids, as a running job has no further data. calls: one for each page read. failure: the failed call
+    that ended the listing; None if it was only too long to read at once.
     """
 
     running: frozenset[str]
     ended: tuple[Job, ...]
     calls: int
     cut: bool = False
-    silence: Unanswered | None = None
+    failure: Unanswered | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class NoSuchRequest:
-    """CPH has no jobs for one of the requests, and does not say for which: ask for each by itself."""
+    """CPH has no jobs for one of the requests and does not say which: list each separately."""
 
 
 @dataclass(frozen=True, slots=True)
 class MayNotList:
-    """We lack the permission `cph:jobs:list`, or there is no such call here; jobs can be asked for by their ids."""
+    """The permission `cph:jobs:list` is missing, or this endpoint has no ListJobs; ShowJob still works."""
 
     reason: str
 
@@ -92,7 +92,7 @@ def cph_endpoint(region: str) -> str:
 
 
 class CphClient:
-    """For one CPH project, for use by many threads. deadline: for each HTTP call, of which `show_job` may make two."""
+    """A client of one CPH project. Thread-safe. deadline: for each HTTP call, of which `show_job` may make two."""
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class CphClient:
 
     @property
     def clock_ahead(self) -> timedelta | None:
-        """How much later it is by CPH's clock than by ours; None if nobody knows."""
+        """CPH's clock minus ours; None if unknown."""
         return self._server_clock.ahead if self._server_clock else None
 
     @property
@@ -139,17 +139,17 @@ class CphClient:
         first_page: int = 0,
         may_go_on: Callable[[], bool] = lambda: True,
     ) -> Listing:
-        """Every job of up to REQUESTS_AT_ONCE requests, page by page until one is not full, or `enough` has been seen.
+        """Lists the jobs of up to REQUESTS_AT_ONCE requests, page by page until one is not full or shows nothing new.
 
-        enough: all jobs that matter, as a full page is no sign that there is another. first_page: where an earlier one
-        was cut. may_go_on: is asked before each further page.
+        enough: job ids; stops once all were seen, as a full page may be the last. first_page: where to resume a
+        listing that was cut. may_go_on: called before each further page; False cuts the listing.
         """
         running: set[str] = set()
         ended: dict[str, Job] = {}
         calls = 0
 
-        def listed(*, cut: bool = False, silence: Unanswered | None = None) -> Listed:
-            return Listed(frozenset(running - ended.keys()), tuple(ended.values()), calls, cut, silence)
+        def listed(*, cut: bool = False, failure: Unanswered | None = None) -> Listed:
+            return Listed(frozenset(running - ended.keys()), tuple(ended.values()), calls, cut, failure)
 
         while True:
             answer = self._page(request_ids, first_page + calls)
@@ -157,12 +157,12 @@ class CphClient:
                 case list():
                     calls += 1
                 case NoSuchRequest() if calls:
-                    return listed()  # behind the last page; what CPH says there is not documented
+                    return listed()  # past the last page, where CPH's response is undocumented
                 case Unanswered() if calls:
-                    return listed(cut=True, silence=answer)
+                    return listed(cut=True, failure=answer)
                 case _:
                     return answer
-            # A cloud that shows nothing new may not know of pages.
+            # A page without anything new: this endpoint may not support paging.
             new = _sort(answer, running, ended)
             if len(answer) < JOBS_A_PAGE or not new or (enough and _seen(enough, running, ended)):
                 return listed()
@@ -170,8 +170,8 @@ class CphClient:
                 return listed(cut=True)
 
     def _page(self, request_ids: Sequence[str], page: int) -> list[Any] | NoSuchRequest | MayNotList | Unanswered:
-        named = quote(",".join(request_ids), safe="")
-        query = f"?request_ids={named}&offset={page * JOBS_A_PAGE}&limit={JOBS_A_PAGE}"
+        ids = quote(",".join(request_ids), safe="")
+        query = f"?request_ids={ids}&offset={page * JOBS_A_PAGE}&limit={JOBS_A_PAGE}"
         match self._answer(query, _jobs, max_bytes=PAGE_BYTES):
             case CphRefusal(kind=RefusalKind.NO_SUCH_REQUEST):
                 return NoSuchRequest()
@@ -191,16 +191,16 @@ class CphClient:
             return self._ask(request, read, max_bytes)
         except NoCredentials as error:
             return Unanswered(str(error), error.pause, unauthenticated=error.refused)
-        except (Unreachable, Nonsense) as error:
+        except (Unreachable, UnexpectedAnswer) as error:
             return Unanswered(str(error))
 
     def _ask(self, request: CphRequest, read: Read[T], max_bytes: int) -> T | CphRefusal:
-        """Once more with other credentials, if there are any, when the first were refused; never a third time."""
+        """Retries once with renewed credentials, if there are any, when the first were refused."""
         headers = self._credentials.authorise(request)
         answer = self._send(request, headers, read, max_bytes)
         if not isinstance(answer, CphRefusal) or answer.kind is not RefusalKind.UNAUTHENTICATED:
             return answer
-        if not self._credentials.refused(headers):
+        if not self._credentials.renew_refused(headers):
             return answer
         return self._send(request, self._credentials.authorise(request), read, max_bytes)
 
@@ -209,9 +209,9 @@ class CphClient:
             request.method, request.url, headers=headers, deadline=self._deadline, max_bytes=max_bytes
         )
         if self._server_clock:
-            self._server_clock.see(reply)
-        found = read(read_object(reply)) if reply.status == 200 else None
-        return read_refusal(reply, secrets=headers.values()) if found is None else found
+            self._server_clock.observe(reply)
+        parsed = read(read_object(reply)) if reply.status == 200 else None
+        return read_refusal(reply, secrets=headers.values()) if parsed is None else parsed
 
 
 def _unanswered(refusal: CphRefusal) -> Unanswered:
@@ -219,7 +219,7 @@ def _unanswered(refusal: CphRefusal) -> Unanswered:
 
 
 def _job(payload: dict[str, Any], job_id: str) -> Job | None:
-    """Of a job, `error_code` says why it failed; without one, why there is none."""
+    """None without a job_id: `error_code` then explains the error response, otherwise the job's failure."""
     return read_job(payload, job_id) if payload.get("job_id") else None
 
 
@@ -233,9 +233,9 @@ def _seen(jobs: Set[str], running: Set[str], ended: Mapping[str, Job]) -> bool:
 
 
 def _sort(jobs: list[Any], running: set[str], ended: dict[str, Job]) -> bool:
-    """What is no job is left out: one that is missing from its request's list is asked for by itself.
+    """Adds each job to `running` or `ended`. Returns whether any was new.
 
-    True if there was a job of which nothing was known.
+    Invalid items are skipped: a job that is missing from its request's list is polled by its id.
     """
     known = len(running) + len(ended)
     for payload in jobs:

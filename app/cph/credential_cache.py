@@ -1,4 +1,4 @@
-"""Credentials that end: got once for all threads and workers, renewed ahead of their end, and never in a loop."""
+"""Caches expiring credentials for all threads and workers, and renews them before they expire, never in a loop."""
 
 import threading
 from collections.abc import Callable
@@ -9,27 +9,27 @@ from typing import Generic, Protocol
 
 from pydantic import TypeAdapter
 
-from app.cph.cached_credentials import Held, IssuedCredential, Proof, load
+from app.cph.cached_credentials import CachedCredential, IssuedCredential, Proof, load
 from app.cph.credentials import NoCredentials
 from app.transport.unreachable import Unreachable
 
 
 class TokenCache(Protocol):
-    """What the workers of one CPH project share. What is dumped is a secret. Raises Unavailable when it is away."""
+    """Storage shared by the workers of one CPH project. The dump is a secret. Raises Unavailable."""
 
     def load(self) -> bytes | None: ...
 
     def save(self, dumped: bytes, life: timedelta) -> None: ...
 
     def lock(self) -> AbstractContextManager[object]:
-        """One holder among all workers. It waits for longer than a login may take, and lasts as long."""
+        """A lock across all workers. Its wait and its expiry are both longer than a login may take."""
 
 
-class Renewing(Generic[Proof]):
-    """The proof that is good now. What the cache raises passes through.
+class CredentialCache(Generic[Proof]):
+    """Returns a valid token or key, called the proof. Thread-safe. Errors of `cache` are not caught.
 
     issuer: its name, for logs.
-    issue: gives a new proof and its end; raises NoCredentials or Unreachable.
+    issue: returns a new proof and its expiry; raises NoCredentials or Unreachable.
     """
 
     def __init__(
@@ -37,74 +37,74 @@ class Renewing(Generic[Proof]):
         issuer: str,
         issue: Callable[[], tuple[Proof, datetime]],
         *,
-        held: TypeAdapter[Held[Proof]],
+        adapter: TypeAdapter[CachedCredential[Proof]],
         cache: TokenCache,
         clock: Callable[[], datetime],
     ) -> None:
         self._issuer = issuer
         self._issue = issue
-        self._shape = held
+        self._adapter = adapter
         self._cache = cache
         self._clock = clock
-        self._held: Held[Proof] = Held()
-        self._settling = threading.Lock()
+        self._cached: CachedCredential[Proof] = CachedCredential()
+        self._renewal = threading.Lock()
 
     @property
     def expires_at(self) -> datetime | None:
-        """None before there is one."""
-        return self._held.grant.expires_at if self._held.grant else None
+        """None until one is issued."""
+        return self._cached.grant.expires_at if self._cached.grant else None
 
-    def proof(self) -> Proof:
-        """Raises NoCredentials."""
+    def current(self) -> Proof:
+        """Returns the valid proof, renewing it if due. Raises NoCredentials."""
         now = self._clock()
-        held = self._held
-        # While the old proof serves, one thread renews it and the others go on.
-        if not held.settled(now) and self._settling.acquire(blocking=held.usable(now) is None):
+        cached = self._cached
+        # While the old proof is valid, one thread renews it and the others do not wait.
+        if not cached.up_to_date(now) and self._renewal.acquire(blocking=cached.usable(now) is None):
             try:
-                held = self._settle()
+                cached = self._renew_if_due()
             finally:
-                self._settling.release()
-        grant = held.usable(now)
+                self._renewal.release()
+        grant = cached.usable(now)
         if grant is None:
-            raise NoCredentials(held.failure, held.quiet_until - now, refused=held.refused)
+            raise NoCredentials(cached.failure, cached.quiet_until - now, refused=cached.refused)
         return grant.proof
 
-    def renew(self, refused: Callable[[Proof], bool]) -> bool:
-        """Renews the proof if it is the refused one. False: the issuer gave the same again."""
-        with self._settling:
-            grant = self._settle(refused).grant
-        return grant is None or not refused(grant.proof)
+    def renew_if(self, is_refused: Callable[[Proof], bool]) -> bool:
+        """Renews the proof if it is the refused one. False: the issuer returned the same proof again."""
+        with self._renewal:
+            grant = self._renew_if_due(is_refused).grant
+        return grant is None or not is_refused(grant.proof)
 
-    def _settle(self, refused: Callable[[Proof], bool] = lambda _: False) -> Held[Proof]:
-        """Looks again, as others may have been here while we waited: first in this process, then in the cache."""
-        held = self._held.without(refused)
-        if not held.settled(self._clock()):
+    def _renew_if_due(self, is_refused: Callable[[Proof], bool] = lambda _: False) -> CachedCredential[Proof]:
+        """Checks again under each lock, as another thread or worker may have renewed it meanwhile."""
+        cached = self._cached.without_refused(is_refused)
+        if not cached.up_to_date(self._clock()):
             with self._cache.lock():
-                held = self._settle_for_all(refused)
-        self._held = held
-        return held
+                cached = self._renew_shared(is_refused)
+        self._cached = cached
+        return cached
 
-    def _settle_for_all(self, refused: Callable[[Proof], bool]) -> Held[Proof]:
-        held = load(self._cache.load(), self._shape).without(refused)
-        if not held.settled(self._clock()):
-            held = self._renewed(held)
-            self._cache.save(self._shape.dump_json(held), held.life(self._clock()))
-        return held
+    def _renew_shared(self, is_refused: Callable[[Proof], bool]) -> CachedCredential[Proof]:
+        cached = load(self._cache.load(), self._adapter).without_refused(is_refused)
+        if not cached.up_to_date(self._clock()):
+            cached = self._renewed(cached)
+            self._cache.save(self._adapter.dump_json(cached), cached.time_to_live(self._clock()))
+        return cached
 
-    def _renewed(self, held: Held[Proof]) -> Held[Proof]:
+    def _renewed(self, cached: CachedCredential[Proof]) -> CachedCredential[Proof]:
         try:
-            return Held(self._issued())
+            return CachedCredential(self._issued())
         except NoCredentials as error:
             failure = error
         except Unreachable as error:
             failure = NoCredentials(str(error))
         quiet_until = self._clock() + failure.pause
-        words = f"{self._issuer}: {failure}"
-        return replace(held, failure=words, quiet_until=quiet_until, refused=failure.refused)
+        reason = f"{self._issuer}: {failure}"
+        return replace(cached, failure=reason, quiet_until=quiet_until, refused=failure.refused)
 
     def _issued(self) -> IssuedCredential[Proof]:
         proof, expires_at = self._issue()
         now = self._clock()
         if expires_at <= now:
-            raise NoCredentials("what it gives has ended already: compare the clocks")
+            raise NoCredentials("the issued credentials have already expired: compare the clocks")
         return IssuedCredential(proof, issued_at=now, expires_at=expires_at)

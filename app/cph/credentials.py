@@ -1,4 +1,4 @@
-"""Proving who we are: what the client asks of credentials, and the simplest of them."""
+"""The credentials interface of the CPH client, and its simplest implementation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ FAILED_PAUSE = timedelta(minutes=1)
 
 
 class NoCredentials(BridgeError):
-    """There is nothing to prove who we are with, for as long as `pause`. The text never holds a secret.
+    """No credentials are available; retry after `pause`. The message never contains a secret.
 
-    refused: we were turned away, so an operator must act; else waiting heals it.
+    refused: the issuer rejected us, or CPH new credentials: an operator must act; if False, a retry may succeed.
     """
 
-    def __init__(self, words: str, pause: timedelta = FAILED_PAUSE, *, refused: bool = False) -> None:
-        super().__init__(words)
+    def __init__(self, message: str, pause: timedelta = FAILED_PAUSE, *, refused: bool = False) -> None:
+        super().__init__(message)
         self.pause = pause
         self.refused = refused
 
 
 @dataclass(frozen=True, slots=True)
 class CphRequest:
-    """All that a signature may cover. `url` is as it will be sent."""
+    """The parts of a request that a signature covers. `url`: exactly as it is sent."""
 
     method: str
     url: str
@@ -34,29 +34,30 @@ class CphRequest:
 
 
 class Credentials(Protocol):
-    """For use by many threads."""
+    """Thread-safe."""
 
     def authorise(self, request: CphRequest) -> Mapping[str, str]:
-        """The request's headers with those that prove who asks. Raises NoCredentials."""
+        """Returns the request's headers plus those that authenticate it. Raises NoCredentials."""
 
-    def refused(self, headers: Mapping[str, str]) -> bool:
-        """The server refused these headers. False: there are no others, so asking again would only count as a failure.
+    def renew_refused(self, headers: Mapping[str, str]) -> bool:
+        """Renews the credentials of `headers`, which the server refused.
 
-        True: `authorise` gives others, unless somebody else must be asked first and does not answer.
+        False: there are no others, so a retry would only count as another failure. True: `authorise` returns
+        others, or raises NoCredentials if their issuer is unavailable.
         """
 
 
 @runtime_checkable
 class Expiring(Protocol):
-    """Credentials that know when they end."""
+    """Credentials with a known expiry."""
 
     @property
     def expires_at(self) -> datetime | None:
-        """None before there are any."""
+        """None until they are issued."""
 
 
 class FixedToken:
-    """A token that an operator gave. It cannot be renewed."""
+    """A token set by an operator. It cannot be renewed."""
 
     def __init__(self, token: str) -> None:
         self._token = token
@@ -64,5 +65,5 @@ class FixedToken:
     def authorise(self, request: CphRequest) -> Mapping[str, str]:
         return {**request.headers, AUTH_HEADER: self._token}
 
-    def refused(self, headers: Mapping[str, str]) -> bool:  # noqa: ARG002 there is but one token
+    def renew_refused(self, headers: Mapping[str, str]) -> bool:  # noqa: ARG002 there is only one token
         return False

@@ -1,4 +1,4 @@
-"""What CPH, its gateway and IAM say when they do not answer, and how long to leave them alone."""
+"""Error responses of CPH, its gateway and IAM: their kind, and how long to pause after them."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -10,25 +10,25 @@ from app.cph.parsing import read_object, text
 from app.domain.retry_after import retry_after
 from app.transport.client import Reply
 
-REFUSED_PAUSE = timedelta(minutes=1)  # an operator must act: asking sooner only fills logs
-CROWDED_PAUSE = timedelta(seconds=10)  # if the answer does not say for how long
-LONGEST_PAUSE = timedelta(hours=1)  # whatever a server says, jobs are not left unwatched for longer
+REFUSED_PAUSE = timedelta(minutes=1)  # an operator must act: retrying sooner only fills logs
+OVERLOADED_PAUSE = timedelta(seconds=10)  # if the response gives no duration
+LONGEST_PAUSE = timedelta(hours=1)  # caps what a server asks for: jobs must not go unpolled for longer
 
 LIMIT = re.compile(r"limit:\s*([1-9][0-9]{0,8})\b", re.IGNORECASE)
 WINDOW = re.compile(r"time:\s*([1-9][0-9]{0,3})\s*(second|minute|hour|day)", re.IGNORECASE)
-WORDS_LENGTH = 200
-# Nobody reads such words, and gateways do quote pieces of a token.
+MESSAGE_LENGTH = 200
+# No readable word is this long, and gateways quote pieces of a token.
 LONG_RUN = re.compile(r"[^\s,;:'\"]{41,}")
 
 
 class RefusalKind(Enum):
     NO_SUCH_JOB = auto()
-    NO_SUCH_REQUEST = auto()  # of one of those that were named
+    NO_SUCH_REQUEST = auto()  # at least one of the request ids of the call
     UNAUTHENTICATED = auto()
     FORBIDDEN = auto()
     THROTTLED = auto()
     BUSY = auto()
-    OTHER = auto()  # may be the trouble of this one call
+    OTHER = auto()  # may concern only this call
 
 
 BY_CODE: Mapping[str, RefusalKind] = {
@@ -44,13 +44,13 @@ BY_CODE: Mapping[str, RefusalKind] = {
     "APIGW0308": RefusalKind.THROTTLED,
     "CPS0042": RefusalKind.BUSY,
 }
-# No 403: a firewall's, for one odd job id, must not stop a project. No 404: a wrong endpoint is not a missing job.
+# No 403: a firewall may reject one odd job id, which must not pause the project. No 404: it may be a wrong endpoint.
 BY_STATUS: Mapping[int, RefusalKind] = {401: RefusalKind.UNAUTHENTICATED, 429: RefusalKind.THROTTLED}
 
 
 @dataclass(frozen=True, slots=True)
 class Throttle:
-    """`limit` calls are allowed in each `window`, and none before `retry_after`: as far as the answer says."""
+    """The rate limit that CPH reports: `limit` calls per `window`, none before `retry_after`. None: not reported."""
 
     limit: int | None
     window: timedelta | None
@@ -59,7 +59,7 @@ class Throttle:
 
 @dataclass(frozen=True, slots=True)
 class CphRefusal:
-    """`code` as it came; `retry_after` as the header says, or None. `str` gives words for a log."""
+    """An error response. `code`: unchanged. `retry_after`: from the header. `str()` returns a text for logs."""
 
     status: int
     code: str | None
@@ -69,16 +69,16 @@ class CphRefusal:
 
     @property
     def kind(self) -> RefusalKind:
-        """By code before status: CPH has answered one code with several statuses."""
+        """The code takes precedence over the status: CPH has sent one code with several statuses."""
         by_status = BY_STATUS.get(self.status, RefusalKind.OTHER)
         return BY_CODE.get(_comparable(self.code or ""), by_status)
 
     @property
     def pause(self) -> timedelta | None:
-        """How long not to ask for anything; None when only this call is concerned."""
+        """How long to pause the whole project; None if only this call failed."""
         match self.kind:
             case RefusalKind.THROTTLED | RefusalKind.BUSY:
-                return min(self.retry_after or _window(self.message) or CROWDED_PAUSE, LONGEST_PAUSE)
+                return min(self.retry_after or _window(self.message) or OVERLOADED_PAUSE, LONGEST_PAUSE)
             case RefusalKind.UNAUTHENTICATED | RefusalKind.FORBIDDEN:
                 return REFUSED_PAUSE
             case _:
@@ -93,7 +93,7 @@ class CphRefusal:
 
     @property
     def unauthenticated(self) -> bool:
-        """Who we are does not suffice: an operator must act."""
+        """CPH rejects our credentials or permissions: an operator must act."""
         return self.kind in (RefusalKind.UNAUTHENTICATED, RefusalKind.FORBIDDEN)
 
     def __str__(self) -> str:
@@ -103,36 +103,36 @@ class CphRefusal:
 
 
 def read_refusal(reply: Reply, *, secrets: Iterable[str]) -> CphRefusal:
-    """secrets: what was sent and must not come back in words, should the server quote it."""
+    """secrets: values sent with the request; they are redacted if the server quotes them."""
     payload = read_object(reply)
     body = payload
     if isinstance(payload.get("error"), dict):
-        body = payload["error"]  # IAM's shape; its `code` is the HTTP status once more
+        body = payload["error"]  # IAM's shape; its `code` repeats the HTTP status
     message = text(body.get("error_msg")) or text(body.get("message")) or text(body.get("title"))
-    silent = "the answer is cut short" if reply.truncated else "no reason given"
+    no_message = "the answer is cut short" if reply.truncated else "no reason given"
     return CphRefusal(
         status=reply.status,
-        code=_blot(text(body.get("error_code")), secrets),
-        message=_blot(message, secrets) or silent,
-        request_id=_blot(text(payload.get("request_id")), secrets),
+        code=_redact(text(body.get("error_code")), secrets),
+        message=_redact(message, secrets) or no_message,
+        request_id=_redact(text(payload.get("request_id")), secrets),
         retry_after=retry_after(reply.headers.get("retry-after")),
     )
 
 
 def _comparable(code: str) -> str:
-    """CPH writes CPS.0011 here and CPS0011 there."""
+    """Normalises a code: CPH writes both CPS.0011 and CPS0011."""
     return code.replace(".", "").upper()
 
 
-def _blot(words: str | None, secrets: Iterable[str]) -> str | None:
-    if words is None:
+def _redact(message: str | None, secrets: Iterable[str]) -> str | None:
+    if message is None:
         return None
     for secret in secrets:
-        words = words.replace(secret, "…")
-    return LONG_RUN.sub("…", words)[:WORDS_LENGTH]
+        message = message.replace(secret, "…")
+    return LONG_RUN.sub("…", message)[:MESSAGE_LENGTH]
 
 
 def _window(message: str) -> timedelta | None:
-    """Of `limit:10,time:1 minute`: the time after which the budget is whole again."""
+    """Returns the window of a rate limit in a text such as `limit:10,time:1 minute`."""
     found = WINDOW.search(message)
     return timedelta(**{f"{found[2].lower()}s": int(found[1])}) if found else None

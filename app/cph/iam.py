@@ -1,4 +1,4 @@
-"""Tokens from IAM for a user and password."""
+"""Obtains tokens from IAM for a user and password."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -6,15 +6,15 @@ from datetime import datetime, timedelta
 
 from pydantic import TypeAdapter
 
-from app.cph.cached_credentials import Held
-from app.cph.credential_cache import Renewing, TokenCache
+from app.cph.cached_credentials import CachedCredential
+from app.cph.credential_cache import CredentialCache, TokenCache
 from app.cph.credentials import AUTH_HEADER, FAILED_PAUSE, CphRequest, NoCredentials
 from app.cph.errors import read_refusal
 from app.cph.parsing import header_value, read_object, text
 from app.domain.times import parse_rfc3339
 from app.transport.client import Reply, Transport
 
-# IAM locks a user after five failed logins in a quarter of an hour, if the account keeps to the default.
+# By default, IAM locks a user after five failed logins within 15 minutes.
 LOCKOUT_PAUSE = timedelta(minutes=5)
 
 HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
@@ -25,7 +25,7 @@ def iam_endpoint(region: str) -> str:
 
 
 class IamPassword:
-    """Credentials. What the cache raises passes through."""
+    """Credentials: an IAM token, renewed before it expires. Errors of `cache` are not caught."""
 
     def __init__(
         self,
@@ -45,13 +45,15 @@ class IamPassword:
         self._body = _login(user, password, domain, project_id)
         self._password = password
         self._deadline = deadline
-        self._tokens = Renewing("IAM", self._log_in, held=TypeAdapter(Held[str]), cache=cache, clock=clock)
+        self._tokens = CredentialCache(
+            "IAM", self._log_in, adapter=TypeAdapter(CachedCredential[str]), cache=cache, clock=clock
+        )
 
     def authorise(self, request: CphRequest) -> Mapping[str, str]:
-        return {**request.headers, AUTH_HEADER: self._tokens.proof()}
+        return {**request.headers, AUTH_HEADER: self._tokens.current()}
 
-    def refused(self, headers: Mapping[str, str]) -> bool:
-        return self._tokens.renew(lambda token: token == headers[AUTH_HEADER])
+    def renew_refused(self, headers: Mapping[str, str]) -> bool:
+        return self._tokens.renew_if(lambda token: token == headers[AUTH_HEADER])
 
     @property
     def expires_at(self) -> datetime | None:
@@ -74,8 +76,8 @@ def _login(user: str, password: str, domain: str, project_id: str) -> bytes:
 
 
 def _read_token(reply: Reply) -> tuple[str, datetime]:
-    about = read_object(reply).get("token")
-    expires_at = parse_rfc3339(text(about.get("expires_at"))) if isinstance(about, dict) else None
+    details = read_object(reply).get("token")
+    expires_at = parse_rfc3339(text(details.get("expires_at"))) if isinstance(details, dict) else None
     token = header_value(reply.headers.get("x-subject-token"))
     if expires_at is None or token is None:
         raise NoCredentials("the answer holds no token")

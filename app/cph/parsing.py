@@ -1,4 +1,4 @@
-"""What CPH says of a job: JSON in, a record out. Parsed here, trusted everywhere else."""
+"""Parses CPH's JSON into records. Other modules trust the result."""
 
 import json
 import re
@@ -9,19 +9,19 @@ from app.domain.errors import Unavailable
 from app.domain.job import Job, JobState
 from app.transport.client import Reply
 
-# All that is documented. Any other status is a job that still runs: callers log and count `job.status not in STATES`.
+# All documented statuses. Any other counts as running: callers log and count `job.status not in STATES`.
 STATES: Mapping[int | None, JobState] = {1: JobState.RUNNING, 2: JobState.SUCCEEDED, -1: JobState.FAILED}
 EXECUTE_MSG_BYTES = 1024
-SERVER_ID = ("server_id", "encode_server_id", "node_id")  # answers of an older CPH have the later ones
+SERVER_ID = ("server_id", "encode_server_id", "node_id")  # an older CPH sends the second or third
 HEADER_VALUE = re.compile(r"[!-~]+")
 
 
-class Nonsense(Unavailable):
-    """An answer that cannot be about what was asked."""
+class UnexpectedAnswer(Unavailable):
+    """The response does not match the request."""
 
 
 def read_object(reply: Reply) -> dict[str, Any]:
-    """Empty for what is no whole JSON object: a gateway's HTML, half an answer, nonsense."""
+    """Returns the body's JSON object; empty if the body is truncated or not one, such as a gateway's HTML."""
     if reply.truncated:
         return {}
     try:
@@ -31,17 +31,17 @@ def read_object(reply: Reply) -> dict[str, Any]:
     return payload if isinstance(payload, dict) else {}
 
 
-def read_job(payload: object, asked: str) -> Job:
-    """The job with the id `asked`. Raises Nonsense when the payload is no job, or another one."""
+def read_job(payload: object, job_id: str) -> Job:
+    """Returns the job. Raises UnexpectedAnswer if the payload is not an object or has another job_id."""
     if not isinstance(payload, dict):
-        raise Nonsense("the answer is not a JSON object")
-    if payload.get("job_id") != asked:
-        raise Nonsense("the answer is about another job")
-    return job_from(payload, asked)
+        raise UnexpectedAnswer("the answer is not a JSON object")
+    if payload.get("job_id") != job_id:
+        raise UnexpectedAnswer("the answer is about another job")
+    return job_from(payload, job_id)
 
 
 def job_from(payload: Mapping[str, Any], job_id: str | None) -> Job:
-    """All but the id, which callers have judged; None where CPH gave none."""
+    """Returns the job. job_id: validated by the caller; None if CPH sent none."""
     status = _number(payload.get("status"))
     return Job(
         job_id=job_id,
@@ -59,25 +59,25 @@ def job_from(payload: Mapping[str, Any], job_id: str | None) -> Job:
 
 
 def text(value: object) -> str | None:
-    """None for what is empty, and for what is no text: a field for show must not hold back the end of a job."""
+    """Returns None for an empty or non-string value: a bad display field must not delay the end of a job."""
     if not isinstance(value, str) or not value:
         return None
-    # JSON can escape half a surrogate pair, which no UTF-8 can carry any further.
+    # JSON can escape half a surrogate pair, which UTF-8 cannot encode.
     return value.encode(errors="replace").decode()
 
 
 def first_text(payload: Mapping[str, Any], names: Sequence[str]) -> str | None:
-    """For a field that goes by several names."""
+    """Returns the first non-empty text among several names of one field."""
     return next((found for name in names if (found := text(payload.get(name)))), None)
 
 
 def header_value(value: str | None) -> str | None:
-    """None for what is missing, and for what no header can carry."""
+    """Returns None for a missing value and for one that a header cannot carry."""
     return value if value and HEADER_VALUE.fullmatch(value) else None
 
 
 def _number(value: object) -> int | None:
-    # Not isinstance: `true` is an int to Python, and would be a status of 1.
+    # Not isinstance: bool is a subclass of int, so `true` would be a status of 1.
     return value if type(value) is int else None
 
 

@@ -1,4 +1,4 @@
-"""How far CPH's clock is from ours: signatures and tokens depend on it."""
+"""Measures CPH's clock offset: signatures and tokens depend on it."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -8,15 +8,15 @@ from app.transport.client import Reply
 
 
 class ServerClock:
-    """To the second, as HTTP's dates are. ahead: None as long as no answer had a date."""
+    """ahead: CPH's clock minus ours, to the second as HTTP dates are; None until a reply has a valid Date header."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
         self.ahead: timedelta | None = None
 
-    def see(self, reply: Reply) -> None:
+    def observe(self, reply: Reply) -> None:
         try:
             date = parsedate_to_datetime(reply.headers.get("date", ""))
         except (ValueError, OverflowError):
             return
-        self.ahead = date.replace(tzinfo=UTC) - self._clock()  # HTTP knows no other zone
+        self.ahead = date.replace(tzinfo=UTC) - self._clock()  # HTTP dates are always in GMT

@@ -1,4 +1,4 @@
-"""SDK-HMAC-SHA256, the signature of Huawei Cloud's gateway: a function of request, key, project and time."""
+"""Signs requests with SDK-HMAC-SHA256 for Huawei Cloud's gateway."""
 
 import hmac
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ SECURITY_TOKEN = "X-Security-Token"  # noqa: S105 a header's name
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """security_token: temporary keys have one."""
+    """security_token: only temporary keys have one."""
 
     access_key: str
     secret_key: str = field(repr=False)
@@ -23,7 +23,7 @@ class Key:
 
 
 def sign(request: CphRequest, key: Key, project_id: str, now: datetime) -> dict[str, str]:
-    """The request's headers, all of them signed, and those that the signature needs."""
+    """Returns the request's headers plus those of the signature; all but Authorization are signed."""
     signed_at = now.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
     host = urlsplit(request.url).netloc
     headers = {**request.headers, "Host": host, "X-Sdk-Date": signed_at, "X-Project-Id": project_id}
@@ -37,7 +37,7 @@ def sign(request: CphRequest, key: Key, project_id: str, now: datetime) -> dict[
 
 
 def _canonical_request(request: CphRequest, headers: Mapping[str, str], names: str) -> str:
-    """What is sent may be escaped in several ways; this is the one way in which it is signed."""
+    """Returns the canonical form: a URL may be escaped in several ways, but only this one is signed."""
     url = urlsplit(request.url)
     path = quote(unquote(url.path), safe="/~")
     query = sorted(parse_qsl(url.query, keep_blank_values=True))

@@ -1,4 +1,4 @@
-"""CPH's answer to a call that starts jobs, as callers hand it over: what to watch, and which ends it tells itself."""
+"""Parses CPH's response to a call that starts jobs: which jobs to watch, and which have already ended."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -10,16 +10,16 @@ from app.domain.errors import InvalidField
 from app.domain.job import Job, JobState
 
 POINTER = "/submission"
-JOBS_AT_MOST = 1_000  # as many as a registration takes
+MAX_JOBS = 1_000  # the limit of a registration
 ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
-# As CPH, its gateway and IAM write them. Only what looks so is repeated to the caller.
+# The codes of CPH, its gateway and IAM. Only a match is repeated to the caller.
 CODE = re.compile(r"[A-Za-z]{0,16}\.?[0-9]{1,8}")
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """request_id: None if the answer names none. job_ids: to be watched. ended: jobs whose end the answer itself tells
-    (refused at once, or a synchronous command's results); their job_id is None where CPH gave none.
+    """request_id: None if the response has none. job_ids: jobs to watch. ended: jobs whose end is in the response
+    (rejected at once, or results of a synchronous command); their job_id is None if CPH sent none.
     """
 
     request_id: str | None
@@ -28,7 +28,7 @@ class Submission:
 
 
 def read_submission(payload: Mapping[str, Any]) -> Submission:
-    """At least one job, each once. InvalidField for an answer without, and for one that cannot be read whole."""
+    """Returns at least one job, each once. Raises InvalidField if there is none or any part is invalid."""
     request_id = _id(payload, "request_id", POINTER)
     jobs = {pointer: replace(_job(item, pointer), request_id=request_id) for pointer, item in _items(payload)}
     if not jobs:
@@ -39,14 +39,14 @@ def read_submission(payload: Mapping[str, Any]) -> Submission:
 
 
 def _items(payload: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """What tells of one job, and its pointer: the items of `jobs`; the answer itself, if it names a job."""
+    """Yields (JSON pointer, job object): each item of `jobs`, and the response itself if it has a job_id."""
     jobs = payload.get("jobs") or []
     if not isinstance(jobs, list):
         raise InvalidField(f"{POINTER}/jobs", "must be a list")
-    if len(jobs) > JOBS_AT_MOST:
-        raise InvalidField(f"{POINTER}/jobs", f"holds more than {JOBS_AT_MOST:,} jobs", "register by request_id")
-    for place, item in enumerate(jobs):
-        pointer = f"{POINTER}/jobs/{place}"
+    if len(jobs) > MAX_JOBS:
+        raise InvalidField(f"{POINTER}/jobs", f"holds more than {MAX_JOBS:,} jobs", "register by request_id")
+    for index, item in enumerate(jobs):
+        pointer = f"{POINTER}/jobs/{index}"
         if not isinstance(item, dict):
             raise InvalidField(pointer, "must be an object")
         yield pointer, item
@@ -55,15 +55,15 @@ def _items(payload: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]
 
 
 def _job(item: Mapping[str, Any], pointer: str) -> Job:
-    """One that has not ended is to be watched, so it has an id."""
+    """Parses one job. Raises InvalidField if it has not ended and has no id to watch it by."""
     job_id = _id(item, "job_id", pointer)
     job = job_from(item, job_id)
-    # With an id CPH has taken the job, whatever `error_code` says: its end will tell.
+    # A job with an id was accepted, even if `error_code` is set: polling will show its end.
     if job_id or job.state.ended:
         return job
     if job.error_code:
         return replace(job, state=JobState.FAILED)
-    raise InvalidField(pointer, "has no job_id to watch, no error_code and no status that is an end")
+    raise InvalidField(pointer, "has no job_id to watch, no error_code and no final status")
 
 
 def _id(payload: Mapping[str, Any], name: str, pointer: str) -> str | None:
@@ -85,10 +85,10 @@ def _without_jobs(payload: Mapping[str, Any]) -> InvalidField:
         return InvalidField(
             f"{POINTER}/order_id",
             "an order is not a job: there is nothing to watch",
-            "ask for the order, or register by job_id when there is a job",
+            "query the order, or register by job_id once it has a job",
         )
     return InvalidField(
-        f"{POINTER}/jobs", "names no job: there is nothing to watch", "hand over CPH's answer as it came, and whole"
+        f"{POINTER}/jobs", "names no job: there is nothing to watch", "pass CPH's complete, unmodified answer"
     )
 
 
@@ -97,5 +97,5 @@ def _refused(field: str, code: str | None) -> InvalidField:
     return InvalidField(
         f"{POINTER}/{field}",
         f"CPH refused the call itself{named}: it started no job",
-        "mend the call, make it again, and hand over the answer to that",
+        "correct and repeat the call, then pass its answer",
     )

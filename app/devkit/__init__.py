@@ -1,1 +1,1 @@
-"""What a trial run needs: an embedded Redis, a CPH and IAM stand-in, an inbox, the demo."""
+"""Tools for trials and tests: an embedded Redis, a CPH and IAM stand-in, an inbox, the demo."""

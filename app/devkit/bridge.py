@@ -1,4 +1,4 @@
-"""A bridge for trials and tests: Redis, the stand-in, the inbox, and its own processes as an operator starts them."""
+"""A bridge for trials and tests: Redis, the stand-in, the inbox, and the processes that an operator starts."""
 
 import base64
 import json
@@ -13,14 +13,14 @@ from typing import Any, Self, TypeVar
 
 from app.config.settings import KEY_BYTES
 from app.devkit.client import BridgeClient
-from app.devkit.log_tail import LogTail, last_words
+from app.devkit.log_tail import LogTail, last_lines
 from app.devkit.processes import Process, start, wait_until
 from app.devkit.redis_server import RedisServer
 from app.domain.signature import new_secret
 
 COMMAND = Path(sys.executable).with_name("cph-bridge")
-# How settings begin that are chosen here: its Redis is what it is, and what is shown is read from the logs.
-CHOSEN = (
+# Prefixes of the settings that Bridge sets itself: its Redis is embedded, and the timeline is read from the logs.
+MANAGED_SETTINGS = (
     *("BRIDGE_REDIS_", "BRIDGE_WAIT_REPLICAS", "BRIDGE_API_BIND", "BRIDGE_PROBE_BIND", "BRIDGE_METRICS_BIND"),
     *("BRIDGE_BOOTSTRAP_KEY", "BRIDGE_SECRET_KEYS", "BRIDGE_ALLOW_NETWORKS", "BRIDGE_LOG_LEVEL"),
 )
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class StubProcess:
-    """The stand-in or the inbox. about: the line with which it said that it is ready."""
+    """The stand-in or the inbox. about: the JSON line that it printed when it was ready."""
 
     process: Process
     about: dict[str, Any]
@@ -40,15 +40,15 @@ class StubProcess:
     def client(self) -> BridgeClient:
         return BridgeClient(self.about["url"])
 
-    def said(self) -> list[dict[str, Any]]:
-        """The lines since then; of the inbox: the callbacks."""
+    def lines(self) -> list[dict[str, Any]]:
+        """Returns the lines printed after `about`; those of the inbox are callbacks."""
         return [json.loads(line) for line in self.process.lines[1:]]
 
 
 class Bridge:
-    """Redis runs while this is entered; all else from its start. What is left then is stopped.
+    """A context manager: entering starts Redis; leaving stops Redis and every process started since.
 
-    settings: environment variables, over those that are chosen here. No BRIDGE_… of ours is handed on.
+    settings: environment variables that override those set here. BRIDGE_… variables of this process are not inherited.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
@@ -57,7 +57,7 @@ class Bridge:
         self.key = secrets.token_urlsafe(32)
         self.secret = new_secret(secrets.token_bytes(32))
         self.url = self.metrics_url = ""
-        self._own = {
+        self._defaults = {
             "BRIDGE_REDIS_URL": self.redis.url,
             "BRIDGE_API_BIND": "127.0.0.1:0",
             "BRIDGE_PROBE_BIND": "127.0.0.1:0",
@@ -74,8 +74,8 @@ class Bridge:
 
     @property
     def environment(self) -> dict[str, str]:
-        """With which processes start from now on."""
-        return {**self._own, **self._cph, **self._settings}
+        """The settings of processes that are started from now on."""
+        return {**self._defaults, **self._cph, **self._settings}
 
     def __enter__(self) -> Self:
         self.logs.mkdir(parents=True)
@@ -86,8 +86,8 @@ class Bridge:
         self._stack.close()
 
     def start_standin(self) -> StubProcess:
-        """From now on it is the CPH of what is started."""
-        standin = self._start_neighbour("standin")
+        """Starts the CPH stand-in. Processes started afterwards use it."""
+        standin = self._start_stub("standin")
         url, about = standin.about["url"], standin.about
         self._cph = {
             "BRIDGE_CPH_PROJECT_ID": about["project_id"],
@@ -100,13 +100,13 @@ class Bridge:
         return standin
 
     def start_inbox(self) -> StubProcess:
-        """It knows `secret`, and no other."""
-        return self._start_neighbour("inbox", "--secret", self.secret)
+        """Starts the inbox, which verifies with `secret` only."""
+        return self._start_stub("inbox", "--secret", self.secret)
 
     def start_api(self, listener: socket | None = None) -> Process:
-        """Returns when it listens: at `url`, and for Prometheus at `metrics_url`.
+        """Starts the API and waits until it listens. Sets `url` and `metrics_url` (for Prometheus).
 
-        listener: a socket that listens already, for the API to take over; else the API takes a free port.
+        listener: a listening socket for the API to use; default: a free port.
         """
         tail = LogTail(self._log("api"))
         settings = {"BRIDGE_API_BIND": f"fd://{listener.fileno()}"} if listener else {}
@@ -115,27 +115,27 @@ class Bridge:
         def listening() -> Mapping[str, Any]:
             return next((line for line in tail.new() if line["event"] == "api.listening"), {})
 
-        said = self._wait_for("api", process, listening)
-        self.url, self.metrics_url = said["addresses"][0], said["metrics"]
+        line = self._wait_for("api", process, listening)
+        self.url, self.metrics_url = line["addresses"][0], line["metrics"]
         return process
 
     def start_worker(self, kind: str, settings: Mapping[str, str] | None = None) -> Process:
-        """settings: over those of the whole bridge."""
+        """Starts a worker. settings: override those of the bridge."""
         return self._start(f"worker-{kind}", [COMMAND, "worker", kind], settings)
 
     def call(self, method: str, path: str, body: object = None) -> Any:
-        """To the API, with `key`."""
+        """Calls the API with `key`."""
         return BridgeClient(self.url, self.key).call(method, path, body)
 
     def check(self) -> None:
-        """ChildProcessError with the last words of what has ended."""
+        """Raises ChildProcessError with the last log lines of a process that has ended."""
         for name, process in self._running:
             self._check(name, process)
 
     def _check(self, name: str, process: Process) -> None:
         if process.exit_code is not None:
-            said = last_words(self._log(name), LAST_LINES)
-            raise ChildProcessError(f"{name} ended with {process.exit_code}. Its last words:\n{said}")
+            logged = last_lines(self._log(name), LAST_LINES)
+            raise ChildProcessError(f"{name} ended with {process.exit_code}. Its last log lines:\n{logged}")
 
     def _wait_for(self, name: str, process: Process, condition: Callable[[], T]) -> T:
         def checked() -> T:
@@ -144,7 +144,7 @@ class Bridge:
 
         return wait_until(checked, what=f"{name} is ready")
 
-    def _start_neighbour(self, name: str, *options: str) -> StubProcess:
+    def _start_stub(self, name: str, *options: str) -> StubProcess:
         process = self._start(name, [sys.executable, "-m", f"app.devkit.{name}", *options])
         self._wait_for(name, process, lambda: process.lines)
         return StubProcess(process, process.announcement())

@@ -1,4 +1,4 @@
-"""JSON calls to what a trial has started."""
+"""A JSON client for the servers of a trial."""
 
 import json
 from collections.abc import Mapping
@@ -9,12 +9,12 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 TIMEOUT_S = 10
 
-# Everything here is on this machine: a proxy of the environment must not come in between.
+# All servers are on this machine, so proxies from the environment are ignored.
 _opener = build_opener(ProxyHandler({}))
 
 
 class ApiRefused(OSError):
-    """An answer that is no 2xx."""
+    """The server answered with a status other than 2xx."""
 
     def __init__(self, request: Request, status: int, body: str) -> None:
         super().__init__(f"{request.method} {request.full_url} was answered {status}: {body}")
@@ -28,7 +28,7 @@ class BridgeClient:
     key: str | None = None
 
     def call(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Any:
-        """The answer's JSON; None when it is empty."""
+        """Returns the JSON of the answer; None if the body is empty. Raises ApiRefused unless the status is 2xx."""
         request = Request(self.url + path, method=method, headers=dict(headers or {}))
         if self.key:
             request.add_header("Authorization", f"Bearer {self.key}")

@@ -1,4 +1,4 @@
-"""What a trial shows: aligned lines with a time, in colour on a terminal unless NO_COLOR is set."""
+"""A trial's output: aligned lines with a time, in colour on a terminal unless NO_COLOR is set."""
 
 from datetime import UTC, datetime
 
@@ -10,14 +10,14 @@ from app.devkit.timeline import TimelineLine
 STYLES = {"received": "cyan", "delivered": "green", "warning": "yellow", "failed": "bold red"}
 
 
-class Screen:
+class TrialConsole:
     def __init__(self) -> None:
-        # Never cut or wrapped: a line that is pasted must work.
+        # Lines are neither cut nor wrapped: commands must work when pasted.
         self._console = Console(highlight=False, markup=False, soft_wrap=True)
 
     def line(self, line: TimelineLine, time: str | None = None) -> None:
-        """time: RFC 3339; now, when left out."""
-        # The machine's clock, as in the logs of the workers whose lines stand between these.
+        """Prints one line. time: RFC 3339; default: now."""
+        # The machine's clock, as in the logs of the workers, whose lines are printed between these.
         moment = datetime.fromisoformat(time) if time else datetime.now(UTC)  # noqa: TID251
         shown = f"{moment.astimezone():%H:%M:%S.%f}"[:10]
         text = Text.assemble(
@@ -26,7 +26,7 @@ class Screen:
         text.rstrip()
         self._console.print(text)
 
-    def say(self, text: str = "") -> None:
+    def print(self, text: str = "") -> None:
         self._console.print(text)
 
     def title(self, text: str) -> None:

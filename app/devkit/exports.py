@@ -1,4 +1,4 @@
-"""What another shell needs, as export lines; kept in a file while `./dev run` is up, for `./dev env` to print."""
+"""Export lines for another shell. `./dev run` keeps them in a file while it runs; `./dev env` prints them."""
 
 import fcntl
 import os
@@ -11,30 +11,30 @@ FOLDER = Path(".dev")
 
 
 def export_lines(variables: Mapping[str, str]) -> str:
-    """For `eval` in sh."""
+    """Returns lines that sh can `eval`."""
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
 
 
 @contextmanager
-def kept(lines: str, folder: Path = FOLDER) -> Iterator[None]:
-    """In `run-<pid>.env`, locked: whoever can lock such a file knows that its run has ended.
+def exports_file(lines: str, folder: Path = FOLDER) -> Iterator[None]:
+    """Keeps the lines in a locked file `run-<pid>.env`. If another process can lock the file, the run has ended.
 
-    OSError at the beginning if the folder cannot be written.
+    Raises OSError on entry if the folder cannot be written.
     """
     folder.mkdir(exist_ok=True)
-    place = folder / f"run-{os.getpid()}.env"
-    unfinished = place.with_suffix(".tmp")
+    path = folder / f"run-{os.getpid()}.env"
+    temporary = path.with_suffix(".tmp")
     try:
-        with open(unfinished, "w", encoding="utf-8", opener=_for_the_owner) as file:
+        with open(temporary, "w", encoding="utf-8", opener=_owner_only) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.write(lines)
             file.flush()
-            unfinished.rename(place)
+            temporary.rename(path)
             yield
     finally:
-        for path in (unfinished, place):
-            path.unlink(missing_ok=True)
+        for file_path in (temporary, path):
+            file_path.unlink(missing_ok=True)
 
 
-def _for_the_owner(path: str, flags: int) -> int:
+def _owner_only(path: str, flags: int) -> int:
     return os.open(path, flags, mode=0o600)

@@ -1,4 +1,4 @@
-"""`python -m app.devkit.inbox`: receives callbacks, verifies their signatures, prints and keeps them."""
+"""`python -m app.devkit.inbox`: receives callbacks, verifies their signatures, prints and stores them."""
 
 from datetime import UTC, datetime
 from threading import Lock
@@ -9,7 +9,7 @@ from flask import Flask, Response, request
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from app.devkit.serving import Address, bind_option, json_answer, new_app, say, serve
+from app.devkit.serving import Address, bind_option, json_answer, new_app, print_line, serve
 from app.domain.signature import secret_bytes
 
 TRANSPORT_HEADERS = {"host", "connection", "content-length", "accept", "accept-encoding"}
@@ -22,13 +22,13 @@ class AddedSecret(BaseModel):
 
     @field_validator("secret")
     @classmethod
-    def _is_one(cls, secret: str) -> str:
+    def _check(cls, secret: str) -> str:
         secret_bytes(secret)
         return secret
 
 
 class ScriptedAnswers(BaseModel):
-    """What the next callbacks are answered; after that 200 again."""
+    """The answer to the next `times` callbacks; after them it is 200 again."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -40,10 +40,10 @@ class ScriptedAnswers(BaseModel):
 class Inbox:
     def __init__(self, secrets: tuple[str, ...] = ()) -> None:
         self._lock = Lock()
-        self._judges = [Webhook(secret) for secret in secrets]
+        self._verifiers = [Webhook(secret) for secret in secrets]
         self._answers: list[ScriptedAnswers] = []
         self._messages: list[dict[str, Any]] = []
-        self._seen: set[str | None] = set()
+        self._seen_ids: set[str | None] = set()
 
     def app(self) -> Flask:
         app = new_app()
@@ -59,21 +59,21 @@ class Inbox:
             answer = self._next_answer()
             message = self._message(answer.status)
             self._messages.append(message)
-            self._seen.add(message["id"])
-            say(message)
+            self._seen_ids.add(message["id"])
+            print_line(message)
         return Response("ok", answer.status, answer.headers, mimetype="text/plain")
 
     def show_messages(self) -> Response:
-        """All, those with an `id`, or those `after` as many as have been seen."""
-        wanted, seen = request.args.get("id"), request.args.get("after", 0, type=int)
+        """Returns all messages. Query: `id` selects one id; `after` skips that many messages."""
+        wanted, skipped = request.args.get("id"), request.args.get("after", 0, type=int)
         with self._lock:
-            messages = [message for message in self._messages[seen:] if wanted in (None, message["id"])]
+            messages = [message for message in self._messages[skipped:] if wanted in (None, message["id"])]
         return json_answer({"messages": messages})
 
     def add_secret(self) -> Response:
         given = AddedSecret.model_validate_json(request.get_data())
         with self._lock:
-            self._judges.append(Webhook(given.secret))
+            self._verifiers.append(Webhook(given.secret))
         return json_answer({})
 
     def add_answers(self) -> Response:
@@ -90,7 +90,7 @@ class Inbox:
         message_id = headers.get("webhook-id")
         return {
             "id": message_id,
-            "repeat": message_id is not None and message_id in self._seen,
+            "repeat": message_id is not None and message_id in self._seen_ids,
             "verified": self._verified(headers, request.get_data()),
             "answered": answered,
             "received_at": _now(),
@@ -101,23 +101,23 @@ class Inbox:
         }
 
     def _verified(self, headers: dict[str, str], body: bytes) -> bool | None:
-        """None when no secret is known; else whether one of them fits."""
-        if not self._judges:
+        """Returns None if there is no secret, else whether one of them verifies the signature."""
+        if not self._verifiers:
             return None
-        return any(_fits(judge, headers, body) for judge in self._judges)
+        return any(_verifies(verifier, headers, body) for verifier in self._verifiers)
 
 
-def _fits(judge: Webhook, headers: dict[str, str], body: bytes) -> bool:
+def _verifies(verifier: Webhook, headers: dict[str, str], body: bytes) -> bool:
     try:
-        judge.verify(body, headers, json_parse=False)
+        verifier.verify(body, headers, json_parse=False)
     except (WebhookVerificationError, ValueError):
         return False
     return True
 
 
 def _now() -> str:
-    """By the clock that the workers log with, as `./dev demo` shows both in the order of their times."""
-    now = datetime.now(UTC)  # noqa: TID251 a receiver has the clock of its machine
+    """Uses the workers' log clock, because `./dev demo` sorts callbacks and log lines by time."""
+    now = datetime.now(UTC)  # noqa: TID251 a receiver uses its machine's clock
     return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -136,7 +136,7 @@ def _check_secrets(_context: click.Context, _option: click.Parameter, secrets: t
     "--secret", "secrets", multiple=True, callback=_check_secrets, help="whsec_…; may be given more than once."
 )
 def main(bind: Address, secrets: tuple[str, ...]) -> None:
-    """Receives callbacks, verifies and prints them."""
+    """Receives, verifies and prints callbacks."""
     serve(Inbox(secrets).app(), bind, {})
 
 

@@ -1,4 +1,4 @@
-"""Child processes, each in a group of its own: started, listened to, ended."""
+"""Starts, reads and stops child processes, each in its own process group."""
 
 import json
 import os
@@ -15,17 +15,17 @@ from app.config.settings import PREFIX
 
 T = TypeVar("T")
 
-LOOK_EVERY_S = 0.02
-PATIENCE_S = 60.0  # a limit for what fails, not a promise of how long a thing takes: machines that run tests are busy
+CHECK_EVERY_S = 0.02
+PATIENCE_S = 60.0  # a limit for failures, not an expected duration: machines that run tests are busy
 
 
 def wait_until(condition: Callable[[], T], *, timeout: float = PATIENCE_S, what: str) -> T:
-    """The condition's first true value; TimeoutError saying `what` did not come in time."""
+    """Returns the condition's first true value. Raises TimeoutError that names `what`."""
     deadline = time.monotonic() + timeout
     while not (value := condition()):
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what}: not within {timeout:g} s")
-        time.sleep(LOOK_EVERY_S)
+        time.sleep(CHECK_EVERY_S)
     return value
 
 
@@ -36,12 +36,13 @@ def start(
     log: Path | None = None,
     pass_fds: tuple[int, ...] = (),
 ) -> "Process":
-    """env: added to what it inherits, our environment without settings of the bridge.
+    """Starts a child process.
 
-    log: takes its stderr, which is ours when left out.
+    env: added to the inherited environment, which is ours without settings of the bridge.
+    log: the file that stderr is appended to; default: our stderr.
     """
-    ours = os.environ.items()  # noqa: TID251 handed on, not read
-    inherited = {name: value for name, value in ours if not name.startswith(PREFIX)}
+    variables = os.environ.items()  # noqa: TID251 passed on, not read
+    inherited = {name: value for name, value in variables if not name.startswith(PREFIX)}
     with log.open("ab") if log else nullcontext() as errors:
         child = subprocess.Popen(
             argv,
@@ -56,7 +57,7 @@ def start(
 
 
 class Process:
-    """A child and its own children. `lines` is what it has printed, read at once so that it never blocks on us."""
+    """A child and its own children. lines: its stdout, read continuously so that a full pipe never blocks it."""
 
     def __init__(self, child: subprocess.Popen[str], name: str) -> None:
         assert child.stdout
@@ -72,30 +73,33 @@ class Process:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; minus the signal's number when a signal ended it."""
+        """None while it runs; the negative signal number if a signal ended it."""
         return self._child.poll()
 
     def announcement(self, timeout: float = PATIENCE_S) -> dict[str, Any]:
-        """The JSON line that it prints when it is ready; ChildProcessError when it ends without one."""
+        """Returns the JSON line that the child prints when it is ready.
+
+        Raises ChildProcessError if it ends without one, TimeoutError if none comes in time.
+        """
         wait_until(lambda: self.lines or not self._reader.is_alive(), timeout=timeout, what=f"a line from {self._name}")
         if not self.lines:
-            raise ChildProcessError(f"{self._name} said nothing and ended with {self.kill()}")
+            raise ChildProcessError(f"{self._name} printed nothing and ended with {self.kill()}")
         announced: dict[str, Any] = json.loads(self.lines[0])
         return announced
 
     def stop(self, timeout: float = 10.0) -> int:
-        """SIGTERM and time to finish, then SIGKILL for all that is left of its group; the exit code."""
+        """Sends SIGTERM, waits, then sends SIGKILL to the rest of the group; returns the exit code. timeout: in s."""
         self._child.terminate()
         with suppress(subprocess.TimeoutExpired):
             self._child.wait(timeout)
         return self.kill()
 
     def kill(self) -> int:
-        """SIGKILL for the whole group; the exit code."""
+        """Sends SIGKILL to the whole group; returns the exit code."""
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         code = self._child.wait()
-        # Bounded: RQ's forked children leave the group, live on and keep the pipe open.
+        # Limited: RQ's forked children leave the group, survive and keep the pipe open.
         self._reader.join(timeout=1.0)
         return code
 

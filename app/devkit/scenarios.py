@@ -1,4 +1,4 @@
-"""The demo's jobs, and what is to come of them."""
+"""The demo's jobs and the callbacks expected for them."""
 
 import json
 import secrets
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-# CPH's published example of ShowJob, to the letter.
+# CPH's published ShowJob example, unchanged.
 EXAMPLE = {
     "error_msg": None,
     "execute_msg": None,
@@ -20,17 +20,17 @@ EXAMPLE = {
 }
 REFUSED = "phone-3"
 RESTARTED = {"total": 3, "succeeded": 2, "failed": 1, "lost": 0, "overdue": 0}
-GIVEN = ("job_id", "phone_id", "end_time", "begin_time", "request_id")
+COPIED_FIELDS = ("job_id", "phone_id", "end_time", "begin_time", "request_id")
 FAILURE = {"outcome": "failed", "error_code": "CPS.0003", "error_msg": "Internal error."}
 
 
 class Mismatch(Exception):
-    """What came is not what was to come."""
+    """The callbacks differ from the expected ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """script: for the stand-in; None for a job that CPH does not know. phones: restarted together, by one call."""
+    """script: for the stand-in; None for a job that CPH does not know. phones: restarted by one call."""
 
     name: str
     about: str
@@ -40,8 +40,8 @@ class Scenario:
     phones: tuple[str, ...] = ()
 
 
-def new_cases() -> list[Scenario]:
-    example = {name: EXAMPLE[name] for name in GIVEN}
+def new_scenarios() -> list[Scenario]:
+    example = {name: EXAMPLE[name] for name in COPIED_FIELDS}
     return [
         Scenario(
             "example",
@@ -63,20 +63,20 @@ def new_cases() -> list[Scenario]:
     ]
 
 
-def judge(cases: Sequence[Scenario], callbacks: Sequence[Mapping[str, Any]]) -> None:
-    """callbacks: as the inbox has them. Mismatch says what is wrong with them."""
+def check_callbacks(scenarios: Sequence[Scenario], callbacks: Sequence[Mapping[str, Any]]) -> None:
+    """Raises Mismatch if the callbacks are not the expected ones. callbacks: messages of the inbox."""
     events = {callback["path"].strip("/"): json.loads(callback["body"]) for callback in callbacks}
-    came = {name: event["type"] for name, event in events.items()}
-    if len(callbacks) != len(cases) or came != {case.name: case.ends_as for case in cases}:
-        raise Mismatch(f"other callbacks than expected: {came}")
+    types = {name: event["type"] for name, event in events.items()}
+    if len(callbacks) != len(scenarios) or types != {scenario.name: scenario.ends_as for scenario in scenarios}:
+        raise Mismatch(f"other callbacks than expected: {types}")
     if not all(callback["verified"] for callback in callbacks):
-        raise Mismatch("standardwebhooks says that a signature is wrong")
-    for case in cases:
-        data = events[case.name]["data"]
-        if case.phones and data["group"] != RESTARTED:
-            raise Mismatch(f"the jobs of {case.name} are told as {data['group']}")
-        if not case.phones and data["job"]["job_id"] != case.job_id:
-            raise Mismatch(f"the callback of {case.name} is about another job")
+        raise Mismatch("standardwebhooks rejected a signature")
+    for scenario in scenarios:
+        data = events[scenario.name]["data"]
+        if scenario.phones and data["group"] != RESTARTED:
+            raise Mismatch(f"the jobs of {scenario.name} are summarised as {data['group']}")
+        if not scenario.phones and data["job"]["job_id"] != scenario.job_id:
+            raise Mismatch(f"the callback of {scenario.name} is about another job")
     job = events["example"]["data"]["job"]
     if {name: job[name] for name in EXAMPLE} != EXAMPLE:
         raise Mismatch(f"the example's callback differs from CPH's documentation: {job}")

@@ -1,4 +1,4 @@
-"""What the stand-in and the inbox share: where to listen, one line that says so, serving until told to stop."""
+"""Shared by the stand-in and the inbox: the listening address, the ready line, serving until a signal."""
 
 import json
 import signal
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.test import run_wsgi_app
 
-MOST_PORT = 65_535
+MAX_PORT = 65_535
 
 
 class Address(NamedTuple):
@@ -25,8 +25,8 @@ def parse_address(_context: click.Context, _option: click.Parameter, value: str 
     if value is None:
         return None
     host, _, port = value.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > MOST_PORT:
-        raise click.BadParameter(f"{value} is not host:port, with a port of 0 to {MOST_PORT}")
+    if not host or not port.isdecimal() or int(port) > MAX_PORT:
+        raise click.BadParameter(f"{value} is not host:port, with a port of 0 to {MAX_PORT}")
     return Address(host, int(port))
 
 
@@ -35,17 +35,17 @@ bind_option = click.option(
     default="127.0.0.1:0",
     show_default=True,
     callback=parse_address,
-    help="host:port to listen on; port 0 takes a free one.",
+    help="host:port to listen on; port 0 picks a free one.",
 )
 
 
-def say(line: Mapping[str, Any]) -> None:
-    """One JSON line on stdout, at once and in one piece, whatever thread says it."""
+def print_line(line: Mapping[str, Any]) -> None:
+    """Prints one JSON line and flushes it. A single write keeps lines of several threads apart."""
     print(json.dumps(line) + "\n", end="", flush=True)
 
 
 def new_app() -> Flask:
-    """Answers 422 to orders that it does not understand."""
+    """Returns an app that answers 422 to invalid bodies of control calls."""
     app = Flask(__name__)
     app.register_error_handler(ValidationError, _invalid)
     return app
@@ -56,29 +56,29 @@ def _invalid(error: ValidationError) -> Response:
 
 
 def json_answer(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """Flask's own would sort the fields."""
+    """Returns a JSON response with the fields in their order; Flask's jsonify would sort them."""
     return Response(json.dumps(body), status, headers, mimetype="application/json")
 
 
 def serve(app: Flask, bind: Address, about: Mapping[str, Any]) -> None:
-    """Says the URL and what else there is to know about it, then serves until SIGTERM or SIGINT."""
+    """Prints a line with the URL and `about`, then serves until SIGTERM or SIGINT."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
         server = make_server(bind.host, bind.port, app, threaded=True, request_handler=KeepAliveHandler)
-        say({"url": f"http://{bind.host}:{server.port}", **about})
+        print_line({"url": f"http://{bind.host}:{server.port}", **about})
         server.serve_forever()
 
 
 class KeepAliveHandler(WSGIRequestHandler):
-    """Keeps connections open, as CPH's gateway does; werkzeug's own handler closes each after one answer."""
+    """Keeps connections open, as CPH's gateway does; werkzeug's own handler closes each after one response."""
 
     protocol_version = "HTTP/1.1"
-    # Head and body go out as two packets: Nagle's algorithm would hold the second back for 40 ms.
+    # Head and body are sent as two packets: Nagle's algorithm would delay the second by 40 ms.
     disable_nagle_algorithm = True
 
     def run_wsgi(self) -> None:
         environ = self.make_environ()
-        # Read whole, so that what the application leaves unread is not taken for the next request.
+        # The body is read completely: bytes that the application leaves unread would be parsed as the next request.
         environ["wsgi.input"] = BytesIO(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
         chunks, status, headers = run_wsgi_app(self.server.app, environ)
         code, _, reason = status.partition(" ")
@@ -92,4 +92,4 @@ class KeepAliveHandler(WSGIRequestHandler):
             self.wfile.write(chunk)
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Nothing: both servers tell in their own way what they were asked."""
+        """Logs nothing: both servers record requests in their own way."""

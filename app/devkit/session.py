@@ -1,4 +1,4 @@
-"""What the demo and `run` share: a folder of their own, signals, and the reason when something is wrong."""
+"""Shared by the demo and `run`: a temporary folder, signal handling, error reporting."""
 
 import shutil
 import signal
@@ -7,41 +7,44 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from app.devkit.console import Screen
+from app.devkit.console import TrialConsole
 from app.devkit.scenarios import Mismatch
 from app.devkit.timeline import TimelineLine
 from app.domain.errors import BridgeError
 
-ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-INTERRUPTED = 130  # as shells have it
+END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+INTERRUPTED = 130  # the exit code of shells after SIGINT
 
 
-def run_trial(play: Callable[[Path, Screen], None]) -> int:
-    """The exit code; with 1 the reason is shown, and the folder is kept if there are logs in it."""
-    for number in ENDINGS:
+def run_trial(play: Callable[[Path, TrialConsole], None]) -> int:
+    """Runs `play` in a temporary folder; returns the exit code.
+
+    On failure (1) it shows the reason and keeps the folder if it contains logs.
+    """
+    for number in END_SIGNALS:
         signal.signal(number, _interrupt)
-    screen = Screen()
+    screen = TrialConsole()
     folder = Path(tempfile.mkdtemp(prefix="cph-bridge-"))
-    is_kept = False
+    keep_folder = False
     try:
         play(folder, screen)
     except KeyboardInterrupt:
         return INTERRUPTED
     except (BridgeError, OSError, Mismatch) as error:
-        # A terminal that is gone makes these raise again: then nobody knows of the folder.
+        # If the terminal is closed, printing raises, and the folder is removed, as nobody knows its path.
         screen.line(TimelineLine("failed", "", str(error)))
         if any(folder.glob("logs/*")):
-            screen.say(f"\nThe logs are in {folder / 'logs'}")
-            is_kept = True
+            screen.print(f"\nThe logs are in {folder / 'logs'}")
+            keep_folder = True
         return 1
     finally:
-        if not is_kept:
+        if not keep_folder:
             shutil.rmtree(folder)
     return 0
 
 
 def _interrupt(*_: object) -> NoReturn:
-    """Once: whoever is impatient must not end the clearing up."""
-    for number in ENDINGS:
+    """Ignores further signals, so that a second Ctrl-C does not interrupt the clean-up."""
+    for number in END_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt

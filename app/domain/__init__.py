@@ -1,1 +1,1 @@
-"""The rules, pure: no clock, no chance, no I/O."""
+"""Business rules as pure code: no clock, no randomness, no I/O."""

@@ -1,10 +1,10 @@
-"""Who may do what: scopes, and the tenant behind a key."""
+"""Authorisation: scopes, and the tenant that a key belongs to."""
 
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-# A tenant is part of names in Redis and of places of sealed values, so neither `:` nor `|`.
+# Redis keys and the contexts of encrypted values contain the tenant, so `:` and `|` are not allowed.
 TENANT = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 TENANT_NAME = re.compile(TENANT)
 
@@ -18,12 +18,12 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """key_id: of what was shown, for the audit log; it is no secret."""
+    """An authenticated caller. key_id: identifies the credential in the audit log; not secret."""
 
     tenant: str
     scopes: frozenset[Scope]
     key_id: str = field(default="", compare=False)
 
     def may(self, scope: Scope) -> bool:
-        """`admin` may everything within its tenant."""
+        """Returns True if the scope is granted; `admin` includes every scope within its tenant."""
         return scope in self.scopes or Scope.ADMIN in self.scopes

@@ -1,14 +1,14 @@
-"""How long to leave a server alone that does not accept who we are."""
+"""Pauses of the circuit breakers, of CPH projects and of destinations."""
 
 from datetime import timedelta
 
 
 def pauses(first: timedelta, longest: timedelta) -> tuple[timedelta, ...]:
-    """After the first refusal in a row, the second and so on: each twice the one before; the last for ever."""
+    """Returns the pause after each refusal in a row. Each doubles the previous one; the last one repeats."""
     if first >= longest:
         return (longest,)
     return (first, *pauses(2 * first, longest))
 
 
-# CPH locks an access key for five minutes after more than five failures in a row, and IAM a user.
+# CPH locks an access key for five minutes after more than five failures in a row; IAM does so with a user.
 PAUSES = pauses(timedelta(minutes=1), timedelta(hours=1))

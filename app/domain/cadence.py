@@ -1,4 +1,4 @@
-"""When to ask CPH about a job again."""
+"""When to poll CPH for a job again."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from typing import Self
 
 SHARE = 0.1
 BUCKETS = 48
-ENOUGH = 3  # jobs, before a histogram is believed
-FADE_ABOVE = 256  # jobs: more notice a new pace later, fewer leave more to chance
-PHANTOMS = 0.25  # jobs said to be still running at every age: the doubt that is left where no job has ended
+MIN_JOBS = 3  # jobs that a histogram needs to be used
+FADE_ABOVE = 256  # jobs: a higher limit adapts more slowly to new durations, a lower one is noisier
+PSEUDO_JOBS = 0.25  # jobs assumed to be running at every age: keeps a doubt at ages where no job has ended
 
 
 def bucket_of(duration: timedelta) -> int:
-    """By whole seconds, four to each doubling: 0, 1, … 7, 8-9, 10-11, … 7168 and all above."""
+    """Returns the bucket of whole seconds, with four buckets per doubling: 0, 1, … 7, 8-9, 10-11, … from 7168."""
     seconds = max(0, duration // timedelta(seconds=1))
     doublings = max(0, seconds.bit_length() - 3)
     return min(4 * doublings + (seconds >> doublings), BUCKETS - 1)
@@ -31,9 +31,9 @@ EDGES = tuple(map(_start_of, range(BUCKETS + 1)))
 
 @dataclass(frozen=True, slots=True)
 class Durations:
-    """What is known of how long such jobs take. Made once for many waits: it holds what they would else work out again.
+    """The known durations of similar jobs. Precomputed once for many calls of `next_age`.
 
-    hazards: in each bucket, how many of the jobs still running end in a second. sums: of the hazard, up to each edge.
+    hazards: for each bucket, the share of running jobs that ends per second. sums: cumulative hazard up to each edge.
     """
 
     hazards: tuple[float, ...]
@@ -41,8 +41,8 @@ class Durations:
 
     @classmethod
     def from_counts(cls, counts: Mapping[int, int]) -> Self | None:
-        """Of a histogram, bucket → jobs; None while they are too few to be believed."""
-        if sum(counts.values()) < ENOUGH:
+        """Builds from a histogram, bucket → jobs; None below `MIN_JOBS` jobs."""
+        if sum(counts.values()) < MIN_JOBS:
             return None
         hazards = tuple(_hazards(_smoothed([counts.get(bucket, 0) for bucket in range(BUCKETS)])))
         widths = (end - start for start, end in pairwise(EDGES))
@@ -50,9 +50,10 @@ class Durations:
         return cls(hazards, tuple(sums))
 
     def next_age(self, age: float, cost: float) -> float:
-        """When asking again is worth a call: once the odds that the job has ended since reach √(2 · cost · hazard).
+        """Returns the age at which the next call is worth its cost. All values are in seconds.
 
-        All in seconds. Past the table the rule of those who know nothing.
+        That is when the odds that the job has ended since the last call reach √(2 · cost · hazard). Beyond the last
+        bucket, the rule for unknown durations applies.
         """
         first = bucket_of(timedelta(seconds=age))
         known = self.sums[first] + (age - EDGES[first]) * self.hazards[first]
@@ -60,31 +61,31 @@ class Durations:
             hazard = self.hazards[bucket]
             wanted = known + log1p(sqrt(2 * cost * hazard))
             if self.sums[bucket + 1] >= wanted:
-                # It may be true at the very start: where fewer end than just before, there is nothing to wait for.
+                # This may hold at the start of the bucket: if the hazard drops there, waiting longer gains nothing.
                 return EDGES[bucket] + max(0.0, wanted - self.sums[bucket]) / hazard
         return max(EDGES[-1], age * (1 + SHARE))
 
 
 def _smoothed(counts: Sequence[int]) -> Sequence[float]:
-    """Half of each count goes to the neighbours, so that chance in a small histogram matters less."""
+    """Moves half of each count to its neighbours, which reduces noise in small histograms."""
     padded = [counts[0], *counts, counts[-1]]
     return [(padded[i] + 2 * padded[i + 1] + padded[i + 2]) / 4 for i in range(len(counts))]
 
 
 def _hazards(counts: Sequence[float]) -> Iterator[float]:
-    """Ends per second of running, the phantoms' included: these end at the rate 1/age, that of every scale alike."""
+    """Yields ends per second of running time. The pseudo-jobs end at rate 1/age, which prefers no time scale."""
     running = sum(counts)
     for ended, (start, end) in zip(counts, pairwise(EDGES), strict=True):
         width = end - start
-        run = (max(0.0, running - ended / 2) + PHANTOMS) * width
-        yield (ended + PHANTOMS * width / end) / run
+        running_s = (max(0.0, running - ended / 2) + PSEUDO_JOBS) * width
+        yield (ended + PSEUDO_JOBS * width / end) / running_s
         running -= ended
 
 
-def lasted(since: datetime, ended: datetime | None, now: datetime) -> timedelta | None:
-    """How long a job took from `since` on; None if it had ended before, which says nothing of how long jobs take.
+def observed_duration(since: datetime, ended: datetime | None, now: datetime) -> timedelta | None:
+    """Returns how long a job took from `since` on. None if it ended before: that is no sample of a duration.
 
-    ended: by CPH's clock, or None; never later than it was noticed, at `now`.
+    ended: by CPH's clock, or None. now: when the end was observed, an upper bound of `ended`.
     """
     end = min(ended or now, now)
     return end - since if end >= since else None
@@ -92,11 +93,10 @@ def lasted(since: datetime, ended: datetime | None, now: datetime) -> timedelta 
 
 @dataclass(frozen=True, slots=True)
 class Cadence:
-    """Asks when the end is likely; while nothing is known of such jobs, soon at first and later less often.
+    """Polls when the end is likely. Without known durations it polls often at first, then less often.
 
-    The latter sees an end late by at most a tenth of the job's own duration (or by `floor`, for short ones),
-    and watching a job for an hour costs tens of calls, not thousands. docs/cadence.md tells the rest.
-    cost: the delay that one call is worth.
+    Then an end is seen late by at most a tenth of the job's duration (or by `floor`, for short jobs), and watching a
+    job for an hour costs tens of calls, not thousands. See docs/cadence.md. cost: the delay that one call is worth.
     """
 
     floor: timedelta
@@ -104,7 +104,7 @@ class Cadence:
     cost: timedelta = timedelta(seconds=1)
 
     def wait(self, age: timedelta, durations: Durations | None = None) -> timedelta:
-        """How long to wait before asking again about a job of this age; never below `floor`, never above `ceiling`."""
+        """Returns the wait before the next poll of a job of this age, between `floor` and `ceiling`."""
         if durations is None:
             return max(self.floor, min(age * SHARE, self.ceiling))
         seconds = max(0.0, age.total_seconds())

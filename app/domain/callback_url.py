@@ -1,4 +1,4 @@
-"""The URL that a caller wants to be called at."""
+"""Parsing and checking of callback URLs."""
 
 import re
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ POINTER = "/callback_url"
 MAX_LENGTH = 2048
 DEFAULT_PORTS = {"https": 443, "http": 80}
 
-# RFC 3986's characters and nothing else: whatever is in doubt to one parser or another, like `\` or a space, is out.
+# Only the characters of RFC 3986: parsers disagree about others, such as `\` or a space.
 URL = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://"
     r"(?P<authority>(?:[A-Za-z0-9._~!$&'()*+,;=:@\[\]-]|%[0-9A-Fa-f]{2})*)"
@@ -29,9 +29,9 @@ NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 @dataclass(frozen=True, slots=True)
 class CallbackUrl:
-    """host: in small letters, without a trailing dot or brackets. raw: for chat services it is the credential.
+    """host: in lower case, without a trailing dot or brackets. raw: for chat services it is the credential.
 
-    grants: those of the operator's that hold for it.
+    grants: the operator's grants that apply to it.
     """
 
     raw: str = field(repr=False)
@@ -48,37 +48,40 @@ class CallbackUrl:
 
 
 def mask(raw: str, origin: str) -> str:
-    """`https://bot.example/…f3a1`: tells URLs of one host apart, and is of no other use. origin: of this URL."""
-    usual_port = DEFAULT_PORTS[origin.partition(":")[0]]
-    return f"{origin.removesuffix(f':{usual_port}')}/…{sha256(raw.encode()).hexdigest()[:4]}"
+    """Masks path and query: `https://bot.example/…f3a1`. The digest only tells URLs of one host apart.
+
+    origin: of this URL.
+    """
+    default_port = DEFAULT_PORTS[origin.partition(":")[0]]
+    return f"{origin.removesuffix(f':{default_port}')}/…{sha256(raw.encode()).hexdigest()[:4]}"
 
 
 def path_and_query(url: str) -> str:
-    """Path and query, which `masked` does not show."""
+    """Returns the part of the URL that `mask` hides."""
     return BEFORE_TAIL.sub("", url, count=1)
 
 
 @lru_cache(maxsize=1024)
 def parse(raw: str, policy: AddressPolicy, tenant: str) -> CallbackUrl:
-    """InvalidField if callbacks may not go there, as far as the URL alone tells; names are judged on connecting."""
+    """Parses a callback URL. Raises InvalidField if it is not allowed. Names are resolved only on connecting."""
     scheme, authority = _split(raw)
     host, given_port = _host_and_port(authority)
-    name, port = _plain(host), DEFAULT_PORTS[scheme] if given_port is None else given_port
-    grants = policy.granted(tenant=tenant, scheme=scheme, host=name, port=port)
+    name, port = _bare_host(host), DEFAULT_PORTS[scheme] if given_port is None else given_port
+    grants = policy.grants_for(tenant=tenant, scheme=scheme, host=name, port=port)
     url = CallbackUrl(raw, scheme, name, port, grants)
-    if code := _code(url, _literal(host), policy):
+    if code := _refusal_code(url, _ip_literal(host), policy):
         _refuse(f"not allowed here: {code}", "https on port 443 or 8443 at a public address, or ask the operator")
     return url
 
 
-def _code(url: CallbackUrl, ip: IPAddress | None, policy: AddressPolicy) -> AddressRefusal | None:
+def _refusal_code(url: CallbackUrl, ip: IPAddress | None, policy: AddressPolicy) -> AddressRefusal | None:
     if policy.denies(url.host, url.port):
         return AddressRefusal.HOST_DENIED
     if ip is not None:
         return refusal(ip, scheme=url.scheme, port=url.port, policy=policy, grants=url.grants)
-    # The name may lead to one of these networks.
-    opened = policy.allow_networks or any(grant.networks for grant in url.grants)
-    return None if opened and url.port else endpoint_refusal(url.scheme, url.port, policy)
+    # The name may resolve to an address in one of these networks.
+    networks_allowed = policy.allow_networks or any(grant.networks for grant in url.grants)
+    return None if networks_allowed and url.port else endpoint_refusal(url.scheme, url.port, policy)
 
 
 def _split(raw: str) -> tuple[str, str]:
@@ -88,7 +91,7 @@ def _split(raw: str) -> tuple[str, str]:
         _refuse("has a fragment", "leave out the # and what follows")
     match = URL.fullmatch(raw)
     if not match:
-        _refuse("not a URL", "https://…, with whatever is not a letter, digit or URL sign percent-encoded")
+        _refuse("not a URL", "https://…, with every character that URLs do not allow percent-encoded")
     scheme = match["scheme"].lower()
     if scheme not in DEFAULT_PORTS:
         _refuse("must begin with https://")
@@ -104,12 +107,12 @@ def _host_and_port(authority: str) -> tuple[str, int | None]:
     return match["host"], int(match["port"]) if match["port"] else None
 
 
-def _plain(host: str) -> str:
+def _bare_host(host: str) -> str:
     return host.removeprefix("[").removesuffix("]").removesuffix(".")
 
 
-def _literal(host: str) -> IPAddress | None:
-    """The address that the host is, None for a name. InvalidField for what is neither."""
+def _ip_literal(host: str) -> IPAddress | None:
+    """Returns the host's IP address, None for a name. Raises InvalidField if it is neither."""
     if host.startswith("["):
         return _ipv6(host[1:-1])
     labels = host.removesuffix(".").split(".")
@@ -121,7 +124,7 @@ def _literal(host: str) -> IPAddress | None:
 
 
 def _ipv4(host: str) -> IPAddress:
-    """Strict: 0x7f.1, 2130706433 and 0177.0.0.1 mean different addresses to different parsers."""
+    """Parses strictly: parsers disagree about 0x7f.1, 2130706433 and 0177.0.0.1."""
     try:
         return ip_address(host)
     except ValueError:

@@ -1,16 +1,17 @@
-"""The life of a delivery: what follows an attempt. The only place with retry rules."""
+"""The lifecycle of a delivery: the next step after an attempt. All retry rules are in this module."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Self
 
 from app.domain.destination import is_bot
 from app.domain.verdict import Verdict
 
-JITTER = 0.1  # a wait is up to this share longer, never shorter
-REFUSED_TRIES = 3
-CHAT_LATEST = timedelta(hours=1)
-DOUBTFUL_TRIES = 2  # where repeats are not dropped
+JITTER = 0.1  # lengthens a wait by up to this share, never shortens it
+MAX_REFUSED_TRIES = 3
+CHAT_MAX_AGE = timedelta(hours=1)
+MAX_DOUBTFUL_TRIES = 2  # for receivers that do not drop duplicates
 
 
 class DeliveryState(StrEnum):
@@ -33,20 +34,25 @@ class Death(StrEnum):
     DOUBTFUL = "doubtful"
     LATE = "late"
 
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        """Reads what versions before 0.1.0 stored."""
+        return cls.DISCARDED if value == "dropped" else None
+
     @property
     def description(self) -> str:
-        return WORDS[self]
+        return DESCRIPTIONS[self]
 
 
-WORDS = {
-    Death.TRIES: "every try of the schedule has failed",
-    Death.REFUSED: f"refused {REFUSED_TRIES} times: see the last attempt; a person must act",
-    Death.GONE: "the receiver answered 410: never again",
-    Death.GONE_BEFORE: "its URL has answered 410; not called again until a test call or a new registration succeeds",
-    Death.GIVEN_UP: "workers ended in the middle of every try",
-    Death.DISCARDED: "discarded with all that its destination held",
-    Death.DOUBTFUL: "it may have arrived, but nobody said so; once more, and people might read it twice",
-    Death.LATE: "no try has arrived in time, and people are not told of what is old",
+DESCRIPTIONS = {
+    Death.TRIES: "every attempt of the retry schedule failed",
+    Death.REFUSED: f"refused {MAX_REFUSED_TRIES} times: see the last attempt; a person must act",
+    Death.GONE: "the receiver answered 410: it is not called again",
+    Death.GONE_BEFORE: "its URL answered 410 before; not called until a test call or a new registration succeeds",
+    Death.GIVEN_UP: "the worker stopped during every attempt",
+    Death.DISCARDED: "discarded with all deliveries on hold for its destination",
+    Death.DOUBTFUL: "it may have arrived, but no answer confirmed it; another attempt might post it twice",
+    Death.LATE: "no attempt succeeded in time, and chats are not sent old messages",
 }
 
 
@@ -54,26 +60,26 @@ WORDS = {
 class RetrySchedule:
     """waits: before the 2nd, 3rd, … attempt. There is one attempt more than there are waits.
 
-    latest: how long after it began something may be sent again. repeats: its receivers drop what comes twice.
+    max_age: retries are allowed for this long after the schedule began. drops_duplicates: whether its receivers do.
     """
 
     waits: tuple[timedelta, ...]
-    latest: timedelta | None = None
-    repeats: bool = True
+    max_age: timedelta | None = None
+    drops_duplicates: bool = True
 
     @property
     def attempts(self) -> int:
         return len(self.waits) + 1
 
     @property
-    def life(self) -> timedelta:
-        """How long a delivery lives at most, every wait at its longest."""
+    def max_lifetime(self) -> timedelta:
+        """The longest time that a delivery is retried for: every wait with full jitter."""
         return sum(self.waits, timedelta()) * (1 + JITTER)
 
 
 @dataclass(frozen=True, slots=True)
 class RetrySchedules:
-    """machines: for receivers that are programs. chat: for bots."""
+    """machines: for receivers that are programs. chat: for chat bots."""
 
     machines: RetrySchedule
     chat: RetrySchedule
@@ -84,10 +90,10 @@ class RetrySchedules:
 
 @dataclass(frozen=True, slots=True)
 class TryCount:
-    """An attempt as the schedule counts it: from 1, and anew when a delivery is delivered again.
+    """An attempt as the schedule counts it: from 1, restarting when a delivery is redelivered.
 
-    began: when the schedule began. refused: how many tries before this one were refused.
-    doubtful: how many may have arrived although nobody said so; counted only where repeats are not dropped.
+    began: when the schedule began. refused: how many earlier tries were refused. doubtful: how many tries may have
+    arrived although no answer confirmed it; counted only for receivers that do not drop duplicates.
     """
 
     number: int
@@ -98,7 +104,7 @@ class TryCount:
 
 @dataclass(frozen=True, slots=True)
 class NextStep:
-    """due: if it is pending. death: if it is dead."""
+    """due: set if pending. death: set if dead."""
 
     state: DeliveryState
     due: datetime | None = None
@@ -106,12 +112,12 @@ class NextStep:
 
 
 def abandon_before_send(tried: TryCount, schedule: RetrySchedule, now: datetime) -> Death | None:
-    """Why it is not even sent this time."""
+    """Returns why the delivery is dead before this try is sent, None if it may be sent."""
     if tried.number > schedule.attempts:
         return Death.GIVEN_UP
-    if not schedule.repeats and tried.doubtful >= DOUBTFUL_TRIES:
+    if not schedule.drops_duplicates and tried.doubtful >= MAX_DOUBTFUL_TRIES:
         return Death.DOUBTFUL
-    if tried.number > 1 and schedule.latest and now > tried.began + schedule.latest:
+    if tried.number > 1 and schedule.max_age and now > tried.began + schedule.max_age:
         return Death.LATE
     return None
 
@@ -125,16 +131,16 @@ def next_step(
     jitter: float,
     retry_after: timedelta | None = None,
 ) -> NextStep:
-    """What follows a try; `jitter` in 0..1 says how much of the lateness to use."""
+    """Returns what follows a try. jitter: 0 to 1, the share of the maximum jitter to apply."""
     if verdict is Verdict.DELIVERED:
         return NextStep(DeliveryState.DELIVERED)
     if death := _death(tried, verdict, schedule):
         return NextStep(DeliveryState.DEAD, death=death)
     wait = schedule.waits[tried.number - 1] * (1 + JITTER * jitter)
-    life_left = tried.began + schedule.life - now
+    life_left = tried.began + schedule.max_lifetime - now
     floor = min(retry_after or timedelta(), life_left)
     due = now + max(wait, floor)
-    if schedule.latest and due > tried.began + schedule.latest:
+    if schedule.max_age and due > tried.began + schedule.max_age:
         return NextStep(DeliveryState.DEAD, death=Death.LATE)
     return NextStep(DeliveryState.PENDING, due)
 
@@ -142,9 +148,9 @@ def next_step(
 def _death(tried: TryCount, verdict: Verdict, schedule: RetrySchedule) -> Death | None:
     if verdict is Verdict.GONE:
         return Death.GONE
-    # Only refusals count: a gateway that says 404 for a moment, after hours of 503, is no reason to give up.
-    if verdict is Verdict.REFUSED and tried.refused + 1 >= REFUSED_TRIES:
+    # Only refusals count: a gateway may answer 404 for a moment after hours of 503.
+    if verdict is Verdict.REFUSED and tried.refused + 1 >= MAX_REFUSED_TRIES:
         return Death.REFUSED
-    if not schedule.repeats and tried.doubtful:
+    if not schedule.drops_duplicates and tried.doubtful:
         return Death.DOUBTFUL
     return Death.TRIES if tried.number >= schedule.attempts else None

@@ -1,5 +1,4 @@
-"""A destination: where callbacks go (scheme, host and port; in a chat service the bot), what attempts tell of it, and
-how it fares."""
+"""A destination (scheme, host and port; in a chat service the bot), its health, and what an attempt says about it."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,23 +9,23 @@ from app.domain.breaker import pauses
 from app.domain.verdict import Verdict
 
 TOO_MANY_REQUESTS = 429
-# One that answers now and then is worth every try; of one that is away, one pool of attempts is enough to tell.
+# A destination that answers now and then is worth every attempt. Five failures in a row show that it is unavailable.
 OPENS_AFTER = 5
-# A subscriber that restarts is back within seconds; at the end of an outage of hours nobody minds five minutes.
+# A restarting subscriber is back within seconds. After an outage of hours, five more minutes do not matter.
 PAUSES = pauses(timedelta(seconds=5), timedelta(minutes=5))
-# Longer than a long weekend, and than one delivery is tried for (two days).
+# Longer than a long weekend, and longer than one delivery is retried (two days).
 DISABLED_AFTER = timedelta(days=5)
-SLOW = 0.5  # of the deadline: whoever needs longer has too much to do, or will soon
-LONGEST_PAUSE_OF_A_BOT = timedelta(hours=1)  # as long as people are told of anything at all
-BOT_MARK = "#"  # in no origin
-LANE_SEPARATOR = " "  # in no tenant and no destination
+SLOW_SHARE = 0.5  # of the deadline: a destination that takes longer is overloaded, or soon will be
+MAX_BOT_PAUSE = timedelta(hours=1)  # chat messages are not retried for longer
+BOT_MARK = "#"  # occurs in no origin
+LANE_SEPARATOR = " "  # occurs in no tenant and no destination
 BOT_DIGITS = 12
 
 
 def bot_at(origin: str, format_name: str, bot: str) -> str:
-    """The destination of a chat message: `https://oapi.dingtalk.com:443#dingtalk-9f3a12bc44d0`.
+    """Returns the destination of a chat message: `https://oapi.dingtalk.com:443#dingtalk-9f3a12bc44d0`.
 
-    bot: what beside the origin tells it from others, often its credential; '' if that is the origin alone.
+    bot: what identifies the bot within its origin, often its credential; '' if the origin alone does.
     """
     digest = f"-{sha256(bot.encode()).hexdigest()[:BOT_DIGITS]}" if bot else ""
     return f"{origin}{BOT_MARK}{format_name}{digest}"
@@ -37,22 +36,22 @@ def is_bot(destination: str) -> bool:
 
 
 def origin_of(destination: str) -> str:
-    """Scheme, host and port."""
+    """Returns scheme, host and port."""
     return destination.partition(BOT_MARK)[0]
 
 
 def format_of(destination: str) -> str | None:
-    """Name of the chat format, None where machines are told."""
+    """Returns the name of the chat format, None if the destination is no chat bot."""
     return destination.partition(BOT_MARK)[2].partition("-")[0] or None
 
 
 def lane_of(tenant: str, destination: str) -> str:
-    """The lane on the agenda: a tenant's own, so that its pauses and failures are no other's."""
+    """Returns the lane on the agenda. Each tenant has its own, so its pauses and failures affect no other tenant."""
     return f"{tenant}{LANE_SEPARATOR}{destination}"
 
 
 def split_lane(lane: str) -> tuple[str, str]:
-    """Tenant and destination."""
+    """Returns tenant and destination."""
     tenant, _, destination = lane.partition(LANE_SEPARATOR)
     return tenant, destination
 
@@ -63,9 +62,9 @@ def destination_id(lane: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class AttemptSignal:
-    """What an attempt tells of its destination. overloaded: it had too much to do. pause: for which it asked."""
+    """What an attempt shows about its destination. pause: requested by the destination."""
 
-    answered: bool
+    available: bool
     overloaded: bool = False
     pause: timedelta = timedelta()
 
@@ -80,23 +79,23 @@ def attempt_signal(
     overloaded: bool = False,
     is_bot: bool = False,
 ) -> AttemptSignal | None:
-    """None if it was never reached. Whoever refuses one URL, or is gone from it, may well be there for others.
+    """Returns None if the destination was never reached. A refusal or a 410 counts as an answer: other URLs may work.
 
-    overloaded: the answer said so otherwise than by its status.
+    overloaded: the answer reports overload by other means than its status.
     """
     if verdict is Verdict.REFUSED and status_code is None:
         return None
-    overloaded = overloaded or status_code == TOO_MANY_REQUESTS or took >= deadline * SLOW
-    # What is asked for on behalf of one URL must not silence the others for days; a bot has no others.
-    pause = min(retry_after or timedelta(), LONGEST_PAUSE_OF_A_BOT if is_bot else PAUSES[-1])
-    return AttemptSignal(answered=verdict is not Verdict.RETRY, overloaded=overloaded, pause=pause)
+    overloaded = overloaded or status_code == TOO_MANY_REQUESTS or took >= deadline * SLOW_SHARE
+    # Retry-After for one URL must not pause all others for days. A bot has only one URL.
+    pause = min(retry_after or timedelta(), MAX_BOT_PAUSE if is_bot else PAUSES[-1])
+    return AttemptSignal(available=verdict is not Verdict.RETRY, overloaded=overloaded, pause=pause)
 
 
 class DestinationState(StrEnum):
     OK = "ok"
-    FAILING = "failing"  # its breaker is not closed
+    FAILING = "failing"  # its breaker is open or half open
     PAUSED = "paused"  # by its tenant
-    DISABLED = "disabled"  # it has only failed for days
+    DISABLED = "disabled"  # by the bridge: every attempt failed for days
 
 
 class Breaker(StrEnum):
@@ -107,8 +106,8 @@ class Breaker(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """held: `paused` or `disabled` while nothing is sent. deliveries: those that are not over. places: the most of
-    them at once."""
+    """on_hold: `paused` or `disabled` while nothing is sent. tripped: the breaker is not closed. concurrency: the most
+    attempts at once. deliveries: those on its agenda."""
 
     lane: str
     used_at: datetime
@@ -119,7 +118,7 @@ class Destination:
     answered_at: datetime | None = None
     failed_at: datetime | None = None
     failure: str | None = None
-    refused: bool = False
+    tripped: bool = False
     not_before: datetime | None = None
     concurrency: int = 1
     deliveries: int = 0
@@ -140,13 +139,13 @@ class Destination:
     def state(self) -> DestinationState:
         if self.on_hold:
             return self.on_hold
-        return DestinationState.FAILING if self.refused else DestinationState.OK
+        return DestinationState.FAILING if self.tripped else DestinationState.OK
 
     def breaker(self, now: datetime) -> Breaker:
-        if not self.refused:
+        if not self.tripped:
             return Breaker.CLOSED
         return Breaker.OPEN if self.next_try_at(now) else Breaker.HALF_OPEN
 
     def next_try_at(self, now: datetime) -> datetime | None:
-        """None if it may be tried now, or is held."""
+        """Returns the end of the breaker's pause. None if an attempt may start now, or the destination is on hold."""
         return self.not_before if self.not_before and self.not_before > now and not self.on_hold else None

@@ -1,30 +1,30 @@
 """The exceptions of the bridge, grouped by who must act.
 
 BridgeError
-├── CallerError            the caller can mend it: answered 4xx
+├── CallerError            the caller must fix it: answered 4xx
 │   └── InvalidField         a field is wrong: 422
 ├── OperatorError          an operator must act: settings, credentials, permissions
-│   ├── UnfitRedis           Redis is not such as the bridge needs it
-│   └── Unrenderable         a template gives no message for an event
-└── Unavailable            nobody: it will heal, wait
-    └── NearlyFull           Redis has little memory left: nothing more is taken
+│   ├── UnfitRedis           Redis does not meet the bridge's requirements
+│   └── Unrenderable         a template renders no message for an event
+└── Unavailable            nobody: it recovers, wait
+    └── NearlyFull           Redis is nearly out of memory: new registrations are refused
 """
 
 
 class BridgeError(Exception):
-    """Everything that the bridge raises on purpose."""
+    """The root of all exceptions that the bridge raises on purpose."""
 
 
 class CallerError(BridgeError):
-    """The caller can mend it."""
+    """The caller must fix it."""
 
 
 class InvalidField(CallerError):
     """A field is wrong.
 
     pointer: JSON pointer of the field (RFC 6901), e.g. `/callback_url`.
-    detail:  what is wrong, in words, without repeating a secret.
-    hint:    the way out, if there is one.
+    detail:  describes what is wrong, and never repeats a secret.
+    hint:    how to fix it, if known.
     """
 
     def __init__(self, pointer: str, detail: str, hint: str | None = None) -> None:
@@ -35,20 +35,20 @@ class InvalidField(CallerError):
 
 
 class OperatorError(BridgeError):
-    """An operator must act; the text says what to do."""
+    """An operator must act; the message says how."""
 
 
 class UnfitRedis(OperatorError):
-    """Redis is not such as the bridge needs it; the text says what was found, what is needed, why, and what to do."""
+    """Redis does not meet the requirements; the message says what was found, what is needed, why, and what to do."""
 
 
 class Unrenderable(OperatorError):
-    """A template gives no message for an event; the text names template, line and reason, and quotes no event."""
+    """A template renders no message for an event; the message names template, line and reason, and quotes no event."""
 
 
 class Unavailable(BridgeError):
-    """Something that we stand on is away for now; waiting heals it."""
+    """A dependency is unavailable for now; waiting is enough."""
 
 
 class NearlyFull(Unavailable):
-    """Redis has little memory left: what has been taken goes on, nothing more is."""
+    """Redis is nearly out of memory: existing registrations continue, new ones are refused."""

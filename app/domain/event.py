@@ -1,4 +1,4 @@
-"""An event: a registered job has ended, or all of a registration; a callback is tried; a destination has changed."""
+"""Events: a registered job ended, all jobs of a registration ended, a callback is tested, or a destination changed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from typing import Any, Self
 
 from app.domain.job import Job, JobState
 
-FINISHED = "finished"  # how the jobs of a registration end together
-TEST = "test"  # no end at all
+FINISHED = "finished"  # the end of a registration's jobs as a group
+TEST = "test"  # a test call; no job ended
 
 
 class EventType(StrEnum):
-    """What a registration can be told of."""
+    """The event types that a registration can subscribe to."""
 
     JOB_SUCCEEDED = "job.succeeded"
     JOB_FAILED = "job.failed"
@@ -27,7 +27,7 @@ class EventType(StrEnum):
 
 
 class OwnEventType(StrEnum):
-    """Of the bridge itself: what nobody can register for."""
+    """The bridge's own event types, which nobody can subscribe to."""
 
     CALLBACK_TEST = "callback.test"
     DESTINATION_DISABLED = "destination.disabled"
@@ -35,7 +35,7 @@ class OwnEventType(StrEnum):
 
 
 def event_type(end: str) -> EventType | OwnEventType:
-    """end: the state of a job that has ended, FINISHED, TEST, or what has befallen a destination."""
+    """Returns the event type. end: the state of an ended job, FINISHED, TEST, or a destination's OwnEventType."""
     if end == TEST:
         return OwnEventType.CALLBACK_TEST
     if end in frozenset(OwnEventType):
@@ -45,7 +45,7 @@ def event_type(end: str) -> EventType | OwnEventType:
 
 @dataclass(frozen=True, slots=True)
 class DestinationChange:
-    """since: the first of its failures in a row. held: deliveries that are not sent, or were not until now."""
+    """since: the first of its failures in a row. held: number of deliveries that are on hold, or were until now."""
 
     type: OwnEventType
     tenant: str
@@ -57,7 +57,7 @@ class DestinationChange:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What all jobs of a registration have come to. jobs: those that have not succeeded first; `truncated`: not all."""
+    """The outcome of all jobs of a registration. jobs: unsuccessful ones first. truncated: `jobs` is incomplete."""
 
     counts: Mapping[JobState, int]
     jobs: tuple[Job, ...]
@@ -75,7 +75,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """about: None for a test. registration_id and project: None for a test without a registration."""
+    """about: None for a test. registration_id, project: None for a test without a registration."""
 
     id: str
     registration_id: str | None

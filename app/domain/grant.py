@@ -1,28 +1,28 @@
-"""What the operator grants: ways to addresses that are shut to all others, and what TLS needs there."""
+"""Network grants by the operator: access to addresses that are otherwise blocked, and the TLS files to use there."""
 
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
 IPNetwork = IPv4Network | IPv6Network
 
-ANY_BELOW = "*."
+WILDCARD = "*."
 
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """Paths of PEM files. ca: trusted instead of the public authorities. certificate, key: shown to the server."""
+    """Paths of PEM files. ca: trusted instead of the public authorities. certificate, key: the client certificate."""
 
     ca: str | None = None
     certificate: str | None = None
     key: str | None = None
 
 
-# By identity: it is a part of what caches and connections are told apart by, at each attempt.
+# Compared by identity, for speed: each attempt uses it in the keys of caches and connection pools.
 @dataclass(frozen=True, slots=True, eq=False)
 class Grant:
-    """Holds if tenant, host, port and scheme all match; opens nothing but its networks, whatever the host leads to.
+    """Applies if tenant, host, port and scheme all match. It allows only its networks, whatever the host resolves to.
 
-    hosts: as CallbackUrl has them; `*.team-b.svc.cluster.local` is every name below.
+    hosts: in CallbackUrl's form; `*.team-b.svc.cluster.local` matches every name below.
     """
 
     tenants: frozenset[str]
@@ -32,14 +32,14 @@ class Grant:
     schemes: frozenset[str]
     tls: TlsFiles | None = None
 
-    def holds_for(self, *, tenant: str, scheme: str, host: str, port: int) -> bool:
+    def applies_to(self, *, tenant: str, scheme: str, host: str, port: int) -> bool:
         return (
             tenant in self.tenants
             and port in self.ports
             and scheme in self.schemes
-            and (host in self.hosts or any(_is_below(host, name) for name in self.hosts))
+            and (host in self.hosts or any(_matches_wildcard(host, name) for name in self.hosts))
         )
 
 
-def _is_below(host: str, name: str) -> bool:
-    return name.startswith(ANY_BELOW) and host.endswith(name[1:])
+def _matches_wildcard(host: str, name: str) -> bool:
+    return name.startswith(WILDCARD) and host.endswith(name[1:])

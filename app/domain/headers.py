@@ -1,4 +1,4 @@
-"""The headers that a subscriber wants on its callbacks."""
+"""Rules for the request headers that a subscriber adds to its callbacks."""
 
 import re
 from collections.abc import Mapping
@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from app.domain.errors import InvalidField
 
 POINTER = "/headers"
-MOST = 20
-LONGEST = 4096
+MAX_HEADERS = 20
+MAX_VALUE_LENGTH = 4096
 
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")  # RFC 9110, 5.1: a token
-# Visible ASCII with spaces and tabs inside: what is beyond means different things to different receivers.
+# Visible ASCII with spaces and tabs inside: receivers decode other characters differently.
 VALUE = re.compile(r"(?:[!-~](?:[ \t!-~]*[!-~])?)?")
 
-# Framing, connections and negotiation are the transport's; so is who is calling whom.
+# The transport sets framing, connection and negotiation headers, and those that identify client and host.
 OWNED = frozenset(
     (
         *("accept-encoding", "connection", "content-encoding", "content-length", "content-type", "cookie", "date"),
@@ -25,21 +25,23 @@ OWNED_PREFIXES = ("bridge-", "proxy-", "webhook-", "x-forwarded-")
 
 
 def check_headers(headers: Mapping[str, str]) -> None:
-    """InvalidField says which one is wrong, never with its value: it is often a credential."""
-    if len(headers) > MOST:
-        raise InvalidField(POINTER, f"more than {MOST}")
+    """Raises InvalidField for the header that is wrong. The error omits the value: it is often a credential."""
+    if len(headers) > MAX_HEADERS:
+        raise InvalidField(POINTER, f"more than {MAX_HEADERS} headers")
     seen: set[str] = set()
     for name, value in headers.items():
         if not NAME.fullmatch(name):
-            raise InvalidField(POINTER, "a name is no header's", "letters, digits and dashes, as in X-Room")
+            raise InvalidField(POINTER, "has an invalid header name", "letters, digits and dashes, as in X-Room")
         pointer = f"{POINTER}/{name.replace('~', '~0')}"
         low = name.lower()
         if is_owned(name):
-            raise InvalidField(pointer, "is the bridge's own")
+            raise InvalidField(pointer, "is set by the bridge")
         if low in seen:
-            raise InvalidField(pointer, "is there twice")
-        if len(value) > LONGEST or not VALUE.fullmatch(value):
-            raise InvalidField(pointer, f"must be printable ASCII, at most {LONGEST} characters, no space at its ends")
+            raise InvalidField(pointer, "appears twice")
+        if len(value) > MAX_VALUE_LENGTH or not VALUE.fullmatch(value):
+            raise InvalidField(
+                pointer, f"must be printable ASCII, at most {MAX_VALUE_LENGTH} characters, no space at either end"
+            )
         seen.add(low)
 
 

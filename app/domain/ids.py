@@ -1,28 +1,28 @@
-"""Ids: a prefix, ten characters of time, sixteen of chance or of a hash; they sort by age."""
+"""Ids: a prefix, ten characters of time, sixteen of randomness or of a hash. They sort by age."""
 
-# Crockford's base 32, in small letters: sorts as the number does. Hexadecimal digits are part of it.
+# Crockford's base 32, in lower case: sorts like the number. It contains the hexadecimal digits.
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 PAIRS = tuple(first + second for first in ALPHABET for second in ALPHABET)
-AS_PYTHON_HAS_IT = str.maketrans(ALPHABET, "0123456789abcdefghijklmnopqrstuv")
+TO_PYTHON_DIGITS = str.maketrans(ALPHABET, "0123456789abcdefghijklmnopqrstuv")
 RANDOM_BITS = 80
 TIME_DIGITS = 10
 
 
-def new_id(prefix: str, now_ms: int, chance: int) -> str:
-    """`reg_` + 26 characters; `chance` is a random number below 2**80."""
-    return f"{prefix}_{_base32(now_ms, TIME_DIGITS)}{_base32(chance, 16)}"
+def new_id(prefix: str, now_ms: int, random_number: int) -> str:
+    """Returns `reg_` + 26 characters. random_number: below 2**80."""
+    return f"{prefix}_{_base32(now_ms, TIME_DIGITS)}{_base32(random_number, 16)}"
 
 
 def created_ms(id: str) -> int:
-    """The time that `new_id` was given."""
-    return int(id.partition("_")[2][:TIME_DIGITS].translate(AS_PYTHON_HAS_IT), len(ALPHABET))
+    """Returns the `now_ms` that `new_id` was given."""
+    return int(id.partition("_")[2][:TIME_DIGITS].translate(TO_PYTHON_DIGITS), len(ALPHABET))
 
 
 def event_id(delivery_id: str) -> str:
-    """An event belongs to one registration, so it has one delivery, named alike.
+    """Returns the id of a delivery's event. Only the prefix differs: an event has one registration, so one delivery.
 
-    Both are made of the registration, the job and its end (lua/shared/3_ending.lua), so that whatever is made anew gets
-    the same id. Their time is the registration's, because nothing later is sure to come out the same twice.
+    The id derives from the registration, the job and its end (lua/shared/3_ending.lua), so recreating either yields
+    the same id. Its time is the registration's: no later time is certain to be the same again.
     """
     return "evt_" + delivery_id.removeprefix("dlv_")
 

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 
 class JobState(StrEnum):
-    """What the bridge says of a job. The last four are ends."""
+    """The bridge's states of a job. The last four are final."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -22,9 +22,9 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Times are RFC 3339 text as CPH sent them; `status` is CPH's number (1, 2, -1, or one nobody has seen).
+    """Times are RFC 3339 text as CPH sent them. status: CPH's number (1, 2, -1, or an unknown one).
 
-    job_id: None for what CPH refused at once, and for a request of which it has never shown a job.
+    job_id: None if CPH refused the job at once, and for a request for which CPH has never listed a job.
     """
 
     job_id: str | None
@@ -40,11 +40,11 @@ class Job:
     execute_msg: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """In the order in which subscribers see the fields."""
+        """Returns the fields in the order in which subscribers see them."""
         return {name: getattr(self, name) for name in self.__slots__}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Back from `as_dict`; fields that are missing are unknown, fields of a newer version are left out."""
+        """Reverses `as_dict`. Missing fields keep their defaults; fields of a newer version are ignored."""
         known = {name: values[name] for name in cls.__slots__ if name in values}
         return cls(**{"job_id": None} | known | {"state": JobState(values["state"])})

@@ -1,4 +1,4 @@
-"""How much a tenant may have, and how often it may ask."""
+"""Quotas of a tenant: how much it may have, and how many requests it may make."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,15 +17,15 @@ class Quota(StrEnum):
 
 
 REMEDIES = {
-    Quota.REGISTRATIONS: "so many are being watched already: wait until some have ended, or cancel some",
-    Quota.DESTINATIONS: "callbacks go to so many hosts and ports already: use one of them",
-    Quota.DELIVERIES: "so many are waiting to be sent: see GET /v1/destinations for what does not answer",
+    Quota.REGISTRATIONS: "wait until some registrations have ended, or cancel some",
+    Quota.DESTINATIONS: "use a host and port that callbacks already go to",
+    Quota.DELIVERIES: "too many deliveries are pending: GET /v1/destinations shows which destinations do not answer",
     Quota.REQUESTS: "wait for as long as Retry-After says",
 }
 
 
 class QuotaReached(CallerError):
-    """The tenant has as much as it may have."""
+    """The tenant has reached a quota."""
 
     def __init__(self, quota: str) -> None:
         self.quota = Quota(quota)
@@ -38,10 +38,10 @@ class QuotaReached(CallerError):
 
 @dataclass(frozen=True, slots=True)
 class Quotas:
-    """The most of each that a tenant may have; 0 is unbounded.
+    """The maxima of a tenant; 0 is unlimited.
 
-    registrations: that are watching. destinations: that it has registered for lately. deliveries: that are pending.
-    requests: in a minute.
+    registrations: in state watching. destinations: with a recent registration. deliveries: pending ones. requests: per
+    minute.
     """
 
     registrations: int = 0
@@ -50,14 +50,14 @@ class Quotas:
     requests: int = 0
 
     @property
-    def of_registrations(self) -> tuple[int, int, int]:
-        """Those that a registration counts against, in this order."""
+    def for_registration(self) -> tuple[int, int, int]:
+        """The quotas that a new registration counts against, in this order."""
         return self.registrations, self.destinations, self.deliveries
 
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What is left of the requests of this minute. resets_in: whole seconds until the next one."""
+    """The requests left in this minute. resets_in: whole seconds until the next minute."""
 
     quota: int
     left: int

@@ -1,4 +1,4 @@
-"""A registration: "tell this URL when these jobs end"."""
+"""A registration: "call this URL when these jobs end"."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -31,13 +31,13 @@ class RegistrationState(StrEnum):
 
 
 OPERATION = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-MOST_SECRETS = 5  # that sign at once: each is 48 bytes more in every callback
-SAYS = {False: (Notify.EACH, Notify.BOTH), True: (Notify.ALL, Notify.BOTH)}
+MAX_SECRETS = 5  # that sign at the same time: each adds 48 bytes to every callback
+NOTIFY_MODES = {False: (Notify.EACH, Notify.BOTH), True: (Notify.ALL, Notify.BOTH)}
 
 
 @dataclass(frozen=True, slots=True)
 class EarlierSecret:
-    """Signs beside the newer ones until its time has come."""
+    """A replaced secret. It signs beside the newer ones until `until`."""
 
     secret: str = field(repr=False)
     until: datetime
@@ -45,13 +45,13 @@ class EarlierSecret:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What a caller asked for; nothing of it changes but the secret, and the URL where a chat service says so.
-    Never log what a repr of it leaves out.
+    """A caller's request. Only the secret changes, and the URL if a chat service moves the chat. Never log the fields
+    that its repr omits.
 
-    request_id: CPH's request that the jobs belong to, if the caller named one; without any jobs beside it: all of them.
-    ended: jobs whose end the caller has brought along. verify: the callback is tried at once.
-    callback_url, destination, secret: '' if nobody is called: its events are for the feed alone.
-    secret: of chat formats the bot's own, '' if it has none. format, language, link: how people are told; see formats/.
+    request_id: CPH's request of the jobs, if the caller named one. Without job_ids it stands for all of its jobs.
+    ended: jobs whose end the caller sent along. verify: test the callback at once.
+    callback_url, destination, secret: '' if there is no callback: its events go to the feed only.
+    secret: for chat formats the bot's own, '' if it has none. format, language, link: of the messages; see formats/.
     """
 
     id: str
@@ -59,7 +59,7 @@ class Registration:
     project: str
     job_ids: tuple[str, ...]
     callback_url: str = field(repr=False)
-    destination: str  # what shares a lane (domain/destination.py)
+    destination: str  # determines the lane (domain/destination.py)
     secret: str = field(repr=False)
     events: tuple[EventType, ...]
     metadata: Mapping[str, Any]
@@ -77,32 +77,35 @@ class Registration:
     earlier_secrets: tuple[EarlierSecret, ...] = ()  # newest first
 
     def secrets_at(self, now: datetime) -> tuple[str, ...]:
-        """Those that sign then, newest first. Not for chat formats, whose secret signs nothing beside the message."""
+        """Returns the secrets that sign then, newest first. Of a chat format: the bot's one secret, '' for none."""
         return (self.secret, *(earlier.secret for earlier in self.earlier_secrets if now < earlier.until))
 
     def rotated(self, secret: str, now: datetime, overlap: timedelta) -> Self:
-        """With this secret, and those that sign now for as long as the overlap, none for longer than it was told."""
+        """Returns a copy with a new secret. Current ones keep signing for `overlap`, but never past an earlier end.
+
+        Raises InvalidField if there is no callback, the secret already signs, or too many secrets would.
+        """
         if not self.destination:
-            raise InvalidField("/secret", "nothing is signed for a registration without callback_url")
+            raise InvalidField("/secret", "a registration without callback_url has no secret")
         if secret in self.secrets_at(now):
-            raise InvalidField("/secret", "signs already")
+            raise InvalidField("/secret", "is already in use")
         until = now + overlap
-        told = ((self.secret, until), *((each.secret, min(each.until, until)) for each in self.earlier_secrets))
-        kept = tuple(EarlierSecret(earlier, ends) for earlier, ends in told if now < ends)
-        if len(kept) >= MOST_SECRETS:
-            hint = "0 ends all earlier ones at once"
-            raise InvalidField("/overlap_s", f"{MOST_SECRETS} secrets sign already, and no more may", hint)
+        ends = ((self.secret, until), *((each.secret, min(each.until, until)) for each in self.earlier_secrets))
+        kept = tuple(EarlierSecret(earlier, end) for earlier, end in ends if now < end)
+        if len(kept) >= MAX_SECRETS:
+            hint = "0 retires all earlier secrets at once"
+            raise InvalidField("/overlap_s", f"at most {MAX_SECRETS} secrets sign at the same time", hint)
         return replace(self, secret=secret, earlier_secrets=kept)
 
     @property
     def digest_key(self) -> tuple[object, ...]:
-        """Those alike in this can be told of together, in one message."""
+        """Registrations with equal keys can share one message."""
         headers = tuple(sorted(self.headers.items()))
         return self.callback_url, self.secret, headers, self.format, self.language, self.link
 
     @property
     def credentials(self) -> tuple[str, ...]:
-        """What nobody may be shown, not even where a receiver has repeated it."""
+        """Values that must never be shown, not even in a receiver's answer that repeats them."""
         secrets = (self.secret, *(each.secret for each in self.earlier_secrets))
         tail = path_and_query(self.callback_url)
         return (*(secret.removeprefix(PREFIX) for secret in secrets), *self.headers.values(), tail)
@@ -113,28 +116,28 @@ class Registration:
 
     @property
     def operation(self) -> str | None:
-        """What the jobs do, if the caller says so in `metadata`: such jobs take about as long as each other."""
+        """The operation that `metadata` names, if any. Jobs of one operation have similar durations."""
         named = self.metadata.get("operation")
         return named if isinstance(named, str) and OPERATION.fullmatch(named) else None
 
     @property
     def subscribed_events(self) -> tuple[EventType, ...]:
-        """The events that follow from `events` and `notify` together."""
-        return tuple(event for event in self.events if self.notify in SAYS[event is EventType.GROUP_FINISHED])
+        """The event types that both `events` and `notify` select."""
+        return tuple(event for event in self.events if self.notify in NOTIFY_MODES[event is EventType.GROUP_FINISHED])
 
 
 def common_trace_id(traceparents: Iterable[str]) -> str | None:
-    """Of W3C's trace context, if all that are given are of one trace: it ties our logs to the caller's."""
+    """Returns the trace id (W3C Trace Context) if all belong to one trace. It links our logs to the caller's."""
     ids = {traceparent.split("-")[1] for traceparent in traceparents}
     return ids.pop() if len(ids) == 1 else None
 
 
-OPERATOR = ":operator"  # no tenant can be named so
+OPERATOR = ":operator"  # not a valid tenant name
 
 
-def for_operator(url: CallbackUrl, secret: str) -> Registration:
-    """What operator's events are sent by: the same whichever process makes it. It names no job and never ends."""
-    beginning = datetime.fromtimestamp(0, UTC)
+def operator_registration(url: CallbackUrl, secret: str) -> Registration:
+    """Returns the registration of operator events, the same in every process. It has no jobs and never ends."""
+    epoch = datetime.fromtimestamp(0, UTC)
     return Registration(
         id=f"reg_{0:010d}{sha256(url.raw.encode()).hexdigest()[:16]}",
         tenant=OPERATOR,
@@ -145,17 +148,17 @@ def for_operator(url: CallbackUrl, secret: str) -> Registration:
         secret=secret,
         events=tuple(EventType),
         metadata={},
-        created_at=beginning,
-        deadline_at=beginning,
+        created_at=epoch,
+        deadline_at=epoch,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a registration has come. jobs: by id. unseen: the end of a request of which CPH has shown no job.
+    """The progress of a registration. jobs: by id. unseen: the final state of a request for which CPH listed no job.
 
-    tested: the last verdict of the test of its callback. gone: its URL has answered 410 since.
-    opened: what is secret of it could be read; else its URL, headers and secrets are not known.
+    callback_verdict: the last verdict of the callback's test. callback_gone: the URL has since answered 410.
+    decrypted: whether the record could be decrypted; otherwise URL, headers, secrets and metadata are unknown.
     """
 
     state: RegistrationState
@@ -164,6 +167,6 @@ class Progress:
     delivered: int = 0
     dead: int = 0
     unseen: JobState | None = None
-    tested: Verdict | None = None
-    gone: bool = False
-    opened: bool = True
+    callback_verdict: Verdict | None = None
+    callback_gone: bool = False
+    decrypted: bool = True

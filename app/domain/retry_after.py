@@ -8,9 +8,9 @@ SECONDS = re.compile(r"[0-9]{1,9}")
 
 
 def retry_after(value: str | None, now: datetime | None = None) -> timedelta | None:
-    """None for a header that is missing or makes no sense; zero for a date that has passed.
+    """Parses the header. None if it is missing or invalid; zero for a date in the past.
 
-    now: None if our clock and the server's need not agree: then a date makes no sense.
+    now: None if our clock and the server's may differ; then a date counts as invalid.
     """
     if value is None:
         return None

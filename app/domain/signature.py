@@ -10,16 +10,16 @@ PREFIX = "whsec_"
 SECRET_BYTES = range(24, 65)
 FRESH_SECRET_BYTES = 32
 
-# From what is signed to `v1,<base64>` (symmetric) or `v1a,<base64>` (ed25519).
+# Maps the signed content to `v1,<base64>` (symmetric) or `v1a,<base64>` (ed25519).
 Signer = Callable[[bytes], str]
 
 
-def new_secret(chance: bytes) -> str:
-    return PREFIX + base64.b64encode(chance).decode()
+def new_secret(random_bytes: bytes) -> str:
+    return PREFIX + base64.b64encode(random_bytes).decode()
 
 
 def secret_bytes(secret: str) -> bytes:
-    """The key inside `whsec_…`. ValueError when it is not one of 24 to 64 bytes."""
+    """Returns the key inside `whsec_…`. Raises ValueError unless it is one of 24 to 64 bytes."""
     if not secret.startswith(PREFIX):
         raise ValueError(f"must start with {PREFIX}")
     try:
@@ -27,7 +27,7 @@ def secret_bytes(secret: str) -> bytes:
     except binascii.Error as error:
         raise ValueError(f"what follows {PREFIX} is not base64") from error
     if len(key) not in SECRET_BYTES:
-        raise ValueError("must hold 24 to 64 bytes")
+        raise ValueError("must contain 24 to 64 bytes")
     return key
 
 
@@ -37,7 +37,7 @@ def by_secret(secret: str) -> Signer:
 
 
 def headers(signers: Iterable[Signer], message_id: str, at: datetime, body: bytes) -> dict[str, str]:
-    """Receivers take the message if one of the signatures is what they expect."""
+    """Returns the signature headers. Receivers accept a message if one of its signatures is valid."""
     timestamp = int(at.timestamp())
     content = b"%s.%d.%s" % (message_id.encode(), timestamp, body)
     return {

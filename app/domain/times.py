@@ -1,4 +1,4 @@
-"""Moments as the wire writes them."""
+"""Conversion of times to and from their wire formats."""
 
 from datetime import UTC, datetime
 
@@ -12,12 +12,12 @@ def to_ms(moment: datetime) -> int:
 
 
 def rfc3339(moment: datetime) -> str:
-    """`2019-04-26T07:00:08Z`: UTC, whole seconds."""
+    """Formats as `2019-04-26T07:00:08Z`: UTC, whole seconds."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def parse_rfc3339(text: str | None) -> datetime | None:
-    """None for what is missing or no moment: CPH's times are for show and for the cadence, never for an outcome."""
+    """Returns None for missing or invalid text: CPH's times serve display and cadence, and decide no outcome."""
     try:
         moment = datetime.fromisoformat(text or "")
     except ValueError:

@@ -1,17 +1,17 @@
-"""What an attempt's answer means."""
+"""Verdicts: what the answer to an attempt means."""
 
 from enum import StrEnum
 
 
 class Verdict(StrEnum):
     DELIVERED = "delivered"
-    RETRY = "retry"  # may heal: by the schedule
-    GONE = "gone"  # 410: the subscriber said never again
+    RETRY = "retry"  # may recover: retried by the schedule
+    GONE = "gone"  # 410: the subscriber wants no more calls
     REFUSED = "refused"  # a person must act: a few tries, then dead
 
 
 def by_status(status_code: int) -> Verdict:
-    """CONTRACT.md, "How an attempt ends"; formats whose services say no with a 200 look further."""
+    """Implements docs/contract.md, "How an attempt ends". Formats whose services reject with 200 read the body."""
     if 200 <= status_code < 300:
         return Verdict.DELIVERED
     if status_code == 410:

@@ -1,6 +1,6 @@
-"""JSON as we write it: compact and not escaped."""
+"""JSON as the bridge writes it: compact, with non-ASCII characters unescaped."""
 
 import json
 
-# One encoder for all: json.dumps builds a new one for each call that is not plain.
+# One shared encoder: json.dumps with options builds a new one for each call.
 to_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode

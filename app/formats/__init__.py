@@ -1,1 +1,1 @@
-"""What a callback looks like on the wire: one file a format, event → bytes."""
+"""Callback formats, one file each: render events as requests and interpret the answers."""

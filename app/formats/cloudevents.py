@@ -17,19 +17,19 @@ CONTENT_TYPE = "application/cloudevents+json"
 TYPE_PREFIX = "com.huaweicloud.cph."
 
 
-def render(events: Sequence[Event], wishes: MessageOptions, _: datetime) -> Outgoing:
+def render(events: Sequence[Event], options: MessageOptions, _: datetime) -> Outgoing:
     (event,) = events
-    return Outgoing(wishes.url, to_json(_envelope(event)).encode(), {"Content-Type": CONTENT_TYPE})
+    return Outgoing(options.url, to_json(_envelope(event)).encode(), {"Content-Type": CONTENT_TYPE})
 
 
 def _envelope(event: Event) -> dict[str, Any]:
-    """subject: only of what is about one job with an id; the specification has none that is empty."""
+    """Has a `subject` only for one job with an id: the specification forbids an empty one."""
     job_id = event.about.job_id if isinstance(event.about, Job) else None
     return {
         "specversion": "1.0",
         "id": event.id,
         "type": TYPE_PREFIX + event.type,
-        # A URI reference; `/` where it is about no project.
+        # A URI reference; `/` for an event without a project.
         "source": f"/projects/{quote(event.project, safe='')}" if event.project else "/",
         **({"subject": job_id} if job_id else {}),
         "time": rfc3339(event.observed_at),

@@ -1,4 +1,4 @@
-"""`dingtalk`: custom bots of DingTalk."""
+"""`dingtalk`: DingTalk's custom bots."""
 
 import base64
 import hmac
@@ -13,24 +13,24 @@ from app.domain.times import to_ms
 from app.domain.verdict import Verdict
 from app.formats.fit import Body, fit, within
 from app.formats.format import AnswerVerdict, Format, MessageOptions, Outgoing, RateLimit, ServiceAnswer
-from app.formats.markdown import defuse_mentions, one_of_several
+from app.formats.markdown import defuse_mentions, format_line
 from app.formats.message import HEX, Fact, Message, MessageLine
-from app.formats.urls import argument, below, path, refused, refused_secret, with_argument
-from app.formats.verdicts import UNKNOWN, Code, by_number, integer, said
+from app.formats.urls import add_parameter, in_domain, invalid_secret, invalid_url, path, query_parameter
+from app.formats.verdicts import UNKNOWN, Code, by_number, integer, json_object
 
 SERVICE = "DingTalk"
 HOST = "oapi.dingtalk.com"
-ARGUMENT = "access_token"
-MOST_BYTES = 20_000
-SIGNS = re.compile(r"([\\`*_\[\]~|#])")
-# Its Markdown takes some HTML, and no backslash against it.
+PARAMETER = "access_token"
+MAX_BYTES = 20_000
+MARKUP = re.compile(r"([\\`*_\[\]~|#])")
+# DingTalk's Markdown renders some HTML, which a backslash does not escape.
 BRACKETS = str.maketrans("<>", "＜＞")
 
 BANNED = Code(
-    Verdict.RETRY, "asked too often: it takes nothing for ten minutes", timedelta(minutes=10), overloaded=True
+    Verdict.RETRY, "rate limit exceeded: the bot is blocked for ten minutes", timedelta(minutes=10), overloaded=True
 )
 CODES = {
-    # Busy. Not for long: three tries in all, as of what is refused.
+    # Busy is temporary, but three attempts are enough: hence REFUSED, not RETRY.
     -1: Code(Verdict.REFUSED, "DingTalk is busy"),
     90030: BANNED,
     130101: BANNED,
@@ -40,22 +40,22 @@ CODES = {
     400101: Code(Verdict.REFUSED, "the URL is wrong, or the bot was removed"),
     400102: Code(Verdict.REFUSED, "the bot is switched off"),
     400106: Code(Verdict.REFUSED, "the bot was removed"),
-    430101: Code(Verdict.REFUSED, "DingTalk takes a link in it for unsafe"),
+    430101: Code(Verdict.REFUSED, "DingTalk considers a link in the message unsafe"),
     460101: Code(Verdict.REFUSED, "the message is too long"),
 }
 INSECURE = 310000
-KEYWORD = "the bot wants a keyword that the message lacks: let it want the signature instead"
-# What 310000 says is wrong with what secures the bot, in English or Chinese. The first that is found.
+KEYWORD = "the bot requires a keyword that the message lacks: set it to require a signature instead"
+# Which of the bot's security settings a 310000 failed, by its English or Chinese message. The first match counts.
 SECURED_BY = (
     (re.compile(r"sign not match|签名不匹配", re.IGNORECASE), "the secret is wrong"),
     (re.compile(r"keyword|关键词", re.IGNORECASE), KEYWORD),
-    (re.compile(r"timestamp|时间戳", re.IGNORECASE), "a clock is an hour off"),
-    (re.compile(r"\bip\b|白名单", re.IGNORECASE), "the bot's list of IP addresses does not hold this bridge's"),
+    (re.compile(r"timestamp|时间戳", re.IGNORECASE), "the clock is off by more than an hour"),
+    (re.compile(r"\bip\b|白名单", re.IGNORECASE), "the bot's IP allowlist lacks the bridge's address"),
 )
 
 
 def _text(text: str) -> str:
-    return defuse_mentions(SIGNS.sub(r"\\\1", text.translate(BRACKETS)))
+    return defuse_mentions(MARKUP.sub(r"\\\1", text.translate(BRACKETS)))
 
 
 def _fact(fact: Fact) -> str:
@@ -63,22 +63,22 @@ def _fact(fact: Fact) -> str:
 
 
 def _line(line: MessageLine) -> str:
-    return f"- {one_of_several(line, _text)}"
+    return f"- {format_line(line, _text)}"
 
 
 def _body(message: Message) -> Body:
-    """A button makes it a card; without one it is a message in Markdown."""
+    """Builds a card if there is a link, which needs a button; otherwise a Markdown message."""
     paragraphs = [
         f'### <font color="{HEX[message.severity]}">{_text(message.title)}</font>',
         *filter(None, [message.why]),
         "\n".join([*map(_fact, message.facts), *map(_line, message.lines)]),
         *filter(None, [message.more]),
     ]
-    told: Body = {"title": defuse_mentions(message.title), "text": "\n\n".join(filter(None, paragraphs))}
+    content: Body = {"title": defuse_mentions(message.title), "text": "\n\n".join(filter(None, paragraphs))}
     if not message.link:
-        return {"msgtype": "markdown", "markdown": told}
+        return {"msgtype": "markdown", "markdown": content}
     url, label = message.link
-    return {"msgtype": "actionCard", "actionCard": {**told, "singleTitle": label, "singleURL": url}}
+    return {"msgtype": "actionCard", "actionCard": {**content, "singleTitle": label, "singleURL": url}}
 
 
 def signature(secret: str, timestamp: int) -> str:
@@ -86,17 +86,17 @@ def signature(secret: str, timestamp: int) -> str:
     return base64.b64encode(hmac.digest(secret.encode(), f"{timestamp}\n{secret}".encode(), "sha256")).decode()
 
 
-def render(events: Sequence[Event], wishes: MessageOptions, now: datetime) -> Outgoing:
-    url = wishes.url
-    if wishes.secret:
+def render(events: Sequence[Event], options: MessageOptions, now: datetime) -> Outgoing:
+    url = options.url
+    if options.secret:
         timestamp = to_ms(now)
-        url = with_argument(url, "timestamp", str(timestamp))
-        url = with_argument(url, "sign", signature(wishes.secret, timestamp))
-    return Outgoing(url, fit(events, wishes, _body, within(MOST_BYTES)))
+        url = add_parameter(url, "timestamp", str(timestamp))
+        url = add_parameter(url, "sign", signature(options.secret, timestamp))
+    return Outgoing(url, fit(events, options, _body, within(MAX_BYTES)))
 
 
 def judge(answer: ServiceAnswer) -> AnswerVerdict:
-    body = said(answer)
+    body = json_object(answer)
     number, message = integer(body.get("errcode")), body.get("errmsg")
     return by_number(SERVICE, answer, number, message, _code(number, message))
 
@@ -104,25 +104,27 @@ def judge(answer: ServiceAnswer) -> AnswerVerdict:
 def _code(number: int | None, message: Any) -> Code:
     if number != INSECURE:
         return CODES.get(number or 0, UNKNOWN)
-    told = str(message)
-    return Code(Verdict.REFUSED, next((advice for known, advice in SECURED_BY if known.search(told)), None))
+    text = str(message)
+    return Code(Verdict.REFUSED, next((advice for known, advice in SECURED_BY if known.search(text)), None))
 
 
 def bot(url: CallbackUrl) -> str:
-    return argument(url.raw, ARGUMENT) or path(url)
+    return query_parameter(url.raw, PARAMETER) or path(url)
 
 
 def check(url: CallbackUrl, secret: str | None) -> None:
-    if not argument(url.raw, ARGUMENT):
-        raise refused("lacks its token", "https://oapi.dingtalk.com/robot/send?access_token=…")
-    if argument(url.raw, "sign") or argument(url.raw, "timestamp"):
-        raise refused("carries a signature, which holds for an hour", "leave it out, give the bot's secret in `secret`")
+    if not query_parameter(url.raw, PARAMETER):
+        raise invalid_url("lacks its access_token", "https://oapi.dingtalk.com/robot/send?access_token=…")
+    if query_parameter(url.raw, "sign") or query_parameter(url.raw, "timestamp"):
+        raise invalid_url(
+            "contains a signature, which expires after an hour", "leave it out, and set `secret` to the bot's secret"
+        )
     if secret and secret.startswith("whsec_"):
-        raise refused_secret("the one that DingTalk shows beside the bot's signature, SEC…, or none")
+        raise invalid_secret("use the one that DingTalk shows for the bot's signature, SEC…, or none")
 
 
-def known_by(url: CallbackUrl) -> bool:
-    return below(url.host, HOST)
+def recognises(url: CallbackUrl) -> bool:
+    return in_domain(url.host, HOST)
 
 
 FORMAT = Format(
@@ -132,8 +134,8 @@ FORMAT = Format(
     limit="20,000 bytes",
     signs=True,
     digest=100,
-    pace=RateLimit(20, timedelta(minutes=1)),
+    rate_limit=RateLimit(20, timedelta(minutes=1)),
     bot=bot,
     check=check,
-    known_by=known_by,
+    recognises=recognises,
 )

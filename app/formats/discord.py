@@ -10,11 +10,21 @@ from app.domain.event import Event
 from app.domain.verdict import Verdict
 from app.formats.fit import Body, fit
 from app.formats.format import AnswerVerdict, Format, MessageOptions, Outgoing, RateLimit, ServiceAnswer
-from app.formats.markdown import defuse_mentions, escaped, one_of_several
+from app.formats.markdown import defuse_mentions, escape, format_line
 from app.formats.message import HEX, Message, MessageLine
 from app.formats.sanitize import clip, units
-from app.formats.urls import below, path, refused
-from app.formats.verdicts import Code, by_code, integer, no_success, not_2xx, said, seconds, succeeded
+from app.formats.urls import in_domain, invalid_url, path
+from app.formats.verdicts import (
+    OVERLOADED,
+    Code,
+    by_code,
+    integer,
+    json_object,
+    not_2xx,
+    seconds,
+    succeeded,
+    unexpected_2xx,
+)
 
 SERVICE = "Discord"
 HOSTS = ("discord.com", "discordapp.com")
@@ -22,26 +32,26 @@ WEBHOOK = re.compile(r"/api(?:/v[0-9]+)?/webhooks/(?P<id>[0-9]+)/(?P<token>[A-Za
 TITLE, DESCRIPTION, NAME, VALUE, FIELDS, TOTAL = 256, 4_096, 256, 1_024, 25, 6_000
 
 CODES = {
-    10003: Code(Verdict.REFUSED, "the channel is gone"),
-    10015: Code(Verdict.REFUSED, "the webhook was removed: make a new one"),
-    20029: Code(Verdict.RETRY, "asked too often", overloaded=True),
+    10003: Code(Verdict.REFUSED, "the channel no longer exists"),
+    10015: Code(Verdict.REFUSED, "the webhook was removed: create a new one"),
+    20029: OVERLOADED,
     50027: Code(Verdict.REFUSED, "the URL is wrong: copy all of it"),
-    50035: Code(Verdict.REFUSED, "Discord does not take the message"),
+    50035: Code(Verdict.REFUSED, "Discord rejected the message"),
 }
 
 
 def _text(text: str) -> str:
-    return defuse_mentions(escaped(text))
+    return defuse_mentions(escape(text))
 
 
 def _title(text: str) -> str:
-    """Cut before it is made harmless, as afterwards what makes it so could be cut off."""
-    whole = _text(text)
-    return whole if units(whole) <= TITLE else _text(clip(text, TITLE // 3))
+    """Cuts before escaping: cutting afterwards could remove an escape."""
+    escaped = _text(text)
+    return escaped if units(escaped) <= TITLE else _text(clip(text, TITLE // 3))
 
 
 def _line(line: MessageLine) -> str:
-    return one_of_several(line, _text)
+    return format_line(line, _text)
 
 
 def _body(message: Message) -> Body:
@@ -55,7 +65,7 @@ def _body(message: Message) -> Body:
             for fact in message.facts
         ]
     if message.link:
-        embed["url"], _ = message.link  # of the title
+        embed["url"], _ = message.link  # makes the title a link
     return {"embeds": [embed], "allowed_mentions": {"parse": []}}
 
 
@@ -73,24 +83,24 @@ def _fits(body: Body, _: bytes) -> bool:
     )
 
 
-def render(events: Sequence[Event], wishes: MessageOptions, _: datetime) -> Outgoing:
-    """By version 10 of the API, whatever the URL says: without a version it tells waits in milliseconds."""
-    parts = urlsplit(wishes.url)
+def render(events: Sequence[Event], options: MessageOptions, _: datetime) -> Outgoing:
+    """Always uses version 10 of the API: without a version in the URL, Discord gives waits in milliseconds."""
+    parts = urlsplit(options.url)
     path = re.sub(r"\A/api(?:/v[0-9]+)?/webhooks/", "/api/v10/webhooks/", parts.path)
-    return Outgoing(parts._replace(path=path).geturl(), fit(events, wishes, _body, _fits))
+    return Outgoing(parts._replace(path=path).geturl(), fit(events, options, _body, _fits))
 
 
 def judge(answer: ServiceAnswer) -> AnswerVerdict:
-    body = said(answer)
-    # With `?wait=true` in the URL, Discord shows the message that it has made.
+    body = json_object(answer)
+    # With `?wait=true` in the URL, Discord returns the created message.
     if answer.status == 204 or (answer.status == 200 and "id" in body):
         return AnswerVerdict(Verdict.DELIVERED)
     if succeeded(answer):
-        return no_success(SERVICE, answer)
+        return unexpected_2xx(SERVICE, answer)
     if answer.status == 429:
         wait = _reset_after(answer.headers) or seconds(body.get("retry_after"))
-        crowded = not_2xx(SERVICE, answer, body.get("message"))
-        return AnswerVerdict(crowded.verdict, crowded.service_message, wait, overloaded=True)
+        found = not_2xx(SERVICE, answer, body.get("message"))
+        return AnswerVerdict(found.verdict, found.service_message, wait, overloaded=True)
     number = integer(body.get("code"))
     if answer.status < 500 and answer.status != 410 and (code := CODES.get(number or 0)):
         return by_code(SERVICE, code, body.get("message"), number)
@@ -98,7 +108,7 @@ def judge(answer: ServiceAnswer) -> AnswerVerdict:
 
 
 def _reset_after(headers: Mapping[str, str]) -> timedelta | None:
-    """More exact than what the body says."""
+    """Returns the wait from the header, which is more precise than the body's."""
     found = (value for name, value in headers.items() if name.lower() == "x-ratelimit-reset-after")
     return seconds(next(found, None))
 
@@ -110,14 +120,14 @@ def bot(url: CallbackUrl) -> str:
 
 def check(url: CallbackUrl, _: str | None) -> None:
     if not WEBHOOK.fullmatch(path(url)):
-        raise refused(
-            "not a webhook of Discord's",
-            "https://discord.com/api/webhooks/<id>/<token>, without /slack or /github at its end",
+        raise invalid_url(
+            "is not a webhook's URL",
+            "https://discord.com/api/webhooks/<id>/<token>, without /slack or /github at the end",
         )
 
 
-def known_by(url: CallbackUrl) -> bool:
-    return below(url.host, *HOSTS) and "/webhooks/" in path(url)
+def recognises(url: CallbackUrl) -> bool:
+    return in_domain(url.host, *HOSTS) and "/webhooks/" in path(url)
 
 
 FORMAT = Format(
@@ -125,8 +135,8 @@ FORMAT = Format(
     render,
     judge,
     limit="6,000 characters in all",
-    pace=RateLimit(5, timedelta(seconds=2)),
+    rate_limit=RateLimit(5, timedelta(seconds=2)),
     bot=bot,
     check=check,
-    known_by=known_by,
+    recognises=recognises,
 )

@@ -11,15 +11,15 @@ from app.domain.event import Event
 from app.domain.verdict import Verdict
 from app.formats.fit import Body, fit, within
 from app.formats.format import AnswerVerdict, Format, MessageOptions, Outgoing, RateLimit, ServiceAnswer
-from app.formats.markdown import one_of_several
+from app.formats.markdown import format_line
 from app.formats.message import Fact, Message, MessageLine, Severity
-from app.formats.urls import below, path, refused, refused_secret
-from app.formats.verdicts import CROWDED, UNKNOWN, Code, by_number, integer, said
+from app.formats.urls import in_domain, invalid_secret, invalid_url, path
+from app.formats.verdicts import OVERLOADED, UNKNOWN, Code, by_number, integer, json_object
 
 SERVICE = "Feishu"
 HOSTS = ("open.feishu.cn", "open.larksuite.com")
 HOOK = re.compile(r"/open-apis/bot/v2/hook/[^/]+/?")
-MOST_BYTES = 20_000
+MAX_BYTES = 20_000
 COLOURS = {
     Severity.GOOD: "green",
     Severity.BAD: "red",
@@ -27,34 +27,36 @@ COLOURS = {
     Severity.LATE: "orange",
     Severity.NOTE: "blue",
 }
-NARROW = 24  # characters: two such facts stand side by side
-SIGNS = re.compile(r"[<>*~`\[\]#&\\]")
+SHORT = 24  # characters: two such facts fit side by side
+MARKUP = re.compile(r"[<>*~`\[\]#&\\]")
 
-TOO_MANY = "too many request"  # the one meaning of 9499 that passes
+TOO_MANY = "too many request"  # the only transient meaning of 9499
 CODES = {
-    9499: Code(Verdict.REFUSED, "Feishu does not take the message"),
-    11232: CROWDED,
+    9499: Code(Verdict.REFUSED, "Feishu rejected the message"),
+    11232: OVERLOADED,
     19001: Code(Verdict.REFUSED, "the URL is wrong, or the bot was removed"),
-    19002: Code(Verdict.REFUSED, "Feishu does not take the message"),
+    19002: Code(Verdict.REFUSED, "Feishu rejected the message"),
     19007: Code(Verdict.REFUSED, "the bot is switched off"),
-    19021: Code(Verdict.REFUSED, "the secret is wrong, or a clock is an hour off"),
-    19022: Code(Verdict.REFUSED, "the bot's list of IP addresses does not hold this bridge's"),
-    19024: Code(Verdict.REFUSED, "the bot wants a keyword that the message lacks: let it want the signature instead"),
+    19021: Code(Verdict.REFUSED, "the secret is wrong, or the clock is off by more than an hour"),
+    19022: Code(Verdict.REFUSED, "the bot's IP allowlist lacks the bridge's address"),
+    19024: Code(
+        Verdict.REFUSED, "the bot requires a keyword that the message lacks: set it to require a signature instead"
+    ),
 }
 
 
 def _text(text: str) -> str:
-    """As numbers, which its Markdown shows as the signs: no `<at …>`, no link, nothing bold."""
-    return SIGNS.sub(lambda sign: f"&#{ord(sign[0])};", text)
+    """Replaces markup by numeric entities, so that it shows as text: no `<at …>`, link or bold."""
+    return MARKUP.sub(lambda match: f"&#{ord(match[0])};", text)
 
 
 def _fact(fact: Fact) -> Body:
     text = {"tag": "lark_md", "content": f"**{_text(fact.label)}**\n{_text(fact.value)}"}
-    return {"is_short": len(fact.value) <= NARROW, "text": text}
+    return {"is_short": len(fact.value) <= SHORT, "text": text}
 
 
 def _line(line: MessageLine) -> str:
-    return one_of_several(line, _text)
+    return format_line(line, _text)
 
 
 def _card(message: Message) -> Body:
@@ -78,42 +80,43 @@ def _card(message: Message) -> Body:
 
 
 def signature(secret: str, timestamp: int) -> str:
-    """timestamp: seconds. The key is what one would expect to be signed, the message is empty: so Feishu has it."""
+    """timestamp: seconds. Feishu uses timestamp and secret as the HMAC key, and an empty message."""
     return base64.b64encode(hmac.digest(f"{timestamp}\n{secret}".encode(), b"", "sha256")).decode()
 
 
-def render(events: Sequence[Event], wishes: MessageOptions, now: datetime) -> Outgoing:
+def render(events: Sequence[Event], options: MessageOptions, now: datetime) -> Outgoing:
     signed: Body = {}
-    if wishes.secret:
+    if options.secret:
         timestamp = int(now.timestamp())
-        signed = {"timestamp": str(timestamp), "sign": signature(wishes.secret, timestamp)}
+        signed = {"timestamp": str(timestamp), "sign": signature(options.secret, timestamp)}
 
     def body(message: Message) -> Body:
         return {**signed, "msg_type": "interactive", "card": _card(message)}
 
-    return Outgoing(wishes.url, fit(events, wishes, body, within(MOST_BYTES)))
+    return Outgoing(options.url, fit(events, options, body, within(MAX_BYTES)))
 
 
 def judge(answer: ServiceAnswer) -> AnswerVerdict:
-    body = said(answer)
+    body = json_object(answer)
     number = integer(body.get("code", body.get("StatusCode")))
     message = body.get("msg") or body.get("StatusMessage")
-    passes = number == 9499 and TOO_MANY in str(message).lower()
-    return by_number(SERVICE, answer, number, message, CROWDED if passes else CODES.get(number or 0, UNKNOWN))
+    rate_limited = number == 9499 and TOO_MANY in str(message).lower()
+    code = OVERLOADED if rate_limited else CODES.get(number or 0, UNKNOWN)
+    return by_number(SERVICE, answer, number, message, code)
 
 
 def check(url: CallbackUrl, secret: str | None) -> None:
-    if known_by(url) and not HOOK.fullmatch(path(url)):
-        raise refused(
-            "not a custom bot of Feishu's",
-            f"https://{url.host}/open-apis/bot/v2/hook/…; add a custom bot to the group for one",
+    if recognises(url) and not HOOK.fullmatch(path(url)):
+        raise invalid_url(
+            "is not a custom bot's URL",
+            f"https://{url.host}/open-apis/bot/v2/hook/…; to get one, add a custom bot to the group",
         )
     if secret and secret.startswith("whsec_"):
-        raise refused_secret("the one that Feishu shows under the bot's signature verification, or none")
+        raise invalid_secret("use the one that Feishu shows under the bot's signature verification, or none")
 
 
-def known_by(url: CallbackUrl) -> bool:
-    return below(url.host, *HOSTS)
+def recognises(url: CallbackUrl) -> bool:
+    return in_domain(url.host, *HOSTS)
 
 
 FORMAT = Format(
@@ -122,8 +125,8 @@ FORMAT = Format(
     judge,
     limit="20,000 bytes",
     signs=True,
-    pace=RateLimit(100, timedelta(minutes=1)),
+    rate_limit=RateLimit(100, timedelta(minutes=1)),
     bot=path,
     check=check,
-    known_by=known_by,
+    recognises=recognises,
 )

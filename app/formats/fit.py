@@ -1,4 +1,4 @@
-"""Messages that fit: less and less is said, until the service takes it. The JSON itself is never cut."""
+"""Fits messages to a service's size limit by reducing their content. The JSON itself is never cut."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,8 +11,8 @@ from app.formats.message import Message, SpaceBudget, message
 Body = dict[str, Any]
 Fits = Callable[[Body, bytes], bool]
 
-# Metadata goes first, which the receiver knows; then long texts are shortened, then lists of jobs.
-ROOMS = (
+# Metadata goes first, because the receiver knows it; then long texts are shortened, then lists of jobs.
+BUDGETS = (
     SpaceBudget(metadata=10, text=600, jobs=30),
     SpaceBudget(metadata=4, text=600, jobs=30),
     SpaceBudget(metadata=0, text=600, jobs=30),
@@ -27,16 +27,15 @@ ROOMS = (
 )
 
 
-def fit(events: Sequence[Event], wishes: MessageOptions, build: Callable[[Message], Body], fits: Fits) -> bytes:
-    """The fullest message that fits; tests show for every format that the last always does."""
-    for room in ROOMS:
-        body = build(message(events, wishes, room))
-        written = to_json(body).encode()
-        if fits(body, written):
+def fit(events: Sequence[Event], options: MessageOptions, build: Callable[[Message], Body], fits: Fits) -> bytes:
+    """Returns the fullest message that fits. The last budget always does: tests prove it for every format."""
+    for space in BUDGETS:
+        body = build(message(events, options, space))
+        encoded = to_json(body).encode()
+        if fits(body, encoded):
             break
-    return written
+    return encoded
 
 
-def within(most: int) -> Fits:
-    """most: bytes."""
-    return lambda _, written: len(written) <= most
+def within(max_bytes: int) -> Fits:
+    return lambda _, encoded: len(encoded) <= max_bytes

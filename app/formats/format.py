@@ -1,4 +1,4 @@
-"""What every format is made of: events go out as one kind of receiver reads them, and its answer is understood."""
+"""The interface of a format: it renders events for one kind of receiver and interprets the answer."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from app.domain.verdict import Verdict
 
 
 class Language(StrEnum):
-    """As BCP 47 names them."""
+    """BCP 47 tags."""
 
     EN = "en"
     ZH_CN = "zh-CN"
@@ -19,10 +19,10 @@ class Language(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MessageOptions:
-    """What a registration says about its messages.
+    """A registration's options for its messages.
 
-    secret: the bot's own, for services that have the sender prove itself inside the message.
-    link: of a page about what the event tells, with `{job_id}` and the like in it (see words.py).
+    secret: the bot's own, for services that require a signature inside the message.
+    link: URL template of a page about the event's subject, with placeholders such as `{job_id}` (see links.py).
     """
 
     url: str = field(repr=False)
@@ -33,7 +33,7 @@ class MessageOptions:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A POST. headers: those that the format needs; the transport's, the caller's and the signature's come on top."""
+    """A POST. headers: those of the format; the transport, the caller's options and the signature add theirs."""
 
     url: str = field(repr=False)
     body: bytes
@@ -42,7 +42,7 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class ServiceAnswer:
-    """headers: by any spelling. body: at most the first 64 KiB. url: where it came from, as it was sent to."""
+    """headers: names in any case. body: at most the first 64 KiB. url: the request's URL."""
 
     status: int
     headers: Mapping[str, str]
@@ -52,12 +52,12 @@ class ServiceAnswer:
 
 @dataclass(frozen=True, slots=True)
 class AnswerVerdict:
-    """What an answer means.
+    """The interpretation of an answer.
 
-    words: what the service said, for people: `DingTalk: sign not match (310000): the secret is wrong`.
-    retry_after: how long it wants to be left alone, where it says so elsewhere than in the header Retry-After.
-    crowded: it had too much to do, or was asked too often: its lane slows down.
-    url: where it is to be sent from now on; the attempt does not count.
+    service_message: the service's message, for people: `DingTalk: sign not match (310000): the secret is wrong`.
+    retry_after: wait requested by the service, if stated elsewhere than in the Retry-After header.
+    overloaded: the service is overloaded or its rate limit was exceeded; the lane slows down.
+    url: the destination's new URL; the attempt does not count.
     """
 
     verdict: Verdict
@@ -69,7 +69,7 @@ class AnswerVerdict:
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """So many messages in so long, to one bot."""
+    """`messages` per `window`, to one bot."""
 
     messages: int
     window: timedelta
@@ -80,15 +80,15 @@ Render = Callable[[Sequence[Event], MessageOptions, datetime], Outgoing]
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """render: one message about one event, or about up to `digest` of them; the moment is for signatures alone.
+    """render: renders one message about one to `digest` events; the time is used only for signatures.
 
-    machine: its receivers drop repeats by `webhook-id` and verify `webhook-signature`, so it is signed by Standard
-    Webhooks and tried for days; else people read it, and what comes late or twice is noise.
-    signs: a message to people may prove who sends it, by the bot's own secret.
-    limit: of a message, in words, if there is one.
-    bot: what beside scheme, host and port tells one destination from another; it is a credential, so keep its digest.
-    check: InvalidField for a URL or secret that cannot work, with the way out.
-    known_by: whether the URL is one that only this service has; for `auto`.
+    machine: receivers deduplicate by `webhook-id` and verify `webhook-signature`, so callbacks are signed according to
+    Standard Webhooks and retried for days. Otherwise people read the messages, and late or repeated ones are noise.
+    signs: messages to people can be signed with the bot's own secret.
+    limit: maximum size of a message, as text; None if there is none.
+    bot: distinguishes destinations with the same scheme, host and port. It is a credential, so store only its digest.
+    check: raises InvalidField, with a hint, for a URL or secret that cannot work.
+    recognises: returns whether only this service uses such URLs; selects the format for `auto`.
     """
 
     name: str
@@ -98,7 +98,7 @@ class Format:
     signs: bool = False
     limit: str | None = None
     digest: int = 1
-    pace: RateLimit | None = None
+    rate_limit: RateLimit | None = None
     bot: Callable[[CallbackUrl], str] = lambda _: ""
     check: Callable[[CallbackUrl, str | None], None] = lambda *_: None
-    known_by: Callable[[CallbackUrl], bool] = lambda _: False
+    recognises: Callable[[CallbackUrl], bool] = lambda _: False

@@ -1,4 +1,4 @@
-"""`googlechat`: the webhooks of Google Chat's spaces."""
+"""`googlechat`: webhooks of Google Chat spaces."""
 
 import html
 from collections.abc import Sequence
@@ -12,21 +12,21 @@ from app.formats.fit import Body, fit, within
 from app.formats.format import AnswerVerdict, Format, MessageOptions, Outgoing, RateLimit, ServiceAnswer
 from app.formats.markdown import defuse_mentions
 from app.formats.message import HEX, Fact, Message, MessageLine
-from app.formats.urls import argument, below, path, refused
-from app.formats.verdicts import is_object, no_success, not_2xx, part, said, succeeded
+from app.formats.urls import in_domain, invalid_url, path, query_parameter
+from app.formats.verdicts import OVERLOADED, is_object, json_object, nested_object, not_2xx, succeeded, unexpected_2xx
 
 SERVICE = "Google Chat"
 HOST = "chat.googleapis.com"
-MOST_BYTES = 32_000
+MAX_BYTES = 32_000
 MINUTE = timedelta(minutes=1)
 ADVICE = {
-    "INVALID_ARGUMENT": "Google Chat does not take the message, or the URL is not complete",
-    "UNAUTHENTICATED": "the URL's key or token is wrong: make a new webhook",
+    "INVALID_ARGUMENT": "Google Chat rejected the message, or the URL is not complete",
+    "UNAUTHENTICATED": "the URL's key or token is wrong: create a new webhook",
     "PERMISSION_DENIED": "the space's managers or the organisation do not allow it",
-    "NOT_FOUND": "the space or the webhook is gone",
-    "RESOURCE_EXHAUSTED": "asked too often",
+    "NOT_FOUND": "the space or the webhook no longer exists",
+    "RESOURCE_EXHAUSTED": OVERLOADED.advice,
 }
-# Labels are shown as they are, by some clients as HTML.
+# Labels have no escape: some clients show them as they are, some as HTML.
 BRACKETS = str.maketrans("<>", "‹›")
 
 
@@ -34,7 +34,7 @@ def _line(line: MessageLine) -> str:
     name = html.escape(line.name)
     if line.link:
         name = f'<a href="{html.escape(line.link)}">{name}</a>'
-    return f"{line.sign} {name}" + (f" · {html.escape(line.about)}" if line.about else "")
+    return f"{line.emoji} {name}" + (f" · {html.escape(line.about)}" if line.about else "")
 
 
 def _paragraph(text: str) -> Body:
@@ -47,7 +47,7 @@ def _fact(fact: Fact) -> Body:
 
 
 def _body(message: Message) -> Body:
-    """The title is a paragraph: a card's header has no colour and shows one line."""
+    """Puts the title in a paragraph: a card's header has no colour and shows only one line."""
     widgets = [_paragraph(f'<b><font color="{HEX[message.severity]}">{html.escape(message.title)}</font></b>')]
     if message.why:
         widgets.append(_paragraph(message.why))
@@ -62,10 +62,10 @@ def _body(message: Message) -> Body:
     return {"cardsV2": [card], "fallbackText": defuse_mentions(message.title)}
 
 
-def render(events: Sequence[Event], wishes: MessageOptions, _: datetime) -> Outgoing:
+def render(events: Sequence[Event], options: MessageOptions, _: datetime) -> Outgoing:
     return Outgoing(
-        wishes.url,
-        fit(events, wishes, _body, within(MOST_BYTES)),
+        options.url,
+        fit(events, options, _body, within(MAX_BYTES)),
         {"Content-Type": "application/json; charset=UTF-8"},
     )
 
@@ -74,27 +74,25 @@ def judge(answer: ServiceAnswer) -> AnswerVerdict:
     if answer.status == 200 and is_object(answer):
         return AnswerVerdict(Verdict.DELIVERED)
     if succeeded(answer):
-        return no_success(SERVICE, answer)
-    error = part(said(answer), "error")
-    judged = not_2xx(SERVICE, answer, error.get("message"), ADVICE.get(str(error.get("status"))))
-    # Google does not tell how long: its quota is by the minute.
-    return AnswerVerdict(
-        judged.verdict, judged.service_message, MINUTE if judged.overloaded else None, judged.overloaded
-    )
+        return unexpected_2xx(SERVICE, answer)
+    error = nested_object(json_object(answer), "error")
+    found = not_2xx(SERVICE, answer, error.get("message"), ADVICE.get(str(error.get("status"))))
+    # Google gives no wait: its quota is per minute.
+    return AnswerVerdict(found.verdict, found.service_message, MINUTE if found.overloaded else None, found.overloaded)
 
 
 def bot(url: CallbackUrl) -> str:
-    """Not the webhook: all that post into a space share what it takes."""
+    """Returns the space's path: all webhooks of a space share its rate limit."""
     return path(url)
 
 
 def check(url: CallbackUrl, _: str | None) -> None:
-    if not argument(url.raw, "key") or not argument(url.raw, "token"):
-        raise refused("lacks its key or token", "copy all of https://chat.googleapis.com/v1/spaces/…?key=…&token=…")
+    if not query_parameter(url.raw, "key") or not query_parameter(url.raw, "token"):
+        raise invalid_url("lacks its key or token", "copy all of https://chat.googleapis.com/v1/spaces/…?key=…&token=…")
 
 
-def known_by(url: CallbackUrl) -> bool:
-    return below(url.host, HOST)
+def recognises(url: CallbackUrl) -> bool:
+    return in_domain(url.host, HOST)
 
 
 FORMAT = Format(
@@ -103,8 +101,8 @@ FORMAT = Format(
     judge,
     limit="32,000 bytes",
     digest=20,
-    pace=RateLimit(60, MINUTE),
+    rate_limit=RateLimit(60, MINUTE),
     bot=bot,
     check=check,
-    known_by=known_by,
+    recognises=recognises,
 )

@@ -1,4 +1,4 @@
-"""The page that a message leads to: a template of the tenant's or the operator's, filled in."""
+"""The link in a message, from a URL template of the tenant or the operator."""
 
 import re
 from urllib.parse import quote
@@ -7,32 +7,32 @@ from app.domain.errors import InvalidField
 from app.domain.event import Event
 from app.domain.job import Job
 
-LONGEST_TEMPLATE, LONGEST = 512, 1024
+MAX_TEMPLATE, MAX_LINK = 512, 1024  # characters
 PLACEHOLDER = re.compile(r"\{([a-z_]*)\}")
 NAMES = ("job_id", "request_id", "phone_id", "server_id", "registration_id", "project", "event_id")
-OF_A_JOB = frozenset(("job_id", "phone_id", "server_id"))
-# What may stand in a URL and ends none in any markup: no quotes, brackets of links, stars, bars.
-URL_SIGNS = "%/:?#@!$&+,;=~"
+JOB_NAMES = frozenset(("job_id", "phone_id", "server_id"))
+# Legal in a URL, and ends a link in no markup: no quotes, brackets, asterisks or bars.
+URL_SAFE = "%/:?#@!$&+,;=~"
 
 
 def check(template: str, pointer: str = "/link") -> None:
-    """InvalidField for a template that gives no link."""
+    """Raises InvalidField for a template that cannot give a link."""
     names = set(PLACEHOLDER.findall(template))
-    if not template.startswith(("https://", "http://")) or len(template) > LONGEST_TEMPLATE:
-        raise InvalidField(pointer, f"must begin with https:// and have at most {LONGEST_TEMPLATE} characters")
+    if not template.startswith(("https://", "http://")) or len(template) > MAX_TEMPLATE:
+        raise InvalidField(pointer, f"must start with https:// or http:// and have at most {MAX_TEMPLATE} characters")
     if unknown := names.difference(NAMES):
-        raise InvalidField(pointer, f"knows no {{{min(unknown)}}}", f"of these: {', '.join(NAMES)}")
+        raise InvalidField(pointer, f"has an unknown placeholder {{{min(unknown)}}}", f"known: {', '.join(NAMES)}")
     if set("{}") & set(PLACEHOLDER.sub("", template)):
-        raise InvalidField(pointer, "has a brace that belongs to no name", "write %7B and %7D")
+        raise InvalidField(pointer, "has a brace outside a placeholder", "write %7B and %7D")
 
 
-def is_of_a_job(template: str | None) -> bool:
-    """Whether each job has a page of its own."""
-    return not OF_A_JOB.isdisjoint(PLACEHOLDER.findall(template or ""))
+def is_per_job(template: str | None) -> bool:
+    """Returns whether the link differs by job."""
+    return not JOB_NAMES.isdisjoint(PLACEHOLDER.findall(template or ""))
 
 
 def filled(template: str | None, event: Event, job: Job | None) -> str | None:
-    """None without a template, and where what it names is not known."""
+    """Returns the link; None without a template, if a value is unknown, or if the link is too long."""
     if template is None:
         return None
     known = {
@@ -44,9 +44,9 @@ def filled(template: str | None, event: Event, job: Job | None) -> str | None:
         "project": event.project,
         "event_id": event.id,
     }
-    named = [known.get(name) or "" for name in PLACEHOLDER.findall(template)]
-    if not all(named) or sum(map(len, named)) > LONGEST:
+    values = [known.get(name) or "" for name in PLACEHOLDER.findall(template)]
+    if not all(values) or sum(map(len, values)) > MAX_LINK:
         return None
-    url = PLACEHOLDER.sub(lambda name: quote(known[name[1]] or "", safe=""), template)
-    url = quote(url, safe=URL_SIGNS)
-    return url if url.startswith(("https://", "http://")) and len(url) <= LONGEST else None
+    url = PLACEHOLDER.sub(lambda match: quote(known[match[1]] or "", safe=""), template)
+    url = quote(url, safe=URL_SAFE)
+    return url if url.startswith(("https://", "http://")) and len(url) <= MAX_LINK else None

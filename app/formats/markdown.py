@@ -1,31 +1,31 @@
-"""Markdown, as far as several services agree: what has a meaning there loses it."""
+"""Escaping and layout in the Markdown that several services share."""
 
 import re
 from collections.abc import Callable
 
 from app.formats.message import MessageLine
-from app.formats.sanitize import NOTHING
+from app.formats.sanitize import ZERO_WIDTH_SPACE
 
-# Backslashes take it away wherever CommonMark is spoken; they are not shown.
+# CommonMark renderers do not show the backslash before these.
 MARKUP = re.compile(r"([\\`*_\[\]<>~|#&])|\A([-+=])|\A([0-9]{1,9})([.)])")
 
 
-def escaped(text: str) -> str:
-    """Nothing in it is bold, code, a link, a heading, a list or HTML."""
-    return MARKUP.sub(lambda sign: f"{sign[3] or ''}\\{sign[1] or sign[2] or sign[4]}", text)
+def escape(text: str) -> str:
+    """Escapes bold, code, links, headings, lists and HTML."""
+    return MARKUP.sub(lambda match: f"{match[3] or ''}\\{match[1] or match[2] or match[4]}", text)
 
 
 def defuse_mentions(text: str) -> str:
-    """`@all`, `<!channel>`, `<@U…>` and the like call nobody: behind their first sign stands one without a width."""
-    return re.sub(r"([@<])", rf"\1{NOTHING}", text)
+    """Puts a zero-width space after `@` and `<`, so that `@all`, `<!channel>`, `<@U…>` and the like mention nobody."""
+    return re.sub(r"([@<])", rf"\1{ZERO_WIDTH_SPACE}", text)
 
 
 def link(url: str, escaped_text: str) -> str:
-    """url: without brackets or blanks, as links.filled gives them."""
+    """url: without brackets or spaces, as `links.filled` returns it."""
     return f"[{escaped_text}]({url})"
 
 
-def one_of_several(line: MessageLine, harmless: Callable[[str], str]) -> str:
-    """`❌ [phone p](https://…) · CPS.0003 · job-id`. harmless: as this service needs it."""
-    name = link(line.link, harmless(line.name)) if line.link else harmless(line.name)
-    return f"{line.sign} {name}" + (f" · {harmless(line.about)}" if line.about else "")
+def format_line(line: MessageLine, escape: Callable[[str], str]) -> str:
+    """Returns `❌ [phone p](https://…) · CPS.0003 · job-id`. escape: the service's."""
+    name = link(line.link, escape(line.name)) if line.link else escape(line.name)
+    return f"{line.emoji} {name}" + (f" · {escape(line.about)}" if line.about else "")

@@ -13,42 +13,42 @@ from app.formats.markdown import defuse_mentions
 from app.formats.message import Message
 from app.formats.sanitize import units
 from app.formats.urls import path
-from app.formats.verdicts import no_success, not_2xx, said, succeeded
+from app.formats.verdicts import json_object, not_2xx, succeeded, unexpected_2xx
 
 SERVICE = "Mattermost"
-MOST = 16_383  # characters
-# Those that its Markdown takes a backslash before; `<` and `&` are not among them.
+MAX_LENGTH = 16_383  # characters
+# Characters that a backslash escapes in Mattermost's Markdown; `<` and `&` are not among them.
 MARKUP = re.compile(r"([\\`*_\[\]~|#>])|\A([-+])")
-# By what the ids of its errors end with.
+# By the end of an error's id.
 ADVICE = {
-    "invalid.app_error": "the webhook was removed, or the URL is wrong: make a new one",
-    "disabled.app_error": "the server's admins have switched webhooks off",
-    "channel.app_error": "the channel is gone",
+    "invalid.app_error": "the webhook was removed, or the URL is wrong: create a new one",
+    "disabled.app_error": "the server's admins have disabled webhooks",
+    "channel.app_error": "the channel no longer exists",
 }
 
 
 def _text(text: str) -> str:
-    return defuse_mentions(MARKUP.sub(lambda sign: f"\\{sign[0]}", text))
+    return defuse_mentions(MARKUP.sub(lambda match: f"\\{match[0]}", text))
 
 
 def _body(message: Message) -> Body:
     return {"attachments": [attachment(message, _text)]}
 
 
-def _fits(_: Body, written: bytes) -> bool:
-    return units(written.decode()) <= MOST
+def _fits(_: Body, encoded: bytes) -> bool:
+    return units(encoded.decode()) <= MAX_LENGTH
 
 
-def render(events: Sequence[Event], wishes: MessageOptions, _: datetime) -> Outgoing:
-    return Outgoing(wishes.url, fit(events, wishes, _body, _fits))
+def render(events: Sequence[Event], options: MessageOptions, _: datetime) -> Outgoing:
+    return Outgoing(options.url, fit(events, options, _body, _fits))
 
 
 def judge(answer: ServiceAnswer) -> AnswerVerdict:
     if answer.status == 200 and answer.body.strip() == b"ok":
         return AnswerVerdict(Verdict.DELIVERED)
     if succeeded(answer):
-        return no_success(SERVICE, answer)
-    error = said(answer)
+        return unexpected_2xx(SERVICE, answer)
+    error = json_object(answer)
     advice = next((advice for end, advice in ADVICE.items() if str(error.get("id")).endswith(end)), None)
     return not_2xx(SERVICE, answer, error.get("message"), advice)
 

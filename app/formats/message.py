@@ -1,4 +1,4 @@
-"""What people are told: events in words, before any service's markup."""
+"""Messages for people about events, before any service's markup is applied."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,13 +16,13 @@ from app.formats.format import Language, MessageOptions
 from app.formats.sanitize import plain
 from app.formats.translations import translate
 
-TITLE, LABEL, ID, SHORTEST = 140, 40, 40, 24
+MAX_TITLE, MAX_LABEL, MAX_ID, MIN_TEXT = 140, 40, 40, 24  # UTF-16 units
 WORST_FIRST = (JobState.FAILED, JobState.LOST, JobState.OVERDUE, JobState.SUCCEEDED)
 UNITS = (("days", 86_400), ("hours", 3_600), ("minutes", 60), ("seconds", 1))
 
 
 class Severity(StrEnum):
-    """How good the news is; each format has its colours for it."""
+    """Each format maps these to its own colours."""
 
     BAD = "bad"
     LOST = "lost"
@@ -39,7 +39,7 @@ HEX = {
     Severity.LATE: "#ECB22E",
     Severity.NOTE: "#1264A3",
 }
-TONES: Mapping[str, Severity] = {
+SEVERITIES: Mapping[str, Severity] = {
     EventType.JOB_SUCCEEDED: Severity.GOOD,
     EventType.JOB_FAILED: Severity.BAD,
     EventType.JOB_LOST: Severity.LOST,
@@ -52,9 +52,9 @@ TONES: Mapping[str, Severity] = {
 
 @dataclass(frozen=True, slots=True)
 class SpaceBudget:
-    """How much may be said. metadata: entries. text: characters of what CPH and tenants say. jobs: of a group.
+    """Limits on a message's content. metadata: entries. text: UTF-16 units of each text from CPH or a tenant.
 
-    links: whether each of several jobs has its own.
+    jobs: jobs listed of a group. links: whether each of several jobs has its own link.
     """
 
     metadata: int
@@ -64,13 +64,13 @@ class SpaceBudget:
 
     @property
     def value(self) -> int:
-        """Of a fact: a bit is always said."""
-        return max(self.text, SHORTEST)
+        """Maximum length of a fact's value: never 0."""
+        return max(self.text, MIN_TEXT)
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """exact: an id, which people copy."""
+    """exact: the value is an id, which people copy."""
 
     label: str
     value: str
@@ -79,7 +79,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class MessageLine:
-    """One of several jobs or events. name, about: other people's text is in both."""
+    """One of several jobs or events. name, about: contain untrusted text."""
 
     severity: Severity
     name: str
@@ -87,16 +87,16 @@ class MessageLine:
     link: str | None
 
     @property
-    def sign(self) -> str:
+    def emoji(self) -> str:
         return EMOJI[self.severity]
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Each text is one line without anything hidden in it, and not escaped yet.
+    """Each text is one line without invisible characters, not yet escaped.
 
-    title: begins with the sign. why: our own words. more: how many lines are left out, in words.
-    link: and what its button says.
+    title: begins with the emoji. why: the bridge's own explanation. more: text with the number of omitted lines.
+    link: URL, and its button's label.
     """
 
     severity: Severity
@@ -108,16 +108,16 @@ class Message:
     link: tuple[str, str] | None = None
 
 
-def message(events: Sequence[Event], wishes: MessageOptions, room: SpaceBudget) -> Message:
+def message(events: Sequence[Event], options: MessageOptions, space: SpaceBudget) -> Message:
     if len(events) > 1:
-        return _digest(events, wishes, room)
-    event, language = events[0], wishes.language
-    url = links.filled(wishes.link, event, event.about if isinstance(event.about, Job) else None)
-    lines, more = _lines(event, event.about, wishes, room) if isinstance(event.about, Group) else ((), 0)
-    facts = (*_facts(event, language, room), *_metadata(event, room))
+        return _digest(events, options, space)
+    event, language = events[0], options.language
+    url = links.filled(options.link, event, event.about if isinstance(event.about, Job) else None)
+    lines, more = _group_lines(event, event.about, options, space) if isinstance(event.about, Group) else ((), 0)
+    facts = (*_facts(event, language, space), *_metadata(event, space))
     return Message(
-        severity=_tone(event),
-        title=_titled(event, language),
+        severity=_severity(event),
+        title=_title_with_emoji(event, language),
         why=_why(event, language),
         facts=tuple(fact for fact in facts if fact.label and fact.value),
         lines=lines,
@@ -126,18 +126,18 @@ def message(events: Sequence[Event], wishes: MessageOptions, room: SpaceBudget) 
     )
 
 
-def _digest(events: Sequence[Event], wishes: MessageOptions, room: SpaceBudget) -> Message:
-    """All of them named, the worst first, whatever the room."""
-    language = wishes.language
+def _digest(events: Sequence[Event], options: MessageOptions, space: SpaceBudget) -> Message:
+    """Lists every event, worst first, whatever the space."""
+    language = options.language
     kinds = Counter(_kind(event) for event in events)
-    counts = _counted(((kind, kinds[kind]) for kind in (*WORST_FIRST, "group", "other")), language)
-    tones = list(Severity)
-    ordered = sorted(events, key=lambda event: tones.index(_tone(event)))
-    tone = _tone(ordered[0])
+    counts = _format_counts(((kind, kinds[kind]) for kind in (*WORST_FIRST, "group", "other")), language)
+    severities = list(Severity)
+    ordered = sorted(events, key=lambda event: severities.index(_severity(event)))
+    severity = _severity(ordered[0])
     return Message(
-        severity=tone,
-        title=f"{EMOJI[tone]} {translate(language, 'digest', total=len(events), counts=counts)}",
-        lines=tuple(_line_of(event, wishes, room) for event in ordered),
+        severity=severity,
+        title=f"{EMOJI[severity]} {translate(language, 'digest', total=len(events), counts=counts)}",
+        lines=tuple(_event_line(event, options, space) for event in ordered),
     )
 
 
@@ -147,20 +147,20 @@ def _kind(event: Event) -> str:
     return "group" if isinstance(event.about, Group) else "other"
 
 
-def _tone(event: Event) -> Severity:
+def _severity(event: Event) -> Severity:
     if isinstance(event.about, Group):
         counts = event.about.counts
         worst = next((state for state in WORST_FIRST if counts.get(state)), JobState.SUCCEEDED)
-        return _tone_of(worst)
-    return TONES[event.type]
+        return _severity_of_state(worst)
+    return SEVERITIES[event.type]
 
 
-def _tone_of(state: JobState) -> Severity:
-    return TONES.get(f"job.{state}", Severity.NOTE)
+def _severity_of_state(state: JobState) -> Severity:
+    return SEVERITIES.get(f"job.{state}", Severity.NOTE)
 
 
-def _titled(event: Event, language: Language) -> str:
-    return f"{EMOJI[_tone(event)]} {plain(_title(event, language), TITLE)}"
+def _title_with_emoji(event: Event, language: Language) -> str:
+    return f"{EMOJI[_severity(event)]} {plain(_title(event, language), MAX_TITLE)}"
 
 
 def _title(event: Event, language: Language) -> str:
@@ -169,115 +169,117 @@ def _title(event: Event, language: Language) -> str:
             return translate(language, event.type, subject=_subject(job, language))
         case Group(total=total, counts=counts):
             key = event.type + (".one" if total == 1 else "")
-            return translate(language, key, total=total, counts=_counted(counts.items(), language))
+            return translate(language, key, total=total, counts=_format_counts(counts.items(), language))
         case DestinationChange(destination=destination):
             return translate(language, event.type, subject=destination)
         case _:
             return translate(language, event.type)
 
 
-def _counted(counts: Iterable[tuple[str, int]], language: Language) -> str:
-    said = (translate(language, kind, n=count) for kind, count in counts if count)
-    return translate(language, "comma").join(said)
+def _format_counts(counts: Iterable[tuple[str, int]], language: Language) -> str:
+    texts = (translate(language, kind, n=count) for kind, count in counts if count)
+    return translate(language, "comma").join(texts)
 
 
 def _subject(job: Job, language: Language) -> str:
-    """What people know it by."""
-    named = (("phone", job.phone_id), ("server", job.server_id), ("job", job.job_id), ("request", job.request_id))
-    found = ((kind, plain(id or "", ID)) for kind, id in named)
-    return next((translate(language, kind, id=id) for kind, id in found if id), translate(language, "nameless"))
+    """Returns the name by which people know the job: the first known of phone, server, job and request."""
+    ids = (("phone", job.phone_id), ("server", job.server_id), ("job", job.job_id), ("request", job.request_id))
+    cleaned = ((kind, plain(id or "", MAX_ID)) for kind, id in ids)
+    return next((translate(language, kind, id=id) for kind, id in cleaned if id), translate(language, "nameless"))
 
 
 def _why(event: Event, language: Language) -> str | None:
     key = f"{event.type}.why"
-    explained = (EventType.JOB_LOST, EventType.JOB_OVERDUE, *OwnEventType)
-    return translate(language, key) if event.type in explained else None
+    types = (EventType.JOB_LOST, EventType.JOB_OVERDUE, *OwnEventType)
+    return translate(language, key) if event.type in types else None
 
 
-def _facts(event: Event, language: Language, room: SpaceBudget) -> Iterator[Fact]:
-    """Those without a value are not shown."""
+def _facts(event: Event, language: Language, space: SpaceBudget) -> Iterator[Fact]:
+    """Facts may lack a value; `message` omits these."""
     match event.about:
         case Job() as job:
-            yield from _facts_of_job(job, language, room)
+            yield from _facts_of_job(job, language, space)
         case DestinationChange() as change:
-            yield Fact(translate(language, "Tenant"), plain(change.tenant, room.value))
+            yield Fact(translate(language, "Tenant"), plain(change.tenant, space.value))
             yield Fact(translate(language, "Since"), rfc3339(change.since))
             yield Fact(translate(language, "Failures"), str(change.failures))
             yield Fact(translate(language, "Held"), str(change.held))
             return
-    yield Fact(translate(language, "Project"), plain(event.project or "", room.value))
+    yield Fact(translate(language, "Project"), plain(event.project or "", space.value))
     if not isinstance(event.about, Job):
-        yield Fact(translate(language, "Registration"), plain(event.registration_id or "", ID), exact=True)
+        yield Fact(translate(language, "Registration"), plain(event.registration_id or "", MAX_ID), exact=True)
 
 
-def _facts_of_job(job: Job, language: Language, room: SpaceBudget) -> Iterator[Fact]:
-    yield Fact(translate(language, "Error"), _error(job, language, room.value))
-    yield Fact(translate(language, "Took"), _took(job, language))
-    if job.phone_id:  # else the title names the server
-        yield Fact(translate(language, "Server"), plain(job.server_id or "", ID), exact=True)
-    yield Fact(translate(language, "Job"), plain(job.job_id or "", ID), exact=True)
-    yield Fact(translate(language, "Request"), plain(job.request_id or "", ID), exact=True)
+def _facts_of_job(job: Job, language: Language, space: SpaceBudget) -> Iterator[Fact]:
+    yield Fact(translate(language, "Error"), _error(job, language, space.value))
+    yield Fact(translate(language, "Took"), _elapsed(job, language))
+    if job.phone_id:  # otherwise the title names the server
+        yield Fact(translate(language, "Server"), plain(job.server_id or "", MAX_ID), exact=True)
+    yield Fact(translate(language, "Job"), plain(job.job_id or "", MAX_ID), exact=True)
+    yield Fact(translate(language, "Request"), plain(job.request_id or "", MAX_ID), exact=True)
 
 
-def _error(job: Job, language: Language, longest: int) -> str:
-    """Code and words. `execute_msg` never: it may hold what a command printed."""
+def _error(job: Job, language: Language, max_length: int) -> str:
+    """Returns code and message, never `execute_msg`, which may contain a command's output."""
     if job.state is JobState.SUCCEEDED:
         return ""
-    parts = (plain(job.error_code or "", ID), plain(job.error_msg or "", longest))
-    return plain(translate(language, "colon").join(filter(None, parts)), longest)
+    parts = (plain(job.error_code or "", MAX_ID), plain(job.error_msg or "", max_length))
+    return plain(translate(language, "colon").join(filter(None, parts)), max_length)
 
 
-def _took(job: Job, language: Language) -> str:
+def _elapsed(job: Job, language: Language) -> str:
     begin, end = parse_rfc3339(job.begin_time), parse_rfc3339(job.end_time)
-    return _duration(end - begin, language) if begin and end and end >= begin else ""
+    return _format_duration(end - begin, language) if begin and end and end >= begin else ""
 
 
-def _duration(duration: timedelta, language: Language) -> str:
-    """The two biggest units: seconds matter for a minute, not for a day."""
+def _format_duration(duration: timedelta, language: Language) -> str:
+    """Shows the two largest units: seconds matter for a minute, not for a day."""
     left, counts = round(duration.total_seconds()), []
     for unit, length in UNITS:
         count, left = divmod(left, length)
         counts.append((unit, count))
-    first = next((place for place, (_, count) in enumerate(counts) if count), len(UNITS) - 1)
-    said = (translate(language, unit, n=count) for unit, count in counts[first : first + 2] if count)
-    return " ".join(said) or translate(language, "seconds", n=0)
+    first = next((index for index, (_, count) in enumerate(counts) if count), len(UNITS) - 1)
+    texts = (translate(language, unit, n=count) for unit, count in counts[first : first + 2] if count)
+    return " ".join(texts) or translate(language, "seconds", n=0)
 
 
-def _metadata(event: Event, room: SpaceBudget) -> Iterator[Fact]:
-    """What the tenant wants to find again; first come."""
-    for name, value in list(event.metadata.items())[: room.metadata]:
+def _metadata(event: Event, space: SpaceBudget) -> Iterator[Fact]:
+    """Returns the first entries, in the tenant's order."""
+    for name, value in list(event.metadata.items())[: space.metadata]:
         text = value if isinstance(value, str) else to_json(value)
-        yield Fact(plain(name, LABEL), plain(text, room.value))
+        yield Fact(plain(name, MAX_LABEL), plain(text, space.value))
 
 
-def _lines(
-    event: Event, group: Group, wishes: MessageOptions, room: SpaceBudget
+def _group_lines(
+    event: Event, group: Group, options: MessageOptions, space: SpaceBudget
 ) -> tuple[tuple[MessageLine, ...], int]:
-    """Those that did not succeed first, and how many there are beside them."""
+    """Returns the lines, jobs that did not succeed first, and the number of omitted jobs."""
     ordered = sorted(group.jobs, key=lambda job: WORST_FIRST.index(job.state) if job.state.ended else 0)
-    shown = ordered[: room.jobs]
-    own_page = room.links and links.is_of_a_job(wishes.link)
-    lines = (_line(job, links.filled(wishes.link, event, job) if own_page else None, wishes, room) for job in shown)
+    shown = ordered[: space.jobs]
+    own_page = space.links and links.is_per_job(options.link)
+    lines = (
+        _job_line(job, links.filled(options.link, event, job) if own_page else None, options, space) for job in shown
+    )
     return tuple(lines), max(group.total, len(ordered)) - len(shown)
 
 
-def _line_of(event: Event, wishes: MessageOptions, room: SpaceBudget) -> MessageLine:
+def _event_line(event: Event, options: MessageOptions, space: SpaceBudget) -> MessageLine:
     job = event.about if isinstance(event.about, Job) else None
-    url = links.filled(wishes.link, event, job) if room.links else None
+    url = links.filled(options.link, event, job) if space.links else None
     if job:
-        return _line(job, url, wishes, room)
-    title, id = plain(_title(event, wishes.language), TITLE), plain(event.registration_id or "", ID)
-    if not room.text:
-        return MessageLine(_tone(event), id or plain(title, ID), "", url)
-    return MessageLine(_tone(event), title, id, url)
+        return _job_line(job, url, options, space)
+    title, id = plain(_title(event, options.language), MAX_TITLE), plain(event.registration_id or "", MAX_ID)
+    if not space.text:
+        return MessageLine(_severity(event), id or plain(title, MAX_ID), "", url)
+    return MessageLine(_severity(event), title, id, url)
 
 
-def _line(job: Job, url: str | None, wishes: MessageOptions, room: SpaceBudget) -> MessageLine:
-    """Its id alone, if there is no room for more."""
-    id = plain(job.job_id or "", ID)
-    name = _subject(job, wishes.language)
-    if id and not room.text:
+def _job_line(job: Job, url: str | None, options: MessageOptions, space: SpaceBudget) -> MessageLine:
+    """Shows only the job's id, if it has one, when there is no space for text."""
+    id = plain(job.job_id or "", MAX_ID)
+    name = _subject(job, options.language)
+    if id and not space.text:
         name = id
-    error = _error(job, wishes.language, room.text) if room.text else ""
+    error = _error(job, options.language, space.text) if space.text else ""
     about = chain((error,), (id,) if id not in name else ())
-    return MessageLine(_tone_of(job.state), name, " · ".join(filter(None, about)), url)
+    return MessageLine(_severity_of_state(job.state), name, " · ".join(filter(None, about)), url)

@@ -1,4 +1,4 @@
-"""The formats that are built in: one list."""
+"""The list of built-in formats."""
 
 from functools import lru_cache
 
@@ -42,5 +42,5 @@ def find(name: str) -> Format | None:
 
 @lru_cache(maxsize=1024)
 def for_url(url: CallbackUrl) -> Format:
-    """What `auto` means."""
-    return next((each for each in FORMATS if each.known_by(url)), standard.FORMAT)
+    """Returns the format that `auto` selects; `standard` if no service recognises the URL."""
+    return next((each for each in FORMATS if each.recognises(url)), standard.FORMAT)

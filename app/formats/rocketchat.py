@@ -10,22 +10,23 @@ from app.formats.attachment import attachment
 from app.formats.fit import Body, fit, within
 from app.formats.format import AnswerVerdict, Format, MessageOptions, Outgoing, ServiceAnswer
 from app.formats.message import Message
-from app.formats.sanitize import NOTHING
+from app.formats.sanitize import ZERO_WIDTH_SPACE
 from app.formats.urls import path
-from app.formats.verdicts import describe, is_object, no_success, not_2xx, said, succeeded
+from app.formats.verdicts import describe, is_object, json_object, not_2xx, succeeded, unexpected_2xx
 
 SERVICE = "Rocket.Chat"
-MOST_BYTES = 20_000  # no limit is told; so much a person still reads. Titles may have 1,024 characters, and never do.
+# Rocket.Chat documents no limit; people read no more. Titles may have 1,024 characters and are always shorter.
+MAX_BYTES = 20_000
 ADVICE = {
-    "error-invalid-channel": "the channel is gone",
+    "error-invalid-channel": "the channel no longer exists",
     "Invalid integration id or token provided.": "the URL is wrong, or the integration was removed",
 }
 
 
 def _text(text: str) -> str:
-    """Its Markdown knows a backslash before some signs; the others are parted from what follows."""
-    apart = re.sub(r"([@<\]|\\])", rf"\1{NOTHING}", text)
-    return re.sub(r"([*_~`#])", r"\\\1", apart)
+    """Escapes with a backslash where Rocket.Chat's Markdown allows it; otherwise with a zero-width space."""
+    separated = re.sub(r"([@<\]|\\])", rf"\1{ZERO_WIDTH_SPACE}", text)
+    return re.sub(r"([*_~`#])", r"\\\1", separated)
 
 
 def _body(message: Message) -> Body:
@@ -36,18 +37,18 @@ def _body(message: Message) -> Body:
     return {"attachments": [body]}
 
 
-def render(events: Sequence[Event], wishes: MessageOptions, _: datetime) -> Outgoing:
-    return Outgoing(wishes.url, fit(events, wishes, _body, within(MOST_BYTES)))
+def render(events: Sequence[Event], options: MessageOptions, _: datetime) -> Outgoing:
+    return Outgoing(options.url, fit(events, options, _body, within(MAX_BYTES)))
 
 
 def judge(answer: ServiceAnswer) -> AnswerVerdict:
-    body = said(answer)
+    body = json_object(answer)
     error = body.get("error") or body.get("message")
     advice = ADVICE.get(str(error))
     if not succeeded(answer):
         return not_2xx(SERVICE, answer, error, advice)
     if not is_object(answer):
-        return no_success(SERVICE, answer)
+        return unexpected_2xx(SERVICE, answer)
     if body.get("success") is False:
         return AnswerVerdict(Verdict.REFUSED, describe(SERVICE, error, advice=advice))
     return AnswerVerdict(Verdict.DELIVERED)

@@ -1,4 +1,4 @@
-"""One event of every kind, and some that lack whatever they can: what anything that tells of events must cope with."""
+"""Sample events, one of every type and some with every optional value missing: each format must handle them all."""
 
 from datetime import UTC, datetime
 

@@ -1,13 +1,13 @@
-"""Other people's text, made fit to stand in a message: one line, nothing hidden in it, no longer than there is room."""
+"""Sanitises untrusted text for messages: one line, no invisible characters, limited length."""
 
 import re
 
 CUT = "…"
-# Changes nothing to the eye, but `@` with one behind it calls nobody.
-NOTHING = "\u200b"
+# Invisible, but `@` followed by one mentions nobody.
+ZERO_WIDTH_SPACE = "\u200b"
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-# What is not seen (Unicode's Cf and non-characters), such as marks that turn the direction of writing. U+200D stays:
-# it stands in the middle of many emoji.
+# Invisible characters (Unicode's Cf and non-characters), such as bidirectional marks. U+200D stays: many emoji contain
+# it.
 HIDDEN = re.compile(
     "[\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b\u200c\u200e\u200f\u202a-\u202e\u2060-\u2064"
     "\u2066-\u206f\ufdd0-\ufdef\ufeff\ufff9-\ufffb\ufffe\uffff\U000110bd\U000110cd\U00013430-\U0001343f"
@@ -17,23 +17,23 @@ HIDDEN = re.compile(
 )
 
 
-def plain(text: str, longest: int) -> str:
-    """longest: in UTF-16 units, as half of the services count; it is never less than their own way of counting."""
-    # What is far behind would be cut off: text may be long, and messages are written several times until they fit.
-    begin = text[: 2 * longest + 64]
-    return clip(" ".join(HIDDEN.sub("", CONTROL.sub(" ", begin)).split()), longest)
+def plain(text: str, max_length: int) -> str:
+    """max_length: in UTF-16 units, as half of the services count; the others never count more."""
+    # Text may be long, and messages are rendered several times until they fit: skip what would be cut off anyway.
+    start = text[: 2 * max_length + 64]
+    return clip(" ".join(HIDDEN.sub("", CONTROL.sub(" ", start)).split()), max_length)
 
 
 def units(text: str) -> int:
-    """UTF-16 units."""
+    """Returns the length in UTF-16 units."""
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
-def clip(text: str, longest: int) -> str:
-    if units(text) <= longest:
+def clip(text: str, max_length: int) -> str:
+    if units(text) <= max_length:
         return text
-    room = max(longest - len(CUT), 0)
-    kept = text[:room]
-    while (over := units(kept) - room) > 0:
+    space = max(max_length - len(CUT), 0)
+    kept = text[:space]
+    while (over := units(kept) - space) > 0:
         kept = kept[: len(kept) - (over + 1) // 2]
     return kept.rstrip() + CUT

@@ -10,62 +10,62 @@ from app.formats.fit import Body, fit
 from app.formats.format import AnswerVerdict, Format, MessageOptions, Outgoing, RateLimit, ServiceAnswer
 from app.formats.message import HEX, Fact, Message, MessageLine
 from app.formats.sanitize import units
-from app.formats.urls import below, path, refused
-from app.formats.verdicts import Code, by_code, no_success, not_2xx, succeeded
+from app.formats.urls import in_domain, invalid_url, path
+from app.formats.verdicts import Code, by_code, not_2xx, succeeded, unexpected_2xx
 
 SERVICE = "Slack"
 HOSTS = ("hooks.slack.com", "hooks.slack-gov.com")
-# A header takes 150 characters; a title never has so many.
-MOST_BYTES, SECTION, FIELD, FIELDS = 13_000, 3_000, 2_000, 10
-LINES = 8  # in a section
-# Slack has no sign that takes the meaning from `*`, `_` and `~`; these only look like them. Ids go into code spans.
+# A header may have 150 characters; a title is always shorter.
+MAX_BYTES, SECTION, FIELD, FIELDS = 13_000, 3_000, 2_000, 10
+LINES = 8  # per section
+# Slack has no escape for `*`, `_` and `~`: these only look like them. Ids go into code spans.
 LOOKALIKES = str.maketrans({"*": "∗", "_": "ˍ", "~": "∼", "`": "ˋ"})
 
 CODES = {
-    "invalid_payload": Code(Verdict.REFUSED, "Slack does not take the message"),
-    "invalid_blocks": Code(Verdict.REFUSED, "Slack does not take the message"),
-    "no_text": Code(Verdict.REFUSED, "Slack does not take the message"),
-    "invalid_token": Code(Verdict.REFUSED, "the URL is wrong or was withdrawn: make a new webhook"),
-    "no_service": Code(Verdict.REFUSED, "the webhook was removed: make a new one"),
+    "invalid_payload": Code(Verdict.REFUSED, "Slack rejected the message"),
+    "invalid_blocks": Code(Verdict.REFUSED, "Slack rejected the message"),
+    "no_text": Code(Verdict.REFUSED, "Slack rejected the message"),
+    "invalid_token": Code(Verdict.REFUSED, "the URL is wrong or was revoked: create a new webhook"),
+    "no_service": Code(Verdict.REFUSED, "the webhook was removed: create a new one"),
     "no_service_id": Code(Verdict.REFUSED, "the URL is not complete"),
     "no_active_hooks": Code(Verdict.REFUSED, "the webhook was switched off"),
-    "no_team": Code(Verdict.REFUSED, "the workspace is gone"),
-    "team_disabled": Code(Verdict.REFUSED, "the workspace is gone"),
-    "user_not_found": Code(Verdict.REFUSED, "who made the webhook is gone: make a new one"),
-    "channel_not_found": Code(Verdict.REFUSED, "the channel is gone"),
+    "no_team": Code(Verdict.REFUSED, "the workspace no longer exists"),
+    "team_disabled": Code(Verdict.REFUSED, "the workspace no longer exists"),
+    "user_not_found": Code(Verdict.REFUSED, "the webhook's creator no longer exists: create a new webhook"),
+    "channel_not_found": Code(Verdict.REFUSED, "the channel no longer exists"),
     "channel_is_archived": Code(Verdict.REFUSED, "the channel was archived"),
     "action_prohibited": Code(Verdict.REFUSED, "the workspace's admins do not allow it"),
     "posting_to_general_channel_denied": Code(Verdict.REFUSED, "the workspace's admins do not allow it"),
-    "too_many_attachments": Code(Verdict.REFUSED, "Slack does not take the message"),
+    "too_many_attachments": Code(Verdict.REFUSED, "Slack rejected the message"),
 }
 
 
-def escaped(text: str) -> str:
-    """Neither mention, channel nor link is left in it: Slack's all stand in `<…>`."""
+def escape(text: str) -> str:
+    """Escapes mentions, channels and links: Slack writes all of these as `<…>`."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _loose(text: str) -> str:
-    return escaped(text.translate(LOOKALIKES))
+def _text(text: str) -> str:
+    return escape(text.translate(LOOKALIKES))
 
 
 def _code(text: str) -> str:
-    """As it is, but for its own backticks."""
-    return f"`{escaped(text.replace('`', 'ˋ'))}`"
+    """Returns a code span; only backticks are replaced."""
+    return f"`{escape(text.replace('`', 'ˋ'))}`"
 
 
 def _line(line: MessageLine) -> str:
-    name = f"<{escaped(line.link)}|{_loose(line.name)}>" if line.link else _code(line.name)
-    return f"{line.sign} {name}" + (f" {_code(line.about)}" if line.about else "")
+    name = f"<{escape(line.link)}|{_text(line.name)}>" if line.link else _code(line.name)
+    return f"{line.emoji} {name}" + (f" {_code(line.about)}" if line.about else "")
 
 
 def _mrkdwn(text: str) -> Body:
-    # verbatim: names and addresses in it stay text.
+    # verbatim: Slack does not turn names and URLs into links.
     return {"type": "mrkdwn", "text": text, "verbatim": True}
 
 
 def _field(fact: Fact) -> Body:
-    return _mrkdwn(f"*{_loose(fact.label)}*\n{_code(fact.value)}")
+    return _mrkdwn(f"*{_text(fact.label)}*\n{_code(fact.value)}")
 
 
 def _blocks(message: Message) -> list[Body]:
@@ -86,49 +86,49 @@ def _blocks(message: Message) -> list[Body]:
 
 
 def _body(message: Message) -> Body:
-    """Where there are blocks, `text` is what notifications show; the bar of colour exists beside attachments only."""
+    """With blocks, `text` is shown only in notifications. Only attachments have a colour bar."""
     header = {"type": "header", "text": {"type": "plain_text", "text": message.title, "emoji": False}}
-    body: Body = {"text": escaped(message.title), "blocks": [header]}
+    body: Body = {"text": escape(message.title), "blocks": [header]}
     if blocks := _blocks(message):
         body["attachments"] = [{"color": HEX[message.severity], "blocks": blocks}]
     return body
 
 
-def _fits(body: Body, written: bytes) -> bool:
+def _fits(body: Body, encoded: bytes) -> bool:
     blocks = [block for attachment in body.get("attachments", ()) for block in attachment["blocks"]]
     sections = [block["text"] for block in blocks if "text" in block]
     fields = [field for block in blocks for field in block.get("fields", ())]
     return (
-        len(written) <= MOST_BYTES
+        len(encoded) <= MAX_BYTES
         and all(units(section["text"]) <= SECTION for section in sections)
         and all(units(field["text"]) <= FIELD for field in fields)
     )
 
 
-def render(events: Sequence[Event], wishes: MessageOptions, _: datetime) -> Outgoing:
-    return Outgoing(wishes.url, fit(events, wishes, _body, _fits))
+def render(events: Sequence[Event], options: MessageOptions, _: datetime) -> Outgoing:
+    return Outgoing(options.url, fit(events, options, _body, _fits))
 
 
 def judge(answer: ServiceAnswer) -> AnswerVerdict:
-    word = answer.body[:100].decode("utf-8", "replace").strip()
-    if answer.status == 200 and word == "ok":
+    text = answer.body[:100].decode("utf-8", "replace").strip()
+    if answer.status == 200 and text == "ok":
         return AnswerVerdict(Verdict.DELIVERED)
-    by_its_word = answer.status < 500 and answer.status not in {410, 429}
-    if by_its_word and (code := CODES.get(word)):
-        return by_code(SERVICE, code, word, answer.status)
-    return no_success(SERVICE, answer) if succeeded(answer) else not_2xx(SERVICE, answer)
+    text_decides = answer.status < 500 and answer.status not in {410, 429}
+    if text_decides and (code := CODES.get(text)):
+        return by_code(SERVICE, code, text, answer.status)
+    return unexpected_2xx(SERVICE, answer) if succeeded(answer) else not_2xx(SERVICE, answer)
 
 
 def check(url: CallbackUrl, _: str | None) -> None:
-    if known_by(url) and not path(url).startswith("/services/"):
-        raise refused(
-            "not an incoming webhook of Slack's",
-            "https://hooks.slack.com/services/…; those of workflows (/workflows/, /triggers/) take no such messages",
+    if recognises(url) and not path(url).startswith("/services/"):
+        raise invalid_url(
+            "is not an incoming webhook's URL",
+            "https://hooks.slack.com/services/…; workflow webhooks (/workflows/, /triggers/) reject these messages",
         )
 
 
-def known_by(url: CallbackUrl) -> bool:
-    return below(url.host, *HOSTS)
+def recognises(url: CallbackUrl) -> bool:
+    return in_domain(url.host, *HOSTS)
 
 
 FORMAT = Format(
@@ -137,8 +137,8 @@ FORMAT = Format(
     judge,
     limit="13,000 bytes",
     digest=20,
-    pace=RateLimit(1, timedelta(seconds=1)),
+    rate_limit=RateLimit(1, timedelta(seconds=1)),
     bot=path,
     check=check,
-    known_by=known_by,
+    recognises=recognises,
 )

@@ -1,4 +1,4 @@
-"""`standard`: the event as the contract shows it, compact UTF-8 JSON."""
+"""`standard`: the event as documented in the contract, as compact UTF-8 JSON."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -15,15 +15,15 @@ CONTENT_TYPE = "application/json"
 
 
 def render(event: Event) -> bytes:
-    """The same event gives the same bytes, on every attempt and in every version of `/v1`.
+    """Returns the same bytes for the same event, on every attempt and in every version of `/v1`.
 
-    Compact and not escaped, so that receivers that re-serialise what they parsed still verify the signature.
+    Compact and not escaped, so that receivers that re-serialise the parsed JSON can still verify the signature.
     """
     return to_json(body(event)).encode()
 
 
 def body(event: Event) -> dict[str, Any]:
-    """As a value."""
+    """Returns the event as a JSON value."""
     return {
         "id": event.id,
         "type": event.type,
@@ -33,7 +33,7 @@ def body(event: Event) -> dict[str, Any]:
 
 
 def data(event: Event) -> dict[str, Any]:
-    """What there is to say of it, without its id, type and time."""
+    """Returns the event's content, without its id, type and time."""
     observed = {"observed_at": rfc3339(event.observed_at)}
     if isinstance(event.about, DestinationChange):
         return _change(event.about) | observed
@@ -67,9 +67,9 @@ def _about(subject: Job | Group | None) -> dict[str, Any]:
     return {"group": {"total": subject.total, **subject.counts}, "jobs": jobs, "truncated": subject.truncated}
 
 
-def _outgoing(events: Sequence[Event], wishes: MessageOptions, _: datetime) -> Outgoing:
+def _outgoing(events: Sequence[Event], options: MessageOptions, _: datetime) -> Outgoing:
     (event,) = events
-    return Outgoing(wishes.url, render(event))
+    return Outgoing(options.url, render(event))
 
 
 FORMAT = Format("standard", _outgoing, by_status_alone, machine=True)

@@ -9,16 +9,16 @@ from app.domain.event import Event
 from app.domain.verdict import Verdict
 from app.formats.fit import Body, fit, within
 from app.formats.format import AnswerVerdict, Format, MessageOptions, Outgoing, RateLimit, ServiceAnswer
-from app.formats.markdown import defuse_mentions, escaped, one_of_several
+from app.formats.markdown import defuse_mentions, escape, format_line
 from app.formats.message import Message, MessageLine, Severity
-from app.formats.urls import below, path, refused
-from app.formats.verdicts import is_html, no_success, not_2xx, part, said, succeeded
+from app.formats.urls import in_domain, invalid_url, path
+from app.formats.verdicts import is_html, json_object, nested_object, not_2xx, succeeded, unexpected_2xx
 
 SERVICE = "Teams"
 HOSTS = ("logic.azure.com", "environment.api.powerplatform.com")
-# They posted into channels until Microsoft switched them off.
+# Office 365 connectors: posted into channels until Microsoft retired them.
 RETIRED = ("webhook.office.com", "outlook.office.com", "outlook.office365.com")
-MOST_BYTES = 20_000  # of 28,672 once Teams has expanded it
+MAX_BYTES = 20_000  # Teams allows 28,672 after expanding the message
 COLOURS = {
     Severity.GOOD: "Good",
     Severity.BAD: "Attention",
@@ -27,22 +27,22 @@ COLOURS = {
     Severity.NOTE: "Accent",
 }
 SCHEMA = "http://adaptivecards.io/schemas/adaptive-card.json"
-ACCEPTED = "Teams: accepted by the flow, which shows it later or says in its run history why not"
+ACCEPTED = "Teams: accepted by the flow; if the message does not appear, the flow's run history says why"
 ADVICE = {
     "WorkflowTriggerIsNotEnabled": "the flow is switched off: switch it on",
     "DirectApiAuthorizationRequired": "the URL lacks its signature: copy all of it",
     "InvalidSharedAccessSignature": "the URL's signature is wrong: copy all of it",
-    "WorkflowNotFound": "the flow is gone: make a new one",
+    "WorkflowNotFound": "the flow no longer exists: create a new one",
 }
 
 
 def _text(text: str) -> str:
-    """Cards also fill in `{{DATE(…)}}`."""
-    return defuse_mentions(escaped(text)).replace("{{", "{ {")
+    """Also defuses `{{DATE(…)}}`, which cards expand."""
+    return defuse_mentions(escape(text)).replace("{{", "{ {")
 
 
 def _line(line: MessageLine) -> str:
-    return one_of_several(line, _text)
+    return format_line(line, _text)
 
 
 def _block(text: str, **more: str) -> Body:
@@ -72,45 +72,45 @@ def _body(message: Message) -> Body:
     return {"type": "message", "attachments": [attachment]}
 
 
-def render(events: Sequence[Event], wishes: MessageOptions, _: datetime) -> Outgoing:
-    """To the URL byte for byte: its `sig` is over the rest, in just this spelling."""
-    return Outgoing(wishes.url, fit(events, wishes, _body, within(MOST_BYTES)))
+def render(events: Sequence[Event], options: MessageOptions, _: datetime) -> Outgoing:
+    """Keeps the URL byte for byte: its `sig` signs the rest of it as spelt."""
+    return Outgoing(options.url, fit(events, options, _body, within(MAX_BYTES)))
 
 
 def judge(answer: ServiceAnswer) -> AnswerVerdict:
     if not succeeded(answer):
-        error = part(said(answer), "error")
+        error = nested_object(json_object(answer), "error")
         return not_2xx(SERVICE, answer, error.get("message"), ADVICE.get(str(error.get("code"))))
     if answer.status in (200, 202) and not is_html(answer):
         return AnswerVerdict(Verdict.DELIVERED, ACCEPTED)
-    return no_success(SERVICE, answer)
+    return unexpected_2xx(SERVICE, answer)
 
 
 def check(url: CallbackUrl, _: str | None) -> None:
     if _is_retired(url):
-        raise refused(
-            "Microsoft has retired the connectors of Office 365, this URL is one",
-            'in Teams, under Workflows: "Post to a channel when a webhook request is received"; take the URL it shows',
+        raise invalid_url(
+            "is an Office 365 connector, which Microsoft has retired",
+            'in Teams, under Workflows, create "Post to a channel when a webhook request is received" and use its URL',
         )
-    if known_by(url) and "sig=" not in url.raw:
-        raise refused("lacks its signature, `sig=…`", "copy all of the URL that the workflow shows")
+    if recognises(url) and "sig=" not in url.raw:
+        raise invalid_url("lacks its signature, `sig=…`", "copy all of the URL that the workflow shows")
 
 
-def known_by(url: CallbackUrl) -> bool:
-    return below(url.host, *HOSTS) or _is_retired(url)
+def recognises(url: CallbackUrl) -> bool:
+    return in_domain(url.host, *HOSTS) or _is_retired(url)
 
 
 def _is_retired(url: CallbackUrl) -> bool:
-    return below(url.host, RETIRED[0]) or (url.host in RETIRED and re.match("/webhook", path(url)) is not None)
+    return in_domain(url.host, RETIRED[0]) or (url.host in RETIRED and re.match("/webhook", path(url)) is not None)
 
 
 FORMAT = Format(
     "teams",
     render,
     judge,
-    limit="20,000 bytes, for Teams adds to it",
-    pace=RateLimit(4, timedelta(seconds=1)),
+    limit="20,000 bytes, because Teams expands it",
+    rate_limit=RateLimit(4, timedelta(seconds=1)),
     bot=path,
     check=check,
-    known_by=known_by,
+    recognises=recognises,
 )

@@ -1,4 +1,4 @@
-"""`telegram`: bots of Telegram's, by `sendMessage`."""
+"""`telegram`: Telegram bots, through `sendMessage`."""
 
 import html
 import re
@@ -14,9 +14,18 @@ from app.domain.verdict import Verdict
 from app.formats.fit import Body, fit
 from app.formats.format import AnswerVerdict, Format, MessageOptions, Outgoing, RateLimit, ServiceAnswer
 from app.formats.message import Fact, Message, MessageLine
-from app.formats.sanitize import NOTHING, units
-from app.formats.urls import argument, below, path, refused, with_argument, without
-from app.formats.verdicts import describe, integer, no_success, not_2xx, part, said, seconds, succeeded
+from app.formats.sanitize import ZERO_WIDTH_SPACE, units
+from app.formats.urls import add_parameter, in_domain, invalid_url, path, query_parameter, remove_parameter
+from app.formats.verdicts import (
+    describe,
+    integer,
+    json_object,
+    nested_object,
+    not_2xx,
+    seconds,
+    succeeded,
+    unexpected_2xx,
+)
 
 SERVICE = "Telegram"
 HOST = "api.telegram.org"
@@ -24,8 +33,8 @@ CHAT = "chat_id"
 METHOD = "/sendMessage"
 BOT = re.compile(r"(?P<bot>/bot[^/]+(?:/test)?)(?:/sendMessage)?/?")
 CHAT_ID = re.compile(r"-?[0-9]{1,20}|@[A-Za-z0-9_]{1,64}")
-MOST = 4_096  # characters; Telegram counts without the markup, we with it
-# By how the descriptions of its errors begin, after "Bad Request: " and the like.
+MAX_LENGTH = 4_096  # characters; Telegram excludes markup from the count, the bridge includes it
+# By a part of the error's description, which may begin with "Bad Request: " or the like.
 ADVICE = {
     "chat not found": "chat_id is wrong, or the bot is not in the chat",
     "bot was blocked by the user": "the user must start the bot again",
@@ -33,18 +42,18 @@ ADVICE = {
     "bot is not a member": "add the bot to the chat",
     "not enough rights": "the chat's admins must let the bot write",
     "message thread not found": "message_thread_id is wrong",
-    "unauthorized": "the bot's token is wrong or was withdrawn",
+    "unauthorized": "the bot's token is wrong or was revoked",
     "not found": "the bot's token is wrong: copy all of it",
 }
 
 
 def _text(text: str) -> str:
-    """`@name` calls whoever has that name, `/word` is a command."""
-    return html.escape(re.sub(r"([@/#])", rf"\1{NOTHING}", text), quote=False)
+    """Defuses mentions (`@name`), commands (`/word`) and hashtags."""
+    return html.escape(re.sub(r"([@/#])", rf"\1{ZERO_WIDTH_SPACE}", text), quote=False)
 
 
 def _exact(text: str) -> str:
-    """Looked for neither names nor commands, and copied by a touch."""
+    """Telegram finds no mentions or commands in `<code>`, and copies it on a tap."""
     return f"<code>{html.escape(text, quote=False)}</code>"
 
 
@@ -54,7 +63,7 @@ def _fact(fact: Fact) -> str:
 
 def _line(line: MessageLine) -> str:
     name = f'<a href="{html.escape(line.link)}">{_text(line.name)}</a>' if line.link else _text(line.name)
-    return f"{line.sign} {name}" + (f" · {_text(line.about)}" if line.about else "")
+    return f"{line.emoji} {name}" + (f" · {_text(line.about)}" if line.about else "")
 
 
 def _body(message: Message) -> Body:
@@ -73,72 +82,72 @@ def _body(message: Message) -> Body:
 
 
 def _fits(body: Body, _: bytes) -> bool:
-    return units(body["text"]) <= MOST
+    return units(body["text"]) <= MAX_LENGTH
 
 
-def render(events: Sequence[Event], wishes: MessageOptions, _: datetime) -> Outgoing:
-    """The chat's id goes from the query into the body; what else is in the query, such as a topic, stays there."""
-    chat = argument(wishes.url, CHAT)
-    parts = urlsplit(without(wishes.url, CHAT))
+def render(events: Sequence[Event], options: MessageOptions, _: datetime) -> Outgoing:
+    """Moves the chat's id from the query into the body; other parameters, such as a topic, stay in the query."""
+    chat = query_parameter(options.url, CHAT)
+    parts = urlsplit(remove_parameter(options.url, CHAT))
     bot = BOT.fullmatch(parts.path)
     url = parts._replace(path=bot["bot"] + METHOD).geturl() if bot else parts.geturl()
-    return Outgoing(url, fit(events, wishes, lambda message: {CHAT: chat, **_body(message)}, _fits))
+    return Outgoing(url, fit(events, options, lambda message: {CHAT: chat, **_body(message)}, _fits))
 
 
 def judge(answer: ServiceAnswer) -> AnswerVerdict:
-    body = said(answer)
+    body = json_object(answer)
     if answer.status == 200 and body.get("ok") is True:
         return AnswerVerdict(Verdict.DELIVERED)
     if succeeded(answer) and body.get("ok") is not False:
-        return no_success(SERVICE, answer)
-    refusal = replace(answer, status=_status(answer, body))
-    parameters, description = part(body, "parameters"), body.get("description")
+        return unexpected_2xx(SERVICE, answer)
+    error = replace(answer, status=_status(answer, body))
+    parameters, description = nested_object(body, "parameters"), body.get("description")
     chat = integer(parameters.get("migrate_to_chat_id"))
     if chat is not None and answer.url:
-        url = with_argument(without(answer.url, CHAT), CHAT, str(chat))
+        url = add_parameter(remove_parameter(answer.url, CHAT), CHAT, str(chat))
         return AnswerVerdict(
-            Verdict.RETRY, describe(SERVICE, description, refusal.status, "the chat has a new id"), url=url
+            Verdict.RETRY, describe(SERVICE, description, error.status, "the chat has a new id"), url=url
         )
     advice = next((ADVICE[known] for known in ADVICE if known in str(description).lower()), None)
-    judged = not_2xx(SERVICE, refusal, description, advice)
-    return replace(judged, retry_after=seconds(parameters.get("retry_after")))
+    found = not_2xx(SERVICE, error, description, advice)
+    return replace(found, retry_after=seconds(parameters.get("retry_after")))
 
 
 def _status(answer: ServiceAnswer, body: Mapping[str, Any]) -> int:
-    """A refusal may come in a 200, with its status in the body."""
-    told = integer(body.get("error_code")) or 400
-    return (told if told >= 300 else 400) if succeeded(answer) else answer.status
+    """Returns the body's status if an error comes as a 200."""
+    status = integer(body.get("error_code")) or 400
+    return (status if status >= 300 else 400) if succeeded(answer) else answer.status
 
 
 def bot(url: CallbackUrl) -> str:
-    """The pace is that of the chat."""
+    """Includes the chat: the rate limit is per chat."""
     match = BOT.fullmatch(path(url))
-    return f"{match['bot'] if match else path(url)}|{argument(url.raw, CHAT)}"
+    return f"{match['bot'] if match else path(url)}|{query_parameter(url.raw, CHAT)}"
 
 
 def check(url: CallbackUrl, _: str | None) -> None:
     if not BOT.fullmatch(path(url)):
-        raise refused("not a bot of Telegram's", "https://api.telegram.org/bot<token>/sendMessage?chat_id=<chat>")
-    if not CHAT_ID.fullmatch(argument(url.raw, CHAT) or ""):
-        raise refused(
-            "does not say which chat",
-            "put ?chat_id=<chat> at its end; groups have negative ids, channels may be named: ?chat_id=@name",
+        raise invalid_url("is not a bot's URL", "https://api.telegram.org/bot<token>/sendMessage?chat_id=<chat>")
+    if not CHAT_ID.fullmatch(query_parameter(url.raw, CHAT) or ""):
+        raise invalid_url(
+            "lacks a valid chat_id",
+            "append ?chat_id=<chat>; groups have negative ids, channels may use a name: ?chat_id=@name",
         )
 
 
-def known_by(url: CallbackUrl) -> bool:
-    return below(url.host, HOST)
+def recognises(url: CallbackUrl) -> bool:
+    return in_domain(url.host, HOST)
 
 
-# Of groups. A private chat takes one a second; what waits there meanwhile comes in one message.
+# The rate limit of groups. A private chat allows one a second; events that wait are merged into one message.
 FORMAT = Format(
     "telegram",
     render,
     judge,
     limit="4,096 characters of text",
     digest=16,
-    pace=RateLimit(20, timedelta(minutes=1)),
+    rate_limit=RateLimit(20, timedelta(minutes=1)),
     bot=bot,
     check=check,
-    known_by=known_by,
+    recognises=recognises,
 )

@@ -1,29 +1,29 @@
-"""What messages say, in each language."""
+"""The texts of messages in each language."""
 
 from app.formats.format import Language
 
-# Names in braces are filled in; what is filled in is not looked at again.
+# Placeholders are in braces; values are inserted as they are, braces in them included.
 TEXTS: dict[str, tuple[str, str]] = {
     "job.succeeded": ("Job succeeded: {subject}", "任务成功：{subject}"),
     "job.failed": ("Job failed: {subject}", "任务失败：{subject}"),
     "job.lost": ("Job lost: {subject}", "任务丢失：{subject}"),
     "job.overdue": ("Job overdue: {subject}", "任务超时：{subject}"),
     "job.lost.why": (
-        "CPH does not know this job, or not any more. How it ended cannot be told.",
+        "CPH does not know this job, or no longer knows it. Its result is unknown.",
         "云手机服务查不到该任务，无法得知其结果。",
     ),
     "job.overdue.why": ("It had not ended when its deadline passed.", "截止时间已到，任务尚未结束。"),
     "group.finished": ("{total} jobs have ended: {counts}", "{total} 个任务已结束：{counts}"),
     "group.finished.one": ("1 job has ended: {counts}", "1 个任务已结束：{counts}"),
-    "callback.test": ("Test: messages of the bridge arrive here", "测试：通知可以送达此处"),
+    "callback.test": ("Test: messages from the bridge arrive here", "测试：通知可以送达此处"),
     "callback.test.why": ("No job has ended; there is nothing to do.", "没有任务结束，无需处理。"),
     "destination.disabled": ("Callbacks stopped: {subject}", "回调已停用：{subject}"),
     "destination.disabled.why": (
-        "Every attempt has failed. What is due there is held until somebody resumes it.",
+        "Every attempt has failed. Pending callbacks are on hold until somebody resumes this destination.",
         "所有尝试均失败。待发送的回调已保留，恢复后继续发送。",
     ),
     "destination.reopened": ("Callbacks resumed: {subject}", "回调已恢复：{subject}"),
-    "destination.reopened.why": ("What was held is sent now.", "保留的回调正在发送。"),
+    "destination.reopened.why": ("Callbacks that were on hold are being sent now.", "保留的回调正在发送。"),
     "digest": ("{total} messages: {counts}", "{total} 条通知：{counts}"),
     "succeeded": ("{n} succeeded", "{n} 个成功"),
     "failed": ("{n} failed", "{n} 个失败"),

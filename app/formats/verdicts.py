@@ -1,4 +1,4 @@
-"""What answers mean, as far as services agree: status first, then what the body says; codes are data."""
+"""Interprets answers, as far as services agree: first the status, then the code and message in the body."""
 
 import json
 from collections.abc import Mapping
@@ -10,13 +10,16 @@ from app.domain.verdict import Verdict, by_status
 from app.formats.format import AnswerVerdict, ServiceAnswer
 from app.formats.sanitize import plain
 
-LONGEST = 200  # characters of what a service says
+MAX_TEXT = 200  # UTF-16 units of a service's message
 HTML = (b"<!doctype", b"<html", b"<head", b"<?xml")
 
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """What one of a service's own codes means. advice: what a person can do. wait, crowded: see Judgement."""
+    """The meaning of one of a service's own codes. advice: what a person can do.
+
+    wait, overloaded: as `retry_after` and `overloaded` of AnswerVerdict.
+    """
 
     verdict: Verdict
     advice: str | None = None
@@ -24,9 +27,9 @@ class Code:
     overloaded: bool = False
 
 
-# What a code means that no table knows: a person must look.
+# For codes that no table lists: a person must act.
 UNKNOWN = Code(Verdict.REFUSED)
-CROWDED = Code(Verdict.RETRY, "asked too often", overloaded=True)
+OVERLOADED = Code(Verdict.RETRY, "rate limit exceeded", overloaded=True)
 
 
 def by_status_alone(answer: ServiceAnswer) -> AnswerVerdict:
@@ -38,13 +41,14 @@ def succeeded(answer: ServiceAnswer) -> bool:
 
 
 def is_html(answer: ServiceAnswer) -> bool:
-    """A proxy's login page or the like, whatever the status."""
-    named = next((value for name, value in answer.headers.items() if name.lower() == "content-type"), "")
-    return ("html" in named.lower() and bool(answer.body.strip())) or answer.body.lstrip()[:16].lower().startswith(HTML)
+    """Returns whether the body is HTML, such as a proxy's login page, whatever the status."""
+    types = (value for name, value in answer.headers.items() if name.lower() == "content-type")
+    body = answer.body.lstrip()
+    return ("html" in next(types, "").lower() and bool(body)) or body[:16].lower().startswith(HTML)
 
 
-def said(answer: ServiceAnswer) -> dict[str, Any]:
-    """The JSON object that the body is; empty if it is none."""
+def json_object(answer: ServiceAnswer) -> dict[str, Any]:
+    """Returns the body as a JSON object; empty if it is not one."""
     try:
         body = json.loads(answer.body)
     except (ValueError, RecursionError):
@@ -53,23 +57,23 @@ def said(answer: ServiceAnswer) -> dict[str, Any]:
 
 
 def is_object(answer: ServiceAnswer) -> bool:
-    """Whether it is a JSON object, be it an empty one."""
-    return bool(said(answer)) or answer.body.strip() == b"{}"
+    """Returns whether the body is a JSON object, empty or not."""
+    return bool(json_object(answer)) or answer.body.strip() == b"{}"
 
 
-def part(values: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The object in it of that name; empty if there is none."""
+def nested_object(values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Returns the object of that name; empty if there is none."""
     value = values.get(name)
     return value if isinstance(value, dict) else {}
 
 
 def integer(value: object) -> int | None:
-    """None for what is none, `true` among it."""
+    """Returns None if the value is not an integer; `true` is not."""
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def seconds(value: object) -> timedelta | None:
-    """None for what is no sensible number of them."""
+    """Returns None if the value is not a non-negative number."""
     try:
         wait = timedelta(seconds=float(value))  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
@@ -78,13 +82,13 @@ def seconds(value: object) -> timedelta | None:
 
 
 def describe(service: str, message: object, code: object = None, advice: str | None = None) -> str:
-    """`DingTalk: sign not match (310000): the secret is wrong`; `DingTalk: answered 310000` if it says no more."""
-    text = plain(message, LONGEST) if isinstance(message, str) else ""
+    """Returns `DingTalk: sign not match (310000): the secret is wrong`; `DingTalk: answered 310000` without message."""
+    text = plain(message, MAX_TEXT) if isinstance(message, str) else ""
     number = "" if code is None else plain(str(code), 40)
     if text and number:
         text = f"{text} ({number})"
-    told = text or f"answered {number or 'no reason'}"
-    return f"{service}: {told}" + (f": {advice}" if advice else "")
+    text = text or (f"answered {number}" if number else "no reason given")
+    return f"{service}: {text}" + (f": {advice}" if advice else "")
 
 
 def by_code(service: str, code: Code, message: object, number: object = None) -> AnswerVerdict:
@@ -92,26 +96,27 @@ def by_code(service: str, code: Code, message: object, number: object = None) ->
 
 
 def by_number(service: str, answer: ServiceAnswer, number: int | None, message: object, code: Code) -> AnswerVerdict:
-    """For services that say 0 in a 200 when all is well. code: what the number means, if it is another."""
+    """For services whose success is a 200 with number 0. code: meaning of any other number."""
     if answer.status == 200 and number == 0:
         return AnswerVerdict(Verdict.DELIVERED)
     if number and by_status(answer.status) in {Verdict.DELIVERED, Verdict.REFUSED}:
         return by_code(service, code, message, number)
-    return no_success(service, answer) if succeeded(answer) else not_2xx(service, answer, message)
+    return unexpected_2xx(service, answer) if succeeded(answer) else not_2xx(service, answer, message)
 
 
-def no_success(service: str, answer: ServiceAnswer) -> AnswerVerdict:
-    """A 2xx that is not what the service answers: it did not come from there, or it has changed."""
-    what = "an HTML page, as proxies show" if is_html(answer) else "not what this service answers"
-    return AnswerVerdict(Verdict.RETRY, f"{service}: {answer.status} with {what}")
+def unexpected_2xx(service: str, answer: ServiceAnswer) -> AnswerVerdict:
+    """For a 2xx unlike the service's own: it came from elsewhere, or the service has changed."""
+    page = f"{answer.status} with an HTML page, probably from a proxy"
+    text = page if is_html(answer) else f"unexpected answer ({answer.status})"
+    return AnswerVerdict(Verdict.RETRY, f"{service}: {text}")
 
 
 def not_2xx(service: str, answer: ServiceAnswer, message: object = None, advice: str | None = None) -> AnswerVerdict:
-    """By the status, in the service's words if it has any; the first line of a text is as good."""
+    """Judges by the status. message: the service's; if it is not text, the body's beginning is shown instead."""
     if not isinstance(message, str):
-        message = "an HTML page" if is_html(answer) else answer.body[:LONGEST].decode("utf-8", "replace")
-    crowded = answer.status == 429
-    advice = advice or (CROWDED.advice if crowded else None)
+        message = "an HTML page" if is_html(answer) else answer.body[:MAX_TEXT].decode("utf-8", "replace")
+    overloaded = answer.status == 429
+    advice = advice or (OVERLOADED.advice if overloaded else None)
     return AnswerVerdict(
-        by_status(answer.status), describe(service, message, answer.status, advice), overloaded=crowded
+        by_status(answer.status), describe(service, message, answer.status, advice), overloaded=overloaded
     )

@@ -1,4 +1,4 @@
-"""`wecom`: group bots of WeCom, which is WeChat for companies."""
+"""`wecom`: group bots of WeCom (WeChat for companies)."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -8,15 +8,15 @@ from app.domain.event import Event
 from app.domain.verdict import Verdict
 from app.formats.fit import Body, fit
 from app.formats.format import AnswerVerdict, Format, MessageOptions, Outgoing, RateLimit, ServiceAnswer
-from app.formats.markdown import defuse_mentions, link, one_of_several
+from app.formats.markdown import defuse_mentions, format_line, link
 from app.formats.message import Fact, Message, MessageLine, Severity
-from app.formats.urls import argument, below, path, refused
-from app.formats.verdicts import CROWDED, UNKNOWN, Code, by_number, integer, said
+from app.formats.urls import in_domain, invalid_url, path, query_parameter
+from app.formats.verdicts import OVERLOADED, UNKNOWN, Code, by_number, integer, json_object
 
 SERVICE = "WeCom"
 HOST = "qyapi.weixin.qq.com"
-MOST_BYTES = 4_096  # of the content
-# It has three: green, grey and orange.
+MAX_BYTES = 4_096  # of the content
+# WeCom has three colours: green, grey and orange.
 COLOURS = {
     Severity.GOOD: "info",
     Severity.BAD: "warning",
@@ -24,16 +24,17 @@ COLOURS = {
     Severity.LATE: "warning",
     Severity.NOTE: "comment",
 }
-# No backslash helps in its Markdown: these look like the signs and mean nothing.
+# WeCom's Markdown has no backslash escape: these look like the markup characters but have no meaning.
 LOOKALIKES = str.maketrans({"<": "＜", ">": "＞", "[": "［", "]": "］", "`": "ˋ", "*": "∗", "#": "＃"})
-BUSY = Code(Verdict.REFUSED, "WeCom is busy")  # not for long: three tries in all, as of what is refused
+# Busy is temporary, but three attempts are enough: hence REFUSED, not RETRY.
+BUSY = Code(Verdict.REFUSED, "WeCom is busy")
 CODES = {
     -1: BUSY,
     6000: BUSY,
-    40008: Code(Verdict.REFUSED, "WeCom does not take the message"),
-    40058: Code(Verdict.REFUSED, "WeCom does not take the message"),
-    45009: CROWDED,
-    45033: CROWDED,
+    40008: Code(Verdict.REFUSED, "WeCom rejected the message"),
+    40058: Code(Verdict.REFUSED, "WeCom rejected the message"),
+    45009: OVERLOADED,
+    45033: OVERLOADED,
     93000: Code(Verdict.REFUSED, "the URL is wrong, or the bot was removed"),
 }
 
@@ -47,7 +48,7 @@ def _fact(fact: Fact) -> str:
 
 
 def _line(line: MessageLine) -> str:
-    return one_of_several(line, _text)
+    return format_line(line, _text)
 
 
 def _body(message: Message) -> Body:
@@ -64,30 +65,30 @@ def _body(message: Message) -> Body:
 
 
 def _fits(body: Body, _: bytes) -> bool:
-    return len(body["markdown"]["content"].encode()) <= MOST_BYTES
+    return len(body["markdown"]["content"].encode()) <= MAX_BYTES
 
 
-def render(events: Sequence[Event], wishes: MessageOptions, _: datetime) -> Outgoing:
-    return Outgoing(wishes.url, fit(events, wishes, _body, _fits))
+def render(events: Sequence[Event], options: MessageOptions, _: datetime) -> Outgoing:
+    return Outgoing(options.url, fit(events, options, _body, _fits))
 
 
 def judge(answer: ServiceAnswer) -> AnswerVerdict:
-    body = said(answer)
+    body = json_object(answer)
     number = integer(body.get("errcode"))
     return by_number(SERVICE, answer, number, body.get("errmsg"), CODES.get(number or 0, UNKNOWN))
 
 
 def bot(url: CallbackUrl) -> str:
-    return argument(url.raw, "key") or path(url)
+    return query_parameter(url.raw, "key") or path(url)
 
 
 def check(url: CallbackUrl, _: str | None) -> None:
-    if not argument(url.raw, "key"):
-        raise refused("lacks its key", "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=…")
+    if not query_parameter(url.raw, "key"):
+        raise invalid_url("lacks its key", "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=…")
 
 
-def known_by(url: CallbackUrl) -> bool:
-    return below(url.host, HOST)
+def recognises(url: CallbackUrl) -> bool:
+    return in_domain(url.host, HOST)
 
 
 FORMAT = Format(
@@ -96,8 +97,8 @@ FORMAT = Format(
     judge,
     limit="4,096 bytes of content",
     digest=20,
-    pace=RateLimit(20, timedelta(minutes=1)),
+    rate_limit=RateLimit(20, timedelta(minutes=1)),
     bot=bot,
     check=check,
-    known_by=known_by,
+    recognises=recognises,
 )

@@ -1,1 +1,1 @@
-"""What is measured: one list, counted where it happens, read from Redis when asked, shown as Prometheus reads it."""
+"""Metrics, traces and probes. Metrics are counted in each process or read from Redis, and served for Prometheus."""

@@ -1,4 +1,4 @@
-"""The page that Prometheus reads."""
+"""The `/metrics` page for Prometheus."""
 
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
 from prometheus_client.registry import Collector

@@ -1,4 +1,4 @@
-"""The one list of what is measured; docs/metrics.md is made of it."""
+"""Defines all metrics; docs/metrics.md is generated from here."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,7 +13,7 @@ class MetricKind(StrEnum):
 
 
 class MetricSource(StrEnum):
-    """Where a number comes from, so whose it is."""
+    """Where a metric comes from, and so what it describes: a process or the deployment."""
 
     API = "counted by the API"
     POLL = "counted by each poll worker"
@@ -23,15 +23,14 @@ class MetricSource(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MetricDefinition:
-    """labels: of few values each, none that a caller can make up; `by_tenant`: one more, if the operator asks for it.
-
-    buckets: upper bounds, of a histogram.
+    """labels: each has few values, and callers choose none of them. by_tenant: has the label `tenant` if the operator
+    enables it. buckets: upper bounds of a histogram.
     """
 
     name: str
     kind: MetricKind
     source: MetricSource
-    meaning: str
+    description: str
     labels: tuple[str, ...] = ()
     by_tenant: bool = False
     buckets: tuple[float, ...] = ()
@@ -49,8 +48,7 @@ REQUESTS = MetricDefinition(
     "api_request_duration_seconds",
     MetricKind.HISTOGRAM,
     MetricSource.API,
-    "Time to answer a request; `route` is its pattern, `none` where there is none."
-    " Answers that wait (`wait_s`) count in full.",
+    "Time to answer a request, including the wait of `wait_s`. `route` is the URL pattern, `none` if no route matches.",
     ("method", "route", "status"),
     buckets=REQUEST_BUCKETS,
 )
@@ -58,7 +56,7 @@ REGISTRATIONS = MetricDefinition(
     "registrations_total",
     MetricKind.COUNTER,
     MetricSource.API,
-    "Registrations that were taken.",
+    "Accepted registrations.",
     ("project",),
     by_tenant=True,
 )
@@ -67,23 +65,22 @@ POLLS = MetricDefinition(
     "polls_total",
     MetricKind.COUNTER,
     MetricSource.POLL,
-    "Calls to CPH (`show_job`, `list_jobs`: one a page) by what came of them: `answered`, `unknown` (CPH does not know"
-    " the job or request), `throttled`, `refused` (our credentials), `forbidden` (to list), `unanswered` (all else).",
+    "Calls to CPH (`show_job`; `list_jobs`, each page) by outcome: `answered`, `unknown` (CPH does not know the job or"
+    " request), `throttled`, `refused` (bad credentials), `forbidden` (no right to list), `unanswered` (all else).",
     ("project", "call", "outcome"),
 )
 CALLS_SAVED = MetricDefinition(
     "calls_saved_total",
     MetricKind.COUNTER,
     MetricSource.POLL,
-    "Calls that asking for many jobs at once has saved: jobs of which lists told that were known to be waited for, less"
-    " the pages.",
+    "Calls to CPH saved by listing jobs: watched jobs that lists reported, minus pages fetched.",
     ("project",),
 )
 UNKNOWN_STATUSES = MetricDefinition(
     "unknown_statuses_total",
     MetricKind.COUNTER,
     MetricSource.POLL,
-    "Answers with a status of a job that this version does not know; the job is watched on.",
+    "Answers with a job status that this version does not know; the job stays watched.",
     ("project",),
 )
 
@@ -91,7 +88,7 @@ ATTEMPTS = MetricDefinition(
     "attempts_total",
     MetricKind.COUNTER,
     MetricSource.DELIVER,
-    "Attempts by format (`template` for the operator's own) and verdict: `delivered`, `retry`, `gone`, `refused`.",
+    "Attempts by format (`template` for all templates) and verdict: `delivered`, `retry`, `gone`, `refused`.",
     ("format", "verdict"),
     by_tenant=True,
 )
@@ -99,22 +96,22 @@ ATTEMPT_DURATION = MetricDefinition(
     "attempt_duration_seconds",
     MetricKind.HISTOGRAM,
     MetricSource.DELIVER,
-    "Time of an attempt: name lookup, connecting, TLS, sending, and reading the answer.",
+    "Duration of an attempt: DNS lookup, connecting, TLS, sending, and reading the answer.",
     buckets=ATTEMPT_BUCKETS,
 )
 DELIVERED_AFTER = MetricDefinition(
     "delivered_after_seconds",
     MetricKind.HISTOGRAM,
     MetricSource.DELIVER,
-    "From the end of the job, as CPH gives it (else when it was seen), to the callback's arrival, for each event;"
-    " from its registration if that came later. Tests and what operators are told do not count.",
+    "Time from a job's end to the arrival of its callback, for each event. The end is CPH's `end_time`, or else when"
+    " the bridge saw it; a later registration counts instead. Excludes test callbacks and operator notifications.",
     buckets=ARRIVAL_BUCKETS,
 )
 DEATHS = MetricDefinition(
     "deaths_total",
     MetricKind.COUNTER,
     MetricSource.DELIVER,
-    "Deliveries that workers gave up, by why.",
+    "Deliveries that workers gave up, by reason.",
     ("reason",),
     by_tenant=True,
 )
@@ -123,123 +120,131 @@ REDIS_UP = MetricDefinition(
     "redis_up",
     MetricKind.GAUGE,
     MetricSource.REDIS,
-    "1 if Redis could be read, and is fit; with 0 all else that is read from it is missing.",
+    "1 if Redis can be read and meets the requirements; at 0 all other metrics read from Redis are missing.",
 )
 REDIS_MEMORY = MetricDefinition(
-    "redis_memory_used_bytes", MetricKind.GAUGE, MetricSource.REDIS, "Memory that Redis uses."
+    "redis_memory_used_bytes", MetricKind.GAUGE, MetricSource.REDIS, "Memory used by Redis."
 )
-REDIS_MEMORY_MOST = MetricDefinition(
+REDIS_MEMORY_MAX = MetricDefinition(
     "redis_memory_max_bytes",
     MetricKind.GAUGE,
     MetricSource.REDIS,
-    "Its `maxmemory`; 0 if it has none, which it should have.",
+    "`maxmemory` of Redis, which should be set; 0 if it is not.",
 )
 WATCHING = MetricDefinition(
-    "registrations_watching", MetricKind.GAUGE, MetricSource.REDIS, "Registrations that are not finished."
+    "registrations_watching", MetricKind.GAUGE, MetricSource.REDIS, "Registrations that have not finished."
 )
 WATCHES = MetricDefinition(
     "watches",
     MetricKind.GAUGE,
     MetricSource.REDIS,
-    "Jobs that are watched: `pending` (not shown by CPH yet), `running`.",
+    "Watched jobs: `pending` (not yet shown by CPH), `running`.",
     ("state",),
 )
 JOBS_ENDED = MetricDefinition(
     "jobs_ended_total",
     MetricKind.COUNTER,
     MetricSource.REDIS,
-    "Watched jobs that have ended, each once: `succeeded`, `failed`, `lost`. It goes on when processes end.",
+    "Watched jobs that have ended, each counted once: `succeeded`, `failed`, `lost`. Restarts do not reset it.",
     ("project", "state"),
 )
 DELIVERIES = MetricDefinition(
     "deliveries",
     MetricKind.GAUGE,
     MetricSource.REDIS,
-    "Deliveries that are `pending`, `held` (of up to 400 destinations) or `dead`, until these are forgotten.",
+    "Deliveries: `pending`, `held` (on hold; of up to 400 destinations), `dead` (until they expire).",
     ("state",),
 )
 DESTINATIONS = MetricDefinition(
     "destinations",
     MetricKind.GAUGE,
     MetricSource.REDIS,
-    "Destinations of all tenants: `failing` (the breaker is open), `paused`, `disabled`; one may be failing and held.",
+    "Destinations of all tenants: `failing` (breaker open), `paused`, `disabled`. Failing ones may be on hold too.",
     ("state",),
 )
 DUE = MetricDefinition(
     "due",
     MetricKind.GAUGE,
     MetricSource.REDIS,
-    "What is due and in nobody's hands (`poll`, `deliver`), without what is paused, held or behind a breaker. Of more"
-    " than 200 destinations, each of the others counts as one. To scale workers by.",
+    "Due items that no worker has claimed (`poll`, `deliver`), without those paused, on hold or behind a breaker. Each"
+    " destination beyond 200 counts as one item. Scale workers by this.",
     ("agenda",),
 )
 POLLS_LATE = MetricDefinition(
     "polls_late_seconds",
     MetricKind.GAUGE,
     MetricSource.REDIS,
-    "For how long the oldest poll that is due has waited; 0 while the project is paused or refused.",
+    "How long the oldest due poll has waited; 0 while the project is paused or refused.",
     ("project",),
 )
 DELIVERIES_LATE = MetricDefinition(
     "deliveries_late_seconds",
     MetricKind.GAUGE,
     MetricSource.REDIS,
-    "For how long the oldest delivery has waited that a worker might have taken: not what its destination holds up.",
+    "How long the oldest delivery has waited that a worker could have claimed; excludes what its destination holds up.",
 )
 RATE = MetricDefinition(
-    "project_rate", MetricKind.GAUGE, MetricSource.REDIS, "Calls a second that the project may make now.", ("project",)
+    "project_rate",
+    MetricKind.GAUGE,
+    MetricSource.REDIS,
+    "Calls per second that the project may make now.",
+    ("project",),
 )
 THROTTLED = MetricDefinition(
     "project_throttled",
     MetricKind.GAUGE,
     MetricSource.REDIS,
-    "1 while that is less than its own rate, as CPH throttles.",
+    "1 while the project's rate is below the configured one because CPH throttles.",
     ("project",),
 )
 CALLS_LEFT = MetricDefinition(
-    "project_calls_left", MetricKind.GAUGE, MetricSource.REDIS, "Calls that it could make at once.", ("project",)
+    "project_calls_left",
+    MetricKind.GAUGE,
+    MetricSource.REDIS,
+    "Calls that the project can make at once.",
+    ("project",),
 )
 REFUSED = MetricDefinition(
     "project_refused",
     MetricKind.GAUGE,
     MetricSource.REDIS,
-    "1 while CPH or IAM turns us away: an operator must act.",
+    "1 while CPH or IAM refuses the bridge: an operator must act.",
     ("project",),
 )
 CREDENTIALS_LEFT = MetricDefinition(
     "project_credentials_left_seconds",
     MetricKind.GAUGE,
     MetricSource.REDIS,
-    "How long the credentials in use are still good; missing where they have no end. Tokens are renewed before it.",
+    "Remaining lifetime of the credentials in use; missing if they do not expire. Tokens are renewed before that.",
     ("project",),
 )
 QUEUED = MetricDefinition(
-    "rq_jobs", MetricKind.GAUGE, MetricSource.REDIS, "Wake-ups that wait in RQ's queue: 0 or 1, mostly.", ("kind",)
+    "rq_jobs", MetricKind.GAUGE, MetricSource.REDIS, "Wake-ups in RQ's queue: usually 0 or 1.", ("kind",)
 )
 WORKERS = MetricDefinition(
     "workers",
     MetricKind.GAUGE,
     MetricSource.REDIS,
-    "Workers that RQ has heard of; of one that was killed it knows after some minutes.",
+    "Workers registered with RQ, which drops a killed one after some minutes.",
     ("kind",),
 )
-LOOK_AGE = MetricDefinition(
-    "dispatcher_look_age_seconds",
+TICK_AGE = MetricDefinition(
+    "dispatcher_tick_age_seconds",
     MetricKind.GAUGE,
     MetricSource.REDIS,
-    "How long ago the dispatcher was at what is due; told about once a second.",
+    "Time since the dispatcher's last tick, which it records about once a second.",
 )
-LOOKS = MetricDefinition(
-    "dispatcher_looks_total",
+TICKS = MetricDefinition(
+    "dispatcher_ticks_total",
     MetricKind.COUNTER,
     MetricSource.REDIS,
-    "Its looks, of all workers together: at least two a second.",
+    "Ticks of the dispatcher, all workers together: at least two per second.",
 )
 OVERDUE = MetricDefinition(
     "registrations_overdue_total",
     MetricKind.COUNTER,
     MetricSource.REDIS,
-    "Registrations whose deadline came before their end.",
+    "Registrations whose deadline passed before they finished.",
 )
 
-ALL = tuple(each for each in list(globals().values()) if isinstance(each, MetricDefinition))
+ALL = tuple(definition for definition in list(globals().values()) if isinstance(definition, MetricDefinition))

@@ -1,4 +1,4 @@
-"""Small pages on a port and threads of their own: slow clients of the API cannot starve them."""
+"""Serves small pages on a separate port and threads, so that slow clients of the API cannot starve them."""
 
 import socket
 from collections.abc import Callable, Mapping
@@ -20,12 +20,14 @@ class Page:
 
 Pages = Mapping[str, Callable[[], Page]]  # by path
 
-NOTHING = Page(404)
+NOT_FOUND = Page(404)
 
 
 def listen(setting: str, bind: str) -> socket.socket:
-    """bind: host:port; `setting` is named when it is wrong. To be called before processes are forked: each then answers
-    what the kernel gives it."""
+    """Opens a listening socket. Call it before forking: the kernel then distributes connections among the processes.
+
+    bind: host:port. setting: its name, for the OperatorError.
+    """
     host, _, port = bind.rpartition(":")
     if not host or not port.isdecimal() or int(port) > MAX_PORT:
         raise OperatorError(f"{setting}: {bind!r} is not host:port")
@@ -34,7 +36,7 @@ def listen(setting: str, bind: str) -> socket.socket:
         listener = socket.create_server((host.strip("[]"), int(port)), family=family)
     except OSError as error:
         raise OperatorError(f"{setting}: cannot listen on {bind}: {error}") from error
-    # Of several processes that wake up for one connection, those that come late must not wait for the next.
+    # One connection may wake several processes. Those that do not get it must not block until the next one.
     listener.setblocking(False)
     return listener
 
@@ -45,7 +47,7 @@ def url_of(listener: socket.socket) -> str:
 
 
 def probes(check: Callable[[], object]) -> Pages:
-    """`/healthz` and `/readyz`. check: raises Unavailable while it is not ready."""
+    """Returns `/healthz` and `/readyz`. check: raises Unavailable while the process is not ready."""
 
     def ready() -> Page:
         try:
@@ -61,21 +63,21 @@ class ProbeServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, listener: socket.socket, pages: Pages) -> None:
-        super().__init__(listener.getsockname()[:2], _Visitor, bind_and_activate=False)
+        super().__init__(listener.getsockname()[:2], _Handler, bind_and_activate=False)
         self.socket.close()
         self.socket = listener
         self._pages = pages
 
     def start(self) -> None:
-        Thread(target=self.serve_forever, name="side door", daemon=True).start()
+        Thread(target=self.serve_forever, name="probe server", daemon=True).start()
 
     def page(self, path: str) -> Page:
-        return self._pages.get(path.partition("?")[0], lambda: NOTHING)()
+        return self._pages.get(path.partition("?")[0], lambda: NOT_FOUND)()
 
 
-class _Visitor(BaseHTTPRequestHandler):
+class _Handler(BaseHTTPRequestHandler):
     server: ProbeServer
-    timeout = 5  # seconds for a client to say what it wants
+    timeout = 5  # seconds for a client to send its request
 
     def do_GET(self) -> None:
         page = self.server.page(self.path)
@@ -86,4 +88,4 @@ class _Visitor(BaseHTTPRequestHandler):
         self.wfile.write(page.body)
 
     def log_message(self, *_: object) -> None:
-        """Nothing: visitors come every few seconds."""
+        """Logs nothing: probes come every few seconds."""

@@ -1,4 +1,4 @@
-"""What is read from Redis when somebody asks."""
+"""Reads metrics from Redis at each scrape."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,20 +23,20 @@ Values = Mapping[tuple[str, ...], float]
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """projects: how each that this process knows fares, by name."""
+    """projects: budget and health of each project that this process knows, by name."""
 
     now: datetime
-    standing: DeploymentStats
+    stats: DeploymentStats
     projects: Mapping[str, tuple[Budget, ProjectHealth]]
 
 
 class Overviews:
-    """All on a connection that gives up soon. projects: names of those that are known here."""
+    """Reads over a connection with a short timeout. projects: returns the names of this process's projects."""
 
     def __init__(
         self,
         fitness: Fitness,
-        standings: DeploymentStatsReader,
+        stats_reader: DeploymentStatsReader,
         polls: Agenda,
         healths: ProjectHealths,
         *,
@@ -44,23 +44,23 @@ class Overviews:
         clock: Callable[[], datetime],
     ) -> None:
         self._fitness = fitness
-        self._standings = standings
+        self._stats_reader = stats_reader
         self._polls = polls
         self._healths = healths
         self._projects = projects
         self._clock = clock
 
     def read(self) -> Overview:
-        """Raises Unavailable; UnfitRedis, where scripts may not even run."""
+        """Raises Unavailable, or UnfitRedis if scripts may not even run."""
         self._fitness.check()
         now, projects = self._clock(), self._projects()
-        standing = self._standings.read(now)
-        fares = zip(self._polls.budgets(projects, now), self._healths.of(projects), strict=True)
-        return Overview(now, standing, dict(zip(projects, fares, strict=True)))
+        stats = self._stats_reader.read(now)
+        states = zip(self._polls.budgets(projects, now), self._healths.of(projects), strict=True)
+        return Overview(now, stats, dict(zip(projects, states, strict=True)))
 
 
 class RedisCollector(Collector):
-    """read: raises Unavailable or UnfitRedis, and within seconds."""
+    """read: raises Unavailable or UnfitRedis within seconds."""
 
     def __init__(self, read: Callable[[], Overview]) -> None:
         self._read = read
@@ -72,43 +72,43 @@ class RedisCollector(Collector):
             yield _family(metric_definitions.REDIS_UP, {(): 0})
             return
         yield _family(metric_definitions.REDIS_UP, {(): 1})
-        for what, values in (*_of_all(overview.standing), *_of_projects(overview)):
-            yield _family(what, values)
+        for definition, values in (*_deployment_metrics(overview.stats), *_project_metrics(overview)):
+            yield _family(definition, values)
 
     def describe(self) -> Sequence[Metric]:
-        """Nothing: registering it must not ask Redis."""
+        """Returns nothing: registering the collector must not query Redis."""
         return ()
 
 
-def _of_all(standing: DeploymentStats) -> Iterable[tuple[MetricDefinition, Values]]:
-    yield metric_definitions.REDIS_MEMORY, {(): standing.memory_used}
-    yield metric_definitions.REDIS_MEMORY_MOST, {(): standing.memory_most}
-    yield metric_definitions.WATCHING, {(): standing.watching}
-    yield metric_definitions.WATCHES, _by(standing.watches)
-    yield metric_definitions.JOBS_ENDED, standing.ended
-    yield metric_definitions.DELIVERIES, _by(standing.deliveries)
-    yield metric_definitions.DESTINATIONS, _by(standing.destinations)
-    yield metric_definitions.DUE, _by(standing.due)
-    yield metric_definitions.DELIVERIES_LATE, {(): standing.late[DELIVER].total_seconds()}
-    yield metric_definitions.QUEUED, _by(standing.queued)
-    yield metric_definitions.WORKERS, _by(standing.workers)
-    yield metric_definitions.LOOK_AGE, {(): standing.look_age.total_seconds()} if standing.look_age is not None else {}
-    yield metric_definitions.LOOKS, {(): standing.looks}
-    yield metric_definitions.OVERDUE, {(): standing.overdue}
+def _deployment_metrics(stats: DeploymentStats) -> Iterable[tuple[MetricDefinition, Values]]:
+    yield metric_definitions.REDIS_MEMORY, {(): stats.memory_used}
+    yield metric_definitions.REDIS_MEMORY_MAX, {(): stats.memory_most}
+    yield metric_definitions.WATCHING, {(): stats.watching}
+    yield metric_definitions.WATCHES, _by(stats.watches)
+    yield metric_definitions.JOBS_ENDED, stats.ended
+    yield metric_definitions.DELIVERIES, _by(stats.deliveries)
+    yield metric_definitions.DESTINATIONS, _by(stats.destinations)
+    yield metric_definitions.DUE, _by(stats.due)
+    yield metric_definitions.DELIVERIES_LATE, {(): stats.late[DELIVER].total_seconds()}
+    yield metric_definitions.QUEUED, _by(stats.queued)
+    yield metric_definitions.WORKERS, _by(stats.workers)
+    yield metric_definitions.TICK_AGE, {(): stats.tick_age.total_seconds()} if stats.tick_age is not None else {}
+    yield metric_definitions.TICKS, {(): stats.ticks}
+    yield metric_definitions.OVERDUE, {(): stats.overdue}
 
 
-def _of_projects(overview: Overview) -> Iterable[tuple[MetricDefinition, Values]]:
+def _project_metrics(overview: Overview) -> Iterable[tuple[MetricDefinition, Values]]:
     projects = overview.projects
     budgets = {name: budget for name, (budget, _) in projects.items()}
     healths = {name: health for name, (_, health) in projects.items()}
-    late = {name: _late(*fares) for name, fares in projects.items()}
-    ends = {name: health.credentials_expire_at for name, health in healths.items()}
+    late = {name: _late(*states) for name, states in projects.items()}
+    expiries = {name: health.credentials_expire_at for name, health in healths.items()}
     yield metric_definitions.POLLS_LATE, _by({name: wait.total_seconds() for name, wait in late.items()})
     yield metric_definitions.RATE, _by({name: budget.rate for name, budget in budgets.items()})
     yield metric_definitions.THROTTLED, _by({name: budget.learned_rate is not None for name, budget in budgets.items()})
     yield metric_definitions.CALLS_LEFT, _by({name: budget.calls_left for name, budget in budgets.items()})
     yield metric_definitions.REFUSED, _by({name: health.refused_since is not None for name, health in healths.items()})
-    left = {name: (end - overview.now).total_seconds() for name, end in ends.items() if end}
+    left = {name: (end - overview.now).total_seconds() for name, end in expiries.items() if end}
     yield metric_definitions.CREDENTIALS_LEFT, _by(left)
 
 
@@ -120,9 +120,9 @@ def _by(values: Mapping[str, float]) -> Values:
     return {(name,): value for name, value in values.items()}
 
 
-def _family(what: MetricDefinition, values: Values) -> Metric:
-    kind = CounterMetricFamily if what.kind is MetricKind.COUNTER else GaugeMetricFamily
-    family = kind(what.full_name, what.meaning, labels=what.labels)
+def _family(definition: MetricDefinition, values: Values) -> Metric:
+    kind = CounterMetricFamily if definition.kind is MetricKind.COUNTER else GaugeMetricFamily
+    family = kind(definition.full_name, definition.description, labels=definition.labels)
     for labels, value in values.items():
         family.add_metric(labels, value)
     return family

@@ -1,7 +1,7 @@
-"""Traces, for those who install the extra `otel`: spans by OpenTelemetry, out over OTLP; never a URL or a secret.
+"""Traces (extra `otel`): exports OpenTelemetry spans over OTLP; they never contain a URL or a secret.
 
-Only where BRIDGE_OTEL is true is this imported. Where spans go, how many of them, and the service's name say the
-SDK's own variables (`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_TRACES_SAMPLER`, `OTEL_SERVICE_NAME`, …), which it reads.
+Imported only if BRIDGE_OTEL is true. The SDK reads its own variables for endpoint, sampling and service name
+(`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_TRACES_SAMPLER`, `OTEL_SERVICE_NAME`, …).
 """
 
 import atexit
@@ -26,7 +26,7 @@ from app.version import VERSION
 NAME = "cph-webhook-bridge"
 HEADER = "traceparent"
 MS_NS = 1_000_000
-LAST_SPANS_S = 2.0  # that the end of a process waits, as a collector may be away
+LAST_SPANS_S = 2.0  # longest wait when a process ends: the collector may be unavailable
 STATUS = "http.response.status_code"
 
 _w3c = TraceContextTextMapPropagator()
@@ -35,7 +35,7 @@ Value = str | int | Sequence[str] | None
 
 
 class AttemptSpan:
-    """The span of an attempt that is under way. traceparent: what goes out with it."""
+    """The span of an attempt in progress. traceparent: to send with the callback."""
 
     def __init__(self, span: Span) -> None:
         self._span = span
@@ -50,10 +50,10 @@ class AttemptSpan:
 
 
 class Tracing:
-    """For use by many threads. One for each process, made behind a fork: the processor has a thread of its own."""
+    """Thread-safe. Create one for each process, after a fork: the processor has a thread of its own."""
 
     def __init__(self, processor: SpanProcessor) -> None:
-        # The variables' word counts for more than ours, which `create` would not let it.
+        # Merged first, because `create` would let our values override the `OTEL_…` variables.
         resource = Resource({"service.name": NAME, "service.version": VERSION}).merge(OTELResourceDetector().detect())
         self._provider = TracerProvider(resource=Resource.create(resource.attributes), shutdown_on_exit=False)
         self._provider.add_span_processor(processor)
@@ -61,36 +61,38 @@ class Tracing:
 
     @contextmanager
     def deliver(self, traceparents: Sequence[str | None], **fields: Value) -> Iterator[AttemptSpan]:
-        """One attempt. traceparents: of all registrations that it tells; see `_below`."""
-        parent, links = _below(traceparents)
+        """Traces one attempt. traceparents: of all registrations in its message; see `_parent_and_links`."""
+        parent, links = _parent_and_links(traceparents)
         span = self._tracer.start_span("deliver", parent, SpanKind.CLIENT, _attributes(fields), links)
         try:
             yield AttemptSpan(span)
         finally:
             span.end()
 
-    def watched(self, traceparent: str, since: datetime, until: datetime, **fields: Value) -> None:
-        """From a registration to the end of its jobs, as it was seen."""
+    def record_watch(self, traceparent: str, since: datetime, until: datetime, **fields: Value) -> None:
+        """Records the span from a registration to the observed end of its jobs."""
         begun, ended = to_ms(since) * MS_NS, to_ms(until) * MS_NS
         span = self._tracer.start_span(
             "watch", _context(traceparent), attributes=_attributes(fields), start_time=min(begun, ended)
         )
         span.end(ended)
 
-    def polled(self, traceparents: Sequence[str], took_s: float, **fields: Value) -> None:
-        """A call to CPH that is over. traceparents: of the registrations that it serves; see `_below`."""
-        self._over("poll", traceparents, SpanKind.CLIENT, took_s, _attributes(fields))
+    def record_poll(self, traceparents: Sequence[str], took_s: float, **fields: Value) -> None:
+        """Records a finished call to CPH. traceparents: of the registrations that it serves, as for `deliver`."""
+        self._record_finished("poll", traceparents, SpanKind.CLIENT, took_s, _attributes(fields))
 
-    def requested(self, traceparent: str | None, name: str, took_s: float, status_code: int, **fields: Value) -> None:
-        """A request to our API that is answered."""
+    def record_request(
+        self, traceparent: str | None, name: str, took_s: float, status_code: int, **fields: Value
+    ) -> None:
+        """Records an answered request to our API."""
         attributes = _attributes(fields, status_code)
-        self._over(name, [traceparent], SpanKind.SERVER, took_s, attributes, failed=status_code >= 500)
+        self._record_finished(name, [traceparent], SpanKind.SERVER, took_s, attributes, failed=status_code >= 500)
 
     def close(self) -> None:
-        """Sends what waits to be sent, for as long as that takes."""
+        """Sends the remaining spans, however long that takes."""
         self._provider.shutdown()
 
-    def _over(
+    def _record_finished(
         self,
         name: str,
         traceparents: Sequence[str | None],
@@ -102,7 +104,7 @@ class Tracing:
     ) -> None:
         now = time_ns()
         began = now - int(took_s * 1e9)
-        parent, links = _below(traceparents)
+        parent, links = _parent_and_links(traceparents)
         span = self._tracer.start_span(name, parent, kind, attributes, links, start_time=began)
         if failed:
             span.set_status(StatusCode.ERROR)
@@ -110,7 +112,7 @@ class Tracing:
 
 
 def over_otlp() -> Tracing:
-    """Sent in the background, to the end of the process; what cannot be sent is dropped, and told in the log."""
+    """Exports in the background until the process ends; spans that cannot be sent are dropped, which the log shows."""
     tracing = Tracing(BatchSpanProcessor(OTLPSpanExporter()))
     ending = Event()
 
@@ -118,7 +120,7 @@ def over_otlp() -> Tracing:
         ending.wait()
         tracing.close()
 
-    # The SDK would wait for half a minute, and at the end of a process no thread can be started.
+    # Otherwise the SDK waits half a minute. The thread starts now because none can start while the process ends.
     closing = Thread(target=close_at_end, daemon=True)
     closing.start()
 
@@ -130,8 +132,8 @@ def over_otlp() -> Tracing:
     return tracing
 
 
-def _below(traceparents: Sequence[str | None]) -> tuple[Context, list[Link]]:
-    """A single one is the parent; several are links, of which the SDK keeps 128 (`OTEL_SPAN_LINK_COUNT_LIMIT`)."""
+def _parent_and_links(traceparents: Sequence[str | None]) -> tuple[Context, list[Link]]:
+    """One traceparent is the parent; several are links, of which the SDK keeps 128 (`OTEL_SPAN_LINK_COUNT_LIMIT`)."""
     named = [parent for parent in dict.fromkeys(traceparents) if parent]
     if len(named) > 1:
         return Context(), [Link(get_current_span(_context(each)).get_span_context()) for each in named]
@@ -139,11 +141,11 @@ def _below(traceparents: Sequence[str | None]) -> tuple[Context, list[Link]]:
 
 
 def _context(traceparent: str | None) -> Context:
-    """Without a good one, of a new trace."""
+    """Returns the context of a new trace if there is no valid traceparent."""
     return _w3c.extract({HEADER: traceparent}, Context()) if traceparent else Context()
 
 
 def _attributes(fields: Mapping[str, Value], status_code: int | None = None) -> dict[str, Any]:
-    """Those that are known: ours by names of our own, the status by the conventions of OpenTelemetry."""
+    """Drops unknown values. The status has OpenTelemetry's conventional name, all else the prefix `bridge.`."""
     named = {f"bridge.{name}": value for name, value in fields.items()} | {STATUS: status_code}
     return {name: value for name, value in named.items() if value is not None}

@@ -1,1 +1,1 @@
-"""Redis: every key in keys.py, one module a noun, one script a verb."""
+"""Redis: all keys in keys.py, one module per noun, one Lua script per verb."""

@@ -1,4 +1,4 @@
-"""An agenda: ids by the time at which each is due, in lanes. Crashed work falls due again by itself."""
+"""An agenda: ids in lanes, each with its due time. An id whose worker crashed falls due again when its lease ends."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ MILLISECOND = timedelta(milliseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class LaneLimits:
-    """How a lane without settings of its own is served.
+    """The limits of a lane without its own.
 
-    rate: a second; 0 is unbounded. burst: how many seconds' worth may be used at once. places: the most at once.
+    rate: per second; 0 is unlimited. burst: size of the token bucket, in seconds of the rate. concurrency: most leases.
     """
 
     rate: float
@@ -27,7 +27,7 @@ class LaneLimits:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """Leased work. The fence is the end of the lease: only who shows it can say how the work went."""
+    """A leased item. fence: end of the lease (ms); a failure, or a new due time, counts only with the current one."""
 
     lane: str
     id: str
@@ -40,15 +40,15 @@ class Claimed:
 
 
 class Agenda:
-    def __init__(self, scripts: Scripts, name: str, *, lease: timedelta, pace: LaneLimits) -> None:
+    def __init__(self, scripts: Scripts, name: str, *, lease: timedelta, limits: LaneLimits) -> None:
         self.name = name
         self._scripts = scripts
         self._lease = lease
-        self._pace = pace
+        self._limits = limits
 
     def claim(self, now: datetime, limit: int) -> ScriptCall:
-        """At most `limit` due ids, shared out evenly over the lanes in which something is due."""
-        pace = self._pace
+        """Claims at most `limit` due ids, divided evenly among the lanes that have any."""
+        limits = self._limits
         lease_ms = self._lease // MILLISECOND
         return ScriptCall(
             "claim",
@@ -56,88 +56,93 @@ class Agenda:
             now=to_ms(now),
             lease_ms=lease_ms,
             limit=limit,
-            rate=pace.rate,
-            burst=pace.burst,
-            concurrency=pace.concurrency,
+            rate=limits.rate,
+            burst=limits.burst,
+            concurrency=limits.concurrency,
         )
 
     @staticmethod
     def claimed(reply: Sequence[str]) -> tuple[Claimed, ...]:
-        """The items in the reply to `claim`."""
+        """Returns the items in the reply to `claim`."""
         return tuple(
             Claimed(lane, id, int(fence), from_ms(int(float(due))))
             for lane, id, fence, due in zip(*(reply[i::4] for i in range(4)), strict=True)
         )
 
     def pause(self, lane: str, until: datetime) -> ScriptCall:
-        """Serves nothing from the lane before `until`."""
+        """Pauses the lane until `until`; a longer pause stays in force."""
         return ScriptCall("pause", agenda_name=self.name, lane=lane, till=to_ms(until))
 
-    def throttle(self, lane: str, now: datetime, until: datetime, told_rate: float | None) -> ScriptCall:
-        """Serves nothing before `until`, and more slowly after it: at the rate that was told, else at half."""
+    def throttle(self, lane: str, now: datetime, until: datetime, stated_rate: float | None) -> ScriptCall:
+        """Pauses the lane until `until` and lowers its rate: to `stated_rate` (per second), else to half."""
         return ScriptCall(
             "throttle",
             agenda_name=self.name,
             lane=lane,
             now=to_ms(now),
             till=to_ms(until),
-            told_rate="" if told_rate is None else told_rate,
-            rate=self._pace.rate,
+            stated_rate="" if stated_rate is None else stated_rate,
+            rate=self._limits.rate,
         )
 
-    def refuse(self, lane: str, now: datetime, asked: timedelta, pauses: Sequence[timedelta]) -> timedelta | None:
-        """Serves nothing for as long as is asked, after the nth refusal in a row for the nth of the pauses at least;
-        then one at a time till `accept`.
+    def open_breaker(
+        self, lane: str, now: datetime, requested: timedelta, pauses: Sequence[timedelta]
+    ) -> timedelta | None:
+        """Pauses the lane for `requested`, but from the second refusal in a row on at least for the nth of `pauses`.
+        After that one item at a time is served until `close_breaker`.
 
-        The pause; None if there was one already. At once, as whoever asks must know.
+        Returns the pause, None if the lane was paused already. Runs at once: the caller needs the result.
         """
         call = ScriptCall(
             "open_breaker",
             agenda_name=self.name,
             lane=lane,
             now=to_ms(now),
-            pause=asked // MILLISECOND,
+            pause=requested // MILLISECOND,
             pauses=[pause // MILLISECOND for pause in pauses],
         )
-        pause: int = self._scripts.run(call)
-        return pause * MILLISECOND if pause else None
+        pause_ms: int = self._scripts.run(call)
+        return pause_ms * MILLISECOND if pause_ms else None
 
     def close_breaker(self, lane: str, now: datetime) -> bool:
-        """Serves the lane as before; True if it was refused. At once, as well."""
+        """Ends one-at-a-time service; True if the breaker was open. Runs at once: the caller needs the result."""
         return bool(self._scripts.run(ScriptCall("close_breaker", agenda_name=self.name, lane=lane, now=to_ms(now))))
 
-    def retry(self, lane: str, now: datetime, gap: timedelta, forget: str = "") -> ScriptCall:
-        """Tries a lane that is refused, but no sooner than `gap` after the last refusal. forget: key of its memory."""
+    def retry_soon(self, lane: str, now: datetime, gap: timedelta, forget_key: str = "") -> ScriptCall:
+        """Ends the pause of a lane whose breaker is open, at the earliest `gap` after the last refusal.
+
+        forget_key: a Redis key to delete, which caches the refusal.
+        """
         return ScriptCall(
             "retry_soon",
             agenda_name=self.name,
             lane=lane,
             now=to_ms(now),
             gap_ms=gap // MILLISECOND,
-            forget_key=forget,
+            forget_key=forget_key,
         )
 
     def budgets(self, lanes: Sequence[str], now: datetime) -> list[Budget]:
-        """Of each lane, from one round trip."""
-        pace = self._pace
+        """Returns the budget of each lane, in one round trip."""
+        limits = self._limits
         calls = [
             ScriptCall(
-                "lane_status", agenda_name=self.name, lane=lane, now=to_ms(now), rate=pace.rate, burst=pace.burst
+                "lane_status", agenda_name=self.name, lane=lane, now=to_ms(now), rate=limits.rate, burst=limits.burst
             )
             for lane in lanes
         ]
         return [_budget(*answer) for answer in self._scripts.run_all(calls)]
 
-    def spend_budget(self, lane: str, more: int) -> ScriptCall:
-        """What was claimed cost so many calls more than one each; below zero, fewer."""
-        return ScriptCall("adjust_tokens", agenda_name=self.name, lane=lane, calls=more)
+    def spend_budget(self, lane: str, extra: int) -> ScriptCall:
+        """Takes `extra` calls from the budget, besides the one paid by each claim; negative: returns calls."""
+        return ScriptCall("adjust_tokens", agenda_name=self.name, lane=lane, calls=extra)
 
     def set_rate(self, lane: str, rate: float | None) -> ScriptCall:
-        """A rate of the lane's own, or None to go by the agenda's."""
+        """Sets the lane's own rate (per second); None: the lane uses the agenda's default."""
         return ScriptCall("set_rate", agenda_name=self.name, lane=lane, rate="" if rate is None else rate)
 
     def next_due_at(self) -> datetime | None:
-        """When something may be due; None when nothing is on the agenda."""
+        """Returns when the next item may be due; None if the agenda is empty."""
         head = self._scripts.redis.zrange(keys.lanes(self.name), 0, 0, withscores=True)
         return from_ms(int(head[0][1])) if head else None
 

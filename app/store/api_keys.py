@@ -1,4 +1,4 @@
-"""API keys: shown once, kept as a digest, gone when they expire."""
+"""API keys: shown once, stored as a digest, deleted when they expire."""
 
 import hmac
 import secrets
@@ -16,14 +16,14 @@ from app.store.engine.scripts import ScriptCall, Scripts
 PREFIX = "cphb"
 KEY_BYTES = 32
 BOOTSTRAP = "bootstrap"
-# A key that was seen is believed for so long: one that is revoked stays good no longer, in whatever process.
-BELIEVED_S = 2.0
-MOST_BELIEVED = 10_000
+# A valid key is cached for this long; in another process, a revoked key stays valid for at most this long.
+CACHE_S = 2.0
+MAX_CACHED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """All of a key but the key."""
+    """An API key without its secret."""
 
     id: str
     tenant: str
@@ -35,7 +35,7 @@ class ApiKey:
 
 
 class ApiKeys:
-    """bootstrap: a key given by the environment, admin of tenant `default`; it is kept nowhere. monotonic: seconds."""
+    """bootstrap: a key from the environment, admin of tenant `default`, never stored. monotonic: clock in seconds."""
 
     def __init__(
         self,
@@ -50,13 +50,13 @@ class ApiKeys:
         self._clock = clock
         self._monotonic = monotonic
         self._bootstrap = _digest(bootstrap) if bootstrap else None
-        self._believed: dict[str, tuple[float, Principal]] = {}
+        self._cache: dict[str, tuple[float, Principal]] = {}
 
     def create(
         self, tenant: str, scopes: frozenset[Scope], now: datetime, life: timedelta | None = None, *, name: str = ""
     ) -> str:
-        """The key, `cphb_<id>_<secret>`; it cannot be had again."""
-        id, key, made = _made()
+        """Creates a key; returns `cphb_<id>_<secret>`, which cannot be retrieved later."""
+        id, key, digest = _generate()
         expires = to_ms(now + life) if life else ""
         self._scripts.run_replicated(
             ScriptCall(
@@ -64,7 +64,7 @@ class ApiKeys:
                 id=id,
                 tenant=tenant,
                 scopes=" ".join(sorted(scopes)),
-                digest=made,
+                digest=digest,
                 now=to_ms(now),
                 expires=expires,
                 name=name,
@@ -75,11 +75,14 @@ class ApiKeys:
         return key
 
     def rotate(self, tenant: str, id: str, now: datetime, overlap: timedelta) -> str | None:
-        """A key like it, with as long a life; it itself ends after the overlap. None if the tenant has none such."""
+        """Creates a key with the same scopes, name and lifetime; the old key expires after `overlap`.
+
+        Returns the new key, None if the tenant has no key with this id.
+        """
         old = self.get(tenant, id)
         if old is None:
             return None
-        new, key, made = _made()
+        new, key, digest = _generate()
         expires = to_ms(now + (old.expires_at - old.created_at)) if old.expires_at else ""
         done = self._scripts.run_replicated(
             ScriptCall(
@@ -87,7 +90,7 @@ class ApiKeys:
                 id=new,
                 tenant=tenant,
                 scopes=" ".join(sorted(old.scopes)),
-                digest=made,
+                digest=digest,
                 now=to_ms(now),
                 expires=expires,
                 name=old.name,
@@ -95,22 +98,22 @@ class ApiKeys:
                 replaced_expires=to_ms(now + overlap) if overlap else 0,  # now, even if our clock is ahead of Redis'
             )
         )
-        self._believed.clear()
+        self._cache.clear()
         return key if done else None
 
     def revoke(self, id: str, tenant: str | None = None) -> bool:
-        """False if there is no such key. tenant: whose it must be; None for anybody's."""
+        """Deletes a key; returns False if there is none. tenant: its required owner; None for any."""
         owner = self.owner(id)
         if owner is None or tenant not in (None, owner):
             return False
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.delete(keys.api_key(id))
-        pipeline.zrem(keys.api_keys(owner), id)  # if it is not done, the next look at the list does it
-        self._believed.clear()
+        pipeline.zrem(keys.api_keys(owner), id)  # if this fails, the next `page` does it
+        self._cache.clear()
         return bool(self._scripts.replicas.execute(pipeline)[0])
 
     def owner(self, id: str) -> str | None:
-        """The tenant whose key it is."""
+        """Returns the tenant that owns the key."""
         owner: str | None = self._redis.hget(keys.api_key(id), "tenant")
         return owner
 
@@ -119,7 +122,7 @@ class ApiKeys:
         return _key(id, fields) if fields.get("tenant") == tenant else None
 
     def page(self, tenant: str, *, limit: int, cursor: str | None) -> tuple[list[ApiKey], str | None]:
-        """Newest first, and the cursor of the next page. A tenant has few keys: all of them are read."""
+        """Returns keys, newest first, and the cursor of the next page. Reads all of the tenant's few keys."""
         ids = self._redis.zrange(keys.api_keys(tenant), 0, -1)
         pipeline = self._redis.pipeline(transaction=False)
         for id in ids:
@@ -130,36 +133,36 @@ class ApiKeys:
                 found.append(_key(id, fields))
             else:
                 self._redis.zrem(keys.api_keys(tenant), id)
-        left = sorted((key for key in found if cursor is None or _place(key) < cursor), key=_place, reverse=True)
-        return left[:limit], _place(left[limit - 1]) if len(left) > limit else None
+        left = sorted((key for key in found if cursor is None or _sort_key(key) < cursor), key=_sort_key, reverse=True)
+        return left[:limit], _sort_key(left[limit - 1]) if len(left) > limit else None
 
     def principal(self, key: str) -> Principal | None:
-        """Who shows this key; None if it is no key of ours, or has expired, or was revoked some seconds ago."""
+        """Returns the owner of the key; None if it is unknown, expired, or revoked more than CACHE_S ago."""
         digest = _digest(key)
         if self._bootstrap and hmac.compare_digest(self._bootstrap, digest):
             return Principal("default", frozenset({Scope.ADMIN}), BOOTSTRAP)
-        until, believed = self._believed.get(digest, (0.0, None))
-        if believed and self._monotonic() < until:
-            return believed
-        return self._looked_up(key, digest)
+        until, cached = self._cache.get(digest, (0.0, None))
+        if cached and self._monotonic() < until:
+            return cached
+        return self._look_up(key, digest)
 
-    def _looked_up(self, key: str, digest: str) -> Principal | None:
+    def _look_up(self, key: str, digest: str) -> Principal | None:
         prefix, _, rest = key.partition("_")
         id = rest.partition("_")[0]
         fields = self._redis.hgetall(keys.api_key(id)) if prefix == PREFIX else {}
         if not hmac.compare_digest(fields.get("digest", ""), digest):
-            self._believed.pop(digest, None)
+            self._cache.pop(digest, None)
             return None
         self._scripts.run(ScriptCall("use_key", id=id, now=to_ms(self._clock())))
         found = Principal(fields["tenant"], _scopes(fields), id)
-        if len(self._believed) >= MOST_BELIEVED:
-            self._believed.clear()
-        self._believed[digest] = (self._monotonic() + BELIEVED_S, found)
+        if len(self._cache) >= MAX_CACHED:
+            self._cache.clear()
+        self._cache[digest] = (self._monotonic() + CACHE_S, found)
         return found
 
 
-def _made() -> tuple[str, str, str]:
-    """Id, key, digest."""
+def _generate() -> tuple[str, str, str]:
+    """Returns id, key and digest of a new key."""
     id = secrets.token_hex(6)
     key = f"{PREFIX}_{id}_{secrets.token_urlsafe(KEY_BYTES)}"
     return id, key, _digest(key)
@@ -177,7 +180,7 @@ def _scopes(fields: dict[str, str]) -> frozenset[Scope]:
     return frozenset(Scope(scope) for scope in fields["scopes"].split())
 
 
-def _place(key: ApiKey) -> str:
+def _sort_key(key: ApiKey) -> str:
     return f"{to_ms(key.created_at):013d}:{key.id}"
 
 

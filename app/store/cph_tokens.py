@@ -1,4 +1,4 @@
-"""The token of a CPH project, shared by the workers: sealed, and got by one of them at a time."""
+"""The IAM token of a CPH project, shared by the workers: encrypted, and fetched by one worker at a time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,35 +16,34 @@ DIGEST_DIGITS = 16
 
 
 class SharedTokens:
-    """What app.cph.credential_cache.TokenCache asks for.
+    """Implements app.cph.credential_cache.TokenCache.
 
-    whose: who logs in, and where; what another left under the project's name is none of ours.
-    login: the longest that getting a token may take.
+    whose: identity and IAM endpoint of the login; a token stored for another one is ignored. login: timeout of a login.
     """
 
-    def __init__(self, redis: Client, sealer: Cipher, *, project: str, whose: str, login: timedelta) -> None:
+    def __init__(self, redis: Client, cipher: Cipher, *, project: str, whose: str, login: timedelta) -> None:
         self._redis = redis
-        self._sealer = sealer
+        self._cipher = cipher
         self._project = project
-        self._whose = sha256(whose.encode()).hexdigest()[:DIGEST_DIGITS]
+        self._owner_digest = sha256(whose.encode()).hexdigest()[:DIGEST_DIGITS]
         self._lock_life_s = login.total_seconds() + 1
 
     def load(self) -> bytes | None:
-        sealed = self._redis.get(keys.token(self._project))
+        encrypted = self._redis.get(keys.token(self._project))
         try:
-            opened = self._sealer.decrypt(sealed, self._place) if sealed else ""
+            decrypted = self._cipher.decrypt(encrypted, self._context) if encrypted else ""
         except OperatorError:
-            return None  # sealed with a key that is gone: a new token costs one login
-        whose, _, dumped = opened.partition(" ")
-        return dumped.encode() if whose == self._whose else None
+            return None  # its key was removed: a new token costs one login
+        whose, _, dumped = decrypted.partition(" ")
+        return dumped.encode() if whose == self._owner_digest else None
 
     def save(self, dumped: bytes, life: timedelta) -> None:
-        sealed = self._sealer.encrypt(f"{self._whose} {dumped.decode()}", self._place)
-        self._redis.set(keys.token(self._project), sealed, px=max(life, timedelta(milliseconds=1)))
+        encrypted = self._cipher.encrypt(f"{self._owner_digest} {dumped.decode()}", self._context)
+        self._redis.set(keys.token(self._project), encrypted, px=max(life, timedelta(milliseconds=1)))
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Whoever held it too long has lost it, so nobody waits for the dead."""
+        """Locks the login. The lock expires, in case its holder crashes; raises Unavailable after waiting as long."""
         lock = self._redis.lock(
             keys.lock(f"token:{self._project}"),
             timeout=self._lock_life_s,
@@ -58,5 +57,5 @@ class SharedTokens:
             raise Unavailable("another worker is logging in at IAM") from error
 
     @property
-    def _place(self) -> str:
+    def _context(self) -> str:
         return f"token|{self._project}"

@@ -1,4 +1,4 @@
-"""Deliveries: begun, recorded, looked at, delivered once more."""
+"""Deliveries: begins and records attempts, reads deliveries, and sends them again."""
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -21,20 +21,20 @@ from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall, Scripts
 from app.store.registrations import SCAN, SCAN_MOST, Registrations, job_id_of
 
-REDELIVERED_AT_ONCE = 100  # looked at in one call: some milliseconds in which Redis does nothing else
+REDELIVERY_BATCH = 100  # deliveries examined per call, which blocks Redis for some milliseconds
 
 
 @dataclass(frozen=True, slots=True)
 class StartedAttempt:
-    """An attempt that has a permit: it must be over by `permit_until`."""
+    """An attempt with a permit: it must end by `permit_until`."""
 
     claimed: Claimed
     permit_until: datetime
     number: int
-    tried: TryCount
-    some_gone: bool  # of the tenant's URLs
-    facts: tuple[str, ...]  # for `Deliveries.open`
-    along: tuple["StartedAttempt", ...] = ()  # in the same message, as far as it can be
+    try_count: TryCount
+    some_gone: bool  # the tenant has URLs that answered 410
+    facts: tuple[str, ...]  # for `Deliveries.decrypt`
+    digested: tuple["StartedAttempt", ...] = ()  # may go in the same message
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,8 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class DeadOnes:
-    """Which dead deliveries; None for any."""
+class DeadDeliveryFilter:
+    """Selects dead deliveries; None matches any."""
 
     registration_id: str | None
     destination: str | None
@@ -71,31 +71,31 @@ class Deliveries:
         self._keep_s = int(retention.total_seconds())
 
     def begin(self, claimed: Sequence[Claimed], permit_until: datetime) -> list[StartedAttempt]:
-        """One round trip for all. Those that are not wanted any more are left out, and off the agenda."""
+        """Begins attempts, in one round trip; omits deliveries that are not to be sent now (lua/delivery/begin.lua)."""
         until = to_ms(permit_until)
         calls = [
             ScriptCall("begin", id=item.id, lane=item.lane, fence=item.fence, permit_until=until) for item in claimed
         ]
         answers = self._scripts.run_all(calls)
-        return [_begun(item, permit_until, answer) for item, answer in zip(claimed, answers, strict=True) if answer]
+        return [_started(item, permit_until, answer) for item, answer in zip(claimed, answers, strict=True) if answer]
 
-    def gather(
-        self, begun: Sequence[StartedAttempt], most: Callable[[StartedAttempt], int], now: datetime
+    def claim_more(
+        self, started: Sequence[StartedAttempt], capacity: Callable[[StartedAttempt], int], now: datetime
     ) -> list[StartedAttempt]:
-        """Each with what else is due where it goes, up to `most` in all; one round trip for those that may take any."""
-        eager = [item for item in begun if most(item) > 1]
-        if not eager:
-            return list(begun)
-        answers = self._scripts.run_all(_gather(item, most(item) - 1, now) for item in eager)
-        along = {item.claimed.id: _along(item, answer) for item, answer in zip(eager, answers, strict=True)}
-        return [replace(item, along=along.get(item.claimed.id, ())) for item in begun]
+        """Adds to each attempt what else is due in its lane, up to `capacity` in all, in one round trip."""
+        with_room = [item for item in started if capacity(item) > 1]
+        if not with_room:
+            return list(started)
+        answers = self._scripts.run_all(_claim_more(item, capacity(item) - 1, now) for item in with_room)
+        digested = {item.claimed.id: _digested(item, answer) for item, answer in zip(with_room, answers, strict=True)}
+        return [replace(item, digested=digested.get(item.claimed.id, ())) for item in started]
 
-    def decrypt(self, begun: StartedAttempt) -> tuple[Registration, Event]:
-        """What to tell whom. OperatorError if the key that sealed it is missing."""
-        registration_id, record, end, snapshot, observed, project = begun.facts
-        registration = self._registrations.parse(registration_id, record, project=project, lane=begun.claimed.lane)
+    def decrypt(self, started: StartedAttempt) -> tuple[Registration, Event]:
+        """Returns the registration to notify, and the event. Raises OperatorError if the encryption key is missing."""
+        registration_id, record, end, snapshot, observed, project = started.facts
+        registration = self._registrations.parse(registration_id, record, project=project, lane=started.claimed.lane)
         event = Event(
-            id=event_id(begun.claimed.id),
+            id=event_id(started.claimed.id),
             registration_id=registration_id,
             project=registration.project,
             about=about(end, json.loads(snapshot)),
@@ -114,10 +114,10 @@ class Deliveries:
         *,
         maybe_delivered: bool = False,
     ) -> ScriptCall:
-        """Records an attempt that is over.
+        """Records a completed attempt.
 
-        verdict: None if it says nothing of the URL. line: for the log of attempts; None if nothing was sent.
-        signal: what the attempt says of its destination. maybe_delivered: it may have arrived although no answer came.
+        verdict: None if it says nothing about the URL. line: for the log of attempts; None if nothing was sent.
+        signal: health of the destination. maybe_delivered: it may have been delivered although no answer came.
         """
         return ScriptCall(
             "record_attempt",
@@ -137,32 +137,37 @@ class Deliveries:
         )
 
     def move(self, registration: Registration, url: str) -> None:
-        """Its messages go there from now on. At once; somebody else may have changed it in between."""
+        """Sends future messages to `url`, unless the callback URL has been changed meanwhile. Runs at once."""
 
         def moved(found: Registration) -> Registration:
-            still_there = found.callback_url == registration.callback_url
-            return replace(found, callback_url=url) if still_there else found
+            unchanged = found.callback_url == registration.callback_url
+            return replace(found, callback_url=url) if unchanged else found
 
         self._registrations.change(registration.tenant, registration.id, moved)
 
     def redeliver(self, tenant: str, id: str, now: datetime) -> DeliveryState | None:
-        """PENDING if it is sent once more, CANCELLED if nothing is; None if the tenant has no such delivery."""
+        """Returns PENDING if it will be sent again, CANCELLED if not; None if the tenant has no such delivery."""
         state = self._scripts.run_replicated(ScriptCall("redeliver", now=to_ms(now), id=id, tenant=tenant))
         return DeliveryState(state) if state else None
 
-    def redeliver_dead(self, tenant: str, which: DeadOnes, now: datetime, *, rate: float, dry_run: bool) -> int:
-        """Oldest first, `rate` a second to one destination; how many. If it breaks off, calling it again goes on."""
-        place, end = _bounds(which.since, which.until)
+    def redeliver_dead(
+        self, tenant: str, which: DeadDeliveryFilter, now: datetime, *, rate: float, dry_run: bool
+    ) -> int:
+        """Sends dead deliveries again, oldest first; returns how many. If it fails, calling it again continues.
+
+        rate: per second and destination. dry_run: counts only.
+        """
+        first, last = _bounds(which.since, which.until)
         total = 0
-        while place:
-            count, place = self._scripts.run_replicated(
+        while first:
+            count, first = self._scripts.run_replicated(
                 ScriptCall(
                     "redeliver_dead",
                     now=to_ms(now),
                     tenant=tenant,
-                    first=place,
-                    last=end,
-                    limit=REDELIVERED_AT_ONCE,
+                    first=first,
+                    last=last,
+                    limit=REDELIVERY_BATCH,
                     registration=which.registration_id or "",
                     lane=lane_of(tenant, which.destination) if which.destination else "",
                     rate=rate,
@@ -173,14 +178,14 @@ class Deliveries:
         return total
 
     def get(self, tenant: str, id: str) -> tuple[Delivery, list[dict[str, Any]]] | None:
-        """A delivery and its attempts, oldest first."""
+        """Returns a delivery and its attempts, oldest first."""
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.hgetall(keys.delivery(id))
         pipeline.lrange(keys.attempts(id), 0, -1)
         fields, lines = pipeline.execute()
         if fields.get("tenant") != tenant:
             return None
-        return _delivery(id, fields, self._held([fields])), [json.loads(line) for line in lines]
+        return _delivery(id, fields, self._lanes_on_hold([fields])), [json.loads(line) for line in lines]
 
     def page(
         self,
@@ -192,7 +197,7 @@ class Deliveries:
         until: datetime | None,
         wanted: Callable[[Delivery], bool],
     ) -> tuple[list[Delivery], str | None]:
-        """Newest first, and the cursor of the next page (an entry of the index: those after it were seen)."""
+        """Returns deliveries, newest first, and the cursor of the next page (an index entry: it begins after that)."""
         lowest, newest = _bounds(since, until)
         newest = f"({cursor}" if cursor else newest
         found: list[Delivery] = []
@@ -211,22 +216,22 @@ class Deliveries:
         return found, newest.removeprefix("(")
 
     def _load(self, tenant: str, entries: list[str]) -> list[tuple[str, Delivery]]:
-        """Those that are still there; the index forgets the others."""
+        """Loads existing deliveries; removes expired ones from the index."""
         pipeline = self._redis.pipeline(transaction=False)
         for entry in entries:
             pipeline.hgetall(keys.delivery(entry.partition(":")[2]))
         answers = pipeline.execute()
-        held = self._held(answers)
+        on_hold = self._lanes_on_hold(answers)
         loaded = []
         for entry, fields in zip(entries, answers, strict=True):
             if fields:
-                loaded.append((entry, _delivery(entry.partition(":")[2], fields, held)))
+                loaded.append((entry, _delivery(entry.partition(":")[2], fields, on_hold)))
             else:
                 self._redis.zrem(keys.deliveries(tenant), entry)
         return loaded
 
-    def _held(self, deliveries: Sequence[Mapping[str, str]]) -> set[str]:
-        """Lanes of these that are held. No delivery says so itself: it would be a change of very many at once."""
+    def _lanes_on_hold(self, deliveries: Sequence[Mapping[str, str]]) -> set[str]:
+        """Returns the lanes on hold. Deliveries do not store this: a change would have to update very many at once."""
         lanes = {fields["lane"] for fields in deliveries if fields and fields["state"] == DeliveryState.PENDING}
         pipeline = self._redis.pipeline(transaction=False)
         for lane in lanes:
@@ -235,17 +240,17 @@ class Deliveries:
 
 
 def _bounds(since: datetime | None, until: datetime | None) -> tuple[str, str]:
-    """Of the index: from a moment on, and before another."""
+    """Returns the range of the index from `since` until before `until`."""
     return f"[{to_ms(since):013d}" if since else "-", f"({to_ms(until):013d}" if until else "+"
 
 
-def _begun(item: Claimed, permit_until: datetime, answer: Sequence[Any]) -> StartedAttempt:
-    number, spent, refused, began, doubtful, gone, *facts = answer
-    tried = TryCount(number - int(spent), from_ms(int(began)), int(refused), int(doubtful))
+def _started(item: Claimed, permit_until: datetime, answer: Sequence[Any]) -> StartedAttempt:
+    number, spent, refused, began, doubts, gone, *facts = answer
+    tried = TryCount(number - int(spent), from_ms(int(began)), int(refused), int(doubts))
     return StartedAttempt(item, permit_until, number, tried, bool(gone), tuple(facts))
 
 
-def _gather(leader: StartedAttempt, most: int, now: datetime) -> ScriptCall:
+def _claim_more(leader: StartedAttempt, limit: int, now: datetime) -> ScriptCall:
     claimed = leader.claimed
     return ScriptCall(
         "claim_more",
@@ -254,16 +259,16 @@ def _gather(leader: StartedAttempt, most: int, now: datetime) -> ScriptCall:
         fence=claimed.fence,
         permit_until=to_ms(leader.permit_until),
         now=to_ms(now),
-        limit=most,
+        limit=limit,
     )
 
 
-def _along(leader: StartedAttempt, answers: Sequence[Sequence[Any]]) -> tuple[StartedAttempt, ...]:
-    return tuple(_begun(replace(leader.claimed, id=id), leader.permit_until, answer) for id, *answer in answers)
+def _digested(leader: StartedAttempt, answers: Sequence[Sequence[Any]]) -> tuple[StartedAttempt, ...]:
+    return tuple(_started(replace(leader.claimed, id=id), leader.permit_until, answer) for id, *answer in answers)
 
 
 def about(end: str, values: Any) -> Job | Group | DestinationChange | None:
-    """What was kept of it when it happened."""
+    """Returns the subject of an event, as stored when it happened; None for a test."""
     if end == TEST:
         return None
     if end == FINISHED:
@@ -274,9 +279,9 @@ def about(end: str, values: Any) -> Job | Group | DestinationChange | None:
     return Job.from_dict(values | {"state": end})
 
 
-def _delivery(id: str, fields: Mapping[str, str], held: Collection[str]) -> Delivery:
+def _delivery(id: str, fields: Mapping[str, str], on_hold: Collection[str]) -> Delivery:
     state = DeliveryState(fields["state"])
-    if state is DeliveryState.PENDING and fields["lane"] in held:
+    if state is DeliveryState.PENDING and fields["lane"] in on_hold:
         state = DeliveryState.HELD
     return Delivery(
         id=id,

@@ -1,4 +1,4 @@
-"""How the whole deployment stands, for metrics: a few round trips of bounded cost, whatever the size."""
+"""Statistics of the whole deployment, for metrics: a few round trips of bounded cost, whatever the size."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from app.store.engine.scripts import ScriptCall, Scripts
 
 AGENDAS = (POLL, DELIVER)
 ENDED = "ended:"
-LANES_LOOKED_AT = 200  # of each kind: some milliseconds in which Redis does nothing else
+LANE_LIMIT = 200  # lanes of each kind that are examined, which blocks Redis for some milliseconds
 
 
 @dataclass(frozen=True, slots=True)
 class DeploymentStats:
-    """ended: watched jobs, by project and state. look_age: None if nobody ever looked. late: for how long the oldest
-    has waited that a worker might have taken.
+    """ended: watched jobs by project and state. tick_age: since the dispatcher's last tick, None if there was none.
+    late: for how long the oldest claimable item has waited, by agenda.
 
-    memory_most: 0 if Redis has no limit. workers: by kind, as far as RQ has heard of them lately.
+    memory_most: bytes, 0 if Redis has no limit. workers: by kind, those with a recent heartbeat in RQ.
     """
 
     watching: int
@@ -28,8 +28,8 @@ class DeploymentStats:
     ended: Mapping[tuple[str, ...], int]
     deliveries: Mapping[str, int]
     destinations: Mapping[str, int]
-    look_age: timedelta | None
-    looks: int
+    tick_age: timedelta | None
+    ticks: int
     overdue: int
     due: Mapping[str, int]
     late: Mapping[str, timedelta]
@@ -47,7 +47,7 @@ class DeploymentStatsReader:
     def read(self, now: datetime) -> DeploymentStats:
         """Raises Unavailable."""
         overview = self._scripts.run(
-            ScriptCall("overview", now=to_ms(now), lane_limit=LANES_LOOKED_AT, agenda_names=AGENDAS)
+            ScriptCall("overview", now=to_ms(now), lane_limit=LANE_LIMIT, agenda_names=AGENDAS)
         )
         watching, dead, failing, paused, disabled, held, *lanes = overview
         pipeline = self._redis.pipeline(transaction=False)
@@ -61,11 +61,11 @@ class DeploymentStatsReader:
             watching=watching,
             watches={state: int(counts.get(f"watch:{state}", 0)) for state in (JobState.PENDING, JobState.RUNNING)},
             ended={_project_and_state(name): int(count) for name, count in counts.items() if name.startswith(ENDED)},
-            # Held ones are pending, too, for nobody changes each of them.
+            # Deliveries on hold are counted as pending, as their own state does not change.
             deliveries={"pending": max(0, int(counts.get("delivery:pending", 0)) - held), "held": held, "dead": dead},
             destinations={"failing": failing, "paused": paused, "disabled": disabled},
-            look_age=max(0, to_ms(now) - int(counts["looked"])) * MILLISECOND if "looked" in counts else None,
-            looks=int(counts.get("looks", 0)),
+            tick_age=max(0, to_ms(now) - int(counts["looked"])) * MILLISECOND if "looked" in counts else None,
+            ticks=int(counts.get("looks", 0)),
             overdue=int(counts.get("overdue", 0)),
             due=dict(zip(AGENDAS, lanes[::2], strict=True)),
             late={agenda: ms * MILLISECOND for agenda, ms in zip(AGENDAS, lanes[1::2], strict=True)},

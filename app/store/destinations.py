@@ -1,4 +1,4 @@
-"""Destinations: what attempts tell of them, looked at, paused, resumed; and the operator, who is told of some."""
+"""Destinations: health reported by attempts, pause and resume, and notices to the operator."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from app.store.agenda import DELIVER, MILLISECOND
 from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall, Scripts
 
-DISCARDED_AT_ONCE = 500  # a script that settles so many keeps Redis for some milliseconds
+DISCARD_BATCH = 500  # deliveries settled per script, which blocks Redis for some milliseconds
 RULES = {
     "opens_after": OPENS_AFTER,
     "disabled_after": DISABLED_AFTER // MILLISECOND,
@@ -31,7 +31,7 @@ RULES = {
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """Where the operator is told: a registration as the scripts write it when there is something to tell."""
+    """The registration that notifies the operator; scripts store it when there is an event."""
 
     id: str
     record: str
@@ -41,9 +41,9 @@ class Operator:
 
 @dataclass(frozen=True, slots=True)
 class SignalReport:
-    """What an attempt says of its destination. signal: JSON, by `Destinations.report`.
+    """The health of a destination, from an attempt. signal: JSON from `Destinations.report`.
 
-    on_reply: is called with the change of the destination's state; '' for none.
+    on_reply: called with the change of the destination's state; '' for none.
     """
 
     signal: str
@@ -52,7 +52,7 @@ class SignalReport:
 
 
 class Destinations:
-    """concurrency: the most attempts at once to one destination. rate: attempts a second; 0 is unbounded."""
+    """concurrency: maximum for one destination. rate: attempts per second; 0 is unlimited."""
 
     def __init__(
         self, scripts: Scripts, *, concurrency: int, rate: float, retention: timedelta, operator: Operator | None = None
@@ -69,34 +69,34 @@ class Destinations:
             "lane": operator.lane,
         }
 
-    def report(self, sign: AttemptSignal, why: str, started: datetime, *, is_bot: bool = False) -> str:
-        """JSON for SignalReport. why: the reason, if there was no proper answer. is_bot: it takes one at a time."""
-        told: dict[str, Any] = {
+    def report(self, signal: AttemptSignal, why: str, started: datetime, *, is_bot: bool = False) -> str:
+        """Returns JSON for SignalReport. why: reason of a failure. is_bot: limits the concurrency to one."""
+        report: dict[str, Any] = {
             "started": to_ms(started),
             "concurrency": 1 if is_bot else self._concurrency,
             "rate": self._rate,
-            "answered": sign.answered,
-            "overloaded": sign.overloaded,
+            "answered": signal.available,
+            "overloaded": signal.overloaded,
         }
-        if not sign.answered:
-            told |= {"why": why, "pause": sign.pause // MILLISECOND, "rules": RULES}
+        if not signal.available:
+            report |= {"why": why, "pause": signal.pause // MILLISECOND, "rules": RULES}
             if self._operator:
-                told["operator"] = self._operator
-        return to_json(told)
+                report["operator"] = self._operator
+        return to_json(report)
 
     def page(self, tenant: str, *, limit: int, cursor: str | None) -> tuple[list[Destination], str | None]:
-        """By address, which does not change as they are used, and the cursor of the next page."""
+        """Returns destinations by address, an order that use does not change, and the cursor of the next page."""
         used_at = {
             address: from_ms(int(used))
             for address, used in self._redis.zrange(keys.destinations(tenant), 0, -1, withscores=True)
         }
-        left = sorted(address for address in used_at if cursor is None or address > cursor)
-        shown = left[:limit]
+        remaining = sorted(address for address in used_at if cursor is None or address > cursor)
+        shown = remaining[:limit]
         found = self._load({lane_of(tenant, address): used_at[address] for address in shown})
-        return found, shown[-1] if len(left) > limit else None
+        return found, shown[-1] if len(remaining) > limit else None
 
     def get(self, tenant: str, id: str) -> Destination | None:
-        """None if the tenant has none of that id."""
+        """Returns None if the tenant has no destination with this id."""
         for address, used in self._redis.zscan_iter(keys.destinations(tenant), count=1_000):
             lane = lane_of(tenant, address)
             if destination_id(lane) == id:
@@ -104,27 +104,27 @@ class Destinations:
         return None
 
     def pause(self, lane: str, now: datetime) -> None:
-        """No attempt starts from now on; those that have started come to their end."""
+        """Starts no further attempts; attempts in progress continue."""
         self._scripts.run_replicated(ScriptCall("pause_destination", lane=lane, now=to_ms(now)))
 
     def resume(self, lane: str, now: datetime) -> bool:
-        """True if it had been disabled."""
+        """Resumes a destination; returns True if it was disabled."""
         operator = to_json(self._operator) if self._operator else ""
         call = ScriptCall("resume_destination", lane=lane, now=to_ms(now), keep_s=self._keep_s, operator=operator)
         return bool(self._scripts.run_replicated(call))
 
     def discard(self, lane: str, now: datetime) -> int:
-        """Gives up what is held; how many deliveries that were."""
-        discarded, looked_at = 0, DISCARDED_AT_ONCE
-        while looked_at == DISCARDED_AT_ONCE:
-            died, looked_at = self._scripts.run_replicated(
-                ScriptCall("discard_held", lane=lane, now=to_ms(now), keep_s=self._keep_s, limit=DISCARDED_AT_ONCE)
+        """Discards the deliveries on hold; returns how many."""
+        discarded, examined = 0, DISCARD_BATCH
+        while examined == DISCARD_BATCH:
+            died, examined = self._scripts.run_replicated(
+                ScriptCall("discard_held", lane=lane, now=to_ms(now), keep_s=self._keep_s, limit=DISCARD_BATCH)
             )
             discarded += died
         return discarded
 
     def _load(self, used: Mapping[str, datetime]) -> list[Destination]:
-        """used: when, by lane. In this order, from one round trip."""
+        """Loads destinations in one round trip. used: time of last use, by lane; the result has the same order."""
         pipeline = self._redis.pipeline(transaction=False)
         for lane in used:
             pipeline.hgetall(keys.lane(DELIVER, lane))
@@ -132,8 +132,8 @@ class Destinations:
             pipeline.zcard(keys.leased(DELIVER, lane))
         answers = pipeline.execute()
         return [
-            self._destination(lane, used[lane], answers[place : place + 3])
-            for place, lane in zip(range(0, len(answers), 3), used, strict=True)
+            self._destination(lane, used[lane], answers[index : index + 3])
+            for index, lane in zip(range(0, len(answers), 3), used, strict=True)
         ]
 
     def _destination(self, lane: str, used_at: datetime, answers: Sequence[Any]) -> Destination:
@@ -150,7 +150,7 @@ class Destinations:
             answered_at=answered,
             failed_at=failed,
             failure=fields.get("failure"),
-            refused="refusals" in fields,
+            tripped="refusals" in fields,
             not_before=not_before,
             concurrency=1
             if "refusals" in fields

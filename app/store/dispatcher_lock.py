@@ -1,4 +1,4 @@
-"""What the dispatchers share: the marks that say "look now", and the lock that lets one of them look."""
+"""What the dispatchers share: the wake-up lists, and the lock that lets one of them work."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,21 +22,21 @@ class DispatcherLock:
         )
 
     def acquire(self) -> bool:
-        """Takes the lock, or holds on to it; it is lost when nobody has come back to it for LOCK_LIFE."""
+        """Takes or extends the lock, which expires LOCK_LIFE after the last call; True if this process has it."""
         if self._lock.owned():
-            with suppress(LockNotOwnedError):  # it ran out just now
+            with suppress(LockNotOwnedError):  # it has just expired
                 return bool(self._lock.reacquire())
         return bool(self._lock.acquire())
 
     def release(self) -> None:
-        """Hands the lock on, so that the next one need not wait for it to run out."""
-        with suppress(LockError):  # there is none to hand on
+        """Releases the lock, so that the next dispatcher need not wait until it expires."""
+        with suppress(LockError):  # this process does not have it
             self._lock.release()
 
-    def record_heartbeat(self, now: datetime, looks: int, overdue: int) -> None:
-        """For metrics: so many looks, the last of them just now, and how many registrations they ended."""
-        self._scripts.run(ScriptCall("record_heartbeat", now=to_ms(now), ticks=looks, overdue=overdue))
+    def record_heartbeat(self, now: datetime, ticks: int, overdue: int) -> None:
+        """Adds to the metrics: ticks, the last of them now, and the registrations that they ended as overdue."""
+        self._scripts.run(ScriptCall("record_heartbeat", now=to_ms(now), ticks=ticks, overdue=overdue))
 
     def wait(self, agendas: Sequence[str], longest_s: float) -> None:
-        """Until one of them is marked, or the time is up."""
+        """Waits until one of the agendas is woken, at most `longest_s` seconds."""
         self._redis.blpop([keys.wake(agenda) for agenda in agendas], timeout=longest_s)

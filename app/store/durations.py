@@ -1,4 +1,4 @@
-"""How long jobs have taken: counted as they end, read now and then by those who decide when to ask."""
+"""Durations of jobs: counted when jobs end, and read to decide when to poll."""
 
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
@@ -9,14 +9,14 @@ from app.store.engine import keys
 from app.store.engine.client import Client
 from app.store.engine.scripts import ScriptCall
 
-FRESH = timedelta(seconds=10)
-MOST_KINDS = 1_000  # callers name operations: what is remembered of them here must have a bound
+CACHE_FOR = timedelta(seconds=10)
+MOST_KINDS = 1_000  # bounds the cache: callers choose the names of operations
 
-Kind = tuple[str, str]  # project, operation; '' for all of the project
+Kind = tuple[str, str]  # project, operation; '' for all jobs of the project
 
 
 class SeenDurations:
-    """For use by many threads; two of them may read the same, which is no harm."""
+    """Thread-safe; two threads may read the same durations, which is harmless."""
 
     def __init__(self, redis: Client, clock: Callable[[], datetime], *, retention: timedelta) -> None:
         self._redis = redis
@@ -24,7 +24,7 @@ class SeenDurations:
         self._life_s = int(retention.total_seconds())
         self._read: dict[Kind, tuple[datetime, Durations | None]] = {}
 
-    def learn(self, project: str, operation: str | None, durations: Iterable[timedelta]) -> ScriptCall:
+    def record(self, project: str, operation: str | None, durations: Iterable[timedelta]) -> ScriptCall:
         return ScriptCall(
             "record_durations",
             project=project,
@@ -35,14 +35,14 @@ class SeenDurations:
         )
 
     def of(self, project: str, operation: str | None) -> Durations | None:
-        """Of the operation, else of the project; None while too little is known of either."""
+        """Returns the durations of the operation, else of the project; None if neither has enough data."""
         known = self._of((project, operation)) if operation else None
         return known or self._of((project, ""))
 
     def _of(self, kind: Kind) -> Durations | None:
         now = self._clock()
         read_at, durations = self._read.get(kind, (None, None))
-        if read_at is None or now >= read_at + FRESH:
+        if read_at is None or now >= read_at + CACHE_FOR:
             durations = self._load(kind, durations)
             if len(self._read) >= MOST_KINDS:
                 self._read.clear()
@@ -50,7 +50,7 @@ class SeenDurations:
         return durations
 
     def _load(self, kind: Kind, last: Durations | None) -> Durations | None:
-        """The last ones while Redis is away: the question itself must not wait for this."""
+        """Returns the cached durations if Redis is unavailable, so that polling does not wait for them."""
         try:
             counts = self._redis.hgetall(keys.durations(*kind))
         except Unavailable:

@@ -1,4 +1,4 @@
-"""The feed of a tenant: its events in the order in which they came to be, for those who pull."""
+"""The event feed of a tenant: its events in order of creation, for clients that pull."""
 
 import json
 from collections.abc import Sequence
@@ -20,43 +20,43 @@ MILLISECOND = timedelta(milliseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class FeedEntry:
-    """place: behind it the feed goes on."""
+    """cursor: the feed continues after it."""
 
     cursor: str
     event: Event
 
 
 class Events:
-    """A place is the id of an entry in the tenant's stream."""
+    """A cursor is the id of an entry in the tenant's stream."""
 
     def __init__(self, redis: Client, registrations: Registrations) -> None:
         self._redis = redis
         self._registrations = registrations
 
-    def read_after(self, tenant: str, place: str, limit: int) -> tuple[list[FeedEntry], str]:
-        """Oldest first, and the place to go on at; nothing that is kept is left out.
+    def read_after(self, tenant: str, cursor: str, limit: int) -> tuple[list[FeedEntry], str]:
+        """Returns events after the cursor, oldest first, and the next cursor; omits no stored event.
 
-        OperatorError if the key that sealed one of them is missing: without its metadata it would be another event.
+        Raises OperatorError if the encryption key of one is missing: without its metadata the event would differ.
         """
         while True:
-            entries = self._redis.xrange(keys.feed(tenant), f"({place}", count=limit)
+            entries = self._redis.xrange(keys.feed(tenant), f"({cursor}", count=limit)
             if not entries:
-                return [], place
-            place = entries[-1][0]
-            if told := self._load(entries):
-                return told, place
+                return [], cursor
+            cursor = entries[-1][0]
+            if events := self._load(entries):
+                return events, cursor
 
     def newest(self, tenant: str) -> str:
-        """The place behind all that there is."""
+        """Returns the cursor after the newest event."""
         entries = self._redis.xrevrange(keys.feed(tenant), count=1)
         return entries[0][0] if entries else BEGINNING
 
-    def wait(self, tenant: str, place: str, longest: timedelta) -> None:
-        """Until there is more behind the place, or the time is up: less than an answer of Redis may take."""
-        self._redis.xread({keys.feed(tenant): place}, count=1, block=max(1, longest // MILLISECOND))
+    def wait(self, tenant: str, cursor: str, longest: timedelta) -> None:
+        """Waits for an event after the cursor. longest: shorter than the timeout for a reply of Redis."""
+        self._redis.xread({keys.feed(tenant): cursor}, count=1, block=max(1, longest // MILLISECOND))
 
     def _load(self, entries: Sequence[tuple[str, dict[str, str]]]) -> list[FeedEntry]:
-        """Those that are still kept: a stream is cut a little late."""
+        """Loads the events that still exist: a stream is trimmed a little late."""
         ids = ["dlv_" + fields["d"] for _, fields in entries]
         pipeline = self._redis.pipeline(transaction=False)
         for id in ids:
@@ -67,8 +67,8 @@ class Events:
             pipeline.hmget(keys.progress(registration or ""), "project", "lane")
         answers = pipeline.execute()
         return [
-            FeedEntry(place, self._event(id, delivery, record, *whose))
-            for (place, _), id, delivery, record, whose in zip(
+            FeedEntry(cursor, self._event(id, delivery, record, *owner))
+            for (cursor, _), id, delivery, record, owner in zip(
                 entries, ids, deliveries, answers[::2], answers[1::2], strict=True
             )
             if delivery[0] and record

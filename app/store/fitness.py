@@ -1,4 +1,4 @@
-"""Whether a Redis is such as the bridge needs it: version, mode, eviction, and what our user may do there."""
+"""Checks that a Redis is fit for the bridge: version, mode, eviction policy, and our user's rights."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -11,24 +11,24 @@ from app.domain.errors import UnfitRedis
 from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall, Scripts
 
-OLDEST = (7, 0)  # the first with flags for scripts; every Valkey says that it is compatible with 7.2.4
+OLDEST = (7, 0)  # the first with script flags; every Valkey reports compatibility with 7.2.4
 TOO_OLD = (
     "the bridge needs Redis 7.0 or newer, or Valkey: an older Redis whose memory is full refuses the scripts that"
-    " record results. Upgrade it, or have BRIDGE_REDIS_URL name another"
+    " record results. Upgrade it, or set BRIDGE_REDIS_URL to another"
 )
 NO_EVICTION = "noeviction"
-EVICTS = "set maxmemory-policy noeviction: with any other, a Redis whose memory is full throws away registrations"
+EVICTS = "set maxmemory-policy noeviction: with any other policy, a Redis whose memory is full deletes registrations"
 RIGHTS = "~cph:* ~rq:* &rq:* +@all -@admin -@dangerous +info +client|list"
-WORDS_AT_MOST = 120
+MAX_MESSAGE_CHARS = 120
 COMMAND = re.compile(r"'([\w|-]+)' command")
 UNKNOWN_COMMAND = re.compile(r"unknown command ['`]?([\w|-]+)")
-# Of a command that a script calls: Redis' own words, and Valkey's.
+# About a command that a script calls: messages of Redis and of Valkey.
 NOT_IN_SCRIPTS = ("The user executing the script can't", "ACL failure in script")
 
 
 @dataclass(frozen=True, slots=True)
 class FitnessFault:
-    """what: was found. remedy: what is needed, why, and what to do. unusable: whether our scripts cannot run there."""
+    """what: the finding. remedy: what is needed, why, and what to do. unusable: our scripts cannot run there."""
 
     what: str
     remedy: str
@@ -39,24 +39,24 @@ class FitnessFault:
 
 
 SENTINEL = FitnessFault(
-    "BRIDGE_REDIS_URL names a Sentinel, which keeps no data",
-    "set BRIDGE_REDIS_SENTINELS to host:port of the Sentinels, and BRIDGE_REDIS_SENTINEL_SERVICE to the name that they"
-    " have for the primary",
+    "BRIDGE_REDIS_URL names a Sentinel, which stores no data",
+    "set BRIDGE_REDIS_SENTINELS to host:port of the Sentinels, and BRIDGE_REDIS_SENTINEL_SERVICE to their name for the"
+    " primary",
 )
 CLUSTER = FitnessFault(
     "Redis runs in cluster mode",
-    "the bridge needs a Redis with `cluster-enabled no`, as its scripts use keys that a cluster keeps on different"
-    " nodes; Sentinel, or a managed service without cluster mode, has replicas too",
+    "the bridge needs a Redis with `cluster-enabled no`, as its scripts use keys that a cluster stores on different"
+    " nodes; for replicas, use Sentinel or a managed service without cluster mode",
 )
 PROTECTED = FitnessFault(
-    "Redis is in protected mode, and takes commands from its own machine only",
+    "Redis is in protected mode and accepts commands from its own machine only",
     "give Redis a password, and BRIDGE_REDIS_URL the same one",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class FitnessReport:
-    """info: what INFO says; {} if our user may not ask."""
+    """info: reply to INFO; {} if our user may not call it."""
 
     info: Mapping[str, Any]
     faults: tuple[FitnessFault, ...]
@@ -67,23 +67,23 @@ class FitnessReport:
 
 
 class Fitness:
-    """Remembers the server that it has seen fit: another one, as after a failover, is looked at anew."""
+    """Remembers which server was fit; checks again when the server changes, as after a failover."""
 
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
-        self._fit = ""
+        self._fit_run_id = ""
 
     def check(self) -> None:
-        """UnfitRedis with all that is wrong; Unavailable if Redis does not answer."""
+        """Raises UnfitRedis with all faults; Unavailable if Redis does not answer."""
         run_id = self._run_id()
-        if run_id and run_id == self._fit:
+        if run_id and run_id == self._fit_run_id:
             return
         if faults := inspect_redis(self._scripts).faults:
             raise UnfitRedis("; ".join(map(str, faults)))
-        self._fit = run_id
+        self._fit_run_id = run_id
 
     def _run_id(self) -> str:
-        """'' if Redis does not tell."""
+        """Returns Redis' run id; '' if it does not report one."""
         try:
             return str(self._scripts.redis.info("server").get("run_id", ""))
         except ResponseError:
@@ -95,20 +95,20 @@ def inspect_redis(scripts: Scripts) -> FitnessReport:
     try:
         info = scripts.redis.info()
     except ResponseError as error:
-        return FitnessReport({}, (_refused(error),))
+        return FitnessReport({}, (_fault_of(error),))
     seen = FitnessReport(info, tuple(judge(info)))
     if not seen.usable:
         return seen
     try:
         scripts.run(ScriptCall("check_rights", unused_key=keys.fit()))
     except ResponseError as error:
-        return FitnessReport(info, (_refused(error), *seen.faults))
+        return FitnessReport(info, (_fault_of(error), *seen.faults))
     return seen
 
 
 def judge(info: Mapping[str, Any]) -> Iterator[FitnessFault]:
-    """A field that a managed service leaves out is no fault: the script that is tried then has the last word."""
-    mode = info.get("redis_mode") or info.get("server_mode")  # Redis' name, and Valkey's
+    """Yields faults found in INFO. A field that a managed service omits is no fault: the trial script decides then."""
+    mode = info.get("redis_mode") or info.get("server_mode")  # the field of Redis, and of Valkey
     if mode == "sentinel":
         yield SENTINEL
         return
@@ -119,43 +119,43 @@ def judge(info: Mapping[str, Any]) -> Iterator[FitnessFault]:
         yield CLUSTER
     policy = info.get("maxmemory_policy", NO_EVICTION)
     if policy != NO_EVICTION:
-        yield FitnessFault(f"Redis may evict what the bridge keeps (maxmemory-policy {policy})", EVICTS, unusable=False)
+        yield FitnessFault(f"Redis may evict the bridge's data (maxmemory-policy {policy})", EVICTS, unusable=False)
 
 
 def name_of(info: Mapping[str, Any]) -> str:
-    """As people know it; a managed service may leave the version out."""
+    """Returns product and version; a managed service may omit the version."""
     if "valkey_version" in info:
         return f"Valkey {info['valkey_version']}"
-    return f"Redis {info.get('redis_version', 'of a version that it does not tell')}"
+    return f"Redis {info.get('redis_version', 'of unknown version')}"
 
 
-def _refused(error: ResponseError) -> FitnessFault:
-    """Only the beginning of what Redis says: an unknown command is quoted with its arguments, and one is a password."""
-    words = str(error).partition(", with args")[0]
-    if "cluster mode" in words:
+def _fault_of(error: ResponseError) -> FitnessFault:
+    """Returns the fault behind an error. Drops the arguments that Redis quotes, one of which may be a password."""
+    message = str(error).partition(", with args")[0]
+    if "cluster mode" in message:
         return CLUSTER
-    if words.startswith("DENIED"):
+    if message.startswith("DENIED"):
         return PROTECTED
-    if isinstance(error, NoPermissionError) or words.startswith(NOT_IN_SCRIPTS):
-        command = COMMAND.search(words)
-        lacks = f"may not call {_in_capitals(command[1])}" if command else "lacks rights that our scripts need"
+    if isinstance(error, NoPermissionError) or message.startswith(NOT_IN_SCRIPTS):
+        command = COMMAND.search(message)
+        lacks = f"may not call {_upper(command[1])}" if command else "lacks rights that our scripts need"
         at_least = f" (it lacks +{command[1]})" if command else ""
         return FitnessFault(
-            f"the user of BRIDGE_REDIS_URL {lacks}", f"give it these rights by ACL SETUSER: {RIGHTS}{at_least}"
+            f"the user of BRIDGE_REDIS_URL {lacks}", f"give it these rights with ACL SETUSER: {RIGHTS}{at_least}"
         )
-    if unknown := UNKNOWN_COMMAND.search(words):
-        if unknown[1].upper() == "SELECT":  # of a URL with a database; every Redis has several
+    if unknown := UNKNOWN_COMMAND.search(message):
+        if unknown[1].upper() == "SELECT":  # sent for the database number in the URL; only a Sentinel does not know it
             return SENTINEL
-        as_before = ", as no version before 6.0 does" if unknown[1].upper() == "HELLO" else ""
+        version_hint = ", as no version before 6.0 does" if unknown[1].upper() == "HELLO" else ""
         return FitnessFault(
-            f"Redis does not know the command {_in_capitals(unknown[1])}{as_before}",
+            f"Redis does not know the command {_upper(unknown[1])}{version_hint}",
             "the bridge needs Redis 7.0 or newer, or Valkey, and each command under its own name (no rename-command)",
         )
     return FitnessFault(
-        f"Redis refuses what the bridge needs: {words[:WORDS_AT_MOST]}",
-        'docs/operations.md, "Settings that matter", says what it needs',
+        f"Redis rejects a command of the bridge: {message[:MAX_MESSAGE_CHARS]}",
+        'see docs/operations.md, "Settings that matter", for what the bridge needs',
     )
 
 
-def _in_capitals(command: str) -> str:
+def _upper(command: str) -> str:
     return command.replace("|", " ").upper()

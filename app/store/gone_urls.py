@@ -1,4 +1,4 @@
-"""URLs whose receivers answered 410, "never again": known by a keyed digest, for as long as what has ended is kept."""
+"""URLs that answered 410 (gone), stored as keyed digests for the retention time."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -13,9 +13,9 @@ from app.store.engine.scripts import ScriptCall
 
 
 class GoneUrls:
-    def __init__(self, redis: Client, sealer: Cipher, *, retention: timedelta) -> None:
+    def __init__(self, redis: Client, cipher: Cipher, *, retention: timedelta) -> None:
         self._redis = redis
-        self._sealer = sealer
+        self._cipher = cipher
         self._keep_s = int(retention.total_seconds())
 
     def add(self, tenant: str, url: str, now: datetime) -> ScriptCall:
@@ -25,7 +25,7 @@ class GoneUrls:
         return self._record(tenant, url, "")
 
     def are_gone(self, tenant: str, registrations: Sequence[Registration]) -> list[bool]:
-        """Which of them have a URL that answered 410 after they were made. Those made later may try."""
+        """Returns for each registration whether its URL has answered 410 since it was created. Later ones may try."""
         if not registrations:
             return []
         digests = [self._digests(tenant, each.callback_url) for each in registrations]
@@ -38,4 +38,4 @@ class GoneUrls:
         return ScriptCall("record_gone_url", tenant=tenant, now=now, keep_s=self._keep_s, digests=digests)
 
     def _digests(self, tenant: str, url: str) -> tuple[str, ...]:
-        return self._sealer.digests(f"{tenant}|{url}")
+        return self._cipher.digests(f"{tenant}|{url}")

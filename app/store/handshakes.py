@@ -1,4 +1,4 @@
-"""Receivers of CloudEvents that allow them: remembered for a day, and how many they allow."""
+"""CloudEvents receivers that have allowed requests: remembered for a day, with their rate limit."""
 
 from datetime import timedelta
 
@@ -11,25 +11,25 @@ LIFE = timedelta(days=1)
 
 
 class Handshakes:
-    """agenda: whose lanes keep to what is allowed."""
+    """agenda: its lanes apply the rate limits."""
 
-    def __init__(self, scripts: Scripts, sealer: Cipher, agenda: Agenda) -> None:
+    def __init__(self, scripts: Scripts, cipher: Cipher, agenda: Agenda) -> None:
         self._scripts = scripts
         self._redis = scripts.redis
-        self._sealer = sealer
+        self._cipher = cipher
         self._agenda = agenda
 
     def is_known(self, tenant: str, url: str) -> bool:
         return any(self._redis.mget([self._key(tenant, digest) for digest in self._digests(tenant, url)]))
 
     def remember(self, tenant: str, url: str, lane: str, rate: float | None) -> None:
-        """rate: a second; None for as many as there are."""
+        """rate: requests per second; None for unlimited."""
         self._scripts.run(self._agenda.set_rate(lane, rate))
         first, *_ = self._digests(tenant, url)
         self._redis.set(self._key(tenant, first), "1", ex=LIFE)
 
     def _digests(self, tenant: str, url: str) -> tuple[str, ...]:
-        return self._sealer.digests(f"{tenant}|{url}")
+        return self._cipher.digests(f"{tenant}|{url}")
 
     @staticmethod
     def _key(tenant: str, digest: str) -> str:

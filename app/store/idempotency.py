@@ -1,4 +1,4 @@
-"""Idempotency-Keys: the first answer is kept, sealed, to be given again."""
+"""Idempotency-Keys: the first response is stored, encrypted, and replayed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,13 +11,13 @@ from app.store.engine.connection import NO_RETRY
 from app.store.engine.replicas import Replicas
 
 LIFE = timedelta(hours=24)
-UNDER_WAY = ""  # in place of the answer
+UNDER_WAY = ""  # instead of a response: the first request is still in progress
 NOTHING: Mapping[str, str | int] = {"idempotency_key": "", "idempotency_record": "", "idempotency_life_s": 0}
 
 
 @dataclass(frozen=True, slots=True)
 class Idempotency:
-    """What an Idempotency-Key stands for: the digests of the key and of the request, and the answer to give again."""
+    """The digests of an Idempotency-Key and of its request, and the response to replay."""
 
     key_digest: str
     request_digest: str
@@ -26,17 +26,17 @@ class Idempotency:
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """The key had been used. `answer` is the first one, UNDER_WAY, or None if it belongs to another request."""
+    """The key was used before. answer: the first response, UNDER_WAY, or None if the key belongs to another request."""
 
     answer: str | None
 
 
 class StoredResponses:
-    def __init__(self, sealer: Cipher) -> None:
-        self._sealer = sealer
+    def __init__(self, cipher: Cipher) -> None:
+        self._cipher = cipher
 
     def arguments(self, tenant: str, idempotency: Idempotency | None) -> Mapping[str, str | int]:
-        """The arguments of scripts that store an answer, or NOTHING."""
+        """Returns the arguments for scripts that store a response, or NOTHING."""
         if idempotency is None:
             return NOTHING
         return {
@@ -47,37 +47,40 @@ class StoredResponses:
 
     @staticmethod
     def key(tenant: str, idempotency: Idempotency | None) -> str:
-        """'' for none."""
+        """Returns the Redis key; '' for no idempotency."""
         return keys.idempotency(tenant, idempotency.key_digest) if idempotency else ""
 
     def record(self, tenant: str, idempotency: Idempotency) -> str:
         text = f"{idempotency.request_digest} {idempotency.answer}"
-        return self._sealer.encrypt(text, context(tenant, idempotency.key_digest))
+        return self._cipher.encrypt(text, context(tenant, idempotency.key_digest))
 
     def repeated(self, tenant: str, idempotency: Idempotency, earlier: str) -> Repeated:
-        text = self._sealer.decrypt(earlier, context(tenant, idempotency.key_digest))
+        text = self._cipher.decrypt(earlier, context(tenant, idempotency.key_digest))
         digest, answer = text.split(" ", 1)
         return Repeated(answer if digest == idempotency.request_digest else None)
 
 
-class Claims:
-    """For what cannot be done and kept in one step. A claim ends by itself, in case that its process does."""
+class IdempotencyClaims:
+    """Claims Idempotency-Keys for actions that cannot be done and stored in one step.
 
-    def __init__(self, redis: Client, replicas: Replicas, sealer: Cipher, *, life: timedelta) -> None:
+    life: after this time a claim expires, in case its process has died.
+    """
+
+    def __init__(self, redis: Client, replicas: Replicas, cipher: Cipher, *, life: timedelta) -> None:
         self._redis = redis
         self._replicas = replicas
-        self._answers = StoredResponses(sealer)
+        self._answers = StoredResponses(cipher)
         self._life = life
 
     def claim(self, tenant: str, idempotency: Idempotency) -> Repeated | None:
-        """None if it is the caller's to answer now: `keep` or `release` follows."""
+        """Returns None if the caller now has to act, and then call `keep` or `release`; else the earlier use."""
         key = self._answers.key(tenant, idempotency)
-        sealed = self._answers.record(tenant, replace(idempotency, answer=UNDER_WAY))
-        while not self._redis.set(key, sealed, nx=True, px=self._life):
+        record = self._answers.record(tenant, replace(idempotency, answer=UNDER_WAY))
+        while not self._redis.set(key, record, nx=True, px=self._life):
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.get(key)
             [earlier] = self._replicas.execute(pipeline)
-            if earlier:  # else it has ended just now
+            if earlier:  # else it has just expired
                 return self._answers.repeated(tenant, idempotency, earlier)
         return None
 
@@ -89,10 +92,10 @@ class Claims:
         self._replicas.execute(pipeline)
 
     def release(self, tenant: str, idempotency: Idempotency) -> None:
-        # What has failed may be Redis; and a claim ends by itself.
-        self._redis.with_tries(NO_RETRY).delete(self._answers.key(tenant, idempotency))
+        # No retry: the action may have failed because Redis is unavailable, and a claim expires by itself.
+        self._redis.with_retries(NO_RETRY).delete(self._answers.key(tenant, idempotency))
 
 
 def context(tenant: str, key_digest: str) -> str:
-    """Where it is sealed for."""
+    """Returns the context to which a record's encryption is bound."""
     return f"{tenant}|{key_digest}"

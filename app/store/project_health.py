@@ -1,4 +1,4 @@
-"""How CPH projects fare, as poll workers note it."""
+"""The health of CPH projects, as reported by poll workers."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -12,10 +12,11 @@ from app.store.engine.scripts import Argument, ScriptCall
 MILLISECOND = timedelta(milliseconds=1)
 
 
-def note(project: str, health: ProjectHealth) -> ScriptCall:
-    """What is None in it stays as it was noted before; whether it is refused, its lane knows.
+def set_project_health(project: str, health: ProjectHealth) -> ScriptCall:
+    """Stores the health of a project, except `refused_since`, which its lane has. A field that is None keeps its value.
 
-    But credentials with which CPH has answered, and of which no end is known, have none: others were there before.
+    Exception: if CPH has answered and no expiry of the credentials is known, the stored one belonged to earlier
+    credentials and is cleared.
     """
     fields: list[Argument] = []
     if health.answered_at:
@@ -32,14 +33,14 @@ def note(project: str, health: ProjectHealth) -> ScriptCall:
 
 
 class ProjectHealths:
-    """agenda: the one that has a lane for each project."""
+    """agenda: has a lane for each project."""
 
     def __init__(self, redis: Client, agenda: str) -> None:
         self._redis = redis
         self._agenda = agenda
 
     def of(self, projects: Sequence[str]) -> list[ProjectHealth]:
-        """In their order, from one round trip."""
+        """Returns the health of each project in order, in one round trip."""
         pipeline = self._redis.pipeline(transaction=False)
         for project in projects:
             pipeline.hgetall(keys.project(project))

@@ -1,4 +1,4 @@
-"""Registrations: taken, looked at, given another secret or URL, cancelled."""
+"""Registrations: created, read, changed (secret or URL), cancelled."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,16 +23,16 @@ from app.store.engine.scripts import ScriptCall, Scripts
 from app.store.gone_urls import GoneUrls
 from app.store.idempotency import Idempotency, Repeated, StoredResponses
 
-LONGEST_WATCHED_AND_TRIED = timedelta(days=14)  # 7 of watching, some of trying, and a margin
+LONGEST_ACTIVE = timedelta(days=14)  # 7 days of watching, then the retries, and a margin
 CREATED = "created"
-NOTHING = "nothing"  # to be told of
+NO_EVENTS = "nothing"  # `events` and `notify` together select none
 JOB = "job:"
-NO_ID = "#"  # begins what stands for a job without id
-SCAN = 200  # registrations read in one round trip
-SCAN_MOST = 2_000  # and looked through for one page, so that a filter that fits nothing ends
+NO_ID = "#"  # prefix of the key of a job without id
+SCAN = 200  # entries read in one round trip
+SCAN_MOST = 2_000  # entries read for one page, so that a filter without matches ends
 
-# What a record does not say.
-USUAL: Mapping[str, Any] = {
+# A record omits fields that have these values.
+DEFAULTS: Mapping[str, Any] = {
     "events": list(EventType),
     "traceparent": None,
     "notify": Notify.EACH,
@@ -50,14 +50,14 @@ Known = tuple[Registration, Progress]
 
 
 class Registrations:
-    def __init__(self, scripts: Scripts, sealer: Cipher, gone_urls: GoneUrls, *, retention: timedelta) -> None:
+    def __init__(self, scripts: Scripts, cipher: Cipher, gone_urls: GoneUrls, *, retention: timedelta) -> None:
         self._scripts = scripts
         self._redis = scripts.redis
-        self._sealer = sealer
-        self._answers = StoredResponses(sealer)
+        self._cipher = cipher
+        self._answers = StoredResponses(cipher)
         self._gone_urls = gone_urls
         self._keep_s = int(retention.total_seconds())
-        self._longest_life = LONGEST_WATCHED_AND_TRIED + retention
+        self._longest_life = LONGEST_ACTIVE + retention
 
     def add(
         self,
@@ -67,9 +67,10 @@ class Registrations:
         quotas: Quotas | None = None,
         rate: float | None = None,
     ) -> Repeated | None:
-        """None if it was taken; once this returns it is in Redis, with its watches. QuotaReached if it was not.
+        """Stores a registration with its watches, in Redis and enough replicas. Returns None, or the earlier use of its
+        Idempotency-Key. Raises QuotaReached if it was not stored.
 
-        rate: messages a second, one at a time, that its destination bears, if that is known.
+        rate: limit of its destination, if known, in messages per second, sent one at a time.
         """
         earlier = self._scripts.run_replicated(
             ScriptCall(
@@ -81,14 +82,14 @@ class Registrations:
                 project=registration.project,
                 lane=lane_of(registration.tenant, registration.destination),
                 destination_name=registration.destination,
-                events=_told_of(registration),
+                events=_events_argument(registration),
                 deadline=to_ms(registration.deadline_at),
                 keep_s=self._keep_s,
                 oldest_id=new_id("reg", max(0, to_ms(registration.created_at - self._longest_life)), 0),
                 operation=registration.operation or "",
                 request=registration.request_id or "",
                 test=int(registration.verify),
-                quotas=" ".join(map(str, quotas.of_registrations)) if quotas else "",
+                quotas=" ".join(map(str, quotas.for_registration)) if quotas else "",
                 rate=rate or "",
                 traceparent=registration.traceparent or "",
                 jobs=registration.job_ids,
@@ -108,9 +109,9 @@ class Registrations:
     def page(
         self, tenant: str, *, limit: int, cursor: str | None, wanted: Callable[[Known], bool]
     ) -> tuple[list[Known], str | None]:
-        """Newest first, and the cursor of the next page (an id: those after it were seen)."""
+        """Returns registrations, newest first, and the cursor of the next page (an id: it begins after that)."""
         found: list[Known] = []
-        # Mostly all of them are wanted: then the first look is enough, and one more tells whether there is a next page.
+        # Usually all are wanted: then the first read is enough; one id more shows whether there is a next page.
         for count in (limit + 1, *(SCAN for _ in range(SCAN_MOST // SCAN))):
             ids = self._redis.zrevrangebylex(
                 keys.registrations(tenant), f"({cursor}" if cursor else "+", "-", start=0, num=count
@@ -132,13 +133,16 @@ class Registrations:
         changed: Callable[[Registration], Registration],
         idempotency: Idempotency | None = None,
     ) -> Registration | Repeated | None:
-        """The registration with what is secret of it from now on; None if the tenant has no such registration."""
+        """Changes the encrypted fields of a registration; returns the changed registration.
+
+        Returns None if the tenant has no such registration, or the earlier use of the Idempotency-Key.
+        """
         key = keys.registration(id)
         while True:
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.get(key)
             pipeline.hmget(keys.progress(id), "tenant", "project", "lane")
-            # Last: if no answer is kept by then, the record is as it was before.
+            # Read last: if no response is stored yet, the record read before it is unchanged too.
             pipeline.get(self._answers.key(tenant, idempotency))
             record, (owner, project, lane), earlier = self._scripts.replicas.execute(pipeline)
             if record is None or owner != tenant:
@@ -146,30 +150,31 @@ class Registrations:
             if idempotency and earlier:
                 return self._answers.repeated(tenant, idempotency, earlier)
             after = changed(self.parse(id, record, project=project, lane=lane))
-            anew = to_json(json.loads(record) | {"sealed": self._sealed(after)})
+            new_record = to_json(json.loads(record) | {"sealed": self._encrypt(after)})
             answer = self._answers.arguments(tenant, idempotency)
-            call = ScriptCall("compare_and_set", name=key, old=record, new=anew, **answer)
+            call = ScriptCall("compare_and_set", name=key, old=record, new=new_record, **answer)
             if self._scripts.run_replicated(call):
                 return after
 
     def cancel(self, tenant: str, id: str) -> datetime | None:
-        """Until when an attempt that is under way may last; None if the tenant has no such registration."""
+        """Cancels a registration; returns until when an attempt in progress may last, None if the tenant has no
+        such registration."""
         until = self._scripts.run_replicated(ScriptCall("cancel", id=id, tenant=tenant, keep_s=self._keep_s))
         return None if until < 0 else from_ms(until)
 
     def watching(self, tenant: str, id: str) -> bool:
-        """False as well if the tenant has no such registration."""
+        """Returns False also if the tenant has no such registration."""
         owner, state = self._redis.hmget(keys.progress(id), "tenant", "state")
         return owner == tenant and state is None
 
     def under_way(self, id: str, now: datetime) -> bool:
-        """True while an attempt for it may be under way."""
+        """True while an attempt for the registration may be in progress."""
         fields = self._redis.hgetall(keys.progress(id))
         return any(int(until) > to_ms(now) for field, until in fields.items() if field.startswith("permit:"))
 
     def record(self, registration: Registration) -> str:
-        """What the scripts need not know, and of this what is not USUAL: bytes count here."""
-        special = {
+        """Returns as JSON what scripts do not need, without DEFAULTS, to save memory."""
+        optional = {
             "events": list(registration.events),
             "traceparent": registration.traceparent,
             "notify": registration.notify,
@@ -181,57 +186,59 @@ class Registrations:
             "link": registration.link,
         }
         fields = {
-            "sealed": self._sealed(registration),
+            "sealed": self._encrypt(registration),
             "deadline": to_ms(registration.deadline_at),
         }
-        return to_json(fields | {name: value for name, value in special.items() if value != USUAL[name]})
+        return to_json(fields | {name: value for name, value in optional.items() if value != DEFAULTS[name]})
 
     def parse(self, id: str, record: str, *, project: str, lane: str) -> Registration:
-        """Back from `record`, without the ids of its jobs: they are kept elsewhere."""
-        fields: dict[str, Any] = {**USUAL, **json.loads(record)}
+        """Returns the registration of a `record`, without job ids, which are stored elsewhere."""
+        fields: dict[str, Any] = {**DEFAULTS, **json.loads(record)}
         tenant, _ = split_lane(lane)
-        secrets = registration_secrets.load(self._sealer.decrypt(fields["sealed"], context(tenant, id)))
+        secrets = registration_secrets.load(self._cipher.decrypt(fields["sealed"], context(tenant, id)))
         return _registration(id, fields, secrets, project=project, lane=lane)
 
-    def _shown(self, id: str, record: str, *, project: str, lane: str) -> tuple[Registration, bool]:
-        """As far as it can be: False if what is secret of it does not open. One must not hide all others."""
+    def _parse_or_redact(self, id: str, record: str, *, project: str, lane: str) -> tuple[Registration, bool]:
+        """Same as `parse`, but (without secrets, False) if decryption fails: one must not hide all the others."""
         try:
             return self.parse(id, record, project=project, lane=lane), True
         except OperatorError:
-            fields, secrets = {**USUAL, **json.loads(record)}, registration_secrets.unknown(split_lane(lane)[1])
+            fields, secrets = {**DEFAULTS, **json.loads(record)}, registration_secrets.unknown(split_lane(lane)[1])
             return _registration(id, fields, secrets, project=project, lane=lane), False
 
-    def _sealed(self, registration: Registration) -> str:
-        return self._sealer.encrypt(
+    def _encrypt(self, registration: Registration) -> str:
+        return self._cipher.encrypt(
             registration_secrets.dump(registration), context(registration.tenant, registration.id)
         )
 
     def _load(self, tenant: str, ids: list[str]) -> Iterator[Known]:
         known = list(self._read(tenant, ids))
-        cut_off = self._gone_urls.are_gone(tenant, [registration for registration, _ in known])
-        for (registration, progress), gone in zip(known, cut_off, strict=True):
-            yield registration, replace(progress, gone=gone)
+        gone_flags = self._gone_urls.are_gone(tenant, [registration for registration, _ in known])
+        for (registration, progress), gone in zip(known, gone_flags, strict=True):
+            yield registration, replace(progress, callback_gone=gone)
 
     def _read(self, tenant: str, ids: list[str]) -> Iterator[Known]:
-        """Those that are the tenant's and still there; the index forgets the others."""
+        """Reads the tenant's existing registrations; removes others from the index."""
         pipeline = self._redis.pipeline(transaction=False)
         for id in ids:
             pipeline.get(keys.registration(id))
             pipeline.hgetall(keys.progress(id))
         answers = pipeline.execute()
-        seen = self._seen(answers[1::2])
+        watch_states = self._watch_states(answers[1::2])
         for id, record, fields in zip(ids, answers[::2], answers[1::2], strict=True):
             if record is None or fields.get("tenant") != tenant:
                 self._redis.zrem(keys.registrations(tenant), id)
                 continue
-            jobs = _job_states(fields, seen)
-            registration, opened = self._shown(id, record, project=fields["project"], lane=fields["lane"])
-            brought = {job.job_id for job in registration.ended}
-            watched = tuple(job_id for job_id in jobs if job_id not in brought)
-            yield replace(registration, job_ids=watched), replace(_progress(fields, jobs), opened=opened)
+            jobs = _job_states(fields, watch_states)
+            registration, is_decrypted = self._parse_or_redact(
+                id, record, project=fields["project"], lane=fields["lane"]
+            )
+            ended_before = {job.job_id for job in registration.ended}
+            watched = tuple(job_id for job_id in jobs if job_id not in ended_before)
+            yield replace(registration, job_ids=watched), replace(_progress(fields, jobs), decrypted=is_decrypted)
 
-    def _seen(self, registrations: Sequence[Mapping[str, str]]) -> dict[tuple[str, str], str | None]:
-        """What their watches say of the jobs that have not ended, by project and job."""
+    def _watch_states(self, registrations: Sequence[Mapping[str, str]]) -> dict[tuple[str, str], str | None]:
+        """Returns the state of the watches of jobs that have not ended, by project and job."""
         running = {
             (fields["project"], job) for fields in registrations for job, end in _ends(fields).items() if not end
         }
@@ -242,20 +249,21 @@ class Registrations:
 
 
 def _ends(fields: Mapping[str, str]) -> dict[str, str]:
-    """Of each job that has an id; '' for one that has not ended."""
+    """Returns the end of each job with an id; '' if it has not ended."""
     jobs = {name.removeprefix(JOB): end for name, end in fields.items() if name.startswith(JOB)}
     return {key: end for key, end in jobs.items() if job_id_of(key)}
 
 
-def _job_states(fields: Mapping[str, str], seen: Mapping[tuple[str, str], str | None]) -> dict[str, JobState]:
-    """Its own end of each job, else what the watch says, else `pending`."""
+def _job_states(fields: Mapping[str, str], watch_states: Mapping[tuple[str, str], str | None]) -> dict[str, JobState]:
+    """Returns each job's end for this registration, else the state of its watch, else `pending`."""
     return {
-        job: JobState(end or seen[fields["project"], job] or JobState.PENDING) for job, end in _ends(fields).items()
+        job: JobState(end or watch_states[fields["project"], job] or JobState.PENDING)
+        for job, end in _ends(fields).items()
     }
 
 
 def context(tenant: str, id: str) -> str:
-    """Where what is secret of a registration is sealed for."""
+    """Returns the context to which the encryption of a registration is bound."""
     return f"{tenant}|{id}"
 
 
@@ -284,10 +292,10 @@ def _registration(
     )
 
 
-def _told_of(registration: Registration) -> str:
-    """'' for the usual: every end of a job, and nothing of all of them together."""
-    told_of = registration.subscribed_events
-    return "" if set(told_of) == set(EACH_JOB) else ",".join(event.end for event in told_of) or NOTHING
+def _events_argument(registration: Registration) -> str:
+    """Returns the subscribed events for the script; '' for the default, every end of a job."""
+    events = registration.subscribed_events
+    return "" if set(events) == set(EACH_JOB) else ",".join(event.end for event in events) or NO_EVENTS
 
 
 def _ended(registration: Registration) -> Iterator[str]:
@@ -296,7 +304,7 @@ def _ended(registration: Registration) -> Iterator[str]:
 
 
 def job_id_of(key: str) -> str | None:
-    """From what stands for a job in Redis."""
+    """Returns the job id of a key in Redis; None for a job without id."""
     return None if key.startswith(NO_ID) else key or None
 
 
@@ -308,5 +316,5 @@ def _progress(fields: dict[str, str], jobs: dict[str, JobState]) -> Progress:
         delivered=int(fields.get("delivered", 0)),
         dead=int(fields.get("dead", 0)),
         unseen=JobState(fields[JOB + NO_ID]) if JOB + NO_ID in fields else None,
-        tested=Verdict(fields["tested"]) if "tested" in fields else None,
+        callback_verdict=Verdict(fields["tested"]) if "tested" in fields else None,
     )

@@ -1,4 +1,4 @@
-"""Requests: what one ListJobs answers for, instead of a ShowJob for each job."""
+"""CPH requests: one ListJobs polls all jobs of a request, instead of one ShowJob for each."""
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -12,15 +12,15 @@ from app.store.agenda import Claimed
 from app.store.engine.scripts import Argument, ScriptCall, Scripts
 from app.store.watches import with_traces
 
-ITEM = "request:"  # begins a request's id on the agenda; no job's id has a colon
-MEMBER, LOOKS = "job:", "reg_"
+ITEM = "request:"  # prefix of a request's id on the agenda; no job id has a colon
+JOB_FIELD, REGISTRATION_FIELD = "job:", "reg_"
 SHOWN, SEEN = "1", "seen:"
 NOT_KNOWN = -1
 
 
 @dataclass(frozen=True, slots=True)
 class ListCursor:
-    """Where a list goes on that was too long for one call. unseen: members that no page of it has shown yet."""
+    """Where to continue a list that was too long for one call. unseen: members that no page of it has shown yet."""
 
     page: int
     unseen: frozenset[str]
@@ -28,10 +28,12 @@ class ListCursor:
 
 @dataclass(frozen=True, slots=True)
 class WatchedRequest:
-    """joined: jobs that have named it, or of which a caller has said so.
-    shown: jobs that ListJobs has shown, and that nothing else asks for any more.
-    looked_for: somebody wants all of its jobs; fresh: and knows none yet.
-    cut: if its list was, last time. traceparents: of those who wait for its jobs, if wanted.
+    """A request to poll.
+
+    unconfirmed: jobs assigned to it by their own answer or by a caller, which ListJobs has not shown yet.
+    shown: jobs that ListJobs has shown; only ListJobs polls them.
+    wants_all: a registration waits for all of its jobs. nothing_known: such a registration knows none of them yet.
+    cut: where its last list was cut off. traceparents: of the waiting registrations, if loaded.
     """
 
     project: str
@@ -55,7 +57,8 @@ class WatchedRequest:
 
     @property
     def query_alone(self) -> bool:
-        """Asked for together with others, a list does not say which job is whose; one may be over; one may be long."""
+        """True if its list must not be shared with other requests: a shared list does not
+        say which request a job belongs to. Also if nothing of it was shown (it may be over), or if it is long."""
         return bool(self.unconfirmed or self.wants_all or not self.shown or self.cut)
 
 
@@ -64,7 +67,7 @@ def is_request(claimed: Claimed) -> bool:
 
 
 class Requests:
-    """quiet: how long nothing new must come until all jobs of a request are known. grace: how long it may show none."""
+    """quiet: time without a new job after which all jobs of a request are known. grace: how long it may show none."""
 
     def __init__(self, scripts: Scripts, *, quiet: timedelta, grace: timedelta, retention: timedelta) -> None:
         self._scripts = scripts
@@ -73,15 +76,17 @@ class Requests:
         self._keep_s = int(retention.total_seconds())
 
     def load(self, claimed: Sequence[Claimed], *, traced: bool = False) -> list[WatchedRequest]:
-        """One round trip for all. One without jobs is over; it is told by `listed`, as any other. traced: with their
-        traceparents."""
+        """Loads the requests in one round trip. One without jobs is over: `record_list` ends it, as for any other.
+
+        traced: also loads their traceparents.
+        """
         calls = [ScriptCall("load_request", project=item.lane, request=_id(item)) for item in claimed]
         answers, traces = with_traces(self._scripts, calls, claimed if traced else ())
-        return [_request(*of_one) for of_one in zip(claimed, answers, traces, strict=True)]
+        return [_request(*loaded) for loaded in zip(claimed, answers, traces, strict=True)]
 
     @staticmethod
     def join(project: str, job_id: str, request_id: str, now: datetime) -> ScriptCall:
-        """The job's own answer has named this request."""
+        """Adds a job to the request that its own answer has named."""
         return ScriptCall("join_request", now=to_ms(now), project=project, job=job_id, request=request_id)
 
     def record_list(
@@ -92,39 +97,40 @@ class Requests:
         *,
         running: Collection[str],
         ended: Collection[Job],
-        goes_on: int | None = None,
+        next_page: int | None = None,
         on_reply: Callable[[Sequence[str]], None] | None = None,
     ) -> ScriptCall:
-        """It was asked for, and so will be at `due`. running, ended: all of its jobs, or at least its members.
+        """Records a ListJobs of the request and schedules the next at `due`.
 
-        goes_on: the page before which its list was cut; of what may come there nothing is said. on_reply: is told which
-        of the jobs somebody had waited for: a list shows those that have ended again and again.
+        running, ended: all of its jobs, or at least its members. next_page: where its list was cut off; jobs that may
+        come later are not treated as missing. on_reply: receives the ids of the ended jobs for which a registration
+        waited: a list shows ended jobs every time.
         """
         claimed, request = asked
         if request.wants_all:
             due = min(due, now + self._quiet)
-        # What is known need not be said again, but to those who know nothing.
+        # Known jobs need not be sent again, except to registrations that know none.
         new = running if request.nothing_known else [job_id for job_id in running if job_id not in request.shown]
         seen = {*running, *(job.job_id for job in ended)}
         earlier = request.cut.page if request.cut else 0
         members = request.members & request.cut.unseen if request.cut and earlier else request.members
         unseen = members - seen
-        cut = None if goes_on is None else ListCursor(goes_on, unseen)
+        cut = None if next_page is None else ListCursor(next_page, unseen)
         return ScriptCall(
             "record_list",
             on_reply,
             **self._about(claimed, now, due, cut),
             total=NOT_KNOWN if cut else len(seen) + earlier,
-            shown=[*(word for job_id in new for word in (job_id, JobState.RUNNING, "")), *_ends(ended)],
+            shown=[*(value for job_id in new for value in (job_id, JobState.RUNNING, "")), *_ends(ended)],
             missing=[] if cut else list(unseen),
         )
 
     def postpone(self, claimed: Claimed, now: datetime, due: datetime, cut: ListCursor | None = None) -> ScriptCall:
-        """It could not be asked for, or need not be: ask at `due`, if anybody waits for any of its jobs then."""
+        """Schedules the request at `due` without a result, unless no registration waits for its jobs any more."""
         return ScriptCall("record_list", **self._about(claimed, now, due, cut), total=NOT_KNOWN, shown=(), missing=())
 
     def fall_back_to_job_ids(self, asked: tuple[Claimed, WatchedRequest], now: datetime, due: datetime) -> ScriptCall:
-        """It may not be asked for: its jobs are, each by itself."""
+        """Polls the jobs of the request by ShowJob, because ListJobs is not allowed for it."""
         claimed, request = asked
         about = self._about(claimed, now, due)
         return ScriptCall("record_list", **about, total=NOT_KNOWN, shown=(), missing=list(request.members))
@@ -151,8 +157,8 @@ def _id(claimed: Claimed) -> str:
 
 def _request(claimed: Claimed, answer: Sequence[str], traceparents: tuple[str, ...]) -> WatchedRequest:
     fields = dict(zip(answer[::2], answer[1::2], strict=True))
-    jobs = {name.removeprefix(MEMBER): kind for name, kind in fields.items() if name.startswith(MEMBER)}
-    looks = [last for name, last in fields.items() if name.startswith(LOOKS)]
+    jobs = {name.removeprefix(JOB_FIELD): kind for name, kind in fields.items() if name.startswith(JOB_FIELD)}
+    waiting = [seen for name, seen in fields.items() if name.startswith(REGISTRATION_FIELD)]
     shown = frozenset(job for job, kind in jobs.items() if kind == SHOWN)
     return WatchedRequest(
         project=claimed.lane,
@@ -160,18 +166,18 @@ def _request(claimed: Claimed, answer: Sequence[str], traceparents: tuple[str, .
         since=from_ms(int(fields.get("since", 0))),
         unconfirmed=frozenset(jobs) - shown,
         shown=shown,
-        wants_all=bool(looks),
-        nothing_known=not all(last.startswith(SEEN) for last in looks),
+        wants_all=bool(waiting),
+        nothing_known=not all(seen.startswith(SEEN) for seen in waiting),
         operation=fields.get("operation"),
         cut=_cut(fields.get("cut")),
         traceparents=traceparents,
     )
 
 
-def _cut(kept: str | None) -> ListCursor | None:
-    if not kept:
+def _cut(stored: str | None) -> ListCursor | None:
+    if not stored:
         return None
-    page, *unseen = json.loads(kept)
+    page, *unseen = json.loads(stored)
     return ListCursor(page, frozenset(unseen))
 
 

@@ -1,4 +1,4 @@
-"""Watches: one for each (project, job), however many registered."""
+"""Watches: one for each (project, job), however many registrations wait for it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ FIELDS = ("since", "unknown_since", "operation", *LAST_SEEN)
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What the poller needs to know of a job before it asks again. traceparents: of who waits, if wanted."""
+    """The known state of a job that is polled. traceparents: of the waiting registrations, if loaded."""
 
     project: str
     job_id: str
     since: datetime
     unknown_since: datetime | None
     operation: str | None
-    last_seen: tuple[str | None, ...]  # as in LAST_SEEN
+    last_seen: tuple[str | None, ...]  # values of LAST_SEEN
     traceparents: tuple[str, ...] = ()
 
     @property
@@ -33,7 +33,7 @@ class Watch:
 
     @property
     def was_shown(self) -> bool:
-        """CPH has said that it runs."""
+        """True if CPH has shown the job."""
         return self.last_seen[LAST_SEEN.index("status")] is not None
 
 
@@ -43,7 +43,7 @@ class Watches:
         self._keep_s = int(retention.total_seconds())
 
     def load(self, claimed: Sequence[Claimed], *, traced: bool = False) -> list[Watch | None]:
-        """One round trip for all; None where nobody waits any more. traced: with their traceparents."""
+        """Loads the watches in one round trip; None where no registration waits any more. traced: with traceparents."""
         calls = [ScriptCall("load_watch", project=item.lane, job=item.id, fields=FIELDS) for item in claimed]
         answers, traces = with_traces(self._scripts, calls, claimed if traced else ())
         return [
@@ -54,15 +54,15 @@ class Watches:
     def postpone(
         self, claimed: Claimed, watch: Watch, due: datetime, now: datetime, job: Job | None = None
     ) -> ScriptCall:
-        """Ask again at `due`. `job` is what CPH showed, None if it could not be had."""
-        return self._postpone(claimed, due, now, () if job is None else self._news(watch, job))
+        """Schedules the next poll at `due`. job: what CPH showed, None without an answer."""
+        return self._postpone(claimed, due, now, () if job is None else self._changes(watch, job))
 
     def postpone_unknown(self, claimed: Claimed, watch: Watch, due: datetime, now: datetime) -> ScriptCall:
-        """CPH does not know the job; the grace time runs from the first time it said so."""
+        """Schedules the next poll of a job unknown to CPH; the grace time runs from the first such answer."""
         return self._postpone(claimed, due, now, () if watch.unknown_since else ("unknown_since", to_ms(now)))
 
     def complete(self, claimed: Claimed, job: Job, now: datetime) -> ScriptCall:
-        """The job has ended: one event for each registration."""
+        """Ends the job: creates one event for each registration that wants it."""
         return ScriptCall(
             "complete",
             now=to_ms(now),
@@ -75,15 +75,15 @@ class Watches:
         )
 
     def end_overdue(self, now: datetime, limit: int) -> tuple[int, datetime | None]:
-        """Ends up to `limit` registrations whose deadline has passed; how many, and when the next deadline is."""
+        """Ends up to `limit` registrations whose deadline has passed; returns how many, and the next deadline."""
         ended, following = self._scripts.run(
             ScriptCall("end_overdue", now=to_ms(now), limit=limit, keep_s=self._keep_s, last_seen=LAST_SEEN)
         )
         return ended, from_ms(int(following)) if following else None
 
     @staticmethod
-    def _postpone(claimed: Claimed, due: datetime, now: datetime, news: Sequence[Argument]) -> ScriptCall:
-        """Whoever is asked for seldom can bear to wait for longer."""
+    def _postpone(claimed: Claimed, due: datetime, now: datetime, changes: Sequence[Argument]) -> ScriptCall:
+        # The longer the interval between polls, the longer a poll may wait.
         patience = to_ms(due) - to_ms(now)
         return ScriptCall(
             "postpone",
@@ -92,25 +92,25 @@ class Watches:
             fence=claimed.fence,
             due=to_ms(due),
             patience=patience,
-            changes=news,
+            changes=changes,
         )
 
     @staticmethod
-    def _news(watch: Watch, job: Job) -> tuple[str, ...]:
-        """Only what changed is written: most answers say "still running"."""
+    def _changes(watch: Watch, job: Job) -> tuple[str, ...]:
+        """Returns only the fields that changed: most answers repeat "running"."""
         seen = [job.status, job.request_id, job.phone_id, job.server_id, job.begin_time]
         now_seen = tuple(None if value is None else str(value) for value in seen)
-        forget = ("unknown_since", "") if watch.unknown_since else ()
+        known_again = ("unknown_since", "") if watch.unknown_since else ()
         if now_seen == watch.last_seen:
-            return forget
+            return known_again
         pairs = zip(LAST_SEEN, now_seen, strict=True)
-        return ("state", JobState.RUNNING.value, *forget, *(text or "" for pair in pairs for text in pair))
+        return ("state", JobState.RUNNING.value, *known_again, *(text or "" for pair in pairs for text in pair))
 
 
 def with_traces(
     scripts: Scripts, calls: Sequence[ScriptCall], traced: Sequence[Claimed]
 ) -> tuple[list[Any], list[tuple[str, ...]]]:
-    """The answers to the calls, one an item, and the traceparents of each item: of none, where none are `traced`."""
+    """Runs the calls; returns their answers, and the traceparents of each item in `traced`: empty if none are."""
     answers = scripts.run_all(
         [*calls, *(ScriptCall("load_traceparents", project=item.lane, item=item.id) for item in traced)]
     )

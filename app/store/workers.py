@@ -1,4 +1,4 @@
-"""Workers, as far as RQ's registry tells."""
+"""Workers, from RQ's registry."""
 
 from datetime import datetime
 
@@ -11,8 +11,8 @@ class Workers:
     def __init__(self, redis: Client) -> None:
         self._redis = redis
 
-    def heard_of(self, kind: str) -> list[datetime]:
-        """Of each worker that is known, when it said last that it is alive; the latest first."""
+    def last_heartbeats(self, kind: str) -> list[datetime]:
+        """Returns the last heartbeat of each registered worker, latest first."""
         pipeline = self._redis.pipeline(transaction=False)
         for worker in self._redis.smembers(keys.rq_workers(kind)):
             pipeline.hget(worker, "last_heartbeat")

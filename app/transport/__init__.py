@@ -1,1 +1,1 @@
-"""HTTP out of the house: lean requests with one deadline over everything and a bounded answer."""
+"""The HTTP client: each call has one overall deadline and a size limit on the response."""

@@ -1,6 +1,6 @@
-"""urllib3's seam: connections that our own `connect` opens, and requests' adapter reduced to what a call needs."""
+"""Adapts requests and urllib3: connections are opened by our own `connect`, and unneeded steps are left out."""
 
-# The signatures are requests' own.
+# requests defines these signatures.
 # ruff: noqa: ARG002
 
 import http.client
@@ -25,8 +25,8 @@ from app.transport import tls
 from app.transport.answer import HttpAnswer
 from app.transport.sockets import Connect, PlainSocket, current
 
-HOSTS = 256  # with connections kept alive; beyond, the host that was called longest ago loses its own
-SURELY_ALIVE_S = 1.0
+MAX_HOSTS = 256  # with kept-alive connections; beyond it, those of the least recently called host are closed
+ASSUMED_ALIVE_S = 1.0
 NAME, VALUE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"), re.compile(r"[^\r\n\0]*")  # RFC 9110, 5
 
 
@@ -43,57 +43,61 @@ class _PlainConnection(HTTPConnection):
     def _new_conn(self) -> socket.socket:
         call = current.call
         call.connected = True
-        call.watch.open()
+        call.stopwatch.open()
         try:
             opened = self._connect(self.scheme, self._dns_host, self.port, call)
             sock = PlainSocket(fileno=opened.detach())
-            sock.settimeout(call.left())  # the TLS handshake goes by it
+            sock.settimeout(call.left())  # also limits the TLS handshake
         except OSError as error:
             raise NewConnectionError(self, "") from error
         return sock
 
-    def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes, most: int | None) -> HttpAnswer:
-        """A request, and its answer with at most so many bytes of its body. Closed if another cannot follow.
+    def exchange(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, max_bytes: int | None
+    ) -> HttpAnswer:
+        """Sends a request and reads the answer. Closes the connection if it cannot be reused.
 
-        most: None leaves the body unread; the connection then ends with the answer, and another cannot follow either.
+        max_bytes: how much of the body to read; None leaves the body unread, and the connection is not reused.
         """
         if self.is_closed:
             self.connect()
-        with suppress(BrokenPipeError, ConnectionResetError):  # it may have answered before it read everything
+        with suppress(BrokenPipeError, ConnectionResetError):  # the peer may have answered before reading everything
             self._write(method, url, headers, body)
         answer: HttpAnswer = http.client.HTTPConnection.getresponse(self)  # type: ignore[assignment] # see response_class
-        if most is None:
-            answer.ends_with_it(self)
+        if max_bytes is None:
+            answer.own_connection(self)
             return answer
-        answer.read_at_most(most)
+        answer.read_body(max_bytes)
         if answer.truncated:
             self.close()
         return answer
 
     def _write(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> None:
         if not all(NAME.fullmatch(name) and VALUE.fullmatch(value) for name, value in headers.items()):
-            raise ValueError("a header is malformed")  # without its value, which may be a credential
+            raise ValueError("a header is malformed")  # omits the value, which may be a credential
         self._used_at = monotonic()
         self._body = body
         self.putrequest(method, url, skip_host=any(name.lower() == "host" for name in headers))
         if headers:
-            # All at once: http.client's putheader would take a third of the time that the whole call does.
+            # In one write: http.client's putheader takes a third of the time of the whole call.
             lines = [f"{name}: {value}" for name, value in headers.items()]
             self._output("\r\n".join(lines).encode("latin-1"))  # type: ignore[attr-defined]
         self.endheaders()
 
     def send(self, data: Any) -> None:
-        # Sent by itself, the body would cost a second system call and a second packet: a sixth of the whole call.
+        # Sending the body separately costs a second system call and packet: a sixth of the time of the whole call.
         super().send(data + self._body)
-        current.call.watch.sent = monotonic()
+        current.call.stopwatch.sent = monotonic()
 
     @property
     def is_connected(self) -> bool:
-        """Looking costs a system call: a connection in use a moment ago is taken for alive, and if it is not, the
-        call is made once more on a fresh one."""
+        """Assumes that a recently used connection is alive, as checking costs a system call.
+
+        If it is not, the call is retried on a fresh connection.
+        """
         if current.call.fresh:
             return False
-        return monotonic() - self._used_at < SURELY_ALIVE_S or super().is_connected
+        return monotonic() - self._used_at < ASSUMED_ALIVE_S or super().is_connected
 
 
 class _TLSConnection(_PlainConnection, HTTPSConnection):
@@ -101,17 +105,17 @@ class _TLSConnection(_PlainConnection, HTTPSConnection):
 
     def connect(self) -> None:
         super().connect()
-        current.call.watch.secured = monotonic()
+        current.call.stopwatch.secured = monotonic()
 
 
-class _Lean(HTTPConnectionPool):
-    """Of a pool's own way to call there is nothing left to do: no retries, redirects, proxies; time is the socket's."""
+class _DirectPool(HTTPConnectionPool):
+    """A pool without urllib3's retries, redirects, proxies and timeouts; the socket enforces the deadline."""
 
     def urlopen(self, method: str, url: str, body: Any = None, headers: Any = None, **options: Any) -> Any:  # type: ignore[override]
         connection: Any = self._get_conn()
-        most = current.call.max_bytes
+        max_bytes = current.call.max_bytes
         try:
-            return connection.exchange(method, url, headers, body or b"", most)
+            return connection.exchange(method, url, headers, body or b"", max_bytes)
         except HTTPException as error:
             connection.close()
             raise ProtocolError from error
@@ -119,25 +123,25 @@ class _Lean(HTTPConnectionPool):
             connection.close()
             raise
         finally:
-            self._put_conn(None if most is None else connection)
+            self._put_conn(None if max_bytes is None else connection)
 
 
-class _PlainPool(_Lean):
+class _PlainPool(_DirectPool):
     ConnectionCls = _PlainConnection
 
 
-class _TLSPool(_Lean, HTTPSConnectionPool):
+class _TLSPool(_DirectPool, HTTPSConnectionPool):
     ConnectionCls = _TLSConnection
 
 
 class Adapter(HTTPAdapter):
-    """Without what a session needs and a call does not: the environment, proxies, cookies, repairs to the URL."""
+    """requests' adapter without the environment, proxies, cookies and URL repairs."""
 
     def __init__(self, connections: int) -> None:
-        super().__init__(pool_connections=HOSTS, pool_maxsize=connections)
-        # Replaced, not changed: the dictionary that is there belongs to every pool manager in the process.
+        super().__init__(pool_connections=MAX_HOSTS, pool_maxsize=connections)
+        # Replaced, not changed: all pool managers in the process share the default dictionary.
         self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TLSPool}
-        # urllib3's own keys take 20 μs a call to tell apart what is all the same here: timeouts, proxies.
+        # urllib3's own keys cost 20 μs a call to compare timeouts and proxies, which never differ here.
         self.poolmanager.key_fn_by_scheme = {
             "http": itemgetter("scheme", "host", "port", "connect"),
             "https": itemgetter("scheme", "host", "port", "connect", "ssl_context"),
@@ -147,22 +151,22 @@ class Adapter(HTTPAdapter):
         self, request: PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
     ) -> HTTPConnectionPool:
         parts = urlsplit(str(request.url))
-        way: dict[str, Any] = {"connect": current.call.connect}
+        pool_options: dict[str, Any] = {"connect": current.call.connect}
         if parts.scheme == "https":
-            way["ssl_context"] = tls.context(current.call.tls)
+            pool_options["ssl_context"] = tls.context(current.call.tls)
         pool: HTTPConnectionPool = self.poolmanager.connection_from_host(
-            parts.hostname, parts.port, parts.scheme, pool_kwargs=way
+            parts.hostname, parts.port, parts.scheme, pool_kwargs=pool_options
         )
         return pool
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        """The pool's TLS context says it all."""
+        """Does nothing: the pool's TLS context has all settings."""
 
     def request_url(self, request: PreparedRequest, proxies: Any) -> str:
         parts = urlsplit(str(request.url))
         return f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
 
     def build_response(self, req: PreparedRequest, resp: Any) -> Response:
-        response = Response.__new__(Response)  # its __init__ makes a jar for cookies
+        response = Response.__new__(Response)  # its __init__ would create a cookie jar
         response.raw = resp
         return response

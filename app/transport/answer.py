@@ -1,99 +1,99 @@
-"""An answer, read as http.client reads it, but for its headers: http.client takes them for those of a mail."""
+"""An HTTP response as http.client reads it, except for the headers, which http.client parses as a mail's."""
 
 import re
 from http.client import HTTPConnection, HTTPException, HTTPResponse, LineTooLong, UnknownProtocol
 
-MOST_HEADERS = 100
-LONGEST_LINE = 65_536
+MAX_HEADERS = 100
+MAX_LINE_BYTES = 65_536
 SWITCHING_PROTOCOLS = 101
 LENGTH = re.compile("[0-9]{1,18}")
 OK, NO_CONTENT, NOT_MODIFIED = 200, 204, 304
 
 
 class HttpAnswer(HTTPResponse):
-    """headers: by their names in small letters; those of one name are joined by commas.
+    """headers: by lower-case name; values of a repeated name are joined by commas.
 
-    body: as far as it came; truncated: it is not all there.
+    body: what was received; truncated: the body is incomplete.
     """
 
-    headers: dict[str, str]  # type: ignore[assignment] # http.client's is a mail's
+    headers: dict[str, str]  # type: ignore[assignment] # http.client has a mail message here
     length: int | None
     body = b""
     truncated = False
     _connection: HTTPConnection | None = None
 
-    def ends_with_it(self, connection: HTTPConnection) -> None:
-        """It is read as it comes, and nobody else gets the connection."""
+    def own_connection(self, connection: HTTPConnection) -> None:
+        """Takes over the connection of a streamed answer: `close_all` closes it, and no other call uses it."""
         self._connection = connection
 
-    def end(self) -> None:
+    def close_all(self) -> None:
         self.close()
         if self._connection:
             self._connection.close()
 
     def begin(self) -> None:
-        version, status, reason = self._read_status()  # type: ignore[attr-defined] # all that is left of http.client's own
-        # 100 Continue, 103 Early Hints: the answer comes after them.
+        version, status, reason = self._read_status()  # type: ignore[attr-defined] # http.client parses the status line
+        # Skips interim responses: 100 Continue, 103 Early Hints.
         while status < OK and status != SWITCHING_PROTOCOLS:
             self._read_headers()
             version, status, reason = self._read_status()  # type: ignore[attr-defined]
         self.code = self.status = status
         self.reason = reason.strip()
         self.version = _number(version)
-        self.headers, clean = self._read_headers()
+        self.headers, well_formed = self._read_headers()
         self.chunked = self.headers.get("transfer-encoding", "").lower().rpartition(",")[2].strip() == "chunked"
         self.chunk_left = None
         self.length = None if self.chunked else self._body_length()
-        endless = self.length is None and not self.chunked
-        # What is not understood may have been about where this answer ends: another must not be looked for behind it.
-        self.will_close = endless or not clean or self._check_close()  # type: ignore[attr-defined]
+        until_close = self.length is None and not self.chunked
+        # A malformed header line may have been about the length, so the connection must not be reused.
+        self.will_close = until_close or not well_formed or self._check_close()  # type: ignore[attr-defined]
 
-    def read_at_most(self, most: int) -> None:
-        """Reads the body. What goes wrong from here on cuts it short: a status with headers is an answer."""
+    def read_body(self, max_bytes: int) -> None:
+        """Reads the body. An error only truncates it: the status and headers are already an answer."""
         try:
-            while piece := self.read1(most + 1 - len(self.body)):
-                self.body += piece
-            self.truncated = len(self.body) > most or bool(self.length)
+            while chunk := self.read1(max_bytes + 1 - len(self.body)):
+                self.body += chunk
+            self.truncated = len(self.body) > max_bytes or bool(self.length)
         except (OSError, HTTPException):
             self.truncated = True
-        self.body = self.body[:most]
+        self.body = self.body[:max_bytes]
         self.close()
 
     def _read_headers(self) -> tuple[dict[str, str], bool]:
-        """And whether each line was one."""
+        """Returns the headers, and whether every line was well-formed. Raises HTTPException for too many."""
         headers: dict[str, str] = {}
-        name, clean = "", True
-        for _ in range(MOST_HEADERS + 1):
-            line = self.fp.readline(LONGEST_LINE + 1)
-            if len(line) > LONGEST_LINE:
+        name, well_formed = "", True
+        for _ in range(MAX_HEADERS + 1):
+            line = self.fp.readline(MAX_LINE_BYTES + 1)
+            if len(line) > MAX_LINE_BYTES:
                 raise LineTooLong("header line")
             if line in (b"\r\n", b"\n", b""):
-                return headers, clean
+                return headers, well_formed
             text = line.decode("latin-1")
-            if name and text[0] in " \t":  # RFC 9112, 5.2: a line folded
+            if name and text[0] in " \t":  # RFC 9112, 5.2: a folded line
                 headers[name] = f"{headers[name]} {text.strip()}"
                 continue
             name, colon, value = text.partition(":")
             if not colon or not name or name != name.strip():
-                name, clean = "", False
+                name, well_formed = "", False
                 continue
             name, value = name.lower(), value.strip()
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
-        raise HTTPException(f"more than {MOST_HEADERS} headers")
+        raise HTTPException(f"more than {MAX_HEADERS} headers")
 
     def _body_length(self) -> int | None:
-        """None if it ends with the connection. HTTPException if its length is said in two ways."""
+        """None if the body ends with the connection. Raises HTTPException for conflicting Content-Length values."""
         if self.status in (SWITCHING_PROTOCOLS, NO_CONTENT, NOT_MODIFIED):
             return 0
-        given = {length.strip() for length in self.headers.get("content-length", "").split(",")}
-        if len(given) > 1:
+        lengths = {length.strip() for length in self.headers.get("content-length", "").split(",")}
+        if len(lengths) > 1:
             raise HTTPException("more than one length")
-        length = given.pop()
+        length = lengths.pop()
         return int(length) if LENGTH.fullmatch(length) and "transfer-encoding" not in self.headers else None
 
 
 def _number(version: str) -> int:
-    """As http.client has it: 10 or 11."""
+    """Returns the version in http.client's form: 10 or 11. Raises UnknownProtocol."""
     if version in ("HTTP/1.0", "HTTP/0.9"):
         return 10
     if version.startswith("HTTP/1."):

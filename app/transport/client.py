@@ -1,4 +1,4 @@
-"""A lean `requests`: one adapter and no session, so no redirects, cookies, netrc or proxies."""
+"""Calls over `requests` with one adapter and no session: no redirects, cookies, netrc or proxies."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -24,14 +24,14 @@ from app.transport.unreachable import Unreachable, UnreachableKind, explain, roo
 
 HEADERS_BYTES = 256 * 1024
 CHUNK_BYTES = 64 * 1024
-NO_END = 2**63
-UNTIMED: Any = Timeout()  # time is the socket's; without one, requests would make a new one for each call
-PUBLIC = TlsFiles()  # what the public authorities vouch for
+UNLIMITED = 2**63
+UNTIMED: Any = Timeout()  # the socket enforces the deadline; shared, because requests would create one per call
+PUBLIC = TlsFiles()  # trusts the public certificate authorities
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A status line with its headers came, these by names in small letters; `truncated`: the body is not all there."""
+    """A response. `headers`: by lower-case name. `truncated`: the body is incomplete."""
 
     status: int
     headers: Mapping[str, str]
@@ -40,8 +40,8 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
-    """chunks: of the body, as they come. Unreachable when there is silence for too long, or the connection breaks."""
+class StreamReply:
+    """chunks: of the body, as they arrive. Iterating raises Unreachable on an idle timeout or a broken connection."""
 
     status: int
     headers: Mapping[str, str]
@@ -49,10 +49,10 @@ class Opened:
 
 
 class Transport:
-    """For use by many threads; connections are kept alive, at most `connections` for each host."""
+    """Thread-safe. Keeps connections alive, at most `connections` per host."""
 
     def __init__(self, *, connections: int = 64) -> None:
-        # urllib3's own lines carry whole URLs.
+        # urllib3 logs whole URLs, which may contain credentials.
         logging.getLogger("urllib3").setLevel(logging.CRITICAL)
         self._adapter = Adapter(connections)
 
@@ -67,37 +67,40 @@ class Transport:
         max_bytes: int = 64 * 1024,
         connect: Connect = connect_anywhere,
         tls: TlsFiles = PUBLIC,
-        watch: Stopwatch | None = None,
+        stopwatch: Stopwatch | None = None,
     ) -> Reply:
-        """One call. Raises Unreachable, or what `connect` raised; ValueError for a malformed URL or header.
+        """Makes one call. Raises Unreachable, any error of `connect`, or ValueError for a malformed URL or header.
 
-        watch: shows where the time went, however the call ended; the deadline counts from when it began.
+        stopwatch: records timings, also of a failed call; the deadline counts from its start.
         """
-        watch = watch or Stopwatch()
+        stopwatch = stopwatch or Stopwatch()
         request = _prepared(method, url, headers, body)
-        until = watch.began + deadline.total_seconds()
-        call = Exchange(until, HEADERS_BYTES + max_bytes, connect, tls, watch, max_bytes=max_bytes)
+        until = stopwatch.began + deadline.total_seconds()
+        call = Exchange(until, HEADERS_BYTES + max_bytes, connect, tls, stopwatch, max_bytes=max_bytes)
         try:
             return self._exchange(request, call, deadline)
         except Unreachable as error:
             if not (call.stale and error.kind is UnreachableKind.CLOSED):
                 raise
-        # The peer closed a kept-alive connection while the request was on its way: not a failure of the peer.
+        # The peer closed a kept-alive connection while the request was in transit, which is not a failure: retry once.
         call.fresh = True
         return self._exchange(request, call, deadline)
 
     @contextmanager
     def stream(
-        self, url: str, *, headers: Mapping[str, str], silence: timedelta, tls: TlsFiles = PUBLIC
-    ) -> Iterator[Opened]:
-        """A GET whose answer need not end; silence: the longest without a byte. Raises as `send` does."""
-        until = monotonic() + silence.total_seconds()
-        call = Exchange(until, NO_END, connect_anywhere, tls, fresh=True, max_bytes=None)
-        answer = self._answer(_prepared("GET", url, headers, None), call, silence)
+        self, url: str, *, headers: Mapping[str, str], idle_timeout: timedelta, tls: TlsFiles = PUBLIC
+    ) -> Iterator[StreamReply]:
+        """Opens a GET whose answer may be endless. Raises as `send` does.
+
+        idle_timeout: the longest time without a received byte.
+        """
+        until = monotonic() + idle_timeout.total_seconds()
+        call = Exchange(until, UNLIMITED, connect_anywhere, tls, fresh=True, max_bytes=None)
+        answer = self._answer(_prepared("GET", url, headers, None), call, idle_timeout)
         try:
-            yield Opened(answer.status, answer.headers, _chunks(answer, call, silence))
+            yield StreamReply(answer.status, answer.headers, _chunks(answer, call, idle_timeout))
         finally:
-            answer.end()
+            answer.close_all()
 
     def close(self) -> None:
         self._adapter.close()
@@ -107,7 +110,7 @@ class Transport:
         return Reply(answer.status, answer.headers, answer.body, answer.truncated)
 
     def _answer(self, request: PreparedRequest, call: Exchange, deadline: timedelta) -> HttpAnswer:
-        """With as much of its body as the call wants to be read at once."""
+        """Sends the request. The answer's body is read up to `call.max_bytes`, or not at all if that is None."""
         current.call = call
         try:
             return cast("HttpAnswer", self._adapter.send(request, timeout=UNTIMED).raw)
@@ -119,26 +122,26 @@ class Transport:
 
 
 def _prepared(method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> PreparedRequest:
-    """Field by field, because requests' own way repairs URLs: backslashes, spaces, line ends."""
+    """Sets each field directly, because requests' prepare() repairs URLs: backslashes, spaces, line ends."""
     request = PreparedRequest()
     request.method = method
     request.url = url
-    framing = {} if body is None else {"Content-Length": str(len(body))}
-    # A plain dictionary does: requests' own is slow.
-    request.headers = cast("CaseInsensitiveDict[str]", {**headers, **framing})
+    length = {} if body is None else {"Content-Length": str(len(body))}
+    # A plain dictionary: CaseInsensitiveDict is slow.
+    request.headers = cast("CaseInsensitiveDict[str]", {**headers, **length})
     request.body = body
     return request
 
 
-def _chunks(answer: HttpAnswer, call: Exchange, silence: timedelta) -> Iterator[bytes]:
+def _chunks(answer: HttpAnswer, call: Exchange, idle_timeout: timedelta) -> Iterator[bytes]:
     try:
         while True:
-            current.call = call  # the thread may have made others meanwhile
-            call.until = monotonic() + silence.total_seconds()
+            current.call = call  # the thread may have made other calls between chunks
+            call.until = monotonic() + idle_timeout.total_seconds()
             chunk = answer.read1(CHUNK_BYTES)
             if not chunk:
                 return
             yield chunk
     except (OSError, HTTPException) as error:
         cause = root_cause(error)
-        raise explain(cause, silence) from cause
+        raise explain(cause, idle_timeout) from cause

@@ -1,4 +1,4 @@
-"""Sockets of one call: an absolute deadline over everything, a budget for what is received."""
+"""Sockets that enforce a call's absolute deadline and its limit on received bytes."""
 
 import os
 import socket
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 LOOKUPS_AT_ONCE = 32
 TIMEOUT_STEP_S = 0.05
 
-Address = tuple[socket.AddressFamily, tuple[Any, ...]]  # what a socket of this family connects to: host, port, …
+Address = tuple[socket.AddressFamily, tuple[Any, ...]]  # the second part is the family's own: host, port, …
 
 
 class Overrun(OSError):
-    """The answer is longer than the call allows."""
+    """The answer exceeds the call's byte limit."""
 
 
 class Connect(Protocol):
-    """Opens the TCP connection. An OSError may heal; whatever else it raises reaches the caller of `send` as it is.
+    """Opens the TCP connection. An OSError may be temporary and becomes Unreachable; `send` raises others unchanged.
 
-    Calls share kept-alive connections if what opens theirs is equal.
+    Calls share kept-alive connections only if their Connect values are equal.
     """
 
     def __call__(self, scheme: str, host: str, port: int, call: "Exchange") -> socket.socket: ...
@@ -37,33 +37,34 @@ class Connect(Protocol):
 
 @dataclass(slots=True)
 class Exchange:
-    """What one call may still use, and how it gets to its host. It runs in one thread from end to end."""
+    """Limits and progress of one call. Used by one thread only."""
 
-    until: float  # by the monotonic clock
+    until: float  # deadline, in seconds of the monotonic clock
     budget: int  # bytes
     connect: Connect
     tls: TlsFiles
-    watch: Stopwatch = field(default_factory=Stopwatch)
-    fresh: bool = False  # kept-alive connections are not to be used
-    connected: bool = False  # it has opened a connection, rather than used a kept-alive one
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
+    fresh: bool = False  # must not use a kept-alive connection
+    connected: bool = False  # has opened a connection instead of using a kept-alive one
     received: int = 0
-    max_bytes: int | None = 64 * 1024  # of the body; None if it is to be read as it comes
+    max_bytes: int | None = 64 * 1024  # of the body; None if the body is streamed
 
     @property
     def stale(self) -> bool:
-        """A kept-alive connection was used, and brought nothing."""
+        """Whether a kept-alive connection was used and nothing was received."""
         return not self.connected and not self.received
 
     def left(self) -> float:
-        """In seconds; TimeoutError when there is none."""
+        """Returns the remaining time in seconds. Raises TimeoutError if there is none."""
         left = self.until - monotonic()
         if left <= 0:
             raise TimeoutError
         return left
 
     def count(self, size: int) -> None:
+        """Adds received bytes. Raises Overrun above the limit."""
         if not self.received:
-            self.watch.first_byte = monotonic()
+            self.stopwatch.first_byte = monotonic()
         self.received += size
         if self.received > self.budget:
             raise Overrun
@@ -73,15 +74,15 @@ class _Current(threading.local):
     call: Exchange
 
 
-# Kept-alive sockets outlive calls and change threads; the thread that uses one brings its call along.
+# Kept-alive sockets outlive calls and change threads, so a socket finds the current call by its thread.
 current = _Current()
 
 
 class PlainSocket(socket.socket):
     def renew_timeout(self, call: Exchange) -> None:
-        """To what is left; a change that does not matter is not worth a system call."""
-        left, known = call.left(), self.gettimeout()
-        if not known or abs(left - known) > TIMEOUT_STEP_S:
+        """Sets the timeout to the remaining time, unless the change is too small to be worth a system call."""
+        left, timeout = call.left(), self.gettimeout()
+        if not timeout or abs(left - timeout) > TIMEOUT_STEP_S:
             self.settimeout(left)
 
     def recv_into(self, buffer: "WriteableBuffer", nbytes: int | None = None, flags: int = 0) -> int:
@@ -92,8 +93,8 @@ class PlainSocket(socket.socket):
         return size
 
     def sendall(self, data: "ReadableBuffer", flags: int = 0) -> None:
-        """Nothing that takes time lies between the look at the clock and the first byte. Python's own first asks for
-        room, and then may wait for other threads: a process that stood still there would send too late.
+        """Checks the deadline immediately before the first byte. Python's own sendall first polls for buffer space and
+        may then wait for other threads: a process suspended there would send after the deadline.
         """
         call = current.call
         call.left()
@@ -108,10 +109,10 @@ class PlainSocket(socket.socket):
 
 class TLSSocket(PlainSocket, ssl.SSLSocket):
     def sendall(self, data: "ReadableBuffer", flags: int = 0) -> None:
-        ssl.SSLSocket.sendall(self, data, flags)  # many sends
+        ssl.SSLSocket.sendall(self, data, flags)  # calls `send` below
 
     def send(self, data: "ReadableBuffer", flags: int = 0) -> int:
-        self.settimeout(0)  # as above
+        self.settimeout(0)  # for the same reason as in PlainSocket.sendall
         current.call.left()
         with suppress(ssl.SSLWantWriteError):
             return super().send(data, flags)
@@ -127,24 +128,24 @@ lookups = threading.BoundedSemaphore(LOOKUPS_AT_ONCE)
 
 
 def resolve(host: str, port: int, call: Exchange) -> list[Address]:
-    """Every address of a name, in the system's order. gaierror when it has none, TimeoutError when time is up."""
+    """Returns all addresses of a name, in the system's order. Raises gaierror if there are none, and TimeoutError."""
     try:
         return _look_up(host, port, socket.AI_NUMERICHOST)
     except socket.gaierror:
         pass
     if not lookups.acquire(timeout=call.left()):
         raise TimeoutError
-    found: Future[list[Address]] = Future()
-    # getaddrinfo has no timeout of its own: it runs on a thread that may be left behind.
-    threading.Thread(target=_fulfil, args=(found, host, port), daemon=True).start()
-    return found.result(call.left())
+    addresses: Future[list[Address]] = Future()
+    # getaddrinfo has no timeout, so it runs in a thread that may outlive the call.
+    threading.Thread(target=_fulfil, args=(addresses, host, port), daemon=True).start()
+    return addresses.result(call.left())
 
 
-def _fulfil(found: Future[list[Address]], host: str, port: int) -> None:
+def _fulfil(addresses: Future[list[Address]], host: str, port: int) -> None:
     try:
-        found.set_result(_look_up(host, port, 0))
+        addresses.set_result(_look_up(host, port, 0))
     except OSError as error:
-        found.set_exception(error)
+        addresses.set_exception(error)
     finally:
         lookups.release()
 
@@ -155,8 +156,8 @@ def _look_up(host: str, port: int, flags: int) -> list[Address]:
 
 
 def dial(addresses: list[Address], call: Exchange) -> socket.socket:
-    """A connection to the first of them that is alive; each may use an even share of the time left."""
-    call.watch.looked_up = call.watch.looked_up or monotonic()
+    """Connects to the first reachable address. Each may take an equal share of the remaining time."""
+    call.stopwatch.looked_up = call.stopwatch.looked_up or monotonic()
     first, *others = addresses
     try:
         sock = _dial(*first, call.left() / len(addresses))
@@ -164,7 +165,7 @@ def dial(addresses: list[Address], call: Exchange) -> socket.socket:
         if not others:
             raise
         return dial(others, call)
-    call.watch.connected = monotonic()
+    call.stopwatch.connected = monotonic()
     return sock
 
 

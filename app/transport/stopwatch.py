@@ -1,4 +1,4 @@
-"""Where the time of a call goes."""
+"""Timings of a call's phases."""
 
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
@@ -10,9 +10,9 @@ MILLISECOND = timedelta(milliseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """None: the call did not come so far, or went by a kept-alive connection.
+    """None: the call did not reach this phase, or used a kept-alive connection.
 
-    first_byte: from the moment that there is a connection, so with sending.
+    first_byte: from the established connection, so it includes sending.
     """
 
     total: timedelta
@@ -22,8 +22,8 @@ class Timings:
     first_byte: timedelta | None = None
 
     def in_ms(self) -> dict[str, Any]:
-        """For a log: `{"total_ms": 12.3, …}`, without what is None."""
-        times = [(name, getattr(self, of)) for name, of in NAMES_IN_MS]
+        """Returns the timings for logs: `{"total_ms": 12.3, …}`, without those that are None."""
+        times = [(name, getattr(self, phase)) for name, phase in NAMES_IN_MS]
         return {name: round(time / MILLISECOND, 1) for name, time in times if time is not None}
 
 
@@ -32,7 +32,7 @@ NAMES_IN_MS = tuple((f"{field.name}_ms", field.name) for field in fields(Timings
 
 @dataclass(slots=True)
 class Stopwatch:
-    """When a call came where, by the monotonic clock."""
+    """When a call reached each phase, in seconds of the monotonic clock."""
 
     began: float = field(default_factory=monotonic)
     opening: float | None = None
@@ -43,7 +43,7 @@ class Stopwatch:
     first_byte: float | None = None
 
     def open(self) -> None:
-        """A connection is opened, perhaps anew."""
+        """Records that a connection is being opened, and resets a previous one."""
         self.opening = monotonic()
         self.looked_up = self.connected = self.secured = None
 

@@ -1,4 +1,4 @@
-"""Whom to trust over TLS, and what to show: for everybody, or for one destination by files that may be renewed."""
+"""TLS contexts: trusted authorities and client certificates, default or from a destination's renewable files."""
 
 import logging
 import ssl
@@ -16,7 +16,7 @@ CONTEXTS = 64
 
 
 def context(files: TlsFiles) -> ssl.SSLContext:
-    """The same one for as long as the files stay as they are. Unreachable if they cannot be used."""
+    """Returns a context, cached until a file changes. Raises Unreachable if the files cannot be used."""
     try:
         return _context(files, tuple(_version(path) for path in (files.ca, files.certificate, files.key)))
     except (OSError, ValueError) as error:  # an SSLError is an OSError
@@ -27,7 +27,7 @@ def context(files: TlsFiles) -> ssl.SSLContext:
 
 
 def _version(path: str | None) -> int:
-    """It changes with the file, also if that is a link, as it is in a mounted Secret."""
+    """Changes with the file, also behind a symbolic link, as in a mounted Secret."""
     return Path(path).stat().st_mtime_ns if path else 0
 
 
@@ -38,6 +38,6 @@ def _context(files: TlsFiles, versions: tuple[int, ...]) -> ssl.SSLContext:  # n
     context.hostname_checks_common_name = False
     context.load_verify_locations(files.ca or DEFAULT_CA_BUNDLE_PATH)
     if files.certificate:
-        # Without a password of its own, OpenSSL would ask for one at the terminal.
+        # Without a password argument, OpenSSL would prompt at the terminal.
         context.load_cert_chain(files.certificate, files.key, password="")
     return context

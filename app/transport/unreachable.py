@@ -1,4 +1,4 @@
-"""Why a call brought no answer, in words for a log."""
+"""Why a call got no answer, as a kind and a message for logs."""
 
 import http.client
 import os
@@ -21,46 +21,46 @@ class UnreachableKind(StrEnum):
 
 
 class Unreachable(BridgeError):
-    """No answer came: not even a status line with its headers. The text has at most the host of the URL."""
+    """No status line with headers was received. The message never contains more of the URL than its host."""
 
-    def __init__(self, kind: UnreachableKind, words: str) -> None:
-        super().__init__(words)
+    def __init__(self, kind: UnreachableKind, message: str) -> None:
+        super().__init__(message)
         self.kind = kind
 
 
 def explain(cause: BaseException, deadline: timedelta) -> Unreachable:
     match cause:
         case TimeoutError():
-            kind, words = UnreachableKind.TIMEOUT, f"timed out after {deadline.total_seconds():g} s"
+            kind, message = UnreachableKind.TIMEOUT, f"timed out after {deadline.total_seconds():g} s"
         case socket.gaierror():
-            kind, words = UnreachableKind.NAME, "name does not resolve"
+            kind, message = UnreachableKind.NAME, "name does not resolve"
         case http.client.RemoteDisconnected() | ConnectionResetError() | BrokenPipeError() | ssl.SSLEOFError():
-            kind, words = UnreachableKind.CLOSED, "connection closed without an answer"
+            kind, message = UnreachableKind.CLOSED, "connection closed without an answer"
         case ssl.SSLError():
-            kind, words = UnreachableKind.TLS, f"TLS: {_tls_words(cause)}"
+            kind, message = UnreachableKind.TLS, f"TLS: {_tls_message(cause)}"
         case Overrun():
-            kind, words = UnreachableKind.PROTOCOL, "too much before the body of the answer"
+            kind, message = UnreachableKind.PROTOCOL, "too many bytes before the body of the answer"
         case OSError():
-            kind, words = UnreachableKind.CONNECT, os.strerror(cause.errno or 0).lower()
+            kind, message = UnreachableKind.CONNECT, os.strerror(cause.errno or 0).lower()
         case _:
-            kind, words = UnreachableKind.PROTOCOL, f"not HTTP: {type(cause).__name__}"
-    return Unreachable(kind, words)
+            kind, message = UnreachableKind.PROTOCOL, f"not HTTP: {type(cause).__name__}"
+    return Unreachable(kind, message)
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """requests and urllib3 wrap an error several times over, with the URL in the words."""
+    """Returns the innermost error: requests and urllib3 wrap it several times and add the URL to the message."""
     while (inner := error.__cause__ or error.__context__ or _wrapped(error)) is not None:
         error = inner
     return error
 
 
 def _wrapped(error: BaseException) -> BaseException | None:
-    """What urllib3 keeps of an error of TLS that comes with the answer, as that of a certificate not shown does."""
+    """urllib3 puts a TLS error during reading into `args`, such as one for a missing client certificate."""
     first = error.args[0] if error.args else None
     return first if isinstance(first, BaseException) else None
 
 
-def _tls_words(error: ssl.SSLError) -> str:
+def _tls_message(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate refused: {error.verify_message}"
     return (error.reason or "handshake failed").replace("_", " ").lower()

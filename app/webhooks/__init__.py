@@ -1,1 +1,1 @@
-"""Calling subscribers: the only place that talks to addresses that strangers name."""
+"""Sends callbacks to subscribers: the only package that connects to addresses given by callers."""

@@ -1,4 +1,4 @@
-"""A callback: the request that tells a subscriber of events, and the line about it in the log of attempts."""
+"""A callback: the request that sends events to a subscriber, and its entry in the attempt log."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,14 +20,14 @@ from app.webhooks.sender import Attempt, Sender, failed
 
 @dataclass(frozen=True, slots=True)
 class Subscriber:
-    """Whom to call, and how. headers: more of them, which the caller of the API wants.
+    """The receiver of callbacks. headers: extra request headers, set by the registration.
 
-    hidden: what the excerpt of an answer must not show, beside what was sent.
+    hidden: values to mask in the response excerpt, in addition to what was sent.
     """
 
     tenant: str
     format: Format
-    wishes: MessageOptions
+    options: MessageOptions
     signers: tuple[Signer, ...] = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     hidden: tuple[str, ...] = field(repr=False)
@@ -41,18 +41,19 @@ def send(
     number: int,
     now: datetime,
     deadline: timedelta,
-    watch: Stopwatch,
+    stopwatch: Stopwatch,
 ) -> Attempt:
-    """One message about all of the events. number: of the attempt, from 1. watch: the deadline counts from it.
+    """Sends one message about all of the events.
 
-    Where the service names another URL, it is sent there at once: the attempt's `url` says where from now on.
+    number: attempt number, from 1. deadline: counts from the start of `stopwatch`.
+    If the service names a new URL, the message is sent there at once, and the attempt's `url` is the new URL.
     """
-    how: dict[str, Any] = {"number": number, "now": now, "deadline": deadline, "watch": watch}
-    attempt = _send(sender, subscriber, events, **how)
+    arguments: dict[str, Any] = {"number": number, "now": now, "deadline": deadline, "stopwatch": stopwatch}
+    attempt = _send(sender, subscriber, events, **arguments)
     if attempt.url is None:
         return attempt
-    moved = replace(subscriber, wishes=replace(subscriber.wishes, url=attempt.url))
-    return replace(_send(sender, moved, events, **how), url=attempt.url)
+    moved = replace(subscriber, options=replace(subscriber.options, url=attempt.url))
+    return replace(_send(sender, moved, events, **arguments), url=attempt.url)
 
 
 def _send(
@@ -63,12 +64,12 @@ def _send(
     number: int,
     now: datetime,
     deadline: timedelta,
-    watch: Stopwatch,
+    stopwatch: Stopwatch,
 ) -> Attempt:
     try:
-        outgoing = subscriber.format.render(events, subscriber.wishes, now)
+        outgoing = subscriber.format.render(events, subscriber.options, now)
     except Unrenderable as error:
-        return failed(Verdict.REFUSED, str(error), watch)
+        return failed(Verdict.REFUSED, str(error), stopwatch)
     own = {name.lower() for name in outgoing.headers}
     headers = {name: value for name, value in subscriber.headers.items() if name.lower() not in own}
     headers |= outgoing.headers
@@ -83,20 +84,20 @@ def _send(
         judge=subscriber.format.judge,
         deadline=deadline,
         secrets=subscriber.hidden,
-        watch=watch,
+        stopwatch=stopwatch,
     )
 
 
-def head(number: int, started: datetime) -> dict[str, Any]:
-    """How the line about an attempt begins."""
+def log_line_head(number: int, started: datetime) -> dict[str, Any]:
+    """Returns the fields that every entry of the attempt log starts with. started_at: in milliseconds."""
     started_ms = to_ms(started)
     return {"id": new_id("att", started_ms, randbits(RANDOM_BITS)), "number": number, "started_at": started_ms}
 
 
-def line(attempt: Attempt, number: int, started: datetime) -> dict[str, Any]:
-    """Moments in milliseconds."""
+def log_line(attempt: Attempt, number: int, started: datetime) -> dict[str, Any]:
+    """Returns the entry of the attempt log. Times and durations are in milliseconds."""
     return {
-        **head(number, started),
+        **log_line_head(number, started),
         "took_ms": attempt.timings.total // timedelta(milliseconds=1),
         "timings": attempt.timings.in_ms(),
         "verdict": attempt.verdict,

@@ -1,4 +1,4 @@
-"""Sends callbacks, for deliver workers and for the API's test."""
+"""Sends callbacks, for deliver workers and for the API's callback test."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,10 +18,10 @@ from app.webhooks.sender import Attempt, Sender
 
 @dataclass(frozen=True, slots=True)
 class CallbackClient:
-    """handshake: None if receivers of CloudEvents are not asked first.
+    """Sends callbacks. handshake: None if receivers of CloudEvents are not asked for permission first.
 
-    own_signers: sign with the bridge's own keys, beside the subscriber's secret.
-    link: of the deployment, for registrations without one.
+    own_signers: sign with the bridge's own keys, in addition to the subscriber's secret.
+    link: the deployment's default, for registrations without a link.
     """
 
     sender: Sender
@@ -41,13 +41,13 @@ class CallbackClient:
         language: Language,
         link: str | None,
     ) -> Subscriber:
-        """secrets: those that sign; for a bot, at most the one that its service checks."""
+        """Returns the receiver. secrets: signing secrets; for a bot, at most the one that its service checks."""
         by_secrets = map(signature.by_secret, secrets) if form.machine else ()
         secret = next(iter(secrets), None) or None
         return Subscriber(
             tenant=tenant,
             format=form,
-            wishes=MessageOptions(url, None if form.machine else secret, language, link or self.link),
+            options=MessageOptions(url, None if form.machine else secret, language, link or self.link),
             signers=(*by_secrets, *self.own_signers) if form.machine else (),
             headers=headers,
             hidden=hidden,
@@ -61,15 +61,17 @@ class CallbackClient:
         number: int,
         now: datetime,
         deadline: timedelta,
-        watch: Stopwatch,
+        stopwatch: Stopwatch,
         lane: str | None = None,
     ) -> Attempt:
-        """One message about all of the events; or what a receiver of CloudEvents refused before it.
+        """Sends one message about all of the events, unless the CloudEvents handshake is refused or fails.
 
-        number: of the attempt, from 1. The deadline counts from the start of `watch`. lane: as for `Handshake.refusal`.
+        number: attempt number, from 1. deadline: counts from the start of `stopwatch`. lane: see `Handshake.refusal`.
         """
         if self.handshake and subscriber.format is cloudevents.FORMAT:
-            refused = self.handshake.refusal(subscriber, lane, deadline, watch)
-            if refused:
-                return refused
-        return callback.send(self.sender, subscriber, events, number=number, now=now, deadline=deadline, watch=watch)
+            refusal = self.handshake.refusal(subscriber, lane, deadline, stopwatch)
+            if refusal:
+                return refusal
+        return callback.send(
+            self.sender, subscriber, events, number=number, now=now, deadline=deadline, stopwatch=stopwatch
+        )

@@ -1,4 +1,4 @@
-"""The door to addresses that strangers name: what is connected to is what was checked."""
+"""Connects to addresses given by callers, and only to the IP addresses that were checked."""
 
 import socket
 from collections.abc import Callable
@@ -14,7 +14,7 @@ Resolve = Callable[[str, int, Exchange], list[Address]]
 
 
 class DestinationRefused(BridgeError):
-    """Callbacks may not go there. Not an OSError, which the transport would take for a failure of the network."""
+    """Callbacks to this address are not allowed. Not an OSError: the transport treats those as network failures."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -23,9 +23,9 @@ class DestinationRefused(BridgeError):
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """The transport's `connect`: one lookup, every answer judged, a connection to one of these answers.
+    """The transport's `connect`: resolves the host once, checks every address, connects to one of them.
 
-    Equal guards share connections: a tenant does not come by one that another's grant has opened.
+    Only equal guards share connections, so a tenant cannot reuse one that another tenant's grant allowed.
     """
 
     policy: AddressPolicy
@@ -45,13 +45,13 @@ class Guard:
 
     def _check(self, ip: IPAddress, scheme: str, port: int, call: Exchange) -> None:
         code = refusal(ip, scheme=scheme, port=port, policy=self.policy, grants=self.grants)
-        if code is None and self.policy.opens(ip, self.grants) and leads_to(ip, self._denied(port, call)):
+        if code is None and self.policy.exempts(ip, self.grants) and leads_to(ip, self._denied(port, call)):
             code = AddressRefusal.HOST_DENIED
         if code:
             raise DestinationRefused(code)
 
     def _denied(self, port: int, call: Exchange) -> list[IPAddress]:
-        """Where what is denied is now; names are looked up only for who is about to enter a private network."""
+        """Returns the current addresses of denied hosts; they are resolved only before entering a private network."""
         hosts = [endpoint.host for endpoint in self.policy.denied if endpoint.port in (None, port)]
         return [ip_address(ip) for host in hosts for _, (ip, *_) in self._addresses(host, port, call)]
 
@@ -59,7 +59,7 @@ class Guard:
         try:
             return self.resolve(host, port, call)
         except socket.gaierror as error:
-            # It is nowhere. Any other failure is no proof of that: the attempt is made again later.
+            # The name has no address. Any other failure does not prove that, so the attempt is retried later.
             if error.errno in (socket.EAI_NONAME, socket.EAI_NODATA):
                 return []
             raise

@@ -1,4 +1,4 @@
-"""May we? What CloudEvents has senders ask a receiver first, so that nobody can be flooded by registering him.
+"""The CloudEvents handshake: asks a receiver for permission before callbacks, so that no third party is flooded.
 
 Source: "HTTP 1.1 Web Hooks for Event Delivery", 1.0.2, 4: abuse protection.
 """
@@ -14,7 +14,7 @@ from app.transport.stopwatch import Stopwatch
 from app.webhooks.callback import Subscriber
 from app.webhooks.sender import Attempt, Sender, failed
 
-REQUESTED = 600  # callbacks a minute
+REQUESTED = 600  # callbacks per minute
 ANY = "*"
 NUMBER = re.compile(r"[0-9]{1,9}")
 
@@ -26,7 +26,7 @@ class Memory(Protocol):
 
 
 class Handshake:
-    """origin: who asks, as a receiver sees it."""
+    """Asks receivers for permission. origin: the sender's name, sent as WebHook-Request-Origin."""
 
     def __init__(self, sender: Sender, memory: Memory, origin: str) -> None:
         self._sender = sender
@@ -34,47 +34,45 @@ class Handshake:
         self._origin = origin
 
     def refusal(
-        self, subscriber: Subscriber, lane: str | None, deadline: timedelta, watch: Stopwatch
+        self, subscriber: Subscriber, lane: str | None, deadline: timedelta, stopwatch: Stopwatch
     ) -> Attempt | None:
-        """None if callbacks may go there: it has been asked, now or within a day. The deadline is the watch's.
+        """Returns None if the receiver allows callbacks, now or within the last day; else the failed attempt.
 
-        lane: keeps to what is allowed from now on; None for a test, of which nothing is kept.
+        lane: gets the rate limit that the receiver sets; None for a callback test, whose result is not stored.
+        deadline: counts from the start of `stopwatch`.
         """
-        url, tenant = subscriber.wishes.url, subscriber.tenant
+        url, tenant = subscriber.options.url, subscriber.tenant
         if self._memory.is_known(tenant, url):
             return None
-        asking = {"WebHook-Request-Origin": self._origin, "WebHook-Request-Rate": str(REQUESTED)}
-        reply = self._sender.options(
-            url, tenant=tenant, headers={**subscriber.headers, **asking}, deadline=deadline, watch=watch
-        )
+        headers = {**subscriber.headers, "WebHook-Request-Origin": self._origin, "WebHook-Request-Rate": str(REQUESTED)}
+        reply = self._sender.options(url, tenant=tenant, headers=headers, deadline=deadline, stopwatch=stopwatch)
         if isinstance(reply, Attempt):
             return reply
-        if words := self._no(reply):
-            return _refused(reply, words, watch)
+        if reason := self._refusal_reason(reply):
+            return _refused(reply, reason, stopwatch)
         if lane:
             self._memory.remember(tenant, url, lane, _rate(reply.headers.get("webhook-allowed-rate", ANY)))
         return None
 
-    def _no(self, reply: Reply) -> str | None:
-        """Why callbacks may not go there, in words."""
+    def _refusal_reason(self, reply: Reply) -> str | None:
         allowed = reply.headers.get("webhook-allowed-origin")
         if by_status(reply.status) is not Verdict.DELIVERED:
-            return f"the receiver answers {reply.status} to the handshake of CloudEvents (OPTIONS)"
+            return f"the receiver answers {reply.status} to the CloudEvents handshake (OPTIONS)"
         if allowed is None:
-            return "the receiver does not allow CloudEvents: its answer to OPTIONS lacks WebHook-Allowed-Origin"
+            return "the receiver does not allow CloudEvents: its response to OPTIONS lacks WebHook-Allowed-Origin"
         if allowed.strip().lower() not in (ANY, self._origin.lower()):
-            return f"the receiver does not allow CloudEvents from {self._origin}, but from others"
+            return f"the receiver allows CloudEvents, but not from {self._origin}"
         return None
 
 
-def _refused(reply: Reply, words: str, watch: Stopwatch) -> Attempt:
-    """Who is busy is asked again; anything else is for a person to mend."""
+def _refused(reply: Reply, reason: str, stopwatch: Stopwatch) -> Attempt:
+    """Returns RETRY for a temporary status such as 503; else REFUSED, which somebody must fix."""
     busy = by_status(reply.status) is Verdict.RETRY
-    attempt = failed(Verdict.RETRY if busy else Verdict.REFUSED, words, watch)
+    attempt = failed(Verdict.RETRY if busy else Verdict.REFUSED, reason, stopwatch)
     return replace(attempt, status_code=reply.status)
 
 
 def _rate(allowed: str) -> float | None:
-    """Callbacks a second; None for as many as there are, which is also what makes no sense stands for."""
+    """Returns callbacks per second; None for no limit, or if the value is malformed."""
     text = allowed.strip()
     return int(text) / 60 if NUMBER.fullmatch(text) and int(text) > 0 else None

@@ -1,4 +1,4 @@
-"""One attempt: a POST to a subscriber, and what came of it."""
+"""One attempt: a POST to a subscriber and its result."""
 
 import logging
 import traceback
@@ -21,15 +21,17 @@ from app.transport.unreachable import Unreachable
 from app.webhooks.excerpt import excerpt
 from app.webhooks.guard import DestinationRefused, Guard, Resolve
 
-UNREAD = "answered, but the bridge could not read the answer; its log says why"
+UNREADABLE = "the receiver answered, but the bridge could not read the answer; see its log"
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """error: words or a stable code, without the address that a name led to and without the URL's path and query.
+    """The result of an attempt.
 
-    said: what the answer means, in words, if it says more than its status. in_doubt: it may have arrived although
-    nobody said so. crowded, url: see Judgement.
+    error: a description or a stable code, without the resolved address and without the URL's path and query.
+    service_message: what the response means, if it says more than its status.
+    maybe_delivered: the request may have arrived although no response confirmed it.
+    overloaded, url: see AnswerVerdict.
     """
 
     verdict: Verdict
@@ -49,7 +51,7 @@ def judge_by_status(answer: ServiceAnswer) -> AnswerVerdict:
 
 
 class Sender:
-    """For use by many threads. policy: as it is now; it may change between two attempts."""
+    """Sends requests to subscribers; thread-safe. policy: called at each attempt, as the policy may change."""
 
     def __init__(
         self,
@@ -77,30 +79,37 @@ class Sender:
         judge: Callable[[ServiceAnswer], AnswerVerdict] = judge_by_status,
         deadline: timedelta | None = None,
         secrets: Iterable[str] = (),
-        watch: Stopwatch | None = None,
+        stopwatch: Stopwatch | None = None,
     ) -> Attempt:
-        """secrets: what the excerpt of the answer must not show, beside what was sent. The deadline is the watch's."""
-        watch = watch or Stopwatch()
-        reply = self._exchange("POST", url, tenant=tenant, headers=headers, body=body, deadline=deadline, watch=watch)
+        """Sends a callback. secrets: values to mask in the response excerpt, in addition to what was sent.
+
+        deadline: counts from the start of `stopwatch`; None for the default.
+        """
+        stopwatch = stopwatch or Stopwatch()
+        reply = self._exchange(
+            "POST", url, tenant=tenant, headers=headers, body=body, deadline=deadline, stopwatch=stopwatch
+        )
         if isinstance(reply, Attempt):
             return reply
         tail = path_and_query(url)
         sent = (value for name, value in headers.items() if not is_owned(name))
         try:
             judgement = judge(ServiceAnswer(reply.status, reply.headers, reply.body, url))
-            return self._answered(reply, judgement, (tail, *sent, *secrets), watch)
-        except Exception as error:  # noqa: BLE001 - a mistake of ours in reading must not send it all the time
-            # Not the error's own words: they may quote the answer.
+            return self._answered(reply, judgement, (tail, *sent, *secrets), stopwatch)
+        except Exception as error:  # noqa: BLE001 - a bug of ours in reading must not cause endless attempts
+            # Without the error's message: it may quote the response.
             name, frame = type(error).__name__, traceback.extract_tb(error.__traceback__)[-1]
             at = f"{frame.filename}:{frame.lineno} {frame.name}"
-            logs.event("answer.unread", level=logging.ERROR, error=name, at=at, status_code=reply.status)
-            return replace(failed(Verdict.RETRY, UNREAD, watch), status_code=reply.status, maybe_delivered=True)
+            logs.event("answer.unreadable", level=logging.ERROR, error=name, at=at, status_code=reply.status)
+            return replace(failed(Verdict.RETRY, UNREADABLE, stopwatch), status_code=reply.status, maybe_delivered=True)
 
     def options(
-        self, url: str, *, tenant: str, headers: Mapping[str, str], deadline: timedelta, watch: Stopwatch
+        self, url: str, *, tenant: str, headers: Mapping[str, str], deadline: timedelta, stopwatch: Stopwatch
     ) -> Reply | Attempt:
-        """An attempt if no answer came."""
-        return self._exchange("OPTIONS", url, tenant=tenant, headers=headers, body=None, deadline=deadline, watch=watch)
+        """Sends OPTIONS. Returns the failed attempt if no response came."""
+        return self._exchange(
+            "OPTIONS", url, tenant=tenant, headers=headers, body=None, deadline=deadline, stopwatch=stopwatch
+        )
 
     def close(self) -> None:
         self._transport.close()
@@ -114,45 +123,46 @@ class Sender:
         headers: Mapping[str, str],
         body: bytes | None,
         deadline: timedelta | None,
-        watch: Stopwatch,
+        stopwatch: Stopwatch,
     ) -> Reply | Attempt:
         policy = self._policy()
         try:
-            # Again, although registering checked it: the rules, or what is stored, may have changed since.
-            to = parse(url, policy, tenant)
+            # Checked again after registration: the policy, or the stored URL, may have changed since.
+            target = parse(url, policy, tenant)
             return self._transport.send(
                 method,
                 url,
                 headers={"User-Agent": self._user_agent, **headers},
                 body=body,
                 deadline=deadline or self._deadline,
-                connect=Guard(policy, to.grants, self._resolve),
-                tls=next((grant.tls for grant in to.grants if grant.tls), PUBLIC),
-                watch=watch,
+                connect=Guard(policy, target.grants, self._resolve),
+                tls=next((grant.tls for grant in target.grants if grant.tls), PUBLIC),
+                stopwatch=stopwatch,
             )
         except InvalidField as error:
-            return failed(Verdict.REFUSED, error.detail, watch)
+            return failed(Verdict.REFUSED, error.detail, stopwatch)
         except DestinationRefused as error:
-            return failed(Verdict.REFUSED, error.code, watch)
+            return failed(Verdict.REFUSED, error.code, stopwatch)
         except Unreachable as error:
-            return replace(failed(Verdict.RETRY, str(error), watch), maybe_delivered=watch.sent is not None)
+            return replace(failed(Verdict.RETRY, str(error), stopwatch), maybe_delivered=stopwatch.sent is not None)
 
-    def _answered(self, reply: Reply, judgement: AnswerVerdict, secrets: tuple[str, ...], watch: Stopwatch) -> Attempt:
+    def _answered(
+        self, reply: Reply, judgement: AnswerVerdict, secrets: tuple[str, ...], stopwatch: Stopwatch
+    ) -> Attempt:
         return Attempt(
             verdict=judgement.verdict,
             status_code=reply.status,
             error=None,
             response_excerpt=excerpt(reply.body, secrets=secrets),
-            timings=watch.timings(),
+            timings=stopwatch.timings(),
             retry_after=judgement.retry_after or retry_after(reply.headers.get("retry-after"), self._clock()),
-            service_message=excerpt(
-                (judgement.service_message or "").encode(), secrets=secrets
-            ),  # they may quote the answer
+            # The service's message may quote what was sent.
+            service_message=excerpt((judgement.service_message or "").encode(), secrets=secrets),
             overloaded=judgement.overloaded,
             url=judgement.url,
         )
 
 
-def failed(verdict: Verdict, error: str, watch: Stopwatch) -> Attempt:
-    """No answer came."""
-    return Attempt(verdict, None, error, None, watch.timings(), None)
+def failed(verdict: Verdict, error: str, stopwatch: Stopwatch) -> Attempt:
+    """Returns an attempt without a response."""
+    return Attempt(verdict, None, error, None, stopwatch.timings(), None)

@@ -1,4 +1,4 @@
-"""The ed25519 keys of the deployment: Standard Webhooks' `v1a`, which receivers verify without sharing a secret."""
+"""The deployment's ed25519 keys: Standard Webhooks' `v1a`, which receivers verify without a shared secret."""
 
 import base64
 from collections.abc import Mapping
@@ -11,19 +11,19 @@ PUBLIC_PREFIX = "whpk_"
 
 
 class SigningKeys:
-    """seeds: id → 32 bytes; the first one signs, all are shown."""
+    """Signs with the first key and publishes all. seeds: id → 32 bytes."""
 
     def __init__(self, seeds: Mapping[str, bytes]) -> None:
         self._keys = {id: Ed25519PrivateKey.from_private_bytes(seed) for id, seed in seeds.items()}
 
     @property
     def signers(self) -> tuple[Signer, ...]:
-        """One, or none in a deployment without keys."""
+        """Returns one signer, or none in a deployment without keys."""
         return tuple(_signer(key) for key in self._keys.values())[:1]
 
     @property
     def public(self) -> dict[str, str]:
-        """id → `whpk_…`; the first one signs."""
+        """Returns id → `whpk_…`; the first one signs."""
         return {
             id: PUBLIC_PREFIX + base64.b64encode(key.public_key().public_bytes_raw()).decode()
             for id, key in self._keys.items()

@@ -1,6 +1,6 @@
-{{/* Values into what the bridge reads. */}}
+{{/* Turns values into settings and files that the bridge reads. */}}
 
-{{/* As an environment variable has it. Helm reads numbers as floats, and would write 1209600 as 1.2096e+06. */}}
+{{/* A setting as the text of an environment variable. Helm reads numbers as floats, and would write 1209600 as 1.2096e+06. */}}
 {{- define "bridge.setting" -}}
 {{- if kindIs "slice" . -}}
 {{- $parts := list }}
@@ -21,7 +21,7 @@ BRIDGE_{{ upper $name }}: {{ . | quote }}
 {{- end }}
 {{- end }}
 {{- end }}
-BRIDGE_DENY_HOSTS: {{ concat (.Values.settings.deny_hosts | default list) (include "bridge.ownPlaces" . | fromJsonArray) | uniq | join "," | quote }}
+BRIDGE_DENY_HOSTS: {{ concat (.Values.settings.deny_hosts | default list) (include "bridge.ownHosts" . | fromJsonArray) | uniq | join "," | quote }}
 {{- end }}
 
 {{- define "bridge.projects" -}}
@@ -65,7 +65,7 @@ projects:
 {{- end }}
 {{- end }}
 
-{{/* The fields of credentials that are secrets, as a JSON list. */}}
+{{/* Credential fields that come from a Secret, as a JSON list. Argument: one project's credentials. */}}
 {{- define "bridge.secretFields" -}}
 {{- $fields := list }}
 {{- range $field := list "token" "password" "accessKey" "secretKey" "securityToken" }}
@@ -94,15 +94,15 @@ grants:
 {{- end }}
 {{- end }}
 
-{{/* Longest that work may be in hand after SIGTERM, in seconds, with some to spare. Of (list $ role). */}}
+{{/* Longest time that work in progress may need after SIGTERM, in seconds, with a margin. Arguments: (list $ role). */}}
 {{- define "bridge.grace" -}}
 {{- $root := index . 0 }}
 {{- $settings := $root.Values.settings }}
 {{- if eq (index . 1) "api" -}}
-{{/* gunicorn's graceful timeout is an attempt's deadline and 5 s more: app/api/server.py */}}
+{{/* gunicorn's graceful timeout is an attempt's deadline plus 5 s: app/api/server.py */}}
 {{- add (ceil $settings.attempt_deadline_s) 5 $root.Values.api.preStopSeconds 5 }}
 {{- else -}}
-{{/* a lease outlasts any call and any attempt; then it is recorded, and Redis may be slow */}}
+{{/* A lease outlasts any call and any attempt. Recording the result comes after it, and Redis may be slow. */}}
 {{- add (ceil $settings.lease_s) 15 }}
 {{- end }}
 {{- end }}

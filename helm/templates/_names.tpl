@@ -1,11 +1,11 @@
-{{/* Names and labels. Selectors hold name, instance and component: nothing that an upgrade changes. */}}
+{{/* Names and labels. Selectors use name, instance and component, which no upgrade changes. */}}
 
 {{- define "bridge.name" -}}
 {{- .Values.nameOverride | default .Chart.Name | trunc 40 | trimSuffix "-" }}
 {{- end }}
 
-{{/* At most 43 characters: the longest suffix is `-redis-` with a hash of ten, and a label holds 63. What is cut gets a
-     hash, so that two long names that begin alike stay two. */}}
+{{/* At most 43 characters: the longest suffix is `-redis-` with a hash of ten characters, and a label may have 63. A longer
+     name is cut and gets a hash, so that two long names with the same beginning stay different. */}}
 {{- define "bridge.fullname" -}}
 {{- $name := include "bridge.name" . }}
 {{- $full := .Values.fullnameOverride | default (contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name)) }}
@@ -15,7 +15,7 @@
 {{- $full }}
 {{- end }}
 
-{{/* Of (list $ component). */}}
+{{/* Arguments: (list $ component). */}}
 {{- define "bridge.selector" -}}
 {{- $root := index . 0 -}}
 app.kubernetes.io/name: {{ include "bridge.name" $root }}
@@ -23,7 +23,7 @@ app.kubernetes.io/instance: {{ $root.Release.Name }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end }}
 
-{{/* Of (list $ component). */}}
+{{/* Arguments: (list $ component). */}}
 {{- define "bridge.labels" -}}
 {{- $root := index . 0 -}}
 {{ include "bridge.selector" . }}
@@ -36,15 +36,15 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- end }}
 {{- end }}
 
-{{/* How Prometheus tells this release's pods from another's in the namespace: of (list $ component…). Behind its component a
-     pod's name has two hashes, or what Kubernetes leaves of them where it is long. */}}
+{{/* Prometheus matchers that select this release's pods, not those of another release in the namespace. Arguments:
+     (list $ component…). A pod's name ends with two hashes, which Kubernetes shortens if the name is long. */}}
 {{- define "bridge.series" -}}
 {{- $root := index . 0 -}}
 {{- $pods := printf "%s-(%s)-[a-z0-9]+(-[a-z0-9]+)?" (include "bridge.fullname" $root) (slice . 1 | join "|") -}}
 {{ printf "namespace=%q,pod=~%q" $root.Release.Namespace $pods }}
 {{- end }}
 
-{{/* Of a map with repository, tag, digest, and what the tag is when left out. */}}
+{{/* Image reference; a digest wins over the tag. Argument: a map with repository, tag and digest. */}}
 {{- define "bridge.image" -}}
 {{- if .digest -}}
 {{ .repository }}@{{ .digest }}
@@ -53,18 +53,18 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- end }}
 {{- end }}
 
-{{/* Full name of one of the services, which needs no search list: of (list $ component). */}}
+{{/* Full DNS name of a service; it resolves without a search list. Arguments: (list $ component). */}}
 {{- define "bridge.host" -}}
 {{- $root := index . 0 -}}
 {{ include "bridge.fullname" $root }}-{{ index . 1 }}.{{ $root.Release.Namespace }}.svc.{{ $root.Values.clusterDomain }}
 {{- end }}
 
-{{/* Where callbacks never go, by whatever name, as a JSON list; Redis' URL names another such place. What has a `*` names
-     no host. */}}
-{{- define "bridge.ownPlaces" -}}
-{{- $places := list (printf "%s:%d" (include "bridge.host" (list . "api")) (int .Values.api.service.port)) }}
+{{/* The bridge's own host names, denied to callbacks, as a JSON list. Wildcard names are left out: they name no host. The
+     bridge itself denies Redis' address. */}}
+{{- define "bridge.ownHosts" -}}
+{{- $hosts := list (printf "%s:%d" (include "bridge.host" (list . "api")) (int .Values.api.service.port)) }}
 {{- range concat (.Values.ingress.enabled | ternary .Values.ingress.hosts list) (.Values.httpRoute.enabled | ternary .Values.httpRoute.hostnames list) }}
-{{- if not (or (empty .) (contains "*" .)) }}{{ $places = append $places . }}{{ end }}
+{{- if not (or (empty .) (contains "*" .)) }}{{ $hosts = append $hosts . }}{{ end }}
 {{- end }}
-{{- toJson $places }}
+{{- toJson $hosts }}
 {{- end }}

@@ -1,4 +1,4 @@
-{{/* The pods of the three roles, which differ in what they are given. */}}
+{{/* The pods of the three roles, which differ in their secrets and files. */}}
 
 {{- define "bridge.podSecurity" -}}
 runAsNonRoot: true
@@ -17,36 +17,36 @@ capabilities:
   drop: [ALL]
 {{- end }}
 
-{{/* The secrets of a role, as a JSON list of {variable, name, key, file}. Of (list $ role). */}}
+{{/* The secrets of a role, as a JSON list of {variable, name, key, file}. Arguments: (list $ role). */}}
 {{- define "bridge.roleSecrets" -}}
 {{- $root := index . 0 }}
 {{- $role := index . 1 }}
 {{- $v := $root.Values }}
-{{- $found := list }}
-{{- $made := printf "%s-made" (include "bridge.fullname" $root) }}
+{{- $secrets := list }}
+{{- $generated := printf "%s-made" (include "bridge.fullname" $root) }}
 {{- if $v.redis.bundled.enabled }}
-{{- $found = append $found (dict "variable" "REDIS_URL" "name" $made "key" "redis-url" "file" "redis-url") }}
+{{- $secrets = append $secrets (dict "variable" "REDIS_URL" "name" $generated "key" "redis-url" "file" "redis-url") }}
 {{- else if $v.redis.urlSecret.name }}
-{{- $found = append $found (dict "variable" "REDIS_URL" "name" $v.redis.urlSecret.name "key" $v.redis.urlSecret.key "file" "redis-url") }}
+{{- $secrets = append $secrets (dict "variable" "REDIS_URL" "name" $v.redis.urlSecret.name "key" $v.redis.urlSecret.key "file" "redis-url") }}
 {{- end }}
 {{- with $v.redis.sentinel }}
 {{- if and .nodes .passwordSecret.name }}
-{{- $found = append $found (dict "variable" "REDIS_SENTINEL_PASSWORD" "name" .passwordSecret.name "key" .passwordSecret.key "file" "redis-sentinel-password") }}
+{{- $secrets = append $secrets (dict "variable" "REDIS_SENTINEL_PASSWORD" "name" .passwordSecret.name "key" .passwordSecret.key "file" "redis-sentinel-password") }}
 {{- end }}
 {{- end }}
-{{- $wanted := dict "secretKeys" (list "api" "poller" "sender") "bootstrapKey" (list "api") "signingKeys" (list "api" "sender") "operatorUrl" (list "api" "sender") "operatorSecret" (list "api" "sender") }}
-{{- range $secret, $roles := $wanted }}
-{{- $given := index $v.secrets $secret }}
-{{- if and (has $role $roles) $given.name }}
-{{- $found = append $found (dict "variable" (snakecase $secret | upper) "name" $given.name "key" $given.key "file" (kebabcase $secret)) }}
-{{- else if and (eq $secret "secretKeys") $v.redis.bundled.enabled (not $given.lieOpen) }}
-{{- $found = append $found (dict "variable" "SECRET_KEYS" "name" $made "key" "secret-keys" "file" "secret-keys") }}
+{{- $rolesOf := dict "secretKeys" (list "api" "poller" "sender") "bootstrapKey" (list "api") "signingKeys" (list "api" "sender") "operatorUrl" (list "api" "sender") "operatorSecret" (list "api" "sender") }}
+{{- range $secret, $roles := $rolesOf }}
+{{- $secretRef := index $v.secrets $secret }}
+{{- if and (has $role $roles) $secretRef.name }}
+{{- $secrets = append $secrets (dict "variable" (snakecase $secret | upper) "name" $secretRef.name "key" $secretRef.key "file" (kebabcase $secret)) }}
+{{- else if and (eq $secret "secretKeys") $v.redis.bundled.enabled (not $secretRef.allowUnencrypted) }}
+{{- $secrets = append $secrets (dict "variable" "SECRET_KEYS" "name" $generated "key" "secret-keys" "file" "secret-keys") }}
 {{- end }}
 {{- end }}
-{{- toJson $found }}
+{{- toJson $secrets }}
 {{- end }}
 
-{{/* Of (list $ role). */}}
+{{/* Arguments: (list $ role). */}}
 {{- define "bridge.env" -}}
 {{- $root := index . 0 }}
 {{- $role := index . 1 }}
@@ -108,7 +108,7 @@ capabilities:
 {{- end }}
 {{- end }}
 
-{{/* Name → volume, as JSON: mounted under /run/bridge/<name>. Of (list $ role). */}}
+{{/* Name → volume, as JSON; each is mounted at /run/bridge/<name>. Arguments: (list $ role). */}}
 {{- define "bridge.volumes" -}}
 {{- $root := index . 0 }}
 {{- $role := index . 1 }}
@@ -133,8 +133,8 @@ capabilities:
 {{- $sources := list }}
 {{- range $name, $p := $v.projects }}
 {{- range $field := include "bridge.secretFields" $p.credentials | fromJsonArray }}
-{{- $place := index $p.credentials (printf "%sSecret" $field) }}
-{{- $sources = append $sources (dict "secret" (dict "name" $place.name "items" (list (dict "key" $place.key "path" (printf "%s/%s" $name $field))))) }}
+{{- $secretRef := index $p.credentials (printf "%sSecret" $field) }}
+{{- $sources = append $sources (dict "secret" (dict "name" $secretRef.name "items" (list (dict "key" $secretRef.key "path" (printf "%s/%s" $name $field))))) }}
 {{- end }}
 {{- end }}
 {{- if $sources }}{{ $_ := set $volumes "cph" (dict "projected" (dict "sources" $sources)) }}{{ end }}
@@ -154,7 +154,7 @@ capabilities:
 {{- toJson $volumes }}
 {{- end }}
 
-{{/* Probes. A worker's liveness is a file that it touches: Redis may be away for long without pods being ended. */}}
+{{/* A worker's liveness is a file that it touches, so a long outage of Redis does not restart pods. */}}
 {{- define "bridge.probes" -}}
 {{- if eq . "api" -}}
 startupProbe:
@@ -178,7 +178,7 @@ startupProbe:
   failureThreshold: 30
 livenessProbe:
   exec:
-    # Without a shell: `false` runs, and so the probe fails, if the file is older than a minute.
+    # Works without a shell: `find` runs `false`, and the probe fails, if the file is older than a minute.
     command: [find, /tmp/alive, -mmin, "+1", -exec, "false", "{}", +]
   periodSeconds: 20
   timeoutSeconds: 10
@@ -186,14 +186,14 @@ livenessProbe:
 {{- end }}
 {{- end }}
 
-{{/* Of (list $ role argv…). */}}
+{{/* Arguments: (list $ role argv…). */}}
 {{- define "bridge.deployment" -}}
 {{- $root := index . 0 }}
 {{- $role := index . 1 }}
 {{- $v := $root.Values }}
-{{- $mine := index $v $role }}
-{{- $both := list $root $role }}
-{{- $volumes := include "bridge.volumes" $both | fromJson }}
+{{- $roleValues := index $v $role }}
+{{- $args := list $root $role }}
+{{- $volumes := include "bridge.volumes" $args | fromJson }}
 {{- include "bridge.validate" $root -}}
 apiVersion: apps/v1
 kind: Deployment
@@ -201,10 +201,10 @@ metadata:
   name: {{ include "bridge.fullname" $root }}-{{ $role }}
   namespace: {{ $root.Release.Namespace }}
   labels:
-    {{- include "bridge.labels" $both | nindent 4 }}
+    {{- include "bridge.labels" $args | nindent 4 }}
 spec:
-  {{- if not $mine.autoscaling.kind }}
-  replicas: {{ $mine.replicas }}
+  {{- if not $roleValues.autoscaling.kind }}
+  replicas: {{ $roleValues.replicas }}
   {{- end }}
   revisionHistoryLimit: 5
   strategy:
@@ -212,29 +212,29 @@ spec:
     rollingUpdate: {maxUnavailable: 0, maxSurge: 1}
   selector:
     matchLabels:
-      {{- include "bridge.selector" $both | nindent 6 }}
+      {{- include "bridge.selector" $args | nindent 6 }}
   template:
     metadata:
       labels:
-        {{- include "bridge.selector" $both | nindent 8 }}
+        {{- include "bridge.selector" $args | nindent 8 }}
         {{- with $v.podLabels }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
       annotations:
-        # Of what is read at the start alone, and of nothing that a new chart changes. Projects, their secrets and grants
-        # are taken over by running pods.
+        # Checksums only of what pods read at startup, and of nothing that a new chart version changes. Running pods reload
+        # projects, their secrets and grants.
         checksum/settings: {{ include "bridge.settings" $root | sha256sum }}
         {{- if and $v.templates (ne $role "poller") }}
         checksum/templates: {{ toJson $v.templates | sha256sum }}
         {{- end }}
-        {{- with merge (dict) $mine.podAnnotations $v.podAnnotations }}
+        {{- with merge (dict) $roleValues.podAnnotations $v.podAnnotations }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
     spec:
       serviceAccountName: {{ include "bridge.fullname" $root }}-{{ $role }}
       automountServiceAccountToken: false
       enableServiceLinks: false
-      terminationGracePeriodSeconds: {{ $mine.terminationGracePeriodSeconds | default (include "bridge.grace" $both) }}
+      terminationGracePeriodSeconds: {{ $roleValues.terminationGracePeriodSeconds | default (include "bridge.grace" $args) }}
       securityContext:
         {{- include "bridge.podSecurity" 10001 | nindent 8 }}
       {{- with $v.imagePullSecrets }}
@@ -244,7 +244,7 @@ spec:
       {{- with $v.priorityClassName }}
       priorityClassName: {{ . }}
       {{- end }}
-      {{- with $mine.dnsConfig }}
+      {{- with $roleValues.dnsConfig }}
       dnsConfig:
         {{- toYaml . | nindent 8 }}
       {{- end }}
@@ -270,7 +270,7 @@ spec:
           whenUnsatisfiable: ScheduleAnyway
           labelSelector:
             matchLabels:
-              {{- include "bridge.selector" $both | nindent 14 }}
+              {{- include "bridge.selector" $args | nindent 14 }}
           matchLabelKeys: [pod-template-hash]
         {{- end }}
         {{- end }}
@@ -284,30 +284,30 @@ spec:
           envFrom:
             - configMapRef:
                 name: {{ include "bridge.fullname" $root }}-settings
-            {{- with concat $v.extraEnvFrom $mine.extraEnvFrom }}
+            {{- with concat $v.extraEnvFrom $roleValues.extraEnvFrom }}
             {{- toYaml . | nindent 12 }}
             {{- end }}
           env:
-            {{- include "bridge.env" $both | trim | nindent 12 }}
+            {{- include "bridge.env" $args | trim | nindent 12 }}
           {{- if or (eq $role "api") $v.metrics.enabled }}
           ports:
             {{- if eq $role "api" }}
-            - {name: http, containerPort: {{ $mine.port }}}
-            - {name: probes, containerPort: {{ $mine.probePort }}}
+            - {name: http, containerPort: {{ $roleValues.port }}}
+            - {name: probes, containerPort: {{ $roleValues.probePort }}}
             {{- end }}
             {{- if $v.metrics.enabled }}
             - {name: metrics, containerPort: {{ $v.metrics.port }}}
             {{- end }}
           {{- end }}
           {{- include "bridge.probes" $role | nindent 10 }}
-          {{- if and (eq $role "api") $mine.preStopSeconds }}
+          {{- if and (eq $role "api") $roleValues.preStopSeconds }}
           lifecycle:
             preStop:
               exec:
-                command: [sleep, {{ $mine.preStopSeconds | quote }}]
+                command: [sleep, {{ $roleValues.preStopSeconds | quote }}]
           {{- end }}
           resources:
-            {{- toYaml $mine.resources | nindent 12 }}
+            {{- toYaml $roleValues.resources | nindent 12 }}
           volumeMounts:
             - {name: tmp, mountPath: /tmp}
             {{- range $name, $_ := $volumes }}

@@ -1,4 +1,4 @@
-"""The API in this process, on a real Redis; test_api_served.py has it served."""
+"""The API in this process, on a real Redis. test_api_served.py runs it under gunicorn."""
 
 import base64
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from tests.support.api_client import KEY, ApiCaller
 
 @pytest.fixture(scope="session")
 def one_api(redis_server: RedisServer) -> Iterator[ApiCaller]:
-    """Building one takes longer than most of these tests."""
+    """One for the session: building it takes longer than most of these tests."""
     environment = {
         "BRIDGE_REDIS_URL": redis_server.url,
         "BRIDGE_BOOTSTRAP_KEY": KEY,
@@ -29,23 +29,23 @@ def one_api(redis_server: RedisServer) -> Iterator[ApiCaller]:
 
 @pytest.fixture
 def api(one_api: ApiCaller) -> ApiCaller:
-    """On an empty Redis."""
+    """The API of the session, on an empty Redis."""
     one_api.runtime.stores.redis.flushall()
     return one_api
 
 
 @pytest.fixture
 def stream(api: ApiCaller) -> Iterator[Callable[..., TestResponse]]:
-    """Opens one, which ends with the test."""
+    """Opens event streams, and closes them after the test."""
     opened = []
 
-    def open_one(query: str = "", **headers: str) -> TestResponse:
+    def open_stream(query: str = "", **headers: str) -> TestResponse:
         path = f"/v1/events/stream{query}"
-        sent = {"Authorization": f"Bearer {KEY}", **headers}
-        answer = api.app.test_client().get(path, headers=sent, buffered=False)
+        all_headers = {"Authorization": f"Bearer {KEY}", **headers}
+        answer = api.app.test_client().get(path, headers=all_headers, buffered=False)
         opened.append(answer)
         return answer
 
-    yield open_one
+    yield open_stream
     for answer in opened:
         answer.close()

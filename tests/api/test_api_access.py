@@ -1,4 +1,4 @@
-"""Keys, scopes, tenants."""
+"""API keys: authentication, scopes, expiry and the isolation of tenants."""
 
 from datetime import timedelta
 
@@ -13,8 +13,8 @@ WRITE = frozenset({Scope.REGISTRATIONS_WRITE})
 BOTH = READ | WRITE
 
 
-def key(api: ApiCaller, tenant: str, scopes: frozenset[Scope], life: timedelta | None = None) -> str:
-    return api.runtime.stores.api_keys.create(tenant, scopes, api.runtime.stores.clock(), life)
+def create_key(api: ApiCaller, tenant: str, scopes: frozenset[Scope], lifetime: timedelta | None = None) -> str:
+    return api.runtime.stores.api_keys.create(tenant, scopes, api.runtime.stores.clock(), lifetime)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_the_scheme_may_be_in_small_letters(api: ApiCaller) -> None:
 
 
 def test_a_key_that_may_read_may_not_write(api: ApiCaller) -> None:
-    reader = key(api, "acme", READ)
+    reader = create_key(api, "acme", READ)
     assert api.call("GET", "/v1/registrations", key=reader).status_code == 200
     assert api.call("GET", "/v1/deliveries", key=reader).status_code == 200
     assert Scope.REGISTRATIONS_WRITE in problem(api.register(key=reader), 403)["detail"]
@@ -43,25 +43,25 @@ def test_a_key_that_may_read_may_not_write(api: ApiCaller) -> None:
 
 
 def test_a_key_that_may_write_may_not_read(api: ApiCaller) -> None:
-    writer = key(api, "acme", WRITE)
+    writer = create_key(api, "acme", WRITE)
     assert api.register(key=writer).status_code == 201
     problem(api.call("GET", "/v1/registrations", key=writer), 403)
     problem(api.call("GET", "/v1/deliveries", key=writer), 403)
 
 
-def test_a_missing_scope_is_said_before_a_wrong_field(api: ApiCaller) -> None:
-    problem(api.call("POST", "/v1/registrations", json={}, key=key(api, "acme", READ)), 403)
+def test_a_missing_scope_is_reported_before_a_wrong_field(api: ApiCaller) -> None:
+    problem(api.call("POST", "/v1/registrations", json={}, key=create_key(api, "acme", READ)), 403)
 
 
 def test_an_expired_key_is_no_key(api: ApiCaller) -> None:
-    short = key(api, "acme", BOTH, timedelta(seconds=1))
-    assert api.call("GET", "/v1/registrations", key=short).status_code == 200
-    wait_until(lambda: api.call("GET", "/v1/registrations", key=short).status_code == 401, what="its end")
+    short_lived = create_key(api, "acme", BOTH, timedelta(seconds=1))
+    assert api.call("GET", "/v1/registrations", key=short_lived).status_code == 200
+    wait_until(lambda: api.call("GET", "/v1/registrations", key=short_lived).status_code == 401, what="key expiry")
 
 
 def test_what_belongs_to_another_tenant_looks_as_if_it_were_not_there(api: ApiCaller) -> None:
     theirs = api.registered()["id"]
-    ours = key(api, "acme", BOTH)
+    ours = create_key(api, "acme", BOTH)
     unknown = problem(api.call("GET", "/v1/registrations/" + "reg_" + "0" * 26, key=ours), 404)
     for method in ("GET", "DELETE"):
         answer = problem(api.call(method, f"/v1/registrations/{theirs}", key=ours), 404)
@@ -71,9 +71,9 @@ def test_what_belongs_to_another_tenant_looks_as_if_it_were_not_there(api: ApiCa
 
 
 def test_the_same_idempotency_key_of_two_tenants_is_two_keys(api: ApiCaller) -> None:
-    again = {"Idempotency-Key": "the same"}
-    first = api.register(headers=again)
-    second = api.register(headers=again, key=key(api, "acme", BOTH))
+    headers = {"Idempotency-Key": "the same"}
+    first = api.register(headers=headers)
+    second = api.register(headers=headers, key=create_key(api, "acme", BOTH))
     assert (first.status_code, second.status_code) == (201, 201)
     assert first.json["id"] != second.json["id"]
 
@@ -87,6 +87,6 @@ def test_open_paths_need_no_key(api: ApiCaller) -> None:
 def test_a_key_is_never_logged(api: ApiCaller, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger="bridge")
     api.call("POST", "/v1/registrations?token=canary-query", json=SMALLEST)
-    line = str([record.__dict__ for record in caplog.records])
-    assert "audit" in line
-    assert not [secret for secret in ("bootstrap-key", "canary-query", "s3cret", "whsec_") if secret in line]
+    lines = str([record.__dict__ for record in caplog.records])
+    assert "audit" in lines
+    assert not [secret for secret in ("bootstrap-key", "canary-query", "s3cret", "whsec_") if secret in lines]

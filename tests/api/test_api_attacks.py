@@ -1,4 +1,4 @@
-"""What measured badly on a plain Flask view, and more of its kind: each is a clear no, and none a 500."""
+"""Malformed and hostile requests, many of which break a plain Flask view: each gets a 4xx problem, none a 500."""
 
 import json
 from typing import Any
@@ -239,10 +239,10 @@ def test_a_traceparent_that_is_malformed_is_passed_over(api: ApiCaller, tracepar
 
 
 def test_other_methods_by_another_name_are_not_heard_of(api: ApiCaller) -> None:
-    taken = api.registered()
+    registration = api.registered()
     override = {"X-HTTP-Method-Override": "DELETE", "X-Method-Override": "DELETE"}
-    assert api.call("GET", f"/v1/registrations/{taken['id']}", headers=override).status_code == 200
-    assert api.get(f"/v1/registrations/{taken['id']}")["state"] == "watching"
+    assert api.call("GET", f"/v1/registrations/{registration['id']}", headers=override).status_code == 200
+    assert api.get(f"/v1/registrations/{registration['id']}")["state"] == "watching"
     for method in ("TRACE", "CONNECT", "PROPFIND", "FOO"):
         problem(api.call(method, "/v1/registrations"), 405)
 

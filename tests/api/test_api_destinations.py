@@ -1,4 +1,4 @@
-"""Where callbacks go, and how they fare: listed, paused, resumed, discarded."""
+"""/v1/destinations: list, show, pause, resume, and discard held deliveries."""
 
 import pytest
 
@@ -13,8 +13,8 @@ LANE = lane_of("default", "http://127.0.0.1:9")
 
 
 @pytest.fixture
-def path(api: ApiCaller) -> str:
-    """A destination for which a delivery is due."""
+def destination_path(api: ApiCaller) -> str:
+    """The path of a destination with a due delivery."""
     api.registered(job_id=None, submission=REFUSED)
     return "/v1/destinations/" + api.get("/v1/destinations")["items"][0]["id"]
 
@@ -25,16 +25,16 @@ def post(api: ApiCaller, path: str, **details: str) -> dict:
     return answer.json
 
 
-def test_a_destination_is_shown_with_how_it_fares(api: ApiCaller, path: str) -> None:
+def test_a_destination_is_shown_with_how_it_fares(api: ApiCaller, destination_path: str) -> None:
     now = api.runtime.stores.clock()
     then = to_ms(now) + 3_600_000
     failing = {"failures": 7, "failing_since": then, "failed": then, "failure": "HTTP 503", "answered": then}
     api.runtime.stores.redis.hset(keys.lane("deliver", LANE), mapping=failing | {"refusals": 2, "not_before": then})
-    shown = api.get(path)
+    shown = api.get(destination_path)
     moment = rfc3339(now.fromtimestamp(then / 1000, now.tzinfo))
     assert shown.pop("last_registered_at") <= rfc3339(api.runtime.stores.clock())
     assert shown == {
-        "id": path.rpartition("/")[2],
+        "id": destination_path.rpartition("/")[2],
         "destination": "http://127.0.0.1:9",
         "format": None,
         "state": "failing",
@@ -50,57 +50,59 @@ def test_a_destination_is_shown_with_how_it_fares(api: ApiCaller, path: str) -> 
     }
 
 
-def test_the_path_of_a_callback_is_not_shown(api: ApiCaller, path: str) -> None:
+def test_the_path_of_a_callback_is_not_shown(api: ApiCaller, destination_path: str) -> None:
     assert "s3cret" not in api.call("GET", "/v1/destinations").text
 
 
-def test_a_paused_destination_holds_its_deliveries_until_it_is_resumed(api: ApiCaller, path: str) -> None:
-    paused = post(api, f"{path}/pause")
+def test_a_paused_destination_holds_its_deliveries_until_it_is_resumed(api: ApiCaller, destination_path: str) -> None:
+    paused = post(api, f"{destination_path}/pause")
     assert (paused["state"], paused["deliveries"]) == ("paused", 1)
-    assert post(api, f"{path}/pause")["held_since"] == paused["held_since"]
+    assert post(api, f"{destination_path}/pause")["held_since"] == paused["held_since"]
     (held,) = api.get("/v1/deliveries?state=held")["items"]
     assert api.get(f"/v1/deliveries/{held['id']}")["state"] == "held"
     assert api.get("/v1/deliveries?state=pending")["items"] == []
-    resumed = post(api, f"{path}/resume")
+    resumed = post(api, f"{destination_path}/resume")
     assert (resumed["state"], resumed["held_since"]) == ("ok", None)
     assert api.get("/v1/deliveries?state=held")["items"] == []
     assert len(api.get("/v1/deliveries?state=pending")["items"]) == 1
 
 
-def test_what_is_held_can_be_dropped(api: ApiCaller, path: str) -> None:
-    assert post(api, f"{path}/discard") == {"discarded": 0}
-    post(api, f"{path}/pause")
-    assert post(api, f"{path}/discard") == {"discarded": 1}
+def test_held_deliveries_can_be_discarded(api: ApiCaller, destination_path: str) -> None:
+    assert post(api, f"{destination_path}/discard") == {"discarded": 0}
+    post(api, f"{destination_path}/pause")
+    assert post(api, f"{destination_path}/discard") == {"discarded": 1}
     assert api.get("/v1/deliveries?state=dead")["items"][0]["next_at"] is None
     (registration,) = api.get("/v1/registrations")["items"]
     assert registration["deliveries"] == {"pending": 0, "delivered": 0, "dead": 1}
 
 
-def test_a_cancelled_registration_is_not_held(api: ApiCaller, path: str) -> None:
-    post(api, f"{path}/pause")
+def test_a_cancelled_registration_has_no_held_deliveries(api: ApiCaller, destination_path: str) -> None:
+    post(api, f"{destination_path}/pause")
     (registration,) = api.get("/v1/registrations")["items"]
     assert api.call("DELETE", f"/v1/registrations/{registration['id']}").status_code == 204
     assert api.get("/v1/deliveries?state=held")["items"] == []
-    assert post(api, f"{path}/discard") == {"discarded": 0}
+    assert post(api, f"{destination_path}/discard") == {"discarded": 0}
 
 
-def test_it_is_said_when_a_disabled_one_is_reopened(api: ApiCaller, path: str, caplog) -> None:
+def test_it_is_logged_when_a_disabled_one_is_reopened(
+    api: ApiCaller, destination_path: str, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("INFO", logger="bridge")
     lane = {"held": 1, "held_why": "disabled", "failing_since": 1, "failures": 9}
     api.runtime.stores.redis.hset(keys.lane("deliver", LANE), mapping=lane)
-    assert api.get(path)["state"] == "disabled"
-    post(api, f"{path}/resume")
+    assert api.get(destination_path)["state"] == "disabled"
+    post(api, f"{destination_path}/resume")
     assert [record.fields for record in caplog.records if record.message == "destination.reopened"] == [
         {"tenant": "default", "destination": "http://127.0.0.1:9"}
     ]
 
 
-@pytest.mark.parametrize("verb", ["", "/pause", "/resume", "/discard"])
-def test_that_of_another_tenant_is_not_there(api: ApiCaller, path: str, verb: str) -> None:
+@pytest.mark.parametrize("action", ["", "/pause", "/resume", "/discard"])
+def test_that_of_another_tenant_is_not_there(api: ApiCaller, destination_path: str, action: str) -> None:
     stranger = api.runtime.stores.api_keys.create("stranger", frozenset(Scope), api.runtime.stores.clock())
-    problem(api.call("POST" if verb else "GET", path + verb, key=stranger), 404)
+    problem(api.call("POST" if action else "GET", destination_path + action, key=stranger), 404)
     assert api.get("/v1/destinations", key=stranger)["items"] == []
-    assert api.get(path)["state"] == "ok"
+    assert api.get(destination_path)["state"] == "ok"
 
 
 @pytest.mark.parametrize("id", ["dst_0123456789abcdef", "dst_x", "x"])
@@ -108,14 +110,14 @@ def test_what_is_no_destination_is_not_there(api: ApiCaller, id: str) -> None:
     problem(api.call("POST", f"/v1/destinations/{id}/pause"), 404)
 
 
-def test_pausing_needs_the_scope_for_deliveries(api: ApiCaller, path: str) -> None:
+def test_pausing_needs_the_scope_for_deliveries(api: ApiCaller, destination_path: str) -> None:
     keys_by_scope = {
         scope: api.runtime.stores.api_keys.create("default", frozenset({scope}), api.runtime.stores.clock())
         for scope in Scope
     }
-    post(api, f"{path}/pause", key=keys_by_scope[Scope.DELIVERIES_WRITE])
-    problem(api.call("POST", f"{path}/resume", key=keys_by_scope[Scope.REGISTRATIONS_WRITE]), 403)
-    assert api.get(path, key=keys_by_scope[Scope.REGISTRATIONS_READ])["state"] == "paused"
+    post(api, f"{destination_path}/pause", key=keys_by_scope[Scope.DELIVERIES_WRITE])
+    problem(api.call("POST", f"{destination_path}/resume", key=keys_by_scope[Scope.REGISTRATIONS_WRITE]), 403)
+    assert api.get(destination_path, key=keys_by_scope[Scope.REGISTRATIONS_READ])["state"] == "paused"
 
 
 def test_a_list_goes_on_where_the_cursor_says(api: ApiCaller) -> None:

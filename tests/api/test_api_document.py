@@ -1,4 +1,4 @@
-"""The OpenAPI document: valid, and true; and the page that shows it."""
+"""The OpenAPI document is valid and matches the API; /docs shows it."""
 
 import re
 from collections.abc import Iterator
@@ -38,10 +38,34 @@ def test_the_document_names_every_call_and_no_other(api: ApiCaller, document: An
     served = {
         (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method)
         for rule in api.app.url_map.iter_rules()
-        if rule.rule != "/docs/<name>"  # the files of that page
+        if rule.rule != "/docs/<name>"  # the page's own files
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
     assert served == {(path, method) for path, method, _ in calls(document)}
+
+
+def test_operation_ids_are_a_verb_and_a_noun(document: Any) -> None:
+    """Client generators make function names of them."""
+    ids = [call["operationId"] for calls in document["paths"].values() for call in calls.values()]
+    assert sorted(ids) == sorted(
+        [
+            *("create_registration", "list_registrations", "get_registration", "cancel_registration"),
+            *("rotate_registration_secret", "get_job", "list_events", "stream_events", "test_callback"),
+            *("list_deliveries", "get_delivery", "redeliver", "redeliver_dead"),
+            *("list_destinations", "get_destination", "pause_destination", "resume_destination", "discard_deliveries"),
+            *("list_projects", "list_public_keys", "create_key", "list_keys", "revoke_key", "rotate_key"),
+            *("get_root", "get_docs", "get_healthz", "get_metrics", "get_openapi", "get_readyz"),
+        ]
+    )
+
+
+def test_clients_can_be_generated_with_real_enums_and_a_server(document: Any) -> None:
+    assert document["servers"] == [{"url": "/", "description": "The bridge that served this document."}]
+    schemas = document["components"]["schemas"]
+    assert all(branch["type"] == "string" for branch in schemas["RegistrationRequest"]["properties"]["format"]["anyOf"])
+    kind = schemas["DeliveryView"]["properties"]["type"]
+    assert kind["type"] == "string"
+    assert {"job.succeeded", "destination.disabled"} < set(kind["enum"])
 
 
 def test_every_call_under_v1_needs_a_key_and_says_how_it_may_end(document: Any) -> None:
@@ -49,7 +73,7 @@ def test_every_call_under_v1_needs_a_key_and_says_how_it_may_end(document: Any) 
         if path in OPEN:
             assert call["security"] == []
             continue
-        [[scope]] = [need["ApiKey"] for need in call["security"]]
+        [[scope]] = [requirement["ApiKey"] for requirement in call["security"]]
         assert scope in document["components"]["schemas"]["Scope"]["enum"], (path, method)
         assert {"401", "403", "422", "429", "503", "default"} <= call["responses"].keys()
         assert ("404" in call["responses"]) == ("{" in path)
@@ -74,14 +98,14 @@ def test_headers_that_are_read_are_documented(document: Any) -> None:
 
 def test_examples_are_what_their_schemas_say(document: Any) -> None:
     bodies = 0
-    for where in (document["paths"], document["webhooks"]):
-        for path, method, call in calls({"paths": where}):
+    for section in (document["paths"], document["webhooks"]):
+        for path, method, call in calls({"paths": section}):
             for content in call.get("requestBody", {}).get("content", {}).values():
-                shown = [each["value"] for each in content.get("examples", {}).values()] or [content["example"]]
-                for example in shown:
+                examples = [each["value"] for each in content.get("examples", {}).values()] or [content["example"]]
+                for example in examples:
                     validator(document, content["schema"]).validate(example)
                     bodies += 1
-                assert shown, (path, method)
+                assert examples, (path, method)
     assert bodies > 15
     for answer in document["components"]["responses"].values():
         [content] = answer["content"].values()
@@ -89,9 +113,9 @@ def test_examples_are_what_their_schemas_say(document: Any) -> None:
             validator(document, content["schema"]).validate(content["example"])
 
 
-def test_examples_of_requests_are_taken(api: ApiCaller, document: Any) -> None:
-    shown = document["paths"]["/v1/registrations"]["post"]["requestBody"]["content"]["application/json"]["examples"]
-    for name, example in shown.items():
+def test_examples_of_requests_are_accepted(api: ApiCaller, document: Any) -> None:
+    examples = document["paths"]["/v1/registrations"]["post"]["requestBody"]["content"]["application/json"]["examples"]
+    for name, example in examples.items():
         body = example["value"] | {"callback_url": "http://127.0.0.1:9/hooks/cph"}
         assert api.call("POST", "/v1/registrations", json=body).status_code == 201, name
 
@@ -132,15 +156,15 @@ def test_answers_are_what_the_document_says(
     api: ApiCaller, document: Any, method: str, path: str, status: str, details: Any
 ) -> None:
     api.registered()
-    answered = document["paths"][path][method.lower()]["responses"][status]
-    if "$ref" in answered:
-        answered = document["components"]["responses"][answered["$ref"].rpartition("/")[2]]
-    [content] = answered["content"].values()
+    documented = document["paths"][path][method.lower()]["responses"][status]
+    if "$ref" in documented:
+        documented = document["components"]["responses"][documented["$ref"].rpartition("/")[2]]
+    [content] = documented["content"].values()
     answer = api.call(method, path, **details)
     assert str(answer.status_code) == status
     validator(document, content["schema"]).validate(answer.json)
-    for header, about in answered["headers"].items():
-        required = document["components"]["headers"][about["$ref"].rpartition("/")[2]]["required"]
+    for header, reference in documented["headers"].items():
+        required = document["components"]["headers"][reference["$ref"].rpartition("/")[2]]["required"]
         assert header in answer.headers or not required
 
 
@@ -151,7 +175,7 @@ def test_answers_are_what_the_document_says(
 def test_the_root_leads_to_the_page(api: ApiCaller, method: str) -> None:
     answer = api.call(method, "/", key=None)
     assert answer.status_code == 302
-    # Relative, so that it is right behind any name, and below a path of a proxy's.
+    # Relative, so that it works behind any host name and below a proxy's path.
     assert answer.headers["Location"] == "docs"
     assert not answer.data
 

@@ -1,4 +1,4 @@
-"""The feed: every event of a tenant in order, waited for, streamed."""
+"""/v1/events: a tenant's events in order, with long polling and as a stream."""
 
 import json
 import threading
@@ -13,53 +13,22 @@ import pytest
 from werkzeug.test import TestResponse
 
 from app.api.app import create_app
-from app.api.endpoints.events import streamed
+from app.api.endpoints.events import event_stream
 from app.api.middleware.long_poll_limit import WaitSlots
-from app.devkit.processes import wait_until
 from app.domain.access import Scope
 from app.domain.job import Job, JobState
 from app.formats import standard
-from app.store.agenda import Claimed
 from app.store.engine import keys
 from app.store.events import BEGINNING
 from tests.support.api_client import KEY, ApiCaller, problem
 from tests.support.claims import claim_due
-
-
-def end(api: ApiCaller, *job_ids: str) -> None:
-    """As if CPH had shown it."""
-    runtime = api.runtime
-    claimed: list[Claimed] = []
-    wait_until(
-        lambda: claimed.extend(claim_due(runtime.stores.polls_due, runtime.stores.clock(), 100)) or claimed,
-        what="polls",
-    )
-    runtime.stores.scripts.run_all(
-        runtime.stores.watches.complete(item, Job(item.id, JobState.SUCCEEDED, status=2), runtime.stores.clock())
-        for item in claimed
-        if item.id in job_ids
-    )
-
-
-def pages(api: ApiCaller, after: str = "", limit: int = 50) -> list[list[dict[str, Any]]]:
-    """Until there is nothing more."""
-    found = []
-    while True:
-        page = api.get(f"/v1/events?limit={limit}{after and '&after=' + after}")
-        after = page["next_cursor"]
-        if not page["items"]:
-            return found
-        found.append(page["items"])
-
-
-def told(api: ApiCaller, **details: Any) -> list[str]:
-    return [event["data"]["job"]["job_id"] for page in pages(api, **details) for event in page]
+from tests.support.feed import end_jobs, event_pages, reported_jobs
 
 
 def test_events_come_in_order_as_subscribers_get_them(api: ApiCaller) -> None:
     registered = api.registered(job_id="one", metadata={"room": "ops"})
-    end(api, "one")
-    [[event]] = pages(api)
+    end_jobs(api, "one")
+    [[event]] = event_pages(api)
     assert event == {
         "id": event["id"],
         "type": "job.succeeded",
@@ -83,48 +52,48 @@ def test_pages_go_on_where_they_ended(api: ApiCaller) -> None:
     jobs = [f"job-{number}" for number in range(5)]
     for job in jobs:
         api.registered(job_id=job)
-        end(api, job)
-    assert [[event["data"]["job"]["job_id"] for event in page] for page in pages(api, limit=2)] == [
+        end_jobs(api, job)
+    assert [[event["data"]["job"]["job_id"] for event in page] for page in event_pages(api, limit=2)] == [
         jobs[:2],
         jobs[2:4],
         jobs[4:],
     ]
     cursor = api.get("/v1/events?limit=2")["next_cursor"]
-    assert told(api, after=cursor) == jobs[2:]
+    assert reported_jobs(api, after=cursor) == jobs[2:]
 
 
 def test_an_empty_answer_has_a_cursor_that_misses_nothing(api: ApiCaller) -> None:
     first = api.get("/v1/events")
     assert first["items"] == []
     api.registered(job_id="one")
-    end(api, "one")
-    assert told(api, after=first["next_cursor"]) == ["one"]
+    end_jobs(api, "one")
+    assert reported_jobs(api, after=first["next_cursor"]) == ["one"]
 
 
 def test_latest_is_what_comes_from_now_on(api: ApiCaller) -> None:
     for job in ("one", "two"):
         api.registered(job_id=job)
-    end(api, "one")
+    end_jobs(api, "one")
     latest = api.get("/v1/events?after=latest")
     assert latest["items"] == []
-    end_late = api.registered(job_id="three")
-    end(api, "three")
-    assert told(api, after=latest["next_cursor"]) == ["three"]
-    assert end_late["state"] == "watching"
+    registered = api.registered(job_id="three")
+    end_jobs(api, "three")
+    assert reported_jobs(api, after=latest["next_cursor"]) == ["three"]
+    assert registered["state"] == "watching"
 
 
 def test_events_stay_when_their_registration_is_cancelled(api: ApiCaller) -> None:
     registered = api.registered(job_id=None, job_ids=["one", "two"])
-    end(api, "one")
+    end_jobs(api, "one")
     assert api.call("DELETE", f"/v1/registrations/{registered['id']}").status_code == 204
-    assert told(api) == ["one"]
+    assert reported_jobs(api) == ["one"]
     assert api.get("/v1/deliveries")["items"][0]["state"] == "cancelled"
 
 
-def test_a_group_and_a_test_are_told_as_well(api: ApiCaller) -> None:
+def test_a_group_and_a_test_are_reported_as_well(api: ApiCaller) -> None:
     api.registered(job_id="one", notify="both", verify=True)
-    end(api, "one")
-    assert [event["type"] for page in pages(api) for event in page] == [
+    end_jobs(api, "one")
+    assert [event["type"] for page in event_pages(api) for event in page] == [
         "callback.test",
         "job.succeeded",
         "group.finished",
@@ -133,7 +102,7 @@ def test_a_group_and_a_test_are_told_as_well(api: ApiCaller) -> None:
 
 def test_events_are_a_tenants_own(api: ApiCaller) -> None:
     api.registered(job_id="one")
-    end(api, "one")
+    end_jobs(api, "one")
     theirs = api.runtime.stores.api_keys.create(
         "acme", frozenset({Scope.REGISTRATIONS_READ}), api.runtime.stores.clock()
     )
@@ -143,20 +112,20 @@ def test_events_are_a_tenants_own(api: ApiCaller) -> None:
 def test_what_is_not_kept_any_more_is_left_out_and_passed(api: ApiCaller) -> None:
     for job in ("one", "two"):
         api.registered(job_id=job)
-    end(api, "one", "two")
+    end_jobs(api, "one", "two")
     [first, second] = api.get("/v1/deliveries")["items"]
     api.runtime.stores.redis.delete(keys.delivery(first["id"]))
-    assert told(api, limit=1) == [second["job_id"]]
+    assert reported_jobs(api, limit=1) == [second["job_id"]]
 
 
 def test_the_feed_is_forgotten_with_the_rest(api: ApiCaller) -> None:
     api.registered(job_id="one")
-    end(api, "one")
+    end_jobs(api, "one")
     assert 0 < api.runtime.stores.redis.ttl(keys.feed("default")) <= api.runtime.settings.retention_s
 
 
 def test_a_hundred_thousand_events_take_little_room(api: ApiCaller) -> None:
-    """The feed says which delivery it was, and nothing of it twice."""
+    """An entry of the feed is a delivery's id alone: it repeats nothing that the delivery contains."""
     redis = api.runtime.stores.redis
     pipeline = redis.pipeline(transaction=False)
     for number in range(10_000):
@@ -176,28 +145,28 @@ def test_a_cursor_of_another_kind_is_refused(api: ApiCaller, after: str) -> None
     assert problem(answer, 422)["errors"][0]["pointer"] == "/headers/Last-Event-ID"
 
 
-# Waiting.
+# Long polling.
 
 
-def test_an_answer_is_held_until_there_is_an_event(api: ApiCaller) -> None:
+def test_an_answer_waits_until_there_is_an_event(api: ApiCaller) -> None:
     api.registered(job_id="one")
     answers: list[Any] = []
     waiting = threading.Thread(target=lambda: answers.append(api.get("/v1/events?wait_s=30")))
     began = time.monotonic()
     waiting.start()
-    end(api, "one")
+    end_jobs(api, "one")
     waiting.join()
     assert time.monotonic() - began < 20
     assert [event["type"] for event in answers[0]["items"]] == ["job.succeeded"]
 
 
-def test_an_answer_is_held_no_longer_than_was_asked(api: ApiCaller) -> None:
+def test_an_answer_waits_no_longer_than_was_asked(api: ApiCaller) -> None:
     began = time.monotonic()
     assert api.get("/v1/events?wait_s=1")["items"] == []
     assert 1 <= time.monotonic() - began < 5
 
 
-def test_a_registration_is_held_until_it_is_finished(api: ApiCaller) -> None:
+def test_a_registration_is_waited_for_until_it_is_finished(api: ApiCaller) -> None:
     registered = api.registered(job_id="one")
     path = f"/v1/registrations/{registered['id']}"
     began = time.monotonic()
@@ -206,7 +175,7 @@ def test_a_registration_is_held_until_it_is_finished(api: ApiCaller) -> None:
     answers: list[Any] = []
     waiting = threading.Thread(target=lambda: answers.append(api.get(f"{path}?wait_s=60")))
     waiting.start()
-    end(api, "one")
+    end_jobs(api, "one")
     waiting.join(timeout=20)
     assert answers[0]["state"] == "finished"
     assert api.get(f"{path}?wait_s=60")["state"] == "finished"
@@ -218,7 +187,7 @@ def test_a_wait_is_bounded(api: ApiCaller, path: str, wait: str) -> None:
     assert problem(api.call("GET", f"{path}wait_s={wait}"), 422)["errors"][0]["pointer"] == "/query/wait_s"
 
 
-def test_waiting_for_what_another_tenant_has_does_not_tell_that_it_is_there(api: ApiCaller) -> None:
+def test_waiting_for_what_another_tenant_has_does_not_reveal_that_it_is_there(api: ApiCaller) -> None:
     registered = api.registered(job_id="one")
     theirs = api.runtime.stores.api_keys.create(
         "acme", frozenset({Scope.REGISTRATIONS_READ}), api.runtime.stores.clock()
@@ -228,41 +197,41 @@ def test_waiting_for_what_another_tenant_has_does_not_tell_that_it_is_there(api:
     assert time.monotonic() - began < 5
 
 
-# The stream.
+# Streaming.
 
 
 def messages(answer: TestResponse) -> Iterator[dict[str, str]]:
-    """Each message's fields; comments and the retry are passed over."""
+    """The fields of each message; comments and the retry line are skipped."""
     for chunk in answer.response:
         fields = dict(line.split(": ", 1) for line in chunk.decode().splitlines() if line and line[0] != ":")
         if "data" in fields:
             yield fields
 
 
-def test_a_stream_tells_what_was_and_what_comes(api: ApiCaller, stream: Callable[..., TestResponse]) -> None:
+def test_a_stream_reports_what_was_and_what_comes(api: ApiCaller, stream: Callable[..., TestResponse]) -> None:
     api.registered(job_id="one")
-    end(api, "one")
+    end_jobs(api, "one")
     answer = stream()
     assert answer.headers["Content-Type"] == "text/event-stream; charset=utf-8"
     assert answer.headers["X-Accel-Buffering"] == "no"
     assert answer.headers["Cache-Control"] == "no-store"
-    following = messages(answer)
-    first = next(following)
+    received = messages(answer)
+    first = next(received)
     assert first["event"] == "job.succeeded"
     assert [json.loads(first["data"])] == api.get("/v1/events")["items"]
     api.registered(job_id="two")
-    end(api, "two")
-    assert json.loads(next(following)["data"])["data"]["job"]["job_id"] == "two"
+    end_jobs(api, "two")
+    assert json.loads(next(received)["data"])["data"]["job"]["job_id"] == "two"
 
 
 def test_a_stream_goes_on_where_it_broke_off(api: ApiCaller, stream: Callable[..., TestResponse]) -> None:
     for job in ("one", "two", "three"):
         api.registered(job_id=job)
-        end(api, job)
+        end_jobs(api, job)
     [first] = islice(messages(stream()), 1)
     rest = islice(messages(stream(**{"Last-Event-ID": first["id"]})), 2)
     assert [json.loads(each["data"])["data"]["job"]["job_id"] for each in rest] == ["two", "three"]
-    assert told(api, after=first["id"]) == ["two", "three"]
+    assert reported_jobs(api, after=first["id"]) == ["two", "three"]
 
 
 def test_a_stream_ends_with_its_key(api: ApiCaller, stream: Callable[..., TestResponse]) -> None:
@@ -275,14 +244,16 @@ def test_a_stream_ends_with_its_key(api: ApiCaller, stream: Callable[..., TestRe
     assert time.monotonic() - began < 5
 
 
-def test_a_quiet_stream_says_that_it_lives(api: ApiCaller) -> None:
-    places = WaitSlots(1, stopping=lambda: False)
+def test_a_stream_without_events_sends_heartbeats(api: ApiCaller) -> None:
+    slots = WaitSlots(1, stopping=lambda: False)
     often = timedelta(seconds=1)
-    chunks = streamed(api.runtime.stores.events, places, "default", BEGINNING, still_good=lambda: True, heartbeat=often)
+    chunks = event_stream(
+        api.runtime.stores.events, slots, "default", BEGINNING, key_is_valid=lambda: True, heartbeat=often
+    )
     assert list(islice(chunks, 3)) == [b"retry: 2000\n\n", b": heartbeat\n\n", b": heartbeat\n\n"]
 
 
-def test_a_process_that_ends_holds_nobody(api: ApiCaller) -> None:
+def test_a_process_that_ends_keeps_nobody_waiting(api: ApiCaller) -> None:
     ending = create_app(api.runtime, stopping=lambda: True).test_client()
     headers = {"Authorization": f"Bearer {KEY}"}
     began = time.monotonic()
@@ -291,28 +262,28 @@ def test_a_process_that_ends_holds_nobody(api: ApiCaller) -> None:
     assert time.monotonic() - began < 5
 
 
-def test_there_are_only_so_many_places(api: ApiCaller, stream: Callable[..., TestResponse]) -> None:
-    """Of 16, one tenant gets 12; the others are for tenants that have none."""
-    held = [stream() for _ in range(12)]
+def test_there_are_only_so_many_wait_slots(api: ApiCaller, stream: Callable[..., TestResponse]) -> None:
+    """One tenant gets 12 of 16 slots; the other 4 are reserved for tenants that hold none."""
+    streams = [stream() for _ in range(12)]
     for refused in (stream(), api.call("GET", "/v1/events?wait_s=30")):
         problem(refused, 503)
         assert int(refused.headers["Retry-After"]) > 0
     assert api.get("/v1/events")["items"] == []
     key = api.runtime.stores.api_keys.create("acme", frozenset({Scope.REGISTRATIONS_READ}), api.runtime.stores.clock())
     assert stream(Authorization=f"Bearer {key}").status_code == 200
-    held[0].close()
-    assert stream().status_code == 503  # acme has one of theirs
-    held[1].close()
+    streams[0].close()
+    assert stream().status_code == 503  # acme holds one of the reserved slots
+    streams[1].close()
     assert stream().status_code == 200
 
 
-def test_a_place_is_given_back_once() -> None:
-    places = WaitSlots(4, stopping=lambda: False)
-    first = places.take("a")
+def test_a_wait_slot_is_released_once() -> None:
+    slots = WaitSlots(4, stopping=lambda: False)
+    first = slots.acquire("a")
     first()
     first()
     for _ in range(3):
-        places.take("a")
+        slots.acquire("a")
     with pytest.raises(Exception, match="503"):
-        places.take("a")
-    places.take("b")
+        slots.acquire("a")
+    slots.acquire("b")

@@ -1,4 +1,4 @@
-"""How callbacks look is asked for, checked and shown."""
+"""The format of callbacks, its language and link: requested, validated and shown."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ DINGTALK = "https://oapi.dingtalk.com/robot/send?access_token=t0ken"
         ("https://bot.example/hooks/x", "standard"),
     ],
 )
-def test_auto_tells_the_format_by_the_host(api: ApiCaller, url: str, expected: str) -> None:
+def test_auto_selects_the_format_by_the_host(api: ApiCaller, url: str, expected: str) -> None:
     made = api.registered(callback_url=url)
     assert made["format"] == expected
     shown = api.get(f"/v1/registrations/{made['id']}")
@@ -100,8 +100,8 @@ def test_a_test_call_is_sent_and_judged_by_the_format(api: ApiCaller, receiver: 
     body = {"callback_url": receiver.url, "format": "slack", "language": "zh-CN"}
     answer = api.call("POST", "/v1/callbacks/test", json=body).json
     assert (answer["verdict"], answer["status_code"], answer["secret"]) == ("retry", 200, None)
-    assert "Slack" in answer["said"]
-    receiver.said = b"ok"
+    assert "Slack" in answer["service_message"]
+    receiver.answer_body = b"ok"
     assert api.call("POST", "/v1/callbacks/test", json=body).json["verdict"] == "delivered"
     assert "attachments" in receiver.callbacks[1].event
     assert "webhook-signature" not in receiver.callbacks[1].headers

@@ -1,4 +1,4 @@
-"""/v1/jobs: the last that is known of a job, to those who have registered it."""
+"""/v1/jobs: the last known state of a job, for tenants that have registered it."""
 
 from datetime import timedelta
 
@@ -14,7 +14,7 @@ from app.store.engine import keys
 from tests.support.api_client import ApiCaller, problem
 from tests.support.claims import claim_due
 
-BLANK = Job("one", JobState.PENDING).as_dict() | {"project": "default", "observed_at": None}
+NEVER_POLLED = Job("one", JobState.PENDING).as_dict() | {"project": "default", "observed_at": None}
 
 
 def claim(stores: Stores) -> Claimed:
@@ -28,13 +28,13 @@ def complete(stores: Stores, job: Job) -> None:
 def test_a_job_is_shown_as_it_was_seen_last(api: ApiCaller) -> None:
     runtime = api.runtime
     api.registered(job_id="one")
-    assert api.get("/v1/jobs/one") == BLANK
+    assert api.get("/v1/jobs/one") == NEVER_POLLED
     claimed = claim(runtime.stores)
     [watch] = runtime.stores.watches.load([claimed])
     running = Job("one", JobState.RUNNING, 1, "r", "p", "s", "2019-04-26T07:00:00Z")
     now = runtime.stores.clock()
     runtime.stores.scripts.run(runtime.stores.watches.postpone(claimed, watch, now, now, running))
-    assert api.get("/v1/jobs/one?project=default") == BLANK | running.as_dict()
+    assert api.get("/v1/jobs/one?project=default") == NEVER_POLLED | running.as_dict()
     ended = Job("one", JobState.FAILED, -1, "r", "p", "s", "a", "b", "CPS.1", "no", "sh: no")
     complete(runtime.stores, ended)
     observed = int(runtime.stores.redis.hget(keys.watch("default", "one"), "observed"))
@@ -61,13 +61,13 @@ def test_a_job_that_is_not_watched_any_more_is_known_by_its_registration(api: Ap
 def test_a_job_without_a_delivery_has_its_state_alone(api: ApiCaller) -> None:
     api.registered(job_id="one", events=["job.failed"])
     complete(api.runtime.stores, Job("one", JobState.LOST))
-    assert api.get("/v1/jobs/one") == BLANK | {"state": "lost"}
+    assert api.get("/v1/jobs/one") == NEVER_POLLED | {"state": "lost"}
 
 
 def test_a_job_that_is_cancelled_is_shown_as_it_was(api: ApiCaller) -> None:
-    taken = api.registered(job_id="one")
-    api.call("DELETE", f"/v1/registrations/{taken['id']}")
-    assert api.get("/v1/jobs/one") == BLANK
+    registration = api.registered(job_id="one")
+    api.call("DELETE", f"/v1/registrations/{registration['id']}")
+    assert api.get("/v1/jobs/one") == NEVER_POLLED
 
 
 def test_a_job_that_another_tenant_has_registered_is_not_there(api: ApiCaller) -> None:

@@ -1,4 +1,4 @@
-"""The reader of JSON bodies, by itself and behind the API."""
+"""The parser of JSON bodies, by itself and behind the API."""
 
 import json
 from io import BytesIO
@@ -89,6 +89,6 @@ def test_a_body_may_have_256_kib(api: ApiCaller, size: int, status: int) -> None
 
 
 @pytest.mark.parametrize(("size", "status"), [(MAX_BYTES, 422), (MAX_BYTES + 1, 413), (MAX_BYTES * 4, 413)])
-def test_a_body_that_does_not_tell_its_length_may_have_no_more(api: ApiCaller, size: int, status: int) -> None:
+def test_a_body_that_does_not_declare_its_length_may_have_no_more(api: ApiCaller, size: int, status: int) -> None:
     chunked = {"input_stream": BytesIO(b"{}".ljust(size)), "environ_overrides": {"wsgi.input_terminated": True}}
     problem(api.call("POST", "/v1/registrations", headers=JSON, **chunked), status)

@@ -1,4 +1,4 @@
-"""/v1/keys: made, listed, rotated, revoked; of one's own tenant."""
+"""/v1/keys: create, list, rotate and revoke the keys of the caller's tenant."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from tests.support.api_client import ApiCaller, problem
 USUAL = ["deliveries:write", "registrations:read", "registrations:write"]
 
 
-def made(api: ApiCaller, **fields: Any) -> Any:
+def create_key(api: ApiCaller, **fields: Any) -> Any:
     answer = api.call("POST", "/v1/keys", json=fields)
     assert answer.status_code == 201, answer.text
     return answer.json
@@ -25,7 +25,7 @@ def works(api: ApiCaller, key: str) -> bool:
 
 
 def test_a_key_is_made_and_shown_once(api: ApiCaller) -> None:
-    key = made(api, name="the bot's")
+    key = create_key(api, name="the bot's")
     assert key["key"].startswith(f"cphb_{key['id']}_")
     assert (key["name"], key["scopes"], key["expires_at"], key["last_used_at"]) == ("the bot's", USUAL, None, None)
     assert api.get("/v1/keys")["items"] == [{name: value for name, value in key.items() if name != "key"}]
@@ -34,18 +34,18 @@ def test_a_key_is_made_and_shown_once(api: ApiCaller) -> None:
 
 
 def test_the_key_itself_is_kept_nowhere(api: ApiCaller) -> None:
-    secret = made(api, name="n")["key"].split("_", 2)[2]
+    secret = create_key(api, name="n")["key"].split("_", 2)[2]
     redis = api.runtime.stores.redis
-    kept = [redis.hgetall(name) if redis.type(name) == "hash" else name for name in redis.scan_iter()]
-    assert secret not in str(kept)
+    stored = [redis.hgetall(name) if redis.type(name) == "hash" else name for name in redis.scan_iter()]
+    assert secret not in str(stored)
 
 
 def test_a_key_has_the_scopes_and_the_life_that_were_asked_for(api: ApiCaller) -> None:
-    key = made(api, scopes=["admin"], expires_in_s=60)
+    key = create_key(api, scopes=["admin"], expires_in_s=60)
     assert key["scopes"] == ["admin"]
     assert key["expires_at"] == rfc3339(from_ms(int(api.runtime.stores.redis.hget(keys.api_key(key["id"]), "expires"))))
     assert 50 < api.runtime.stores.redis.ttl(keys.api_key(key["id"])) <= 60
-    assert made(api, scopes=["registrations:read"])["scopes"] == ["registrations:read"]
+    assert create_key(api, scopes=["registrations:read"])["scopes"] == ["registrations:read"]
 
 
 @pytest.mark.parametrize(
@@ -71,19 +71,19 @@ def test_a_key_is_made_once_for_an_idempotency_key(api: ApiCaller) -> None:
 
 
 def test_a_revoked_key_lets_nobody_in_within_seconds(api: ApiCaller, runtime: Runtime) -> None:
-    key = made(api)
-    other = ApiCaller(runtime)  # another process, which has believed in it
+    key = create_key(api)
+    other = ApiCaller(runtime)  # another process, which will have cached the second key
     api.call("DELETE", f"/v1/keys/{key['id']}")
     assert not works(api, key["key"])
     assert api.get("/v1/keys")["items"] == []
-    again = made(api)
+    again = create_key(api)
     assert works(other, again["key"])
     assert api.call("DELETE", f"/v1/keys/{again['id']}").status_code == 204
-    wait_until(lambda: not works(other, again["key"]), timeout=5, what="its end in the other process")
+    wait_until(lambda: not works(other, again["key"]), timeout=5, what="the other process to refuse the key")
 
 
 def test_a_rotated_key_is_good_until_the_overlap_ends(api: ApiCaller) -> None:
-    old = made(api, name="n", scopes=["registrations:read"], expires_in_s=1_000)
+    old = create_key(api, name="n", scopes=["registrations:read"], expires_in_s=1_000)
     answer = api.call("POST", f"/v1/keys/{old['id']}/rotate", json={"overlap_s": 60})
     assert answer.status_code == 201
     new = answer.json
@@ -98,46 +98,46 @@ def test_a_rotated_key_is_good_until_the_overlap_ends(api: ApiCaller) -> None:
     assert not api.runtime.stores.redis.exists(keys.api_key(new["id"]))
 
 
-def test_what_has_ended_is_in_no_list_whoever_looks(api: ApiCaller) -> None:
+def test_keys_that_have_ended_are_in_no_list(api: ApiCaller) -> None:
     redis = api.runtime.stores.redis
-    brief = [made(api, expires_in_s=1)["id"] for _ in range(3)]
-    rotated = made(api, expires_in_s=1_000)["id"]
+    short_lived = [create_key(api, expires_in_s=1)["id"] for _ in range(3)]
+    rotated = create_key(api, expires_in_s=1_000)["id"]
     api.call("POST", f"/v1/keys/{rotated}/rotate", json={"overlap_s": 0})
 
     def listed_with_one_more() -> set[str]:
-        made(api, expires_in_s=1_000)
+        create_key(api, expires_in_s=1_000)
         return set(redis.zrange(keys.api_keys("default"), 0, -1))
 
-    wait_until(lambda: not {*brief, rotated} & listed_with_one_more(), what="their end")
+    wait_until(lambda: not {*short_lived, rotated} & listed_with_one_more(), what="the keys to leave the list")
     assert all(redis.exists(keys.api_key(id)) for id in listed_with_one_more())
 
 
 def test_a_rotation_gives_no_key_a_longer_life(api: ApiCaller) -> None:
-    old = made(api, expires_in_s=30)
+    old = create_key(api, expires_in_s=30)
     api.call("POST", f"/v1/keys/{old['id']}/rotate", json={"overlap_s": 86_400})
     assert api.runtime.stores.redis.ttl(keys.api_key(old["id"])) <= 30
 
 
 def test_its_last_use_is_written_once_a_minute(api: ApiCaller) -> None:
-    key = made(api)
+    key = create_key(api)
     name = keys.api_key(key["id"])
     assert works(api, key["key"])
     used = api.runtime.stores.redis.hget(name, "used")
     assert api.get("/v1/keys")["items"][0]["last_used_at"] == rfc3339(from_ms(int(used)))
     principal = api.runtime.stores.api_keys.principal
     for _ in range(3):
-        api.runtime.stores.api_keys._believed.clear()
+        api.runtime.stores.api_keys._cache.clear()
         assert principal(key["key"])
     assert api.runtime.stores.redis.hget(name, "used") == used
     earlier = to_ms(api.runtime.stores.clock()) - 60_001
     api.runtime.stores.redis.hset(name, "used", earlier)
-    api.runtime.stores.api_keys._believed.clear()
+    api.runtime.stores.api_keys._cache.clear()
     assert principal(key["key"])
     assert int(api.runtime.stores.redis.hget(name, "used")) > earlier
 
 
-def test_a_key_that_was_revoked_is_not_made_anew_by_its_use(api: ApiCaller) -> None:
-    key = made(api)
+def test_a_key_that_was_revoked_is_not_recreated_by_its_use(api: ApiCaller) -> None:
+    key = create_key(api)
     assert api.runtime.stores.api_keys.principal(key["key"])
     api.call("DELETE", f"/v1/keys/{key['id']}")
     assert not works(api, key["key"])
@@ -145,7 +145,7 @@ def test_a_key_that_was_revoked_is_not_made_anew_by_its_use(api: ApiCaller) -> N
 
 
 def test_keys_are_a_tenants_own(api: ApiCaller) -> None:
-    key = made(api)
+    key = create_key(api)
     theirs = api.runtime.stores.api_keys.create("acme", frozenset({Scope.ADMIN}), api.runtime.stores.clock())
     assert [each["id"] for each in api.get("/v1/keys", key=theirs)["items"]] == [theirs.split("_")[1]]
     unknown = problem(api.call("DELETE", "/v1/keys/000000000000", key=theirs), 404)
@@ -156,7 +156,7 @@ def test_keys_are_a_tenants_own(api: ApiCaller) -> None:
 
 
 def test_pages_go_from_new_to_old(api: ApiCaller) -> None:
-    ids = {made(api)["id"] for _ in range(5)}
+    ids = {create_key(api)["id"] for _ in range(5)}
     first = api.get("/v1/keys?limit=3")
     second = api.get(f"/v1/keys?limit=3&cursor={first['next_cursor']}")
     items = first["items"] + second["items"]

@@ -1,4 +1,4 @@
-"""The list of registrations: pages, filters, what is wrong with a query."""
+"""The list of registrations: pages, filters and invalid queries."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from tests.support.api_client import ApiCaller, problem
 
 
 def pages(api: ApiCaller, query: str) -> list[list[str]]:
-    """Ids, page by page, until there is no further one."""
+    """The ids on each page, to the last page."""
     found, cursor = [], ""
     while cursor is not None:
         page = api.get(f"/v1/registrations?{query}{cursor and '&cursor=' + cursor}")
@@ -23,9 +23,9 @@ def ids(api: ApiCaller, query: str) -> set[str]:
 
 
 def test_pages_go_from_new_to_old_and_end(api: ApiCaller) -> None:
-    taken = sorted((api.registered()["id"] for _ in range(5)), reverse=True)
-    assert pages(api, "limit=2") == [taken[:2], taken[2:4], taken[4:]]
-    assert pages(api, "") == [taken]
+    registered = sorted((api.registered()["id"] for _ in range(5)), reverse=True)
+    assert pages(api, "limit=2") == [registered[:2], registered[2:4], registered[4:]]
+    assert pages(api, "") == [registered]
 
 
 def test_filters_leave_out_what_does_not_fit(api: ApiCaller) -> None:

@@ -1,4 +1,4 @@
-"""Pages neither skip nor repeat, whatever happens between them."""
+"""Pages neither skip nor repeat items, whatever changes between them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ Change = tuple[str, int]
 
 
 def register(api: ApiCaller, number: int) -> None:
-    """With a delivery, to one of some destinations; so they are used again as well."""
+    """Creates a registration with a due delivery. The destination is one of seven, so some are used again."""
     api.registered(job_id=None, submission=REFUSED, callback_url=f"http://127.0.0.1:{1000 + number % 7}/")
 
 
@@ -51,7 +51,7 @@ CHANGES: dict[str, Callable[[ApiCaller, int], None]] = {
 changes = st.lists(st.tuples(st.sampled_from(sorted(CHANGES)), st.integers(0, 50)), max_size=4)
 
 
-def all_of(api: ApiCaller, path: str) -> set[str]:
+def all_ids(api: ApiCaller, path: str) -> set[str]:
     return {each["id"] for each in api.get(f"{path}?limit=200")["items"]}
 
 
@@ -67,16 +67,16 @@ def test_what_is_there_all_the_while_is_seen_once(
     for number in range(first):
         (make_key if path == "/v1/keys" else register)(api, number)
     steps = iter(between)
-    always, seen, cursor = all_of(api, path), [], ""
+    throughout, seen, cursor = all_ids(api, path), [], ""
     while cursor is not None:
         page: Any = api.get(f"{path}?limit={limit}{cursor and '&cursor=' + cursor}")
         seen += [each["id"] for each in page["items"]]
         cursor = page["next_cursor"]
         for name, number in next(steps, []):
             CHANGES[name](api, number)
-        always &= all_of(api, path)
+        throughout &= all_ids(api, path)
     assert len(set(seen)) == len(seen)
-    assert always <= set(seen)
+    assert throughout <= set(seen)
 
 
 @given(between=st.lists(st.integers(0, 3), min_size=1, max_size=8), limit=st.integers(1, 3))
@@ -86,7 +86,7 @@ def test_what_is_there_all_the_while_is_seen_once(
 def test_whoever_follows_the_feed_sees_every_event_once_and_in_order(
     api: ApiCaller, between: list[int], limit: int
 ) -> None:
-    """While others come; some are made in the same millisecond."""
+    """New events arrive between the pages, some within the same millisecond."""
     api.runtime.stores.redis.flushall()
     made, seen, cursor = [], [], ""
     for count in [*between, *([0] * 30)]:

@@ -1,4 +1,4 @@
-"""Errors: whatever goes wrong is a problem with an id, and says nothing that it should not."""
+"""Errors: each is a problem with a request id, and reveals nothing internal."""
 
 import base64
 from typing import Any
@@ -11,7 +11,7 @@ from tests.support.api_client import ApiCaller, problem
 
 
 def logged(caplog: pytest.LogCaptureFixture, event: str) -> dict[str, Any]:
-    """The fields of the one line with this name."""
+    """The fields of the only log line of this event."""
     [fields] = [vars(record)["fields"] for record in caplog.records if record.getMessage() == event]
     return dict(fields)
 
@@ -38,7 +38,7 @@ def test_another_method_is_answered_405_with_those_that_work(
     assert set(answer.headers["Allow"].split(", ")) == allowed
 
 
-def test_a_sane_request_id_is_taken_over(api: ApiCaller) -> None:
+def test_a_sane_request_id_is_adopted(api: ApiCaller) -> None:
     for path, status in (("/healthz", 200), ("/nothing", 404)):
         answer = api.call("GET", path, headers={"X-Request-Id": "Trace.1-2_3"})
         assert (answer.status_code, answer.headers["X-Request-Id"]) == (status, "Trace.1-2_3")
@@ -66,15 +66,15 @@ def test_each_request_has_a_line_in_the_log(api: ApiCaller, caplog: pytest.LogCa
 
 
 def test_without_redis_the_answer_says_when_to_come_back(environment: dict[str, str]) -> None:
-    away = Runtime(load({**environment, "BRIDGE_REDIS_URL": "unix:///nowhere/redis.sock"}))
-    api = ApiCaller(away)
+    unavailable = Runtime(load({**environment, "BRIDGE_REDIS_URL": "unix:///nowhere/redis.sock"}))
+    api = ApiCaller(unavailable)
     for answer in (api.register(), api.call("GET", "/v1/deliveries"), api.call("GET", "/readyz")):
         problem(answer, 503)
         assert int(answer.headers["Retry-After"]) > 0
     assert api.call("GET", "/healthz").status_code == 200
 
 
-def test_a_missing_key_for_what_is_sealed_is_told_to_the_operator_alone(
+def test_a_missing_key_for_what_is_encrypted_is_reported_to_the_operator_alone(
     api: ApiCaller, environment: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     id = api.registered()["id"]
@@ -86,18 +86,18 @@ def test_a_missing_key_for_what_is_sealed_is_told_to_the_operator_alone(
     other.stores.redis.close()
 
 
-def test_a_mistake_of_ours_is_answered_500_and_logged_without_what_was_sent(
+def test_a_bug_is_answered_500_and_logged_without_what_was_sent(
     runtime: Runtime, caplog: pytest.LogCaptureFixture
 ) -> None:
     api = ApiCaller(runtime)
 
-    def mistaken() -> None:
+    def buggy() -> None:
         raise KeyError("canary")
 
-    api.app.add_url_rule("/mistaken", view_func=mistaken)
-    answer = api.call("GET", "/mistaken")
+    api.app.add_url_rule("/buggy", view_func=buggy)
+    answer = api.call("GET", "/buggy")
     request_id = problem(answer, 500)["request_id"]
     line = logged(caplog, "api.failed")
     assert (line["error"], line["request_id"]) == ("KeyError", request_id)
-    assert "in mistaken" in line["traceback"]
+    assert "in buggy" in line["traceback"]
     assert "canary" not in answer.text

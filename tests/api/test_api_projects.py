@@ -1,4 +1,4 @@
-"""The list of CPH projects."""
+"""/v1/projects: the CPH projects, their state and their budget."""
 
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,7 +13,7 @@ from app.domain.access import Scope
 from app.domain.project_health import ProjectHealth
 from app.domain.times import to_ms
 from app.store.engine import keys
-from app.store.project_health import note
+from app.store.project_health import set_project_health
 from tests.support.api_client import ApiCaller, problem
 
 PROD = {"project_id": "p1", "region": "ap-southeast-1", "credentials": {"token_env": "NOT_SET"}, "rate": 2.5}
@@ -21,8 +21,8 @@ TRIAL = {"project_id": "p2", "endpoint": "https://cph.example:8443", "credential
 
 
 @pytest.fixture
-def two(runtime: Runtime, environment: dict[str, str], tmp_path: Path) -> ApiCaller:
-    """An API for two projects, without a secret of theirs."""
+def two_project_api(runtime: Runtime, environment: dict[str, str], tmp_path: Path) -> ApiCaller:
+    """An API with two projects. Their credentials are not set: the API does not need them."""
     file = tmp_path / "projects.yaml"
     file.write_text(yaml.safe_dump({"projects": {"prod": PROD, "trial": TRIAL}}, sort_keys=False), encoding="utf-8")
     settings = load(
@@ -31,17 +31,17 @@ def two(runtime: Runtime, environment: dict[str, str], tmp_path: Path) -> ApiCal
     return ApiCaller(Runtime(settings))
 
 
-def test_projects_are_shown_with_how_they_fare(two: ApiCaller, stores: Stores, now: datetime) -> None:
-    seen = ProjectHealth(
+def test_projects_are_shown_with_how_they_fare(two_project_api: ApiCaller, stores: Stores, now: datetime) -> None:
+    health = ProjectHealth(
         answered_at=now,
         failed_at=now + timedelta(seconds=1),
         failure="HTTP 403 CPS.0001: no",
         credentials_expire_at=now + timedelta(days=9_999),
         clock_ahead=timedelta(seconds=-2),
     )
-    stores.scripts.run(note("prod", seen))
-    stores.polls_due.refuse("prod", now, timedelta(days=9_999), ())
-    assert two.get("/v1/projects") == {
+    stores.scripts.run(set_project_health("prod", health))
+    stores.polls_due.open_breaker("prod", now, timedelta(days=9_999), ())
+    assert two_project_api.get("/v1/projects") == {
         "items": [
             {
                 "name": "prod",
@@ -62,7 +62,7 @@ def test_projects_are_shown_with_how_they_fare(two: ApiCaller, stores: Stores, n
                 "credentials_expire_at": "2053-05-19T03:04:05Z",
                 "clock_ahead_s": -2,
                 "hint": "check the credentials, the project's id and the endpoint; "
-                "SIGHUP to poll workers, or a changed secret file, has it tried at once",
+                "SIGHUP to poll workers, or a changed secret file, triggers a retry at once",
             },
             {
                 "name": "trial",
@@ -84,11 +84,11 @@ def test_projects_are_shown_with_how_they_fare(two: ApiCaller, stores: Stores, n
     }
 
 
-def test_what_a_short_budget_costs_is_shown(two: ApiCaller, stores: Stores) -> None:
+def test_what_a_short_budget_costs_is_shown(two_project_api: ApiCaller, stores: Stores) -> None:
     polls, now = stores.polls_due, stores.clock()
     stores.redis.zadd(keys.due("poll", "trial"), {"job": to_ms(now - timedelta(seconds=90)), "request:r": 0})
     stores.scripts.run(polls.throttle("trial", now - timedelta(minutes=1), now - timedelta(seconds=1), 0.01))
-    project = two.get("/v1/projects")["items"][1]
+    project = two_project_api.get("/v1/projects")["items"][1]
     assert 90 <= project["late_s"] < 100
     assert project["budget"] == {"rate": 0.017, "learned_rate": 0.017, "calls_left": 0, "paused_until": None}
     assert "CPH throttles" in project["hint"]
@@ -99,18 +99,18 @@ def test_the_project_of_the_environment_is_shown_too(api: ApiCaller) -> None:
     assert (project["name"], project["endpoint"]) == ("default", None)
 
 
-def test_it_needs_the_scope_to_read_registrations(two: ApiCaller, stores: Stores) -> None:
-    keys = {scope: stores.api_keys.create("t", frozenset({scope}), stores.clock()) for scope in Scope}
-    two.get("/v1/projects", key=keys[Scope.REGISTRATIONS_READ])
-    problem(two.call("GET", "/v1/projects", key=keys[Scope.DELIVERIES_WRITE]), 403)
+def test_it_needs_the_scope_to_read_registrations(two_project_api: ApiCaller, stores: Stores) -> None:
+    keys_by_scope = {scope: stores.api_keys.create("t", frozenset({scope}), stores.clock()) for scope in Scope}
+    two_project_api.get("/v1/projects", key=keys_by_scope[Scope.REGISTRATIONS_READ])
+    problem(two_project_api.call("GET", "/v1/projects", key=keys_by_scope[Scope.DELIVERIES_WRITE]), 403)
 
 
-def test_a_registration_names_one_of_several_projects(two: ApiCaller) -> None:
-    assert two.registered(project="trial")["project"] == "trial"
-    answer = problem(two.register(), 422)
+def test_a_registration_names_one_of_several_projects(two_project_api: ApiCaller) -> None:
+    assert two_project_api.registered(project="trial")["project"] == "trial"
+    answer = problem(two_project_api.register(), 422)
     assert (answer["errors"][0]["pointer"], answer["hint"]) == ("/project", "one of: prod, trial")
 
 
-def test_projects_are_described_by_the_document(two: ApiCaller) -> None:
-    document = two.get("/openapi.json", key=None)
+def test_projects_are_described_by_the_document(two_project_api: ApiCaller) -> None:
+    document = two_project_api.get("/openapi.json", key=None)
     assert document["paths"]["/v1/projects"]["get"]["responses"]["200"]

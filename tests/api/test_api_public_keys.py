@@ -1,4 +1,4 @@
-"""GET /v1/public-keys."""
+"""GET /v1/public-keys: the Ed25519 keys that verify callbacks."""
 
 import base64
 

@@ -1,14 +1,15 @@
-"""Registrations that name no callback_url: their events are for the feed alone."""
+"""Registrations without a callback_url: their events appear in the feed only."""
 
 from typing import Any
 
 import pytest
 from werkzeug.test import TestResponse
 
+from app.domain.quota import Quotas
 from app.store.engine import keys
-from tests.api.test_api_events import end, told
 from tests.support.api_client import ApiCaller, problem
 from tests.support.claims import claim_due
+from tests.support.feed import end_jobs, reported_jobs
 
 
 def register(api: ApiCaller, job_id: str = "one", **fields: Any) -> TestResponse:
@@ -25,7 +26,7 @@ def test_without_a_callback_url_events_come_by_the_feed_and_nobody_is_called(api
     made = register(api, job_ids=["one", "two"], job_id=None, notify="both").json
     assert made["callback_url"] is None
     assert "secret" not in made
-    end(api, "one", "two")
+    end_jobs(api, "one", "two")
     assert [event["type"] for event in api.get("/v1/events")["items"]] == ["job.succeeded"] * 2 + ["group.finished"]
     seen = api.get(f"/v1/registrations/{made['id']}")
     assert (seen["state"], seen["callback_url"]) == ("finished", None)
@@ -38,24 +39,24 @@ def test_without_a_callback_url_events_come_by_the_feed_and_nobody_is_called(api
     problem(api.call("POST", f"/v1/deliveries/dlv_{event['id'].removeprefix('evt_')}/redeliver", json={}), 404)
 
 
-def test_a_job_that_has_ended_already_is_told_at_once(api: ApiCaller) -> None:
+def test_a_job_that_has_ended_already_is_reported_at_once(api: ApiCaller) -> None:
     api.registered(job_id="one")
-    end(api, "one")
+    end_jobs(api, "one")
     registered(api)
-    assert told(api) == ["one", "one"]
+    assert reported_jobs(api) == ["one", "one"]
 
 
 def test_what_is_pulled_is_forgotten_with_the_rest(api: ApiCaller) -> None:
     made = registered(api)
-    end(api, "one")
+    end_jobs(api, "one")
     [event] = api.get("/v1/events")["items"]
-    redis, most = api.runtime.stores.redis, api.runtime.settings.retention_s
+    redis, retention_s = api.runtime.stores.redis, api.runtime.settings.retention_s
     delivery = keys.delivery("dlv_" + event["id"].removeprefix("evt_"))
     for key in (delivery, keys.registration(made["id"]), keys.progress(made["id"])):
-        assert 0 < redis.ttl(key) <= most
+        assert 0 < redis.ttl(key) <= retention_s
 
 
-def test_it_can_be_cancelled_and_then_tells_nothing(api: ApiCaller) -> None:
+def test_it_can_be_cancelled_and_then_reports_nothing(api: ApiCaller) -> None:
     made = registered(api)
     assert api.call("DELETE", f"/v1/registrations/{made['id']}").status_code == 204
     assert api.get(f"/v1/registrations/{made['id']}")["state"] == "cancelled"
@@ -68,7 +69,7 @@ def test_it_can_be_cancelled_and_then_tells_nothing(api: ApiCaller) -> None:
 )
 def test_what_only_a_callback_has_is_refused(api: ApiCaller, field: str, value: object) -> None:
     refused = problem(register(api, **{field: value}), 422)
-    assert refused["errors"] == [{"pointer": f"/{field}", "detail": "is of no use without callback_url"}]
+    assert refused["errors"] == [{"pointer": f"/{field}", "detail": "has no effect without callback_url"}]
 
 
 @pytest.mark.parametrize("lost", [None, ""])
@@ -84,6 +85,6 @@ def test_it_has_no_secret_to_rotate(api: ApiCaller) -> None:
 
 def test_no_quota_of_destinations_stands_in_its_way(api: ApiCaller, monkeypatch: pytest.MonkeyPatch) -> None:
     api.registered(job_id="one")
-    monkeypatch.setitem(api.runtime.__dict__, "_quotas", api.runtime.stores._quotas.__class__(destinations=1))
+    monkeypatch.setitem(api.runtime.config.__dict__, "_quotas", Quotas(destinations=1))
     problem(api.register(callback_url="http://127.0.0.2:9/"), 429)
     assert register(api).status_code == 201

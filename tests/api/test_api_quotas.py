@@ -1,4 +1,4 @@
-"""Quotas and pace: how much a tenant may have, how often it may ask; and what is not taken when there is no room."""
+"""Quotas and request rates of tenants, and the API's refusals while Redis is nearly full."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -22,22 +22,22 @@ from tests.support.paths import ROOT
 GUIDE = ROOT / "docs" / "settings.md"
 
 REFUSED = {"request_id": "r", "jobs": [{"phone_id": "p", "error_code": "CPS.0004"}]}
-Make = Callable[..., ApiCaller]
+MakeApi = Callable[..., ApiCaller]
 T = TypeVar("T")
 
 
 @pytest.fixture
-def make(environment: dict[str, str], runtime: Runtime) -> Iterator[Make]:
-    """An API with these settings, on an empty Redis."""
+def make_api(environment: dict[str, str], runtime: Runtime) -> Iterator[MakeApi]:
+    """Creates APIs with the given settings, on an empty Redis."""
     made = []
 
-    def make_one(**settings: Any) -> ApiCaller:
+    def make(**settings: Any) -> ApiCaller:
         more = {f"BRIDGE_{name.upper()}": str(value) for name, value in settings.items()}
         api = ApiCaller(Runtime(load(environment | more)))
         made.append(api)
         return api
 
-    yield make_one
+    yield make
     for api in made:
         api.runtime.stores.redis.close()
 
@@ -46,7 +46,7 @@ def key_of(api: ApiCaller, tenant: str) -> str:
     return api.runtime.stores.api_keys.create(tenant, frozenset({Scope.ADMIN}), api.runtime.stores.clock())
 
 
-def refused(answer: Any, quota: str) -> None:
+def assert_quota_reached(answer: Any, quota: str) -> None:
     body = problem(answer, 429)
     assert body["type"] == "/problems/quota-reached"
     assert quota in body["detail"]
@@ -54,62 +54,62 @@ def refused(answer: Any, quota: str) -> None:
     assert int(answer.headers["Retry-After"]) > 0
 
 
-def test_only_so_many_registrations_are_watched_at_once(make: Make) -> None:
-    api = make(quota_registrations=2)
+def test_only_so_many_registrations_are_watched_at_once(make_api: MakeApi) -> None:
+    api = make_api(quota_registrations=2)
     ids = [api.registered()["id"] for _ in range(2)]
-    refused(api.register(), "registrations")
+    assert_quota_reached(api.register(), "registrations")
     assert api.register(key=key_of(api, "acme")).status_code == 201
     api.call("DELETE", f"/v1/registrations/{ids[0]}")
     api.call("DELETE", f"/v1/registrations/{ids[0]}")
     assert api.register().status_code == 201
-    refused(api.register(), "registrations")
+    assert_quota_reached(api.register(), "registrations")
     assert len(api.get("/v1/registrations")["items"]) == 3
 
 
-def test_what_has_ended_counts_no_more(make: Make) -> None:
-    api = make(quota_registrations=1)
+def test_what_has_ended_counts_no_more(make_api: MakeApi) -> None:
+    api = make_api(quota_registrations=1)
     for _ in range(3):
         assert api.registered(job_id=None, submission=REFUSED)
     assert api.register().status_code == 201
 
 
-def test_callbacks_go_to_only_so_many_destinations(make: Make) -> None:
-    api = make(quota_destinations=2)
+def test_callbacks_go_to_only_so_many_destinations(make_api: MakeApi) -> None:
+    api = make_api(quota_destinations=2)
     for port in (1001, 1002, 1001):
         api.registered(callback_url=f"http://127.0.0.1:{port}/")
-    refused(api.register(callback_url="http://127.0.0.1:1003/"), "destinations")
+    assert_quota_reached(api.register(callback_url="http://127.0.0.1:1003/"), "destinations")
     assert api.register(callback_url="http://127.0.0.1:1002/other").status_code == 201
 
 
-def test_whoever_is_owed_too_many_deliveries_registers_no_more(make: Make) -> None:
-    api = make(quota_deliveries=2)
+def test_a_tenant_with_too_many_pending_deliveries_registers_no_more(make_api: MakeApi) -> None:
+    api = make_api(quota_deliveries=2)
     made = [api.registered(job_id=None, submission=REFUSED)["id"] for _ in range(2)]
-    refused(api.register(), "deliveries")
+    assert_quota_reached(api.register(), "deliveries")
     api.call("DELETE", f"/v1/registrations/{made[0]}")
     assert api.register().status_code == 201
 
 
-def test_a_repeated_request_is_answered_whatever_the_quota(make: Make) -> None:
-    api = make(quota_registrations=1)
+def test_a_repeated_request_is_answered_whatever_the_quota(make_api: MakeApi) -> None:
+    api = make_api(quota_registrations=1)
     again = {"Idempotency-Key": "one"}
     first = api.register(headers=again)
     assert first.status_code == 201
     assert api.register(headers=again).json == first.json
-    refused(api.register(headers={"Idempotency-Key": "two"}), "registrations")
+    assert_quota_reached(api.register(headers={"Idempotency-Key": "two"}), "registrations")
     api.call("DELETE", f"/v1/registrations/{first.json['id']}")
     assert api.register(headers={"Idempotency-Key": "two"}).status_code == 201
 
 
-def test_races_do_not_exceed_a_quota(make: Make) -> None:
-    api = make(quota_registrations=10)
+def test_races_do_not_exceed_a_quota(make_api: MakeApi) -> None:
+    api = make_api(quota_registrations=10)
     with ThreadPoolExecutor(16) as threads:
         answers = list(threads.map(lambda _: api.register().status_code, range(60)))
     assert answers.count(201) == 10
     assert answers.count(429) == 50
 
 
-def test_zero_is_unbounded(make: Make) -> None:
-    api = make(quota_registrations=0, quota_destinations=0, quota_deliveries=0, quota_requests=0)
+def test_zero_is_unbounded(make_api: MakeApi) -> None:
+    api = make_api(quota_registrations=0, quota_destinations=0, quota_deliveries=0, quota_requests=0)
     answer = api.register()
     assert answer.status_code == 201
     assert "RateLimit" not in answer.headers
@@ -119,7 +119,7 @@ def test_zero_is_unbounded(make: Make) -> None:
 
 
 def limits(answer: Any) -> tuple[int, int, int]:
-    """Quota, what is left, seconds till it is whole again."""
+    """The quota, the requests left of it, and the seconds until it is full again."""
     policy = re.fullmatch(r'"requests";q=(\d+);w=60', answer.headers["RateLimit-Policy"])
     left = re.fullmatch(r'"requests";r=(\d+);t=(\d+)', answer.headers["RateLimit"])
     assert policy
@@ -128,44 +128,44 @@ def limits(answer: Any) -> tuple[int, int, int]:
 
 
 def in_one_minute(api: ApiCaller, ask: Callable[[], T]) -> T:
-    """What it gives when it begins and ends in the same minute, as quotas count: it is repeated until it does."""
+    """Calls `ask` until it begins and ends in the same minute of the quota; returns the result of that call."""
 
     def minute() -> int:
         return int(api.runtime.stores.clock().timestamp()) // 60
 
     while True:
         began = minute()
-        given = ask()
+        result = ask()
         if minute() == began:
-            return given
-        # Its end has spent of the next minute.
-        wait_until(lambda: minute() > began + 1, timeout=2 * PATIENCE_S, what="a minute of its own")  # noqa: B023
+            return result
+        # Its last requests have counted against the next minute's quota.
+        wait_until(lambda: minute() > began + 1, timeout=2 * PATIENCE_S, what="a minute without requests")  # noqa: B023
 
 
-def test_a_tenant_may_ask_only_so_often_in_a_minute(make: Make) -> None:
-    api = make(quota_requests=5)
+def test_a_tenant_may_ask_only_so_often_in_a_minute(make_api: MakeApi) -> None:
+    api = make_api(quota_requests=5)
     answers = in_one_minute(api, lambda: [api.call("GET", "/v1/registrations") for _ in range(7)])
     assert [answer.status_code for answer in answers] == [200] * 5 + [429] * 2
     assert [limits(answer)[:2] for answer in answers] == [(5, left) for left in (4, 3, 2, 1, 0, 0, 0)]
-    refused(answers[-1], "requests")
+    assert_quota_reached(answers[-1], "requests")
     assert int(answers[-1].headers["Retry-After"]) == limits(answers[-1])[2] <= 60
     assert api.call("GET", "/v1/registrations", key=key_of(api, "acme")).status_code == 200
     assert api.call("GET", "/healthz").status_code == 200
 
 
-def test_processes_share_a_tenants_minute(make: Make) -> None:
-    one, other = make(quota_requests=1_000), make(quota_requests=1_000)
+def test_processes_share_a_tenants_minute(make_api: MakeApi) -> None:
+    one, other = make_api(quota_requests=1_000), make_api(quota_requests=1_000)
 
     def spend() -> int:
         return sum(api.call("GET", "/v1/projects").status_code == 200 for _ in range(600) for api in (one, other))
 
     spent = in_one_minute(one, spend)
-    # Each takes ten at a time; what one has taken in vain the other lacks.
+    # Each process takes ten requests of the quota at a time. Those that it does not use are lost to the other.
     assert 990 <= spent <= 1_000
 
 
-def test_a_quota_of_requests_holds_for_many_at_once(make: Make) -> None:
-    api = make(quota_requests=20)
+def test_a_quota_of_requests_holds_for_many_at_once(make_api: MakeApi) -> None:
+    api = make_api(quota_requests=20)
     with ThreadPoolExecutor(8) as threads:
 
         def ask() -> list[int]:
@@ -174,15 +174,15 @@ def test_a_quota_of_requests_holds_for_many_at_once(make: Make) -> None:
         assert in_one_minute(api, ask).count(200) == 20
 
 
-# Tenants of their own.
+# Tenants with a file entry.
 
 
-def test_a_tenant_has_what_its_file_says(make: Make, tmp_path: Path) -> None:
+def test_a_tenant_has_what_its_file_says(make_api: MakeApi, tmp_path: Path) -> None:
     file = tmp_path / "tenants.yaml"
     file.write_text(
         "tenants:\n  acme:\n    quotas: {registrations: 1, requests: 50}\n    projects: []\n", encoding="utf-8"
     )
-    api = make(tenants_file=file, quota_registrations=2)
+    api = make_api(tenants_file=file, quota_registrations=2)
     acme = key_of(api, "acme")
     body = problem(api.register(key=acme), 422)
     assert body["errors"][0]["pointer"] == "/project"
@@ -192,18 +192,18 @@ def test_a_tenant_has_what_its_file_says(make: Make, tmp_path: Path) -> None:
     )
     api.runtime.reload()
     assert limits(api.register(key=acme))[0] == 50
-    refused(api.register(key=acme), "registrations")
+    assert_quota_reached(api.register(key=acme), "registrations")
     for _ in range(2):
         assert api.register().status_code == 201
-    refused(api.register(), "registrations")
+    assert_quota_reached(api.register(), "registrations")
 
 
-def test_a_project_that_a_tenant_may_not_name_is_as_if_it_were_not_there(make: Make, tmp_path: Path) -> None:
+def test_a_project_that_a_tenant_may_not_name_is_as_if_it_were_not_there(make_api: MakeApi, tmp_path: Path) -> None:
     tenants, projects = tmp_path / "tenants.yaml", tmp_path / "projects.yaml"
     tenants.write_text("tenants:\n  acme: {projects: [open]}\n", encoding="utf-8")
     project = "{project_id: p, endpoint: 'http://127.0.0.1:9', credentials: {token_env: T}}"
     projects.write_text(f"projects:\n  open: {project}\n  closed: {project}\n", encoding="utf-8")
-    api = make(tenants_file=tenants, projects_file=projects)
+    api = make_api(tenants_file=tenants, projects_file=projects)
     acme = key_of(api, "acme")
     assert [each["name"] for each in api.get("/v1/projects", key=acme)["items"]] == ["open"]
     assert api.register(key=acme).json["project"] == "open"
@@ -215,7 +215,7 @@ def test_a_project_that_a_tenant_may_not_name_is_as_if_it_were_not_there(make: M
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("tenants: {a: {quota: {}}}", "tenants.a.quota: unknown"),
         ("tenants: {a: {quotas: {requests: -1}}}", "tenants.a.quotas.requests"),
@@ -225,35 +225,35 @@ def test_a_project_that_a_tenant_may_not_name_is_as_if_it_were_not_there(make: M
         ("tenants: [", "line 1"),
     ],
 )
-def test_a_wrong_file_of_tenants_is_told_in_words(tmp_path: Path, text: str, words: str) -> None:
+def test_a_wrong_file_of_tenants_is_reported_in_words(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "tenants.yaml"
     file.write_text(text, encoding="utf-8")
-    with pytest.raises(OperatorError, match=re.escape(words)):
+    with pytest.raises(OperatorError, match=re.escape(message)):
         read_tenants(file)
 
 
-# No room.
+# Redis is nearly full.
 
 
-def test_nothing_more_is_taken_when_redis_is_nearly_full(make: Make) -> None:
-    api = make()
-    taken = api.registered()["id"]
+def test_nothing_more_is_accepted_when_redis_is_nearly_full(make_api: MakeApi) -> None:
+    api = make_api()
+    id = api.registered()["id"]
     redis = api.runtime.stores.redis
-    full = int(redis.info("memory")["used_memory"] / 0.85)
-    redis.config_set("maxmemory", full)
+    limit = int(redis.info("memory")["used_memory"] / 0.85)
+    redis.config_set("maxmemory", limit)
     try:
-        other = make()
+        other = make_api()
         answer = other.register()
         problem(answer, 503)
         assert int(answer.headers["Retry-After"]) >= 30
-        assert other.get(f"/v1/registrations/{taken}")["state"] == "watching"
-        assert other.call("DELETE", f"/v1/registrations/{taken}").status_code == 204
+        assert other.get(f"/v1/registrations/{id}")["state"] == "watching"
+        assert other.call("DELETE", f"/v1/registrations/{id}").status_code == 204
     finally:
         redis.config_set("maxmemory", 0)
-    wait_until(lambda: other.register().status_code == 201, timeout=5, what="room again")
+    wait_until(lambda: other.register().status_code == 201, timeout=5, what="free memory")
 
 
-def test_counts_are_what_quotas_are_held_against(api: ApiCaller) -> None:
+def test_counts_are_what_quotas_are_checked_against(api: ApiCaller) -> None:
     api.registered()
     api.registered(job_id=None, submission=REFUSED)
     assert api.runtime.stores.redis.hgetall(keys.tenant_counts("default")) == {"registrations": "1", "deliveries": "1"}

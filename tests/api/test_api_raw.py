@@ -1,4 +1,4 @@
-"""Raw bytes at gunicorn: smuggling, slow clients, huge headers. It stays alive, and the probes answer."""
+"""Raw bytes sent to gunicorn: request smuggling, slow clients, huge headers. The API survives; its probes answer."""
 
 import json
 import random
@@ -12,8 +12,9 @@ import pytest
 import requests
 
 from app.devkit.processes import start, wait_until
-from tests.api.test_api_served import CPH_BRIDGE, ServedApi, address_of
+from app.devkit.redis_server import RedisServer
 from tests.support.api_client import KEY, SMALLEST
+from tests.support.served_api import CPH_BRIDGE, ServedApi, address_of
 
 AUTHORIZED = f"Host: x\r\nAuthorization: Bearer {KEY}\r\n".encode()
 BODY = json.dumps(SMALLEST).encode()
@@ -24,7 +25,7 @@ CHUNKED = b"".join((b"%x\r\n" % len(BODY), BODY, b"\r\n0\r\n\r\n"))
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory, redis_server) -> Iterator[ServedApi]:
+def api(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) -> Iterator[ServedApi]:
     folder = tmp_path_factory.mktemp("raw")
     environment = {
         "BRIDGE_REDIS_URL": redis_server.url,
@@ -42,7 +43,7 @@ def api(tmp_path_factory: pytest.TempPathFactory, redis_server) -> Iterator[Serv
 
 
 def send(api: ServedApi, *parts: bytes, timeout: float = 10) -> bytes:
-    """All that comes back until the server closes, or nothing more comes."""
+    """Returns all that the server sends until it closes the connection or sends nothing for `timeout` seconds."""
     with socket.create_connection(address_of(api.address), timeout=timeout) as client:
         answer = b""
         try:
@@ -60,7 +61,7 @@ def statuses(answer: bytes) -> list[int]:
     return [int(part[:3]) for part in answer.split(b"HTTP/1.1 ")[1:]]
 
 
-def alive(api: ServedApi) -> None:
+def assert_alive(api: ServedApi) -> None:
     assert api.process.exit_code is None
     assert [api.probe(path) for path in ("/healthz", "/readyz")] == [200, 200]
     assert api.call("GET", "/v1/projects").status_code == 200
@@ -90,12 +91,12 @@ def alive(api: ServedApi) -> None:
     ],
 )
 def test_no_request_hides_in_another(api: ServedApi, request_bytes: bytes) -> None:
-    """At most one answer: what is behind what two programs could read in two ways is not read at all."""
+    """At most one answer: nothing after an ambiguous request is parsed."""
     answer = send(api, request_bytes)
     assert len(statuses(answer)) <= 1
     assert b'"last_used_at"' not in answer
     assert not {status for status in statuses(answer) if status not in range(400, 500) and status != 501}
-    alive(api)
+    assert_alive(api)
 
 
 @pytest.mark.parametrize(
@@ -123,20 +124,20 @@ def test_what_is_no_request_of_ours_is_refused(api: ServedApi, request_bytes: by
     assert not {
         status for status in statuses(send(api, request_bytes)) if status not in range(400, 500) and status != 501
     }
-    alive(api)
+    assert_alive(api)
 
 
 def test_sizes_are_bounded_with_and_without_a_length(api: ServedApi) -> None:
     large = b'{"a":"' + b"x" * 400_000 + b'"}'
-    told = send(api, POST + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(large), large)
+    with_length = send(api, POST + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(large), large)
     chunk = b"%x\r\n%s\r\n0\r\n\r\n" % (len(large), large)
-    untold = send(api, POST + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n", chunk)
-    # Whoever still sends when it is closed may not read the answer.
-    assert statuses(told) in ([413], [])
-    assert statuses(untold) in ([413], [])
+    chunked = send(api, POST + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n", chunk)
+    # A client that still sends when the server closes the connection may lose the answer.
+    assert statuses(with_length) in ([413], [])
+    assert statuses(chunked) in ([413], [])
     small = send(api, POST + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n" + CHUNKED)
     assert statuses(small) == [201]
-    alive(api)
+    assert_alive(api)
 
 
 def test_clients_that_drip_cannot_keep_the_probes_from_answering(api: ServedApi) -> None:
@@ -148,36 +149,36 @@ def test_clients_that_drip_cannot_keep_the_probes_from_answering(api: ServedApi)
             for client in clients:
                 client.sendall(b" ")
             assert [api.probe(path) for path in ("/healthz", "/readyz")] == [200, 200]
-    wait_until(lambda: requests.get(f"{api.address}/healthz", timeout=10).ok, what="the API again")
-    alive(api)
+    wait_until(lambda: requests.get(f"{api.address}/healthz", timeout=10).ok, what="the API to answer again")
+    assert_alive(api)
 
 
 def test_noise_ends_nothing(api: ServedApi) -> None:
-    """Good requests with bytes changed, doubled and left out, and noise alone."""
-    chance = random.Random(6)
-    good = POST + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY
-    until = time.monotonic() + 10
-    tried = 0
-    while tried < 400 and time.monotonic() < until:
-        tried += 1
-        for status in statuses(send(api, noisy(good, chance), timeout=2)):
+    """Valid requests with bytes changed, removed, duplicated or inserted."""
+    rng = random.Random(6)
+    valid = POST + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY
+    deadline = time.monotonic() + 10
+    attempts = 0
+    while attempts < 400 and time.monotonic() < deadline:
+        attempts += 1
+        for status in statuses(send(api, noisy(valid, rng), timeout=2)):
             assert status != 500
-    assert tried > 50
-    alive(api)
+    assert attempts > 50
+    assert_alive(api)
     assert api.event("api.failed") is None
 
 
-def noisy(good: bytes, chance: random.Random) -> bytes:
-    noise = bytearray(good)
-    for _ in range(chance.randint(1, 6)):
-        place = chance.randrange(len(noise))
-        match chance.randrange(4):
+def noisy(valid: bytes, rng: random.Random) -> bytes:
+    changed = bytearray(valid)
+    for _ in range(rng.randint(1, 6)):
+        position = rng.randrange(len(changed))
+        match rng.randrange(4):
             case 0:
-                noise[place] = chance.randrange(256)
+                changed[position] = rng.randrange(256)
             case 1:
-                del noise[place : place + chance.randint(1, 30)]
+                del changed[position : position + rng.randint(1, 30)]
             case 2:
-                noise[place:place] = noise[place : place + chance.randint(1, 60)]
+                changed[position:position] = changed[position : position + rng.randint(1, 60)]
             case _:
-                noise[place:place] = chance.choice(string.printable).encode() * chance.choice((1, 1, 5_000))
-    return bytes(noise)
+                changed[position:position] = rng.choice(string.printable).encode() * rng.choice((1, 1, 5_000))
+    return bytes(changed)

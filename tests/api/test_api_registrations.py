@@ -1,4 +1,4 @@
-"""POST /v1/registrations and what is shown of a registration afterwards."""
+"""POST /v1/registrations, and how a registration is shown afterwards."""
 
 import base64
 import json
@@ -38,14 +38,14 @@ def pointers(answer: Any) -> set[str]:
     return {error["pointer"] for error in problem(answer, 422)["errors"]}
 
 
-def sent(api: ApiCaller, body: Any) -> Any:
-    """The answer to a body as it is; its `headers` are those of callbacks."""
+def register_body(api: ApiCaller, body: Any) -> Any:
+    """Registers with exactly this body. Its field `headers` is the headers of callbacks."""
     answer = api.call("POST", "/v1/registrations", json=body)
     assert answer.status_code == 201, answer.text
     return answer.json
 
 
-def test_the_smallest_body_is_taken(api: ApiCaller) -> None:
+def test_the_smallest_body_is_accepted(api: ApiCaller) -> None:
     answer = api.register()
     assert answer.status_code == 201
     shown = answer.json
@@ -75,8 +75,8 @@ def test_the_smallest_body_is_taken(api: ApiCaller) -> None:
     }
 
 
-def test_every_field_is_taken_and_jobs_named_twice_are_one(api: ApiCaller) -> None:
-    shown = sent(api, EVERYTHING)
+def test_every_field_is_accepted_and_jobs_named_twice_are_one(api: ApiCaller) -> None:
+    shown = register_body(api, EVERYTHING)
     assert [job["job_id"] for job in shown["jobs"]] == ["a", "b"]
     assert {name: shown[name] for name in ("events", "metadata", "secret")} == {
         name: EVERYTHING[name] for name in ("events", "metadata", "secret")
@@ -84,13 +84,13 @@ def test_every_field_is_taken_and_jobs_named_twice_are_one(api: ApiCaller) -> No
 
 
 def test_what_was_answered_is_what_is_shown_later_but_for_the_secret(api: ApiCaller) -> None:
-    answered = sent(api, EVERYTHING)
+    answered = register_body(api, EVERYTHING)
     del answered["secret"]
     assert api.get(f"/v1/registrations/{answered['id']}") == answered
 
 
 def test_headers_are_shown_by_their_names_alone(api: ApiCaller) -> None:
-    answered = sent(api, EVERYTHING)
+    answered = register_body(api, EVERYTHING)
     assert answered["headers"] == ["Authorization", "X-Room"]
     listed = api.call("GET", "/v1/registrations").text
     for text in (json.dumps(answered), listed):
@@ -176,17 +176,17 @@ SUBMISSION = {
 }
 
 
-def test_a_submission_is_taken_as_cph_answered_it(api: ApiCaller) -> None:
+def test_a_submission_is_accepted_as_cph_answered_it(api: ApiCaller) -> None:
     shown = api.registered(job_id=None, submission=SUBMISSION)
     refused = {"state": "failed", "phone_id": "phone-2", "server_id": None, "error_code": "CPS.0004"}
     assert shown["jobs"] == [{"job_id": None} | refused, {"job_id": "job-1", "state": "pending"}]
     assert shown["request_id"] == SUBMISSION["request_id"]
     del shown["secret"]
-    shown["deliveries"]["pending"] = 1  # what was refused is told at once
+    shown["deliveries"]["pending"] = 1  # the refused job is reported at once
     assert api.get(f"/v1/registrations/{shown['id']}") == shown
 
 
-def test_a_request_is_taken_before_anybody_knows_its_jobs(api: ApiCaller) -> None:
+def test_a_request_is_accepted_before_anybody_knows_its_jobs(api: ApiCaller) -> None:
     shown = api.registered(job_id=None, request_id="r-1", notify="all")
     assert (shown["request_id"], shown["jobs"], shown["notify"]) == ("r-1", [], "all")
     del shown["secret"]
@@ -213,7 +213,7 @@ def test_what_was_wrong_is_not_repeated(api: ApiCaller) -> None:
         assert "canary" not in api.register(**{field: "canary canary"}).text
 
 
-def test_a_hint_tells_the_way_out(api: ApiCaller) -> None:
+def test_a_hint_shows_the_way_out(api: ApiCaller) -> None:
     assert problem(api.register(project="other"), 422)["hint"] == "one of: default"
 
 
@@ -225,18 +225,18 @@ def test_metadata_of_4_kib_fits(api: ApiCaller) -> None:
 def test_without_a_configured_project_the_hint_is_for_the_operator(
     environment: dict[str, str],
 ) -> None:
-    bare = Runtime(load({**environment, "BRIDGE_CPH_PROJECT_ID": ""}))
-    refused = problem(ApiCaller(bare).register(), 422)
+    runtime = Runtime(load({**environment, "BRIDGE_CPH_PROJECT_ID": ""}))
+    refused = problem(ApiCaller(runtime).register(), 422)
     assert refused["errors"][0]["pointer"] == "/project"
     assert "BRIDGE_CPH_PROJECT_ID" in refused["hint"]
-    bare.stores.redis.close()
+    runtime.stores.redis.close()
 
 
 @pytest.mark.parametrize("id", ["reg_" + "0" * 26, "reg_x", "nothing"])
 def test_an_unknown_registration_is_answered_404(api: ApiCaller, id: str) -> None:
     for method in ("GET", "DELETE"):
-        told = problem(api.call(method, f"/v1/registrations/{id}"), 404)
-        assert told["detail"] == "Nothing of yours has this id: it may be forgotten by now, or another tenant's."
+        body = problem(api.call(method, f"/v1/registrations/{id}"), 404)
+        assert body["detail"] == "No such id: it is unknown, past its retention, or another tenant's."
 
 
 def test_a_key_of_redis_is_no_id(api: ApiCaller) -> None:
@@ -245,7 +245,7 @@ def test_a_key_of_redis_is_no_id(api: ApiCaller) -> None:
 
 
 @pytest.mark.parametrize(
-    ("traceparent", "kept"),
+    ("traceparent", "stored"),
     [
         (TRACEPARENT, TRACEPARENT),
         (TRACEPARENT.upper(), None),
@@ -254,11 +254,11 @@ def test_a_key_of_redis_is_no_id(api: ApiCaller) -> None:
         ("nonsense", None),
     ],
 )
-def test_a_traceparent_is_kept_if_it_is_well_formed(api: ApiCaller, traceparent: str, kept: str | None) -> None:
+def test_a_traceparent_is_kept_if_it_is_well_formed(api: ApiCaller, traceparent: str, stored: str | None) -> None:
     id = api.registered(headers={"traceparent": traceparent})["id"]
     known = api.runtime.stores.registrations.get("default", id)
     assert known
-    assert known[0].traceparent == kept
+    assert known[0].traceparent == stored
 
 
 def test_the_same_key_and_body_give_the_first_answer_again(api: ApiCaller) -> None:
@@ -277,12 +277,12 @@ def test_an_idempotency_key_must_be_plain(api: ApiCaller, key: str) -> None:
     assert pointers(api.register(headers={"Idempotency-Key": key})) == {"/headers/Idempotency-Key"}
 
 
-def test_an_answer_that_is_kept_for_repeating_is_sealed(api: ApiCaller) -> None:
+def test_an_answer_that_is_stored_for_replay_is_encrypted(api: ApiCaller) -> None:
     secret = base64.b64encode(b"canary" * 5).decode()
     api.registered(headers={"Idempotency-Key": "k"}, secret=f"whsec_{secret}")
-    kept = [api.runtime.stores.redis.get(key) for key in api.runtime.stores.redis.scan_iter("*", _type="string")]
-    assert len(kept) == 2
-    assert secret not in str(kept)
+    stored = [api.runtime.stores.redis.get(key) for key in api.runtime.stores.redis.scan_iter("*", _type="string")]
+    assert len(stored) == 2
+    assert secret not in str(stored)
 
 
 ANY_JSON = st.recursive(
@@ -293,9 +293,9 @@ ANY_JSON = st.recursive(
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(body=ANY_JSON | st.dictionaries(st.sampled_from([*EVERYTHING, "?"]), ANY_JSON), beside=st.booleans())
-def test_whatever_is_sent_is_taken_or_pointed_at(api: ApiCaller, body: Any, *, beside: bool) -> None:
-    if beside and isinstance(body, dict):
+@given(body=ANY_JSON | st.dictionaries(st.sampled_from([*EVERYTHING, "?"]), ANY_JSON), complete=st.booleans())
+def test_whatever_is_sent_is_accepted_or_pointed_at(api: ApiCaller, body: Any, *, complete: bool) -> None:
+    if complete and isinstance(body, dict):
         body = SMALLEST | body
     answer = api.call("POST", "/v1/registrations", data=json.dumps(body), content_type="application/json")
     assert answer.status_code == 201 or pointers(answer)

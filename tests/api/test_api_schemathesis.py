@@ -1,6 +1,6 @@
-"""The running service beside its own document, by a judge from outside: Schemathesis with all of its checks.
+"""All checks of Schemathesis: the running API behaves as its OpenAPI document says.
 
-By hand, thousands of cases more: `SCHEMATHESIS_EXAMPLES=200 ./dev test tests/api/test_api_schemathesis.py -m slow -s`.
+By hand, with thousands of cases: `SCHEMATHESIS_EXAMPLES=200 ./dev test tests/api/test_api_schemathesis.py -m slow -s`.
 """
 
 import re
@@ -29,20 +29,20 @@ SETTINGS = {
 def test_the_service_answers_as_its_document_says(tmp_path: Path) -> None:
     with Bridge(tmp_path, SETTINGS) as bridge:
         api = bridge.start_api()
-        order = [COMMAND, "--config-file", CONFIG, "run", f"{bridge.url}/openapi.json"]
+        command = [COMMAND, "--config-file", CONFIG, "run", f"{bridge.url}/openapi.json"]
         key = ["--header", f"Authorization: Bearer {bridge.key}"]
-        bounds = ["--checks", "all", "--max-examples", EXAMPLES, "--request-timeout", "20", "--continue-on-failure"]
-        # A stream has no end to wait for: test_api_events.py has it.
-        judged = subprocess.run(
-            [*order, *key, *bounds, "--exclude-path", "/v1/events/stream", "--no-color", "--seed", "1"],
+        limits = ["--checks", "all", "--max-examples", EXAMPLES, "--request-timeout", "20", "--continue-on-failure"]
+        # A stream does not end by itself: test_api_events.py covers it.
+        result = subprocess.run(
+            [*command, *key, *limits, "--exclude-path", "/v1/events/stream", "--no-color", "--seed", "1"],
             capture_output=True,
             encoding="utf-8",
             timeout=1_500,
             check=False,
             cwd=tmp_path,
         )
-        assert judged.returncode == 0, judged.stdout + judged.stderr
-        generated = re.search(r"([\d,]+) generated", judged.stdout)
+        assert result.returncode == 0, result.stdout + result.stderr
+        generated = re.search(r"([\d,]+) generated", result.stdout)
         assert generated
         print(generated[0])
         assert int(generated[1].replace(",", "")) > 500

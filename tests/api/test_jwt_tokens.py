@@ -1,4 +1,4 @@
-"""JWTs instead of API keys, from an issuer that really answers."""
+"""JWTs instead of API keys, from an issuer that answers by HTTP."""
 
 import base64
 import hmac
@@ -14,22 +14,24 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from app.api.auth.authentication import Authenticator
+from app.api.auth.jwt_tokens import jwt_authenticator
 from app.bootstrap.runtime import Runtime
-from app.bootstrap.stores import Stores
 from app.config.settings import load
-from app.domain.access import Scope
+from app.domain.access import Principal, Scope
 from app.domain.errors import OperatorError
 from tests.support.api_client import ApiCaller, problem
 
 READ = "registrations:read"
+MakeApi = Callable[..., ApiCaller]
 
 
 class Issuer:
-    """An OpenID provider: its document, its keys, and how often they were asked for."""
+    """An OpenID provider: its configuration document, its keys, and the number of requests for them."""
 
     def __init__(self) -> None:
         self.keys = {"one": ec.generate_private_key(ec.SECP256R1())}
-        self.asked = 0
+        self.request_count = 0
         self.status = 200
         issuer = self
 
@@ -50,7 +52,7 @@ class Issuer:
         self.thread.start()
 
     def answer(self, path: str) -> bytes:
-        self.asked += 1
+        self.request_count += 1
         if path == "/.well-known/openid-configuration":
             return json.dumps({"issuer": self.url, "jwks_uri": f"{self.url}/keys"}).encode()
         shown = [
@@ -60,8 +62,8 @@ class Issuer:
         return json.dumps({"keys": [*shown, {"kty": "odd", "kid": "x"}]}).encode()
 
     def token(self, *, key: str = "one", algorithm: str = "ES256", signer: Any = None, **claims: Any) -> str:
-        """exp, nbf: seconds from now."""
-        usual = {
+        """Signs a token. exp, nbf: in seconds from now. A claim that is None is left out."""
+        defaults = {
             "iss": self.url,
             "aud": "bridge",
             "exp": 600,
@@ -69,10 +71,10 @@ class Issuer:
             "tenant": "acme",
             "scope": READ,
         }
-        said = {name: value for name, value in (usual | claims).items() if value is not None}
-        now = datetime.now(UTC).timestamp()  # noqa: TID251 - the library looks at the real time
-        said |= {name: now + said[name] for name in ("exp", "nbf") if name in said}
-        return jwt.encode(said, signer or self.keys.get(key), algorithm, headers={"kid": key})
+        all_claims = {name: value for name, value in (defaults | claims).items() if value is not None}
+        now = datetime.now(UTC).timestamp()  # noqa: TID251 - the library reads the real clock
+        all_claims |= {name: now + all_claims[name] for name in ("exp", "nbf") if name in all_claims}
+        return jwt.encode(all_claims, signer or self.keys.get(key), algorithm, headers={"kid": key})
 
 
 @pytest.fixture
@@ -85,16 +87,17 @@ def issuer() -> Iterator[Issuer]:
 
 
 @pytest.fixture
-def make(environment: dict[str, str], runtime: Runtime, issuer: Issuer) -> Iterator[Callable[..., ApiCaller]]:
+def make_api(environment: dict[str, str], runtime: Runtime, issuer: Issuer) -> Iterator[MakeApi]:
+    """Creates APIs that accept tokens of the issuer; settings: of BRIDGE_OIDC_…."""
     made = []
 
-    def make_one(**settings: str) -> ApiCaller:
+    def make(**settings: str) -> ApiCaller:
         oidc = {"BRIDGE_OIDC_ISSUER": issuer.url, "BRIDGE_OIDC_AUDIENCE": "bridge"}
         more = {f"BRIDGE_OIDC_{name.upper()}": value for name, value in settings.items()}
         made.append(ApiCaller(Runtime(load(environment | oidc | more))))
         return made[-1]
 
-    yield make_one
+    yield make
     for api in made:
         api.runtime.stores.redis.close()
 
@@ -103,21 +106,19 @@ def status(api: ApiCaller, token: str) -> int:
     return api.call("GET", "/v1/registrations", key=token).status_code
 
 
-def test_a_token_opens_as_a_key_does(
-    make: Callable[..., ApiCaller], issuer: Issuer, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_token_opens_as_a_key_does(make_api: MakeApi, issuer: Issuer, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger="bridge")
-    api = make()
+    api = make_api()
     writer = issuer.token(scope=f"openid registrations:write {READ}")
-    taken = api.register(key=writer)
-    assert taken.status_code == 201
+    created = api.register(key=writer)
+    assert created.status_code == 201
     assert status(api, issuer.token()) == 200
     assert "registrations:write" in problem(api.register(key=issuer.token()), 403)["detail"]
-    problem(api.call("GET", taken.headers["Location"], key=issuer.token(tenant="other")), 404)
+    problem(api.call("GET", created.headers["Location"], key=issuer.token(tenant="other")), 404)
     assert status(api, "bootstrap-key-for-tests") == 200
     audit = [vars(record)["fields"] for record in caplog.records if record.getMessage() == "audit"]
     assert [(line["tenant"], line["key_id"]) for line in audit] == [("acme", "jwt:bot")] * 2
-    assert issuer.asked == 2
+    assert issuer.request_count == 2
 
 
 @pytest.mark.parametrize(
@@ -136,12 +137,12 @@ def test_a_token_opens_as_a_key_does(
         {"tenant": "x" * 65},
     ],
 )
-def test_a_token_that_is_not_for_us_opens_nothing(make: Callable[..., ApiCaller], issuer: Issuer, claims: Any) -> None:
-    assert status(make(), issuer.token(**claims)) == 401
+def test_a_token_that_is_not_for_us_opens_nothing(make_api: MakeApi, issuer: Issuer, claims: Any) -> None:
+    assert status(make_api(), issuer.token(**claims)) == 401
 
 
-def test_a_token_that_the_issuer_has_not_signed_opens_nothing(make: Callable[..., ApiCaller], issuer: Issuer) -> None:
-    api = make()
+def test_a_token_that_the_issuer_has_not_signed_opens_nothing(make_api: MakeApi, issuer: Issuer) -> None:
+    api = make_api()
     other = ec.generate_private_key(ec.SECP256R1())
     good = issuer.token()
     head, body, signature = good.split(".")
@@ -170,11 +171,15 @@ def _hs256(secret: bytes, body: str) -> str:
     return f"{head}.{body}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
 
 
-def test_a_service_account_of_kubernetes_is_its_namespaces(make: Callable[..., ApiCaller], issuer: Issuer) -> None:
-    api = make(tenant_claim="/kubernetes.io/namespace", scopes=f"{READ},deliveries:write")
+def principal_of(runtime: Runtime, token: str) -> Principal | None:
+    return Authenticator(runtime.stores.api_keys, jwt_authenticator(runtime.settings)).principal(token)
+
+
+def test_a_service_account_of_kubernetes_is_its_namespaces(make_api: MakeApi, issuer: Issuer) -> None:
+    api = make_api(tenant_claim="/kubernetes.io/namespace", scopes=f"{READ},deliveries:write")
     account = {"namespace": "team-b", "serviceaccount": {"name": "bot"}}
     token = issuer.token(tenant=None, scope=None, **{"kubernetes.io": account})
-    principal = api.runtime.stores.principal_of(token)
+    principal = principal_of(api.runtime, token)
     assert principal
     assert (principal.tenant, principal.scopes) == (
         "team-b",
@@ -183,33 +188,31 @@ def test_a_service_account_of_kubernetes_is_its_namespaces(make: Callable[..., A
 
 
 @pytest.mark.parametrize(
-    ("said", "scopes"), [([READ, "x"], {READ}), ("", set()), (5, set()), ("admin", {"admin"}), (None, set())]
+    ("claim", "scopes"), [([READ, "x"], {READ}), ("", set()), (5, set()), ("admin", {"admin"}), (None, set())]
 )
-def test_scopes_are_those_that_we_know(
-    make: Callable[..., ApiCaller], issuer: Issuer, said: Any, scopes: set[str]
-) -> None:
-    principal = make().runtime.stores.principal_of(issuer.token(scope=said))
+def test_scopes_are_those_that_we_know(make_api: MakeApi, issuer: Issuer, claim: Any, scopes: set[str]) -> None:
+    principal = principal_of(make_api().runtime, issuer.token(scope=claim))
     assert principal
     assert principal.scopes == scopes
 
 
-def test_keys_are_kept_while_the_issuer_is_away_and_fetched_when_a_new_one_comes(
-    make: Callable[..., ApiCaller], issuer: Issuer
+def test_keys_are_kept_while_the_issuer_is_unavailable_and_fetched_when_a_new_one_comes(
+    make_api: MakeApi, issuer: Issuer
 ) -> None:
-    api = make()
+    api = make_api()
     assert status(api, issuer.token()) == 200
     issuer.status = 500
     assert status(api, issuer.token()) == 200
     issuer.keys["two"] = ec.generate_private_key(ec.SECP256R1())
-    asked = issuer.asked
-    # Strange ids must not make us ask all the time.
+    request_count = issuer.request_count
+    # Tokens with unknown key ids must not cause a request each.
     assert [status(api, issuer.token(key="two")) for _ in range(20)] == [401] * 20
-    assert issuer.asked - asked <= 2
+    assert issuer.request_count - request_count <= 2
 
 
-def test_without_its_keys_nobody_can_say_who_asks(make: Callable[..., ApiCaller], issuer: Issuer) -> None:
+def test_without_its_keys_nobody_can_say_who_asks(make_api: MakeApi, issuer: Issuer) -> None:
     issuer.status = 500
-    answer = make().call("GET", "/v1/registrations", key=issuer.token())
+    answer = make_api().call("GET", "/v1/registrations", key=issuer.token())
     problem(answer, 503)
     assert int(answer.headers["Retry-After"]) > 0
 
@@ -219,5 +222,5 @@ def test_an_issuer_needs_an_audience(environment: dict[str, str]) -> None:
         load(environment | {"BRIDGE_OIDC_ISSUER": "https://a.example"})
 
 
-def test_without_an_issuer_a_token_is_no_key(stores: Stores, issuer: Issuer) -> None:
-    assert stores.principal_of(issuer.token()) is None
+def test_without_an_issuer_a_token_is_no_key(runtime: Runtime, issuer: Issuer) -> None:
+    assert principal_of(runtime, issuer.token()) is None

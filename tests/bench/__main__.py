@@ -1,4 +1,4 @@
-"""`python -m tests.bench`: measures the bridge beside a naive program; 1 if a ratio is below what is wanted."""
+"""`python -m tests.bench`: compares the bridge with a naive program. Exits with 1 if a ratio misses its target."""
 
 import math
 import signal
@@ -26,13 +26,17 @@ MILLION = 1_000_000
 
 
 @click.command()
-@click.option("--part", "names", multiple=True, type=click.Choice(list(PARTS)), help="Only this; may be repeated.")
-@click.option("--quick", is_flag=True, help="Only whether it all runs, within a minute: its numbers say little.")
-@click.option("--million", is_flag=True, help="Growth up to a million jobs: some minutes more, and 1 GB of memory.")
-@click.option("--window-s", type=click.FloatRange(min=2), help="How long a rate is looked at.")
+@click.option(
+    "--part", "names", multiple=True, type=click.Choice(list(PARTS)), help="Runs only this part. May be repeated."
+)
+@click.option("--quick", is_flag=True, help="Checks within a minute that all parts run. The figures mean little.")
+@click.option(
+    "--million", is_flag=True, help="Measures growth up to a million jobs. Takes some minutes more and 1 GB of memory."
+)
+@click.option("--window-s", type=click.FloatRange(min=2), help="The time over which a rate is measured.")
 def main(names: tuple[str, ...], *, quick: bool, million: bool, window_s: float | None) -> None:
-    """Measures the bridge beside a naive program, in about eight minutes."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
+    """Compares the bridge with a naive program, in about eight minutes."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that child processes are ended
     effort = QUICK if quick else FULL
     if million:
         effort = replace(effort, backlogs=(*effort.backlogs, MILLION))
@@ -44,7 +48,7 @@ def main(names: tuple[str, ...], *, quick: bool, million: bool, window_s: float 
         progress.print(name)
         try:
             figures += PARTS[name](effort)
-        except Exception:  # noqa: BLE001 - the other parts are worth their figures all the same
+        except Exception:  # noqa: BLE001 - the figures of the other parts are still useful
             complete = False
             traceback.print_exc()
     Console().print(table(figures))

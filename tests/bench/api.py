@@ -1,4 +1,4 @@
-"""How many registrations and jobs a second the API takes, and what a list costs."""
+"""Measures how many registrations and jobs a second the API accepts, and how long a list takes."""
 
 import json
 import secrets
@@ -20,10 +20,10 @@ CLIENTS = 4
 CALLS_A_CONNECTION = 100
 READY_S = 30.0
 WARM_UP_S = 1.0
-TURNS = 10
+ROUNDS = 10
 CREATED, OK = 201, 200
 JOBS_AT_ONCE = 1_000
-SHOWN, FEW, LISTS = 50, 100, 60
+PAGE_SIZE, FEW, LISTS = 50, 100, 60
 HEADERS = {"Content-Type": "application/json", "Authorization": f"Bearer {API_KEY}"}
 CALLBACK = "http://127.0.0.1:9/hooks/cph"
 UNBOUNDED = {"BRIDGE_QUOTA_REGISTRATIONS": "0", "BRIDGE_QUOTA_REQUESTS": "0"}
@@ -31,70 +31,72 @@ UNBOUNDED = {"BRIDGE_QUOTA_REGISTRATIONS": "0", "BRIDGE_QUOTA_REQUESTS": "0"}
 
 def measure(effort: Effort) -> list[Figure]:
     with served("app.api") as (_, bind), served("tests.bench.plain_api") as (_, plain_bind):
-        took, plain_took = _in_turns((bind, plain_bind), effort.window_s)
+        durations, plain_durations = _in_rounds((bind, plain_bind), effort.window_s)
         many = _many_at_once(bind, effort.window_s)
-    one_by_one, p99 = _rate(took, effort.window_s)
-    plain, plain_p99 = _rate(plain_took, effort.window_s)
+    one_by_one, p99 = _rate(durations, effort.window_s)
+    plain, plain_p99 = _rate(plain_durations, effort.window_s)
     progress.print(f"  app.api: {one_by_one:.0f} registrations/s, 99 % within {p99:.1f} ms; {many:.0f} jobs/s at once")
     progress.print(f"  plain view: {plain:.0f} requests/s, 99 % within {plain_p99:.1f} ms")
     few, lots = _lists(effort)
     return [
         Figure("registrations through the API", one_by_one, plain, "1/s", wanted=0.5),
         Figure("… 99 % within", p99, plain_p99, "ms", less_is_better=True),
-        Figure("jobs in calls of 1,000, beside one by one", many, one_by_one, "1/s", wanted=20),
-        Figure(f"list of {SHOWN} out of {effort.backlogs[-1]:,}, beside out of {FEW}", lots, few, "ms", 0.5, True),
+        Figure("jobs in calls of 1,000, against single calls", many, one_by_one, "1/s", wanted=20),
+        Figure(f"list of {PAGE_SIZE} out of {effort.backlogs[-1]:,}, against out of {FEW}", lots, few, "ms", 0.5, True),
     ]
 
 
 @contextmanager
 def served(module: str) -> Iterator[tuple[Rig, str]]:
-    """What it stands on, and where it listens."""
+    """Starts an API server on a rig. Yields the rig and the server's address."""
     bind = _free_bind()
     with rig(BridgeUnderBench) as parts:
-        more = {**UNBOUNDED, "BRIDGE_API_BIND": bind, "BRIDGE_PROBE_BIND": "127.0.0.1:0"}
-        environment = {**parts.program.environment, **more}
+        settings = {**UNBOUNDED, "BRIDGE_API_BIND": bind, "BRIDGE_PROBE_BIND": "127.0.0.1:0"}
+        environment = {**parts.program.environment, **settings}
         with start([sys.executable, "-m", module], environment, log=parts.folder / "api.log") as server:
             wait_until(lambda: server.exit_code is not None or _listening(bind), timeout=READY_S, what=module)
             yield parts, bind
 
 
-def _in_turns(binds: Sequence[str], seconds: float) -> list[list[float]]:
-    """How long (s) each registration took of those that were made in that time, for each server, after some to warm up.
-    In short turns: both suffer from the same neighbours."""
-    took: list[list[float]] = [[] for _ in binds]
+def _in_rounds(binds: Sequence[str], seconds: float) -> list[list[float]]:
+    """The duration (s) of each registration, for each server, after a warm-up.
+
+    The servers alternate in short rounds, so that other load on the machine affects both.
+    """
+    durations: list[list[float]] = [[] for _ in binds]
     for bind in binds:
-        _registered(bind, WARM_UP_S)
-    for _ in range(TURNS):
-        for bind, its in zip(binds, took, strict=True):
-            its.extend(_registered(bind, seconds / TURNS))
-    return took
+        _register_with_clients(bind, WARM_UP_S)
+    for _ in range(ROUNDS):
+        for bind, of_server in zip(binds, durations, strict=True):
+            of_server.extend(_register_with_clients(bind, seconds / ROUNDS))
+    return durations
 
 
-def _rate(took: Sequence[float], seconds: float) -> tuple[float, float]:
-    """How many a second, and within how many milliseconds 99 % of them."""
-    return len(took) / seconds, statistics.quantiles(took, n=100)[98] * 1000
+def _rate(durations: Sequence[float], seconds: float) -> tuple[float, float]:
+    """Registrations a second, and the 99th percentile of their duration in milliseconds."""
+    return len(durations) / seconds, statistics.quantiles(durations, n=100)[98] * 1000
 
 
-def _registered(bind: str, seconds: float) -> list[float]:
+def _register_with_clients(bind: str, seconds: float) -> list[float]:
     until = time.monotonic() + seconds
     with ThreadPoolExecutor(CLIENTS) as clients:
-        return [each for took in clients.map(lambda _: _register(bind, until), range(CLIENTS)) for each in took]
+        return [each for found in clients.map(lambda _: _register(bind, until), range(CLIENTS)) for each in found]
 
 
 def _register(bind: str, until: float) -> list[float]:
-    """One after another."""
-    connection, took = HTTPConnection(bind), []
+    """Registers one job after another. Returns the durations in seconds."""
+    connection, durations = HTTPConnection(bind), []
     while (began := time.monotonic()) < until:
-        if len(took) % CALLS_A_CONNECTION == 0:
-            connection.close()  # the kernel deals connections out unevenly: one deal must not make the figure
+        if len(durations) % CALLS_A_CONNECTION == 0:
+            connection.close()  # the kernel distributes connections unevenly: vary it
         _post(connection, {"job_id": secrets.token_hex(16), "callback_url": CALLBACK})
-        took.append(time.monotonic() - began)
+        durations.append(time.monotonic() - began)
     connection.close()
-    return took
+    return durations
 
 
 def _many_at_once(bind: str, seconds: float) -> float:
-    """Jobs a second."""
+    """Registered jobs a second, with JOBS_AT_ONCE jobs in a call."""
     connection, calls, began = HTTPConnection(bind), 0, time.monotonic()
     while time.monotonic() < began + seconds:
         jobs = [secrets.token_hex(16) for _ in range(JOBS_AT_ONCE)]
@@ -105,29 +107,29 @@ def _many_at_once(bind: str, seconds: float) -> float:
 
 
 def _lists(effort: Effort) -> tuple[float, float]:
-    """Milliseconds for a list out of few registrations, and out of very many."""
+    """Milliseconds for a list from few registrations, and from very many."""
     with served("app.api") as (parts, bind):
         ids = job_ids(effort.backlogs[-1])
         parts.program.watch(ids[:FEW])
         few = _list(HTTPConnection(bind))
         parts.program.watch(ids[FEW:])
         lots = _list(HTTPConnection(bind))
-    progress.print(f"  list of {SHOWN}: {few:.1f} ms out of {FEW}, {lots:.1f} ms out of {len(ids):,}")
+    progress.print(f"  list of {PAGE_SIZE}: {few:.1f} ms out of {FEW}, {lots:.1f} ms out of {len(ids):,}")
     return few, lots
 
 
 def _list(connection: HTTPConnection) -> float:
-    """The median, in milliseconds."""
-    took = []
+    """The median duration of a list, in milliseconds."""
+    durations = []
     for _ in range(LISTS):
         began = time.monotonic()
-        connection.request("GET", f"/v1/registrations?limit={SHOWN}", headers=HEADERS)
+        connection.request("GET", f"/v1/registrations?limit={PAGE_SIZE}", headers=HEADERS)
         answer = connection.getresponse()
         text = answer.read()
-        if answer.status != OK or len(json.loads(text)["items"]) != SHOWN:
+        if answer.status != OK or len(json.loads(text)["items"]) != PAGE_SIZE:
             raise RuntimeError(f"answered {answer.status}: {text[:200]!r}")
-        took.append((time.monotonic() - began) * 1000)
-    return statistics.median(took)
+        durations.append((time.monotonic() - began) * 1000)
+    return statistics.median(durations)
 
 
 def _post(connection: HTTPConnection, body: object) -> None:

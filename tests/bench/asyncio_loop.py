@@ -1,4 +1,4 @@
-"""The other program that many would write: one asyncio loop, a task for each job. What it knows dies with it."""
+"""Another common design: one asyncio loop with a task for each job. Its state is lost when it ends."""
 
 import asyncio
 import sys
@@ -10,7 +10,7 @@ from redis.asyncio import Redis as AsyncRedis
 
 from tests.bench.harness import INTERVAL_S, Standin
 
-JOBS = "jobs"  # a list in Redis, by which they are handed over
+JOBS = "jobs"  # a list in Redis, from which the loop takes job ids
 AT_ONCE = 1_000
 RUNNING = 1
 
@@ -25,14 +25,14 @@ class AsyncioLoop:
         self._redis = Redis.from_url(redis_url)
 
     def command(self, kind: str) -> Sequence[str]:
-        """One process for both kinds."""
+        """The same command for both kinds: one process does both."""
         return [sys.executable, "-m", "tests.bench.asyncio_loop", *self._addresses]
 
     def watch(self, job_ids: Sequence[str]) -> None:
         for first in range(0, len(job_ids), AT_ONCE):
             self._redis.rpush(JOBS, *job_ids[first : first + AT_ONCE])
 
-    def owe(self, job_ids: Sequence[str]) -> None:
+    def create_deliveries(self, job_ids: Sequence[str]) -> None:
         raise NotImplementedError("only its polls are measured")
 
 
@@ -51,7 +51,7 @@ async def poll(session: aiohttp.ClientSession, cph: str, job_id: str, callback_u
 
 
 async def main(redis_url: str, cph: str, callback_url: str) -> None:
-    """Until it is killed."""
+    """Runs until the process is killed."""
     redis = AsyncRedis.from_url(redis_url, decode_responses=True)
     async with aiohttp.ClientSession(headers={"X-Auth-Token": "token"}) as session, asyncio.TaskGroup() as tasks:
         while True:

@@ -1,4 +1,4 @@
-"""The bridge, as it is measured."""
+"""The bridge as a measured program."""
 
 import base64
 import secrets
@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from time import monotonic
 
-from app.bootstrap.cph_clients import DEFAULT_PROJECT
 from app.bootstrap.runtime import Runtime
+from app.config.projects import DEFAULT_PROJECT
 from app.config.settings import load
 from app.domain.event import EventType
 from app.domain.ids import RANDOM_BITS, new_id
@@ -26,7 +26,7 @@ API_KEY = "bootstrap-key-of-the-bench"
 
 
 class BridgeUnderBench:
-    """Everything as it is shipped, but no limits on calls, and the interval of all parts."""
+    """The bridge with default settings, except for limits on calls, which are off, and the poll interval."""
 
     name = "bridge"
     pollers = 2
@@ -34,7 +34,7 @@ class BridgeUnderBench:
     def __init__(
         self, redis_url: str, cph: Standin, receiver: Standin, *, jobs_each: int = 1, requests_known: bool = False
     ) -> None:
-        """jobs_each: jobs of one registration. requests_known: callers say which request they belong to."""
+        """jobs_each: jobs per registration. requests_known: registrations name the request of their jobs."""
         self.environment: Mapping[str, str] = {
             "BRIDGE_REDIS_URL": redis_url,
             "BRIDGE_BOOTSTRAP_KEY": API_KEY,
@@ -63,7 +63,7 @@ class BridgeUnderBench:
             destination = self._destinations[number % len(self._destinations)]
             self._register(job_ids[first : first + self._jobs_each], destination)
 
-    def owe(self, job_ids: Sequence[str]) -> None:
+    def create_deliveries(self, job_ids: Sequence[str]) -> None:
         self.watch(job_ids)
         agenda, watches, clock = (
             self._runtime.stores.polls_due,
@@ -76,7 +76,7 @@ class BridgeUnderBench:
             )
 
     def claim(self, count: int) -> float:
-        """How long (s) it takes to claim so many; they are due again afterwards, behind the others."""
+        """Claims `count` items and postpones them behind all others. Returns the duration of the claim in seconds."""
         runtime = self._runtime
         now = runtime.stores.clock()
         began = monotonic()
@@ -94,7 +94,7 @@ class BridgeUnderBench:
         now = self._runtime.stores.clock()
         registration = Registration(
             id=new_id("reg", to_ms(now), secrets.randbits(RANDOM_BITS)),
-            tenant="default",  # that of the key in bench/api.py
+            tenant="default",  # the tenant of the key in bench/api.py
             project=DEFAULT_PROJECT,
             job_ids=tuple(job_ids),
             callback_url=f"{destination}/hooks/cph",

@@ -1,4 +1,4 @@
-"""`python -m tests.bench.cadence`: the cadence that learns beside fixed ones, simulated; writes docs/cadence.svg."""
+"""`python -m tests.bench.cadence`: simulates the learning cadence and fixed rivals, and writes docs/cadence.svg."""
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,14 +20,14 @@ from tests.support.paths import ROOT
 Wait = Callable[[timedelta], timedelta]
 Sample = Callable[[random.Random], float]
 CEILING = timedelta(seconds=30)  # BRIDGE_POLL_MAX_S
-LONGEST_S = 5_400.0  # Terraform waits no longer for anything
+LONGEST_S = 5_400.0  # the longest timeout of Terraform
 PLOT = ROOT / "docs" / "cadence.svg"
 COSTS_S = tuple(1024.0 / 2**step for step in range(28))
 
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """Of many jobs. calls: that right after registration among them. delay_s: from a job's end until it is seen."""
+    """Means over many jobs. calls: including the first one after registration. delay_s: from a job's end to a poll."""
 
     calls: float
     delay_s: float
@@ -35,7 +35,7 @@ class Means:
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """waits: one after another, for one job. floor: ours beside it, as a wait no shorter than its own were unfair."""
+    """waits: the successive waits for one job. floor: our shortest wait in the comparison, to be fair to the rival."""
 
     name: str
     waits: Callable[[], Iterator[float]]
@@ -44,7 +44,7 @@ class Rival:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Against a rival: our delay at its calls, our calls at its delay."""
+    """A comparison with a rival. ours: our delay at the rival's calls, and our calls at the rival's delay."""
 
     rival: str
     theirs: Means
@@ -56,18 +56,18 @@ class Comparison:
 
 
 def _long_tailed(median_s: float) -> Sample:
-    """Most within a quarter of the median; one in ten is held up, some of these for very long."""
+    """Most durations are within a quarter of the median. One in ten is longer, a few of them very much."""
 
-    def sample(chance: random.Random) -> float:
-        held_up = chance.paretovariate(1.5) if chance.random() < 0.1 else 1.0
-        return min(median_s * chance.lognormvariate(0, 0.25) * held_up, LONGEST_S)
+    def sample(rng: random.Random) -> float:
+        slowdown = rng.paretovariate(1.5) if rng.random() < 0.1 else 1.0
+        return min(median_s * rng.lognormvariate(0, 0.25) * slowdown, LONGEST_S)
 
     return sample
 
 
-def _recorded(chance: random.Random) -> float:
-    """The examples that CPH publishes, to the second, each as often as the others: there are no more records."""
-    return chance.choice((6, 30, 32, 240, 300)) + chance.uniform(-0.5, 0.5)
+def _recorded(rng: random.Random) -> float:
+    """The durations in CPH's published examples, with equal probability. No other records exist."""
+    return rng.choice((6, 30, 32, 240, 300)) + rng.uniform(-0.5, 0.5)
 
 
 SAMPLES: Mapping[str, Sample] = {
@@ -84,7 +84,7 @@ def every(seconds: float) -> Callable[[], Iterator[float]]:
 
 
 def doubling() -> Iterator[float]:
-    """Terraform's."""
+    """The waits of Terraform."""
     return (min(0.2 * 2.0**n, 10.0) for n in count())
 
 
@@ -93,11 +93,11 @@ QUICK = (Rival("0.2 → 10 s", doubling, timedelta(seconds=0.2)), Rival("each 1 
 
 
 def jobs(sample: Sample, number: int, seed: int) -> Sequence[float]:
-    chance = random.Random(seed)
-    return [sample(chance) for _ in range(number)]
+    rng = random.Random(seed)
+    return [sample(rng) for _ in range(number)]
 
 
-def rigid(rival: Rival, ends: Sequence[float]) -> Means:
+def simulate_rival(rival: Rival, ends: Sequence[float]) -> Means:
     calls, delay = 0, 0.0
     for end in ends:
         age = 0.0
@@ -110,8 +110,8 @@ def rigid(rival: Rival, ends: Sequence[float]) -> Means:
     return Means(calls / len(ends), delay / len(ends))
 
 
-def learning(cadence: Cadence, ends: Sequence[float], *, learns: bool = True) -> Means:
-    """One job after the other, the first ones without knowing anything."""
+def simulate_learning(cadence: Cadence, ends: Sequence[float], *, learns: bool = True) -> Means:
+    """Simulates one job after another. The first ones have no known durations."""
     calls, delay = 0, 0.0
     counts: Mapping[int, int] = {}
     durations = None
@@ -128,19 +128,19 @@ def learning(cadence: Cadence, ends: Sequence[float], *, learns: bool = True) ->
     return Means(calls / len(ends), delay / len(ends))
 
 
-def sweep(floor: timedelta, ends: Sequence[float], beyond: Sequence[Means]) -> Sequence[Means]:
-    """From a cost of minutes a call, so very few calls, until no rival has more of them or less delay."""
+def sweep(floor: timedelta, ends: Sequence[float], rivals: Sequence[Means]) -> Sequence[Means]:
+    """Simulates falling costs of a call, until we have more calls and less delay than every rival."""
     found: list[Means] = []
     for cost in COSTS_S:
-        found.append(learning(Cadence(floor, CEILING, timedelta(seconds=cost)), ends))
-        if all(found[-1].calls > theirs.calls and found[-1].delay_s < theirs.delay_s for theirs in beyond):
+        found.append(simulate_learning(Cadence(floor, CEILING, timedelta(seconds=cost)), ends))
+        if all(found[-1].calls > theirs.calls and found[-1].delay_s < theirs.delay_s for theirs in rivals):
             break
     return found
 
 
 def compare(rivals: Sequence[Rival], ends: Sequence[float]) -> tuple[Sequence[Comparison], Sequence[Means]]:
-    """Rivals beside which our floor is the same."""
-    theirs = [rigid(rival, ends) for rival in rivals]
+    """Compares with rivals that have the same floor. Returns our curve, too."""
+    theirs = [simulate_rival(rival, ends) for rival in rivals]
     curve = sweep(rivals[0].floor, ends, theirs)
     by_calls = [(means.calls, means.delay_s) for means in curve]
     by_delay = [(delay, calls) for calls, delay in by_calls]
@@ -152,7 +152,7 @@ def compare(rivals: Sequence[Rival], ends: Sequence[float]) -> tuple[Sequence[Co
 
 
 def _at(wanted: float, curve: Sequence[tuple[float, float]]) -> float:
-    """The curve's value there, straight between its points on logarithmic axes; nan where it does not go."""
+    """The curve's value at `wanted`, interpolated on logarithmic axes, or nan outside the curve."""
     for (x, y), (next_x, next_y) in pairwise(curve):
         if min(x, next_x) <= wanted <= max(x, next_x) and x != next_x:
             return y * (next_y / y) ** (log(wanted / x) / log(next_x / x))
@@ -161,8 +161,8 @@ def _at(wanted: float, curve: Sequence[tuple[float, float]]) -> float:
 
 def table(comparisons: Mapping[str, Sequence[Comparison]]) -> Table:
     shown = Table(box=MARKDOWN)
-    for heading in ("jobs of", "beside", "its calls", "its delay", "calls at its delay", "delay at its calls"):
-        shown.add_column(heading, justify="left" if heading in {"jobs of", "beside"} else "right")
+    for heading in ("jobs of", "rival", "its calls", "its delay", "calls at its delay", "delay at its calls"):
+        shown.add_column(heading, justify="left" if heading in {"jobs of", "rival"} else "right")
     for name, rows in comparisons.items():
         for row in rows:
             theirs, ours = row.theirs, row.ours
@@ -182,21 +182,21 @@ def table(comparisons: Mapping[str, Sequence[Comparison]]) -> Table:
 @click.option("--seed", default=1, show_default=True)
 @click.option("--draw/--no-draw", default=True, help="Whether docs/cadence.svg is written.")
 def main(number: int, seed: int, *, draw: bool) -> None:
-    """Calls and delay of the cadence that learns, beside those of others, in a few minutes."""
+    """Compares calls and delay of the learning cadence with those of rivals, in a few minutes."""
     comparisons: dict[str, Sequence[Comparison]] = {}
     panels: list[Panel] = []
     for name, sample in SAMPLES.items():
         ends = jobs(sample, number, seed)
         slow, _ = compare(SLOW, ends)
-        quick, curve = compare(QUICK, ends)  # whose curve reaches further
+        quick, curve = compare(QUICK, ends)  # this curve reaches further
         comparisons[name] = [*slow, *quick]
         usual = Cadence(timedelta(seconds=1), CEILING)
         panels.append(
             Panel(
                 name,
                 curve=[(means.calls, means.delay_s) for means in curve],
-                usual=_point(learning(usual, ends)),
-                ignorant=_point(learning(usual, ends, learns=False)),
+                usual=_point(simulate_learning(usual, ends)),
+                without_learning=_point(simulate_learning(usual, ends, learns=False)),
                 rivals={comparison.rival: _point(comparison.theirs) for comparison in comparisons[name]},
             )
         )

@@ -1,4 +1,4 @@
-"""The plot of the cadence: delay over calls, a panel for each kind of job, as plain SVG."""
+"""Plots delay over calls as plain SVG, with a panel for each kind of job."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,25 +10,25 @@ Point = tuple[float, float]
 WIDTH, HEIGHT, GAP = 210, 230, 14
 LEFT, TOP, BOTTOM = 44, 64, 40
 DELAYS_S = (0.1, 50.0)
-# Middle tones, to be seen on white and on black alike.
-INK, FAINT, OURS, IGNORANT, THEIRS = "#808080", "#80808040", "#2f81f7", "#2f9e63", "#e0722b"
+# Medium tones, visible on white and on black.
+INK, FAINT, OURS, WITHOUT_LEARNING, THEIRS = "#808080", "#80808040", "#2f81f7", "#2f9e63", "#e0722b"
 STYLE = f"text{{font:11px system-ui,sans-serif;fill:{INK}}}.name{{font-weight:600;font-size:13px}}"
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """All points are calls a job and mean delay in seconds. curve: ours, for many costs; usual: for the default one."""
+    """Points are calls per job and mean delay (s). curve: ours for many costs of a call. usual: the default cost."""
 
     name: str
     curve: Sequence[Point]
     usual: Point
-    ignorant: Point
+    without_learning: Point
     rivals: Mapping[str, Point]
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Where points of a panel come to lie: both axes logarithmic."""
+    """Maps points of a panel to coordinates. Both axes are logarithmic."""
 
     x: float
     calls: Point
@@ -52,7 +52,7 @@ def plot(panels: Sequence[Panel]) -> str:
         f'<text x="{width / 2}" y="{height - 6}" text-anchor="middle">calls a job</text>',
     ]
     for number, panel in enumerate(panels):
-        points = [*panel.curve, panel.usual, panel.ignorant, *panel.rivals.values()]
+        points = [*panel.curve, panel.usual, panel.without_learning, *panel.rivals.values()]
         calls = [calls for calls, _ in points]
         frame = Frame(LEFT + number * (WIDTH + GAP), (min(calls) / 1.25, max(calls) * 1.25))
         lines += [*_grid(frame, named=number == 0), *_panel(panel, frame)]
@@ -67,7 +67,7 @@ def _share(value: float, bounds: Point) -> float:
 def _legend() -> Iterator[str]:
     kinds = (
         (OURS, "the cadence that learns, from dear calls to cheap ones; dot: a call worth 1 s of delay"),
-        (IGNORANT, "the same, never learning: a tenth of the age"),
+        (WITHOUT_LEARNING, "the same, never learning: a tenth of the age"),
         (THEIRS, "others"),
     )
     x = float(LEFT)
@@ -77,7 +77,7 @@ def _legend() -> Iterator[str]:
 
 
 def _grid(frame: Frame, *, named: bool) -> Iterator[str]:
-    """named: whether the delays are written beside it."""
+    """named: whether delays are labelled."""
     left, right, bottom = frame.x, frame.x + WIDTH, TOP + HEIGHT
     for delay in _round_numbers(DELAYS_S):
         y = frame.at((frame.calls[0], delay))[1]
@@ -101,11 +101,13 @@ def _panel(panel: Panel, frame: Frame) -> Iterator[str]:
     yield f'<text class="name" x="{frame.x:.1f}" y="{TOP - 12}">{panel.name}</text>'
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(frame.at, panel.curve))
     yield f'<polyline points="{path}" fill="none" stroke="{OURS}" stroke-width="2" stroke-linejoin="round"/>'
-    for (name, point), dy in zip(panel.rivals.items(), cycle((17, -9)), strict=False):  # apart, where two coincide
+    for (name, point), dy in zip(
+        panel.rivals.items(), cycle((17, -9)), strict=False
+    ):  # alternating sides, as two points may coincide
         x, y = frame.at(point)
         yield _dot((x, y), THEIRS)
         yield f'<text x="{x:.1f}" y="{y + dy:.1f}" text-anchor="middle">{name}</text>'
-    yield _dot(frame.at(panel.ignorant), IGNORANT)
+    yield _dot(frame.at(panel.without_learning), WITHOUT_LEARNING)
     yield _dot(frame.at(panel.usual), OURS)
 
 

@@ -1,4 +1,4 @@
-"""What was measured, beside what it is measured by."""
+"""Figures with their baselines."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from rich.table import Table
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """window_s: how long a rate is looked at. precision: the factor to which a largest number is found.
+    """window_s: the time over which a rate is measured. precision: the factor to which a maximum is searched.
 
-    callbacks, samples: how many the bridge gets; the naive program gets fewer, as it is slower.
-    backlogs: how many jobs are watched, at least two numbers, the smallest first.
+    callbacks, samples: the numbers for the bridge. The naive program gets fewer, as it is slower.
+    backlogs: numbers of watched jobs, at least two, in ascending order.
     """
 
     window_s: float
@@ -24,7 +24,7 @@ class Effort:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """wanted: the ratio that it must reach; None where it is only shown."""
+    """wanted: the lowest ratio that is acceptable, or None if the figure is only shown."""
 
     name: str
     measured: float
@@ -66,5 +66,5 @@ def table(figures: Iterable[Figure]) -> Table:
 
 
 def _number(value: float) -> str:
-    """Three digits that count; more would be noise."""
+    """The value with three significant digits: more would be noise."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

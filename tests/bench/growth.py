@@ -1,4 +1,4 @@
-"""What watched jobs cost in Redis, and how this grows with their number."""
+"""Measures the memory of watched jobs in Redis, and how it grows with their number."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,17 +12,18 @@ from tests.bench.harness import Build, Rig, job_ids, progress, rig
 from tests.bench.naive import Naive
 
 LARGEST = 1_000  # jobs of one registration
-MOST_BYTES = 1_000
-KEPT, MOST_KEPT = 2_000, 3_000  # jobs; bytes of one that has ended and was called back
+MAX_BYTES = 1_000
+CALLED_BACK_JOBS = 2_000
+MAX_CALLED_BACK_BYTES = 3_000  # of a job that has ended and whose callback was delivered
 TIMEOUT_S = 120.0
 CLAIMS, CLAIMED = 50, 100
-HALF = 0.5  # of ten or a hundred times the backlog a claim may feel no more than this: noise, and a logarithm
+HALF = 0.5  # with ten or a hundred times the backlog, a claim may take twice as long: noise, and a logarithm
 MICROSECONDS = 1e6
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """claim_us: the quickest claim of CLAIMED jobs, while all are due: neighbours only make it slower."""
+    """claim_us: the fastest claim of CLAIMED jobs while all are due. Other load only makes claims slower."""
 
     jobs: int
     bytes_each: float
@@ -32,30 +33,39 @@ class Size:
 def measure(effort: Effort) -> list[Figure]:
     smallest, measured, *_ = effort.backlogs
     first, *others = sizes(effort.backlogs)
-    alone = others[0].bytes_each
+    single_job = others[0].bytes_each
     naive = bytes_each(Naive, smallest)
     together = bytes_each(partial(BridgeUnderBench, jobs_each=LARGEST), measured)
     figures = [
-        Figure("Redis for a job by itself", alone, naive, "bytes", less_is_better=True),
-        Figure(f"… beside {MOST_BYTES:,} bytes", alone, MOST_BYTES, "bytes", wanted=1, less_is_better=True),
+        Figure("Redis for a job by itself", single_job, naive, "bytes", less_is_better=True),
+        Figure(f"… against {MAX_BYTES:,} bytes", single_job, MAX_BYTES, "bytes", wanted=1, less_is_better=True),
         Figure(f"Redis for a job of {LARGEST:,}", together, naive, "bytes", less_is_better=True),
     ]
-    kept = Figure(f"… that was called back, beside {MOST_KEPT:,}", kept_each(KEPT), MOST_KEPT, "bytes", 1, True)
-    figures.append(kept)
+    called_back = Figure(
+        f"… that was called back, against {MAX_CALLED_BACK_BYTES:,}",
+        called_back_bytes_each(CALLED_BACK_JOBS),
+        MAX_CALLED_BACK_BYTES,
+        "bytes",
+        1,
+        True,
+    )
+    figures.append(called_back)
     for size in others:
-        beside = f"{size.jobs:,} jobs, beside {first.jobs:,}"
-        grown = Figure(f"Redis for a job, {beside}", size.bytes_each, first.bytes_each, "bytes", less_is_better=True)
-        claim = f"a claim of {CLAIMED}, {beside}"
-        figures += [grown, Figure(claim, size.claim_us, first.claim_us, "µs", wanted=HALF, less_is_better=True)]
+        sizes_compared = f"{size.jobs:,} jobs, against {first.jobs:,}"
+        memory = Figure(
+            f"Redis for a job, {sizes_compared}", size.bytes_each, first.bytes_each, "bytes", less_is_better=True
+        )
+        claim = f"a claim of {CLAIMED}, {sizes_compared}"
+        figures += [memory, Figure(claim, size.claim_us, first.claim_us, "µs", wanted=HALF, less_is_better=True)]
     return figures
 
 
 def sizes(backlogs: Sequence[int]) -> Iterator[Size]:
-    """In one Redis that grows from each to the next."""
+    """Measures all backlogs in one Redis that grows from each to the next."""
     with rig(BridgeUnderBench) as parts:
         assert isinstance(parts.program, BridgeUnderBench)
         jobs, ids = 0, iter(job_ids(backlogs[-1] + 1))
-        parts.program.watch([next(ids)])  # scripts and connections, which cost but once
+        parts.program.watch([next(ids)])  # scripts and connections take memory only once
         before = _used(parts)
         for backlog in backlogs:
             parts.program.watch([next(ids) for _ in range(backlog - jobs)])
@@ -79,23 +89,23 @@ def bytes_each(build: Build, jobs: int) -> float:
     return used
 
 
-def kept_each(jobs: int) -> float:
-    """Until it is forgotten, with a registration of its own."""
+def called_back_bytes_each(jobs: int) -> float:
+    """Bytes for each job whose callback was delivered, with its own registration, until its records expire."""
     with rig(BridgeUnderBench) as parts:
         first, *others = job_ids(jobs + 1)
-        _call_back(parts, [first], 1)
+        _deliver_callbacks(parts, [first], 1)
         before = _used(parts)
-        _call_back(parts, others, 1 + jobs)
+        _deliver_callbacks(parts, others, 1 + jobs)
         used = (_used(parts) - before) / jobs
         progress.print(f"  bridge: {used:.0f} bytes for each of {jobs} jobs that were called back")
     return used
 
 
-def _call_back(parts: Rig, ids: Sequence[str], count: int) -> None:
-    """Returns when all, `count` with those before, are recorded: workers end with nothing in hand."""
-    parts.program.owe(ids)
+def _deliver_callbacks(parts: Rig, ids: Sequence[str], count: int) -> None:
+    """Returns when `count` callbacks, including earlier ones, have arrived and workers have recorded them."""
+    parts.program.create_deliveries(ids)
     with parts.workers(DELIVER):
-        wait_until(lambda: parts.receiver.ask("count") >= count, timeout=TIMEOUT_S, what=f"{count} callbacks")
+        wait_until(lambda: parts.receiver.query("count") >= count, timeout=TIMEOUT_S, what=f"{count} callbacks")
 
 
 def _used(parts: Rig) -> float:

@@ -1,4 +1,4 @@
-"""What every part stands on: a program on a Redis of its own, between the two stand-ins."""
+"""Runs a program on its own Redis, with stand-ins for CPH and the subscribers."""
 
 import json
 import os
@@ -25,31 +25,31 @@ progress = Console(stderr=True, highlight=False)
 
 
 class Program(Protocol):
-    """What is measured: the bridge, the naive program, or the asyncio loop."""
+    """A measured program: the bridge, the naive program, or the asyncio loop."""
 
     name: str
     pollers: int  # processes that poll
     environment: Mapping[str, str]
 
     def command(self, kind: str) -> Sequence[str]:
-        """Starts a worker of that kind, `poll` or `deliver`."""
+        """The command of a worker. kind: `poll` or `deliver`."""
 
     def watch(self, job_ids: Sequence[str]) -> None:
-        """From now on they are polled once a second."""
+        """Makes the program poll these jobs once a second."""
 
-    def owe(self, job_ids: Sequence[str]) -> None:
-        """From now on a callback is due for each."""
+    def create_deliveries(self, job_ids: Sequence[str]) -> None:
+        """Makes a callback due for each job."""
 
 
 class Standin:
-    """A stand-in in a process of its own, and the way to ask what it saw."""
+    """A stand-in in its own process, and a client for its control queries."""
 
     def __init__(self, process: Process) -> None:
         self.urls: list[str] = process.announcement()["urls"]
         self._connection = HTTPConnection(urlsplit(self.urls[0]).netloc)
 
-    def ask(self, question: str) -> Any:
-        self._connection.request("GET", f"/_bench/{question}")
+    def query(self, path: str) -> Any:
+        self._connection.request("GET", f"/_bench/{path}")
         return json.load(self._connection.getresponse())
 
 
@@ -63,7 +63,7 @@ class Rig:
 
     @contextmanager
     def workers(self, *kinds: str) -> Iterator[list[Process]]:
-        """One for each of `kinds`."""
+        """Runs a worker for each of `kinds`."""
         with ExitStack() as stack:
             yield [
                 stack.enter_context(
@@ -73,12 +73,12 @@ class Rig:
             ]
 
 
-Build = Callable[[str, Standin, Standin], Program]  # from the URL of its Redis, CPH, the receiver
+Build = Callable[[str, Standin, Standin], Program]  # arguments: URL of Redis, CPH, receiver
 
 
 @contextmanager
 def rig(build: Build, *, cph: str = "cph", latency_s: float = 0.0, destinations: int = 1) -> Iterator[Rig]:
-    """cph: its face. latency_s, destinations: of the receiver."""
+    """cph: the face of the stand-in for CPH. latency_s, destinations: of the receiver."""
     with (
         TemporaryDirectory(prefix="bench-") as folder,
         RedisServer(Path(folder)) as server,
@@ -96,19 +96,19 @@ def _standin(face: str, latency_s: float, ports: int) -> Iterator[Standin]:
 
 
 def job_ids(count: int) -> list[str]:
-    """As long as CPH's own."""
+    """Ids as long as CPH's."""
     return [f"{number:032x}" for number in range(count)]
 
 
-def cpu_us(crew: Sequence[Process]) -> float:
-    """User and system time so far of these processes, and of the children in their groups."""
-    groups = {process.pid for process in crew}
+def cpu_us(pool: Sequence[Process]) -> float:
+    """User and system time so far (μs) of all processes in the groups of these processes."""
+    groups = {process.pid for process in pool}
     return sum(_ticks(stat, groups) for stat in Path("/proc").glob("[0-9]*/stat")) * TICK_US
 
 
 def _ticks(stat: Path, groups: set[int]) -> int:
     try:
-        # proc(5): the command, in brackets, may hold spaces; behind it come state, ppid, pgrp, …, utime, stime.
+        # proc(5): the command, in brackets, may contain spaces; after it come state, ppid, pgrp, …, utime, stime.
         fields = stat.read_text(encoding="utf-8").rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return 0

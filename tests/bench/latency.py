@@ -1,4 +1,4 @@
-"""How soon a callback arrives when there is nothing else to do."""
+"""Measures how soon a callback arrives on an idle system."""
 
 import random
 import time
@@ -19,7 +19,7 @@ LIMIT_MS = INTERVAL_S * MILLISECONDS + 150
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Until the callback arrived: since the job ended, and since CPH said so."""
+    """The time until the callback arrived: since the job ended, and since CPH's answer showed the end."""
 
     since_end_ms: float
     since_answer_ms: float
@@ -39,21 +39,21 @@ def measure(effort: Effort) -> list[Figure]:
 
 
 def samples(build: Build, count: int) -> Sequence[Sample]:
-    """One after the other."""
+    """Measures one job after another."""
     with rig(build) as parts, parts.workers(POLL, DELIVER):
-        taken = [_sample(parts, id, number) for number, id in enumerate(job_ids(count), start=1)]
+        measured = [_sample(parts, id, number) for number, id in enumerate(job_ids(count), start=1)]
         name = parts.program.name
-    longest = max(sample.since_answer_ms for sample in taken)
+    longest = max(sample.since_answer_ms for sample in measured)
     progress.print(f"  {name}: {count} callbacks, at most {longest:.0f} ms after CPH's answer")
-    return taken
+    return measured
 
 
 def _sample(parts: Rig, job_id: str, number: int) -> Sample:
     parts.program.watch([job_id])
-    wait_until(lambda: parts.cph.ask(f"asked/{job_id}"), what="the first poll")
+    wait_until(lambda: parts.cph.query(f"polled/{job_id}"), what="the first poll")
     time.sleep(random.uniform(0, INTERVAL_S))  # jobs end at any point between two polls
-    ended: float = parts.cph.ask(f"end/{job_id}")
-    wait_until(lambda: parts.receiver.ask("count") == number, what="the callback")
-    arrived: float = max(parts.receiver.ask("arrivals"))
-    told: float = parts.cph.ask(f"told/{job_id}")
-    return Sample((arrived - ended) * MILLISECONDS, (arrived - told) * MILLISECONDS)
+    ended: float = parts.cph.query(f"end/{job_id}")
+    wait_until(lambda: parts.receiver.query("count") == number, what="the callback")
+    arrived: float = max(parts.receiver.query("arrivals"))
+    reported: float = parts.cph.query(f"reported/{job_id}")
+    return Sample((arrived - ended) * MILLISECONDS, (arrived - reported) * MILLISECONDS)

@@ -1,4 +1,4 @@
-"""The baseline, what people write first: an RQ job for each poll and for each callback, on stock workers."""
+"""The baseline: a simple program with an RQ job for each poll and each callback, on standard RQ workers."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -31,14 +31,14 @@ def notify(callback_url: str, job: dict[str, object]) -> None:
 
 
 def _queue() -> Queue:
-    """The one that this RQ job came from."""
+    """The queue of the current RQ job."""
     job = get_current_job()
     assert job
     return Queue(connection=job.connection)
 
 
 class Naive:
-    """Not made slow on purpose: no forks, no log lines, workers that stay."""
+    """The baseline, without needless cost: no forks, no log lines, long-lived workers."""
 
     name = "naive"
     pollers = 2
@@ -51,7 +51,7 @@ class Naive:
         self._callback_urls = cycle(receiver.urls)
 
     def command(self, kind: str) -> Sequence[str]:
-        """One queue for both kinds."""
+        """The same command for both kinds: they share a queue."""
         options = ["--worker-class", "rq.SimpleWorker", "--with-scheduler", "--logging_level", "WARNING"]
         return [sys.executable, "-m", "rq.cli", "worker", "--url", self._redis_url, *options]
 
@@ -59,6 +59,6 @@ class Naive:
         for job_id in job_ids:
             self._queue.enqueue(poll, self._cph, job_id, next(self._callback_urls))
 
-    def owe(self, job_ids: Sequence[str]) -> None:
+    def create_deliveries(self, job_ids: Sequence[str]) -> None:
         for job_id in job_ids:
             self._queue.enqueue(notify, next(self._callback_urls), {"job_id": job_id, "status": 2})

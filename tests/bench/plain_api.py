@@ -1,4 +1,4 @@
-"""The baseline of the API: a view with one command to Redis, nothing checked, under the API's own server."""
+"""The baseline of the API: a view with one Redis command and no validation, on the API's own server."""
 
 from typing import Any
 

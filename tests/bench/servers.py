@@ -1,4 +1,4 @@
-"""Stand-ins for CPH and for subscribers, as cheap as can be: it is not they that are measured."""
+"""Stand-ins for CPH and subscribers. They do little work, as they are not measured."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ HEAD_END = b"\r\n\r\n"
 CONTENT_LENGTH = re.compile(rb"\r\nContent-Length: (\d+)")
 WEBHOOK_ID = re.compile(rb"\r\nwebhook-id: ([^\r]+)")
 RUNNING, SUCCEEDED = "1", "2"
-SHOWN = (
+JOB_JSON = (
     '{{"error_msg":null,"execute_msg":null,"job_id":"{job_id}","phone_id":"9b28fbe50ded4060b8149a47e55dba82",'
     '"end_time":null,"begin_time":"2019-04-26T07:00:00Z","error_code":null,'
     '"request_id":"{request}","status":{status}}}'
@@ -25,75 +25,75 @@ class Face(Protocol):
     def answer(self, path: str, head: bytes) -> bytes:
         """The body of a 200."""
 
-    def control(self, question: str) -> object:
-        """What the benchmark asks; JSON."""
+    def control(self, query: str) -> object:
+        """Answers a control query of the benchmark, as JSON."""
 
 
 class BenchCph:
-    """Every job runs until `end/<job>` is asked for. Keeps when each was asked about. Its lists are empty."""
+    """Every job runs until the control query `end/<job>`. Lists are empty. Records the times of all polls."""
 
     def __init__(self) -> None:
-        self._asked: dict[str, list[float]] = {}
+        self._polled_at: dict[str, list[float]] = {}
         self._ended_at: dict[str, float] = {}
-        self._told_at: dict[str, float] = {}
+        self._reported_at: dict[str, float] = {}
 
     def answer(self, path: str, head: bytes) -> bytes:
         now, job_id = monotonic(), path.rpartition("/")[2]
         if "?" in job_id:
             return b'{"jobs":[]}'
-        self._asked.setdefault(job_id, []).append(now)
+        self._polled_at.setdefault(job_id, []).append(now)
         ended = job_id in self._ended_at
         if ended:
-            self._told_at.setdefault(job_id, now)
-        return SHOWN.format(job_id=job_id, request=ONE_REQUEST, status=SUCCEEDED if ended else RUNNING).encode()
+            self._reported_at.setdefault(job_id, now)
+        return JOB_JSON.format(job_id=job_id, request=ONE_REQUEST, status=SUCCEEDED if ended else RUNNING).encode()
 
-    def control(self, question: str) -> object:
-        match question.split("/"):
-            case ["asked"]:
-                return self._asked
-            case ["asked", job_id]:
-                return len(self._asked.get(job_id, ()))
+    def control(self, query: str) -> object:
+        match query.split("/"):
+            case ["polled"]:
+                return self._polled_at
+            case ["polled", job_id]:
+                return len(self._polled_at.get(job_id, ()))
             case ["end", job_id]:
                 return self._ended_at.setdefault(job_id, monotonic())
-            case ["told", job_id]:
-                return self._told_at[job_id]
-        raise ValueError(question)
+            case ["reported", job_id]:
+                return self._reported_at[job_id]
+        raise ValueError(query)
 
 
 class ListingCph:
-    """Jobs run for ever, JOBS_A_REQUEST a request; a page holds those of one. Keeps when each was asked about."""
+    """Jobs run for ever, JOBS_A_REQUEST per request and page. Records the times of all polls of each request."""
 
     def __init__(self) -> None:
-        self._asked: dict[str, list[float]] = {}
+        self._polled_at: dict[str, list[float]] = {}
         self._pages: dict[str, bytes] = {}
 
     def answer(self, path: str, head: bytes) -> bytes:
         _, listing, query = path.rpartition("/jobs?")
         if not listing:
             job_id = path.rpartition("/")[2]
-            return SHOWN.format(job_id=job_id, request=request_of(job_id), status=RUNNING).encode()
-        named, offset, _ = (part.partition("=")[2] for part in query.split("&"))
-        requests = named.split("%2C")
+            return JOB_JSON.format(job_id=job_id, request=request_of(job_id), status=RUNNING).encode()
+        request_ids, offset, _ = (part.partition("=")[2] for part in query.split("&"))
+        requests = request_ids.split("%2C")
         if offset == "0":
             now = monotonic()
             for request in requests:
-                self._asked.setdefault(request, []).append(now)
+                self._polled_at.setdefault(request, []).append(now)
         page = int(offset) // JOBS_A_REQUEST
         return self._page(requests[page]) if page < len(requests) else b'{"jobs":[]}'
 
-    def control(self, question: str) -> object:
-        match question.split("/"):
-            case ["asked"]:
-                return self._asked
-            case ["asked", job_id]:
-                return len(self._asked.get(request_of(job_id), ()))
-        raise ValueError(question)
+    def control(self, query: str) -> object:
+        match query.split("/"):
+            case ["polled"]:
+                return self._polled_at
+            case ["polled", job_id]:
+                return len(self._polled_at.get(request_of(job_id), ()))
+        raise ValueError(query)
 
     def _page(self, request: str) -> bytes:
         if request not in self._pages:
             first = int(request, 16) * JOBS_A_REQUEST
             ids = (f"{number:032x}" for number in range(first, first + JOBS_A_REQUEST))
-            jobs = ",".join(SHOWN.format(job_id=id, request=request, status=RUNNING) for id in ids)
+            jobs = ",".join(JOB_JSON.format(job_id=id, request=request, status=RUNNING) for id in ids)
             self._pages[request] = b'{"request_id":"x","jobs":[%b]}' % jobs.encode()
         return self._pages[request]
 
@@ -103,7 +103,7 @@ def request_of(job_id: str) -> str:
 
 
 class BenchReceiver:
-    """Takes every callback. Keeps when each first arrived, by `webhook-id`."""
+    """Accepts every callback. Records when each `webhook-id` first arrived."""
 
     def __init__(self) -> None:
         self._arrived_at: dict[str, float] = {}
@@ -114,17 +114,17 @@ class BenchReceiver:
             self._arrived_at.setdefault(found[1].decode(), monotonic())
         return b""
 
-    def control(self, question: str) -> object:
-        match question:
+    def control(self, query: str) -> object:
+        match query:
             case "count":
                 return len(self._arrived_at)
             case "arrivals":
                 return list(self._arrived_at.values())
-        raise ValueError(question)
+        raise ValueError(query)
 
 
 class ServerConnection(asyncio.Protocol):
-    """One kept-alive connection; reads no more of HTTP than the two programs write."""
+    """A kept-alive connection. Parses only the HTTP that the measured programs send."""
 
     _transport: asyncio.Transport
 
@@ -165,7 +165,7 @@ class ServerConnection(asyncio.Protocol):
 
 
 async def serve(face: Face, latency_s: float, ports: int) -> None:
-    """Until it is killed. Prints its URLs when it is ready."""
+    """Prints the URLs when ready, and serves until the process is killed."""
     loop = asyncio.get_running_loop()
     listening = [
         await loop.create_server(lambda: ServerConnection(face, latency_s), "127.0.0.1", backlog=1024)

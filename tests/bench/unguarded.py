@@ -1,4 +1,4 @@
-"""A deliver worker whose callbacks go wherever they are told to: what it is spared is what the guard costs."""
+"""A deliver worker without the address guard: the difference in CPU time is the cost of the guard."""
 
 import sys
 from typing import Any
@@ -18,7 +18,7 @@ class Unguarded(BridgeUnderBench):
 
 
 if __name__ == "__main__":
-    doors: Any = sender
-    doors.parse = lambda url, _policy, _tenant: CallbackUrl(url, "http", "", 80)
-    doors.Guard = lambda *_: connect_anywhere
+    module: Any = sender
+    module.parse = lambda url, _policy, _tenant: CallbackUrl(url, "http", "", 80)
+    module.Guard = lambda *_: connect_anywhere
     sys.exit(main(sys.argv[1]))

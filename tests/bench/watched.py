@@ -1,4 +1,4 @@
-"""How many jobs can be watched at one poll a second each, seen from CPH's side."""
+"""Measures how many jobs can be watched at one poll a second each, as CPH counts the polls."""
 
 import math
 import time
@@ -17,21 +17,21 @@ from tests.bench.harness import INTERVAL_S, Build, Rig, cpu_us, job_ids, progres
 from tests.bench.naive import Naive
 from tests.bench.servers import JOBS_A_REQUEST
 
-LATENESS_S = 2.0  # the 99th percentile stays below
-WANTED, WANTED_LISTED, WANTED_LISTED_OF_ASYNCIO = 12, 150, 10
+LATENESS_S = 2.0  # limit of the 99th percentile
+TARGET, TARGET_LISTED, TARGET_LISTED_AGAINST_ASYNCIO = 12, 150, 10
 FIRST_BRIDGE, FIRST_LISTED, FIRST_ASYNCIO, FIRST_NAIVE = 2_000, 20_000, 1_000, 100  # where the search begins
-STEPS = 10  # in which the jobs are given to the program, so that they fall due spread over a second
-FIRST_LOOK_S = 30
-SETTLE_S = LATENESS_S + INTERVAL_S  # one gap that is just not too long
+STEPS = 10  # the jobs are added in so many steps, so that their polls are spread over a second
+FIRST_POLL_TIMEOUT_S = 30
+SETTLE_S = LATENESS_S + INTERVAL_S  # the longest acceptable gap between two polls
 
 Listed = partial(
     BridgeUnderBench, jobs_each=JOBS_A_REQUEST, requests_known=True
-)  # as those who submit the jobs register them
+)  # registered as by programs that submit jobs
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """lateness_s: the 99th percentile. cpu_us: of all workers, for one poll."""
+    """lateness_s: the 99th percentile. cpu_us: CPU time of all workers per poll."""
 
     jobs: int
     lateness_s: float
@@ -39,7 +39,7 @@ class Trial:
     cpu_us: float
 
     @property
-    def holds(self) -> bool:
+    def in_time(self) -> bool:
         return self.lateness_s < LATENESS_S
 
 
@@ -49,52 +49,54 @@ def measure(effort: Effort) -> list[Figure]:
 
     naive = most(Naive, FIRST_NAIVE)
     asyncio = most(AsyncioLoop, FIRST_ASYNCIO)
-    shown = most(BridgeUnderBench, FIRST_BRIDGE)
-    listed = most(Listed, FIRST_LISTED, cph="listing")
+    by_show_job = most(BridgeUnderBench, FIRST_BRIDGE)
+    by_list_jobs = most(Listed, FIRST_LISTED, cph="listing")
     return [
-        Figure("jobs watched, a poll a second (ShowJob)", shown.jobs, naive.jobs, "jobs", wanted=WANTED),
-        Figure("… beside the asyncio loop", shown.jobs, asyncio.jobs, "jobs"),
-        Figure("… CPU for a poll", shown.cpu_us, naive.cpu_us, "µs", less_is_better=True),
-        Figure("jobs watched, a poll a second (ListJobs)", listed.jobs, naive.jobs, "jobs", wanted=WANTED_LISTED),
-        Figure("… beside the asyncio loop", listed.jobs, asyncio.jobs, "jobs", wanted=WANTED_LISTED_OF_ASYNCIO),
-        Figure("… CPU for a poll", listed.cpu_us, naive.cpu_us, "µs", less_is_better=True),
+        Figure("jobs watched, a poll a second (ShowJob)", by_show_job.jobs, naive.jobs, "jobs", wanted=TARGET),
+        Figure("… against the asyncio loop", by_show_job.jobs, asyncio.jobs, "jobs"),
+        Figure("… CPU for a poll", by_show_job.cpu_us, naive.cpu_us, "µs", less_is_better=True),
+        Figure("jobs watched, a poll a second (ListJobs)", by_list_jobs.jobs, naive.jobs, "jobs", wanted=TARGET_LISTED),
+        Figure(
+            "… against the asyncio loop", by_list_jobs.jobs, asyncio.jobs, "jobs", wanted=TARGET_LISTED_AGAINST_ASYNCIO
+        ),
+        Figure("… CPU for a poll", by_list_jobs.cpu_us, naive.cpu_us, "µs", less_is_better=True),
     ]
 
 
 def largest(attempt: Callable[[int], Trial], first: int, precision: float) -> Trial:
-    """The largest trial that holds, to within the factor `precision`: doubled or halved, then closed in on."""
-    held, failed = None, math.inf
+    """Searches the largest trial in time, to within the factor `precision`: doubling or halving, then bisection."""
+    best, failed = None, math.inf
     jobs = first
-    while held is None or failed > max(held.jobs * precision, held.jobs + 1):
+    while best is None or failed > max(best.jobs * precision, best.jobs + 1):
         latest = attempt(jobs)
-        if latest.holds:
-            held = latest
+        if latest.in_time:
+            best = latest
         else:
             failed = jobs
-        if held:
-            jobs = 2 * held.jobs if failed == math.inf else math.ceil(math.sqrt(held.jobs * failed))
+        if best:
+            jobs = 2 * best.jobs if failed == math.inf else math.ceil(math.sqrt(best.jobs * failed))
         elif jobs > 1:
             jobs //= 2
         else:
             raise RuntimeError("not even one job is polled in time")
-    return held
+    return best
 
 
 def trial(build: Build, jobs: int, window_s: float, *, cph: str = "cph") -> Trial:
-    """cph: `listing` for one whose jobs can be asked for by request, then lateness is that of whole requests."""
-    together = JOBS_A_REQUEST if cph == "listing" else 1
-    jobs -= jobs % together
-    with rig(build, cph=cph) as parts, parts.workers(*[POLL] * parts.program.pollers) as crew:
+    """cph: `listing` for a CPH with lists. Then lateness is that of whole requests."""
+    jobs_per_poll = JOBS_A_REQUEST if cph == "listing" else 1
+    jobs -= jobs % jobs_per_poll
+    with rig(build, cph=cph) as parts, parts.workers(*[POLL] * parts.program.pollers) as pool:
         ids = job_ids(jobs)
-        _watch(parts, ids, together)
-        cpu_before, began = cpu_us(crew), time.monotonic()
+        _watch(parts, ids, jobs_per_poll)
+        cpu_before, began = cpu_us(pool), time.monotonic()
         time.sleep(window_s)
-        cpu_used, ended = cpu_us(crew) - cpu_before, time.monotonic()
-        asked: Mapping[str, Sequence[float]] = parts.cph.ask("asked")
+        cpu_used, ended = cpu_us(pool) - cpu_before, time.monotonic()
+        polled: Mapping[str, Sequence[float]] = parts.cph.query("polled")
         name = parts.program.name
-    ids = job_ids(jobs // together)
-    lateness = sorted(late for id in ids for late in _lateness(asked.get(id, ()), began, ended))
-    polls = sum(began <= at <= ended for times in asked.values() for at in times) * together
+    ids = job_ids(jobs // jobs_per_poll)
+    lateness = sorted(late for id in ids for late in _lateness(polled.get(id, ()), began, ended))
+    polls = sum(began <= at <= ended for times in polled.values() for at in times) * jobs_per_poll
     result = Trial(jobs, lateness[len(lateness) * 99 // 100], polls / (ended - began), cpu_used / max(1, polls))
     progress.print(
         f"  {name}: {jobs} jobs, 99 % at most {result.lateness_s:.2f} s late, "
@@ -103,11 +105,11 @@ def trial(build: Build, jobs: int, window_s: float, *, cph: str = "cph") -> Tria
     return result
 
 
-def _watch(parts: Rig, ids: Sequence[str], together: int) -> None:
-    """Returns when the workers are at it. together: jobs that are registered at one time."""
-    first, *others = [ids[begin : begin + together] for begin in range(0, len(ids), together)]
+def _watch(parts: Rig, ids: Sequence[str], jobs_per_poll: int) -> None:
+    """Registers all jobs, and returns once the workers poll them. jobs_per_poll: jobs registered at a time."""
+    first, *others = [ids[begin : begin + jobs_per_poll] for begin in range(0, len(ids), jobs_per_poll)]
     parts.program.watch(first)
-    wait_until(lambda: parts.cph.ask(f"asked/{ids[0]}"), timeout=FIRST_LOOK_S, what="the first poll")
+    wait_until(lambda: parts.cph.query(f"polled/{ids[0]}"), timeout=FIRST_POLL_TIMEOUT_S, what="the first poll")
     for step in range(STEPS):
         parts.program.watch([job_id for group in others[step::STEPS] for job_id in group])
         time.sleep(INTERVAL_S / STEPS)
@@ -115,7 +117,7 @@ def _watch(parts: Rig, ids: Sequence[str], together: int) -> None:
 
 
 def _lateness(times: Sequence[float], began: float, ended: float) -> Iterator[float]:
-    """Of each poll of one job within the window, and of the one that is overdue at its end."""
+    """The lateness of each poll of a job in the window, and of a poll that is overdue at its end."""
     for earlier, later in pairwise(times):
         if began <= later <= ended:
             yield later - earlier - INTERVAL_S

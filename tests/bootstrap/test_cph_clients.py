@@ -14,12 +14,12 @@ from app.cph.client import Unanswered, Unknown
 from app.domain.errors import OperatorError
 from tests.support.served import Served
 
-NO_JOB = uuid4().hex  # the stand-in is shared with tests that make jobs
+NO_JOB = uuid4().hex  # the stand-in is shared with tests that create jobs
 
 
 @pytest.fixture
-def mounted(tmp_path: Path, standin: Served) -> Path:
-    """As Kubernetes mounts: `..data` leads to the folder in force. The project logs in with a token."""
+def mounted_folder(tmp_path: Path, standin: Served) -> Path:
+    """A folder as Kubernetes mounts it: `..data` links to the current version. The project has a token."""
     mount(tmp_path, "first", standin.about["token"])
     for name in ("projects.yaml", "token"):
         (tmp_path / name).symlink_to(tmp_path / "..data" / name)
@@ -30,20 +30,20 @@ def mount(folder: Path, version: str, token: str, *projects: str) -> None:
     inside = folder / version
     inside.mkdir()
     (inside / "token").write_text(token, encoding="utf-8")
-    place = {"project_id": "p" * 32, "region": "r", "credentials": {"token_file": str(folder / "token")}}
-    made = dict.fromkeys(projects or ("prod",), place)
-    (inside / "projects.yaml").write_text(yaml.safe_dump({"projects": made}), encoding="utf-8")
+    project = {"project_id": "p" * 32, "region": "r", "credentials": {"token_file": str(folder / "token")}}
+    all_projects = dict.fromkeys(projects or ("prod",), project)
+    (inside / "projects.yaml").write_text(yaml.safe_dump({"projects": all_projects}), encoding="utf-8")
     link = folder / "next"
     link.symlink_to(inside)
     link.replace(folder / "..data")
 
 
 @pytest.fixture
-def several(runtime: Runtime, environment: dict[str, str], tmp_path: Path) -> Callable[..., Runtime]:
-    """A bridge with these projects."""
+def make_runtime(runtime: Runtime, environment: dict[str, str], tmp_path: Path) -> Callable[..., Runtime]:
+    """make_runtime(variables, name=project, …) makes a Runtime with these projects."""
 
     def make(variables: dict[str, str] | None = None, **projects: Any) -> Runtime:
-        file = tmp_path / "several.yaml"
+        file = tmp_path / "projects-of-runtime.yaml"
         file.write_text(yaml.safe_dump({"projects": projects}), encoding="utf-8")
         settings = load(environment | {"BRIDGE_PROJECTS_FILE": str(file)})
         return Runtime(settings, environment=variables or {})
@@ -51,26 +51,26 @@ def several(runtime: Runtime, environment: dict[str, str], tmp_path: Path) -> Ca
     return make
 
 
-def test_each_project_has_its_own_credentials(several: Callable[..., Runtime], standin: Served) -> None:
+def test_each_project_has_its_own_credentials(make_runtime: Callable[..., Runtime], standin: Served) -> None:
     about = standin.about
-    place = {"project_id": about["project_id"], "endpoint": about["url"]}
+    project = {"project_id": about["project_id"], "endpoint": about["url"]}
     login = {"user": about["iam_user"], "domain": about["iam_domain"], "password_env": "PASSWORD"}
-    made = several(
+    runtime = make_runtime(
         {"PASSWORD": about["iam_password"], "TOKEN": about["token"], "EXPIRED": "expired"},
-        token=place | {"credentials": {"token_env": "TOKEN"}},
-        password=place | {"iam_endpoint": about["url"], "credentials": login},
-        expired=place | {"credentials": {"token_env": "EXPIRED"}},
+        token=project | {"credentials": {"token_env": "TOKEN"}},
+        password=project | {"iam_endpoint": about["url"], "credentials": login},
+        expired=project | {"credentials": {"token_env": "EXPIRED"}},
     )
-    outcomes = {name: type(client.show_job(NO_JOB)) for name, client in made.cph_clients.items()}
+    outcomes = {name: type(client.show_job(NO_JOB)) for name, client in runtime.cph_clients.items()}
     assert outcomes == {"token": Unknown, "password": Unknown, "expired": Unanswered}
-    assert made.cph_clients["token"].credentials_expire_at is None
-    assert made.cph_clients["password"].credentials_expire_at is not None
+    assert runtime.cph_clients["token"].credentials_expire_at is None
+    assert runtime.cph_clients["password"].credentials_expire_at is not None
 
 
-def test_the_clock_of_cph_is_compared_with_ours(several: Callable[..., Runtime], standin: Served) -> None:
+def test_the_clock_of_cph_is_compared_with_ours(make_runtime: Callable[..., Runtime], standin: Served) -> None:
     about = standin.about
-    place = {"project_id": about["project_id"], "endpoint": about["url"], "credentials": {"token_env": "TOKEN"}}
-    client = several({"TOKEN": about["token"]}, prod=place).cph_clients["prod"]
+    project = {"project_id": about["project_id"], "endpoint": about["url"], "credentials": {"token_env": "TOKEN"}}
+    client = make_runtime({"TOKEN": about["token"]}, prod=project).cph_clients["prod"]
     assert client.clock_ahead is None
     client.show_job(NO_JOB)
     assert client.clock_ahead is not None
@@ -88,101 +88,104 @@ POD = {
     [{"access_key": "AK", "secret_key_env": "SK"}, {"agency": True}, {"pod_identity": True}],
     ids=["access key", "agency", "pod identity"],
 )
-def test_keys_sign_wherever_they_come_from(several: Callable[..., Runtime], credentials: dict[str, Any]) -> None:
-    made = several(POD | {"SK": "s3cret"}, prod={"project_id": "p", "region": "r", "credentials": credentials})
-    assert list(made.cph_clients) == ["prod"]
+def test_keys_sign_wherever_they_come_from(make_runtime: Callable[..., Runtime], credentials: dict[str, Any]) -> None:
+    runtime = make_runtime(POD | {"SK": "s3cret"}, prod={"project_id": "p", "region": "r", "credentials": credentials})
+    assert list(runtime.cph_clients) == ["prod"]
 
 
-def test_a_pod_without_an_identity_says_what_is_not_set(several: Callable[..., Runtime]) -> None:
-    made = several({}, prod={"project_id": "p", "region": "r", "credentials": {"pod_identity": True}})
+def test_a_pod_without_an_identity_says_what_is_not_set(make_runtime: Callable[..., Runtime]) -> None:
+    runtime = make_runtime({}, prod={"project_id": "p", "region": "r", "credentials": {"pod_identity": True}})
     with pytest.raises(OperatorError, match="prod: no pod identity here: HC_CONTAINER"):
-        len(made.cph_clients)
+        len(runtime.cph_clients)
 
 
 @pytest.mark.parametrize(
-    ("variables", "words"),
+    ("variables", "message"),
     [
-        ({"BRIDGE_CPH_TOKEN": "s3cret\nsecond line"}, "token holds what no header can carry"),
-        ({"BRIDGE_CPH_TOKEN": "s3cret…"}, "token holds what no header can carry"),
-        ({"BRIDGE_CPH_ACCESS_KEY": "A K", "BRIDGE_CPH_SECRET_KEY": "s3cret"}, "access_key holds what no header"),
-        ({"BRIDGE_CPH_ENDPOINT": "cph.example"}, "endpoint is no URL such as"),
-        ({"BRIDGE_CPH_ENDPOINT": "ftp://cph.example"}, "endpoint is no URL such as"),
-        ({"BRIDGE_CPH_ENDPOINT": "https://cph example"}, "endpoint is no URL such as"),
-        ({"BRIDGE_CPH_ENDPOINT": "https://s3cret@cph.example"}, "endpoint is no URL such as"),
-        ({"BRIDGE_CPH_ENDPOINT": "https://cph.example:99999"}, "endpoint is no URL such as"),
-        ({"BRIDGE_IAM_ENDPOINT": "iam.example", "BRIDGE_CPH_TOKEN": ""}, "iam_endpoint is no URL such as"),
+        ({"BRIDGE_CPH_TOKEN": "s3cret\nsecond line"}, "token has characters that no HTTP header may have"),
+        ({"BRIDGE_CPH_TOKEN": "s3cret…"}, "token has characters that no HTTP header may have"),
+        (
+            {"BRIDGE_CPH_ACCESS_KEY": "A K", "BRIDGE_CPH_SECRET_KEY": "s3cret"},
+            "access_key has characters that no HTTP header",
+        ),
+        ({"BRIDGE_CPH_ENDPOINT": "cph.example"}, "endpoint is not a URL such as"),
+        ({"BRIDGE_CPH_ENDPOINT": "ftp://cph.example"}, "endpoint is not a URL such as"),
+        ({"BRIDGE_CPH_ENDPOINT": "https://cph example"}, "endpoint is not a URL such as"),
+        ({"BRIDGE_CPH_ENDPOINT": "https://s3cret@cph.example"}, "endpoint is not a URL such as"),
+        ({"BRIDGE_CPH_ENDPOINT": "https://cph.example:99999"}, "endpoint is not a URL such as"),
+        ({"BRIDGE_IAM_ENDPOINT": "iam.example", "BRIDGE_CPH_TOKEN": ""}, "iam_endpoint is not a URL such as"),
     ],
 )
-def test_what_no_call_could_be_made_with_is_said_at_once(variables: dict[str, str], words: str) -> None:
-    """A worker does not start with it, and goes on with what it had if it changes to it."""
+def test_what_no_call_could_be_made_with_is_reported_at_once(variables: dict[str, str], message: str) -> None:
+    """A worker does not start with such a value. If a reload brings one, it keeps its previous clients."""
     iam = {"BRIDGE_IAM_USER": "u", "BRIDGE_IAM_PASSWORD": "p", "BRIDGE_IAM_DOMAIN": "d"}
     usual = {"BRIDGE_CPH_PROJECT_ID": "p", "BRIDGE_CPH_ENDPOINT": "https://cph.example", "BRIDGE_CPH_TOKEN": "t"}
     if "BRIDGE_CPH_ACCESS_KEY" in variables:
         usual.pop("BRIDGE_CPH_TOKEN")
-    with pytest.raises(OperatorError, match=f"^CPH project default: {words}") as caught:
+    with pytest.raises(OperatorError, match=f"^CPH project default: {message}") as caught:
         len(Runtime(load(usual | iam | variables)).cph_clients)
     assert "s3cret" not in str(caught.value)
 
 
 def test_an_access_key_may_come_by_environment() -> None:
     keys = {"BRIDGE_CPH_ACCESS_KEY": "AK", "BRIDGE_CPH_SECRET_KEY": "s3cret", "BRIDGE_CPH_SECURITY_TOKEN": "t"}
-    made = Runtime(load({"BRIDGE_CPH_PROJECT_ID": "p", "BRIDGE_CPH_REGION": "r"} | keys))
-    assert list(made.cph_clients) == ["default"]
+    runtime = Runtime(load({"BRIDGE_CPH_PROJECT_ID": "p", "BRIDGE_CPH_REGION": "r"} | keys))
+    assert list(runtime.cph_clients) == ["default"]
 
 
-def test_a_secret_that_is_missing_is_named_with_its_project(several: Callable[..., Runtime]) -> None:
-    place = {"project_id": "p", "region": "r", "credentials": {"token_env": "TOKEN"}}
+def test_a_secret_that_is_missing_is_named_with_its_project(make_runtime: Callable[..., Runtime]) -> None:
+    project = {"project_id": "p", "region": "r", "credentials": {"token_env": "TOKEN"}}
     with pytest.raises(OperatorError, match="CPH project prod: TOKEN holds no secret"):
-        len(several(prod=place).cph_clients)
+        len(make_runtime(prod=project).cph_clients)
 
 
-def test_a_project_without_a_rate_of_its_own_goes_by_the_settings(several: Callable[..., Runtime]) -> None:
-    place = {"project_id": "p", "region": "r", "credentials": {"token_env": "TOKEN"}}
-    made = several(slow=place | {"rate": 0.5}, plain=place)
-    assert [made.config.rate_of(name) for name in ("slow", "plain", "gone")] == [0.5, None, None]
+def test_a_project_without_a_rate_of_its_own_goes_by_the_settings(make_runtime: Callable[..., Runtime]) -> None:
+    project = {"project_id": "p", "region": "r", "credentials": {"token_env": "TOKEN"}}
+    runtime = make_runtime(slow=project | {"rate": 0.5}, plain=project)
+    assert [runtime.config.rate_of(name) for name in ("slow", "plain", "gone")] == [0.5, None, None]
 
 
-def test_a_changed_secret_makes_a_new_client_and_only_that(mounted: Path) -> None:
-    made = Runtime(load({"BRIDGE_PROJECTS_FILE": str(mounted / "projects.yaml")}))
-    before = made.cph_clients["prod"]
-    made.reload()
-    assert made.cph_clients["prod"] is before
-    mount(mounted, "second", "another-token")
-    made.reload()
-    assert made.cph_clients["prod"] is not before
+def test_a_changed_secret_makes_a_new_client_and_only_that(mounted_folder: Path) -> None:
+    runtime = Runtime(load({"BRIDGE_PROJECTS_FILE": str(mounted_folder / "projects.yaml")}))
+    before = runtime.cph_clients["prod"]
+    runtime.reload()
+    assert runtime.cph_clients["prod"] is before
+    mount(mounted_folder, "second", "another-token")
+    runtime.reload()
+    assert runtime.cph_clients["prod"] is not before
 
 
-def test_a_project_that_is_new_in_the_file_is_taken_in_and_the_others_keep_their_clients(mounted: Path) -> None:
-    made = Runtime(load({"BRIDGE_PROJECTS_FILE": str(mounted / "projects.yaml")}))
-    before = made.cph_clients["prod"]
-    assert made.config.projects == ("prod",)
-    mount(mounted, "second", (mounted / "token").read_text(encoding="utf-8"), "prod", "trial")
-    made.reload()
-    assert set(made.config.projects) == set(made.cph_clients) == {"prod", "trial"}
-    assert made.cph_clients["prod"] is before
+def test_a_project_that_is_new_in_the_file_is_added_and_the_others_keep_their_clients(mounted_folder: Path) -> None:
+    runtime = Runtime(load({"BRIDGE_PROJECTS_FILE": str(mounted_folder / "projects.yaml")}))
+    before = runtime.cph_clients["prod"]
+    assert runtime.config.projects == ("prod",)
+    mount(mounted_folder, "second", (mounted_folder / "token").read_text(encoding="utf-8"), "prod", "trial")
+    runtime.reload()
+    assert set(runtime.config.projects) == set(runtime.cph_clients) == {"prod", "trial"}
+    assert runtime.cph_clients["prod"] is before
 
 
-def test_a_broken_file_leaves_the_clients_as_they_are(mounted: Path) -> None:
-    made = Runtime(load({"BRIDGE_PROJECTS_FILE": str(mounted / "projects.yaml")}))
-    before = made.cph_clients["prod"]
-    (mounted / "first" / "projects.yaml").write_text("projects: {prod: {region: r}}", encoding="utf-8")
-    made.reload()
-    assert made.cph_clients["prod"] is before
-    assert made.config.projects == ("prod",)
+def test_a_broken_file_leaves_the_clients_as_they_are(mounted_folder: Path) -> None:
+    runtime = Runtime(load({"BRIDGE_PROJECTS_FILE": str(mounted_folder / "projects.yaml")}))
+    before = runtime.cph_clients["prod"]
+    (mounted_folder / "first" / "projects.yaml").write_text("projects: {prod: {region: r}}", encoding="utf-8")
+    runtime.reload()
+    assert runtime.cph_clients["prod"] is before
+    assert runtime.config.projects == ("prod",)
 
 
-def test_a_project_that_has_become_another_under_its_name_logs_in_anew(
-    several: Callable[..., Runtime], standin: Served
+def test_a_project_that_has_become_another_under_its_name_logs_in_again(
+    make_runtime: Callable[..., Runtime], standin: Served
 ) -> None:
     about = standin.about
-    place = {"endpoint": about["url"], "iam_endpoint": about["url"]}
+    endpoints = {"endpoint": about["url"], "iam_endpoint": about["url"]}
     login = {"user": about["iam_user"], "domain": about["iam_domain"], "password_env": "PASSWORD"}
 
     def logins_of(project_id: str, rate: int) -> int:
-        project = place | {"project_id": project_id, "credentials": login, "rate": rate}
-        made = several({"PASSWORD": about["iam_password"]}, prod=project)
+        project = endpoints | {"project_id": project_id, "credentials": login, "rate": rate}
+        runtime = make_runtime({"PASSWORD": about["iam_password"]}, prod=project)
         before = standin.call("GET", "/_standin/calls").json()["iam_tokens"]
-        made.cph_clients["prod"].show_job(NO_JOB)
+        runtime.cph_clients["prod"].show_job(NO_JOB)
         return standin.call("GET", "/_standin/calls").json()["iam_tokens"] - before
 
     assert [logins_of(about["project_id"], rate) for rate in (1, 2)] == [1, 0]

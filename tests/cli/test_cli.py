@@ -1,4 +1,4 @@
-"""The command line: keys, what becomes another program, how it says no."""
+"""The command line: API keys, commands that start other programs, and how invalid input is refused."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def test_the_readme_calls_commands_as_they_are() -> None:
         command.make_context(name, rest)  # raises for what it would refuse
 
 
-def test_the_version_is_told() -> None:
+def test_the_version_is_printed() -> None:
     assert run({}, "--version").output == f"cph-bridge, version {VERSION}\n"
 
 
@@ -58,9 +58,11 @@ def test_a_key_has_the_scopes_that_were_named(stores: Stores, environment: dict[
     assert stores.api_keys.principal(key) == Principal("acme", frozenset({Scope.REGISTRATIONS_READ, Scope.ADMIN}))
 
 
-@pytest.mark.parametrize(("life", "seconds"), [("30d", 2_592_000), ("12h", 43_200), ("45m", 2_700), ("90s", 90)])
-def test_a_key_expires_when_it_was_said(stores: Stores, environment: dict[str, str], life: str, seconds: int) -> None:
-    run(environment, "keys", "create", "--tenant", "acme", "--expires-in", life)
+@pytest.mark.parametrize(("expires_in", "seconds"), [("30d", 2_592_000), ("12h", 43_200), ("45m", 2_700), ("90s", 90)])
+def test_a_key_expires_after_the_given_time(
+    stores: Stores, environment: dict[str, str], expires_in: str, seconds: int
+) -> None:
+    run(environment, "keys", "create", "--tenant", "acme", "--expires-in", expires_in)
     [name] = stores.redis.keys("cph:key:*")
     assert seconds - 60 < stores.redis.ttl(name) <= seconds
 
@@ -111,9 +113,9 @@ def test_a_wrong_setting_ends_a_service_with_a_line_in_its_log(
     assert line["reason"].startswith("BRIDGE_LEASE_S: ")
 
 
-def test_a_redis_that_is_away_is_one_line_on_stderr(environment: dict[str, str]) -> None:
-    away = {**environment, "BRIDGE_REDIS_URL": "unix:///nowhere/redis.sock"}
-    refused = run(away, "keys", "create", "--tenant", "acme")
+def test_an_unavailable_redis_is_one_line_on_stderr(environment: dict[str, str]) -> None:
+    unavailable = {**environment, "BRIDGE_REDIS_URL": "unix:///nowhere/redis.sock"}
+    refused = run(unavailable, "keys", "create", "--tenant", "acme")
     assert (refused.exit_code, refused.stdout) == (1, "")
     assert refused.stderr.startswith("Error: Redis cannot be reached")
 

@@ -18,19 +18,19 @@ from app.cli.doctor import (
     FIELDS,
     Finding,
     Level,
-    judge_answer_time,
+    judge_backlog,
     judge_clock,
+    judge_latency,
     judge_project,
     judge_redis,
     judge_replicas,
-    judge_work,
 )
 from app.cli.main import main
 from app.devkit.processes import start
 from app.domain.project_health import ProjectHealth
 from app.domain.times import to_ms
 from app.store.engine import keys
-from app.store.project_health import note
+from app.store.project_health import set_project_health
 from tests.support.redis_group import CLIENTS, PASSWORD, USER, RedisGroup
 from tests.support.unfit_redis import UNFIT, Unfit
 
@@ -51,8 +51,8 @@ def standin() -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture
-def healthy(runtime: Runtime, environment: dict[str, str], standin: dict[str, Any]) -> dict[str, str]:
-    """Settings with which nothing is wrong."""
+def healthy_environment(runtime: Runtime, environment: dict[str, str], standin: dict[str, Any]) -> dict[str, str]:
+    """Environment of a deployment without problems."""
     return {
         **environment,
         "BRIDGE_CPH_ENDPOINT": standin["url"],
@@ -69,17 +69,17 @@ def levels(result: Result) -> list[str]:
     return [line.split()[0] for line in result.output.splitlines()]
 
 
-def test_a_healthy_deployment_is_well(healthy: dict[str, str]) -> None:
-    result = doctor(healthy)
+def test_a_healthy_deployment_is_well(healthy_environment: dict[str, str]) -> None:
+    result = doctor(healthy_environment)
     assert result.exit_code == 0, result.output
     assert "FAIL" not in levels(result)
     assert "CPH project default answers" in result.output
 
 
-def test_what_only_deserves_a_warning_does_not_fail(healthy: dict[str, str]) -> None:
-    result = doctor({**healthy, "BRIDGE_SECRET_KEYS": "", "BRIDGE_BOOTSTRAP_KEY": "guess me"})
+def test_what_only_deserves_a_warning_does_not_fail(healthy_environment: dict[str, str]) -> None:
+    result = doctor({**healthy_environment, "BRIDGE_SECRET_KEYS": "", "BRIDGE_BOOTSTRAP_KEY": "guess me"})
     assert result.exit_code == 0
-    assert "warn secrets lie open in Redis: set BRIDGE_SECRET_KEYS" in result.output
+    assert "warn secrets are not encrypted in Redis: set BRIDGE_SECRET_KEYS" in result.output
     assert "warn BRIDGE_BOOTSTRAP_KEY can be guessed" in result.output
 
 
@@ -96,32 +96,34 @@ def test_what_only_deserves_a_warning_does_not_fail(healthy: dict[str, str]) -> 
         ({"BRIDGE_CPH_PROJECT_ID": ""}, "set BRIDGE_CPH_PROJECT_ID"),
     ],
 )
-def test_what_is_wrong_is_named_with_its_remedy(healthy: dict[str, str], wrong: dict[str, str], text: str) -> None:
-    result = doctor(healthy | wrong)
+def test_what_is_wrong_is_named_with_its_remedy(
+    healthy_environment: dict[str, str], wrong: dict[str, str], text: str
+) -> None:
+    result = doctor(healthy_environment | wrong)
     assert result.exit_code == 1
     assert [line for line in result.output.splitlines() if line.startswith("FAIL") and text in line]
 
 
-def test_templates_are_tried(healthy: dict[str, str], tmp_path: Path) -> None:
+def test_templates_are_tried(healthy_environment: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "mine.json.j2").write_text('{"id": {{ event.id | tojson }}}', encoding="utf-8")
-    with_templates = healthy | {"BRIDGE_TEMPLATES_DIR": str(tmp_path)}
-    assert "templates that tell of every event: mine" in doctor(with_templates).output
+    with_templates = healthy_environment | {"BRIDGE_TEMPLATES_DIR": str(tmp_path)}
+    assert "templates that render every event: mine" in doctor(with_templates).output
     (tmp_path / "mine.json.j2").write_text("{", encoding="utf-8")
     result = doctor(with_templates)
     assert result.exit_code == 1
     assert "mine.json.j2: template mine, for job.succeeded: gives no JSON" in result.output
 
 
-def test_cph_is_not_asked_while_its_token_cannot_be_looked_up(healthy: dict[str, str]) -> None:
+def test_cph_is_not_called_while_its_token_cannot_be_read(healthy_environment: dict[str, str]) -> None:
     login = {f"BRIDGE_IAM_{name}": "x" for name in ("USER", "PASSWORD", "DOMAIN")}
-    iam = {"BRIDGE_CPH_TOKEN": "", "BRIDGE_IAM_ENDPOINT": healthy["BRIDGE_CPH_ENDPOINT"], **login}
-    result = doctor(healthy | iam | {"BRIDGE_REDIS_URL": "unix:///nowhere/redis.sock"})
-    assert "warn CPH project default was not asked: Redis cannot be reached" in " ".join(result.output.split())
+    iam = {"BRIDGE_CPH_TOKEN": "", "BRIDGE_IAM_ENDPOINT": healthy_environment["BRIDGE_CPH_ENDPOINT"], **login}
+    result = doctor(healthy_environment | iam | {"BRIDGE_REDIS_URL": "unix:///nowhere/redis.sock"})
+    assert "warn CPH project default was not checked: Redis cannot be reached" in " ".join(result.output.split())
 
 
-def test_secrets_are_not_told(healthy: dict[str, str]) -> None:
-    output = doctor({**healthy, "BRIDGE_CPH_TOKEN": "canary-token"}).output
-    assert not [secret for secret in ("canary-token", healthy["BRIDGE_BOOTSTRAP_KEY"]) if secret in output]
+def test_secrets_are_not_shown(healthy_environment: dict[str, str]) -> None:
+    output = doctor({**healthy_environment, "BRIDGE_CPH_TOKEN": "canary-token"}).output
+    assert not [secret for secret in ("canary-token", healthy_environment["BRIDGE_BOOTSTRAP_KEY"]) if secret in output]
 
 
 @pytest.mark.parametrize(
@@ -143,24 +145,28 @@ def test_a_redis_that_would_lose_something_is_found(wrong: dict[str, Any], level
 
 
 @pytest.mark.parametrize("field", FIELDS)
-def test_what_a_managed_redis_does_not_tell_is_named(field: str) -> None:
+def test_what_a_managed_redis_does_not_report_is_named(field: str) -> None:
     found = list(judge_redis({name: value for name, value in GOOD_REDIS.items() if name != field}))
-    assert Finding(Level.WARN, f"INFO lacks {field}", "look at it where this Redis is managed") in found
+    assert Finding(Level.WARN, f"INFO lacks {field}", "check these values where this Redis is managed") in found
 
 
 @pytest.mark.parametrize("unfit", UNFIT.values(), ids=UNFIT)
-def test_an_unfit_redis_fails_with_what_to_do(healthy: dict[str, str], unfit: Unfit, tmp_path: Path) -> None:
+def test_an_unfit_redis_fails_with_what_to_do(
+    healthy_environment: dict[str, str], unfit: Unfit, tmp_path: Path
+) -> None:
     with unfit.opened(tmp_path) as url:
-        result = doctor(healthy | {"BRIDGE_REDIS_URL": url})
+        result = doctor(healthy_environment | {"BRIDGE_REDIS_URL": url})
     assert result.exit_code == 1
     assert isinstance(result.exception, SystemExit)
     assert [line for line in result.output.splitlines() if line.startswith("FAIL ") and unfit.words in line]
     assert PASSWORD not in result.output
 
 
-def test_a_redis_that_evicts_keeps_nobody_from_looking_further(healthy: dict[str, str], tmp_path: Path) -> None:
+def test_a_redis_that_evicts_does_not_stop_the_other_checks(
+    healthy_environment: dict[str, str], tmp_path: Path
+) -> None:
     with UNFIT["evicting"].opened(tmp_path) as url:
-        output = doctor(healthy | {"BRIDGE_REDIS_URL": url}).output
+        output = doctor(healthy_environment | {"BRIDGE_REDIS_URL": url}).output
     assert "warn no poll worker is alive" in output
     assert "ok   CPH project default answers" in output
 
@@ -185,114 +191,119 @@ def test_replicas_that_are_too_few_or_not_waited_for_are_found(states: list[str]
     assert all(bool(finding.remedy) == (finding.level != "ok") for finding in found)
 
 
-def test_what_a_real_primary_tells_of_its_replicas_is_understood(healthy: dict[str, str], tmp_path: Path) -> None:
-    """By a user that may not ask for its configuration."""
-    careless = "would go on taking writes: set min-replicas-to-write 1"
+def test_what_a_real_primary_reports_about_its_replicas_is_understood(
+    healthy_environment: dict[str, str], tmp_path: Path
+) -> None:
+    """The user of BRIDGE_REDIS_URL may not read the configuration."""
+    replica_warning = "keeps accepting writes: set min-replicas-to-write 1"
     with RedisGroup(tmp_path, replicas=1) as group:
         url = f"redis://{USER}:{PASSWORD}@{CLIENTS}:{group.first}/0"
-        output = doctor(healthy | {"BRIDGE_REDIS_URL": url}).output
-        assert "warn 1 replica of Redis in step, BRIDGE_WAIT_REPLICAS is 0: set it to 1" in output
-        assert careless in output
+        output = doctor(healthy_environment | {"BRIDGE_REDIS_URL": url}).output
+        assert "warn 1 Redis replica in sync, BRIDGE_WAIT_REPLICAS is 0: set it to 1" in output
+        assert replica_warning in output
         with Redis.from_url(group.url(group.first)) as primary:
             primary.config_set("min-replicas-to-write", 1)
-        output = doctor(healthy | {"BRIDGE_REDIS_URL": url, "BRIDGE_WAIT_REPLICAS": "1"}).output
-        assert "warn 1 replica of Redis in step, BRIDGE_WAIT_REPLICAS is 1: the loss of one stops all callers" in output
-        assert careless not in output
-        result = doctor(healthy | {"BRIDGE_REDIS_URL": url, "BRIDGE_WAIT_REPLICAS": "2"})
+        output = doctor(healthy_environment | {"BRIDGE_REDIS_URL": url, "BRIDGE_WAIT_REPLICAS": "1"}).output
+        assert "warn 1 Redis replica in sync, BRIDGE_WAIT_REPLICAS is 1: if one is lost, all callers get 503" in output
+        assert replica_warning not in output
+        result = doctor(healthy_environment | {"BRIDGE_REDIS_URL": url, "BRIDGE_WAIT_REPLICAS": "2"})
         assert result.exit_code == 1
-        assert "FAIL 1 replica of Redis in step, BRIDGE_WAIT_REPLICAS is 2: callers are answered 503" in result.output
+        assert "FAIL 1 Redis replica in sync, BRIDGE_WAIT_REPLICAS is 2: callers get 503" in result.output
 
 
 @pytest.mark.parametrize(
     ("alive", "late_s", "level", "text"),
     [
-        (1, 0, "ok", "1 poll worker alive, nothing is late"),
-        (2, 9, "ok", "2 poll workers alive, nothing is late"),
-        (2, 90, "warn", "2 poll workers alive; work has waited for 1:30"),
+        (1, 0, "ok", "1 poll worker alive, no backlog"),
+        (2, 9, "ok", "2 poll workers alive, no backlog"),
+        (2, 90, "warn", "2 poll workers alive; backlog: 1:30 late"),
         (0, 0, "warn", "no poll worker is alive"),
-        (0, 90, "FAIL", "no poll worker is alive; work has waited for 1:30"),
+        (0, 90, "FAIL", "no poll worker is alive; backlog: 1:30 late"),
     ],
 )
-def test_work_that_waits_is_found_and_fails_if_nobody_is_there_for_it(
-    alive: int, late_s: int, level: str, text: str
-) -> None:
-    found = judge_work("poll", alive, timedelta(seconds=late_s))
+def test_a_backlog_is_found_and_fails_if_no_worker_is_alive(alive: int, late_s: int, level: str, text: str) -> None:
+    found = judge_backlog("poll", alive, timedelta(seconds=late_s))
     assert (found.level, found.what) == (level, text)
     assert (found.remedy == "") == (level == "ok")
 
 
-def test_a_backlog_that_nobody_works_off_fails(healthy: dict[str, str], stores: Stores) -> None:
+def test_a_backlog_that_nobody_works_off_fails(healthy_environment: dict[str, str], stores: Stores) -> None:
     late = to_ms(stores.clock() - timedelta(minutes=1))
     stores.redis.zadd(keys.lanes("deliver"), {"t https://bot.example:443": late})
-    result = doctor(healthy)
+    result = doctor(healthy_environment)
     assert result.exit_code == 1
     assert re.search(
-        r"FAIL no deliver worker is alive; work has waited for 1:0\d: start `cph-bridge worker deliver`", result.output
+        r"FAIL no deliver worker is alive; backlog: 1:0\d late: start `cph-bridge worker deliver`", result.output
     )
     assert "warn no poll worker is alive: start `cph-bridge worker poll`" in result.output
 
 
-def test_programs_get_a_line_of_json_for_each_finding(healthy: dict[str, str]) -> None:
-    result = CliRunner().invoke(main, ["doctor", "--json"], env=healthy)
+def test_programs_get_a_line_of_json_for_each_finding(healthy_environment: dict[str, str]) -> None:
+    result = CliRunner().invoke(main, ["doctor", "--json"], env=healthy_environment)
     found = [json.loads(line) for line in result.output.splitlines()]
-    assert {"level": "ok", "what": "settings can be read", "remedy": None} in found
+    assert {"level": "ok", "what": "settings are valid", "remedy": None} in found
     assert {each["level"] for each in found} == {"ok", "warn"}
     assert all(each["remedy"] for each in found if each["level"] == "warn")
 
 
 def test_a_slow_redis_and_a_wrong_clock_deserve_a_warning() -> None:
-    assert [judge_answer_time(timedelta(milliseconds=ms)).level for ms in (1, 20)] == ["ok", "warn"]
+    assert [judge_latency(timedelta(milliseconds=ms)).level for ms in (1, 20)] == ["ok", "warn"]
     assert [judge_clock(timedelta(seconds=s)).level for s in (0.1, 2, -2)] == ["ok", "warn", "warn"]
 
 
-def test_each_project_of_the_file_is_looked_at(healthy: dict[str, str], tmp_path: Path, stores: Stores, now) -> None:
-    place = {"project_id": healthy["BRIDGE_CPH_PROJECT_ID"], "endpoint": healthy["BRIDGE_CPH_ENDPOINT"]}
+def test_each_project_of_the_file_is_checked(
+    healthy_environment: dict[str, str], tmp_path: Path, stores: Stores, now
+) -> None:
+    project = {
+        "project_id": healthy_environment["BRIDGE_CPH_PROJECT_ID"],
+        "endpoint": healthy_environment["BRIDGE_CPH_ENDPOINT"],
+    }
     projects = {
-        "well": place | {"credentials": {"token_env": "BRIDGE_CPH_TOKEN"}},
-        "ill": place | {"credentials": {"token_env": "NOT_SET"}},
+        "well": project | {"credentials": {"token_env": "BRIDGE_CPH_TOKEN"}},
+        "ill": project | {"credentials": {"token_env": "NOT_SET"}},
     }
     file = tmp_path / "projects.yaml"
     file.write_text(json.dumps({"projects": projects}), encoding="utf-8")
-    stores.scripts.run(note("well", ProjectHealth(failed_at=now, failure="HTTP 403: no")))
-    stores.polls_due.refuse("well", now, timedelta(days=9_999, minutes=1), ())
-    output = doctor(healthy | {"BRIDGE_PROJECTS_FILE": str(file)}).output
+    stores.scripts.run(set_project_health("well", ProjectHealth(failed_at=now, failure="HTTP 403: no")))
+    stores.polls_due.open_breaker("well", now, timedelta(days=9_999, minutes=1), ())
+    output = doctor(healthy_environment | {"BRIDGE_PROJECTS_FILE": str(file)}).output
     assert "ok   CPH project well answers" in output
     assert (
         "warn CPH project well refuses the poll workers, since 2026-01-02 03:04:05 UTC,"
         " next try 2053-05-19 03:05:05 UTC: HTTP 403: no: check their credentials; SIGHUP"
     ) in output
-    assert "FAIL CPH project ill cannot be asked: CPH project ill: NOT_SET holds no secret" in output
+    assert "FAIL CPH project ill cannot be checked: CPH project ill: NOT_SET holds no secret" in output
 
 
-def test_a_broken_file_of_projects_is_named(healthy: dict[str, str]) -> None:
+def test_a_broken_file_of_projects_is_named(healthy_environment: dict[str, str]) -> None:
     assert (
         "FAIL BRIDGE_PROJECTS_FILE: cannot read /nowhere"
-        in doctor({**healthy, "BRIDGE_PROJECTS_FILE": "/nowhere"}).output
+        in doctor({**healthy_environment, "BRIDGE_PROJECTS_FILE": "/nowhere"}).output
     )
 
 
-def test_a_budget_that_is_short_is_named_with_its_remedy(healthy: dict[str, str], stores: Stores) -> None:
+def test_a_budget_that_is_short_is_named_with_its_remedy(healthy_environment: dict[str, str], stores: Stores) -> None:
     late = stores.clock() - timedelta(minutes=1)
     stores.redis.zadd(keys.due("poll", "default"), {"job": to_ms(late)})
     stores.redis.hset(keys.lane("poll", "default"), mapping={"tokens": -1_000, "stamp": to_ms(late)})
-    output = doctor(healthy).output
+    output = doctor(healthy_environment).output
     assert re.search(r"warn CPH project default: polls are 6\d s late: raise BRIDGE_CPH_RATE", output), output
 
 
-def test_each_project_is_shown_as_poll_workers_see_it(healthy: dict[str, str], stores: Stores, now) -> None:
-    """Also where doctor itself has no credentials, as beside the API."""
-    seen = ProjectHealth(
+def test_each_project_is_shown_as_poll_workers_see_it(healthy_environment: dict[str, str], stores: Stores, now) -> None:
+    """Also if doctor itself has no credentials, as next to the API."""
+    health = ProjectHealth(
         answered_at=now, credentials_expire_at=now + timedelta(days=1), clock_ahead=timedelta(seconds=-2)
     )
-    stores.scripts.run(note("default", seen))
+    stores.scripts.run(set_project_health("default", health))
     late = stores.clock() - timedelta(seconds=3)
     stores.redis.zadd(keys.due("poll", "default"), {"job": to_ms(late)})
     stores.scripts.run(stores.polls_due.throttle("default", stores.clock(), stores.clock(), 0.5))
-    output = doctor(healthy | {"BRIDGE_CPH_TOKEN": ""}).output
+    output = doctor(healthy_environment | {"BRIDGE_CPH_TOKEN": ""}).output
     shown = (
         r"ok   CPH project default, as poll workers see it: last answer 2026-01-02 03:04:05 UTC;"
-        r" 0\.5\d* calls a second \(taught by CPH's 429s: 0\.5\d*\), \d left; polls \d+ s late;"
-        r" credentials end 2026-01-03 03:04:05 UTC; CPH's clock -2 s from ours"
+        r" 0\.5\d* calls per second \(reduced to 0\.5\d* after CPH's 429s\), \d left; polls \d+ s late;"
+        r" credentials expire 2026-01-03 03:04:05 UTC; CPH's clock -2 s from ours"
     )
     assert re.search(shown, output), output
 
@@ -300,5 +311,5 @@ def test_each_project_is_shown_as_poll_workers_see_it(healthy: dict[str, str], s
 def test_a_wrong_clock_at_cph_deserves_a_warning(now) -> None:
     wrong = ProjectHealth(clock_ahead=timedelta(minutes=-20))
     assert [finding.remedy for finding in judge_project("prod", wrong, now)] == [
-        "run NTP: CPH's clock and ours are apart"
+        "run NTP: CPH's clock and ours differ by more than a minute"
     ]

@@ -1,4 +1,4 @@
-"""`cph-bridge render` and `verify`: what would be sent, and whether a stored request was signed."""
+"""`cph-bridge render` shows what would be sent, and `verify` checks the signature of a stored request."""
 
 import json
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from app.formats import registry, standard
 from app.formats.samples import SAMPLES
 from tests.conftest import SECRET
 
-AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+SIGNED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ENVIRONMENT = {"BRIDGE_SECRET_KEYS": ""}
 
 
@@ -22,15 +22,15 @@ def run(*arguments: object, **environment: str) -> Result:
 
 
 @pytest.fixture
-def event(tmp_path: Path) -> Path:
+def event_file(tmp_path: Path) -> Path:
     file = tmp_path / "event.json"
     file.write_bytes(standard.render(SAMPLES[0]))
     return file
 
 
 @pytest.mark.parametrize("name", registry.BY_NAME)
-def test_every_format_is_shown_with_its_size_and_limit(event: Path, name: str) -> None:
-    shown = run("render", "--format", name, event)
+def test_every_format_is_shown_with_its_size_and_limit(event_file: Path, name: str) -> None:
+    shown = run("render", "--format", name, event_file)
     assert shown.exit_code == 0, shown.output
     assert json.loads(shown.stdout)
     assert f"{len(shown.stdout.encode()) - 1:,} bytes" in shown.stderr
@@ -46,14 +46,14 @@ def test_an_event_comes_back_from_what_a_subscriber_received(tmp_path: Path, sam
     assert shown.stdout.encode().removesuffix(b"\n") == standard.render(sample)
 
 
-def test_the_language_is_that_which_is_asked_for(event: Path) -> None:
-    assert "成功" in run("render", "--format", "slack", "--language", "zh-CN", event).stdout
+def test_the_language_is_that_which_is_asked_for(event_file: Path) -> None:
+    assert "成功" in run("render", "--format", "slack", "--language", "zh-CN", event_file).stdout
 
 
-def test_several_events_give_a_digest(event: Path) -> None:
-    shown = run("render", "--format", "dingtalk", event, event)
+def test_several_events_give_a_digest(event_file: Path) -> None:
+    shown = run("render", "--format", "dingtalk", event_file, event_file)
     assert "2 events" in shown.stderr
-    assert run("render", "--format", "discord", event, event).exit_code == 2
+    assert run("render", "--format", "discord", event_file, event_file).exit_code == 2
 
 
 def test_a_check_without_a_file_tries_every_event() -> None:
@@ -63,7 +63,7 @@ def test_a_check_without_a_file_tries_every_event() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("{", "not an event"),
         ("{}", "docs/contract.md"),
@@ -72,7 +72,7 @@ def test_a_check_without_a_file_tries_every_event() -> None:
             "observed_at",
         ),
         (standard.render(SAMPLES[0]).decode().replace("job.succeeded", "job.failed"), "makes it 'job.succeeded'"),
-        ("\xff", "is not UTF-8; take one from"),
+        ("\xff", "is not UTF-8; use one from"),
         pytest.param("[" * 100_000, "not an event", id="deep"),
         (
             standard.render(SAMPLES[7]).decode().replace("2019-04-26T07:00:08Z", "0001-01-01T00:00:00+05:00"),
@@ -80,18 +80,18 @@ def test_a_check_without_a_file_tries_every_event() -> None:
         ),
     ],
 )
-def test_an_event_that_is_none_is_refused_with_what_to_do(tmp_path: Path, text: str, words: str) -> None:
+def test_an_event_that_is_none_is_refused_with_what_to_do(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "event.json"
     file.write_bytes(text.encode("latin-1"))
     shown = run("render", "--format", "slack", file)
     assert shown.exit_code == 2
-    assert words in shown.stderr
+    assert message in shown.stderr
 
 
-def test_what_cannot_be_rendered_says_what_can(event: Path) -> None:
-    assert "slack" in run("render", "--format", "irc", event).stderr
-    assert "job_id" in run("render", "--format", "slack", "--link", "https://x.example/{a}", event).stderr
-    assert run("render", "--format", "slack", "--link", "x", event).stderr.endswith("at most 512 characters\n")
+def test_what_cannot_be_rendered_says_what_can(event_file: Path) -> None:
+    assert "slack" in run("render", "--format", "irc", event_file).stderr
+    assert "job_id" in run("render", "--format", "slack", "--link", "https://x.example/{a}", event_file).stderr
+    assert run("render", "--format", "slack", "--link", "x", event_file).stderr.endswith("at most 512 characters\n")
     assert "--check" in run("render", "--format", "slack").stderr
 
 
@@ -104,9 +104,9 @@ def test_a_template_that_is_wrong_is_named_with_its_line(tmp_path: Path) -> None
 
 
 @pytest.fixture
-def stored(tmp_path: Path) -> tuple[Path, Path]:
+def stored_request(tmp_path: Path) -> tuple[Path, Path]:
     body = standard.render(SAMPLES[0])
-    headers = signature.headers([signature.by_secret(SECRET)], "evt_1", AT, body)
+    headers = signature.headers([signature.by_secret(SECRET)], "evt_1", SIGNED_AT, body)
     (tmp_path / "headers").write_text(
         "".join(f"{name.title()}: {value}\r\n" for name, value in headers.items()), encoding="utf-8"
     )
@@ -114,10 +114,10 @@ def stored(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "headers", tmp_path / "body"
 
 
-def test_a_stored_request_verifies(stored: tuple[Path, Path], tmp_path: Path) -> None:
-    headers, body = stored
+def test_a_stored_request_verifies(stored_request: tuple[Path, Path], tmp_path: Path) -> None:
+    headers, body = stored_request
     shown = run("verify", "--secret", SECRET, "--headers", headers, body)
-    assert (shown.exit_code, shown.stdout) == (0, "the signature fits: evt_1, signed at 2026-01-02T03:04:05Z\n")
+    assert (shown.exit_code, shown.stdout) == (0, "the signature matches: evt_1, signed at 2026-01-02T03:04:05Z\n")
     (tmp_path / "secret").write_text(SECRET + "\n", encoding="utf-8")
     pairs = dict(line.split(": ") for line in headers.read_text(encoding="utf-8").splitlines())
     headers.write_text(json.dumps(pairs), encoding="utf-8")
@@ -128,8 +128,8 @@ def test_a_stored_request_verifies(stored: tuple[Path, Path], tmp_path: Path) ->
     assert "the secret must start with whsec_; give it with" in shown.stderr
 
 
-def test_one_that_does_not_says_what_may_be_wrong(stored: tuple[Path, Path]) -> None:
-    headers, body = stored
+def test_one_that_does_not_says_what_may_be_wrong(stored_request: tuple[Path, Path]) -> None:
+    headers, body = stored_request
     right = body.read_bytes()
 
     def refused(content: bytes, secret: str = SECRET) -> str:
@@ -141,28 +141,28 @@ def test_one_that_does_not_says_what_may_be_wrong(stored: tuple[Path, Path]) -> 
     assert "line end" in refused(right + b"\n")
     assert "before parsing" in refused(json.dumps(json.loads(right), indent=1).encode())
     assert "another secret" in refused(right, "whsec_" + "B" * 32)
-    assert "not even JSON" in refused(b"\xff")
-    assert "not even JSON" in refused(b"[" * 100_000)
+    assert "not JSON" in refused(b"\xff")
+    assert "not JSON" in refused(b"[" * 100_000)
     headers.write_text(headers.read_text(encoding="utf-8").replace("v1,", "v1a,"), encoding="utf-8")
-    assert "there is none by a secret" in refused(right)
+    assert "has none made with a secret" in refused(right)
 
 
 @pytest.mark.parametrize(
-    ("headers", "secret", "words"),
+    ("headers", "secret", "message"),
     [
         ("webhook-id: 1", SECRET, "webhook-signature"),
         ("{", SECRET, "not JSON"),
         pytest.param('{"a":' * 100_000, SECRET, "too deep", id="deep"),
-        ("webhook-id: 1\nwebhook-timestamp: x\nwebhook-signature: v1,a", SECRET, "no number"),
+        ("webhook-id: 1\nwebhook-timestamp: x\nwebhook-signature: v1,a", SECRET, "not a number"),
         ("webhook-id: 1", "s3cret", "--secret-file"),
     ],
 )
 def test_what_cannot_be_verified_says_what_to_do(
-    stored: tuple[Path, Path], headers: str, secret: str, words: str
+    stored_request: tuple[Path, Path], headers: str, secret: str, message: str
 ) -> None:
-    file, body = stored
+    file, body = stored_request
     file.write_text(headers, encoding="utf-8")
     shown = run("verify", "--secret", secret, "--headers", file, body)
     assert shown.exit_code == 2
-    assert words in shown.stderr
+    assert message in shown.stderr
     assert "s3cret" not in shown.output

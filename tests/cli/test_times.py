@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import click
 import pytest
 
-from app.cli.times import Duration, Moment, in_words, now
+from app.cli.times import Duration, Moment, format_duration, now
 from tests.cli.test_cli import run
 
 
@@ -45,7 +45,7 @@ def test_a_moment_is_in_utc_unless_it_says_otherwise(text: str, moment: datetime
 
 @pytest.mark.parametrize("text", ["yesterday", "", "26.4.2026", "12:00"])
 def test_what_is_no_moment_is_refused(text: str) -> None:
-    with pytest.raises(click.BadParameter, match="is neither a moment"):
+    with pytest.raises(click.BadParameter, match="is neither a time"):
         Moment().convert(text, None, None)
 
 
@@ -59,7 +59,7 @@ def test_what_no_calendar_holds_is_refused_by_the_name_of_its_option(option: str
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(0, "0s"), (59.9, "59s"), (62, "1:02"), (3_599, "59:59"), (93_605, "26:00:05")]
+    ("seconds", "shown"), [(0, "0s"), (59.9, "59s"), (62, "1:02"), (3_599, "59:59"), (93_605, "26:00:05")]
 )
-def test_ages_are_told_briefly(seconds: float, words: str) -> None:
-    assert in_words(timedelta(seconds=seconds)) == words
+def test_ages_are_written_briefly(seconds: float, shown: str) -> None:
+    assert format_duration(timedelta(seconds=seconds)) == shown

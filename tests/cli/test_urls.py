@@ -1,11 +1,11 @@
-"""URLs that commands are given: what cannot be called is told at once, by the name of the option."""
+"""URLs given to commands: one that cannot be called is refused at once, by the name of its option."""
 
 import pytest
 
 from tests.cli.test_cli import run
 
 KEY = {"BRIDGE_KEY": "k"}
-HERE = ("--api", "http://127.0.0.1:9")
+API_OPTION = ("--api", "http://127.0.0.1:9")
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ HERE = ("--api", "http://127.0.0.1:9")
 def test_one_that_is_malformed_is_refused_by_the_name_of_its_option(url: str) -> None:
     for arguments, names in (
         (("watch", "job", "--api", url), "--api, BRIDGE_URL"),
-        (("listen", *HERE, "--forward", url), "--forward"),
+        (("listen", *API_OPTION, "--forward", url), "--forward"),
     ):
         refused = run(KEY, *arguments)
         assert (refused.exit_code, refused.stdout) == (2, "")
@@ -46,6 +46,6 @@ def test_one_that_is_malformed_is_refused_by_the_name_of_its_option(url: str) ->
     "url", ["http://127.0.0.1:9", "HTTP://127.0.0.1:9/", "http://[::1]:9/bridge", "http://localhost:9"]
 )
 def test_one_that_can_be_called_is_called(url: str) -> None:
-    away = run(KEY | {"BRIDGE_URL": url}, "watch", "job")
-    assert away.exit_code == 2
-    assert "cannot be reached (" in away.stderr
+    unreachable = run(KEY | {"BRIDGE_URL": url}, "watch", "job")
+    assert unreachable.exit_code == 2
+    assert "cannot be reached (" in unreachable.stderr

@@ -1,4 +1,4 @@
-"""What callbacks never go to."""
+"""Hosts that callbacks are never sent to."""
 
 import pytest
 

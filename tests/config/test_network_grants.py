@@ -1,4 +1,4 @@
-"""The file of grants."""
+"""The grants file."""
 
 from ipaddress import ip_network
 from pathlib import Path
@@ -26,38 +26,38 @@ TLS = {"ca_file": "/ca.pem"}
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
+def grants_file(tmp_path: Path) -> Path:
     return tmp_path / "grants.yaml"
 
 
-def written(file: Path, grant: Any) -> Path:
-    file.write_text(yaml.safe_dump({"grants": {"b": grant}}), encoding="utf-8")
-    return file
+def write_grant(grants_file: Path, grant: Any) -> Path:
+    grants_file.write_text(yaml.safe_dump({"grants": {"b": grant}}), encoding="utf-8")
+    return grants_file
 
 
-def test_the_example_of_the_guide_is_read(file: Path) -> None:
-    file.write_text(GUIDE.read_text(encoding="utf-8").split("```yaml\n")[2].split("```")[0], encoding="utf-8")
-    bots, partner = read_grants(file).values()
+def test_the_example_of_the_guide_is_read(grants_file: Path) -> None:
+    grants_file.write_text(GUIDE.read_text(encoding="utf-8").split("```yaml\n")[2].split("```")[0], encoding="utf-8")
+    bots, partner = read_grants(grants_file).values()
     assert bots.networks == (ip_network("10.96.0.0/16"),)
     assert (bots.tenants, bots.ports, bots.schemes, bots.tls) == ({"team-b"}, {8080}, {"http"}, None)
     assert partner.networks == ()
     assert partner.tls == TlsFiles(ca="/etc/bridge/partner-ca.pem", certificate="/run/secrets/bridge.pem")
 
 
-def test_a_file_without_grants_grants_nothing(file: Path) -> None:
-    file.write_text("grants: {}", encoding="utf-8")
-    assert read_grants(file) == {}
+def test_a_file_without_grants_grants_nothing(grants_file: Path) -> None:
+    grants_file.write_text("grants: {}", encoding="utf-8")
+    assert read_grants(grants_file) == {}
 
 
-def test_hosts_are_as_urls_have_them(file: Path) -> None:
+def test_hosts_are_as_urls_have_them(grants_file: Path) -> None:
     [grant] = read_grants(
-        written(file, GOOD | {"hosts": ["BOT.example", "*.b.Example", "10.0.0.1", "fd12::1"]})
+        write_grant(grants_file, GOOD | {"hosts": ["BOT.example", "*.b.Example", "10.0.0.1", "fd12::1"]})
     ).values()
     assert grant.hosts == {"bot.example", "*.b.example", "10.0.0.1", "fd12::1"}
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "message"),
     [
         ({"tenants": []}, "grants.b.tenants: "),
         ({"hosts": []}, "grants.b.hosts: "),
@@ -82,36 +82,36 @@ def test_hosts_are_as_urls_have_them(file: Path) -> None:
         ({"tls": TLS | {"key_file": "/k"}, "schemes": ["https"]}, "grants.b.tls: key_file needs certificate_file"),
     ],
 )
-def test_what_is_wrong_is_named_by_its_path(file: Path, change: dict[str, Any], words: str) -> None:
+def test_what_is_wrong_is_named_by_its_path(grants_file: Path, change: dict[str, Any], message: str) -> None:
     with pytest.raises(OperatorError) as refused:
-        read_grants(written(file, GOOD | change))
-    assert str(refused.value).startswith(f"{file}: {words}")
+        read_grants(write_grant(grants_file, GOOD | change))
+    assert str(refused.value).startswith(f"{grants_file}: {message}")
 
 
 @pytest.mark.parametrize("missing", sorted(GOOD))
-def test_a_grant_names_everything_that_must_match(file: Path, missing: str) -> None:
+def test_a_grant_names_everything_that_must_match(grants_file: Path, missing: str) -> None:
     with pytest.raises(OperatorError, match=rf"grants\.b\.{missing}: is missing"):
-        read_grants(written(file, {name: value for name, value in GOOD.items() if name != missing}))
+        read_grants(write_grant(grants_file, {name: value for name, value in GOOD.items() if name != missing}))
 
 
-def test_grants_are_the_very_same_while_their_file_is(file: Path) -> None:
-    """Connections that are kept alive are told apart by them."""
-    runtime = Runtime(load({"BRIDGE_GRANTS_FILE": str(written(file, GOOD))}), environment={})
+def test_grants_are_the_very_same_while_their_file_is(grants_file: Path) -> None:
+    """Kept-alive connections are distinguished by their grants, so a reload of the same file must not make new ones."""
+    runtime = Runtime(load({"BRIDGE_GRANTS_FILE": str(write_grant(grants_file, GOOD))}), environment={})
     policy = runtime.config.address_policy
     runtime.reload()
     assert runtime.config.address_policy is policy
-    written(file, GOOD | {"ports": [8081]})
+    write_grant(grants_file, GOOD | {"ports": [8081]})
     assert runtime.config.address_policy is policy
     runtime.reload()
     assert runtime.config.address_policy.grants[0].ports == {8081}
 
 
-def test_a_sender_is_not_built_from_a_file_that_is_wrong_but_keeps_the_last_good_one(file: Path) -> None:
-    runtime = Runtime(load({"BRIDGE_GRANTS_FILE": str(file)}), environment={})
+def test_a_sender_is_not_built_from_a_file_that_is_wrong_but_keeps_the_last_good_one(grants_file: Path) -> None:
+    runtime = Runtime(load({"BRIDGE_GRANTS_FILE": str(grants_file)}), environment={})
     with pytest.raises(OperatorError, match="cannot read"):
         runtime.sender.close()
-    written(file, GOOD)
+    write_grant(grants_file, GOOD)
     policy = runtime.config.address_policy
-    file.write_text("grants: [", encoding="utf-8")
+    grants_file.write_text("grants: [", encoding="utf-8")
     runtime.reload()
     assert runtime.config.address_policy is policy

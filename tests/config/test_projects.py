@@ -1,4 +1,4 @@
-"""The file of CPH projects."""
+"""The projects file: CPH projects with their credentials."""
 
 from pathlib import Path
 from typing import Any
@@ -24,18 +24,18 @@ LOGIN = {"user": "u", "domain": "d", "password_file": "/pw"}
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
+def projects_file(tmp_path: Path) -> Path:
     return tmp_path / "projects.yaml"
 
 
-def written(file: Path, project: Any, name: str = "prod") -> Path:
-    file.write_text(yaml.safe_dump({"projects": {name: project}}), encoding="utf-8")
-    return file
+def write_project(projects_file: Path, project: Any, name: str = "prod") -> Path:
+    projects_file.write_text(yaml.safe_dump({"projects": {name: project}}), encoding="utf-8")
+    return projects_file
 
 
-def test_the_example_of_the_guide_is_read(file: Path) -> None:
-    file.write_text(GUIDE.read_text(encoding="utf-8").split("```yaml\n")[1].split("```")[0], encoding="utf-8")
-    production, trial = read_projects(file).values()
+def test_the_example_of_the_guide_is_read(projects_file: Path) -> None:
+    projects_file.write_text(GUIDE.read_text(encoding="utf-8").split("```yaml\n")[1].split("```")[0], encoding="utf-8")
+    production, trial = read_projects(projects_file).values()
     login = PasswordCredentials(user="watcher", domain="acme", password=SecretSource(file=Path("/run/secrets/watcher")))
     assert (production.region, production.credentials, production.rate) == ("ap-southeast-1", login, 20)
     assert (trial.endpoint, trial.credentials) == (
@@ -55,13 +55,13 @@ def test_the_example_of_the_guide_is_read(file: Path) -> None:
         ({"pod_identity": True}, PodIdentityCredentials),
     ],
 )
-def test_credentials_of_every_kind_are_read(file: Path, credentials: dict[str, Any], kind: type) -> None:
-    project = read_projects(written(file, GOOD | {"credentials": credentials}))["prod"]
+def test_credentials_of_every_kind_are_read(projects_file: Path, credentials: dict[str, Any], kind: type) -> None:
+    project = read_projects(write_project(projects_file, GOOD | {"credentials": credentials}))["prod"]
     assert isinstance(project.credentials, kind)
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "message"),
     [
         ({"project_id": None}, "projects.prod.project_id: "),
         ({"region": "Not a region"}, "projects.prod.region: "),
@@ -71,9 +71,9 @@ def test_credentials_of_every_kind_are_read(file: Path, credentials: dict[str, A
         ({"regoin": "x"}, "projects.prod.regoin: unknown"),
         ({"rate": 0}, "projects.prod.rate: "),
         ({"credentials": None}, "projects.prod: credentials are missing"),
-        ({"credentials": "token"}, "projects.prod.credentials: say how to log in"),
-        ({"credentials": {"tokn_file": "/t"}}, "projects.prod.credentials: say how to log in"),
-        ({"credentials": {"token_file": 7}}, "projects.prod.credentials: token_file must be a text"),
+        ({"credentials": "token"}, "projects.prod.credentials: give one of: token"),
+        ({"credentials": {"tokn_file": "/t"}}, "projects.prod.credentials: give one of: token"),
+        ({"credentials": {"token_file": 7}}, "projects.prod.credentials: token_file must be a string"),
         ({"credentials": {"token_file": "/t", "user": "u"}}, "projects.prod.credentials.user: unknown"),
         (
             {"credentials": {"token_file": "/t", "token_env": "T"}},
@@ -87,10 +87,10 @@ def test_credentials_of_every_kind_are_read(file: Path, credentials: dict[str, A
         ),
     ],
 )
-def test_what_is_wrong_is_named_by_its_path(file: Path, change: dict[str, Any], words: str) -> None:
+def test_what_is_wrong_is_named_by_its_path(projects_file: Path, change: dict[str, Any], message: str) -> None:
     with pytest.raises(OperatorError) as refused:
-        read_projects(written(file, GOOD | change))
-    assert words in str(refused.value)
+        read_projects(write_project(projects_file, GOOD | change))
+    assert message in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -102,16 +102,18 @@ def test_what_is_wrong_is_named_by_its_path(file: Path, change: dict[str, Any], 
         ({"access_key": "AK", "secret_key_env": "SK", "security_token": "hunter2"}, "security_token"),
     ],
 )
-def test_a_secret_in_the_file_is_refused_with_the_way_out(file: Path, credentials: dict[str, str], field: str) -> None:
+def test_a_secret_in_the_file_is_refused_with_the_way_out(
+    projects_file: Path, credentials: dict[str, str], field: str
+) -> None:
     with pytest.raises(OperatorError) as refused:
-        read_projects(written(file, GOOD | {"credentials": credentials}))
-    assert f"projects.prod.credentials.{field}: a secret does not belong into this file" in str(refused.value)
+        read_projects(write_project(projects_file, GOOD | {"credentials": credentials}))
+    assert f"projects.prod.credentials.{field}: a secret does not belong in this file" in str(refused.value)
     assert f"write {field}_file (a mounted file) or {field}_env" in str(refused.value)
     assert "hunter2" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "message"),
     [
         (b"projects: [", "line 1: "),
         (b"projects: \x07", "not YAML"),
@@ -119,20 +121,20 @@ def test_a_secret_in_the_file_is_refused_with_the_way_out(file: Path, credential
         (b"", "Input should be"),
         (b"projects: {}", "projects: "),
         (b"projects: {'a:b': {}}", "projects.a:b"),
-        (b"projects: {a: {project_id: p}, a: {project_id: q}}", "line 1: a is there twice"),
+        (b"projects: {a: {project_id: p}, a: {project_id: q}}", "line 1: duplicate key a"),
     ],
 )
-def test_a_file_that_is_none_of_ours_is_refused(file: Path, content: bytes, words: str) -> None:
-    file.write_bytes(content)
+def test_a_file_that_is_none_of_ours_is_refused(projects_file: Path, content: bytes, message: str) -> None:
+    projects_file.write_bytes(content)
     with pytest.raises(OperatorError) as refused:
-        read_projects(file)
-    assert str(file) in str(refused.value)
-    assert words in str(refused.value)
+        read_projects(projects_file)
+    assert str(projects_file) in str(refused.value)
+    assert message in str(refused.value)
 
 
-def test_a_file_that_is_not_there_is_named(file: Path) -> None:
-    with pytest.raises(OperatorError, match=f"cannot read {file}: No such file"):
-        read_projects(file)
+def test_a_file_that_is_not_there_is_named(projects_file: Path) -> None:
+    with pytest.raises(OperatorError, match=f"cannot read {projects_file}: No such file"):
+        read_projects(projects_file)
 
 
 def test_a_secret_is_read_where_it_is(tmp_path: Path) -> None:
@@ -142,9 +144,9 @@ def test_a_secret_is_read_where_it_is(tmp_path: Path) -> None:
     assert SecretSource(env="TOKEN").read({"TOKEN": "s3cret"}) == "s3cret"
 
 
-def test_a_place_without_a_secret_is_named(tmp_path: Path) -> None:
+def test_a_source_without_a_secret_is_named(tmp_path: Path) -> None:
     empty = tmp_path / "token"
     empty.write_text("\n", encoding="utf-8")
-    for place, name in ((SecretSource(file=empty), str(empty)), (SecretSource(env="TOKEN"), "TOKEN")):
+    for source, name in ((SecretSource(file=empty), str(empty)), (SecretSource(env="TOKEN"), "TOKEN")):
         with pytest.raises(OperatorError, match=f"{name} holds no secret"):
-            place.read({})
+            source.read({})

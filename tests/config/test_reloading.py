@@ -1,4 +1,4 @@
-"""What changes while a process runs."""
+"""Files that are read again while a process runs."""
 
 import logging
 
@@ -9,7 +9,7 @@ from app.domain.errors import OperatorError
 
 
 class ScriptedSource:
-    """What is read, when, and how often."""
+    """Sets what is read and the time, and counts the reads."""
 
     def __init__(self) -> None:
         self.values: dict[str, int] | OperatorError = {"a": 1}

@@ -1,4 +1,4 @@
-"""Settings."""
+"""Settings: how the environment is read and checked."""
 
 import base64
 from pathlib import Path
@@ -22,7 +22,7 @@ def test_a_setting_may_come_from_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("environment", "words"),
+    ("environment", "message"),
     [
         ({"BRIDGE_POLL_MIN_S": "soon"}, "BRIDGE_POLL_MIN_S: "),
         ({"BRIDGE_POLL_MIN_S": "0"}, "BRIDGE_POLL_MIN_S: "),
@@ -43,10 +43,10 @@ def test_a_setting_may_come_from_a_file(tmp_path: Path) -> None:
         ({"BRIDGE_CPH_TOKEN_FILE": "/nowhere"}, "BRIDGE_CPH_TOKEN_FILE: cannot read /nowhere"),
     ],
 )
-def test_a_wrong_setting_is_named(environment: dict[str, str], words: str) -> None:
+def test_a_wrong_setting_is_named(environment: dict[str, str], message: str) -> None:
     with pytest.raises(OperatorError) as refused:
         load(environment)
-    assert words in str(refused.value)
+    assert message in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_names_may_be_written_in_any_case() -> None:
     assert settings.oidc_scopes == (Scope.ADMIN, Scope.REGISTRATIONS_READ)
 
 
-def test_the_first_key_writes() -> None:
+def test_the_first_key_encrypts() -> None:
     assert list(parse_keys(load({"BRIDGE_SECRET_KEYS": f"b:{KEY}, a:{KEY}"}).secret_keys)) == ["b", "a"]
 
 
@@ -83,7 +83,7 @@ def test_settings_do_not_show_secrets() -> None:
 
 
 @pytest.mark.parametrize(
-    ("environment", "words"),
+    ("environment", "message"),
     [
         ({"BRIDGE_CPH_PROJECT_ID": "p"}, "BRIDGE_CPH_REGION or _ENDPOINT"),
         ({"BRIDGE_CPH_PROJECT_ID": "p", "BRIDGE_CPH_ENDPOINT": "https://cph"}, "or BRIDGE_CPH_ACCESS_KEY and _SECRET"),
@@ -93,8 +93,8 @@ def test_settings_do_not_show_secrets() -> None:
         ),
     ],
 )
-def test_a_poller_without_what_it_needs_says_what_that_is(environment: dict[str, str], words: str) -> None:
-    with pytest.raises(OperatorError, match=words):
+def test_a_poller_without_what_it_needs_says_what_that_is(environment: dict[str, str], message: str) -> None:
+    with pytest.raises(OperatorError, match=message):
         list(Runtime(load(environment)).cph_clients)
 
 
@@ -109,14 +109,14 @@ def test_a_deployment_without_a_project_has_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("environment", "words"),
+    ("environment", "message"),
     [
-        ({"BRIDGE_OPERATOR_URL": "https://ops.example"}, "need each other"),
+        ({"BRIDGE_OPERATOR_URL": "https://ops.example"}, "must be set together"),
         ({"BRIDGE_OPERATOR_URL": "https://ops.example", "BRIDGE_OPERATOR_SECRET": "s3cret"}, "must start with whsec_"),
     ],
 )
-def test_what_the_operator_is_told_must_be_signed(environment: dict[str, str], words: str) -> None:
-    with pytest.raises(OperatorError, match=words) as raised:
+def test_what_the_operator_is_sent_must_be_signed(environment: dict[str, str], message: str) -> None:
+    with pytest.raises(OperatorError, match=message) as raised:
         load(environment)
     assert "s3cret" not in str(raised.value)
 

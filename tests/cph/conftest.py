@@ -1,4 +1,4 @@
-"""A scripted cloud for each test, and what calls it."""
+"""A scripted cloud for each test, and the transport, token cache and clock of its clients."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from tests.support.manual_clock import ManualClock
 from tests.support.scripted_cloud import NOW, MemoryCache, ScriptedCloud, running_cloud
 
 
-@pytest.fixture(scope="session")  # it reads a bundle of certificates
+@pytest.fixture(scope="session")  # creating one loads the CA bundle
 def transport() -> Iterator[Transport]:
     transport = Transport()
     yield transport

@@ -1,4 +1,4 @@
-"""Asking about a job, of a CPH that works and of one that does not."""
+"""`CphClient.show_job`, with a CPH that works and with one that does not."""
 
 import json
 import socket
@@ -99,14 +99,14 @@ def test_an_answer_that_does_not_come_to_its_end_is_not_believed(cloud, transpor
     assert client.show_job("j") == Unanswered("HTTP 200: the answer is cut short")
 
 
-def test_a_silent_server_leaves_one_job_unanswered(cloud, transport):
+def test_a_server_that_does_not_answer_leaves_one_job_unanswered(cloud, transport):
     cloud.cph = lambda handler: handler.server.closing.wait()
     client = cph_client(cloud, transport, deadline=timedelta(seconds=0.2))
 
     assert client.show_job("j") == Unanswered("timed out after 0.2 s")
 
 
-def test_a_server_that_is_away_leaves_one_job_unanswered(transport):
+def test_a_server_that_is_unavailable_leaves_one_job_unanswered(transport):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     client = CphClient(
@@ -134,13 +134,13 @@ def test_no_garbage_makes_the_client_raise(transport):
 
     @settings(max_examples=300, deadline=None, database=None)
     @given(status=st.sampled_from([200, 400, 401, 403, 404, 429, 500, 503]), body=bodies)
-    def ask(status, body):
+    def show_job_never_raises(status, body):
         cloud.cph = says(status, body)
         assert isinstance(client.show_job("j"), Answered | Unknown | Unanswered)
 
     with running_cloud() as cloud:
         client = cph_client(cloud, transport)
-        ask()
+        show_job_never_raises()
 
 
 def test_a_fixed_token_that_is_refused_is_not_tried_again(cloud, transport):
@@ -188,9 +188,7 @@ def test_a_token_refused_as_soon_as_it_is_given_is_not_renewed_in_a_loop(cloud, 
 
     outcomes = [client.show_job("j") for _ in range(10)]
 
-    assert set(outcomes) == {
-        Unanswered("CPH refuses credentials that have just been given", SECONDS_5, unauthenticated=True)
-    }
+    assert set(outcomes) == {Unanswered("CPH refuses newly issued credentials", SECONDS_5, unauthenticated=True)}
     assert (len(cloud.logins), len(cloud.questions)) == (1, 1)
 
 
@@ -204,7 +202,7 @@ def test_a_refusal_by_iam_pauses_the_project_and_asks_cph_nothing(cloud, transpo
     assert cloud.questions == []
 
 
-def test_a_refused_token_and_an_iam_that_is_away_call_for_no_operator(cloud, transport, cache, clock):
+def test_a_refused_token_and_an_iam_that_is_unavailable_call_for_no_operator(cloud, transport, cache, clock):
     cloud.iam = in_turn(gives_token("old"), says(503))
     cloud.cph = for_token("none", DONE)
     credentials = iam_password(cloud, transport, cache, clock)
@@ -224,12 +222,12 @@ def test_fifty_calls_refused_in_flight_renew_the_token_once(cloud, transport, ca
     clock.now += DAY / 2
     all_in_flight = threading.Barrier(50, timeout=10)
 
-    def ends_the_old_token(handler: CloudHandler) -> None:
+    def accept_only_the_new_token(handler: CloudHandler) -> None:
         if handler.headers["X-Auth-Token"] == "old":
             all_in_flight.wait()
         for_token("new", DONE)(handler)
 
-    cloud.cph = ends_the_old_token
+    cloud.cph = accept_only_the_new_token
     with ThreadPoolExecutor(50) as threads:
         outcomes = list(threads.map(client.show_job, ["j"] * 50))
 

@@ -1,6 +1,5 @@
-"""What an answer means that is no job: each row of the reference's table, through the client."""
+"""How the client interprets the errors of CPH: each row of the API reference's table."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -8,18 +7,19 @@ import pytest
 from app.cph.client import CphClient, Unanswered, Unknown
 from app.cph.credentials import FixedToken
 from app.cph.errors import LONGEST_PAUSE, Throttle
+from app.transport.client import Transport
 from tests.support.scripted_cloud import ScriptedCloud, says
 
 TOKEN = "a-token"
 MINUTE = timedelta(minutes=1)
-CROWDED = timedelta(seconds=10)
-NOTHING_SAID = Throttle(None, None, None)
-TURNED_AWAY = {"unauthenticated": True}
-THROTTLED = {"throttled": NOTHING_SAID}
+OVERLOAD_PAUSE = timedelta(seconds=10)
+NO_LIMITS = Throttle(None, None, None)
+UNAUTHENTICATED = {"unauthenticated": True}
+THROTTLED = {"throttled": NO_LIMITS}
 
 
 @pytest.fixture
-def client(cloud: ScriptedCloud, transport) -> Iterator[CphClient]:
+def client(cloud: ScriptedCloud, transport: Transport) -> CphClient:
     return CphClient(
         transport=transport,
         endpoint=cloud.url,
@@ -49,24 +49,24 @@ def test_cps_0011_is_an_unknown_job_whatever_the_status(cloud, client, status, c
         (400, "CPS.0049", None, {}),
         (400, "CPS.0161", None, {}),
         (400, "CPS.0002", None, {}),
-        (403, "CPS.0001", MINUTE, TURNED_AWAY),
-        (403, "CPS.0006", MINUTE, TURNED_AWAY),
-        (403, "CPS0007", MINUTE, TURNED_AWAY),
-        (400, "CPS.0008", MINUTE, TURNED_AWAY),
+        (403, "CPS.0001", MINUTE, UNAUTHENTICATED),
+        (403, "CPS.0006", MINUTE, UNAUTHENTICATED),
+        (403, "CPS0007", MINUTE, UNAUTHENTICATED),
+        (400, "CPS.0008", MINUTE, UNAUTHENTICATED),
         (500, "CPS.0003", None, {}),
-        (500, "CPS.0042", CROWDED, {}),
-        (401, "APIGW.0301", MINUTE, TURNED_AWAY),
-        (401, "APIGW.0303", MINUTE, TURNED_AWAY),
-        (401, "APIGW.0307", MINUTE, TURNED_AWAY),
-        (429, "APIGW.0308", CROWDED, THROTTLED),
-        (500, "APIGW.0308", CROWDED, THROTTLED),
+        (500, "CPS.0042", OVERLOAD_PAUSE, {}),
+        (401, "APIGW.0301", MINUTE, UNAUTHENTICATED),
+        (401, "APIGW.0303", MINUTE, UNAUTHENTICATED),
+        (401, "APIGW.0307", MINUTE, UNAUTHENTICATED),
+        (429, "APIGW.0308", OVERLOAD_PAUSE, THROTTLED),
+        (500, "APIGW.0308", OVERLOAD_PAUSE, THROTTLED),
         (404, "APIGW.0101", None, {}),
         (400, "APIGW.0201", None, {}),
         (413, "APIGW.0201", None, {}),
         (504, "APIGW.0201", None, {}),
         (503, "APIGW.0613", None, {}),
-        (429, "CPS.9999", CROWDED, THROTTLED),
-        (401, "CPS.9999", MINUTE, TURNED_AWAY),
+        (429, "CPS.9999", OVERLOAD_PAUSE, THROTTLED),
+        (401, "CPS.9999", MINUTE, UNAUTHENTICATED),
         (403, "CPS.9999", None, {}),
     ],
 )
@@ -83,7 +83,9 @@ def test_a_bare_status_concerns_one_job_and_says_nothing_of_it(cloud, client, st
     assert client.show_job("j") == Unanswered(f"HTTP {status}: no reason given")
 
 
-@pytest.mark.parametrize(("status", "pause", "kind"), [(401, MINUTE, TURNED_AWAY), (429, CROWDED, THROTTLED)])
+@pytest.mark.parametrize(
+    ("status", "pause", "kind"), [(401, MINUTE, UNAUTHENTICATED), (429, OVERLOAD_PAUSE, THROTTLED)]
+)
 def test_a_bare_status_that_concerns_every_call_pauses_the_project(cloud, client, status, pause, kind):
     cloud.cph = says(status, b"<html>go away</html>")
 
@@ -93,7 +95,7 @@ def test_a_bare_status_that_concerns_every_call_pauses_the_project(cloud, client
 def test_an_error_in_the_shape_of_iam_is_read(cloud, client):
     cloud.cph = says(401, {"error": {"code": 401, "message": "Expired.", "title": "Unauthorized"}})
 
-    assert client.show_job("j") == Unanswered("HTTP 401: Expired.", MINUTE, **TURNED_AWAY)
+    assert client.show_job("j") == Unanswered("HTTP 401: Expired.", MINUTE, **UNAUTHENTICATED)
 
 
 def test_an_error_with_a_title_alone_says_it(cloud, client):
@@ -109,12 +111,12 @@ def test_an_error_with_a_title_alone_says_it(cloud, client):
         ("", "over ratelimit,limit:10,time:1 minute", MINUTE),
         ("0", "limit:200,time:1 second", timedelta(seconds=1)),
         ("soon", "limit:10,time: 2 Minutes", 2 * MINUTE),
-        ("-5", "slow down", CROWDED),
-        ("Wed, 21 Oct 2026 07:28:00 GMT", "slow down", CROWDED),
-        ("²", "limit:10,time:0 minute", CROWDED),
+        ("-5", "slow down", OVERLOAD_PAUSE),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", "slow down", OVERLOAD_PAUSE),
+        ("²", "limit:10,time:0 minute", OVERLOAD_PAUSE),
         ("999999999", "slow down", LONGEST_PAUSE),
         ("", "limit:10,time:1 day", LONGEST_PAUSE),
-        ("9" * 5000, "slow down", CROWDED),
+        ("9" * 5000, "slow down", OVERLOAD_PAUSE),
     ],
 )
 def test_throttling_pauses_for_as_long_as_the_answer_says(cloud, client, retry_after, message, pause):
@@ -129,11 +131,11 @@ def test_throttling_pauses_for_as_long_as_the_answer_says(cloud, client, retry_a
         ("7", "over ratelimit,limit:10,time:1 minute", Throttle(10, MINUTE, timedelta(seconds=7))),
         ("", "Limit: 200, Time: 2 Hours", Throttle(200, 120 * MINUTE, None)),
         ("0", "limit:5", Throttle(5, None, timedelta())),
-        ("", "limit:0,time:0 second", NOTHING_SAID),
-        ("", f"limit:{'9' * 50},time:{'9' * 50} day", NOTHING_SAID),
+        ("", "limit:0,time:0 second", NO_LIMITS),
+        ("", f"limit:{'9' * 50},time:{'9' * 50} day", NO_LIMITS),
     ],
 )
-def test_throttling_tells_the_budget_as_far_as_the_answer_does(cloud, client, retry_after, message, throttle):
+def test_throttling_reports_the_budget_as_far_as_the_answer_does(cloud, client, retry_after, message, throttle):
     cloud.cph = says(429, error("APIGW.0308", message), {"Retry-After": retry_after})
 
     assert client.show_job("j").throttled == throttle

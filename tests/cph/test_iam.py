@@ -1,4 +1,4 @@
-"""Logging in to IAM: as seldom as can be, whatever happens."""
+"""IAM logins are rare: workers share and cache tokens and failures."""
 
 import json
 import threading
@@ -8,36 +8,49 @@ from datetime import timedelta
 import pytest
 from pydantic import TypeAdapter
 
-from app.cph.cached_credentials import Held, load
+from app.cph.cached_credentials import CachedCredential, load
 from app.cph.credentials import CphRequest, NoCredentials
-from app.cph.iam import iam_endpoint
-from tests.support.scripted_cloud import DAY, NOW, gives_token, iam_password, in_turn, says
+from app.cph.iam import IamPassword, iam_endpoint
+from app.transport.client import Transport
+from tests.support.manual_clock import ManualClock
+from tests.support.scripted_cloud import (
+    DAY,
+    NOW,
+    MemoryCache,
+    ScriptedCloud,
+    gives_token,
+    iam_password,
+    in_turn,
+    says,
+)
 
-QUESTION = CphRequest("GET", "https://cph.example/", {"Accept": "application/json"})
-AWAY = says(503, {"error_code": "IAM.0999", "error_msg": "away"})
+REQUEST = CphRequest("GET", "https://cph.example/", {"Accept": "application/json"})
+UNAVAILABLE = says(503, {"error_code": "IAM.0999", "error_msg": "away"})
 MINUTE = timedelta(minutes=1)
 
 
 def token_of(credentials) -> str:
-    return credentials.authorise(QUESTION)["X-Auth-Token"]
+    return credentials.authorise(REQUEST)["X-Auth-Token"]
 
 
 def refuse(credentials, token) -> None:
-    credentials.refused({"X-Auth-Token": token})
+    credentials.renew_refused({"X-Auth-Token": token})
 
 
 @pytest.fixture
-def credentials(cloud, transport, cache, clock):
+def credentials(cloud: ScriptedCloud, transport: Transport, cache: MemoryCache, clock: ManualClock) -> IamPassword:
     return iam_password(cloud, transport, cache, clock)
 
 
 @pytest.fixture
-def another_worker(cloud, transport, cache, clock):
+def another_worker(cloud: ScriptedCloud, transport: Transport, cache: MemoryCache, clock: ManualClock) -> IamPassword:
     return iam_password(cloud, transport, cache, clock)
 
 
 @pytest.fixture
-def impatient_workers(cloud, transport, cache, clock):
+def impatient_workers(
+    cloud: ScriptedCloud, transport: Transport, cache: MemoryCache, clock: ManualClock
+) -> list[IamPassword]:
     return [iam_password(cloud, transport, cache, clock, deadline=timedelta(seconds=0.2)) for _ in range(3)]
 
 
@@ -48,7 +61,7 @@ def test_a_region_has_its_endpoint():
 def test_a_login_is_what_iam_expects(cloud, credentials):
     cloud.iam = gives_token("t1")
 
-    assert credentials.authorise(QUESTION) == {"Accept": "application/json", "X-Auth-Token": "t1"}
+    assert credentials.authorise(REQUEST) == {"Accept": "application/json", "X-Auth-Token": "t1"}
     [login] = cloud.calls
     assert login.path == "/v3/auth/tokens?nocatalog=true"
     assert login.headers["Content-Type"] == "application/json"
@@ -119,8 +132,10 @@ def test_the_old_token_serves_while_one_thread_renews_it(cloud, credentials, clo
         assert renewed.result(10) == "t2"
 
 
-def test_the_old_token_serves_to_its_end_while_iam_is_away_and_iam_is_asked_once_a_minute(cloud, credentials, clock):
-    cloud.iam = in_turn(gives_token("t1"), AWAY)
+def test_the_old_token_serves_to_its_end_while_iam_is_unavailable_and_iam_is_asked_once_a_minute(
+    cloud, credentials, clock
+):
+    cloud.iam = in_turn(gives_token("t1"), UNAVAILABLE)
     token_of(credentials)
     clock.now = NOW + DAY * 0.95
 
@@ -135,7 +150,7 @@ def test_the_old_token_serves_to_its_end_while_iam_is_away_and_iam_is_asked_once
 
 
 @pytest.mark.parametrize(
-    ("answer", "words", "pause"),
+    ("answer", "message", "pause"),
     [
         (says(401, {"error": {"code": 401, "message": "Wrong."}}), "HTTP 401: Wrong.", 5 * MINUTE),
         (says(403, {"error_code": "IAM.0011", "error_msg": "Locked."}), "HTTP 403 IAM.0011: Locked.", 5 * MINUTE),
@@ -144,29 +159,29 @@ def test_the_old_token_serves_to_its_end_while_iam_is_away_and_iam_is_asked_once
             "HTTP 429 IAM.0012: Slowly.",
             MINUTE / 2,
         ),
-        (AWAY, "HTTP 503 IAM.0999: away", MINUTE),
+        (UNAVAILABLE, "HTTP 503 IAM.0999: away", MINUTE),
         (says(200, b"<html>"), "HTTP 200: no reason given", MINUTE),
         (says(201, b"<html>", {"X-Subject-Token": "t"}), "the answer holds no token", MINUTE),
         (says(201, {"token": {"expires_at": 5}}, {"X-Subject-Token": "t"}), "the answer holds no token", MINUTE),
         (says(201, {"token": {"expires_at": "2026-01-02T00:00:00Z"}}), "the answer holds no token", MINUTE),
         (gives_token("not for a header"), "the answer holds no token", MINUTE),
-        (gives_token("t", NOW), "what it gives has ended already: compare the clocks", MINUTE),
+        (gives_token("t", NOW), "the issued credentials have already expired: compare the clocks", MINUTE),
         (lambda handler: handler.server.closing.wait(), "timed out after 0.2 s", MINUTE),
     ],
 )
-def test_a_failed_login_is_remembered_by_every_worker(cloud, impatient_workers, answer, words, pause):
+def test_a_failed_login_is_remembered_by_every_worker(cloud, impatient_workers, answer, message, pause):
     cloud.iam = answer
 
     for worker in impatient_workers * 3:
         with pytest.raises(NoCredentials) as failure:
             token_of(worker)
-        assert (str(failure.value), failure.value.pause) == (f"IAM: {words}", pause)
+        assert (str(failure.value), failure.value.pause) == (f"IAM: {message}", pause)
 
     assert len(cloud.logins) == 1
 
 
 def test_a_failure_is_cached_for_as_long_as_iam_is_left_alone(cloud, credentials, cache):
-    cloud.iam = AWAY
+    cloud.iam = UNAVAILABLE
     with pytest.raises(NoCredentials):
         token_of(credentials)
 
@@ -174,7 +189,7 @@ def test_a_failure_is_cached_for_as_long_as_iam_is_left_alone(cloud, credentials
 
 
 def test_iam_is_asked_again_when_the_pause_is_over(cloud, credentials, clock):
-    cloud.iam = in_turn(AWAY, gives_token("t1"))
+    cloud.iam = in_turn(UNAVAILABLE, gives_token("t1"))
     with pytest.raises(NoCredentials):
         token_of(credentials)
 
@@ -205,7 +220,7 @@ def test_a_refused_token_that_another_worker_has_renewed_is_not_renewed_again(
 
 
 def test_a_refused_token_is_not_used_again_when_iam_fails(cloud, credentials, another_worker, clock):
-    cloud.iam = in_turn(gives_token("t1"), AWAY)
+    cloud.iam = in_turn(gives_token("t1"), UNAVAILABLE)
     assert token_of(credentials) == token_of(another_worker) == "t1"
     clock.now += DAY / 2
 
@@ -218,7 +233,7 @@ def test_a_refused_token_is_not_used_again_when_iam_fails(cloud, credentials, an
 
 
 def test_a_refused_token_does_not_end_the_pause_after_a_failure(cloud, credentials, clock):
-    cloud.iam = in_turn(gives_token("t1"), AWAY)
+    cloud.iam = in_turn(gives_token("t1"), UNAVAILABLE)
     token_of(credentials)
     clock.now = NOW + DAY * 0.95
     token_of(credentials)
@@ -237,11 +252,11 @@ def test_what_another_version_has_cached_is_nothing(cloud, credentials, cache):
     assert token_of(credentials) == "t1"
 
 
-def test_a_token_does_not_show_when_what_is_held_is_printed(cloud, credentials, cache):
+def test_a_token_does_not_show_when_its_cache_entry_is_printed(cloud, credentials, cache):
     cloud.iam = gives_token("secret-token")
     token_of(credentials)
 
-    held = load(cache.dumped, TypeAdapter(Held[str]))
+    cached = load(cache.dumped, TypeAdapter(CachedCredential[str]))
 
-    assert held.grant.proof == "secret-token"
-    assert "secret-token" not in repr(held)
+    assert cached.grant.proof == "secret-token"
+    assert "secret-token" not in repr(cached)

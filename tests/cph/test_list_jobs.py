@@ -1,4 +1,4 @@
-"""Asking about all jobs of some requests, page by page."""
+"""`CphClient.list_jobs`: all jobs of some requests, page by page."""
 
 from datetime import timedelta
 from typing import Any
@@ -12,7 +12,7 @@ from app.transport.client import Transport
 from tests.support.scripted_cloud import ENDLESS, Answer, ScriptedCloud, in_turn, says
 
 
-def client_of(endpoint: str, transport: Transport, deadline: timedelta = timedelta(seconds=5)) -> CphClient:
+def client_for(endpoint: str, transport: Transport, deadline: timedelta = timedelta(seconds=5)) -> CphClient:
     return CphClient(
         transport=transport, endpoint=endpoint, project_id="p", credentials=FixedToken("fixed"), deadline=deadline
     )
@@ -20,7 +20,7 @@ def client_of(endpoint: str, transport: Transport, deadline: timedelta = timedel
 
 @pytest.fixture
 def client(cloud: ScriptedCloud, transport: Transport) -> CphClient:
-    return client_of(cloud.url, transport)
+    return client_for(cloud.url, transport)
 
 
 def page(*jobs: Any) -> Answer:
@@ -102,7 +102,7 @@ def test_what_is_no_job_costs_the_others_nothing(client, cloud):
     assert [job.job_id for job in listed.ended] == ["a"]
 
 
-def test_a_request_that_cph_does_not_know_is_said_so(client, cloud):
+def test_a_request_that_cph_does_not_know_is_reported(client, cloud):
     cloud.cph = says(400, {"error_code": "CPS.0050", "error_msg": "No jobs."})
     assert client.list_jobs(["r1", "r2"]) == NoSuchRequest()
 
@@ -137,8 +137,8 @@ def test_a_list_that_is_none_is_no_answer(client, cloud, answer: Answer):
 @pytest.mark.parametrize("answer", ENDLESS)
 def test_a_list_that_does_not_come_to_its_end_is_not_believed(cloud, transport, answer: Answer):
     cloud.cph = answer
-    listing = client_of(cloud.url, transport, timedelta(seconds=0.3)).list_jobs(["r"])
-    assert listing == Unanswered("HTTP 200: the answer is cut short")
+    outcome = client_for(cloud.url, transport, timedelta(seconds=0.3)).list_jobs(["r"])
+    assert outcome == Unanswered("HTTP 200: the answer is cut short")
 
 
 def test_what_came_before_a_page_that_fails_counts_but_is_not_taken_for_all(client, cloud):
@@ -148,8 +148,8 @@ def test_what_came_before_a_page_that_fails_counts_but_is_not_taken_for_all(clie
     assert isinstance(listed, Listed)
     assert (len(listed.running), [job.job_id for job in listed.ended], listed.calls) == (99, ["j99"], 1)
     assert listed.cut
-    assert listed.silence is not None
-    assert listed.silence.pause == timedelta(minutes=1)
+    assert listed.failure is not None
+    assert listed.failure.pause == timedelta(minutes=1)
 
 
 def test_a_list_goes_on_where_it_was_cut(client, cloud):
@@ -163,7 +163,7 @@ def test_no_further_page_is_read_when_time_is_up(client, cloud):
     time_left = iter([True, False])
     listed = client.list_jobs(["r"], may_go_on=lambda: next(time_left))
     assert isinstance(listed, Listed)
-    assert (len(listed.running), listed.calls, listed.cut, listed.silence) == (200, 2, True, None)
+    assert (len(listed.running), listed.calls, listed.cut, listed.failure) == (200, 2, True, None)
 
 
 def test_behind_a_last_page_that_is_full_cph_may_know_of_no_jobs(client, cloud):
@@ -191,9 +191,9 @@ def test_a_long_list_is_not_read_all_at_once(client, cloud):
     cloud.cph = in_turn(*(page(*running(*range(first, first + 100))) for first in range(0, 11_000, 100)))
     listed = client.list_jobs(["r"])
     assert isinstance(listed, Listed)
-    assert (len(listed.running), listed.cut, listed.silence) == (100 * PAGES_AT_ONCE, True, None)
+    assert (len(listed.running), listed.cut, listed.failure) == (100 * PAGES_AT_ONCE, True, None)
     assert len(cloud.calls) == PAGES_AT_ONCE
 
 
-def test_a_cph_that_is_away_is_no_answer(transport):
-    assert isinstance(client_of("http://127.0.0.1:9", transport).list_jobs(["r"]), Unanswered)
+def test_a_cph_that_is_unavailable_is_no_answer(transport):
+    assert isinstance(client_for("http://127.0.0.1:9", transport).list_jobs(["r"]), Unanswered)

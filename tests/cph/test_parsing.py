@@ -1,4 +1,4 @@
-"""Reading a job from what CPH says."""
+"""Parsing a job from an answer of CPH."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.cph.parsing import STATES, Nonsense, read_job
+from app.cph.parsing import STATES, UnexpectedAnswer, read_job
 from app.domain.job import Job, JobState
 
 JOB_ID = "6837531fd3f54550927b930180a706bf"
@@ -116,14 +116,14 @@ def test_half_a_surrogate_pair_does_not_travel_on():
 
 
 @pytest.mark.parametrize("job_id", ["another", "", None, 5, [JOB_ID], JOB_ID.upper()])
-def test_a_job_that_was_not_asked_for_is_nonsense(job_id):
-    with pytest.raises(Nonsense, match="another job"):
+def test_a_job_that_was_not_asked_for_is_unexpected(job_id):
+    with pytest.raises(UnexpectedAnswer, match="another job"):
         read_job(ANSWER | {"job_id": job_id}, JOB_ID)
 
 
 @pytest.mark.parametrize("payload", [None, [], [ANSWER], "job", 1, True])
-def test_what_is_no_object_is_nonsense(payload):
-    with pytest.raises(Nonsense, match="not a JSON object"):
+def test_what_is_no_object_is_unexpected(payload):
+    with pytest.raises(UnexpectedAnswer, match="not a JSON object"):
         read_job(payload, JOB_ID)
 
 

@@ -1,4 +1,4 @@
-"""How far CPH's clock is from ours."""
+"""The offset of CPH's clock from ours."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -22,5 +22,5 @@ from app.transport.client import Reply
 )
 def test_it_is_read_from_the_date_of_an_answer(date: str | None, ahead: timedelta | None) -> None:
     clock = ServerClock(lambda: datetime(2026, 1, 1, tzinfo=UTC))
-    clock.see(Reply(200, {"date": date} if date else {}, b"", truncated=False))
+    clock.observe(Reply(200, {"date": date} if date else {}, b"", truncated=False))
     assert clock.ahead == ahead

@@ -1,6 +1,8 @@
-"""Signing requests: the official SDK and the stand-in judge the signatures."""
+"""Request signatures, checked against the official SDK and the stand-in."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
@@ -14,6 +16,7 @@ from app.cph.client import Answered, CphClient, Unanswered
 from app.cph.credentials import CphRequest
 from app.cph.signing import Key, sign
 from tests.support.scripted_cloud import NOW, says
+from tests.support.served import Served
 
 DEADLINE = timedelta(seconds=5)
 MINUTE = timedelta(minutes=1)
@@ -73,18 +76,18 @@ def test_a_key_does_not_show_its_secrets_when_it_is_printed():
 
 
 @pytest.fixture
-def access_key(standin):
-    """key(**changes): the key pair of the stand-in, by the world's clock."""
+def make_access_key(standin: Served) -> Callable[..., AccessKey]:
+    """Builds the stand-in's key pair, with the given changes. Its clock is the real one, as the stand-in's is."""
 
-    def build(**changes) -> AccessKey:
+    def make(**changes: Any) -> AccessKey:
         about = standin.about
-        given = {name: about[name] for name in ("access_key", "secret_key", "project_id")}
-        return AccessKey(**{**given, "clock": lambda: datetime.now(UTC), **changes})  # noqa: TID251
+        fields = {name: about[name] for name in ("access_key", "secret_key", "project_id")}
+        return AccessKey(**{**fields, "clock": lambda: datetime.now(UTC), **changes})  # noqa: TID251
 
-    return build
+    return make
 
 
-def ask(standin, transport, credentials, job_id):
+def show_job(standin, transport, credentials, job_id):
     client = CphClient(
         transport=transport,
         endpoint=standin.about["url"],
@@ -97,25 +100,25 @@ def ask(standin, transport, credentials, job_id):
 
 @pytest.mark.parametrize("security_token", [None, "temporary"])
 @pytest.mark.parametrize("job_id", ["signed", "si gn~*é+%2C"])
-def test_the_standin_takes_the_signature(standin, transport, access_key, job_id, security_token):
+def test_the_standin_takes_the_signature(standin, transport, make_access_key, job_id, security_token):
     standin.job(job_id=job_id)
 
-    assert isinstance(ask(standin, transport, access_key(security_token=security_token), job_id), Answered)
+    assert isinstance(show_job(standin, transport, make_access_key(security_token=security_token), job_id), Answered)
 
 
-def test_the_standin_takes_the_signature_of_a_query_with_commas(standin, transport, access_key):
+def test_the_standin_takes_the_signature_of_a_query_with_commas(standin, transport, make_access_key):
     for request_id in ("signed 1", "signed 2"):
         standin.job(request_id=request_id)
     query = urlencode({"request_ids": "signed 1,signed 2", "limit": 100}, quote_via=quote)
     url = f"{standin.about['url']}/v1/{standin.about['project_id']}/cloud-phone/jobs?{query}"
 
-    headers = access_key().authorise(CphRequest("GET", url, {"Accept": "application/json"}))
+    headers = make_access_key().authorise(CphRequest("GET", url, {"Accept": "application/json"}))
 
     assert transport.send("GET", url, headers=headers, deadline=DEADLINE).status == 200
 
 
-def test_the_standin_refuses_another_secret(standin, transport, access_key):
-    outcome = ask(standin, transport, access_key(secret_key="guess"), "j")
+def test_the_standin_refuses_another_secret(standin, transport, make_access_key):
+    outcome = show_job(standin, transport, make_access_key(secret_key="guess"), "j")
 
     assert (outcome.pause, outcome.unauthenticated) == (MINUTE, True)
 

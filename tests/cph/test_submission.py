@@ -1,4 +1,4 @@
-"""Reading what CPH answered to a call that starts jobs, as a caller hands it over."""
+"""Parsing CPH's answer to a call that starts jobs, as a caller passes it on."""
 
 import json
 
@@ -97,11 +97,11 @@ def test_a_synchronous_command_that_has_not_ended_is_watched(status):
     assert submitted({"phone_id": PHONE, "job_id": JOB, "status": status}) == Submission(REQUEST, (JOB,), ())
 
 
-@pytest.mark.parametrize(("status", "kept"), [(1, 1), (3, 3), ("2", None)])
-def test_a_phone_that_was_refused_has_failed_whatever_status_it_is_given_that_is_no_end(status, kept):
+@pytest.mark.parametrize(("status", "read_status"), [(1, 1), (3, 3), ("2", None)])
+def test_a_phone_that_was_refused_has_failed_whatever_status_it_is_given_that_is_no_end(status, read_status):
     [failed] = submitted({"phone_id": PHONE, "error_code": "CPS.0004", "status": status}).ended
 
-    assert (failed.state, failed.status) == (JobState.FAILED, kept)
+    assert (failed.state, failed.status) == (JobState.FAILED, read_status)
 
 
 def test_a_long_execute_msg_is_cut_as_it_is_when_cph_is_asked():
@@ -115,10 +115,10 @@ def test_a_job_that_is_named_twice_is_one():
     assert len(submitted({"job_id": JOB, "status": 2}, {"job_id": JOB, "status": 2}).ended) == 1
 
 
-def test_a_job_whose_end_is_told_is_not_watched_although_it_is_also_named_without():
-    both = submitted({"job_id": JOB}, {"job_id": JOB, "status": 2})
+def test_a_job_whose_end_is_reported_is_not_watched_although_it_is_also_named_without():
+    read = submitted({"job_id": JOB}, {"job_id": JOB, "status": 2})
 
-    assert (both.job_ids, [job.job_id for job in both.ended]) == ((), [JOB])
+    assert (read.job_ids, [job.job_id for job in read.ended]) == ((), [JOB])
 
 
 @pytest.mark.parametrize("empty", [{}, {"error_code": None, "status": None}, {"error_code": "", "error_msg": ""}])
@@ -179,7 +179,7 @@ def test_a_job_id_that_is_none_is_refused_where_it_stands_and_never_repeated(job
         {"phone_id": PHONE, "error_code": 5},
     ],
 )
-def test_an_item_that_tells_neither_a_job_nor_an_error_nor_an_end_is_refused(item):
+def test_an_item_that_reports_neither_a_job_nor_an_error_nor_an_end_is_refused(item):
     assert refusal({"request_id": REQUEST, "jobs": [{"job_id": JOB}, item]}).pointer == "/submission/jobs/1"
 
 
@@ -219,12 +219,12 @@ def test_an_order_is_refused_with_the_reason(empty):
     error = refusal(order | empty)
 
     assert (error.pointer, error.detail) == ("/submission/order_id", "an order is not a job: there is nothing to watch")
-    assert error.hint == "ask for the order, or register by job_id when there is a job"
+    assert error.hint == "query the order, or register by job_id once it has a job"
 
 
 @pytest.mark.parametrize("code", ["CPS.0001", "CPS0001", "APIGW.0301", "IAM.0012"])
 @pytest.mark.parametrize("more", [{}, {"jobs": []}, {"order_id": "CS1"}])
-def test_a_call_that_cph_refused_is_told_by_its_code(code, more):
+def test_a_call_that_cph_refused_is_reported_by_its_code(code, more):
     error = refusal({"request_id": REQUEST, "error_code": code, "error_msg": "No permission."} | more)
 
     assert error.pointer == "/submission/error_code"
@@ -237,7 +237,7 @@ def test_a_code_that_looks_like_none_is_not_repeated(code):
 
 
 @pytest.mark.parametrize(
-    ("body", "named"),
+    ("body", "quoted_code"),
     [
         ({"code": 401, "message": "The request you have made requires authentication.", "title": "Unauthorized"}, ""),
         ({"error_code": "IAM.0012", "error_msg": "Too many requests."}, " (IAM.0012)"),
@@ -245,11 +245,11 @@ def test_a_code_that_looks_like_none_is_not_repeated(code):
         ({}, ""),
     ],
 )
-def test_a_refusal_in_the_shape_of_iam_is_told(body, named):
+def test_a_refusal_in_the_shape_of_iam_is_reported(body, quoted_code):
     error = refusal({"error": body})
 
     assert error.pointer == "/submission/error"
-    assert error.detail == f"CPH refused the call itself{named}: it started no job"
+    assert error.detail == f"CPH refused the call itself{quoted_code}: it started no job"
 
 
 NAMES = [
@@ -274,8 +274,8 @@ def test_any_object_is_at_least_one_job_or_a_field_that_is_wrong(payload):
         return
     assert read.job_ids or read.ended
     assert all(job.state.ended for job in read.ended)
-    named = [*read.job_ids, *(job.job_id for job in read.ended if job.job_id)]
-    assert len(set(named)) == len(named)
+    job_ids = [*read.job_ids, *(job.job_id for job in read.ended if job.job_id)]
+    assert len(set(job_ids)) == len(job_ids)
 
 
 SUBMITTED = st.lists(

@@ -1,21 +1,25 @@
-"""Keys from where we run: got once for all, renewed ahead of their end, and left alone when nobody gives any."""
+"""Temporary keys from the host or the pod: workers share, cache and renew them, and pause after a failure."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from pydantic import TypeAdapter
 
 from app.cph.access_keys import KeySource, TemporaryKeys
 from app.cph.agency import HostAgency, PodIdentity
-from app.cph.cached_credentials import Held, load
+from app.cph.cached_credentials import CachedCredential, load
 from app.cph.client import CphClient, Unanswered
 from app.cph.credentials import CphRequest, NoCredentials
 from app.cph.signing import Key, sign
+from app.transport.client import Transport
+from tests.support.manual_clock import ManualClock
 from tests.support.scripted_cloud import (
     DAY,
     METADATA_PATH,
     NOW,
     POD_PATH,
+    MemoryCache,
     ScriptedCloud,
     gives_key,
     gives_token,
@@ -27,56 +31,56 @@ from tests.support.scripted_cloud import (
 PROJECT = "p" * 32
 DEADLINE = timedelta(seconds=5)
 MINUTE = timedelta(minutes=1)
-QUESTION = CphRequest("GET", "https://cph.example/", {"Accept": "application/json"})
+REQUEST = CphRequest("GET", "https://cph.example/", {"Accept": "application/json"})
 PARTS = {"access": "a", "secret": "s", "securitytoken": "t", "expires_at": "2026-01-02T00:00:00Z"}
 
 
 @pytest.fixture
-def agency(cloud: ScriptedCloud, transport):
+def agency(cloud: ScriptedCloud, transport: Transport) -> HostAgency:
     return HostAgency(transport=transport, deadline=DEADLINE, endpoint=cloud.url + "/")
 
 
 @pytest.fixture
-def token_file(tmp_path):
+def token_file(tmp_path: Path) -> Path:
     file = tmp_path / "token"
     file.write_text("first-token\n", encoding="utf-8")
     return file
 
 
 @pytest.fixture
-def pod_identity(cloud: ScriptedCloud, transport, token_file):
+def pod_identity(cloud: ScriptedCloud, transport: Transport, token_file: Path) -> PodIdentity:
     return PodIdentity(transport=transport, deadline=DEADLINE, url=cloud.url + POD_PATH, token_file=token_file)
 
 
 @pytest.fixture(params=["agency", "pod_identity"])
-def source(request) -> KeySource:
+def source(request: pytest.FixtureRequest) -> KeySource:
     return request.getfixturevalue(request.param)
 
 
 @pytest.fixture
-def credentials(source, cache, clock):
+def credentials(source: KeySource, cache: MemoryCache, clock: ManualClock) -> TemporaryKeys:
     return TemporaryKeys(source, project_id=PROJECT, cache=cache, clock=clock)
 
 
 @pytest.fixture
-def another_worker(source, cache, clock):
+def another_worker(source: KeySource, cache: MemoryCache, clock: ManualClock) -> TemporaryKeys:
     return TemporaryKeys(source, project_id=PROJECT, cache=cache, clock=clock)
 
 
 def token_of(credentials) -> str:
-    return credentials.authorise(QUESTION)["X-Security-Token"]
+    return credentials.authorise(REQUEST)["X-Security-Token"]
 
 
 def refuse(credentials, token) -> bool:
-    return credentials.refused({"X-Security-Token": token})
+    return credentials.renew_refused({"X-Security-Token": token})
 
 
 def test_a_temporary_key_signs_with_its_security_token(cloud, credentials):
     cloud.keys = gives_key("k1")
 
-    headers = credentials.authorise(QUESTION)
+    headers = credentials.authorise(REQUEST)
 
-    assert headers == sign(QUESTION, Key("k1-access", "k1-secret", "k1-token"), PROJECT, NOW)
+    assert headers == sign(REQUEST, Key("k1-access", "k1-secret", "k1-token"), PROJECT, NOW)
 
 
 def test_workers_share_a_key_for_as_long_as_it_lives(cloud, credentials, another_worker, cache):
@@ -135,7 +139,7 @@ def test_a_refused_key_that_is_given_again_is_not_tried_twice(cloud, transport, 
 
 
 @pytest.mark.parametrize(
-    ("answer", "words", "refused"),
+    ("answer", "message", "refused"),
     [
         (says(401, {"error_msg": "No agency."}), "HTTP 401: No agency.", True),
         (says(403), "HTTP 403: no reason given", True),
@@ -146,19 +150,19 @@ def test_a_refused_key_that_is_given_again_is_not_tried_twice(cloud, transport, 
         (says(200, PARTS | {"secret": ""}), "the answer holds no key", False),
         (says(200, PARTS | {"securitytoken": None}), "the answer holds no key", False),
         (says(200, PARTS | {"expires_at": 5}), "the answer holds no key", False),
-        (gives_key("k1", NOW), "what it gives has ended already: compare the clocks", False),
+        (gives_key("k1", NOW), "the issued credentials have already expired: compare the clocks", False),
         (lambda handler: None, "connection closed without an answer", False),
     ],
 )
 def test_a_failure_is_remembered_by_every_worker(
-    cloud, source, credentials, another_worker, cache, answer, words, refused
+    cloud, source, credentials, another_worker, cache, answer, message, refused
 ):
     cloud.keys = answer
 
     for worker in (credentials, another_worker) * 3:
         with pytest.raises(NoCredentials) as failure:
             token_of(worker)
-        assert str(failure.value) == f"{source.issuer}: {words}"
+        assert str(failure.value) == f"{source.issuer}: {message}"
         assert (failure.value.pause, failure.value.refused) == (MINUTE, refused)
 
     assert len(cloud.issues) == 1
@@ -189,21 +193,21 @@ def test_a_key_is_read_in_each_shape_that_the_official_sdk_reads(cloud, source, 
     assert source.issue() == (Key("a", "s", "t"), NOW + DAY)
 
 
-def test_a_key_does_not_show_when_what_is_held_is_printed(cloud, credentials, cache):
+def test_a_key_does_not_show_when_its_cache_entry_is_printed(cloud, credentials, cache):
     cloud.keys = gives_key("hidden")
     token_of(credentials)
 
-    held = load(cache.dumped, TypeAdapter(Held[Key]))
+    cached = load(cache.dumped, TypeAdapter(CachedCredential[Key]))
 
-    assert held.grant.proof.secret_key == "hidden-secret"
-    assert "hidden" not in repr(held)
+    assert cached.grant.proof.secret_key == "hidden-secret"
+    assert "hidden" not in repr(cached)
 
 
 def test_what_another_kind_of_credentials_has_cached_is_nothing(cloud, transport, credentials, cache, clock):
     cloud.iam = gives_token("t1")
     cloud.keys = gives_key("k1")
     password = iam_password(cloud, transport, cache, clock)
-    password.authorise(QUESTION)
+    password.authorise(REQUEST)
 
     assert token_of(credentials) == "k1-token"
 
@@ -213,11 +217,11 @@ def test_a_metadata_service_without_tokens_is_asked_for_the_key_alone(cloud, age
 
     agency.issue()
 
-    [asked_for_token, asked_for_key] = cloud.calls
-    assert asked_for_token.path == "/meta-data/latest/api/token"
-    assert asked_for_token.headers["X-Metadata-Token-Ttl-Seconds"] == "21600"
-    assert asked_for_key.path == METADATA_PATH
-    assert "X-Metadata-Token" not in asked_for_key.headers
+    [token_call, key_call] = cloud.calls
+    assert token_call.path == "/meta-data/latest/api/token"
+    assert token_call.headers["X-Metadata-Token-Ttl-Seconds"] == "21600"
+    assert key_call.path == METADATA_PATH
+    assert "X-Metadata-Token" not in key_call.headers
 
 
 def test_a_metadata_service_with_tokens_is_asked_with_one(cloud, agency):

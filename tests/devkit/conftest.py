@@ -1,4 +1,4 @@
-"""A stand-in in the test's own process, by a clock of the test's own."""
+"""A stand-in in the test's own process, with a clock that the test sets."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,8 +12,8 @@ from app.devkit.standin.__main__ import create_app
 from app.devkit.standin.cloud import Cloud
 
 
-class Timed:
-    """Time passes when `wait` says so."""
+class TimedStandin:
+    """A stand-in whose time passes only in `wait`."""
 
     def __init__(self) -> None:
         self._now = datetime(2026, 1, 1, tzinfo=UTC)
@@ -38,7 +38,7 @@ class Timed:
     def show_job_signed(
         self, job_id: str, access_key: str, secret_key: str, security_token: str | None = None, *, added: Any = None
     ) -> Any:
-        """added: headers that are not signed."""
+        """added: further headers, which are not signed."""
         request = CphRequest("GET", f"http://localhost{self._path(job_id)}", {})
         key = Key(access_key, secret_key, security_token)
         headers = sign(request, key, self.cloud.account.project_id, self.now())
@@ -56,5 +56,5 @@ class Timed:
 
 
 @pytest.fixture
-def timed() -> Timed:
-    return Timed()
+def timed_standin() -> TimedStandin:
+    return TimedStandin()

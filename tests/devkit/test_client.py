@@ -1,4 +1,4 @@
-"""Calls to a real stand-in."""
+"""The client of ./dev's programs, against a real stand-in."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def test_an_empty_answer_is_none() -> None:
         assert receiver.callbacks[0].headers["authorization"] == "Bearer k"
 
 
-def test_a_refusal_tells_the_call_and_the_answer(standin: Served) -> None:
+def test_a_refusal_names_the_call_and_the_answer(standin: Served) -> None:
     with pytest.raises(
         ApiRefused, match=r"POST http://127\.0\.0\.1:\d+/_standin/faults was answered 422: .*kind"
     ) as error:

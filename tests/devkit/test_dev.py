@@ -1,4 +1,4 @@
-"""`./dev` on other people's machines: as they call it, with what their shells, locales, folders and pips are like."""
+"""`./dev` on other people's machines: with their shells, locales, folders and pip settings."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from app.devkit.dev import QUIETLY
-from app.devkit.exports import kept
+from app.devkit.exports import exports_file
 from app.devkit.install import ROOT, wheels_folder
 from tests.support import tools
 from tests.support.checkouts import DONE, HERE, copy_to, demo, dev, is_whole
@@ -22,8 +22,8 @@ NO_NETWORK = {"PIP_NO_INDEX": "", "PIP_INDEX_URL": NOWHERE, "https_proxy": NOWHE
 LONG = "a" * 100
 STRANGE = "mit Leerzeichen, ü und 数据, %41?#'"
 
-# Whatever a bridge, a Python or a pip elsewhere is told: nothing of it is for us.
-OF_OTHERS = {
+# Settings of other bridges, Pythons and pips, all of which ./dev ignores.
+FOREIGN_SETTINGS = {
     "BRIDGE_TENANTS_FILE": "/nope",
     "BRIDGE_LEASE_S": "soon",
     "BRIDGE_REDIS_URL": "redis://127.0.0.1:9",
@@ -42,7 +42,7 @@ OF_OTHERS = {
     "http_proxy": NOWHERE,
     "HTTPS_PROXY": NOWHERE,
 }
-OF_OTHER_PIPS = {
+FOREIGN_PIP_SETTINGS = {
     "PIP_USER": "1",
     "PIP_TARGET": "/nope",
     "PIP_PREFIX": "/nope",
@@ -58,13 +58,13 @@ OF_OTHER_PIPS = {
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """Where ./dev was never called."""
+    """A checkout in which ./dev has never run."""
     return copy_to(tmp_path / "checkout")
 
 
 @pytest.fixture(scope="module")
-def used(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where it has run."""
+def used_checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout in which ./dev has run."""
     folder = copy_to(tmp_path_factory.mktemp("used") / "checkout")
     is_whole(folder)
     return folder
@@ -72,7 +72,7 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def old_redis(tmp_path: Path) -> Path:
-    """A folder for PATH, as a distribution might have filled it."""
+    """A folder for PATH with servers that are too old, as some distributions have them."""
     for name in ("redis-server", "valkey-server"):
         program = tmp_path / "bin" / name
         program.parent.mkdir(exist_ok=True)
@@ -91,9 +91,9 @@ def test_a_command_that_is_not_there_is_refused_with_those_that_are() -> None:
 
 def test_what_a_run_exports_is_printed_while_it_is_up(tmp_path: Path) -> None:
     here = copy_to(tmp_path)
-    assert "no ./dev run is up" in dev(here, "env").stderr
-    with kept("export BRIDGE_URL=http://127.0.0.1:1\n", here / ".dev"):
-        # What was killed has left its file behind.
+    assert "no ./dev run is running" in dev(here, "env").stderr
+    with exports_file("export BRIDGE_URL=http://127.0.0.1:1\n", here / ".dev"):
+        # Runs that were killed have left these files behind.
         (here / ".dev" / "run-1.env").write_text("export BRIDGE_URL=http://127.0.0.1:2\n", encoding="utf-8")
         (here / ".dev" / "run-2.env").symlink_to("nowhere")
         done = dev(here, "env", BRIDGE_KEY="k")
@@ -112,11 +112,11 @@ def test_without_a_python_that_can_do_it_says_what_to_install(tmp_path: Path) ->
 def test_a_path_that_cannot_work_is_refused_with_the_way_out(tmp_path: Path) -> None:
     for name in ("a:b", "a$b"):
         done = dev(copy_to(tmp_path / name), "demo")
-        assert (done.returncode, "no : and no $; move it" in done.stderr) == (1, True), done.stderr
+        assert (done.returncode, "must not contain : or $; move it" in done.stderr) == (1, True), done.stderr
     temporary = os.fsencode(tmp_path) + b"/\xff"
     Path(os.fsdecode(temporary)).mkdir()
     done = dev(copy_to(tmp_path / "checkout"), "demo", TMPDIR=os.fsdecode(temporary))
-    assert (done.returncode, "set TMPDIR to another one" in done.stderr) == (1, True), done.stderr
+    assert (done.returncode, "set TMPDIR to another folder" in done.stderr) == (1, True), done.stderr
 
 
 def test_ctrl_c_while_a_command_is_imported_ends_it_without_a_word(tmp_path: Path) -> None:
@@ -128,19 +128,19 @@ def test_ctrl_c_while_a_command_is_imported_ends_it_without_a_word(tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_it_may_be_called_from_elsewhere_and_by_a_link(used: Path, tmp_path: Path) -> None:
-    (tmp_path / "dev").symlink_to(used / "dev")
+def test_it_may_be_called_from_elsewhere_and_by_a_link(used_checkout: Path, tmp_path: Path) -> None:
+    (tmp_path / "dev").symlink_to(used_checkout / "dev")
     (tmp_path / "my.env").write_text("BRIDGE_LEASE_S=soon", encoding="utf-8")
     done = dev(tmp_path, "run", "--env-file", "my.env")
     assert f"{tmp_path}/my.env: BRIDGE_LEASE_S: " in done.stdout, done.stdout + done.stderr
 
 
 @pytest.mark.slow
-def test_a_trial_goes_on_when_more_cannot_be_installed(used: Path, tmp_path: Path) -> None:
+def test_a_trial_goes_on_when_more_cannot_be_installed(used_checkout: Path, tmp_path: Path) -> None:
     nothing = {"XDG_CACHE_HOME": str(tmp_path), "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": ""}
-    done = dev(used, "check", **nothing)
+    done = dev(used_checkout, "check", **nothing)
     assert (done.returncode, "cannot download" in done.stderr) == (1, True), done.stderr
-    assert "Making" not in is_whole(used, **nothing)
+    assert "Making" not in is_whole(used_checkout, **nothing)
 
 
 @pytest.mark.slow
@@ -148,9 +148,9 @@ def test_all_that_a_machine_may_have_at_once(tmp_path: Path, old_redis: Path, lo
     checkout, temporary = copy_to(tmp_path / STRANGE), tmp_path / LONG / STRANGE
     temporary.mkdir(parents=True)
     before = f"umask 777; ulimit -n 256; export TZ=Asia/Kathmandu; PATH={shlex.quote(str(old_redis))}:$PATH"
-    machine = {**OF_OTHERS, **OF_OTHER_PIPS, **NO_NETWORK, "LC_ALL": "zh_CN.GBK", "LOCPATH": locales}
+    machine = {**FOREIGN_SETTINGS, **FOREIGN_PIP_SETTINGS, **NO_NETWORK, "LC_ALL": "zh_CN.GBK", "LOCPATH": locales}
     shown = demo(checkout, before=before, TMPDIR=str(temporary), **machine)
-    assert "of this shell are ignored: BRIDGE_LEASE_S, BRIDGE_REDIS_URL, BRIDGE_TENANTS_FILE\n" in shown
+    assert "ignoring these variables of your shell: BRIDGE_LEASE_S, BRIDGE_REDIS_URL, BRIDGE_TENANTS_FILE\n" in shown
     assert re.search("starting +Valkey 9", shown)
     assert re.search(r"Unpacking \d+ packages, \d+ s\n", shown)
     assert list(temporary.iterdir()) == []
@@ -166,31 +166,31 @@ def test_what_pips_own_files_say_of_where_to_install_does_not_matter(checkout: P
 
 @pytest.mark.slow
 @pytest.mark.one_by_one
-@pytest.mark.parametrize("name", [*OF_OTHERS, *OF_OTHER_PIPS])
+@pytest.mark.parametrize("name", [*FOREIGN_SETTINGS, *FOREIGN_PIP_SETTINGS])
 def test_any_variable_does(checkout: Path, name: str) -> None:
-    """A pip that is told where to install is told so when something is installed."""
-    demo(checkout, **{name: {**OF_OTHERS, **OF_OTHER_PIPS}[name]})
+    """In a new checkout, as pip's options only matter while packages are installed."""
+    demo(checkout, **{name: {**FOREIGN_SETTINGS, **FOREIGN_PIP_SETTINGS}[name]})
 
 
 @pytest.mark.slow
 @pytest.mark.one_by_one
-def test_any_redis_on_the_path_does(used: Path, old_redis: Path) -> None:
-    demo(used, before=f"PATH={shlex.quote(str(old_redis))}:$PATH")
+def test_any_redis_on_the_path_does(used_checkout: Path, old_redis: Path) -> None:
+    demo(used_checkout, before=f"PATH={shlex.quote(str(old_redis))}:$PATH")
 
 
 @pytest.mark.slow
 @pytest.mark.one_by_one
 @pytest.mark.parametrize("locale", ["zh_CN.GBK", "de_DE.ISO-8859-1", "C", "no_SUCH.locale"])
-def test_any_locale_does(used: Path, locales: str, locale: str) -> None:
-    demo(used, LC_ALL=locale, LOCPATH=locales)
+def test_any_locale_does(used_checkout: Path, locales: str, locale: str) -> None:
+    demo(used_checkout, LC_ALL=locale, LOCPATH=locales)
 
 
 @pytest.mark.slow
 @pytest.mark.one_by_one
 @pytest.mark.parametrize("name", [LONG, STRANGE])
-def test_any_tmpdir_does(used: Path, tmp_path: Path, name: str) -> None:
+def test_any_tmpdir_does(used_checkout: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
-    demo(used, TMPDIR=str(tmp_path / name))
+    demo(used_checkout, TMPDIR=str(tmp_path / name))
     assert list((tmp_path / name).iterdir()) == []
 
 
@@ -211,28 +211,34 @@ def test_any_shell_does(checkout: Path, before: str) -> None:
 
 
 @pytest.mark.slow
-def test_when_the_project_has_changed_its_packages_stay(used: Path) -> None:
-    with (used / "pyproject.toml").open("a", encoding="utf-8") as project:
+def test_when_the_project_has_changed_its_packages_stay(used_checkout: Path) -> None:
+    with (used_checkout / "pyproject.toml").open("a", encoding="utf-8") as project:
         project.write("# changed\n")
-    shown = is_whole(used)
+    shown = is_whole(used_checkout)
     assert "Installed" in shown
     assert "Making .venv" not in shown
 
 
 @pytest.mark.slow
-def test_a_folder_that_was_moved_is_made_whole(used: Path, tmp_path: Path) -> None:
+def test_a_folder_that_was_moved_is_made_whole(used_checkout: Path, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
-    shutil.copytree(used, moved, symlinks=True)
+    shutil.copytree(used_checkout, moved, symlinks=True)
     assert "Making .venv" in is_whole(moved)
 
 
 @pytest.mark.slow
-def test_once_it_has_run_a_checkout_may_be_read_only(used: Path) -> None:
-    mount = f"mount --bind {shlex.quote(str(used))} . && mount -o remount,bind,ro . && cd ."
-    inside = ["unshare", "--mount", "sh", "-c", f"cd {shlex.quote(str(used))} && {mount} && ! touch new && ./dev demo"]
+def test_once_it_has_run_a_checkout_may_be_read_only(used_checkout: Path) -> None:
+    mount = f"mount --bind {shlex.quote(str(used_checkout))} . && mount -o remount,bind,ro . && cd ."
+    inside = [
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        f"cd {shlex.quote(str(used_checkout))} && {mount} && ! touch new && ./dev demo",
+    ]
     done = subprocess.run(
         inside,
-        env={**os.environ, **HERE},  # noqa: TID251 - handed on
+        env={**os.environ, **HERE},  # noqa: TID251 - passed on
         capture_output=True,
         encoding="utf-8",
         timeout=120,

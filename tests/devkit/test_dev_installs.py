@@ -1,4 +1,4 @@
-"""What `./dev` does when an installation goes wrong: it says so, tries again, and the next one is whole."""
+"""`./dev` when an installation goes wrong: it reports the error, tries again, and the next installation is complete."""
 
 import itertools
 import os
@@ -22,7 +22,7 @@ from app.devkit.processes import Process, start, wait_until
 from tests.support import tools
 from tests.support.checkouts import DONE, HERE, copy_to, dev, is_whole
 
-BREAKS = "rq-"
+CUT_PROJECT = "rq-"
 
 
 def project_of(wheel: Path) -> str:
@@ -30,13 +30,14 @@ def project_of(wheel: Path) -> str:
 
 
 class Index:
-    """A package index on loopback, of what ./dev has downloaded; `cut` times it breaks off in the middle of a wheel.
+    """A package index on loopback that serves the wheels which ./dev has downloaded.
 
-    While `answers` is cleared, it is silent.
+    The next `truncations` downloads of CUT_PROJECT break off in the middle.
+    It does not answer while `answers` is cleared.
     """
 
     def __init__(self) -> None:
-        self.cut = 0
+        self.truncations = 0
         self.answers = threading.Event()
         self.answers.set()
         self.sent: list[str] = []
@@ -45,11 +46,11 @@ class Index:
         class IndexHandler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 index.answers.wait()
-                _, kind, name, *_ = self.path.split("/")
-                index._page(self, name) if kind == "simple" else index._file(self, name)
+                _, folder, name, *_ = self.path.split("/")
+                index._page(self, name) if folder == "simple" else index._file(self, name)
 
             def log_message(self, *_: object) -> None:
-                """Nothing."""
+                """Logs nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), IndexHandler)
         self.url = f"http://127.0.0.1:{self._server.server_port}/simple"
@@ -72,15 +73,15 @@ class Index:
     def _file(self, request: BaseHTTPRequestHandler, name: str) -> None:
         body = (wheels_folder() / name).read_bytes()
         self.sent.append(name)
-        if name.startswith(BREAKS) and self.cut:
-            self.cut -= 1
+        if name.startswith(CUT_PROJECT) and self.truncations:
+            self.truncations -= 1
             self._answer(request, "application/octet-stream", body, len(body) // 2)
         else:
             self._answer(request, "application/octet-stream", body)
 
-    def _answer(self, request: BaseHTTPRequestHandler, kind: str, body: bytes, until: int | None = None) -> None:
+    def _answer(self, request: BaseHTTPRequestHandler, media_type: str, body: bytes, until: int | None = None) -> None:
         request.send_response(200)
-        request.send_header("Content-Type", kind)
+        request.send_header("Content-Type", media_type)
         request.send_header("Content-Length", str(len(body)))
         request.end_headers()
         request.wfile.write(body[:until])
@@ -98,50 +99,54 @@ def checkout(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def fresh(index: Index, tmp_path: Path) -> dict[str, str]:
-    """The environment of who has downloaded nothing yet."""
+def fresh_environment(index: Index, tmp_path: Path) -> dict[str, str]:
+    """The environment of a user who has downloaded nothing yet."""
     packages = {"PIP_NO_INDEX": "", "PIP_INDEX_URL": index.url, "PIP_FIND_LINKS": ""}
     return {"XDG_CACHE_HOME": str(tmp_path / "cache"), **packages}
 
 
-def ended(process: Process) -> int:
+def wait_for_exit(process: Process) -> int:
     wait_until(lambda: process.exit_code is not None, timeout=240, what="its end")
     return process.kill()
 
 
 @pytest.mark.slow
-def test_a_download_that_breaks_off_is_tried_again(checkout: Path, index: Index, fresh: dict[str, str]) -> None:
-    index.cut = 2
-    shown = is_whole(checkout, **fresh)
+def test_a_download_that_breaks_off_is_tried_again(
+    checkout: Path, index: Index, fresh_environment: dict[str, str]
+) -> None:
+    index.truncations = 2
+    shown = is_whole(checkout, **fresh_environment)
     assert len(re.findall(r"^  rq==\S+: .*; trying again$", shown, re.MULTILINE)) == 2
     assert re.search(r"^  40 packages, \d+ s$", shown, re.MULTILINE)
 
 
 @pytest.mark.slow
-def test_what_never_arrives_is_named_and_the_rest_is_kept(checkout: Path, index: Index, fresh: dict[str, str]) -> None:
-    index.cut = 1_000_000
-    done = dev(checkout, "demo", **fresh)
+def test_what_never_arrives_is_named_and_the_rest_is_kept(
+    checkout: Path, index: Index, fresh_environment: dict[str, str]
+) -> None:
+    index.truncations = 1_000_000
+    done = dev(checkout, "demo", **fresh_environment)
     assert done.returncode == 1
-    assert re.search(r"^./dev: cannot download: rq==\S+: .+\n.*PIP_INDEX_URL.* What has arrived is kept", done.stderr)
-    assert index.sent.count(next(name for name in index.sent if name.startswith(BREAKS))) == 3
-    index.cut, before, index.sent = 0, set(index.sent), []
-    is_whole(checkout, **fresh)
+    assert re.search(r"^./dev: cannot download: rq==\S+: .+\n.*PIP_INDEX_URL.* packages are kept", done.stderr)
+    assert index.sent.count(next(name for name in index.sent if name.startswith(CUT_PROJECT))) == 3
+    index.truncations, before, index.sent = 0, set(index.sent), []
+    is_whole(checkout, **fresh_environment)
     again = before & set(index.sent)
     assert len(again) <= 8, "only those that were asked for together with it"
 
 
 @pytest.mark.slow
 def test_ctrl_c_before_another_try_is_the_end(
-    checkout: Path, index: Index, fresh: dict[str, str], tmp_path: Path
+    checkout: Path, index: Index, fresh_environment: dict[str, str], tmp_path: Path
 ) -> None:
-    index.cut = 1_000_000
+    index.truncations = 1_000_000
     (tmp_path / "t").mkdir()
-    environment = HERE | fresh | {"TMPDIR": str(tmp_path / "t")}
+    environment = HERE | fresh_environment | {"TMPDIR": str(tmp_path / "t")}
     with start(["sh", "-c", f"cd {shlex.quote(str(checkout))} && exec ./dev demo"], environment) as process:
         wait_until(lambda: [line for line in process.lines if "trying again" in line], what="a failed try")
         index.answers.clear()
         os.killpg(process.pid, signal.SIGINT)
-        assert ended(process) == 130
+        assert wait_for_exit(process) == 130
     assert list((tmp_path / "t").iterdir()) == []
 
 
@@ -163,25 +168,25 @@ MOMENTS = ("Making", "Downloading", "Unpacking")
 
 
 def moments() -> Iterator[ParameterSet]:
-    """Each with each signal; .ci/run has one signal for each."""
+    """Each moment with each signal. .ci/run only runs one signal for each moment."""
     for moment, number in itertools.product(MOMENTS, NUMBERS):
-        left_out = () if MOMENTS.index(moment) == NUMBERS.index(number) else (pytest.mark.one_by_one,)
-        yield pytest.param(moment, number, marks=left_out)
+        marks = () if MOMENTS.index(moment) == NUMBERS.index(number) else (pytest.mark.one_by_one,)
+        yield pytest.param(moment, number, marks=marks)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("moment", "number"), list(moments()))
 def test_after_an_end_in_the_middle_the_next_one_is_whole(
-    checkout: Path, fresh: dict[str, str], moment: str, number: signal.Signals
+    checkout: Path, fresh_environment: dict[str, str], moment: str, number: signal.Signals
 ) -> None:
-    environment = HERE | (fresh if moment == "Downloading" else {})
+    environment = HERE | (fresh_environment if moment == "Downloading" else {})
     with start(["sh", "-c", f"cd {shlex.quote(str(checkout))} && exec ./dev run"], environment) as process:
         wait_until(lambda: [line for line in process.lines if line.startswith(moment)], timeout=120, what=moment)
-        # As a terminal does, all of them get Ctrl-C; a supervisor's signals go to one.
+        # A terminal sends Ctrl-C to the whole group of processes; a supervisor signals only one.
         (os.killpg if number is signal.SIGINT else os.kill)(process.pid, number)
         wait_until(lambda: process.exit_code is not None, what="its end")
         assert process.exit_code == {signal.SIGKILL: -9}.get(number, 130)
-    is_whole(checkout, **(fresh if moment == "Downloading" else {}))
+    is_whole(checkout, **(fresh_environment if moment == "Downloading" else {}))
 
 
 @pytest.mark.slow
@@ -190,14 +195,14 @@ def test_several_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
     with ExitStack() as stack:
         commands = [f"cd {shlex.quote(str(folder))} && exec ./dev demo" for folder in folders]
         demos = [stack.enter_context(start(["sh", "-c", command], HERE)) for command in commands]
-        assert [ended(each) for each in demos] == [0] * 4
+        assert [wait_for_exit(each) for each in demos] == [0] * 4
     shown = ["\n".join(each.lines) for each in demos]
     assert all(DONE in text for text in shown)
     assert sum("Making .venv" in text for text in shown) == 2
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_told_and_with_room_the_next_one_is_whole(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_with_room_the_next_one_is_whole(tmp_path: Path) -> None:
     folder = shlex.quote(str(copy_to(tmp_path / "original")))
     disk = shlex.quote(str(tmp_path / "disk"))
     (tmp_path / "disk").mkdir()
@@ -208,7 +213,7 @@ def test_a_full_disk_is_told_and_with_room_the_next_one_is_whole(tmp_path: Path)
     """
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", script],
-        env={**os.environ, **HERE},  # noqa: TID251 - handed on
+        env={**os.environ, **HERE},  # noqa: TID251 - passed on
         capture_output=True,
         encoding="utf-8",
         timeout=240,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.devkit.exports import export_lines, kept
+from app.devkit.exports import export_lines, exports_file
 
 
 def test_a_shell_takes_every_value_as_it_is() -> None:
@@ -21,7 +21,7 @@ def test_a_shell_takes_every_value_as_it_is() -> None:
 
 def test_the_file_is_its_owners_alone_and_locked_while_it_is_kept(tmp_path: Path) -> None:
     folder = tmp_path / ".dev"
-    with kept("export A=1\n", folder):
+    with exports_file("export A=1\n", folder):
         [file] = folder.iterdir()
         assert file.match("run-*.env")
         assert file.stat().st_mode & 0o777 == 0o600
@@ -33,12 +33,12 @@ def test_the_file_is_its_owners_alone_and_locked_while_it_is_kept(tmp_path: Path
 
 
 def test_nothing_is_left_of_it_after_an_error(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), kept("export A=1\n", tmp_path):
+    with pytest.raises(KeyboardInterrupt), exports_file("export A=1\n", tmp_path):
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / ".dev").write_text("no folder", encoding="utf-8")
-    with pytest.raises(OSError, match="File exists"), kept("export A=1\n", tmp_path / ".dev"):
+    with pytest.raises(OSError, match="File exists"), exports_file("export A=1\n", tmp_path / ".dev"):
         pass

@@ -1,4 +1,4 @@
-"""The inbox over HTTP; what it verifies was signed by the bridge's own code."""
+"""The inbox over HTTP. The callbacks that it verifies are signed by the bridge's own code."""
 
 import json
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from app.devkit.inbox import main
 from app.devkit.processes import wait_until
 from app.domain.signature import by_secret
-from app.domain.signature import headers as signed
+from app.domain.signature import headers as signature_headers
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER_SECRET = "whsec_" + "A" * 32
@@ -19,7 +19,7 @@ BODY = '{"type":"job.succeeded","who":"Zoë"}'.encode()
 
 
 def now() -> datetime:
-    return datetime.now(UTC)  # noqa: TID251 the world's clock
+    return datetime.now(UTC)  # noqa: TID251 the real clock
 
 
 @pytest.fixture(scope="session")
@@ -28,28 +28,29 @@ def inbox(serve: Callable[..., Any]) -> Any:
 
 
 def call_back(inbox: Any, message_id: str, path: str = "/hooks/a", **changes: str) -> dict[str, Any]:
-    """Sends a signed callback; what the inbox kept of it."""
-    headers = signed([by_secret(SECRET)], message_id, now(), BODY) | changes
+    """Sends a signed callback and returns the inbox's record of it."""
+    headers = signature_headers([by_secret(SECRET)], message_id, now(), BODY) | changes
     inbox.call("POST", path, data=BODY, headers=headers)
-    kept: dict[str, Any] = inbox.call("GET", f"/_inbox/messages?id={message_id}").json()["messages"][-1]
-    return kept
+    message: dict[str, Any] = inbox.call("GET", f"/_inbox/messages?id={message_id}").json()["messages"][-1]
+    return message
 
 
 def test_a_signed_callback_is_verified_and_kept_whole(inbox: Any) -> None:
     before = now() - timedelta(seconds=1)
-    kept = call_back(inbox, "evt_whole", "/hooks/a?b=c", **{"Bridge-Attempt": "3", "X-Mine": "yes"})
-    assert kept["verified"] is True
-    assert (kept["method"], kept["path"], kept["answered"], kept["repeat"]) == ("POST", "/hooks/a?b=c", 200, False)
-    assert kept["body"] == BODY.decode()
-    assert (kept["headers"]["bridge-attempt"], kept["headers"]["x-mine"]) == ("3", "yes")
-    assert "host" not in kept["headers"]
-    assert before < datetime.fromisoformat(kept["received_at"]) < now() + timedelta(seconds=1)
+    message = call_back(inbox, "evt_whole", "/hooks/a?b=c", **{"Bridge-Attempt": "3", "X-Mine": "yes"})
+    assert message["verified"] is True
+    assert (message["method"], message["path"]) == ("POST", "/hooks/a?b=c")
+    assert (message["answered"], message["repeat"]) == (200, False)
+    assert message["body"] == BODY.decode()
+    assert (message["headers"]["bridge-attempt"], message["headers"]["x-mine"]) == ("3", "yes")
+    assert "host" not in message["headers"]
+    assert before < datetime.fromisoformat(message["received_at"]) < now() + timedelta(seconds=1)
 
 
 def test_each_callback_is_printed_as_a_line(inbox: Any) -> None:
-    kept = call_back(inbox, "evt_printed", "/")
+    message = call_back(inbox, "evt_printed", "/")
     printed = wait_until(lambda: [line for line in inbox.process.lines if "evt_printed" in line], what="its line")
-    assert [json.loads(line) for line in printed] == [kept]
+    assert [json.loads(line) for line in printed] == [message]
 
 
 def test_a_repeat_is_known_by_its_id(inbox: Any) -> None:
@@ -57,15 +58,15 @@ def test_a_repeat_is_known_by_its_id(inbox: Any) -> None:
 
 
 @pytest.mark.parametrize("signature", ["v1,AAAA", "v1", "nonsense", "v1,*"])
-def test_a_wrong_signature_is_said(inbox: Any, signature: str) -> None:
+def test_a_wrong_signature_is_reported(inbox: Any, signature: str) -> None:
     assert call_back(inbox, "evt_forged", **{"webhook-signature": signature})["verified"] is False
 
 
 def test_an_unsigned_callback_is_no_repeat_of_another(inbox: Any) -> None:
     for _ in range(2):
         inbox.call("POST", "/unsigned", data=b"\xff")
-    kept = [m for m in inbox.call("GET", "/_inbox/messages").json()["messages"] if m["path"] == "/unsigned"]
-    assert [(m["id"], m["repeat"], m["verified"], m["body"]) for m in kept] == [(None, False, False, "\ufffd")] * 2
+    messages = [m for m in inbox.call("GET", "/_inbox/messages").json()["messages"] if m["path"] == "/unsigned"]
+    assert [(m["id"], m["repeat"], m["verified"], m["body"]) for m in messages] == [(None, False, False, "\ufffd")] * 2
 
 
 def test_bad_answers_come_as_ordered_and_then_good_ones(inbox: Any) -> None:

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from app.devkit.log_tail import LogTail, last_words, words
+from app.devkit.log_tail import LogTail, format_line, last_lines
 
 
-def test_only_what_is_logged_from_now_on_is_told_once(tmp_path: Path) -> None:
+def test_only_what_is_logged_from_now_on_is_read_once(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text('{"event": "old"}\n', encoding="utf-8")
     tail = LogTail(log)
@@ -16,7 +16,7 @@ def test_only_what_is_logged_from_now_on_is_told_once(tmp_path: Path) -> None:
     assert tail.new() == []
 
 
-def test_a_line_is_told_when_it_is_whole(tmp_path: Path) -> None:
+def test_a_line_is_read_when_it_is_whole(tmp_path: Path) -> None:
     log = tmp_path / "log"
     tail = LogTail(log)
     assert tail.new() == []
@@ -31,13 +31,13 @@ def test_what_is_not_our_logging_is_kept_as_a_message(tmp_path: Path) -> None:
     log = tmp_path / "log"
     tail = LogTail(log)
     log.write_text("Traceback (most recent call last):\n42\n", encoding="utf-8")
-    assert [words(line) for line in tail.new()] == ["Traceback (most recent call last):", "42"]
+    assert [format_line(line) for line in tail.new()] == ["Traceback (most recent call last):", "42"]
 
 
-def test_the_last_words_are_the_last_lines_in_plain_words(tmp_path: Path) -> None:
+def test_the_last_lines_are_shown_in_plain_words(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    assert last_words(log, 2) == ""
+    assert last_lines(log, 2) == ""
     log.write_text(
         'first\n{"time": "t", "level": "info", "event": "a.b", "id": 7, "error": null}\nlast\n', encoding="utf-8"
     )
-    assert last_words(log, 2) == "a.b id=7\nlast"
+    assert last_lines(log, 2) == "a.b id=7\nlast"

@@ -1,4 +1,4 @@
-"""What `./dev` takes from the environment."""
+"""Which environment variables and pip settings `./dev` passes on."""
 
 import re
 import sys
@@ -23,16 +23,18 @@ def test_the_lists_are_those_of_the_docs() -> None:
 def test_what_is_not_listed_is_cleared(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("LC_ALL", "PYTHONHOME", "PIP_USER", "BRIDGE_LEASE_S", "HTTPS_PROXY", "npm_config_registry"):
         monkeypatch.setenv(name, "x")
-    assert machine.taken()["LC_ALL"] == "x"
-    assert {name for name in machine.taken() if name.startswith(("PYTHON", "PIP", "BRIDGE", "HTTPS"))} == {"PYTHONUTF8"}
-    assert set(machine.taken(installing=True)) - set(machine.taken()) >= {"HTTPS_PROXY", "npm_config_registry"}
+    environment = machine.child_environment()
+    assert environment["LC_ALL"] == "x"
+    assert {name for name in environment if name.startswith(("PYTHON", "PIP", "BRIDGE", "HTTPS"))} == {"PYTHONUTF8"}
+    added = set(machine.child_environment(installing=True)) - set(environment)
+    assert added >= {"HTTPS_PROXY", "npm_config_registry"}
     assert "BRIDGE_LEASE_S" in machine.ignored_settings()
 
 
 def test_of_pip_only_where_packages_come_from_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "pip.conf"
     lines = ["[global]", "index-url = http://a/simple", "user = true", "timeout = 7", "find-links =", "  /x", "  /y"]
-    # Another Python would end with 1.
+    # If pip used this interpreter, it would exit with 1.
     lines.append("python = /bin/false")
     file.write_text("\n".join([*lines, "[install]", "target = /nope", "timeout = 8"]), encoding="utf-8")
     for name in ("PIP_INDEX_URL", "PIP_FIND_LINKS", "PIP_TIMEOUT", "PIP_NO_INDEX"):
@@ -68,12 +70,12 @@ def test_a_cache_is_never_where_a_relative_path_leads(
 
 def test_a_server_is_looked_for_where_dev_was_called(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEV_CALLED_IN", "/elsewhere")
-    for given, taken in (("./a/server", "/elsewhere/a/server"), ("/a/server", "/a/server"), ("server", "server")):
+    for given, expected in (("./a/server", "/elsewhere/a/server"), ("/a/server", "/a/server"), ("server", "server")):
         monkeypatch.setenv("REDIS_SERVER", given)
-        assert machine.taken()["REDIS_SERVER"] == taken
+        assert machine.child_environment()["REDIS_SERVER"] == expected
 
 
-def test_files_of_pip_that_it_cannot_read_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_of_pip_that_it_cannot_read_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "pip.conf"
     file.write_text("no section", encoding="utf-8")
     monkeypatch.setenv("PIP_CONFIG_FILE", str(file))

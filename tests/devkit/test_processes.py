@@ -1,4 +1,4 @@
-"""Children are real: small Python and shell programs."""
+"""Child processes. They are real: small Python and shell programs."""
 
 import os
 import signal
@@ -52,7 +52,7 @@ def test_a_child_that_ends_silently_is_reported_with_its_exit_code() -> None:
         child.announcement()
 
 
-def test_a_child_that_only_waits_is_not_waited_for_longer_than_said() -> None:
+def test_a_child_that_only_waits_is_not_waited_for_longer_than_the_timeout() -> None:
     with python("import time; time.sleep(60)") as child, pytest.raises(TimeoutError, match="a line from"):
         child.announcement(timeout=0.05)
 
@@ -104,7 +104,7 @@ def test_a_log_takes_what_a_child_says_on_stderr(tmp_path: Path) -> None:
 
 
 def _gone(pid: int) -> bool:
-    """Ended, if perhaps not yet collected."""
+    """Whether a process has ended; zombies count as ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").split()[2] == "Z"
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The embedded Redis, with redis-py as the judge."""
+"""The embedded Redis, checked with redis-py."""
 
 import stat
 import sys
@@ -99,25 +99,25 @@ def test_a_folder_with_what_urls_mean_something_by_is_reached(tmp_path: Path) ->
 def test_a_tmpdir_that_is_too_long_for_sockets_does_not_matter(tmp_path: Path) -> None:
     long = tmp_path / ("long" * 25)
     long.mkdir()
-    script = "import json, tempfile; from pathlib import Path; from app.devkit.redis_server import RedisServer\n"
-    script += "with RedisServer(Path(tempfile.gettempdir(), 'redis')) as server: print(json.dumps(str(server.socket)))"
-    with start([sys.executable, "-c", script], {"TMPDIR": str(long)}) as process:
+    code = "import json, tempfile; from pathlib import Path; from app.devkit.redis_server import RedisServer\n"
+    code += "with RedisServer(Path(tempfile.gettempdir(), 'redis')) as server: print(json.dumps(str(server.socket)))"
+    with start([sys.executable, "-c", code], {"TMPDIR": str(long)}) as process:
         wait_until(lambda: process.lines, what="where the socket is")
         assert process.lines[0].startswith('"/tmp/redis-')
 
 
-def server_that(folder: Path, does: str) -> Binary:
-    return Binary(program(folder, "server", does), "Redis", "9.9")
+def stub_server(folder: Path, script: str) -> Binary:
+    return Binary(program(folder, "server", script), "Redis", "9.9")
 
 
 def test_a_server_that_ends_at_once_shows_what_it_logged(tmp_path: Path) -> None:
-    broken = server_that(tmp_path, "echo no memory left >&2; exit 1")
+    broken = stub_server(tmp_path, "echo no memory left >&2; exit 1")
     with pytest.raises(OperatorError, match=r"server did not start in .*\nno memory left"):
         RedisServer(tmp_path / "data", broken).start()
 
 
 def test_a_server_that_never_answers_is_given_up(tmp_path: Path) -> None:
-    silent = server_that(tmp_path, "exec sleep 60")
+    silent = stub_server(tmp_path, "exec sleep 60")
     with pytest.raises(OperatorError, match="server did not start"):
         RedisServer(tmp_path / "data", silent).start(timeout=0.1)
 
@@ -146,19 +146,19 @@ def test_another_server_may_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("does", "words"),
+    ("script", "message"),
     [
         (
             "echo Redis server v=6.2.14 sha=00000000:0",
             "is Redis 6.2.14; the bridge needs 7.0 or newer: unset REDIS_SERVER",
         ),
-        ("echo hello", "is no Redis server, by what --version prints; unset REDIS_SERVER"),
-        ("kill -9 $$", "is no Redis server"),
+        ("echo hello", "is not a Redis server, judging by --version; unset REDIS_SERVER"),
+        ("kill -9 $$", "is not a Redis server"),
     ],
 )
-def test_a_server_that_cannot_do_is_refused_with_the_way_out(tmp_path: Path, does: str, words: str) -> None:
-    with pytest.raises(OperatorError, match=words):
-        find_server(str(program(tmp_path, "redis-server", does)))
+def test_a_server_that_cannot_do_is_refused_with_the_way_out(tmp_path: Path, script: str, message: str) -> None:
+    with pytest.raises(OperatorError, match=message):
+        find_server(str(program(tmp_path, "redis-server", script)))
 
 
 def test_a_server_that_is_not_there_is_refused_with_the_way_out(tmp_path: Path) -> None:

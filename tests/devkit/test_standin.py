@@ -1,4 +1,4 @@
-"""The stand-in over HTTP, as the bridge meets it."""
+"""The stand-in over HTTP, as the bridge calls it."""
 
 import http.client
 import json
@@ -18,7 +18,7 @@ from app.devkit.processes import wait_until
 from app.devkit.standin.__main__ import create_app, main
 from app.devkit.standin.cloud import Cloud
 
-# Typed off CPH's page, line ends and all.
+# Copied from CPH's documentation, with its line ends.
 EXAMPLE = """{
 "error_msg" : null,
 "execute_msg" : null,
@@ -81,7 +81,7 @@ def test_a_job_can_be_seen_only_after_a_while(standin: Any) -> None:
     wait_until(lambda: standin.cph(f"/{job['job_id']}").status_code == 200, what="its appearance")
 
 
-def test_a_job_scripted_again_begins_anew(standin: Any) -> None:
+def test_a_job_scripted_again_begins_again(standin: Any) -> None:
     standin.job(job_id="again", request_id="first", duration_s=0)
     standin.job(job_id="again", request_id="second", duration_s=60)
     assert standin.cph("/again").json()["status"] == 1
@@ -128,7 +128,7 @@ def test_a_call_must_prove_who_it_is_and_keep_to_its_project(standin: Any) -> No
 
 
 @pytest.mark.parametrize(("life", "at_first"), [(timedelta(0), "APIGW.0307"), (timedelta(hours=1), "CPS.0011")])
-def test_a_token_ends_when_its_life_is_over_or_when_told(life: timedelta, at_first: str) -> None:
+def test_a_token_ends_when_its_life_is_over_or_when_ordered(life: timedelta, at_first: str) -> None:
     cloud = Cloud.with_tokens_for(life)
     token, _ = cloud.tokens.issue(cloud.clock.now())
     client = create_app(cloud).test_client()

@@ -1,4 +1,4 @@
-"""Each fault, seen as a client sees it."""
+"""Each fault, as a client sees it."""
 
 import time
 from collections.abc import Callable
@@ -9,26 +9,25 @@ import requests
 
 
 @pytest.fixture
-def ended(standin: Any) -> str:
-    """The id of a job that has ended."""
+def ended_job_id(standin: Any) -> str:
     job_id: str = standin.job(duration_s=0)["job_id"]
     return job_id
 
 
 @pytest.fixture
-def spoiled(standin: Any, ended: str) -> Callable[..., requests.Response]:
-    """spoiled("html"): what asking about the job gives under this fault."""
+def faulty_answer(standin: Any, ended_job_id: str) -> Callable[..., requests.Response]:
+    """faulty_answer("html") orders this fault and returns the answer to ShowJob."""
 
     def ask(kind: str, *, stream: bool = False, **more: Any) -> requests.Response:
         standin.order("/_standin/faults", {"kind": kind, **more})
-        answer: requests.Response = standin.cph(f"/{ended}", stream=stream)
+        answer: requests.Response = standin.cph(f"/{ended_job_id}", stream=stream)
         return answer
 
     return ask
 
 
-def test_a_throttled_call_learns_the_budget(spoiled: Callable[..., requests.Response]) -> None:
-    answer = spoiled("throttle")
+def test_a_throttled_call_learns_the_budget(faulty_answer: Callable[..., requests.Response]) -> None:
+    answer = faulty_answer("throttle")
     assert (answer.status_code, answer.json()["error_code"]) == (429, "APIGW.0308")
     assert answer.json()["error_msg"].endswith("limit:10,time:1 minute")
 
@@ -38,68 +37,74 @@ def test_a_throttled_call_learns_the_budget(spoiled: Callable[..., requests.Resp
     [("error_500", 500, "CPS.0003"), ("unauthorized", 401, "APIGW.0301"), ("forbidden", 403, "CPS.0001")],
 )
 def test_a_refusal_comes_in_cphs_shape(
-    spoiled: Callable[..., requests.Response], kind: str, status: int, code: str
+    faulty_answer: Callable[..., requests.Response], kind: str, status: int, code: str
 ) -> None:
-    answer = spoiled(kind)
+    answer = faulty_answer(kind)
     assert (answer.status_code, answer.json()["error_code"]) == (status, code)
 
 
-def test_html_comes_with_a_200(spoiled: Callable[..., requests.Response]) -> None:
-    answer = spoiled("html")
+def test_html_comes_with_a_200(faulty_answer: Callable[..., requests.Response]) -> None:
+    answer = faulty_answer("html")
     assert (answer.status_code, answer.text[:6]) == (200, "<html>")
 
 
-def test_garbage_says_that_it_is_json(spoiled: Callable[..., requests.Response]) -> None:
-    answer = spoiled("garbage")
+def test_garbage_says_that_it_is_json(faulty_answer: Callable[..., requests.Response]) -> None:
+    answer = faulty_answer("garbage")
     assert answer.headers["Content-Type"] == "application/json"
     with pytest.raises(ValueError, match=r"Expecting|decode"):
         answer.json()
 
 
-def test_a_truncated_answer_breaks_off(spoiled: Callable[..., requests.Response]) -> None:
+def test_a_truncated_answer_breaks_off(faulty_answer: Callable[..., requests.Response]) -> None:
     with pytest.raises(requests.exceptions.ChunkedEncodingError, match="IncompleteRead"):
-        spoiled("truncated")
+        faulty_answer("truncated")
 
 
-def test_a_slow_answer_is_whole_but_late(spoiled: Callable[..., requests.Response], ended: str) -> None:
+def test_a_slow_answer_is_whole_but_late(faulty_answer: Callable[..., requests.Response], ended_job_id: str) -> None:
     begun = time.monotonic()
-    assert spoiled("slow", seconds=0.2).json()["job_id"] == ended
+    assert faulty_answer("slow", seconds=0.2).json()["job_id"] == ended_job_id
     assert time.monotonic() - begun >= 0.2
 
 
-def test_a_dripping_answer_begins_at_once_and_ends_late(spoiled: Callable[..., requests.Response], ended: str) -> None:
+def test_a_dripping_answer_begins_at_once_and_ends_late(
+    faulty_answer: Callable[..., requests.Response], ended_job_id: str
+) -> None:
     begun = time.monotonic()
-    answer = spoiled("drip", seconds=0.5, stream=True)
+    answer = faulty_answer("drip", seconds=0.5, stream=True)
     began_after = time.monotonic() - begun
-    assert answer.json()["job_id"] == ended
+    assert answer.json()["job_id"] == ended_job_id
     assert began_after < 0.25
     assert time.monotonic() - begun >= 0.5
 
 
-def test_an_endless_answer_goes_on_until_we_hang_up(spoiled: Callable[..., requests.Response], standin: Any) -> None:
-    with spoiled("endless", stream=True) as answer:
+def test_an_endless_answer_goes_on_until_we_hang_up(
+    faulty_answer: Callable[..., requests.Response], standin: Any
+) -> None:
+    with faulty_answer("endless", stream=True) as answer:
         assert len(answer.raw.read(1_000_000)) == 1_000_000
     assert standin.call("GET", "/_standin/calls").ok
 
 
-def test_an_answer_may_be_about_another_job(spoiled: Callable[..., requests.Response], ended: str) -> None:
-    assert spoiled("wrong_job_id").json()["job_id"] != ended
+def test_an_answer_may_be_about_another_job(faulty_answer: Callable[..., requests.Response], ended_job_id: str) -> None:
+    assert faulty_answer("wrong_job_id").json()["job_id"] != ended_job_id
 
 
-def test_an_answer_may_have_a_status_nobody_knows(spoiled: Callable[..., requests.Response]) -> None:
-    assert spoiled("unknown_status").json()["status"] not in (1, 2, -1)
+def test_an_answer_may_have_a_status_nobody_knows(faulty_answer: Callable[..., requests.Response]) -> None:
+    assert faulty_answer("unknown_status").json()["status"] not in (1, 2, -1)
 
 
-def test_a_fault_spoils_as_many_calls_as_it_says(standin: Any, ended: str) -> None:
+def test_a_fault_spoils_as_many_calls_as_it_says(standin: Any, ended_job_id: str) -> None:
     standin.order("/_standin/faults", {"kind": "error_500", "times": 2})
-    assert [standin.cph(f"/{ended}").status_code for _ in range(3)] == [500, 500, 200]
+    assert [standin.cph(f"/{ended_job_id}").status_code for _ in range(3)] == [500, 500, 200]
 
 
-def test_a_standing_fault_lasts_until_it_is_cleared(standin: Any, ended: str) -> None:
+def test_a_standing_fault_lasts_until_it_is_cleared(standin: Any, ended_job_id: str) -> None:
     standin.order("/_standin/faults", {"kind": "throttle", "times": None})
-    assert {standin.cph(path).status_code for path in (f"/{ended}", f"/{ended}", "?request_id=x")} == {429}
+    assert {standin.cph(path).status_code for path in (f"/{ended_job_id}", f"/{ended_job_id}", "?request_id=x")} == {
+        429
+    }
     standin.call("DELETE", "/_standin/faults")
-    assert standin.cph(f"/{ended}").status_code == 200
+    assert standin.cph(f"/{ended_job_id}").status_code == 200
 
 
 def test_a_fault_for_one_job_leaves_the_others_alone(standin: Any) -> None:

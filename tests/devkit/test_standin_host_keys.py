@@ -1,4 +1,4 @@
-"""Keys from where we run, judged by the official SDK, which reads them from there, and by our own reader."""
+"""Temporary keys of a host's agency and of a pod's identity, read by the official SDK and by our own code."""
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -24,14 +24,14 @@ DEADLINE = timedelta(seconds=5)
 
 @pytest.fixture
 def token_file(standin: Any, tmp_path: Path) -> Path:
-    """As a cluster mounts it into a pod."""
+    """The token that a cluster mounts into a pod."""
     file = tmp_path / "token"
     file.write_text(standin.about["pod_token"] + "\n", encoding="utf-8")
     return file
 
 
 @pytest.fixture
-def metadata(standin: Any) -> MetadataAccessor:
+def metadata_accessor(standin: Any) -> MetadataAccessor:
     class Accessor(MetadataAccessor):
         _METADATA_ENDPOINT = standin.about["url"]
 
@@ -46,8 +46,8 @@ def transport() -> Iterator[Transport]:
 
 
 @pytest.fixture
-def show_job(standin: Any) -> Iterator[Callable[[Any], int]]:
-    """What the SDK is answered when it signs with this key."""
+def show_job_status(standin: Any) -> Iterator[Callable[[Any], int]]:
+    """show_job_status(key): the status of the answer when the SDK signs a call with this key."""
     opened = []
 
     def ask(key: Any) -> int:
@@ -67,50 +67,52 @@ def show_job(standin: Any) -> Iterator[Callable[[Any], int]]:
 
 @pytest.mark.parametrize("tokens", ["unknown", "optional", "required"])
 def test_the_sdk_gets_a_key_of_the_host_that_opens_cph(
-    standin: Any, metadata: MetadataAccessor, show_job: Callable[[Any], int], tokens: str
+    standin: Any, metadata_accessor: MetadataAccessor, show_job_status: Callable[[Any], int], tokens: str
 ) -> None:
     standin.order("/_standin/host", {"tokens": tokens})
-    assert show_job(metadata.get_credential()) == 200
+    assert show_job_status(metadata_accessor.get_credential()) == 200
 
 
 def test_the_sdk_gets_a_key_of_the_pod_that_opens_cph(
-    standin: Any, token_file: Path, show_job: Callable[[Any], int]
+    standin: Any, token_file: Path, show_job_status: Callable[[Any], int]
 ) -> None:
     key = PodIdentityAccessor(standin.about["url"] + "/pod-identity", str(token_file)).get_credential()
-    assert show_job(key) == 200
+    assert show_job_status(key) == 200
 
 
 def test_a_temporary_key_needs_its_own_security_token(
-    metadata: MetadataAccessor, show_job: Callable[[Any], int]
+    metadata_accessor: MetadataAccessor, show_job_status: Callable[[Any], int]
 ) -> None:
-    key, other = metadata.get_credential(), metadata.get_credential()
+    key, other = metadata_accessor.get_credential(), metadata_accessor.get_credential()
     key.security_token = other.security_token
-    assert show_job(key) == 401
+    assert show_job_status(key) == 401
     key.security_token = None
-    assert show_job(key) == 401
+    assert show_job_status(key) == 401
 
 
-def test_a_security_token_must_be_signed_too(timed: Any) -> None:
-    key = timed.cloud.keys.issue(timed.now())
-    whole = timed.show_job_signed("x", key.access_key, key.secret_key, key.security_token)
+def test_a_security_token_must_be_signed_too(timed_standin: Any) -> None:
+    key = timed_standin.cloud.keys.issue(timed_standin.now())
+    whole = timed_standin.show_job_signed("x", key.access_key, key.secret_key, key.security_token)
     assert whole.status_code == 404
-    added = timed.show_job_signed("x", key.access_key, key.secret_key, added={"X-Security-Token": key.security_token})
+    added = timed_standin.show_job_signed(
+        "x", key.access_key, key.secret_key, added={"X-Security-Token": key.security_token}
+    )
     assert added.status_code == 401
 
 
-def test_a_temporary_key_ends_when_its_life_is_over_or_when_told(timed: Any) -> None:
-    first = timed.cloud.keys.issue(timed.now())
-    timed.wait(timedelta(hours=12).total_seconds())
-    second = timed.cloud.keys.issue(timed.now())
+def test_a_temporary_key_ends_when_its_life_is_over_or_when_ordered(timed_standin: Any) -> None:
+    first = timed_standin.cloud.keys.issue(timed_standin.now())
+    timed_standin.wait(timedelta(hours=12).total_seconds())
+    second = timed_standin.cloud.keys.issue(timed_standin.now())
 
     def opens(key: Any) -> bool:
-        answer = timed.show_job_signed("x", key.access_key, key.secret_key, key.security_token)
+        answer = timed_standin.show_job_signed("x", key.access_key, key.secret_key, key.security_token)
         return bool(answer.status_code == 404)
 
     assert [opens(first), opens(second)] == [True, True]
-    timed.wait(timedelta(hours=12).total_seconds())
+    timed_standin.wait(timedelta(hours=12).total_seconds())
     assert [opens(first), opens(second)] == [False, True]
-    timed.order("/_standin/tokens/expire", {})
+    timed_standin.order("/_standin/tokens/expire", {})
     assert not opens(second)
 
 
@@ -123,10 +125,10 @@ def test_a_host_that_insists_on_its_token_takes_no_other(standin: Any) -> None:
     assert standin.call("GET", SECURITY_KEY, headers={"X-Metadata-Token": token}).status_code == 200
 
 
-def test_the_sdk_is_told_that_a_host_has_no_agency(standin: Any, metadata: MetadataAccessor) -> None:
+def test_the_sdk_reports_that_a_host_has_no_agency(standin: Any, metadata_accessor: MetadataAccessor) -> None:
     standin.order("/_standin/host", {"agency": False})
     with pytest.raises(ClientRequestException) as refused:
-        metadata.get_credential()
+        metadata_accessor.get_credential()
     assert refused.value.status_code == 401
     assert "Please configure Cloud Service Agency first" in str(refused.value.error_msg)
 

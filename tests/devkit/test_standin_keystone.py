@@ -1,4 +1,4 @@
-"""OpenStack's keystoneauth1 as judge of the stand-in's IAM: Huawei Cloud's speaks Keystone v3."""
+"""The stand-in's IAM, checked with OpenStack's keystoneauth1: Huawei Cloud's IAM speaks Keystone v3."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -39,7 +39,7 @@ def logins(standin: Any) -> int:
 
 def test_keystone_reads_a_token_its_end_and_its_scope(standin: Any, session: Session) -> None:
     access = log_in(standin).get_access(session)
-    life = access.expires - datetime.now(UTC)  # noqa: TID251 the world's clock
+    life = access.expires - datetime.now(UTC)  # noqa: TID251 the real clock
     assert timedelta(hours=23, minutes=59) < life <= timedelta(hours=24, seconds=1)
     assert (access.project_id, access.username) == (standin.about["project_id"], standin.about["iam_user"])
     assert (access.project_scoped, access.user_domain_name) == (True, standin.about["iam_domain"])
@@ -52,7 +52,7 @@ def test_keystones_token_opens_cph_and_is_used_again(standin: Any, session: Sess
 
 
 def test_keystone_logs_in_again_once_its_token_is_refused(serve: Any, session: Session) -> None:
-    standin = serve("standin")  # of its own: the token of the shared one must live on
+    standin = serve("standin")  # not the shared one, whose token must stay valid
     auth, job_id = log_in(standin), standin.job()["job_id"]
     assert ask(session, auth, standin, job_id) == 200
     first = auth.get_token(session)
@@ -70,6 +70,6 @@ def test_keystone_logs_in_again_ahead_of_the_end(serve: Any, session: Session) -
 
 
 @pytest.mark.parametrize("wrong", ["username", "password", "user_domain_name", "project_id"])
-def test_keystone_is_told_that_something_is_wrong(standin: Any, session: Session, wrong: str) -> None:
+def test_keystone_reports_that_something_is_wrong(standin: Any, session: Session, wrong: str) -> None:
     with pytest.raises(Unauthorized, match=r"The username or password is wrong\."):
         log_in(standin, **{wrong: "guess"}).get_token(session)

@@ -1,4 +1,4 @@
-"""The official SDKs as judges of the stand-in: what they read is what CPH and IAM would have told them."""
+"""The stand-in, checked with the official SDKs: they read its answers as they read those of CPH and IAM."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -43,7 +43,7 @@ def client(kind: Any, credentials: Any, url: str) -> Any:
 
 
 def with_token(token: str, project_id: str) -> BasicCredentials:
-    """The SDK's CPH client takes its own class of credentials alone, and that has no place for a token."""
+    """Credentials with a token. The SDK's CPH client only accepts its own class, which has no field for one."""
     credentials = BasicCredentials("none", "none", project_id)
 
     def sign_request(request: Any) -> Any:
@@ -57,15 +57,15 @@ def with_token(token: str, project_id: str) -> BasicCredentials:
 
 @pytest.fixture(params=["access key", "token"])
 def cph(request: pytest.FixtureRequest, standin: Any) -> Iterator[Any]:
-    """Proves itself by what the stand-in printed."""
+    """The SDK's CPH client, with credentials that the stand-in printed."""
     about = standin.about
-    proofs = {
+    credentials_by_kind = {
         "access key": BasicCredentials(about["access_key"], about["secret_key"], about["project_id"]),
         "token": with_token(about["token"], about["project_id"]),
     }
-    made = client(CphClient, proofs[request.param], about["url"])
-    yield made
-    made.get_http_client().close()
+    sdk_client = client(CphClient, credentials_by_kind[request.param], about["url"])
+    yield sdk_client
+    sdk_client.get_http_client().close()
 
 
 def show(cph: Any, job_id: str) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def test_the_sdk_reads_a_job_that_failed(standin: Any, cph: Any) -> None:
     assert (shown["status"], shown["error_code"], shown["error_msg"]) == (-1, "CPS.0005", "It broke.")
 
 
-def test_the_sdk_is_told_that_a_job_is_unknown(cph: Any) -> None:
+def test_the_sdk_reports_that_a_job_is_unknown(cph: Any) -> None:
     with pytest.raises(ClientRequestException) as refused:
         show(cph, "unheard-of")
     assert (refused.value.status_code, refused.value.error_code) == (404, "CPS.0011")
@@ -144,7 +144,7 @@ def test_the_sdk_restarts_servers(cph: Any) -> None:
     assert show(cph, answer.jobs[0].job_id)["server_id"] == "s1"
 
 
-def test_the_sdk_is_told_what_is_wrong_with_its_body(cph: Any) -> None:
+def test_the_sdk_reports_what_is_wrong_with_its_body(cph: Any) -> None:
     with pytest.raises(ClientRequestException) as refused:
         cph.restart_cloud_phone(RestartCloudPhoneRequest(body=RestartCloudPhoneRequestBody(phones=[])))
     assert (refused.value.status_code, refused.value.error_code) == (400, "CPS.0002")
@@ -162,7 +162,7 @@ def test_a_wrong_secret_key_is_refused(standin: Any) -> None:
 @pytest.mark.parametrize(
     ("signed_at", "code"),
     [
-        (f"{datetime.now(UTC) - timedelta(minutes=16):%Y%m%dT%H%M%SZ}", "APIGW.0303"),  # noqa: TID251 the world's clock
+        (f"{datetime.now(UTC) - timedelta(minutes=16):%Y%m%dT%H%M%SZ}", "APIGW.0303"),  # noqa: TID251 the real clock
         ("yesterday", "APIGW.0301"),
     ],
     ids=["too old", "no time"],
@@ -184,23 +184,23 @@ def token_request(about: dict[str, Any], password: str) -> KeystoneCreateUserTok
 
 @pytest.fixture
 def iam(standin: Any) -> Iterator[Any]:
-    made = client(IamClient, GlobalCredentials("any", "any", "any"), standin.about["url"])
-    yield made
-    made.get_http_client().close()
+    sdk_client = client(IamClient, GlobalCredentials("any", "any", "any"), standin.about["url"])
+    yield sdk_client
+    sdk_client.get_http_client().close()
 
 
 def test_the_sdk_gets_a_token_that_opens_cph(standin: Any, iam: Any) -> None:
     answer = iam.keystone_create_user_token_by_password(token_request(standin.about, standin.about["iam_password"]))
     assert answer.status_code == 201
     ends_at = datetime.strptime(answer.token.expires_at, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
-    life = ends_at - datetime.now(UTC)  # noqa: TID251 the world's clock
+    life = ends_at - datetime.now(UTC)  # noqa: TID251 the real clock
     assert timedelta(hours=23, minutes=59) < life <= timedelta(hours=24, seconds=1)
     path = f"/v1/{standin.about['project_id']}/cloud-phone/jobs/x"
     admitted = standin.call("GET", path, headers={"X-Auth-Token": answer.x_subject_token})
     assert admitted.json()["error_code"] == "CPS.0011"
 
 
-def test_the_sdk_is_told_that_the_password_is_wrong(standin: Any, iam: Any) -> None:
+def test_the_sdk_reports_that_the_password_is_wrong(standin: Any, iam: Any) -> None:
     with pytest.raises(ClientRequestException) as refused:
         iam.keystone_create_user_token_by_password(token_request(standin.about, "guess"))
     assert refused.value.status_code == 401

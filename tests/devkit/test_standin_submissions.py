@@ -1,4 +1,4 @@
-"""CPH's operations, asked for over HTTP, and the jobs that they begin."""
+"""CPH's operations, called over HTTP, and the jobs that they begin."""
 
 from collections.abc import Callable
 from typing import Any
@@ -75,7 +75,7 @@ def test_an_operation_begins_a_job_for_each_that_it_names(
     assert [{key: job[key] for key in (subject, "job_id")} for job in listed] == submitted["jobs"]
 
 
-def test_what_is_submitted_fares_as_ordered(standin: Any, submit: Submit) -> None:
+def test_what_is_submitted_ends_as_ordered(standin: Any, submit: Submit) -> None:
     script = {"duration_s": 0, "outcome": "failed", "error_code": "CPS.0005", "error_msg": "It broke."}
     standin.order("/_standin/submissions", {"script": script})
     first, second = restart(submit, "p1"), restart(submit, "p1")
@@ -157,21 +157,21 @@ def test_submitting_needs_proof_and_counts_as_a_call(standin: Any, submit: Submi
     assert standin.call("GET", "/_standin/calls").json()["submit"] == before + 2
 
 
-def restart_p1(timed: Any) -> Any:
-    token, _ = timed.cloud.tokens.issue(timed.now())
-    path = f"{PHONES}/batch-restart".format(timed.cloud.account.project_id)
-    return timed.client.post(path, json={"phones": [{"phone_id": "p1"}]}, headers={"X-Auth-Token": token})
+def restart_p1(timed_standin: Any) -> Any:
+    token, _ = timed_standin.cloud.tokens.issue(timed_standin.now())
+    path = f"{PHONES}/batch-restart".format(timed_standin.cloud.account.project_id)
+    return timed_standin.client.post(path, json={"phones": [{"phone_id": "p1"}]}, headers={"X-Auth-Token": token})
 
 
-def test_an_answer_spoiled_on_its_way_has_begun_its_jobs_all_the_same(timed: Any) -> None:
-    timed.order("/_standin/faults", {"kind": "wrong_job_id", "api": "submit"})
-    told = restart_p1(timed).json
-    (begun,) = timed.cloud.jobs.of_requests([told["request_id"]], timed.now())[told["request_id"]]
+def test_an_answer_spoiled_on_its_way_has_begun_its_jobs_all_the_same(timed_standin: Any) -> None:
+    timed_standin.order("/_standin/faults", {"kind": "wrong_job_id", "api": "submit"})
+    spoiled = restart_p1(timed_standin).json
+    (begun,) = timed_standin.cloud.jobs.of_requests([spoiled["request_id"]], timed_standin.now())[spoiled["request_id"]]
     assert begun.script.phone_id == "p1"
-    assert begun.script.job_id != told["jobs"][0]["job_id"]
+    assert begun.script.job_id != spoiled["jobs"][0]["job_id"]
 
 
-def test_a_submission_may_be_refused_by_a_fault_or_a_budget(timed: Any) -> None:
-    timed.order("/_standin/faults", {"kind": "error_500", "api": "submit"})
-    timed.order("/_standin/budget", {"calls": 2, "per_s": 60})
-    assert [restart_p1(timed).status_code for _ in range(3)] == [500, 200, 429]
+def test_a_submission_may_be_refused_by_a_fault_or_a_budget(timed_standin: Any) -> None:
+    timed_standin.order("/_standin/faults", {"kind": "error_500", "api": "submit"})
+    timed_standin.order("/_standin/budget", {"calls": 2, "per_s": 60})
+    assert [restart_p1(timed_standin).status_code for _ in range(3)] == [500, 200, 429]

@@ -1,4 +1,4 @@
-"""Scopes."""
+"""The scopes of a principal."""
 
 from app.domain.access import Principal, Scope
 

@@ -1,4 +1,4 @@
-"""How long a server that refuses us is left alone."""
+"""The pauses of a circuit breaker."""
 
 from datetime import timedelta
 

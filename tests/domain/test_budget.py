@@ -1,4 +1,4 @@
-"""What a budget that is short costs, and what to do about it."""
+"""The remedy that a budget suggests when polls are late."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,13 +15,13 @@ SHORT = Budget(rate=10, learned_rate=None, calls_left=0, paused_until=None, late
     ("budget", "remedy"),
     [
         (SHORT, "polls are 30 s late: raise BRIDGE_CPH_RATE"),
-        (replace(SHORT, learned_rate=10), "polls are 30 s late as CPH throttles"),
+        (replace(SHORT, learned_rate=10), "polls are 30 s late because CPH throttles"),
         (replace(SHORT, calls_left=10), "polls are 30 s late although calls are left"),
         (replace(SHORT, late=timedelta(seconds=4)), None),
         (replace(SHORT, paused_until=NOW), None),
     ],
 )
-def test_an_operator_is_told_what_to_do_about_polls_that_are_late(budget: Budget, remedy: str | None) -> None:
-    told = budget.remedy()
-    assert (told or "").startswith(remedy or "")
-    assert (told is None) == (remedy is None)
+def test_an_operator_is_advised_what_to_do_about_polls_that_are_late(budget: Budget, remedy: str | None) -> None:
+    advice = budget.remedy()
+    assert (advice or "").startswith(remedy or "")
+    assert (advice is None) == (remedy is None)

@@ -1,4 +1,4 @@
-"""When a job is asked for again."""
+"""The time until a job's next poll."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from app.domain.cadence import (
     BUCKETS,
     EDGES,
-    ENOUGH,
     FADE_ABOVE,
+    MIN_JOBS,
     SHARE,
     Cadence,
     Durations,
     bucket_of,
-    lasted,
+    observed_duration,
 )
 from tests.bench.cadence import CEILING, SAMPLES, SLOW, compare, jobs
 from tests.support.duration_counts import with_one_more
@@ -30,25 +30,25 @@ ages = st.timedeltas(timedelta(days=-1), timedelta(days=8))
 bounds = st.lists(st.timedeltas(timedelta(milliseconds=50), timedelta(minutes=5)), min_size=2, max_size=2).map(sorted)
 costs = st.timedeltas(timedelta(milliseconds=1), timedelta(hours=1))
 histograms = st.dictionaries(st.integers(0, BUCKETS - 1), st.integers(0, 60)).filter(
-    lambda counts: sum(counts.values()) >= ENOUGH
+    lambda counts: sum(counts.values()) >= MIN_JOBS
 )
 known = histograms.map(Durations.from_counts)
 
 
-def learned(*durations_s: float, counts: Mapping[int, int] | None = None) -> Mapping[int, int]:
+def histogram(*durations_s: float, counts: Mapping[int, int] | None = None) -> Mapping[int, int]:
     counts = counts or {}
     for seconds in durations_s:
         counts = with_one_more(counts, timedelta(seconds=seconds))
     return counts
 
 
-def seen(lasts: timedelta, cadence: Cadence, durations: Durations | None) -> tuple[int, timedelta]:
-    """After how many calls, and how late, the end of a job is seen."""
+def simulate_polls(duration: timedelta, cadence: Cadence, durations: Durations | None) -> tuple[int, timedelta]:
+    """Returns the number of calls until the end of a job is seen, and how late it is seen."""
     age, calls = timedelta(), 1
-    while age < lasts:
+    while age < duration:
         age += cadence.wait(age, durations)
         calls += 1
-    return calls, age - lasts
+    return calls, age - duration
 
 
 @given(age=ages, bounds=bounds, durations=known | st.none(), cost=costs)
@@ -96,55 +96,55 @@ def test_a_dearer_call_is_never_made_earlier(
     assert cheap <= dear + ROUNDING
 
 
-@given(counts=st.dictionaries(st.integers(0, BUCKETS - 1), st.just(1), max_size=ENOUGH - 1))
+@given(counts=st.dictionaries(st.integers(0, BUCKETS - 1), st.just(1), max_size=MIN_JOBS - 1))
 def test_a_few_jobs_are_not_believed(counts: dict[int, int]) -> None:
     assert Durations.from_counts(counts) is None
 
 
 def test_it_asks_when_the_end_is_likely_and_seldom_before() -> None:
-    durations = Durations.from_counts(learned(*[29, 30, 31] * 20))
+    durations = Durations.from_counts(histogram(*[29, 30, 31] * 20))
     first = USUAL.wait(timedelta(), durations)
     assert 20 * SECOND < first <= 30 * SECOND
     assert USUAL.wait(30 * SECOND, durations) < 5 * SECOND
 
 
 def test_a_job_that_outlived_the_others_is_judged_by_those_that_did_too() -> None:
-    durations = Durations.from_counts(learned(*[30] * 60, *[300] * 6))
+    durations = Durations.from_counts(histogram(*[30] * 60, *[300] * 6))
     assert USUAL.wait(270 * SECOND, durations) < 15 * SECOND
 
 
 def test_a_job_that_outlived_all_others_is_asked_for_all_the_same() -> None:
-    patient = Cadence(SECOND, timedelta(days=1))
-    durations = Durations.from_counts(learned(*[30] * 60))
-    assert 30 * SECOND < patient.wait(2_000 * SECOND, durations) < 200 * SECOND
+    cadence = Cadence(SECOND, timedelta(days=1))
+    durations = Durations.from_counts(histogram(*[30] * 60))
+    assert 30 * SECOND < cadence.wait(2_000 * SECOND, durations) < 200 * SECOND
 
 
 @pytest.mark.parametrize("age_s", [9_000, 100_000])
 def test_past_its_table_it_is_the_rule_of_those_who_know_nothing(age_s: int) -> None:
-    patient = Cadence(SECOND, timedelta(days=1))
-    durations = Durations.from_counts(learned(*[30] * 20))
+    cadence = Cadence(SECOND, timedelta(days=1))
+    durations = Durations.from_counts(histogram(*[30] * 20))
     age = timedelta(seconds=age_s)
-    assert abs(patient.wait(age, durations) - patient.wait(age)) < ROUNDING
+    assert abs(cadence.wait(age, durations) - cadence.wait(age)) < ROUNDING
 
 
 def test_one_odd_job_among_many_costs_the_others_next_to_nothing() -> None:
-    usual, odd = learned(*[30] * 60), learned(*[30] * 60, 6)
-    lasts = 30 * SECOND
-    calls, delay = seen(lasts, USUAL, Durations.from_counts(usual))
-    odd_calls, odd_delay = seen(lasts, USUAL, Durations.from_counts(odd))
+    usual, odd = histogram(*[30] * 60), histogram(*[30] * 60, 6)
+    duration = 30 * SECOND
+    calls, delay = simulate_polls(duration, USUAL, Durations.from_counts(usual))
+    odd_calls, odd_delay = simulate_polls(duration, USUAL, Durations.from_counts(odd))
     assert odd_calls <= calls + 1
     assert odd_delay <= delay + SECOND
 
 
-def test_a_new_pace_is_noticed_within_a_few_jobs() -> None:
-    counts = learned(*jobs(SAMPLES["30 s"], 500, seed=1))
+def test_a_new_usual_duration_is_noticed_within_a_few_jobs() -> None:
+    counts = histogram(*jobs(SAMPLES["30 s"], 500, seed=1))
     delays_s = []
-    for lasts_s in jobs(SAMPLES["6 s"], 40, seed=1):
-        lasts = timedelta(seconds=lasts_s)
-        delays_s.append(seen(lasts, USUAL, Durations.from_counts(counts))[1].total_seconds())
-        counts = with_one_more(counts, lasts)
+    for duration_s in jobs(SAMPLES["6 s"], 40, seed=1):
+        duration = timedelta(seconds=duration_s)
+        delays_s.append(simulate_polls(duration, USUAL, Durations.from_counts(counts))[1].total_seconds())
+        counts = with_one_more(counts, duration)
     assert max(delays_s) <= CEILING.total_seconds()
-    assert fmean(delays_s[:3]) > 6  # as it was all set on jobs of 30 s
+    assert fmean(delays_s[:3]) > 6  # the cadence still expects 30 s
     assert fmean(delays_s[10:]) < 6
 
 
@@ -157,18 +157,18 @@ def test_a_duration_is_counted_between_the_edges_of_its_bucket(duration: timedel
 
 @given(st.lists(st.floats(0, 20_000), max_size=400))
 def test_a_histogram_stays_small(durations_s: list[float]) -> None:
-    counts = learned(*durations_s)
+    counts = histogram(*durations_s)
     assert sum(counts.values()) <= FADE_ABOVE
     assert set(counts) <= set(range(BUCKETS))
 
 
 def test_what_is_old_fades() -> None:
-    counts = learned(*[30] * FADE_ABOVE, *[6] * 2 * FADE_ABOVE)
+    counts = histogram(*[30] * FADE_ABOVE, *[6] * 2 * FADE_ABOVE)
     assert counts[bucket_of(6 * SECOND)] > 9 * counts.get(bucket_of(30 * SECOND), 0)
 
 
 def test_what_was_seen_once_is_forgotten_when_the_old_fades() -> None:
-    assert bucket_of(600 * SECOND) not in learned(600, *[30] * FADE_ABOVE)
+    assert bucket_of(600 * SECOND) not in histogram(600, *[30] * FADE_ABOVE)
 
 
 def test_it_asks_less_than_every_ten_seconds_at_the_same_delay() -> None:
@@ -180,7 +180,7 @@ def test_it_asks_less_than_every_ten_seconds_at_the_same_delay() -> None:
 def test_a_job_lasted_from_when_it_was_registered_until_cph_says_it_ended() -> None:
     since = datetime(2026, 1, 2, tzinfo=UTC)
     noticed = since + timedelta(seconds=9)
-    assert lasted(since, since + timedelta(seconds=6), noticed) == timedelta(seconds=6)
-    assert lasted(since, None, noticed) == timedelta(seconds=9)
-    assert lasted(since, since + timedelta(hours=1), noticed) == timedelta(seconds=9)
-    assert lasted(since, since - timedelta(seconds=1), noticed) is None
+    assert observed_duration(since, since + timedelta(seconds=6), noticed) == timedelta(seconds=6)
+    assert observed_duration(since, None, noticed) == timedelta(seconds=9)
+    assert observed_duration(since, since + timedelta(hours=1), noticed) == timedelta(seconds=9)
+    assert observed_duration(since, since - timedelta(seconds=1), noticed) is None

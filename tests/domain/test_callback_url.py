@@ -1,4 +1,4 @@
-"""The URL that a caller wants to be called at."""
+"""Parsing and masking callback URLs."""
 
 from ipaddress import ip_network
 from urllib.parse import urlsplit
@@ -34,7 +34,7 @@ def test_a_url_is_kept_byte_for_byte_and_taken_apart():
 
 
 @pytest.mark.parametrize(
-    ("raw", "origin", "begin"),
+    ("raw", "origin", "prefix"),
     [
         ("https://bot.example/hooks/s3cret", "https://bot.example:443", "https://bot.example/…"),
         ("https://bot.example:8443/s3cret", "https://bot.example:8443", "https://bot.example:8443/…"),
@@ -43,11 +43,11 @@ def test_a_url_is_kept_byte_for_byte_and_taken_apart():
         ("https://93.184.216.34", "https://93.184.216.34:443", "https://93.184.216.34/…"),
     ],
 )
-def test_a_url_is_shown_without_what_makes_it_a_credential(raw, origin, begin):
+def test_a_url_is_shown_without_what_makes_it_a_credential(raw, origin, prefix):
     url = parse(raw, STRICT, "t")
     assert url.origin == origin
-    assert mask(url.raw, url.origin).startswith(begin)
-    assert len(mask(url.raw, url.origin)) == len(begin) + 4
+    assert mask(url.raw, url.origin).startswith(prefix)
+    assert len(mask(url.raw, url.origin)) == len(prefix) + 4
     assert "s3cret" not in mask(url.raw, url.origin) + repr(url)
 
 

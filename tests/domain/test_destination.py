@@ -1,4 +1,4 @@
-"""What an attempt tells of its destination, and how that fares."""
+"""The signal of an attempt, and the health of its destination."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -28,7 +28,7 @@ SECOND = timedelta(seconds=1)
 DEADLINE = 10 * SECOND
 
 
-def seen(
+def signal_of(
     verdict: Verdict, status: int | None, *, took: timedelta = SECOND, retry_after: timedelta | None = None
 ) -> AttemptSignal | None:
     return attempt_signal(verdict, status_code=status, took=took, deadline=DEADLINE, retry_after=retry_after)
@@ -46,25 +46,27 @@ def seen(
     ],
 )
 def test_who_refuses_one_url_is_there_for_others(verdict: Verdict, status: int | None, *, answered: bool) -> None:
-    told = seen(verdict, status)
-    assert told is not None
-    assert told.answered is answered
+    signal = signal_of(verdict, status)
+    assert signal is not None
+    assert signal.available is answered
 
 
 def test_an_address_that_may_not_be_called_tells_nothing() -> None:
-    assert seen(Verdict.REFUSED, None) is None
+    assert signal_of(Verdict.REFUSED, None) is None
 
 
 def test_too_many_requests_and_slowness_are_signs_of_too_much() -> None:
-    assert seen(Verdict.RETRY, 429) == AttemptSignal(answered=False, overloaded=True)
-    assert seen(Verdict.RETRY, None, took=DEADLINE) == AttemptSignal(answered=False, overloaded=True)
-    assert seen(Verdict.DELIVERED, 200, took=DEADLINE / 2) == AttemptSignal(answered=True, overloaded=True)
-    assert seen(Verdict.DELIVERED, 200, took=DEADLINE / 2 - SECOND) == AttemptSignal(answered=True)
+    assert signal_of(Verdict.RETRY, 429) == AttemptSignal(available=False, overloaded=True)
+    assert signal_of(Verdict.RETRY, None, took=DEADLINE) == AttemptSignal(available=False, overloaded=True)
+    assert signal_of(Verdict.DELIVERED, 200, took=DEADLINE / 2) == AttemptSignal(available=True, overloaded=True)
+    assert signal_of(Verdict.DELIVERED, 200, took=DEADLINE / 2 - SECOND) == AttemptSignal(available=True)
 
 
 def test_a_pause_that_is_asked_for_is_bounded() -> None:
-    assert seen(Verdict.RETRY, 503, retry_after=7 * SECOND) == AttemptSignal(answered=False, pause=7 * SECOND)
-    assert seen(Verdict.RETRY, 503, retry_after=timedelta(days=1)) == AttemptSignal(answered=False, pause=PAUSES[-1])
+    assert signal_of(Verdict.RETRY, 503, retry_after=7 * SECOND) == AttemptSignal(available=False, pause=7 * SECOND)
+    assert signal_of(Verdict.RETRY, 503, retry_after=timedelta(days=1)) == AttemptSignal(
+        available=False, pause=PAUSES[-1]
+    )
 
 
 def test_a_lane_says_whose_it_is_and_where_it_leads() -> None:
@@ -74,20 +76,20 @@ def test_a_lane_says_whose_it_is_and_where_it_leads() -> None:
 
 def test_a_single_delivery_does_not_disable_its_destination() -> None:
     waits = RetrySchedule(tuple(timedelta(seconds=wait) for wait in Settings().retry_schedule))
-    assert waits.life < DISABLED_AFTER
+    assert waits.max_lifetime < DISABLED_AFTER
 
 
 def test_a_breaker_is_closed_open_or_half_open() -> None:
     sound = Destination("t x", NOW, not_before=NOW + SECOND)
-    failing = Destination("t x", NOW, refused=True, not_before=NOW + SECOND)
+    failing = Destination("t x", NOW, tripped=True, not_before=NOW + SECOND)
     assert (sound.state, sound.breaker(NOW)) == (DestinationState.OK, Breaker.CLOSED)
     assert (failing.state, failing.breaker(NOW)) == (DestinationState.FAILING, Breaker.OPEN)
     assert failing.breaker(NOW + SECOND) is Breaker.HALF_OPEN
 
 
-def test_what_is_held_is_not_tried_whatever_its_breaker_says() -> None:
-    held = Destination("t x", NOW, on_hold=DestinationState.DISABLED, refused=True, not_before=NOW + SECOND)
-    assert (held.state, held.next_try_at(NOW), held.address) == (DestinationState.DISABLED, None, "x")
+def test_what_is_on_hold_is_not_tried_whatever_its_breaker_says() -> None:
+    on_hold = Destination("t x", NOW, on_hold=DestinationState.DISABLED, tripped=True, not_before=NOW + SECOND)
+    assert (on_hold.state, on_hold.next_try_at(NOW), on_hold.address) == (DestinationState.DISABLED, None, "x")
 
 
 def test_a_bot_is_a_destination_of_its_own_that_does_not_tell_its_credential() -> None:
@@ -102,18 +104,18 @@ def test_a_bot_is_a_destination_of_its_own_that_does_not_tell_its_credential() -
 
 
 def test_a_bot_may_ask_for_a_longer_pause_than_one_url_of_many() -> None:
-    def asked(*, is_bot: bool) -> AttemptSignal | None:
+    def signal_with_pause(*, is_bot: bool) -> AttemptSignal | None:
         ten_minutes = 600 * SECOND
         return attempt_signal(
             Verdict.RETRY, status_code=200, took=SECOND, deadline=DEADLINE, retry_after=ten_minutes, is_bot=is_bot
         )
 
-    assert asked(is_bot=True) == AttemptSignal(answered=False, pause=600 * SECOND)
-    assert asked(is_bot=False) == AttemptSignal(answered=False, pause=PAUSES[-1])
+    assert signal_with_pause(is_bot=True) == AttemptSignal(available=False, pause=600 * SECOND)
+    assert signal_with_pause(is_bot=False) == AttemptSignal(available=False, pause=PAUSES[-1])
 
 
 def test_a_service_may_say_that_it_is_too_much_otherwise_than_by_its_status() -> None:
-    told = attempt_signal(
-        Verdict.RETRY, status_code=200, took=SECOND, deadline=DEADLINE, retry_after=None, crowded=True
+    signal = attempt_signal(
+        Verdict.RETRY, status_code=200, took=SECOND, deadline=DEADLINE, retry_after=None, overloaded=True
     )
-    assert told == AttemptSignal(answered=False, overloaded=True)
+    assert signal == AttemptSignal(available=False, overloaded=True)

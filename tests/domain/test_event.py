@@ -1,4 +1,4 @@
-"""Events by what they are about."""
+"""The type of an event, by its subject."""
 
 from datetime import UTC, datetime
 

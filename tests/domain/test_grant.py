@@ -1,4 +1,4 @@
-"""What the operator grants."""
+"""What an operator's grant allows."""
 
 from ipaddress import ip_address, ip_network
 
@@ -18,7 +18,7 @@ GRANT = Grant(
     schemes=frozenset({"http"}),
 )
 POLICY = AddressPolicy(False, frozenset({443}), (), (GRANT,), (Endpoint("shut.team-b.svc.cluster.local"),))
-WHOLE = {"tenant": "team-b", "scheme": "http", "host": BOT, "port": 8080}
+MATCHING = {"tenant": "team-b", "scheme": "http", "host": BOT, "port": 8080}
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ WHOLE = {"tenant": "team-b", "scheme": "http", "host": BOT, "port": 8080}
     ],
 )
 def test_a_grant_holds_only_if_everything_matches(change, holds):
-    assert (POLICY.granted(**WHOLE | change) == (GRANT,)) is holds
+    assert (POLICY.grants_for(**MATCHING | change) == (GRANT,)) is holds
 
 
 def test_a_url_that_is_granted_is_accepted_for_its_tenant_alone():

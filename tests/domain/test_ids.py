@@ -1,18 +1,18 @@
-"""Ids."""
+"""Creating and reading ids."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain import ids
 
-moments = st.integers(0, 2**48 - 1)
-chances = st.integers(0, 2**ids.RANDOM_BITS - 1)
+times_ms = st.integers(0, 2**48 - 1)
+random_numbers = st.integers(0, 2**ids.RANDOM_BITS - 1)
 
 
-@given(earlier=moments, later=moments, chance=chances, other=chances)
-def test_ids_sort_by_age(earlier: int, later: int, chance: int, other: int) -> None:
+@given(earlier=times_ms, later=times_ms, random_number=random_numbers, another=random_numbers)
+def test_ids_sort_by_age(earlier: int, later: int, random_number: int, another: int) -> None:
     if earlier < later:
-        assert ids.new_id("reg", earlier, chance) < ids.new_id("reg", later, other)
+        assert ids.new_id("reg", earlier, random_number) < ids.new_id("reg", later, another)
 
 
 def test_an_id_has_a_prefix_and_twenty_six_characters() -> None:
@@ -20,9 +20,9 @@ def test_an_id_has_a_prefix_and_twenty_six_characters() -> None:
     assert ids.new_id("att", 1_767_323_045_000, 2**80 - 1) == "att_01kdyak348zzzzzzzzzzzzzzzz"
 
 
-@given(moments, chances)
-def test_an_id_tells_when_it_was_made(moment: int, chance: int) -> None:
-    assert ids.created_ms(ids.new_id("reg", moment, chance)) == moment
+@given(times_ms, random_numbers)
+def test_an_id_tells_when_it_was_made(time_ms: int, random_number: int) -> None:
+    assert ids.created_ms(ids.new_id("reg", time_ms, random_number)) == time_ms
 
 
 def test_an_event_is_named_as_its_delivery() -> None:

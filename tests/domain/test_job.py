@@ -1,4 +1,4 @@
-"""A job as a record."""
+"""Jobs and their stored records."""
 
 from app.domain.job import Job, JobState
 from app.domain.times import parse_rfc3339

@@ -1,4 +1,4 @@
-"""How a project fares."""
+"""The state of a project, and the remedy for its failures."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -34,10 +34,10 @@ def test_the_latest_says_how_a_project_fares(health: ProjectHealth, state: Proje
         (ProjectHealth(failed_at=NOW, refused_since=NOW), "check the credentials"),
         (ProjectHealth(failed_at=NOW, refused_since=NOW, clock_ahead=-90 * SECOND), "run NTP"),
         (ProjectHealth(answered_at=NOW, clock_ahead=2 * SECOND), None),
-        (ProjectHealth(answered_at=NOW, credentials_expire_at=NOW + SECOND), "see why the credentials are not renewed"),
+        (ProjectHealth(answered_at=NOW, credentials_expire_at=NOW + SECOND), "find out why the credentials"),
     ],
 )
-def test_an_operator_is_told_what_to_do(health: ProjectHealth, remedy: str | None) -> None:
-    told = health.remedy(NOW)
-    assert (told or "").startswith(remedy or "")
-    assert (told is None) == (remedy is None)
+def test_an_operator_is_advised_what_to_do(health: ProjectHealth, remedy: str | None) -> None:
+    advice = health.remedy(NOW)
+    assert (advice or "").startswith(remedy or "")
+    assert (advice is None) == (remedy is None)

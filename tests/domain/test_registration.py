@@ -1,11 +1,11 @@
-"""Which secrets of a registration sign, and what of it nobody is shown."""
+"""The secrets of a registration: which ones sign, and that no representation shows them."""
 
 from datetime import datetime, timedelta
 
 import pytest
 
 from app.domain.errors import InvalidField
-from app.domain.registration import MOST_SECRETS
+from app.domain.registration import MAX_SECRETS
 
 HOUR = timedelta(hours=1)
 FIRST, SECOND, THIRD = "whsec_Zmlyc3Q", "whsec_c2Vjb25k", "whsec_dGhpcmQ"
@@ -47,9 +47,9 @@ def test_a_secret_that_signs_is_no_new_one(registration, now: datetime) -> None:
 
 def test_no_more_than_so_many_secrets_sign_and_there_is_a_way_out(registration, now: datetime) -> None:
     rotated = registration(secret="whsec_0")
-    for number in range(1, MOST_SECRETS):
+    for number in range(1, MAX_SECRETS):
         rotated = rotated.rotated(f"whsec_{number}", now, HOUR)
-    assert len(rotated.secrets_at(now)) == MOST_SECRETS
+    assert len(rotated.secrets_at(now)) == MAX_SECRETS
     with pytest.raises(InvalidField) as caught:
         rotated.rotated("whsec_x", now, HOUR)
     assert caught.value.pointer == "/overlap_s"
@@ -57,10 +57,10 @@ def test_no_more_than_so_many_secrets_sign_and_there_is_a_way_out(registration, 
 
 
 def test_what_is_a_credential_is_in_no_repr(registration, now: datetime) -> None:
-    made = registration(
+    rotated = registration(
         secret=FIRST, headers={"Authorization": "Bearer t0ken"}, callback_url="https://bot.example/p4th?q=qu3ry"
     ).rotated(SECOND, now, HOUR)
     for credential in ("Zmlyc3Q", "c2Vjb25k", "t0ken", "p4th", "qu3ry"):
-        assert any(credential in each for each in made.credentials)
-        assert credential not in repr(made)
-    assert not any("bot.example" in each for each in made.credentials)
+        assert any(credential in each for each in rotated.credentials)
+        assert credential not in repr(rotated)
+    assert not any("bot.example" in each for each in rotated.credentials)

@@ -1,4 +1,4 @@
-"""Retry-After."""
+"""Parsing `Retry-After`."""
 
 from datetime import UTC, datetime, timedelta
 

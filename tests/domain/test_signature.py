@@ -1,4 +1,4 @@
-"""Signatures, judged by the package that receivers use."""
+"""Signatures, verified with the package that receivers use."""
 
 import base64
 import json
@@ -23,7 +23,7 @@ TWO = [signature.new_secret(bytes([number]) * 32) for number in range(2)]
 
 
 def now() -> datetime:
-    return datetime.now(UTC)  # noqa: TID251 - the package that judges looks at the clock
+    return datetime.now(UTC)  # noqa: TID251 - the package that verifies reads the real clock
 
 
 @given(secret=secrets, body=bodies, message_id=ids)
@@ -44,28 +44,28 @@ def signed(headers: dict[str, str], body: bytes) -> bytes:
 
 
 def flipped(text: bytes) -> Iterator[bytes]:
-    """With one bit turned, each in its turn."""
-    for place, shift in product(range(len(text)), range(8)):
+    """Yields copies of `text`, each with another bit flipped."""
+    for position, shift in product(range(len(text)), range(8)):
         forged = bytearray(text)
-        forged[place] ^= 1 << shift
+        forged[position] ^= 1 << shift
         yield bytes(forged)
 
 
 def test_every_single_flipped_bit_is_noticed() -> None:
-    """Of id, timestamp, body and signature; both secrets of a rotation sign."""
+    """Covers id, timestamp, body and signature, while both secrets of a rotation sign."""
     body = b'{"id":"evt_1","type":"job.succeeded"}'
-    mine = signature.headers(map(by_secret, TWO), "evt_1", now(), body)
-    signatures = [base64.b64decode(each.removeprefix("v1,")) for each in mine["webhook-signature"].split()]
-    forgeries = [(forged, mine) for forged in flipped(body)]
+    genuine = signature.headers(map(by_secret, TWO), "evt_1", now(), body)
+    signatures = [base64.b64decode(each.removeprefix("v1,")) for each in genuine["webhook-signature"].split()]
+    forgeries = [(forged, genuine) for forged in flipped(body)]
     for name in ("webhook-id", "webhook-timestamp"):
-        # One character a byte, as headers come.
-        forgeries += [(body, mine | {name: forged.decode("latin-1")}) for forged in flipped(mine[name].encode())]
+        # Header values are decoded as latin-1, one character per byte.
+        forgeries += [(body, genuine | {name: forged.decode("latin-1")}) for forged in flipped(genuine[name].encode())]
     for first, second in zip(*map(flipped, signatures), strict=True):
         pair = " ".join("v1," + base64.b64encode(each).decode() for each in (first, second))
-        forgeries.append((body, mine | {"webhook-signature": pair}))
+        forgeries.append((body, genuine | {"webhook-signature": pair}))
     assert len(forgeries) == 8 * (len(body) + len("evt_1") + len("1795459595") + 32)
     for secret in TWO:
-        assert Webhook(secret).verify(body, mine)
+        assert Webhook(secret).verify(body, genuine)
         for forged, headers in forgeries:
             with pytest.raises((WebhookVerificationError, UnicodeDecodeError)):
                 Webhook(secret).verify(forged, headers)

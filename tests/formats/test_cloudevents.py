@@ -1,4 +1,4 @@
-"""The `cloudevents` format, to the letter and by two libraries of the specification's own authors."""
+"""The `cloudevents` format: its exact bytes, checked with the CloudEvents SDKs for Python and JavaScript."""
 
 import json
 
@@ -7,11 +7,11 @@ from cloudevents.core.bindings.http import HTTPMessage, from_structured_event
 
 from app.formats.cloudevents import FORMAT
 from tests.support.message_judges import complaints
-from tests.support.message_samples import EVERY, FAILED, LOST, NOW, REFUSED_AT_ONCE, TEST, judged, told, wishes
+from tests.support.message_samples import EVERY, FAILED, LOST, NOW, REFUSED_AT_ONCE, TEST, judged, options, rendered
 
 
 def test_a_failed_job_has_these_bytes() -> None:
-    outgoing = FORMAT.render([FAILED], wishes("https://bot.example/hook"), NOW)
+    outgoing = FORMAT.render([FAILED], options("https://bot.example/hook"), NOW)
     assert outgoing.url == "https://bot.example/hook"
     assert outgoing.headers == {"Content-Type": "application/cloudevents+json"}
     assert outgoing.body.decode() == (
@@ -29,7 +29,7 @@ def test_a_failed_job_has_these_bytes() -> None:
 
 @pytest.mark.parametrize("event", EVERY)
 def test_the_python_sdk_reads_every_event(event: object) -> None:
-    outgoing = FORMAT.render([event], wishes(), NOW)  # type: ignore[list-item]
+    outgoing = FORMAT.render([event], options(), NOW)  # type: ignore[list-item]
     read = from_structured_event(HTTPMessage(dict(outgoing.headers), outgoing.body))
     written = json.loads(outgoing.body)
     assert (read.get_id(), read.get_type(), read.get_source()) == (written["id"], written["type"], written["source"])
@@ -38,20 +38,20 @@ def test_the_python_sdk_reads_every_event(event: object) -> None:
 
 
 def test_the_javascript_sdk_finds_every_event_valid_by_the_specification_s_schema() -> None:
-    sent = [FORMAT.render([event], wishes(), NOW) for event in EVERY]
+    sent = [FORMAT.render([event], options(), NOW) for event in EVERY]
     assert complaints(events=[{"headers": dict(each.headers), "body": each.body.decode()} for each in sent]) == []
 
 
 def test_the_javascript_sdk_can_find_fault() -> None:
     headers = {"Content-Type": "application/cloudevents+json"}
-    faulty = told(FORMAT, LOST, wishes()) | {"source": ""}
+    faulty = rendered(FORMAT, LOST, options()) | {"source": ""}
     assert len(complaints(events=[{"headers": headers, "body": json.dumps(faulty)}])) == 1
 
 
 def test_only_what_is_about_one_job_with_an_id_has_a_subject() -> None:
-    assert told(FORMAT, LOST, wishes())["subject"] == "lost-job"
-    assert "subject" not in told(FORMAT, REFUSED_AT_ONCE, wishes())
-    assert "subject" not in told(FORMAT, TEST, wishes())
+    assert rendered(FORMAT, LOST, options())["subject"] == "lost-job"
+    assert "subject" not in rendered(FORMAT, REFUSED_AT_ONCE, options())
+    assert "subject" not in rendered(FORMAT, TEST, options())
 
 
 def test_it_is_judged_by_its_status_alone() -> None:

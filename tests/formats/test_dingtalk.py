@@ -1,4 +1,4 @@
-"""The `dingtalk` format: what DingTalk is sent, and what its answers mean."""
+"""The `dingtalk` format: messages sent to DingTalk, and verdicts on its answers."""
 
 from datetime import timedelta
 from urllib.parse import unquote, urlsplit
@@ -8,7 +8,7 @@ import pytest
 from app.domain.errors import InvalidField
 from app.domain.verdict import Verdict
 from app.formats.dingtalk import FORMAT
-from tests.support.message_samples import FAILED, NOW, judged, openssl_hmac, told, url, wishes
+from tests.support.message_samples import FAILED, NOW, judged, openssl_hmac, options, rendered, url
 
 URL = "https://oapi.dingtalk.com/robot/send?access_token=t"
 
@@ -51,8 +51,8 @@ JOBS_IN_CHINESE = {
 
 ANSWERS = [
     (200, {"errcode": 0, "errmsg": "ok"}, Verdict.DELIVERED, None),
-    (200, "<html>", Verdict.RETRY, "DingTalk: 200 with an HTML page, as proxies show"),
-    (200, "", Verdict.RETRY, "DingTalk: 200 with not what this service answers"),
+    (200, "<html>", Verdict.RETRY, "DingTalk: 200 with an HTML page, probably from a proxy"),
+    (200, "", Verdict.RETRY, "DingTalk: unexpected answer (200)"),
     (
         200,
         {"errcode": 310000, "errmsg": "sign not match"},
@@ -65,20 +65,20 @@ ANSWERS = [
         Verdict.REFUSED,
         (
             "DingTalk: keywords not in content (310000): "
-            "the bot wants a keyword that the message lacks: let it want the signature instead"
+            "the bot requires a keyword that the message lacks: set it to require a signature instead"
         ),
     ),
     (
         200,
         {"errcode": 310000, "errmsg": "ip 192.0.2.1 not in whitelist"},
         Verdict.REFUSED,
-        "DingTalk: ip 192.0.2.1 not in whitelist (310000): the bot's list of IP addresses does not hold this bridge's",
+        "DingTalk: ip 192.0.2.1 not in whitelist (310000): the bot's IP allowlist lacks the bridge's address",
     ),
     (
         200,
         {"errcode": 310000, "errmsg": "invalid timestamp"},
         Verdict.REFUSED,
-        "DingTalk: invalid timestamp (310000): a clock is an hour off",
+        "DingTalk: invalid timestamp (310000): the clock is off by more than an hour",
     ),
     (
         200,
@@ -102,13 +102,13 @@ ANSWERS = [
 
 @pytest.mark.parametrize("code", [130101, 410100, 90030])
 def test_who_is_banned_waits_for_ten_minutes(code: int) -> None:
-    said = judged(FORMAT, 200, {"errcode": code, "errmsg": "send too fast"})
-    assert (said.verdict, said.retry_after, said.overloaded) == (Verdict.RETRY, timedelta(minutes=10), True)
+    outcome = judged(FORMAT, 200, {"errcode": code, "errmsg": "send too fast"})
+    assert (outcome.verdict, outcome.retry_after, outcome.overloaded) == (Verdict.RETRY, timedelta(minutes=10), True)
 
 
 def test_it_is_signed_in_the_query_by_the_millisecond_and_encoded_once() -> None:
     called = FORMAT.render(
-        [FAILED], wishes("https://oapi.dingtalk.com/robot/send?access_token=a%2Bb", secret="SEC1"), NOW
+        [FAILED], options("https://oapi.dingtalk.com/robot/send?access_token=a%2Bb", secret="SEC1"), NOW
     ).url
     query = urlsplit(called).query
     assert query.startswith("access_token=a%2Bb&timestamp=1556262128000&sign=")
@@ -120,11 +120,11 @@ def test_it_is_signed_in_the_query_by_the_millisecond_and_encoded_once() -> None
 
 def test_without_a_secret_the_url_stays_as_it_is() -> None:
     plain = "https://oapi.dingtalk.com/robot/send?access_token=t"
-    assert FORMAT.render([FAILED], wishes(plain), NOW).url == plain
+    assert FORMAT.render([FAILED], options(plain), NOW).url == plain
 
 
 def test_without_a_link_there_is_no_button() -> None:
-    assert told(FORMAT, FAILED, wishes())["msgtype"] == "markdown"
+    assert rendered(FORMAT, FAILED, options())["msgtype"] == "markdown"
 
 
 def test_what_cannot_work_is_refused() -> None:

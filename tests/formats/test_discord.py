@@ -1,4 +1,4 @@
-"""The `discord` format: what Discord is sent, and what its answers mean."""
+"""The `discord` format: messages sent to Discord, and verdicts on its answers."""
 
 from datetime import timedelta
 
@@ -7,7 +7,7 @@ import pytest
 from app.domain.errors import InvalidField
 from app.domain.verdict import Verdict
 from app.formats.discord import FORMAT
-from tests.support.message_samples import FAILED, NOW, judged, told, url, wishes
+from tests.support.message_samples import FAILED, NOW, judged, options, rendered, url
 
 URL = "https://discord.com/api/webhooks/1/t"
 
@@ -88,13 +88,13 @@ JOBS_IN_CHINESE = {
 ANSWERS = [
     (204, "", Verdict.DELIVERED, None),
     (200, {"id": "5"}, Verdict.DELIVERED, None),
-    (200, "<!doctype html>", Verdict.RETRY, "Discord: 200 with an HTML page, as proxies show"),
-    (200, "", Verdict.RETRY, "Discord: 200 with not what this service answers"),
+    (200, "<!doctype html>", Verdict.RETRY, "Discord: 200 with an HTML page, probably from a proxy"),
+    (200, "", Verdict.RETRY, "Discord: unexpected answer (200)"),
     (
         404,
         {"message": "Unknown Webhook", "code": 10015},
         Verdict.REFUSED,
-        "Discord: Unknown Webhook (10015): the webhook was removed: make a new one",
+        "Discord: Unknown Webhook (10015): the webhook was removed: create a new one",
     ),
     (
         401,
@@ -119,7 +119,7 @@ def test_it_says_how_long_to_wait_in_seconds_and_the_header_is_more_exact() -> N
 
 @pytest.mark.parametrize("version", ["", "/v6", "/v10"])
 def test_it_is_called_by_version_10_and_the_query_stays(version: str) -> None:
-    called = FORMAT.render([FAILED], wishes(f"https://discord.com/api{version}/webhooks/1/t?thread_id=7"), NOW).url
+    called = FORMAT.render([FAILED], options(f"https://discord.com/api{version}/webhooks/1/t?thread_id=7"), NOW).url
     assert called == "https://discord.com/api/v10/webhooks/1/t?thread_id=7"
 
 
@@ -135,7 +135,7 @@ def test_what_is_no_webhook_is_refused(path: str) -> None:
 
 
 def test_nobody_is_called() -> None:
-    assert told(FORMAT, FAILED, wishes())["allowed_mentions"] == {"parse": []}
+    assert rendered(FORMAT, FAILED, options())["allowed_mentions"] == {"parse": []}
 
 
 def test_urls_of_webhooks_are_taken() -> None:

@@ -1,11 +1,11 @@
-"""The `feishu` format: what Feishu is sent, and what its answers mean."""
+"""The `feishu` format: messages sent to Feishu, and verdicts on its answers."""
 
 import pytest
 
 from app.domain.errors import InvalidField
 from app.domain.verdict import Verdict
 from app.formats.feishu import FORMAT
-from tests.support.message_samples import FAILED, NOW, judged, openssl_hmac, told, url, wishes
+from tests.support.message_samples import FAILED, NOW, judged, openssl_hmac, options, rendered, url
 
 URL = "https://open.feishu.cn/open-apis/bot/v2/hook/1"
 
@@ -139,22 +139,22 @@ JOBS_IN_CHINESE = {
 ANSWERS = [
     (200, {"code": 0, "msg": "success", "data": {}}, Verdict.DELIVERED, None),
     (200, {"StatusCode": 0, "StatusMessage": "success"}, Verdict.DELIVERED, None),
-    (200, "<html>", Verdict.RETRY, "Feishu: 200 with an HTML page, as proxies show"),
-    (200, "{}", Verdict.RETRY, "Feishu: 200 with not what this service answers"),
+    (200, "<html>", Verdict.RETRY, "Feishu: 200 with an HTML page, probably from a proxy"),
+    (200, "{}", Verdict.RETRY, "Feishu: unexpected answer (200)"),
     (
         200,
         {"code": 19021, "msg": "sign match fail or timestamp is not within one hour from current time"},
         Verdict.REFUSED,
         (
             "Feishu: sign match fail or timestamp is not within one hour from current time (19021): "
-            "the secret is wrong, or a clock is an hour off"
+            "the secret is wrong, or the clock is off by more than an hour"
         ),
     ),
     (
         200,
         {"code": 19022, "msg": "Ip Not Allowed"},
         Verdict.REFUSED,
-        "Feishu: Ip Not Allowed (19022): the bot's list of IP addresses does not hold this bridge's",
+        "Feishu: Ip Not Allowed (19022): the bot's IP allowlist lacks the bridge's address",
     ),
     (
         200,
@@ -162,18 +162,18 @@ ANSWERS = [
         Verdict.REFUSED,
         (
             "Feishu: Key Words Not Found (19024): "
-            "the bot wants a keyword that the message lacks: let it want the signature instead"
+            "the bot requires a keyword that the message lacks: set it to require a signature instead"
         ),
     ),
     (
         400,
         {"code": 9499, "msg": "Bad Request"},
         Verdict.REFUSED,
-        "Feishu: Bad Request (9499): Feishu does not take the message",
+        "Feishu: Bad Request (9499): Feishu rejected the message",
     ),
     (200, {"code": 4711, "msg": "New"}, Verdict.REFUSED, "Feishu: New (4711)"),
     (200, {"StatusCode": 4711, "StatusMessage": "New"}, Verdict.REFUSED, "Feishu: New (4711)"),
-    (200, {"code": "0"}, Verdict.RETRY, "Feishu: 200 with not what this service answers"),
+    (200, {"code": "0"}, Verdict.RETRY, "Feishu: unexpected answer (200)"),
     (404, "", Verdict.REFUSED, "Feishu: answered 404"),
     (410, {"code": 19001, "msg": "Gone"}, Verdict.GONE, "Feishu: Gone (410)"),
     (500, {"code": 1, "msg": "Oops"}, Verdict.RETRY, "Feishu: Oops (500)"),
@@ -183,21 +183,21 @@ ANSWERS = [
 @pytest.mark.parametrize(
     ("status", "code", "msg"), [(200, 11232, "frequency limited"), (400, 9499, "too many request")]
 )
-def test_who_asks_too_often_is_told_so(status: int, code: int, msg: str) -> None:
-    said = judged(FORMAT, status, {"code": code, "msg": msg})
-    assert (said.verdict, said.overloaded, said.service_message) == (
+def test_asking_too_often_is_reported_as_overload(status: int, code: int, msg: str) -> None:
+    outcome = judged(FORMAT, status, {"code": code, "msg": msg})
+    assert (outcome.verdict, outcome.overloaded, outcome.service_message) == (
         Verdict.RETRY,
         True,
-        f"Feishu: {msg} ({code}): asked too often",
+        f"Feishu: {msg} ({code}): rate limit exceeded",
     )
 
 
 def test_it_is_signed_in_the_body_by_the_second() -> None:
-    body = told(FORMAT, FAILED, wishes(secret="the bot's secret"))
+    body = rendered(FORMAT, FAILED, options(secret="the bot's secret"))
     timestamp = str(int(NOW.timestamp()))
     assert body["timestamp"] == timestamp == "1556262128"
     assert body["sign"] == openssl_hmac(f"{timestamp}\nthe bot's secret".encode(), b"")
-    assert "sign" not in told(FORMAT, FAILED, wishes())
+    assert "sign" not in rendered(FORMAT, FAILED, options())
 
 
 def test_what_is_no_custom_bot_or_not_its_secret_is_refused() -> None:

@@ -1,10 +1,10 @@
-"""The list of formats, and which one a URL belongs to."""
+"""The registry of formats, and the format of a URL."""
 
 import pytest
 
 from app.formats.format import Format, ServiceAnswer
 from app.formats.registry import FORMATS, find, for_url
-from app.formats.verdicts import by_status_alone, description, integer, said, seconds
+from app.formats.verdicts import by_status_alone, describe, integer, json_object, seconds
 from tests.support.message_samples import url
 
 HOSTS = [
@@ -71,22 +71,22 @@ def test_bots_of_one_host_are_told_apart(name: str, one: str, other: str) -> Non
     assert find("standard").bot(url(one)) == ""  # type: ignore[union-attr]
 
 
-def test_only_what_has_a_pace_of_its_own_is_merged_and_machines_never() -> None:
+def test_only_what_has_a_rate_of_its_own_is_merged_and_machines_never() -> None:
     assert {each.name for each in FORMATS if each.digest > 1} >= {"dingtalk", "wecom", "telegram"}
-    assert all(each.pace for each in FORMATS if each.digest > 1)
-    assert all(each.digest == 1 and each.pace is None for each in FORMATS if each.machine)
+    assert all(each.rate_limit for each in FORMATS if each.digest > 1)
+    assert all(each.digest == 1 and each.rate_limit is None for each in FORMATS if each.machine)
 
 
 def test_what_services_say_is_read_with_care() -> None:
-    assert said(ServiceAnswer(200, {}, b"[" * 100_000)) == {}
-    assert said(ServiceAnswer(200, {}, b"\xff")) == {}
-    assert said(ServiceAnswer(200, {}, b"[1]")) == {}
+    assert json_object(ServiceAnswer(200, {}, b"[" * 100_000)) == {}
+    assert json_object(ServiceAnswer(200, {}, b"\xff")) == {}
+    assert json_object(ServiceAnswer(200, {}, b"[1]")) == {}
     assert integer(True) is None
     assert integer("1") is None
     assert seconds("1.5") is not None
     assert seconds(-1) is seconds("x") is seconds(None) is seconds(1e300) is seconds("nan") is None
-    assert description("Slack", "a\nb\u202ec", 1) == "Slack: a bc (1)"
-    assert description("Slack", None) == "Slack: answered no reason"
+    assert describe("Slack", "a\nb\u202ec", 1) == "Slack: a bc (1)"
+    assert describe("Slack", None) == "Slack: no reason given"
     assert by_status_alone(ServiceAnswer(429, {}, b"")).overloaded
 
 

@@ -1,4 +1,4 @@
-"""The `googlechat` format: what Google Chat is sent, and what its answers mean."""
+"""The `googlechat` format: messages sent to Google Chat, and verdicts on its answers."""
 
 from datetime import timedelta
 
@@ -7,7 +7,7 @@ import pytest
 from app.domain.errors import InvalidField
 from app.domain.verdict import Verdict
 from app.formats.googlechat import FORMAT
-from tests.support.message_samples import FINISHED, LINK, judged, told, url, wishes
+from tests.support.message_samples import FINISHED, LINK, judged, options, rendered, url
 
 URL = "https://chat.googleapis.com/v1/spaces/A/messages?key=k&token=t"
 
@@ -139,13 +139,13 @@ JOBS_IN_CHINESE = {
 
 ANSWERS = [
     (200, {"name": "spaces/A/messages/B"}, Verdict.DELIVERED, None),
-    (200, "<html>", Verdict.RETRY, "Google Chat: 200 with an HTML page, as proxies show"),
-    (200, "ok", Verdict.RETRY, "Google Chat: 200 with not what this service answers"),
+    (200, "<html>", Verdict.RETRY, "Google Chat: 200 with an HTML page, probably from a proxy"),
+    (200, "ok", Verdict.RETRY, "Google Chat: unexpected answer (200)"),
     (
         400,
         {"error": {"code": 400, "message": "Bad card", "status": "INVALID_ARGUMENT"}},
         Verdict.REFUSED,
-        "Google Chat: Bad card (400): Google Chat does not take the message, or the URL is not complete",
+        "Google Chat: Bad card (400): Google Chat rejected the message, or the URL is not complete",
     ),
     (
         403,
@@ -157,7 +157,7 @@ ANSWERS = [
         404,
         {"error": {"code": 404, "message": "Not here", "status": "NOT_FOUND"}},
         Verdict.REFUSED,
-        "Google Chat: Not here (404): the space or the webhook is gone",
+        "Google Chat: Not here (404): the space or the webhook no longer exists",
     ),
     (410, "", Verdict.GONE, "Google Chat: answered 410"),
     (500, "", Verdict.RETRY, "Google Chat: answered 500"),
@@ -165,12 +165,12 @@ ANSWERS = [
 
 
 def test_who_asks_too_often_waits_for_the_minute_of_its_quota() -> None:
-    said = judged(FORMAT, 429, {"error": {"message": "Quota", "status": "RESOURCE_EXHAUSTED"}})
-    assert (said.verdict, said.retry_after, said.overloaded) == (Verdict.RETRY, timedelta(minutes=1), True)
-    assert said.service_message == "Google Chat: Quota (429): asked too often"
+    outcome = judged(FORMAT, 429, {"error": {"message": "Quota", "status": "RESOURCE_EXHAUSTED"}})
+    assert (outcome.verdict, outcome.retry_after, outcome.overloaded) == (Verdict.RETRY, timedelta(minutes=1), True)
+    assert outcome.service_message == "Google Chat: Quota (429): rate limit exceeded"
 
 
-def test_all_webhooks_of_a_space_share_its_pace() -> None:
+def test_all_webhooks_of_a_space_share_its_rate() -> None:
     one, other = (url(f"https://chat.googleapis.com/v1/spaces/A/messages?key=k&token={token}") for token in "tu")
     assert FORMAT.bot(one) == FORMAT.bot(other)
 
@@ -183,5 +183,5 @@ def test_a_url_without_its_token_is_refused() -> None:
 def test_jobs_have_links_of_their_own() -> None:
     FORMAT.check(url(URL), None)
     assert '<a href="https://console.example/jobs/6837531fd3f54550927b930180a706bf">' in str(
-        told(FORMAT, FINISHED, wishes(URL, link=LINK))
+        rendered(FORMAT, FINISHED, options(URL, link=LINK))
     )

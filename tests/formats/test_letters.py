@@ -1,4 +1,4 @@
-"""Each chat format to the letter: what goes out, and what answers mean. The literals are in the file of each format."""
+"""The exact messages of each chat format, and its verdicts. The literals are in the file of each format."""
 
 from types import ModuleType
 from typing import Any
@@ -20,7 +20,7 @@ from tests.formats import (
     test_telegram,
     test_wecom,
 )
-from tests.support.message_samples import FAILED, FINISHED, LINK, in_chinese, judged, told, wishes
+from tests.support.message_samples import FAILED, FINISHED, LINK, in_chinese, judged, options, rendered
 
 EXPECTED = [
     test_slack,
@@ -42,17 +42,19 @@ def test_no_chat_format_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("expected", EXPECTED, ids=lambda expected: expected.FORMAT.name)
-def test_a_failed_job_is_told_with_these_words(expected: ModuleType) -> None:
-    assert told(expected.FORMAT, FAILED, wishes(expected.URL, link=LINK)) == expected.FAILED_JOB_IN_ENGLISH
+def test_a_failed_job_is_reported_with_these_words(expected: ModuleType) -> None:
+    assert rendered(expected.FORMAT, FAILED, options(expected.URL, link=LINK)) == expected.FAILED_JOB_IN_ENGLISH
 
 
 @pytest.mark.parametrize("expected", EXPECTED, ids=lambda expected: expected.FORMAT.name)
-def test_all_jobs_of_a_registration_are_told_in_chinese(expected: ModuleType) -> None:
+def test_all_jobs_of_a_registration_are_reported_in_chinese(expected: ModuleType) -> None:
     assert in_chinese(expected.FORMAT, FINISHED, expected.URL) == expected.JOBS_IN_CHINESE
 
 
-@pytest.mark.parametrize(("form", "status", "body", "verdict", "words"), ANSWERS)
-def test_what_an_answer_means(form: Format, status: int, body: Any, verdict: Verdict, words: str | None) -> None:
-    said = judged(form, status, body)
-    assert (said.verdict, said.service_message) == (verdict, words)
-    assert said.overloaded == (status == 429)
+@pytest.mark.parametrize(("form", "status", "body", "verdict", "service_message"), ANSWERS)
+def test_what_an_answer_means(
+    form: Format, status: int, body: Any, verdict: Verdict, service_message: str | None
+) -> None:
+    outcome = judged(form, status, body)
+    assert (outcome.verdict, outcome.service_message) == (verdict, service_message)
+    assert outcome.overloaded == (status == 429)

@@ -1,11 +1,11 @@
-"""The page that a message leads to."""
+"""The links in messages."""
 
 import pytest
 
 from app.domain.errors import InvalidField
 from app.domain.event import Event
 from app.domain.job import Job, JobState
-from app.formats.links import check, filled, is_of_a_job
+from app.formats.links import check, filled, is_per_job
 from tests.support.message_samples import FAILED, FAILED_JOB, NOW, TEST
 
 
@@ -38,9 +38,9 @@ def test_a_link_that_is_too_long_or_leads_elsewhere_is_none() -> None:
 
 
 def test_which_templates_give_each_job_a_page() -> None:
-    assert is_of_a_job("https://c.example/{phone_id}")
-    assert not is_of_a_job("https://c.example/{registration_id}")
-    assert not is_of_a_job(None)
+    assert is_per_job("https://c.example/{phone_id}")
+    assert not is_per_job("https://c.example/{registration_id}")
+    assert not is_per_job(None)
 
 
 def test_templates_that_give_no_link_are_refused() -> None:

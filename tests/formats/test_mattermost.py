@@ -1,9 +1,9 @@
-"""The `mattermost` format: what Mattermost is sent, and what its answers mean."""
+"""The `mattermost` format: messages sent to Mattermost, and verdicts on its answers."""
 
 from app.domain.job import Job, JobState
 from app.domain.verdict import Verdict
 from app.formats.mattermost import FORMAT
-from tests.support.message_samples import event, told, wishes
+from tests.support.message_samples import event, options, rendered
 
 URL = "https://chat.example/hooks/1"
 
@@ -79,23 +79,23 @@ JOBS_IN_CHINESE = {
 
 ANSWERS = [
     (200, "ok", Verdict.DELIVERED, None),
-    (200, "<html>", Verdict.RETRY, "Mattermost: 200 with an HTML page, as proxies show"),
-    (200, "", Verdict.RETRY, "Mattermost: 200 with not what this service answers"),
+    (200, "<html>", Verdict.RETRY, "Mattermost: 200 with an HTML page, probably from a proxy"),
+    (200, "", Verdict.RETRY, "Mattermost: unexpected answer (200)"),
     (
         400,
         {"id": "web.incoming_webhook.invalid.app_error", "message": "Invalid webhook", "status_code": 400},
         Verdict.REFUSED,
-        "Mattermost: Invalid webhook (400): the webhook was removed, or the URL is wrong: make a new one",
+        "Mattermost: Invalid webhook (400): the webhook was removed, or the URL is wrong: create a new one",
     ),
     (403, {"message": "No"}, Verdict.REFUSED, "Mattermost: No (403)"),
     (410, "", Verdict.GONE, "Mattermost: answered 410"),
-    (429, "limit exceeded", Verdict.RETRY, "Mattermost: limit exceeded (429): asked too often"),
+    (429, "limit exceeded", Verdict.RETRY, "Mattermost: limit exceeded (429): rate limit exceeded"),
     (500, "", Verdict.RETRY, "Mattermost: answered 500"),
 ]
 
 
 def test_slack_s_mentions_which_it_knows_too_call_nobody() -> None:
-    (attachment,) = told(FORMAT, event(Job("a_b", JobState.FAILED, error_msg="<!channel> @all `x`")), wishes())[
+    (attachment,) = rendered(FORMAT, event(Job("a_b", JobState.FAILED, error_msg="<!channel> @all `x`")), options())[
         "attachments"
     ]
     shown = {field["title"]: field["value"] for field in attachment["fields"]}

@@ -1,9 +1,9 @@
-"""The `rocketchat` format: what Rocket.Chat is sent, and what its answers mean."""
+"""The `rocketchat` format: messages sent to Rocket.Chat, and verdicts on its answers."""
 
 from app.domain.job import Job, JobState
 from app.domain.verdict import Verdict
 from app.formats.rocketchat import FORMAT
-from tests.support.message_samples import event, told, wishes
+from tests.support.message_samples import event, options, rendered
 
 URL = "https://chat.example/hooks/1/2"
 
@@ -87,24 +87,24 @@ JOBS_IN_CHINESE = {
 ANSWERS = [
     (200, {"success": True}, Verdict.DELIVERED, None),
     (200, "{}", Verdict.DELIVERED, None),
-    (200, "<html>", Verdict.RETRY, "Rocket.Chat: 200 with an HTML page, as proxies show"),
-    (200, "", Verdict.RETRY, "Rocket.Chat: 200 with not what this service answers"),
+    (200, "<html>", Verdict.RETRY, "Rocket.Chat: 200 with an HTML page, probably from a proxy"),
+    (200, "", Verdict.RETRY, "Rocket.Chat: unexpected answer (200)"),
     (
         200,
         {"success": False, "error": "error-invalid-channel"},
         Verdict.REFUSED,
-        "Rocket.Chat: error-invalid-channel: the channel is gone",
+        "Rocket.Chat: error-invalid-channel: the channel no longer exists",
     ),
     (400, {"success": False, "error": "nope"}, Verdict.REFUSED, "Rocket.Chat: nope (400)"),
     (410, "", Verdict.GONE, "Rocket.Chat: answered 410"),
-    (429, {"success": False, "error": "Slow"}, Verdict.RETRY, "Rocket.Chat: Slow (429): asked too often"),
+    (429, {"success": False, "error": "Slow"}, Verdict.RETRY, "Rocket.Chat: Slow (429): rate limit exceeded"),
     (503, "", Verdict.RETRY, "Rocket.Chat: answered 503"),
 ]
 
 
 def test_what_no_backslash_helps_against_is_parted() -> None:
     about = Job("a_b", JobState.FAILED, error_msg="@all [x](https://evil.example) *b*")
-    (attachment,) = told(FORMAT, event(about), wishes())["attachments"]
+    (attachment,) = rendered(FORMAT, event(about), options())["attachments"]
     shown = {field["title"]: field["value"] for field in attachment["fields"]}
     assert shown["Error"] == "@\u200ball [x]\u200b(https://evil.example) \\*b\\*"
     assert shown["Job"] == r"a\_b"

@@ -1,4 +1,4 @@
-"""Other people's text, made fit to stand in a message."""
+"""Sanitising the text of CPH and tenants for messages."""
 
 import sys
 import unicodedata
@@ -18,11 +18,13 @@ def test_emoji_stay_whole() -> None:
 
 
 def test_what_is_hidden_is_what_unicode_says() -> None:
-    # Not of U+13430 to U+1343F: Python's Unicode may not know all of them yet.
+    # Except U+13430 to U+1343F: Python's Unicode version may not have all of them yet.
     every = [chr(code) for code in range(sys.maxunicode + 1) if not 0x13430 <= code <= 0x1343F]
     formats = {character for character in every if unicodedata.category(character) == "Cf"} - {"\u200d"}
-    none = {character for character in every if ord(character) & 0xFFFE == 0xFFFE or "\ufdd0" <= character <= "\ufdef"}
-    assert set(HIDDEN.findall("".join(every))) == formats | none
+    noncharacters = {
+        character for character in every if ord(character) & 0xFFFE == 0xFFFE or "\ufdd0" <= character <= "\ufdef"
+    }
+    assert set(HIDDEN.findall("".join(every))) == formats | noncharacters
 
 
 @given(st.text(max_size=50), st.integers(1, 20))

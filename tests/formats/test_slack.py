@@ -1,4 +1,4 @@
-"""The `slack` format: what Slack is sent, and what its answers mean."""
+"""The `slack` format: messages sent to Slack, and verdicts on its answers."""
 
 import pytest
 from slack_sdk.models.blocks import Block
@@ -7,7 +7,7 @@ from app.domain.errors import InvalidField
 from app.domain.verdict import Verdict
 from app.formats.format import Language
 from app.formats.slack import FORMAT
-from tests.support.message_samples import EVERY, LINK, told, url, wishes
+from tests.support.message_samples import EVERY, LINK, options, rendered, url
 
 URL = "https://hooks.slack.com/services/T1/B1/abc"
 
@@ -130,15 +130,20 @@ JOBS_IN_CHINESE = {
 
 ANSWERS = [
     (200, "ok", Verdict.DELIVERED, None),
-    (200, "<!DOCTYPE html><title>Sign in</title>", Verdict.RETRY, "Slack: 200 with an HTML page, as proxies show"),
-    (200, "", Verdict.RETRY, "Slack: 200 with not what this service answers"),
-    (204, "", Verdict.RETRY, "Slack: 204 with not what this service answers"),
-    (400, "invalid_payload", Verdict.REFUSED, "Slack: invalid_payload (400): Slack does not take the message"),
+    (
+        200,
+        "<!DOCTYPE html><title>Sign in</title>",
+        Verdict.RETRY,
+        "Slack: 200 with an HTML page, probably from a proxy",
+    ),
+    (200, "", Verdict.RETRY, "Slack: unexpected answer (200)"),
+    (204, "", Verdict.RETRY, "Slack: unexpected answer (204)"),
+    (400, "invalid_payload", Verdict.REFUSED, "Slack: invalid_payload (400): Slack rejected the message"),
     (
         400,
         "invalid_token",
         Verdict.REFUSED,
-        "Slack: invalid_token (400): the URL is wrong or was withdrawn: make a new webhook",
+        "Slack: invalid_token (400): the URL is wrong or was revoked: create a new webhook",
     ),
     (
         403,
@@ -146,9 +151,9 @@ ANSWERS = [
         Verdict.REFUSED,
         "Slack: action_prohibited (403): the workspace's admins do not allow it",
     ),
-    (404, "no_service", Verdict.REFUSED, "Slack: no_service (404): the webhook was removed: make a new one"),
+    (404, "no_service", Verdict.REFUSED, "Slack: no_service (404): the webhook was removed: create a new one"),
     (410, "channel_is_archived", Verdict.GONE, "Slack: channel_is_archived (410)"),
-    (429, "rate_limited", Verdict.RETRY, "Slack: rate_limited (429): asked too often"),
+    (429, "rate_limited", Verdict.RETRY, "Slack: rate_limited (429): rate limit exceeded"),
     (500, "rollup_error", Verdict.RETRY, "Slack: rollup_error (500)"),
     (503, "<html>", Verdict.RETRY, "Slack: an HTML page (503)"),
     (302, "", Verdict.REFUSED, "Slack: answered 302"),
@@ -166,7 +171,7 @@ def test_only_incoming_webhooks_are_taken() -> None:
 def test_slack_s_own_library_takes_every_message() -> None:
     for event in EVERY:
         for language in Language:
-            body = told(FORMAT, event, wishes(link=LINK, language=language))
+            body = rendered(FORMAT, event, options(link=LINK, language=language))
             blocks = body["blocks"] + [block for each in body.get("attachments", ()) for block in each["blocks"]]
             for block in blocks:
                 parsed = Block.parse(block)

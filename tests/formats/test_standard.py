@@ -1,11 +1,11 @@
-"""The `standard` format, to the letter."""
+"""The exact bytes of the `standard` format."""
 
 from datetime import UTC, datetime
 
 from app.domain.event import DestinationChange, Event, Group, OwnEventType
 from app.domain.job import Job, JobState
 from app.formats.standard import FORMAT, render
-from tests.support.message_samples import NOW, TEST, judged, wishes
+from tests.support.message_samples import NOW, TEST, judged, options
 
 
 def test_the_event_of_the_contract_has_these_bytes() -> None:
@@ -78,7 +78,7 @@ def test_what_befell_a_destination_has_these_bytes() -> None:
 
 
 def test_a_machine_is_sent_the_same_bytes_about_one_event_and_judged_by_its_status_alone() -> None:
-    outgoing = FORMAT.render([TEST], wishes("https://bot.example/hook"), NOW)
+    outgoing = FORMAT.render([TEST], options("https://bot.example/hook"), NOW)
     assert (outgoing.url, outgoing.body) == ("https://bot.example/hook", render(TEST))
     assert outgoing.headers == {"Content-Type": "application/json"}
     assert FORMAT.machine

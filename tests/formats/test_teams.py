@@ -1,4 +1,4 @@
-"""The `teams` format: what Teams is sent, and what its answers mean."""
+"""The `teams` format: messages sent to Teams, and verdicts on its answers."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from app.formats.format import Language
 from app.formats.registry import for_url
 from app.formats.teams import ACCEPTED, FORMAT
 from tests.support.message_judges import complaints
-from tests.support.message_samples import EVERY, FAILED, FINISHED, LINK, NOW, told, url, wishes
+from tests.support.message_samples import EVERY, FAILED, FINISHED, LINK, NOW, options, rendered, url
 
 URL = "https://prod-1.westeurope.logic.azure.com:443/workflows/w/triggers/manual/paths/invoke?sig=s"
 
@@ -137,9 +137,14 @@ JOBS_IN_CHINESE = {
 ANSWERS = [
     (202, "", Verdict.DELIVERED, ACCEPTED),
     (200, "", Verdict.DELIVERED, ACCEPTED),
-    (200, "<html>", Verdict.RETRY, "Teams: 200 with an HTML page, as proxies show"),
-    (204, "", Verdict.RETRY, "Teams: 204 with not what this service answers"),
-    (429, {"error": {"code": "x", "message": "Slow down"}}, Verdict.RETRY, "Teams: Slow down (429): asked too often"),
+    (200, "<html>", Verdict.RETRY, "Teams: 200 with an HTML page, probably from a proxy"),
+    (204, "", Verdict.RETRY, "Teams: unexpected answer (204)"),
+    (
+        429,
+        {"error": {"code": "x", "message": "Slow down"}},
+        Verdict.RETRY,
+        "Teams: Slow down (429): rate limit exceeded",
+    ),
     (
         400,
         {"error": {"code": "WorkflowTriggerIsNotEnabled", "message": "Trigger is off"}},
@@ -182,23 +187,25 @@ def test_a_url_without_its_signature_is_refused() -> None:
 
 def test_the_url_stays_as_it_is_byte_for_byte() -> None:
     odd = "https://x.logic.azure.com/workflows/w?sp=%2Ftriggers%2fmanual%2Frun&sv=1.0&sig=a%2Bb-_~"
-    assert FORMAT.render([FAILED], wishes(odd), NOW).url == odd
+    assert FORMAT.render([FAILED], options(odd), NOW).url == odd
 
 
 def test_microsoft_s_own_library_takes_every_card() -> None:
     many = [FAILED, FINISHED]
     bodies = [
-        told(FORMAT, events, wishes(link=LINK, language=language)) for language in Language for events in (*EVERY, many)
+        rendered(FORMAT, events, options(link=LINK, language=language))
+        for language in Language
+        for events in (*EVERY, many)
     ]
     assert complaints(cards=[body["attachments"][0]["content"] for body in bodies]) == []
 
 
 def test_microsoft_s_own_library_can_find_fault() -> None:
-    card = told(FORMAT, FAILED, wishes())["attachments"][0]["content"]
+    card = rendered(FORMAT, FAILED, options())["attachments"][0]["content"]
     card["body"][0]["color"] = "Purple"
     assert len(complaints(cards=[card])) == 1
 
 
 def test_jobs_have_links_of_their_own() -> None:
-    told_of = told(FORMAT, FINISHED, wishes(link=LINK))
-    assert "](https://console.example/jobs/6837531fd3f54550927b930180a706bf)" in str(told_of)
+    body = rendered(FORMAT, FINISHED, options(link=LINK))
+    assert "](https://console.example/jobs/6837531fd3f54550927b930180a706bf)" in str(body)

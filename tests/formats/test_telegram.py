@@ -1,4 +1,4 @@
-"""The `telegram` format: what Telegram is sent, and what its answers mean."""
+"""The `telegram` format: messages sent to Telegram, and verdicts on its answers."""
 
 import json
 from datetime import timedelta
@@ -9,7 +9,7 @@ from app.domain.errors import InvalidField
 from app.domain.verdict import Verdict
 from app.formats.format import ServiceAnswer
 from app.formats.telegram import FORMAT
-from tests.support.message_samples import FAILED, NOW, judged, url, wishes
+from tests.support.message_samples import FAILED, NOW, judged, options, url
 
 URL = "https://api.telegram.org/bot1:a/sendMessage?chat_id=-100"
 
@@ -58,8 +58,8 @@ JOBS_IN_CHINESE = {
 
 ANSWERS = [
     (200, {"ok": True, "result": {}}, Verdict.DELIVERED, None),
-    (200, "<html>", Verdict.RETRY, "Telegram: 200 with an HTML page, as proxies show"),
-    (200, "{}", Verdict.RETRY, "Telegram: 200 with not what this service answers"),
+    (200, "<html>", Verdict.RETRY, "Telegram: 200 with an HTML page, probably from a proxy"),
+    (200, "{}", Verdict.RETRY, "Telegram: unexpected answer (200)"),
     (
         200,
         {"ok": False, "error_code": 400, "description": "Bad Request: chat not found"},
@@ -71,7 +71,7 @@ ANSWERS = [
         401,
         {"ok": False, "error_code": 401, "description": "Unauthorized"},
         Verdict.REFUSED,
-        "Telegram: Unauthorized (401): the bot's token is wrong or was withdrawn",
+        "Telegram: Unauthorized (401): the bot's token is wrong or was revoked",
     ),
     (
         403,
@@ -92,18 +92,18 @@ ANSWERS = [
 
 @pytest.mark.parametrize("status", [200, 429])
 def test_it_says_how_long_to_wait(status: int) -> None:
-    said = judged(FORMAT, status, {"ok": False, "error_code": 429, "parameters": {"retry_after": 31}})
-    assert (said.verdict, said.retry_after, said.overloaded) == (Verdict.RETRY, timedelta(seconds=31), True)
+    outcome = judged(FORMAT, status, {"ok": False, "error_code": 429, "parameters": {"retry_after": 31}})
+    assert (outcome.verdict, outcome.retry_after, outcome.overloaded) == (Verdict.RETRY, timedelta(seconds=31), True)
 
 
 def test_a_chat_that_has_a_new_id_is_written_to_there_from_now_on() -> None:
     body = b'{"ok":false,"error_code":400,"description":"Upgraded","parameters":{"migrate_to_chat_id":-1001}}'
     called = "https://api.telegram.org/bot1:a/sendMessage?chat_id=-1&message_thread_id=5"
-    said = FORMAT.judge(ServiceAnswer(400, {}, body, called))
-    assert said.url == "https://api.telegram.org/bot1:a/sendMessage?message_thread_id=5&chat_id=-1001"
-    assert said.verdict is Verdict.RETRY
-    sent_to = FORMAT.render([FAILED], wishes(called), NOW).url
-    assert FORMAT.judge(ServiceAnswer(400, {}, body, sent_to)).url == said.url
+    outcome = FORMAT.judge(ServiceAnswer(400, {}, body, called))
+    assert outcome.url == "https://api.telegram.org/bot1:a/sendMessage?message_thread_id=5&chat_id=-1001"
+    assert outcome.verdict is Verdict.RETRY
+    sent_to = FORMAT.render([FAILED], options(called), NOW).url
+    assert FORMAT.judge(ServiceAnswer(400, {}, body, sent_to)).url == outcome.url
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_a_chat_that_has_a_new_id_is_written_to_there_from_now_on() -> None:
     ],
 )
 def test_the_method_is_added_and_the_chat_goes_into_the_body(given: str, called: str) -> None:
-    outgoing = FORMAT.render([FAILED], wishes(given), NOW)
+    outgoing = FORMAT.render([FAILED], options(given), NOW)
     assert outgoing.url == called
     assert json.loads(outgoing.body)["chat_id"] == "-5"
 
@@ -132,7 +132,7 @@ def test_what_names_no_bot_or_no_chat_is_refused(wrong: str) -> None:
         FORMAT.check(url(f"https://api.telegram.org{wrong}"), None)
 
 
-def test_each_chat_has_its_own_pace() -> None:
+def test_each_chat_has_its_own_rate() -> None:
     one, other = (url(f"https://api.telegram.org/bot1:a/sendMessage?chat_id={chat}") for chat in ("-5", "%40ops"))
     FORMAT.check(one, None)
     FORMAT.check(other, None)

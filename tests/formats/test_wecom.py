@@ -1,4 +1,4 @@
-"""The `wecom` format: what WeCom is sent, and what its answers mean."""
+"""The `wecom` format: messages sent to WeCom, and verdicts on its answers."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from app.domain.errors import InvalidField
 from app.domain.verdict import Verdict
 from app.formats.format import Language
 from app.formats.wecom import FORMAT
-from tests.support.message_samples import FAILED, NOW, judged, url, wishes
+from tests.support.message_samples import FAILED, NOW, judged, options, url
 
 URL = "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=k"
 
@@ -42,8 +42,8 @@ JOBS_IN_CHINESE = {
 
 ANSWERS = [
     (200, {"errcode": 0, "errmsg": "ok"}, Verdict.DELIVERED, None),
-    (200, "<html>", Verdict.RETRY, "WeCom: 200 with an HTML page, as proxies show"),
-    (200, "[]", Verdict.RETRY, "WeCom: 200 with not what this service answers"),
+    (200, "<html>", Verdict.RETRY, "WeCom: 200 with an HTML page, probably from a proxy"),
+    (200, "[]", Verdict.RETRY, "WeCom: unexpected answer (200)"),
     (
         200,
         {"errcode": 93000, "errmsg": "invalid webhook url"},
@@ -54,31 +54,31 @@ ANSWERS = [
         200,
         {"errcode": 40008, "errmsg": "invalid message type"},
         Verdict.REFUSED,
-        "WeCom: invalid message type (40008): WeCom does not take the message",
+        "WeCom: invalid message type (40008): WeCom rejected the message",
     ),
     (
         200,
         {"errcode": 40058, "errmsg": "exceed max length 4096"},
         Verdict.REFUSED,
-        "WeCom: exceed max length 4096 (40058): WeCom does not take the message",
+        "WeCom: exceed max length 4096 (40058): WeCom rejected the message",
     ),
     (200, {"errcode": -1, "errmsg": "system busy"}, Verdict.REFUSED, "WeCom: system busy (-1): WeCom is busy"),
     (200, {"errcode": 6000, "errmsg": "conflict"}, Verdict.REFUSED, "WeCom: conflict (6000): WeCom is busy"),
     (200, {"errcode": 4711, "errmsg": "New"}, Verdict.REFUSED, "WeCom: New (4711)"),
     (410, "", Verdict.GONE, "WeCom: answered 410"),
-    (429, "", Verdict.RETRY, "WeCom: answered 429: asked too often"),
+    (429, "", Verdict.RETRY, "WeCom: answered 429: rate limit exceeded"),
     (500, "", Verdict.RETRY, "WeCom: answered 500"),
 ]
 
 
 @pytest.mark.parametrize("code", [45009, 45033])
-def test_who_asks_too_often_is_told_so(code: int) -> None:
-    said = judged(FORMAT, 200, {"errcode": code, "errmsg": "api freq out of limit"})
-    assert (said.verdict, said.overloaded) == (Verdict.RETRY, True)
+def test_asking_too_often_is_reported_as_overload(code: int) -> None:
+    outcome = judged(FORMAT, 200, {"errcode": code, "errmsg": "api freq out of limit"})
+    assert (outcome.verdict, outcome.overloaded) == (Verdict.RETRY, True)
 
 
 def test_nothing_is_escaped_as_ascii() -> None:
-    assert "云手机".encode() in FORMAT.render([FAILED], wishes(language=Language.ZH_CN), NOW).body
+    assert "云手机".encode() in FORMAT.render([FAILED], options(language=Language.ZH_CN), NOW).body
 
 
 def test_a_url_without_its_key_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""What of the chart follows from the code and from its values: `./dev chart` renews it, a test holds it true."""
+"""Generates what in the chart follows from the code and the values. `./dev chart` writes it, a test checks it."""
 
 import json
 import re
@@ -29,22 +29,22 @@ FROM_VALUES = frozenset(
         *("projects_file", "grants_file", "tenants_file", "templates_dir", "alive_file"),
     }
 )
-# Those that a chart with a file of projects has no use for, and one that only tests have.
+# Settings that a chart with a projects file does not need, and one that is for tests only.
 LEFT_OUT = frozenset(
     {
         *("cph_project_id", "cph_region", "cph_endpoint", "cph_token"),
         *("cph_access_key", "cph_secret_key", "cph_security_token"),
-        *("iam_endpoint", "iam_user", "iam_password", "iam_domain", "crash_at"),
+        *("iam_endpoint", "iam_user", "iam_password", "iam_domain", "test_crash_at"),
     }
 )
-UNSAID = ("title", "default", "description", "format")
-# Formats that the chart's own schema has a pattern for, as a network policy must take them too.
+OMITTED_KEYWORDS = ("title", "default", "description", "format")
+# Formats for which the chart's schema has its own pattern, as network policies must accept them too.
 NETWORKS = ("ipv4network", "ipv6network")
 OFFERED = [name for name in Settings.model_fields if name not in FROM_VALUES | LEFT_OUT]
 
 
 def default(name: str) -> Any:
-    """As YAML has it: 5, not 5.0; sets in order."""
+    """The default as YAML has it: 5, not 5.0; sets are sorted."""
     value = Settings().model_dump(mode="json")[name]
     field = Settings.model_fields[name].default
     return _plain(sorted(value) if isinstance(field, frozenset) else value)
@@ -74,12 +74,12 @@ def schema_of_settings() -> dict[str, Any]:
 
 
 def _schema(found: dict[str, Any], named: dict[str, Any]) -> dict[str, Any]:
-    """Without what only speaks to people, and without formats, which validators know or do not. named: `$ref`s."""
+    """Omits keywords for people, and formats, which some validators do not know. named: schemas by `$ref`."""
     if "$ref" in found:
         return _schema(named[found["$ref"]], named)
     if found.get("format") in NETWORKS:
         return {"$ref": "#/definitions/network"}
-    parts: dict[str, Any] = {key: value for key, value in found.items() if key not in UNSAID}
+    parts: dict[str, Any] = {key: value for key, value in found.items() if key not in OMITTED_KEYWORDS}
     if "anyOf" in parts:
         first, *others = [_schema(part, named) for part in parts["anyOf"]]
         if all(other == first for other in others):
@@ -91,13 +91,13 @@ def _schema(found: dict[str, Any], named: dict[str, Any]) -> dict[str, Any]:
 
 
 def table_of_values(text: str) -> str:
-    """Of the commented YAML: one row for each value with a `# --` comment."""
+    """A Markdown table of commented YAML: one row for each value with a `# --` comment."""
     rows = [f"| `{path}` | {value} | {about} |" for path, value, about in documented(text)]
     return "\n".join(["| value | default | what |", "|---|---|---|", *rows])
 
 
 def documented(text: str) -> Iterator[tuple[str, str, str]]:
-    """Path, default as Markdown, comment."""
+    """Path, default as Markdown and comment of each value that has a comment."""
     values = yaml.safe_load(text)
     path: list[tuple[int, str]] = []
     comment: list[str] = []
@@ -115,9 +115,11 @@ def documented(text: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _row(keys: list[str], value: Any, comment: list[str]) -> tuple[str, str, str]:
-    said = next((line.removeprefix("@default -- ") for line in comment if line.startswith("@default")), "")
+    documented_default = next(
+        (line.removeprefix("@default -- ") for line in comment if line.startswith("@default")), ""
+    )
     about = " ".join(line for line in comment if not line.startswith("@default"))
-    return ".".join(keys), said or f"`{json.dumps(value)}`", about
+    return ".".join(keys), documented_default or f"`{json.dumps(value)}`", about
 
 
 def _at(values: Any, keys: list[str]) -> Any:
@@ -126,15 +128,15 @@ def _at(values: Any, keys: list[str]) -> Any:
     return values
 
 
-def between(text: str, begin: str, end: str, new: str) -> str:
-    """The text with `new` in place of what stands between the lines `begin` and `end`."""
+def replace_between(text: str, begin: str, end: str, new: str) -> str:
+    """Replaces the text between the lines `begin` and `end` by `new`."""
     head, rest = text.split(f"{begin}\n", 1)
     return f"{head}{begin}\n{new}\n{end}{rest.split(end, 1)[1]}"
 
 
-def renewed() -> dict[Path, str]:
-    """Files of the chart as they should be."""
-    values = between(
+def generated_files() -> dict[Path, str]:
+    """The content that the generated files of the chart should have."""
+    values = replace_between(
         (CHART / "values.yaml").read_text(encoding="utf-8"), "# <settings>", "# </settings>", values_of_settings()
     )
     schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
@@ -143,12 +145,12 @@ def renewed() -> dict[Path, str]:
     return {
         CHART / "values.yaml": values,
         CHART / "values.schema.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n",
-        CHART / "README.md": between(readme, "<!-- values -->", "<!-- /values -->", table_of_values(values)),
+        CHART / "README.md": replace_between(readme, "<!-- values -->", "<!-- /values -->", table_of_values(values)),
     }
 
 
 if __name__ == "__main__":
-    for path, text in renewed().items():
+    for path, text in generated_files().items():
         if path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
-            print(f"renewed {path}")
+            print(f"updated {path}")

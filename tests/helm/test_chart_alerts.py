@@ -1,4 +1,4 @@
-"""The alerts that the chart gives to Prometheus are about its own release, and lead to where somebody can read."""
+"""The chart's alerts are about its own release, and link to a runbook that can be read."""
 
 import re
 import subprocess
@@ -12,7 +12,7 @@ from tests.helm.generated import CHART
 from tests.support import tools
 from tests.support.rendered_chart import ROLES, Rendered, merged, render, values_of
 
-pytestmark = pytest.mark.slow  # on a laptop they are skipped: Helm and its judges are a gigabyte
+pytestmark = pytest.mark.slow  # skipped on laptops: Helm and the validators take a gigabyte
 
 NAMES = [
     rule["alert"]
@@ -43,8 +43,8 @@ def test_alerts_lead_to_the_runbook_where_it_is_read() -> None:
         assert "runbook_url" not in rule["annotations"]  # it would be no URL
 
 
-# Of whom Prometheus hears, and whether that is this release's API.
-HEARD = {
+# Which pod has metrics in Prometheus, and whether it is this release's API.
+SCRAPED = {
     "the API": ({"pod": "bridge-cph-webhook-bridge-api-5d4f8c7b9c-x2x7k"}, True),
     "nobody": (None, False),
     "workers alone": ({"pod": "bridge-cph-webhook-bridge-poller-5d4f8c7b9c-x2x7k"}, False),
@@ -53,12 +53,12 @@ HEARD = {
 }
 
 
-@pytest.mark.parametrize("heard", HEARD)
-def test_a_bridge_is_gone_when_nothing_is_heard_of_its_own_api(heard: str, tmp_path: Path) -> None:
-    labels, is_there = HEARD[heard]
-    series = [{"series": f"cph_bridge_redis_up{_written(labels)}", "values": "1x40"}] if labels else []
-    firing = {"labels": f"ALERTS{_written({'alertname': 'BridgeGone', 'alertstate': 'firing', 'severity': 'page'})}"}
-    asked = {
+@pytest.mark.parametrize("scraped", SCRAPED)
+def test_a_bridge_is_gone_when_its_own_api_has_no_metrics(scraped: str, tmp_path: Path) -> None:
+    labels, is_there = SCRAPED[scraped]
+    series = [{"series": f"cph_bridge_redis_up{_as_labels(labels)}", "values": "1x40"}] if labels else []
+    firing = {"labels": f"ALERTS{_as_labels({'alertname': 'BridgeGone', 'alertstate': 'firing', 'severity': 'page'})}"}
+    expectation = {
         "expr": 'ALERTS{alertname="BridgeGone",alertstate="firing"}',
         "eval_time": "15m",
         "exp_samples": [] if is_there else [firing | {"value": 1}],
@@ -66,21 +66,21 @@ def test_a_bridge_is_gone_when_nothing_is_heard_of_its_own_api(heard: str, tmp_p
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rendered().one("PrometheusRule")["spec"]), encoding="utf-8")
     cases = {
         "rule_files": ["rules.yaml"],
-        "tests": [{"interval": "30s", "input_series": series, "promql_expr_test": [asked]}],
+        "tests": [{"interval": "30s", "input_series": series, "promql_expr_test": [expectation]}],
     }
     (tmp_path / "cases.yaml").write_text(yaml.safe_dump(cases), encoding="utf-8")
     promtool = tools.program("promtool", "Debian: apt install prometheus")
     command = [promtool, "test", "rules", tmp_path / "cases.yaml"]
-    tried = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60, check=False)
-    assert tried.returncode == 0, tried.stdout + tried.stderr
+    result = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
-def _written(labels: dict[str, str]) -> str:
+def _as_labels(labels: dict[str, str]) -> str:
     return "{" + ",".join(f'{name}="{value}"' for name, value in ({"namespace": "phones"} | labels).items()) + "}"
 
 
-def pod(role: str, full: str) -> str:
-    """Its name, as Kubernetes makes it: what comes before the last five is cut at 58 characters."""
+def pod_name(role: str, full: str) -> str:
+    """The name that Kubernetes gives it: cut at 58 characters, then five more that are random."""
     deployment = render(merged(values_of("trial"), {"fullnameOverride": full})).one("Deployment", f"-{role}")
     return f"{deployment['metadata']['name']}-5d4f8c7b9c-"[:58] + "x2x7k"
 
@@ -88,8 +88,8 @@ def pod(role: str, full: str) -> str:
 @pytest.mark.parametrize("full", ["bridge", "a" * 43, "a" * 53])
 def test_keda_counts_the_pods_of_its_own_release(full: str) -> None:
     scaled = render(merged(values_of("production"), {"fullnameOverride": full})).one("ScaledObject", "-poller")
-    chosen = re.search(r'pod=~"([^"]*)"', scaled["spec"]["triggers"][0]["metadata"]["query"])
-    assert chosen
-    assert all(re.fullmatch(chosen[1], pod(role, full)) for role in ROLES)
+    pattern = re.search(r'pod=~"([^"]*)"', scaled["spec"]["triggers"][0]["metadata"]["query"])
+    assert pattern
+    assert all(re.fullmatch(pattern[1], pod_name(role, full)) for role in ROLES)
     for other in (f"{full}-api", f"{full}2", "green"):
-        assert not any(re.fullmatch(chosen[1], pod(role, other)) for role in ROLES)
+        assert not any(re.fullmatch(pattern[1], pod_name(role, other)) for role in ROLES)

@@ -1,4 +1,4 @@
-"""The chart's files agree with one another and with the code; nothing of it is rendered here."""
+"""The chart's files agree with one another and with the code. Nothing is rendered here."""
 
 import json
 import tomllib
@@ -9,18 +9,18 @@ import pytest
 import yaml
 
 from app.config.settings import Settings
-from tests.helm.generated import CHART, FROM_VALUES, LEFT_OUT, OFFERED, default, documented, renewed
+from tests.helm.generated import CHART, FROM_VALUES, LEFT_OUT, OFFERED, default, documented, generated_files
 
 ROOT = CHART.parent
 VALUES = (CHART / "values.yaml").read_text(encoding="utf-8")
 
-# Settings that the chart knows of before the code has them.
+# Settings that the chart may have before the code has them.
 EXPECTED = {"metrics_bind", "templates_dir"}
 
 
-@pytest.mark.parametrize("path", renewed(), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", generated_files(), ids=lambda path: path.name)
 def test_what_is_generated_is_up_to_date(path: Any) -> None:
-    assert path.read_text(encoding="utf-8") == renewed()[path], "run ./dev chart"
+    assert path.read_text(encoding="utf-8") == generated_files()[path], "run ./dev chart"
 
 
 def test_every_setting_is_offered_or_follows_from_a_value_or_is_left_out_on_purpose() -> None:
@@ -41,13 +41,13 @@ def leaves(values: Any, path: str = "") -> Iterator[str]:
 
 
 def test_every_value_has_a_comment() -> None:
-    told = {path for path, _, _ in documented(VALUES)}
-    untold = [
+    commented = {path for path, _, _ in documented(VALUES)}
+    uncommented = [
         leaf
         for leaf in leaves(yaml.safe_load(VALUES))
-        if not any(leaf == path or leaf.startswith(f"{path}.") for path in told)
+        if not any(leaf == path or leaf.startswith(f"{path}.") for path in commented)
     ]
-    assert untold == []
+    assert uncommented == []
 
 
 def test_the_schema_knows_each_value_and_no_other() -> None:
@@ -61,7 +61,7 @@ def test_the_schema_knows_each_value_and_no_other() -> None:
     agree(json.loads((CHART / "values.schema.json").read_text(encoding="utf-8")), yaml.safe_load(VALUES), "")
 
 
-def test_chart_image_and_project_tell_one_version() -> None:
+def test_chart_image_and_project_have_one_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     assert yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))["appVersion"] == project
     assert f"ARG VERSION={project}\n" in (ROOT / "Dockerfile").read_text(encoding="utf-8")

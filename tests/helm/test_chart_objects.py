@@ -1,4 +1,4 @@
-"""What the chart renders is what Kubernetes takes, and its parts fit together."""
+"""Kubernetes accepts what the chart renders, and the objects refer to one another correctly."""
 
 import copy
 import shutil
@@ -15,10 +15,10 @@ from tests.helm.generated import CHART
 from tests.support import tools
 from tests.support.rendered_chart import CI_VALUES, ROLES, Object, Rendered, merged, render, values_of
 
-pytestmark = pytest.mark.slow  # on a laptop they are skipped: Helm and its judges are a gigabyte
+pytestmark = pytest.mark.slow  # skipped on laptops: Helm and the validators take a gigabyte
 
 OLDEST, NEWEST = "1.27", "1.37"
-OF_OPERATORS = {"ScaledObject", "PodMonitor", "PrometheusRule", "ExternalSecret", "HTTPRoute"}
+CUSTOM_KINDS = {"ScaledObject", "PodMonitor", "PrometheusRule", "ExternalSecret", "HTTPRoute"}
 LONGEST_RELEASE = "release-with-the-longest-name-that-helm-will-let-pass"
 
 
@@ -28,10 +28,10 @@ def rendered(request: pytest.FixtureRequest) -> Rendered:
 
 
 def check_fields(rendered: Rendered, version: str, known: tuple[Object, ...] = ()) -> None:
-    """known: objects that need no look, for they had one."""
+    """known: objects that have been validated already."""
     validator = tools.module("kubernetes_validate")
     for found in rendered.objects:
-        if found["kind"] not in OF_OPERATORS and found not in known:
+        if found["kind"] not in CUSTOM_KINDS and found not in known:
             validator.validate(found, version, strict=True)
 
 
@@ -45,7 +45,7 @@ def test_the_oldest_version_is_the_one_that_the_chart_asks_for() -> None:
 
 
 @pytest.mark.slow
-def test_the_operators_models_hold_all_that_is_said_to_them() -> None:
+def test_the_operators_models_have_every_field_that_is_given() -> None:
     keda = tools.module("cloudcoil.models.keda.v1alpha1")
     monitoring = tools.module("cloudcoil.models.prometheus_operator.v1")
     models = {
@@ -76,7 +76,7 @@ def flags(schema: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
 
 
 FLAGS = flags(yaml.safe_load((CHART / "values.schema.json").read_text(encoding="utf-8")))
-# What else must then be given, or be left out.
+# Values that must be changed together with a flag: when it is on, and (GOES_WITHOUT) when it is off.
 GOES_WITH: dict[str, dict[str, Any]] = {
     "redis.bundled.enabled": {
         "redis": {
@@ -89,7 +89,7 @@ GOES_WITH: dict[str, dict[str, Any]] = {
     "externalSecrets.enabled": {"externalSecrets": {"store": {"name": "vault"}, "secrets": {"a": {"b": {"key": "c"}}}}},
 }
 GOES_WITHOUT: dict[str, dict[str, Any]] = {
-    "secrets.secretKeys.lieOpen": {"secrets": {"secretKeys": {"name": "bridge"}}},
+    "secrets.secretKeys.allowUnencrypted": {"secrets": {"secretKeys": {"name": "bridge"}}},
     "redis.tls.enabled": {"redis": {"tls": {"caSecret": {"name": ""}}}},
 }
 
@@ -110,25 +110,25 @@ def matches(selector: dict[str, Any], labels: dict[str, str]) -> bool:
     )
 
 
-def chosen(rendered: Rendered, selector: dict[str, Any]) -> set[str]:
-    """Components of the pods that a selector matches."""
+def selected_components(rendered: Rendered, selector: dict[str, Any]) -> set[str]:
+    """Components of the pods that the selector matches."""
     labels = [pod["metadata"]["labels"] for pod in rendered.every_pod()]
     return {each["app.kubernetes.io/component"] for each in labels if matches(selector, each)}
 
 
 def test_selectors_choose_their_own_pods_and_no_others(rendered: Rendered) -> None:
     for found in rendered.of("Deployment", "StatefulSet", "PodDisruptionBudget"):
-        assert chosen(rendered, found["spec"]["selector"]) == {
+        assert selected_components(rendered, found["spec"]["selector"]) == {
             found["metadata"]["labels"]["app.kubernetes.io/component"]
         }
     for found in rendered.of("Service"):
         component = found["metadata"]["labels"]["app.kubernetes.io/component"]
-        assert chosen(rendered, {"matchLabels": found["spec"]["selector"]}) == {component}
+        assert selected_components(rendered, {"matchLabels": found["spec"]["selector"]}) == {component}
     for found in rendered.of("NetworkPolicy"):
         component = found["metadata"]["labels"]["app.kubernetes.io/component"]
-        assert chosen(rendered, found["spec"]["podSelector"]) == {component}
+        assert selected_components(rendered, found["spec"]["podSelector"]) == {component}
     for found in rendered.of("PodMonitor"):
-        assert chosen(rendered, found["spec"]["selector"]) == set(ROLES)
+        assert selected_components(rendered, found["spec"]["selector"]) == set(ROLES)
 
 
 def test_what_is_referred_to_is_there(rendered: Rendered) -> None:
@@ -171,7 +171,7 @@ def test_named_ports_are_ports_of_the_pods(rendered: Rendered) -> None:
 @pytest.mark.parametrize("values", [{}, {"fullnameOverride": "a" * 80}, {"nameOverride": "b" * 80}], ids=str)
 def test_names_and_labels_stay_within_63_characters(values: dict[str, Any]) -> None:
     rendered = render(merged(values_of("trial"), values), name=LONGEST_RELEASE, namespace="n" * 63)
-    # A StatefulSet's pods bear its name and ten more characters as a label.
+    # A StatefulSet's pods have its name and ten more characters as a label.
     lengths = {
         found["metadata"]["name"]: len(found["metadata"]["name"]) + 11 * (found["kind"] == "StatefulSet")
         for found in rendered.objects
@@ -194,11 +194,11 @@ def test_two_releases_in_one_namespace_do_not_meet() -> None:
     names = [{(found["kind"], found["metadata"]["name"]) for found in rendered.objects} for rendered in (first, second)]
     assert names[0] & names[1] == set()
     for found in first.of("Deployment", "StatefulSet", "PodDisruptionBudget"):
-        assert chosen(second, found["spec"]["selector"]) == set()
+        assert selected_components(second, found["spec"]["selector"]) == set()
     for found in first.of("NetworkPolicy"):
-        assert chosen(second, found["spec"]["podSelector"]) == set()
+        assert selected_components(second, found["spec"]["podSelector"]) == set()
     for found in first.of("Service"):
-        assert chosen(second, {"matchLabels": found["spec"]["selector"]}) == set()
+        assert selected_components(second, {"matchLabels": found["spec"]["selector"]}) == set()
 
 
 def test_a_new_chart_of_the_same_bridge_restarts_nothing(tmp_path: Path) -> None:
@@ -219,10 +219,10 @@ def test_settings_that_are_read_at_the_start_restart_pods_and_projects_do_not() 
 
 
 def test_an_upgrade_takes_the_values_of_the_last_release() -> None:
-    """There was none before 0.1.0; this file is what later ones must take."""
-    kept = yaml.safe_load((Path(__file__).parent / "values-0.1.0.yaml").read_text(encoding="utf-8"))
+    """0.1.0 is the first release. Later charts must accept the values in this file."""
+    old_values = yaml.safe_load((Path(__file__).parent / "values-0.1.0.yaml").read_text(encoding="utf-8"))
     for name in CI_VALUES:
-        assert render(merged(kept, values_of(name))).of("Deployment")
+        assert render(merged(old_values, values_of(name))).of("Deployment")
 
 
 def test_replicas_are_left_out_where_something_scales() -> None:
@@ -248,8 +248,8 @@ def test_a_workers_probe_tells_a_fresh_file_from_an_old_one(age: str | None, ali
         subprocess.run(["touch", "--date", age, file], check=True)
     probe = render(values_of("trial")).pod("sender")["spec"]["containers"][0]["livenessProbe"]["exec"]["command"]
     assert probe[1] == "/tmp/alive"
-    asked = subprocess.run([probe[0], file, *probe[2:]], check=False, capture_output=True)
-    assert (asked.returncode == 0) is alive
+    result = subprocess.run([probe[0], file, *probe[2:]], check=False, capture_output=True)
+    assert (result.returncode == 0) is alive
 
 
 def test_a_misspelt_field_would_be_seen() -> None:

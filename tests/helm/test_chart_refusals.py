@@ -1,4 +1,4 @@
-"""Values that cannot work are refused before anything is installed, with words that help."""
+"""Values that cannot work are refused before anything is installed, with a message that says what to do."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ import pytest
 
 from tests.support.rendered_chart import ChartRefused, merged, render, values_of
 
-pytestmark = pytest.mark.slow  # on a laptop they are skipped: Helm and its judges are a gigabyte
+pytestmark = pytest.mark.slow  # skipped on laptops: Helm and the validators take a gigabyte
 
 CHANGES: dict[str, tuple[dict[str, Any], str]] = {
-    "no image": ({"image": {"repository": ""}}, "say where you pushed the image"),
-    "no redis": ({"redis": {"bundled": {"enabled": False}}}, "no Redis: give redis.urlSecret.name"),
-    "two redis": ({"redis": {"host": "r"}}, "which Redis? These are all given: redis.bundled.enabled, redis.host"),
+    "no image": ({"image": {"repository": ""}}, "set the repository that you pushed the image to"),
+    "no redis": ({"redis": {"bundled": {"enabled": False}}}, "no Redis: set redis.urlSecret.name"),
+    "two redis": ({"redis": {"host": "r"}}, "more than one Redis is set: redis.bundled.enabled, redis.host"),
     "three redis": (
         {"redis": {"url": "redis://r", "urlSecret": {"name": "s"}}},
         "redis.bundled.enabled, redis.url, redis.urlSecret.name",
@@ -23,16 +23,16 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
         },
         "put the URL into a Secret",
     ),
-    "a login that nobody uses": ({"redis": {"username": "u"}}, "go with redis.host or redis.sentinel.nodes"),
+    "a login that nobody uses": ({"redis": {"username": "u"}}, "need redis.host or redis.sentinel.nodes"),
     "tls beside a url": (
         {"redis": {"urlSecret": {"name": "s"}, "tls": {"enabled": True}, "bundled": {"enabled": False}}},
-        "redis.tls.enabled goes with redis.host or redis.sentinel.nodes: a URL says it itself, rediss://",
+        "redis.tls.enabled needs redis.host or redis.sentinel.nodes: a URL enables TLS by rediss://",
     ),
     "tls of a bundled redis": ({"redis": {"tls": {"enabled": True}}}, "the bundled Redis has no TLS"),
     "an authority of a bundled redis": ({"redis": {"tls": {"caSecret": {"name": "ca"}}}}, "has no TLS; leave it out"),
     "an authority and no tls": (
         {"redis": {"host": "r", "tls": {"caSecret": {"name": "ca"}}, "bundled": {"enabled": False}}},
-        "redis.tls.caSecret is of use with redis.tls.enabled=true alone",
+        "redis.tls.caSecret needs redis.tls.enabled=true",
     ),
     "an authority that the url does not name": (
         {"redis": {"url": "rediss://r", "tls": {"caSecret": {"name": "ca"}}, "bundled": {"enabled": False}}},
@@ -46,29 +46,29 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
                 "bundled": {"enabled": False},
             }
         },
-        "redis.url must ask for TLS",
+        "redis.url must use TLS",
     ),
     "no keys at rest": (
         {"redis": {"host": "r", "bundled": {"enabled": False}}},
         "kubectl create secret generic cph-bridge --from-literal=secret-keys=",
     ),
-    "keys and none": ({"secrets": {"secretKeys": {"name": "s", "lieOpen": True}}}, "contradict each other"),
-    "half an operator": ({"secrets": {"operatorUrl": {"name": "s"}}}, "need each other"),
-    "no projects": ({"projects": {"default": None}}, "name at least one CPH project"),
-    "no place": ({"projects": {"default": {"region": None}}}, "projects.default: give one of region and endpoint"),
-    "two places": ({"projects": {"default": {"endpoint": "https://cph"}}}, "give one of region and endpoint"),
+    "keys and none": ({"secrets": {"secretKeys": {"name": "s", "allowUnencrypted": True}}}, "contradict each other"),
+    "half an operator": ({"secrets": {"operatorUrl": {"name": "s"}}}, "must be set together"),
+    "no projects": ({"projects": {"default": None}}, "add at least one CPH project"),
+    "no endpoint": ({"projects": {"default": {"region": None}}}, "projects.default: set either region or endpoint"),
+    "two endpoints": ({"projects": {"default": {"endpoint": "https://cph"}}}, "set either region or endpoint"),
     "no credentials": (
         {"projects": {"default": {"credentials": {"tokenSecret": None}}}},
-        "projects.default.credentials: give one of",
+        "projects.default.credentials: set exactly one of",
     ),
-    "two kinds": ({"projects": {"default": {"credentials": {"agency": True}}}}, "(there are: tokenSecret, agency)"),
+    "two kinds": ({"projects": {"default": {"credentials": {"agency": True}}}}, "(set: tokenSecret, agency)"),
     "half a user": (
         {"projects": {"default": {"credentials": {"tokenSecret": None, "user": "u"}}}},
-        "user, domain and passwordSecret go together",
+        "user, domain and passwordSecret must be set together",
     ),
     "half a key": (
         {"projects": {"default": {"credentials": {"tokenSecret": None, "accessKey": "a"}}}},
-        "give secretKeySecret, and one of accessKey and accessKeySecret",
+        "set secretKeySecret, and either accessKey or accessKeySecret",
     ),
     "a grant of nothing": (
         {
@@ -78,7 +78,7 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
         },
         "grants.g grants nothing",
     ),
-    "keda without prometheus": ({"sender": {"autoscaling": {"kind": "keda"}}}, "give keda.prometheus"),
+    "keda without prometheus": ({"sender": {"autoscaling": {"kind": "keda"}}}, "set keda.prometheus"),
     "min above max": ({"api": {"autoscaling": {"kind": "hpa", "min": 9}}}, "api.autoscaling: min is above max"),
     "too short a grace": ({"sender": {"terminationGracePeriodSeconds": 30}}, "may take 75 s"),
     "a grace that a setting made too short": (
@@ -93,16 +93,19 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
         {"settings": {"poll_max_s": 0.5}},
         "settings.poll_max_s must not be below settings.poll_min_s",
     ),
-    "an issuer and no audience": ({"settings": {"oidc_issuer": "https://i.example"}}, "need each other"),
-    "an audience and no issuer": ({"settings": {"oidc_audience": "bridge"}}, "need each other"),
+    "an issuer and no audience": ({"settings": {"oidc_issuer": "https://i.example"}}, "must be set together"),
+    "an audience and no issuer": ({"settings": {"oidc_audience": "bridge"}}, "must be set together"),
     "a handshake of nobody": ({"settings": {"cloudevents_handshake": True}}, "needs settings.cloudevents_origin"),
-    "probes on the api's port": ({"api": {"probePort": 8080}}, "give each a port of its own"),
-    "metrics on the api's port": ({"metrics": {"port": 8080}}, "give each a port of its own"),
-    "metrics on the probes' port": ({"metrics": {"port": 8081}}, "give each a port of its own"),
-    "a route to nowhere": ({"httpRoute": {"enabled": True}}, "give httpRoute.parentRefs"),
-    "an ingress for nobody": ({"ingress": {"enabled": True}}, "give ingress.hosts"),
-    "secrets from nowhere": ({"externalSecrets": {"enabled": True}}, "give externalSecrets.store.name"),
-    # What the schema says.
+    "probes on the api's port": ({"api": {"probePort": 8080}}, "api.port, api.probePort and metrics.port must differ"),
+    "metrics on the api's port": ({"metrics": {"port": 8080}}, "api.port, api.probePort and metrics.port must differ"),
+    "metrics on the probes' port": (
+        {"metrics": {"port": 8081}},
+        "api.port, api.probePort and metrics.port must differ",
+    ),
+    "a route to nowhere": ({"httpRoute": {"enabled": True}}, "set httpRoute.parentRefs"),
+    "an ingress for nobody": ({"ingress": {"enabled": True}}, "set ingress.hosts"),
+    "secrets from nowhere": ({"externalSecrets": {"enabled": True}}, "set externalSecrets.store.name"),
+    # Refused by the schema.
     "a misspelt value": ({"api": {"replica": 3}}, "replica"),
     "a misspelt setting": ({"settings": {"lease": 3}}, "lease"),
     "a setting out of bounds": ({"settings": {"worker_threads": 0}}, "worker_threads"),
@@ -119,8 +122,8 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_cannot_work_is_refused_with_words_that_help(change: str) -> None:
-    values, words = CHANGES[change]
+def test_what_cannot_work_is_refused_with_a_message_that_helps(change: str) -> None:
+    values, message = CHANGES[change]
     with pytest.raises(ChartRefused) as refused:
         render(merged(values_of("trial"), values))
-    assert words in str(refused.value)
+    assert message in str(refused.value)

@@ -1,4 +1,4 @@
-"""Each role gets the secrets, and reaches the networks, that its work needs, and no others."""
+"""Each role only gets the secrets, and only reaches the networks, that its work needs."""
 
 import json
 from ipaddress import ip_address, ip_network
@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.helm.test_chart_objects import chosen
+from tests.helm.test_chart_objects import selected_components
 from tests.support.rendered_chart import ROLES, Rendered, merged, render, values_of
 
-pytestmark = pytest.mark.slow  # on a laptop they are skipped: Helm and its judges are a gigabyte
+pytestmark = pytest.mark.slow  # skipped on laptops: Helm and the validators take a gigabyte
 
 
 @pytest.fixture
@@ -35,17 +35,17 @@ def test_each_role_gets_what_its_work_needs(production: Rendered) -> None:
 
 def test_a_bundled_redis_has_a_password_and_keys_that_only_a_secret_holds() -> None:
     rendered = render(values_of("trial"))
-    made = rendered.one("Secret", "-made")
-    assert made["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
-    data = made["stringData"]
+    secret_object = rendered.one("Secret", "-made")
+    assert secret_object["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    data = secret_object["stringData"]
     assert len(data["redis-password"]) == 40
-    rest = json.dumps([found for found in rendered.objects if found != made])
+    rest = json.dumps([found for found in rendered.objects if found != secret_object])
     assert data["redis-password"] not in rest
     assert data["secret-keys"].removeprefix("k1:") not in rest
 
 
 class Rules:
-    """A role's egress rules, asked as the network would."""
+    """A role's egress rules, evaluated as the network does."""
 
     def __init__(self, rendered: Rendered, role: str) -> None:
         self.rendered = rendered
@@ -56,7 +56,7 @@ class Rules:
 
     def reaches_pods(self) -> set[str]:
         selectors = [peer["podSelector"] for rule in self.rules for peer in rule.get("to", []) if "podSelector" in peer]
-        return set().union(*(chosen(self.rendered, selector) for selector in selectors))
+        return set().union(*(selected_components(self.rendered, selector) for selector in selectors))
 
     @staticmethod
     def _lets_pass(rule: dict[str, Any], address: str, port: int, protocol: str) -> bool:
@@ -71,7 +71,7 @@ class Rules:
 
 
 PUBLIC = "93.184.216.34"
-NEAR = [
+INTERNAL = [
     "10.96.0.1",
     "192.168.1.1",
     "169.254.169.254",
@@ -87,7 +87,7 @@ def test_the_sender_reaches_the_internet_and_nothing_near() -> None:
     sender = Rules(render(values_of("trial")), "sender")
     assert all(sender.reaches(address, 443) for address in (PUBLIC, "2606:2800:220:1:248:1893:25c8:1946"))
     assert not sender.reaches(PUBLIC, 80)
-    assert [address for address in NEAR if sender.reaches(address, 443)] == []
+    assert [address for address in INTERNAL if sender.reaches(address, 443)] == []
     assert sender.reaches("169.254.20.10", 53, "UDP")
     assert sender.reaches_pods() == {"redis"}
 
@@ -114,7 +114,7 @@ def test_the_poller_reaches_cph_and_the_metadata_service_only_for_its_keys(produ
     poller = Rules(render(values_of("trial")), "poller")
     assert poller.reaches(PUBLIC, 443)
     assert not poller.reaches(PUBLIC, 8443)
-    assert [address for address in NEAR if poller.reaches(address, 443) or poller.reaches(address, 80)] == []
+    assert [address for address in INTERNAL if poller.reaches(address, 443) or poller.reaches(address, 80)] == []
     to = [{"ipBlock": {"cidr": "10.9.0.0/16"}}]
     at_home = Rules(render(merged(values_of("trial"), {"networkPolicy": {"cphTo": to}})), "poller")
     assert at_home.reaches("10.9.8.7", 443)
@@ -122,7 +122,7 @@ def test_the_poller_reaches_cph_and_the_metadata_service_only_for_its_keys(produ
 
 
 @pytest.mark.parametrize(
-    ("place", "port"),
+    ("endpoints", "port"),
     [
         ({"endpoint": "https://cph.example:8443"}, 8443),
         ({"endpoint": "http://cph.example"}, 80),
@@ -131,8 +131,8 @@ def test_the_poller_reaches_cph_and_the_metadata_service_only_for_its_keys(produ
     ],
     ids=str,
 )
-def test_the_poller_reaches_the_ports_that_its_endpoints_name(place: dict[str, str], port: int) -> None:
-    project = {"region": None} | place
+def test_the_poller_reaches_the_ports_that_its_endpoints_name(endpoints: dict[str, str], port: int) -> None:
+    project = {"region": None} | endpoints
     poller = Rules(render(merged(values_of("trial"), {"projects": {"default": project}})), "poller")
     assert [each for each in (80, 443, 8443, 8444, 8445) if poller.reaches(PUBLIC, each)] == sorted({443, port})
 
@@ -160,7 +160,7 @@ def test_only_the_bridge_reaches_a_bundled_redis() -> None:
     spec = rendered.one("NetworkPolicy", "-redis")["spec"]
     (rule,) = spec["ingress"]
     (peer,) = rule["from"]
-    assert chosen(rendered, peer["podSelector"]) == set(ROLES)
+    assert selected_components(rendered, peer["podSelector"]) == set(ROLES)
     assert spec["egress"] == []
 
 
@@ -176,7 +176,7 @@ def test_helm_test_reaches_the_api_and_nothing_else_whoever_else_may() -> None:
     assert [port["port"] for port in rule["ports"]] == ["http"]
     anybody, tester = rule["from"]
     assert anybody == {"namespaceSelector": {}}
-    assert chosen(rendered, tester["podSelector"]) == {"test"}
+    assert selected_components(rendered, tester["podSelector"]) == {"test"}
 
 
 def test_workers_are_reached_for_metrics_alone() -> None:

@@ -1,4 +1,4 @@
-"""What the chart tells the bridge is what the bridge reads."""
+"""The bridge reads the settings and files that the chart gives it."""
 
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,9 @@ from tests.helm.generated import OFFERED
 from tests.helm.test_chart_files import EXPECTED
 from tests.support.rendered_chart import CI_VALUES, ROLES, Rendered, merged, render, values_of
 
-pytestmark = pytest.mark.slow  # on a laptop they are skipped: Helm and its judges are a gigabyte
+pytestmark = pytest.mark.slow  # skipped on laptops: Helm and the validators take a gigabyte
 
-HELPERS = {"BRIDGE_REDIS_PASSWORD"}  # Kubernetes puts it into the URL
+HELPERS = {"BRIDGE_REDIS_PASSWORD"}  # Kubernetes substitutes it in the URL
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -44,7 +44,7 @@ def test_every_variable_is_a_setting(name: str, role: str) -> None:
 
 
 def without_files(environment: dict[str, str]) -> dict[str, str]:
-    """Files of secrets are not there; the rest stays."""
+    """Removes variables that name files of secrets, which do not exist here."""
     return {name: value for name, value in environment.items() if not value.startswith("/run/bridge/secrets/")}
 
 
@@ -74,7 +74,8 @@ def test_changed_settings_arrive_as_they_were_written() -> None:
 def test_callbacks_never_go_to_the_bridge_or_its_redis() -> None:
     values = merged(values_of("trial"), {"settings": {"deny_hosts": ["intranet.example:8443"]}})
     hosts = {
-        (place.host, place.port) for place in denied(load(without_files(render(values).environment("sender"))), {})
+        (denied_host.host, denied_host.port)
+        for denied_host in denied(load(without_files(render(values).environment("sender"))), {})
     }
     assert ("intranet.example", 8443) in hosts
     assert ("bridge-cph-webhook-bridge-api.phones.svc.cluster.local", 80) in hosts
@@ -97,11 +98,11 @@ WAYS_IN: list[tuple[dict[str, Any], set[str]]] = [
 def test_callbacks_never_go_to_the_names_by_which_callers_come(values: dict[str, Any], names: set[str]) -> None:
     settings = load(without_files(render(merged(values_of("trial"), values)).environment("sender")))
     assert set(settings.deny_hosts) == {"bridge-cph-webhook-bridge-api.phones.svc.cluster.local:80"} | names
-    assert {place.host for place in denied(settings, {}) if not place.port} == names
+    assert {denied_host.host for denied_host in denied(settings, {}) if not denied_host.port} == names
 
 
-def mounted(rendered: Rendered, file: str, tmp_path: Path) -> Path:
-    """A file of one of the ConfigMaps."""
+def config_file(rendered: Rendered, file: str, tmp_path: Path) -> Path:
+    """A copy of a file of one of the ConfigMaps."""
     (text,) = (found["data"][file] for found in rendered.of("ConfigMap") if file in found["data"])
     (tmp_path / file).write_text(text, encoding="utf-8")
     return tmp_path / file
@@ -109,7 +110,7 @@ def mounted(rendered: Rendered, file: str, tmp_path: Path) -> Path:
 
 def test_projects_are_read_as_they_were_written(tmp_path: Path) -> None:
     rendered = render(values_of("production"))
-    projects = read_projects(mounted(rendered, "projects.yaml", tmp_path))
+    projects = read_projects(config_file(rendered, "projects.yaml", tmp_path))
     assert {name: type(project.credentials) for name, project in projects.items()} == {
         "user": PasswordCredentials,
         "own-iam": PasswordCredentials,
@@ -121,7 +122,7 @@ def test_projects_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert projects["user"].rate == 20
     assert projects["own-iam"].iam_endpoint == "https://iam.example"
     assert projects["keys"].credentials.access_key.value == SecretStr("AKIDEXAMPLE")
-    trial = read_projects(mounted(render(values_of("trial")), "projects.yaml", tmp_path))
+    trial = read_projects(config_file(render(values_of("trial")), "projects.yaml", tmp_path))
     assert isinstance(trial["default"].credentials, TokenCredentials)
 
 
@@ -139,18 +140,18 @@ def files_of(tree: Any) -> set[str]:
 )
 def test_each_file_that_is_named_is_mounted(file: str, volume: str, role: str, tmp_path: Path) -> None:
     rendered = render(values_of("production"))
-    named = files_of(yaml.safe_load(mounted(rendered, file, tmp_path).read_text(encoding="utf-8")))
+    named = files_of(yaml.safe_load(config_file(rendered, file, tmp_path).read_text(encoding="utf-8")))
     (found,) = (each for each in rendered.pod(role)["spec"]["volumes"] if each["name"] == volume)
-    there = {
+    provided = {
         f"/run/bridge/{volume}/{item['path']}"
         for source in found["projected"]["sources"]
         for item in source["secret"]["items"]
     }
-    assert named == there != set()
+    assert named == provided != set()
 
 
 def test_grants_are_read_as_they_were_written(tmp_path: Path) -> None:
-    grants = read_grants(mounted(render(values_of("production")), "grants.yaml", tmp_path))
+    grants = read_grants(config_file(render(values_of("production")), "grants.yaml", tmp_path))
     assert [str(network) for network in grants["bots of team b"].networks] == ["10.96.0.0/16"]
     tls = grants["a partner"].tls
     assert tls
@@ -189,7 +190,7 @@ def test_grants_are_read_as_they_were_written(tmp_path: Path) -> None:
 )
 def test_redis_is_found_in_each_way(redis: dict[str, Any], url: str, sentinels: str) -> None:
     values = {name: part for name, part in values_of("trial").items() if name != "redis"}
-    values |= {"redis": redis, "secrets": {"secretKeys": {"lieOpen": True}}}
+    values |= {"redis": redis, "secrets": {"secretKeys": {"allowUnencrypted": True}}}
     rendered = render(values)
     for role in ROLES:
         environment = rendered.environment(role)
@@ -197,7 +198,7 @@ def test_redis_is_found_in_each_way(redis: dict[str, Any], url: str, sentinels: 
         assert environment.get("BRIDGE_REDIS_SENTINELS", "") == sentinels
         names = [entry["name"] for entry in rendered.pod(role)["spec"]["containers"][0]["env"]]
         if "$(" in url:
-            # Kubernetes only puts in what stands before.
+            # Kubernetes only substitutes variables that are defined earlier.
             assert names.index("BRIDGE_REDIS_PASSWORD") < names.index("BRIDGE_REDIS_URL")
 
 

@@ -1,4 +1,4 @@
-"""Every value arrives: whatever the chart offers is given another value somewhere, and seen in what is rendered."""
+"""Every value has an effect: each one that the chart offers is changed somewhere, and found in the rendered objects."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from tests.helm.test_chart_files import leaves
 from tests.helm.test_chart_objects import FLAGS, NEWEST, check_fields
 from tests.support.rendered_chart import CI_VALUES, Object, merged, render, values_of
 
-pytestmark = pytest.mark.slow  # on a laptop they are skipped: Helm and its judges are a gigabyte
+pytestmark = pytest.mark.slow  # skipped on laptops: Helm and the validators take a gigabyte
 
 
 def resources(number: int) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def from_namespace(name: str) -> list[dict[str, Any]]:
     return [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}]
 
 
-# What is laid over which of the `ci/*-values.yaml`. No two values alike, so that each is seen to have arrived itself.
+# Values that are merged into which of the `ci/*-values.yaml`. No two are equal, so each is found by itself.
 OTHER: dict[str, tuple[str, dict[str, Any]]] = {
     "pods": (
         "trial",
@@ -134,7 +134,7 @@ OTHER: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def scalars(tree: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """With their places; nothing for what is empty."""
+    """The path and text of each value that is not empty."""
     if isinstance(tree, dict | list):
         for key, part in tree.items() if isinstance(tree, dict) else enumerate(tree):
             yield from scalars(part, f"{path}.{key}".removeprefix("."))
@@ -142,16 +142,16 @@ def scalars(tree: Any, path: str = "") -> Iterator[tuple[str, str]]:
         yield path, str(tree)
 
 
-def seen(value: str, objects: Iterable[Object]) -> bool:
-    """As a word, alone or in a text."""
+def occurs(value: str, objects: Iterable[Object]) -> bool:
+    """Whether the value occurs, alone or as a word in a text."""
     return bool(re.search(rf"(?<!\w){re.escape(value)}(?!\w)", json.dumps(list(objects))))
 
 
-def told(name: str) -> dict[str, str]:
-    """What is laid over values and was not in what these render, so that it shows where it comes from."""
+def distinctive_values(name: str) -> dict[str, str]:
+    """Merged values that do not occur in what the base values render: finding one proves that it has arrived."""
     base, values = OTHER[name]
     before = render(values_of(base)).objects
-    return {path: value for path, value in scalars(values) if not seen(value, before)}
+    return {path: value for path, value in scalars(values) if not occurs(value, before)}
 
 
 @pytest.mark.parametrize("name", OTHER)
@@ -159,11 +159,11 @@ def test_what_is_given_arrives(name: str) -> None:
     base, values = OTHER[name]
     before, after = render(values_of(base)), render(merged(values_of(base), values))
     check_fields(after, NEWEST, known=before.objects)
-    assert {path: value for path, value in told(name).items() if not seen(value, after.objects)} == {}
+    assert {path: value for path, value in distinctive_values(name).items() if not occurs(value, after.objects)} == {}
 
 
 def test_every_value_is_given_somewhere_and_every_flag() -> None:
-    given = {path for name in OTHER for path in told(name)} | {".".join(flag) for flag in FLAGS}
+    given = {path for name in OTHER for path in distinctive_values(name)} | {".".join(flag) for flag in FLAGS}
     given |= {path for name in CI_VALUES for path, _ in scalars(values_of(name))}
     offered = leaves(yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8")))
     missing = [leaf for leaf in offered if not any(path == leaf or path.startswith(f"{leaf}.") for path in given)]

@@ -1,4 +1,4 @@
-"""What the chart renders is run: argv, environment and files of its pods, under a root that nobody can write to."""
+"""Runs the rendered pods: their argv, environment and files, with a read-only root."""
 
 import os
 import shlex
@@ -21,7 +21,7 @@ from tests.support.running_chart import Running, running
 pytestmark = pytest.mark.slow
 
 RUNBOOK = ROOT / "docs" / "operations.md"
-# The files of this tree in place of an image's. Python may lie where only root gets at it.
+# The files of this checkout instead of an image's. Runs as root, as only root may be able to read Python's folder.
 TREE = Image(Path("/"), "0:0", {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"})
 
 
@@ -54,9 +54,9 @@ def test_nobody_can_write_to_the_root(bridge: Running) -> None:
 
 
 def test_the_doctor_of_the_notes_is_content_with_the_poller(bridge: Running) -> None:
-    told = bridge.pods["poller"].run("cph-bridge", "doctor")
-    assert told.returncode == 0, told.stdout
-    assert "CPH project default answers" in told.stdout
+    result = bridge.pods["poller"].run("cph-bridge", "doctor")
+    assert result.returncode == 0, result.stdout
+    assert "CPH project default answers" in result.stdout
 
 
 def test_the_last_line_of_the_notes_works(bridge: Running) -> None:
@@ -86,9 +86,9 @@ def test_the_runbooks_command_has_a_refused_project_tried_at_once(bridge: Runnin
         wait_until(lambda: state() == "refused", what="the project is refused")
     finally:
         bridge.standin.call("DELETE", "/_standin/faults")
-    told = bridge.pods["poller"].run(*shlex.split(command))
-    assert told.returncode == 0, told.stderr
-    # Nobody would try it by himself within a minute.
+    result = bridge.pods["poller"].run(*shlex.split(command))
+    assert result.returncode == 0, result.stderr
+    # Without the signal, nothing would try it within a minute.
     wait_until(lambda: state() == "ok", what="the project is tried")
     bridge.wait_until_delivered(key, *registrations)
 
@@ -107,10 +107,10 @@ def test_a_sender_that_is_told_to_end_finishes_its_attempts_within_the_grace(bri
     receiver = bridge.receiver
     receiver.gate.clear()
     registrations = bridge.register(key, *(bridge.job() for _ in range(20)))
-    wait_until(lambda: len(receiver.callbacks) == 8, what="a whole crew at its attempts")
-    in_hand = set(receiver.ids())
+    wait_until(lambda: len(receiver.callbacks) == 8, what="all threads at their attempts")
+    in_progress = set(receiver.ids())
     assert bridge.pods["sender"].terminate(then=receiver.gate.set) == 0
-    assert set(receiver.ids()) == in_hand
+    assert set(receiver.ids()) == in_progress
     bridge.replace("sender")
     bridge.wait_until_delivered(key, *registrations)
     assert set(receiver.ids().values()) == {1}
@@ -137,7 +137,7 @@ def test_an_api_that_is_told_to_end_answers_what_it_was_asked(bridge: Running, k
     bridge.replace("api")
 
 
-def test_workers_live_and_the_api_is_not_ready_while_redis_is_away(bridge: Running) -> None:
+def test_workers_live_and_the_api_is_not_ready_while_redis_is_unavailable(bridge: Running) -> None:
     bridge.pods["sender"].run("touch", "--date", "2 minutes ago", "/tmp/alive")
     assert not bridge.pods["sender"].healthy("livenessProbe")
     bridge.redis.kill()

@@ -7,14 +7,14 @@ from tests.support.pods import ROOT
 
 
 def test_hadolint_finds_nothing_to_blame() -> None:
-    judged = subprocess.run(
+    result = subprocess.run(
         [tools.program("hadolint"), ROOT / "Dockerfile"], capture_output=True, encoding="utf-8", check=False
     )
-    assert judged.returncode == 0, judged.stdout
+    assert result.returncode == 0, result.stdout
 
 
 def test_the_context_holds_nothing_but_what_is_copied() -> None:
-    let_in = {
+    allowed = {
         line[1:] for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines() if line.startswith("!")
     }
     lines = [
@@ -23,4 +23,4 @@ def test_the_context_holds_nothing_but_what_is_copied() -> None:
         if line.startswith("COPY ")
     ]
     copied = {source for _, *sources, _ in lines if not sources[0].startswith("--from") for source in sources}
-    assert let_in == copied
+    assert allowed == copied

@@ -1,4 +1,4 @@
-"""The image is built, and the rendered pods run from it: as nobody, on a read-only root, without a shell."""
+"""Builds the image and runs the rendered pods from it: unprivileged, on a read-only root, without a shell."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,8 +60,8 @@ def test_a_registration_ends_in_a_signed_callback(image: Image, tmp_path: Path) 
 
 
 def test_it_is_healthy_without_a_network(image: Image, tmp_path: Path) -> None:
-    alone = Image(image.root, image.user, image.environment, shell=False, network=False)
-    with Node(tmp_path, render(trial_values(NOWHERE)), {("cph", "password"): "p"}, image=alone) as node:
+    offline_image = Image(image.root, image.user, image.environment, shell=False, network=False)
+    with Node(tmp_path, render(trial_values(NOWHERE)), {("cph", "password"): "p"}, image=offline_image) as node:
         api, *workers = (node.start(role) for role in ROLES)
         for worker in workers:
             worker.wait_until_started()

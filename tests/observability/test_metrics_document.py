@@ -1,4 +1,4 @@
-"""What is written of metrics is true: the document, the alerts, their runbook, the dashboard."""
+"""docs/metrics.md, the alerts, their runbook and the dashboard match the metrics in the code."""
 
 import json
 import re
@@ -25,33 +25,33 @@ SUFFIXES = r"_(bucket|sum|count)$"
 
 
 def selectors(expression: str) -> Iterator[tuple[str, set[str]]]:
-    """Each metric that it names, without the suffix of a histogram, and the labels that it is chosen by."""
-    yield from _of(promql_parser.parse(expression.replace("$__rate_interval", "5m")))
+    """Each metric in the expression, without the suffix of a histogram, and the labels that select it."""
+    yield from _selectors_in(promql_parser.parse(expression.replace("$__rate_interval", "5m")))
 
 
-def _of(node: Any) -> Iterator[tuple[str, set[str]]]:
+def _selectors_in(node: Any) -> Iterator[tuple[str, set[str]]]:
     match node:
         case promql_parser.VectorSelector():
             name = node.name if node.name in NAMES else re.sub(SUFFIXES, "", node.name)
             yield name, {matcher.name for matcher in node.matchers.matchers}
         case promql_parser.MatrixSelector():
-            yield from _of(node.vector_selector)
+            yield from _selectors_in(node.vector_selector)
         case promql_parser.BinaryExpr():
-            yield from (*_of(node.lhs), *_of(node.rhs))
+            yield from (*_selectors_in(node.lhs), *_selectors_in(node.rhs))
         case promql_parser.Call():
             for argument in node.args:
-                yield from _of(argument)
+                yield from _selectors_in(argument)
         case promql_parser.AggregateExpr() | promql_parser.ParenExpr() | promql_parser.UnaryExpr():
-            yield from _of(node.expr)
+            yield from _selectors_in(node.expr)
         case promql_parser.NumberLiteral():
             pass
         case _:
-            raise AssertionError(f"not looked into: {type(node).__name__}")
+            raise AssertionError(f"unhandled node: {type(node).__name__}")
 
 
 PANELS = [target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", ())]
 EXPRESSIONS = [*PANELS, *(rule["expr"] for rule in RULES)]
-WHERE = {"namespace", "job"}  # given by Prometheus
+TARGET_LABELS = {"namespace", "job"}  # added by Prometheus
 
 
 def test_the_document_is_what_the_code_makes() -> None:
@@ -74,16 +74,16 @@ def test_an_expression_names_metrics_and_labels_that_there_are(expression: str) 
     found = list(selectors(expression))
     assert found
     for name, chosen in found:
-        assert chosen <= labels[name] | WHERE
+        assert chosen <= labels[name] | TARGET_LABELS
 
 
 @pytest.mark.parametrize("panel", [panel for panel in DASHBOARD["panels"] if "targets" in panel], ids=str)
 def test_legends_show_labels_that_the_expression_keeps(panel: dict[str, Any]) -> None:
     assert panel["datasource"]["uid"] == "${datasource}"
     for target in panel["targets"]:
-        kept = re.search(r"by \(([^)]*)\)", target["expr"])
-        shown = set(re.findall(r"{{(\w+)}}", target["legendFormat"]))
-        assert shown == (set(kept[1].split(", ")) - {"le"} if kept else set())
+        grouping = re.search(r"by \(([^)]*)\)", target["expr"])
+        legend_labels = set(re.findall(r"{{(\w+)}}", target["legendFormat"]))
+        assert legend_labels == (set(grouping[1].split(", ")) - {"le"} if grouping else set())
 
 
 def test_whatever_is_measured_is_on_the_dashboard() -> None:
@@ -109,13 +109,13 @@ def test_the_runbook_knows_no_alert_that_is_not() -> None:
 def test_alerts_fire_when_they_should_and_only_then() -> None:
     promtool = tools.program("promtool", "Debian: apt install prometheus")
     cases = Path(__file__).with_name("alerts.test.yaml")
-    tried = subprocess.run(
+    result = subprocess.run(
         [promtool, "test", "rules", cases], capture_output=True, encoding="utf-8", timeout=60, check=False
     )
-    assert tried.returncode == 0, tried.stdout + tried.stderr
-    untried = [
+    assert result.returncode == 0, result.stdout + result.stderr
+    untested = [
         rule["alert"]
         for rule in RULES
         if rule["alert"] not in cases.read_text(encoding="utf-8").split("each that fires")[1]
     ]
-    assert untried == []
+    assert untested == []

@@ -1,4 +1,4 @@
-"""The probes at their side door, by themselves."""
+"""The probe server, by itself."""
 
 from collections.abc import Iterator
 
@@ -11,9 +11,9 @@ from app.domain.errors import OperatorError
 from app.observability import probe_server
 
 
-@pytest.fixture(params=["unix:///nowhere/redis.sock", None], ids=["away", "there"])
-def probed(environment: dict[str, str], request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
-    """Its URL, and what it should say of readiness."""
+@pytest.fixture(params=["unix:///nowhere/redis.sock", None], ids=["unavailable", "available"])
+def probe_target(environment: dict[str, str], request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
+    """The URL of a probe server, and the status that /readyz should have."""
     runtime = Runtime(load(environment | ({"BRIDGE_REDIS_URL": request.param} if request.param else {})))
     listener = probe_server.listen("BRIDGE_PROBE_BIND", "127.0.0.1:0")
     with probe_server.ProbeServer(listener, probe_server.probes(runtime.stores.redis.ping)) as server:
@@ -23,8 +23,8 @@ def probed(environment: dict[str, str], request: pytest.FixtureRequest) -> Itera
     runtime.stores.redis.close()
 
 
-def test_readiness_is_whether_redis_answers_and_life_is_not(probed: tuple[str, int]) -> None:
-    url, readiness = probed
+def test_readiness_is_whether_redis_answers_and_life_is_not(probe_target: tuple[str, int]) -> None:
+    url, readiness = probe_target
     answers = [requests.get(url + path, timeout=10).status_code for path in ("/healthz", "/readyz", "/nothing")]
     assert answers == [200, readiness, 404]
 

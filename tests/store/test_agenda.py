@@ -1,4 +1,4 @@
-"""Agendas: lanes, leases, fences, pace."""
+"""Agendas: lanes, leases, fences, rates."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -20,7 +20,7 @@ SECOND = timedelta(seconds=1)
 
 @pytest.fixture
 def agenda(stores: Stores) -> Agenda:
-    return Agenda(stores.scripts, "deliver", lease=LEASE, pace=LaneLimits(rate=0, burst=1, concurrency=1_000))
+    return Agenda(stores.scripts, "deliver", lease=LEASE, limits=LaneLimits(rate=0, burst=1, concurrency=1_000))
 
 
 def schedule(stores: Stores, lane: str, due: datetime, *ids: str) -> None:
@@ -33,7 +33,7 @@ def ids_of(batch: Sequence[Claimed]) -> list[str]:
     return [item.id for item in batch]
 
 
-def test_what_is_due_is_handed_out_once_in_order(stores: Stores, agenda: Agenda, now: datetime) -> None:
+def test_what_is_due_is_claimed_once_in_order(stores: Stores, agenda: Agenda, now: datetime) -> None:
     schedule(stores, "a", now, "second")
     schedule(stores, "a", now - SECOND, "first")
     schedule(stores, "a", now + SECOND, "later")
@@ -44,7 +44,7 @@ def test_what_is_due_is_handed_out_once_in_order(stores: Stores, agenda: Agenda,
     assert ids_of(claim_due(agenda, now + SECOND, 10)) == ["later"]
 
 
-def test_an_empty_agenda_has_no_next_look(agenda: Agenda, now: datetime) -> None:
+def test_an_empty_agenda_has_no_next_due_time(agenda: Agenda, now: datetime) -> None:
     assert claim_due(agenda, now, 10) == ()
     assert agenda.next_due_at() is None
 
@@ -82,40 +82,40 @@ def test_lanes_take_turns(stores: Stores, agenda: Agenda, now: datetime) -> None
 def test_a_lane_that_was_served_waits_behind_the_others(stores: Stores, agenda: Agenda, now: datetime) -> None:
     for number, lane in enumerate(("a", "b", "c")):
         schedule(stores, lane, now - number * SECOND, f"{lane}1", f"{lane}2")
-    taken = [ids_of(claim_due(agenda, now + timedelta(milliseconds=turn), 1)) for turn in range(6)]
-    assert taken == [["c1"], ["b1"], ["a1"], ["c2"], ["b2"], ["a2"]]
+    claimed = [ids_of(claim_due(agenda, now + timedelta(milliseconds=turn), 1)) for turn in range(6)]
+    assert claimed == [["c1"], ["b1"], ["a1"], ["c2"], ["b2"], ["a2"]]
 
 
-def test_a_lane_has_only_so_many_places(stores: Stores, now: datetime) -> None:
-    narrow = Agenda(stores.scripts, "deliver", lease=LEASE, pace=LaneLimits(rate=0, burst=1, concurrency=2))
+def test_a_lane_claims_no_more_than_its_concurrency(stores: Stores, now: datetime) -> None:
+    narrow = Agenda(stores.scripts, "deliver", lease=LEASE, limits=LaneLimits(rate=0, burst=1, concurrency=2))
     schedule(stores, "a", now, "1", "2", "3")
     assert ids_of(claim_due(narrow, now, 10)) == ["1", "2"]
     assert narrow.next_due_at() == now + LEASE
     assert ids_of(claim_due(narrow, now + SECOND, 10)) == []
 
 
-def test_a_paced_lane_hands_out_no_more_than_its_rate(stores: Stores, now: datetime) -> None:
-    paced = Agenda(stores.scripts, "deliver", lease=LEASE, pace=LaneLimits(rate=2, burst=1.5, concurrency=1_000))
+def test_a_lane_with_a_rate_claims_no_more_than_that(stores: Stores, now: datetime) -> None:
+    limited = Agenda(stores.scripts, "deliver", lease=LEASE, limits=LaneLimits(rate=2, burst=1.5, concurrency=1_000))
     schedule(stores, "a", now, *(f"{number:02d}" for number in range(20)))
-    batch = claim_due(paced, now, 100)
+    batch = claim_due(limited, now, 100)
     assert len(batch) == 3  # the burst: a second and a half
-    assert paced.next_due_at() == now + timedelta(milliseconds=500)
-    assert [len(claim_due(paced, now + timedelta(milliseconds=250 * turn), 100)) for turn in range(1, 9)] == [
+    assert limited.next_due_at() == now + timedelta(milliseconds=500)
+    assert [len(claim_due(limited, now + timedelta(milliseconds=250 * turn), 100)) for turn in range(1, 9)] == [
         *(0, 1, 0, 1, 0, 1, 0, 1)
     ]
 
 
 def test_all_workers_share_one_bucket(stores: Stores, now: datetime) -> None:
-    pace = LaneLimits(rate=10, burst=1, concurrency=1_000)
-    workers = [Agenda(stores.scripts, "deliver", lease=LEASE, pace=pace) for _ in range(3)]
+    limits = LaneLimits(rate=10, burst=1, concurrency=1_000)
+    workers = [Agenda(stores.scripts, "deliver", lease=LEASE, limits=limits) for _ in range(3)]
     schedule(stores, "a", now, *(f"{number:03d}" for number in range(200)))
-    taken = sum(
+    claimed = sum(
         len(claim_due(worker, now + timedelta(milliseconds=10 * turn), 5)) for turn in range(201) for worker in workers
     )
-    assert taken == 10 + 20  # the burst, and two seconds at ten a second
+    assert claimed == 10 + 20  # the burst, and two seconds at ten a second
 
 
-def test_a_lane_of_its_own_pace_keeps_it(stores: Stores, agenda: Agenda, now: datetime) -> None:
+def test_a_lane_with_its_own_rate_keeps_it(stores: Stores, agenda: Agenda, now: datetime) -> None:
     stores.redis.hset(keys.lane("deliver", "a"), mapping={"rate": 1, "places": 5})
     schedule(stores, "a", now, "1", "2")
     assert ids_of(claim_due(agenda, now, 10)) == ["1"]
@@ -125,7 +125,7 @@ def test_a_paused_lane_waits_and_the_others_do_not(stores: Stores, agenda: Agend
     schedule(stores, "a", now, "a1")
     schedule(stores, "b", now, "b1")
     stores.scripts.run(agenda.pause("a", now + 2 * SECOND))
-    stores.scripts.run(agenda.pause("a", now + SECOND))  # the longer pause stands
+    stores.scripts.run(agenda.pause("a", now + SECOND))  # the longer pause applies
     assert ids_of(claim_due(agenda, now, 10)) == ["b1"]
     assert ids_of(claim_due(agenda, now + SECOND, 10)) == []
     assert ids_of(claim_due(agenda, now + 2 * SECOND, 10)) == ["a1"]
@@ -135,31 +135,31 @@ def claimed_in(agenda: Agenda, begin: datetime, seconds: int) -> int:
     return sum(len(claim_due(agenda, begin + number * SECOND, 100)) for number in range(1, seconds + 1))
 
 
-def test_a_throttled_lane_pauses_and_then_goes_at_half_the_pace(stores: Stores, now: datetime) -> None:
-    agenda = Agenda(stores.scripts, "deliver", lease=LEASE, pace=LaneLimits(rate=8, burst=1, concurrency=1_000))
+def test_a_throttled_lane_pauses_and_then_goes_at_half_the_rate(stores: Stores, now: datetime) -> None:
+    agenda = Agenda(stores.scripts, "deliver", lease=LEASE, limits=LaneLimits(rate=8, burst=1, concurrency=1_000))
     schedule(stores, "a", now, *(f"{number:04d}" for number in range(2_000)))
-    storm = [agenda.throttle("a", now, now + 10 * SECOND, None) for _ in range(30)]  # calls that were under way
-    stores.scripts.run_all(storm)
+    throttles = [agenda.throttle("a", now, now + 10 * SECOND, None) for _ in range(30)]  # calls that were under way
+    stores.scripts.run_all(throttles)
     assert claimed_in(agenda, now, 9) == 0
     assert 40 <= claimed_in(agenda, now + 10 * SECOND, 10) <= 42
 
 
-def test_a_rate_that_was_told_is_kept_to(stores: Stores, now: datetime) -> None:
-    agenda = Agenda(stores.scripts, "deliver", lease=LEASE, pace=LaneLimits(rate=100, burst=1, concurrency=1_000))
+def test_a_rate_that_was_reported_is_kept_to(stores: Stores, now: datetime) -> None:
+    agenda = Agenda(stores.scripts, "deliver", lease=LEASE, limits=LaneLimits(rate=100, burst=1, concurrency=1_000))
     schedule(stores, "a", now, *(f"{number:04d}" for number in range(2_000)))
     stores.scripts.run(agenda.throttle("a", now, now + SECOND, 10 / 60))
     assert 9 <= claimed_in(agenda, now, 60) <= 11
 
 
 def test_what_was_learned_wears_off(stores: Stores, now: datetime) -> None:
-    agenda = Agenda(stores.scripts, "deliver", lease=LEASE, pace=LaneLimits(rate=4, burst=1, concurrency=10_000))
+    agenda = Agenda(stores.scripts, "deliver", lease=LEASE, limits=LaneLimits(rate=4, burst=1, concurrency=10_000))
     schedule(stores, "a", now, *(f"{number:04d}" for number in range(2_000)))
     stores.scripts.run(agenda.throttle("a", now, now + SECOND, 1))
     assert claimed_in(agenda, now + timedelta(minutes=11), 10) == 40
 
 
 def test_the_cost_of_a_claim_does_not_grow_with_the_backlog(stores: Stores, agenda: Agenda, now: datetime) -> None:
-    """Counted in commands that Redis ran, not in time."""
+    """The cost is the number of commands that Redis ran, not the time."""
 
     def commands_of_a_claim() -> int:
         stores.redis.config_resetstat()
@@ -169,6 +169,6 @@ def test_the_cost_of_a_claim_does_not_grow_with_the_backlog(stores: Stores, agen
 
     schedule(stores, "a", now, *(f"{number:05d}" for number in range(20)))
     claim_due(agenda, now, 1)  # loads the script
-    small = commands_of_a_claim()
+    calls_at_first = commands_of_a_claim()
     schedule(stores, "a", now, *(f"{number:05d}" for number in range(20, 5_000)))
-    assert commands_of_a_claim() == small
+    assert commands_of_a_claim() == calls_at_first

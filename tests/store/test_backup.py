@@ -1,4 +1,4 @@
-"""A backup of Redis' files, taken while work is under way, in a fresh server: as docs/operations.md says."""
+"""Restores a backup of Redis' files, copied during work, on a new server, as docs/operations.md describes."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -31,7 +31,12 @@ def bridge_on(server: RedisServer, settings: Settings) -> Iterator[Runtime]:
 
 def copy_aof(stores: Stores, folder: Path, to: Path) -> None:
     stores.redis.config_set("auto-aof-rewrite-percentage", "0")
-    wait_until(lambda: not stores.redis.info()["aof_rewrite_in_progress"], what="no rewriting")
+
+    def is_complete() -> bool:
+        info = stores.redis.info("persistence")
+        return not info["aof_rewrite_in_progress"] and not info["aof_buffer_length"]
+
+    wait_until(is_complete, what="an AOF with every write")
     shutil.copytree(folder / AOF, to / AOF)
     stores.redis.config_set("auto-aof-rewrite-percentage", "100")
 
@@ -46,20 +51,20 @@ def copy_rdb(stores: Stores, folder: Path, to: Path) -> None:
 
 
 class WithoutAof(RedisServer):
-    """For a snapshot: with appendonly a server looks for the other file alone."""
+    """Restores a snapshot: with `appendonly yes` a server reads only the AOF."""
 
     def _command(self) -> list[str]:
         return [*super()._command(), "--appendonly", "no"]
 
 
-@pytest.mark.parametrize(("copy", "kind"), [(copy_aof, RedisServer), (copy_rdb, WithoutAof)])
+@pytest.mark.parametrize(("copy", "server_type"), [(copy_aof, RedisServer), (copy_rdb, WithoutAof)])
 def test_what_was_in_flight_falls_due_again_after_its_lease(
     tmp_path: Path,
     settings: Settings,
     registration,
     now: datetime,
-    copy: Callable[[Runtime, Path, Path], None],
-    kind: type[RedisServer],
+    copy: Callable[[Stores, Path, Path], None],
+    server_type: type[RedisServer],
 ) -> None:
     with RedisServer(tmp_path / "redis") as server, bridge_on(server, settings) as runtime:
         polled, delivered = registration("polled"), registration("delivered")
@@ -69,14 +74,14 @@ def test_what_was_in_flight_falls_due_again_after_its_lease(
         runtime.stores.registrations.add(polled)
         assert [item.id for item in claim_due(runtime.stores.polls_due, now, 1)] == ["polled"]
         (delivery,) = claim_due(runtime.stores.deliveries_due, now, 1)
-        copy(runtime, tmp_path / "redis", tmp_path / "restored")
-        arrived = NextStep(DeliveryState.DELIVERED)
+        copy(runtime.stores, tmp_path / "redis", tmp_path / "restored")
+        settled = NextStep(DeliveryState.DELIVERED)
         runtime.stores.scripts.run(
-            runtime.stores.deliveries.record(delivery, Verdict.DELIVERED, arrived, {"id": "att_1"})
+            runtime.stores.deliveries.record(delivery, Verdict.DELIVERED, settled, {"id": "att_1"})
         )
         later = registration("later")
         runtime.stores.registrations.add(later)
-    with kind(tmp_path / "restored") as restored, bridge_on(restored, settings) as runtime:
+    with server_type(tmp_path / "restored") as restored, bridge_on(restored, settings) as runtime:
         runtime.stores.redis.config_set("appendonly", "yes")
         assert [bool(runtime.stores.registrations.get("t", each.id)) for each in (polled, delivered, later)] == [
             1,
@@ -86,8 +91,8 @@ def test_what_was_in_flight_falls_due_again_after_its_lease(
         assert not claim_due(runtime.stores.polls_due, now, 9)
         assert [item.id for item in claim_due(runtime.stores.polls_due, now + HOUR, 9)] == ["polled"]
         assert [item.id for item in claim_due(runtime.stores.deliveries_due, now + HOUR, 9)] == [delivery.id]
-        wait_until(lambda: not runtime.stores.redis.info()["aof_rewrite_in_progress"], what="a file to append to")
-    with RedisServer(tmp_path / "restored") as again, bridge_on(again, settings) as runtime:
+        wait_until(lambda: not runtime.stores.redis.info()["aof_rewrite_in_progress"], what="a new AOF")
+    with RedisServer(tmp_path / "restored") as restarted, bridge_on(restarted, settings) as runtime:
         assert runtime.stores.registrations.get("t", polled.id)
 
 

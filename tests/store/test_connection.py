@@ -1,4 +1,4 @@
-"""Redis that is away, full, or another clock."""
+"""Connections to a Redis that is unavailable, full, or whose clock differs."""
 
 import asyncio
 import socket
@@ -28,14 +28,14 @@ from tests.support.claims import claim_due
 
 
 @contextmanager
-def tls_before(server: RedisServer, certificate: str) -> Iterator[int]:
-    """A port that speaks TLS, before a server that does not."""
+def tls_proxy(server: RedisServer, certificate: str) -> Iterator[int]:
+    """Runs a TLS proxy to a server without TLS. Yields its port."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
 
     async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        while words := await source.read(65_536):
-            sink.write(words)
+        while chunk := await source.read(65_536):
+            sink.write(chunk)
         sink.close()
 
     async def join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -43,62 +43,62 @@ def tls_before(server: RedisServer, certificate: str) -> Iterator[int]:
         await asyncio.gather(pump(reader, to_server), pump(from_server, writer))
 
     with asyncio.Runner() as runner:
-        front = runner.run(asyncio.start_server(join, "127.0.0.1", 0, ssl=context))
+        listener = runner.run(asyncio.start_server(join, "127.0.0.1", 0, ssl=context))
         loop = runner.get_loop()
         thread = Thread(target=loop.run_forever)
         thread.start()
-        yield front.sockets[0].getsockname()[1]
+        yield listener.sockets[0].getsockname()[1]
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
-        front.close()
+        listener.close()
 
 
 @contextmanager
-def breaks_off() -> Iterator[tuple[str, list[None]]]:
-    """The URL of one that hangs up on all who come, and a list as long as they are many."""
-    came: list[None] = []
+def disconnecting_server() -> Iterator[tuple[str, list[None]]]:
+    """Runs a server that closes every connection. Yields its URL and a list with one entry per connection."""
+    connections: list[None] = []
 
-    def hang_up() -> None:
-        with suppress(OSError):  # the listener is shut in the end
+    def disconnect_all() -> None:
+        with suppress(OSError):  # the listener is closed at the end
             while True:
                 connection, _ = listener.accept()
-                came.append(None)
+                connections.append(None)
                 connection.close()
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = Thread(target=hang_up)
+        thread = Thread(target=disconnect_all)
         thread.start()
-        yield f"redis://127.0.0.1:{listener.getsockname()[1]}", came
+        yield f"redis://127.0.0.1:{listener.getsockname()[1]}", connections
         listener.shutdown(socket.SHUT_RDWR)
         thread.join()
 
 
-def test_a_redis_that_is_away_is_unavailable(tmp_path: Path) -> None:
-    redis = connect(f"unix://{tmp_path}/none", tries=QUICK, timeout=timedelta(seconds=1))
+def test_a_redis_that_cannot_be_reached_is_unavailable(tmp_path: Path) -> None:
+    redis = connect(f"unix://{tmp_path}/none", retries=QUICK, timeout=timedelta(seconds=1))
     with pytest.raises(Unavailable, match="cannot be reached"):
         redis.ping()
     with pytest.raises(Unavailable, match="cannot be reached"):
         redis.pipeline().ping().execute()
 
 
-def test_what_is_no_redis_is_told_as_that() -> None:
+def test_what_is_no_redis_is_reported_as_that() -> None:
     def answer() -> None:
         connection, _ = listener.accept()
         with connection:
             connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        stranger = Thread(target=answer)
-        stranger.start()
-        redis = connect(f"redis://127.0.0.1:{listener.getsockname()[1]}", tries=QUICK, timeout=timedelta(seconds=5))
-        with pytest.raises(Unavailable, match="what answers is not Redis"):
+        other_server = Thread(target=answer)
+        other_server.start()
+        redis = connect(f"redis://127.0.0.1:{listener.getsockname()[1]}", retries=QUICK, timeout=timedelta(seconds=5))
+        with pytest.raises(Unavailable, match="is not Redis"):
             redis.ping()
         redis.close()
-        stranger.join()
+        other_server.join()
 
 
 def test_rq_sees_the_errors_it_knows(tmp_path: Path) -> None:
-    redis = connect(f"unix://{tmp_path}/none", tries=QUICK, timeout=timedelta(seconds=1), kind=Redis)
+    redis = connect(f"unix://{tmp_path}/none", retries=QUICK, timeout=timedelta(seconds=1), kind=Redis)
     with pytest.raises(NotConnected):
         redis.ping()
 
@@ -115,7 +115,7 @@ def test_a_patient_client_sits_out_a_restart(tmp_path: Path) -> None:
     server.stop()
 
 
-def test_a_pipeline_that_is_tried_again_says_all_of_it_again(tmp_path: Path) -> None:
+def test_a_pipeline_that_is_tried_again_sends_all_of_it_again(tmp_path: Path) -> None:
     server = RedisServer(tmp_path / "redis")
     runtime = Runtime(load({"BRIDGE_REDIS_URL": server.url}), patient=True)
     starting = Timer(0.5, server.start)
@@ -126,21 +126,27 @@ def test_a_pipeline_that_is_tried_again_says_all_of_it_again(tmp_path: Path) -> 
     server.stop()
 
 
-def test_who_is_hasty_comes_back_twice_to_a_redis_that_breaks_off() -> None:
-    with breaks_off() as (url, came), connect(url, tries=QUICK, timeout=timedelta(seconds=5)) as redis:
+def test_a_quick_client_comes_back_twice_to_a_redis_that_breaks_off() -> None:
+    with (
+        disconnecting_server() as (url, connections),
+        connect(url, retries=QUICK, timeout=timedelta(seconds=5)) as redis,
+    ):
         with pytest.raises(Unavailable):
             redis.ping()
-        assert len(came) == 3
+        assert len(connections) == 3
 
 
 def test_the_clock_does_not_come_back_to_a_redis_that_breaks_off() -> None:
-    with breaks_off() as (url, came), connect(url, tries=QUICK, timeout=timedelta(seconds=5)) as redis:
+    with (
+        disconnecting_server() as (url, connections),
+        connect(url, retries=QUICK, timeout=timedelta(seconds=5)) as redis,
+    ):
         clock = RedisClock(redis, lambda: 60.0)
         assert [clock().timestamp(), clock().timestamp()] == [60.0, 60.0]
-        assert len(came) == 1
+        assert len(connections) == 1
 
 
-def test_a_full_redis_refuses_registrations_and_still_hands_out_and_records(
+def test_a_full_redis_refuses_registrations_and_still_lets_workers_claim_and_record(
     stores: Stores, registration, now, deliveries_of
 ) -> None:
     stores.registrations.add(registration())
@@ -148,6 +154,7 @@ def test_a_full_redis_refuses_registrations_and_still_hands_out_and_records(
     try:
         with pytest.raises(Unavailable, match="full"):
             stores.registrations.add(registration())
+        assert stores.request_quota.spend("t", 10)[0]  # calls that free memory, such as cancelling, count too
         (claimed,) = claim_due(stores.polls_due, now, 1)
         stores.scripts.run(stores.watches.complete(claimed, Job("job-1", JobState.SUCCEEDED), now))
     finally:
@@ -161,35 +168,35 @@ def test_the_clock_goes_by_redis_and_not_by_ours(stores: Stores) -> None:
 
 
 def test_without_redis_the_clock_goes_on(tmp_path: Path) -> None:
-    redis = connect(f"unix://{tmp_path}/none", tries=QUICK, timeout=timedelta(seconds=1))
+    redis = connect(f"unix://{tmp_path}/none", retries=QUICK, timeout=timedelta(seconds=1))
     assert RedisClock(redis, lambda: 60.0)().timestamp() == 60.0
 
 
 def test_a_password_that_is_good_no_more_is_named_by_its_setting(redis_server: RedisServer, stores: Stores) -> None:
-    """Connections that have shown it stay open until Redis is told to break them off."""
+    """Connections that authenticated with it stay open until CLIENT KILL."""
     stores.redis.acl_setuser("rotating", enabled=True, passwords=["+old-pw", "+new-pw"], commands=["+ping"])
 
-    def shown(password: str) -> Redis:
+    def client_with(password: str) -> Redis:
         url = f"unix://rotating:{password}@{redis_server.socket}"
-        return connect(url, tries=PATIENT, timeout=timedelta(seconds=5))
+        return connect(url, retries=PATIENT, timeout=timedelta(seconds=5))
 
-    with shown("old-pw") as old, shown("new-pw") as new:
+    with client_with("old-pw") as old, client_with("new-pw") as new:
         assert old.ping()
         assert new.ping()
         stores.redis.acl_setuser("rotating", enabled=True, passwords=["-old-pw"])
         assert old.ping()
         stores.redis.execute_command("CLIENT KILL", "USER", "rotating")
         assert new.ping()
-        begun = monotonic()
+        started = monotonic()
         with pytest.raises(Unavailable, match="BRIDGE_REDIS_URL") as refused:
             old.ping()
-        assert monotonic() - begun < 30  # not after a minute of tries
+        assert monotonic() - started < 30  # without retrying for a minute
         assert "old-pw" not in str(refused.value)
     stores.redis.acl_deluser("rotating")
 
 
 def test_an_answer_that_may_be_old_says_nothing_of_the_time(stores: Stores) -> None:
-    """Whoever stood still between question and answer would be late by half of that."""
+    """A process that was suspended between request and answer would measure a wrong offset: by half of that time."""
     own = iter([0.0, 6.0, 6.0])
     assert RedisClock(stores.redis, lambda: next(own))().timestamp() == 6.0
 
@@ -216,13 +223,13 @@ def test_redis_is_reached_by_tls_and_must_show_a_certificate_of_the_authority(
     redis_server: RedisServer, tmp_path: Path
 ) -> None:
     ours, others = Authority(tmp_path), Authority(tmp_path, "others")
-    with tls_before(redis_server, ours.certificate("127.0.0.1")) as port:
+    with tls_proxy(redis_server, ours.certificate("127.0.0.1")) as port:
 
-        def reached(authority: Authority) -> Redis:
+        def client_trusting(authority: Authority) -> Redis:
             url = f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={authority.file}"
-            return connect(url, tries=QUICK, timeout=timedelta(seconds=5))
+            return connect(url, retries=QUICK, timeout=timedelta(seconds=5))
 
-        with reached(ours) as redis:
+        with client_trusting(ours) as redis:
             assert redis.ping()
-        with reached(others) as redis, pytest.raises(Unavailable):
+        with client_trusting(others) as redis, pytest.raises(Unavailable):
             redis.ping()

@@ -1,6 +1,7 @@
-"""How scripts judge a destination, and which are remembered."""
+"""The health of destinations, as scripts maintain it, and when destinations are forgotten."""
 
 import itertools
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
@@ -19,101 +20,106 @@ LANE = lane_of("t", "https://bot.example:443")
 
 
 @pytest.fixture
-def fare(runtime: Runtime, registration, deliveries_of, now: datetime):
-    """An attempt ends so; what has become of the destination."""
+def make_attempt(runtime: Runtime, registration, deliveries_of, now: datetime) -> Callable[..., str]:
+    """Records an attempt with this signal. Returns the change of the destination's state; '' for none."""
     runtime.stores.registrations.add(registration(job_ids=(), ended=(Job("j", JobState.SUCCEEDED),)))
     (delivery,) = deliveries_of()
     numbers = itertools.count()
 
-    def one(sign: AttemptSignal, *, at: datetime = now, started: datetime = now) -> str:
-        heard: list[str] = []
+    def make(signal: AttemptSignal, *, at: datetime = now, started: datetime = now) -> str:
+        replies: list[str] = []
         claimed = Claimed(LANE, delivery.id, fence=0, due_at=now)
-        news = SignalReport(runtime.destinations.report(sign, "why", started), at, heard.append)
-        line = {"number": next(numbers)}
-        follows = NextStep(DeliveryState.DEAD, death=Death.TRIES)
-        runtime.stores.scripts.run(runtime.stores.deliveries.record(claimed, Verdict.RETRY, follows, line, news))
-        return heard[0]
+        report = SignalReport(runtime.destinations.report(signal, "why", started), at, replies.append)
+        attempt = {"number": next(numbers)}
+        step = NextStep(DeliveryState.DEAD, death=Death.TRIES)
+        runtime.stores.scripts.run(runtime.stores.deliveries.record(claimed, Verdict.RETRY, step, attempt, report))
+        return replies[0]
 
-    return one
+    return make
 
 
-def places(runtime: Runtime) -> int:
+def concurrency_now(runtime: Runtime) -> int:
     found = runtime.destinations.page("t", limit=1, cursor=None)[0]
     return found[0].concurrency
 
 
-def test_a_slow_answer_halves_its_places_once_for_all_that_were_under_way(runtime: Runtime, fare, now) -> None:
-    slow = AttemptSignal(answered=True, overloaded=True)
+def test_a_slow_answer_halves_its_concurrency_once_for_all_that_were_under_way(
+    runtime: Runtime, make_attempt, now
+) -> None:
+    slow = AttemptSignal(available=True, overloaded=True)
     for _ in range(3):
-        fare(slow, at=now + SECOND)
-    assert places(runtime) == 8
+        make_attempt(slow, at=now + SECOND)
+    assert concurrency_now(runtime) == 8
     for number in range(2, 9):
-        fare(slow, at=now + number * SECOND, started=now + number * SECOND)
-    assert places(runtime) == 1
+        make_attempt(slow, at=now + number * SECOND, started=now + number * SECOND)
+    assert concurrency_now(runtime) == 1
 
 
-def test_a_slow_answer_halves_its_pace_which_comes_back_by_itself(runtime: Runtime, fare, now) -> None:
+def test_a_slow_answer_halves_its_rate_which_comes_back_by_itself(runtime: Runtime, make_attempt, now) -> None:
     def rate(at: datetime) -> float:
         return runtime.stores.deliveries_due.budgets([LANE], at)[0].rate
 
-    slow, away = AttemptSignal(answered=True, overloaded=True), AttemptSignal(answered=False, overloaded=True)
+    slow, unanswered = AttemptSignal(available=True, overloaded=True), AttemptSignal(available=False, overloaded=True)
     assert rate(now) == runtime.settings.destination_rate == 200
     for _ in range(3):
-        fare(slow)
+        make_attempt(slow)
     assert rate(now) == 100
     for number in range(20):
-        fare(slow, at=now + SECOND, started=now + SECOND * number)
+        make_attempt(slow, at=now + SECOND, started=now + SECOND * number)
     for number in range(20, 40):  # five of these open its breaker
-        fare(away, at=now + SECOND * number, started=now + SECOND * number)
+        make_attempt(unanswered, at=now + SECOND * number, started=now + SECOND * number)
     later = now + 25 * SECOND
     assert 1 <= rate(later) < 5
     assert rate(later + timedelta(minutes=5)) == pytest.approx(2 * rate(later))
     assert rate(later + timedelta(hours=1)) == 200
 
 
-def test_places_come_back_one_by_one_with_answers(runtime: Runtime, fare, now) -> None:
-    fare(AttemptSignal(answered=True, overloaded=True))
-    fare(AttemptSignal(answered=True))  # it was under way then
+def test_concurrency_comes_back_one_by_one_with_answers(runtime: Runtime, make_attempt, now) -> None:
+    make_attempt(AttemptSignal(available=True, overloaded=True))
+    make_attempt(AttemptSignal(available=True))  # started before the slow answer: does not count
     for _ in range(8):
-        assert places(runtime) == 8
-        fare(AttemptSignal(answered=True), started=now + SECOND)
+        assert concurrency_now(runtime) == 8
+        make_attempt(AttemptSignal(available=True), started=now + SECOND)
     for _ in range(9 + 10 + 11 + 12 + 13 + 14 + 15):
-        assert places(runtime) < 16
-        fare(AttemptSignal(answered=True), started=now + SECOND)
-    assert places(runtime) == 16
+        assert concurrency_now(runtime) < 16
+        make_attempt(AttemptSignal(available=True), started=now + SECOND)
+    assert concurrency_now(runtime) == 16
     assert not runtime.stores.redis.hexists(keys.lane("deliver", LANE), "places")
 
 
-def test_a_quiet_time_between_two_failures_disables_nothing(runtime: Runtime, fare, now) -> None:
-    assert fare(AttemptSignal(answered=False)) == ""
-    assert fare(AttemptSignal(answered=False), at=now + timedelta(days=9)) == ""
+def test_a_quiet_time_between_two_failures_disables_nothing(runtime: Runtime, make_attempt, now) -> None:
+    assert make_attempt(AttemptSignal(available=False)) == ""
+    assert make_attempt(AttemptSignal(available=False), at=now + timedelta(days=9)) == ""
 
 
-def test_failures_that_were_under_way_disable_it_once(runtime: Runtime, fare, now) -> None:
+def test_failures_that_were_under_way_disable_it_once(runtime: Runtime, make_attempt, now) -> None:
     for _ in range(5):
-        fare(AttemptSignal(answered=False))
+        make_attempt(AttemptSignal(available=False))
     late = now + DISABLED_AFTER
-    assert [fare(AttemptSignal(answered=False), at=late), fare(AttemptSignal(answered=False), at=late)] == [
+    assert [
+        make_attempt(AttemptSignal(available=False), at=late),
+        make_attempt(AttemptSignal(available=False), at=late),
+    ] == [
         "disabled",
         "",
     ]
 
 
-def test_an_answer_starts_the_days_anew(runtime: Runtime, fare, now) -> None:
+def test_an_answer_starts_the_days_anew(runtime: Runtime, make_attempt, now) -> None:
     for _ in range(5):
-        fare(AttemptSignal(answered=False))
-    fare(AttemptSignal(answered=True), at=now + timedelta(days=1))
+        make_attempt(AttemptSignal(available=False))
+    make_attempt(AttemptSignal(available=True), at=now + timedelta(days=1))
     for _ in range(5):
-        fare(AttemptSignal(answered=False), at=now + timedelta(days=1))
-    assert fare(AttemptSignal(answered=False), at=now + DISABLED_AFTER) != "disabled"
-    assert fare(AttemptSignal(answered=False), at=now + DISABLED_AFTER + timedelta(days=1)) == "disabled"
+        make_attempt(AttemptSignal(available=False), at=now + timedelta(days=1))
+    assert make_attempt(AttemptSignal(available=False), at=now + DISABLED_AFTER) != "disabled"
+    assert make_attempt(AttemptSignal(available=False), at=now + DISABLED_AFTER + timedelta(days=1)) == "disabled"
 
 
-def test_an_answer_during_the_pause_is_one_from_before(runtime: Runtime, fare, now) -> None:
-    said = [fare(AttemptSignal(answered=False)) for _ in range(6)]
-    assert said == ["", "", "", "", "fails", ""]
-    assert fare(AttemptSignal(answered=True)) == ""
-    assert fare(AttemptSignal(answered=True), at=now + 5 * SECOND) == "answers_again"
+def test_an_answer_during_the_pause_is_one_from_before(runtime: Runtime, make_attempt, now) -> None:
+    changes = [make_attempt(AttemptSignal(available=False)) for _ in range(6)]
+    assert changes == ["", "", "", "", "fails", ""]
+    assert make_attempt(AttemptSignal(available=True)) == ""
+    assert make_attempt(AttemptSignal(available=True), at=now + 5 * SECOND) == "answers_again"
 
 
 def test_destinations_are_listed_by_address_page_by_page_however_they_are_used(

@@ -1,4 +1,4 @@
-"""A budget that is short: who waits, and for how long. Real scripts on a real Redis; the test owns the time."""
+"""Which items wait, and for how long, when the budget is too small. Real scripts and Redis; tests set the time."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ STEP = timedelta(milliseconds=100)
 
 @dataclass
 class Lateness:
-    """When an item was handed out, and how late, after a time for settling."""
+    """How late each claim of an item was, after the settling time."""
 
     lateness: list[timedelta]
     interval: timedelta
@@ -35,12 +35,12 @@ class Lateness:
 
 
 class SimulatedProject:
-    """Jobs and requests of one CPH project, each with an interval at which it wants to be asked for."""
+    """Jobs and requests of one CPH project, each with its own polling interval."""
 
     def __init__(self, runtime: Runtime, rate: float, now: datetime) -> None:
         self._runtime = runtime
-        pace = LaneLimits(rate=rate, burst=1, concurrency=256)
-        self.agenda = Agenda(runtime.stores.scripts, "poll", lease=60 * SECOND, pace=pace)
+        limits = LaneLimits(rate=rate, burst=1, concurrency=256)
+        self.agenda = Agenda(runtime.stores.scripts, "poll", lease=60 * SECOND, limits=limits)
         self._watches = Watches(runtime.stores.scripts, retention=60 * SECOND)
         self._intervals: dict[str, timedelta] = {}
         self.now = now
@@ -60,25 +60,25 @@ class SimulatedProject:
             redis.zadd(keys.lanes("poll"), {"p": to_ms(due)}, lt=True)
 
     def pass_time(self, length: timedelta, settling: timedelta) -> dict[str, Lateness]:
-        """Claims ten times a second; what is handed out is done at once, and asked for again after its interval."""
+        """Claims ten times a second. Each claimed item is polled at once, and is due again after its interval."""
         seen = {id: Lateness([], interval) for id, interval in self._intervals.items()}
         begin = self.now
-        for item in self._handed_out(until=begin + length):
+        for item in self._claim_until(begin + length):
             if self.now >= begin + settling:
                 seen[item.id].lateness.append(self.now - item.due_at)
         return seen
 
-    def _handed_out(self, until: datetime) -> Iterator[Claimed]:
+    def _claim_until(self, end: datetime) -> Iterator[Claimed]:
         calls: list[ScriptCall] = []
-        while self.now < until:
+        while self.now < end:
             self.now += STEP
             answers = self._runtime.stores.scripts.run_all([*calls, self.agenda.claim(self.now, 32)])
             items = Agenda.claimed(answers[-1])
-            calls = [self._again(item) for item in items]
+            calls = [self._postpone(item) for item in items]
             yield from items
         self._runtime.stores.scripts.run_all(calls)
 
-    def _again(self, item: Claimed) -> ScriptCall:
+    def _postpone(self, item: Claimed) -> ScriptCall:
         due = self.now + self._intervals[item.id]
         if is_request(item):
             return self._runtime.stores.requests.postpone(item, self.now, due)
@@ -92,7 +92,7 @@ def schedule(stores: Stores, lane: str, due: datetime, id: str) -> None:
 
 @pytest.mark.slow
 def test_requests_are_on_time_and_jobs_wait_in_proportion_to_their_cadence(runtime: Runtime, now: datetime) -> None:
-    """Five calls a second for requests, fifty that jobs want, and twenty to have."""
+    """Requests need five calls a second and jobs fifty; the rate allows twenty."""
     project = SimulatedProject(runtime, rate=20, now=now)
     project.add(5, SECOND, requests=True)
     for count, interval in ((36, SECOND), (40, 5 * SECOND), (24, 8 * SECOND), (90, 30 * SECOND)):
@@ -113,11 +113,11 @@ def test_requests_that_want_the_whole_budget_leave_the_jobs_a_share(runtime: Run
     project.add(10, SECOND)
     project.add(10, 30 * SECOND)
     seen = project.pass_time(400 * SECOND, settling=100 * SECOND)
-    turns: dict[bool, int] = defaultdict(int)
+    claims: dict[bool, int] = defaultdict(int)
     for id, one in seen.items():
-        turns[id.startswith("request:")] += len(one.lateness)
+        claims[id.startswith("request:")] += len(one.lateness)
     assert all(one.lateness for one in seen.values())
-    assert turns[True] / turns[False] == pytest.approx(7, rel=0.05)
+    assert claims[True] / claims[False] == pytest.approx(7, rel=0.05)
 
 
 def test_nobody_is_late_where_the_budget_suffices(runtime: Runtime, now: datetime) -> None:
@@ -157,9 +157,9 @@ def test_a_job_that_is_new_stands_behind_requests_that_came_later(stores: Stores
 
 
 def test_what_tries_a_refused_lane_is_what_has_waited_longest(stores: Stores, registration, now) -> None:
-    """Else a missing right to call ListJobs would keep a project shut that may well call ShowJob."""
+    """Otherwise the breaker of a project that may call ShowJob, but not ListJobs, would stay open."""
     polls = stores.polls_due
     stores.registrations.add(registration("older", at=now))
     schedule(stores, "default", now + SECOND, "request:r")
-    polls.refuse("default", now, 2 * SECOND, ())
+    polls.open_breaker("default", now, 2 * SECOND, ())
     assert [item.id for item in claim_due(polls, now + 2 * SECOND, 10)] == ["older"]

@@ -1,4 +1,4 @@
-"""What of a Redis is judged, and what is said of it."""
+"""The check of a Redis server at start, and its error messages."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -41,7 +41,7 @@ def test_a_fit_redis_is_left_as_it_was(stores: Stores) -> None:
     assert inspect_redis(stores.scripts).usable
 
 
-def test_a_redis_that_evicts_can_be_looked_at_all_the_same(tmp_path: Path) -> None:
+def test_a_redis_that_evicts_can_be_inspected_all_the_same(tmp_path: Path) -> None:
     with UNFIT["evicting"].opened(tmp_path) as url:
         runtime = Runtime(load({"BRIDGE_REDIS_URL": url}))
         assert inspect_redis(runtime.stores.scripts).usable
@@ -88,7 +88,7 @@ def refusal(stores: Stores) -> Exception | None:
     return None
 
 
-def test_another_server_is_looked_at_anew_and_the_same_one_is_not(tmp_path: Path) -> None:
+def test_another_server_is_checked_and_the_same_one_is_not_checked_again(tmp_path: Path) -> None:
     port = free_port()
     with redis_on(tmp_path / "first", port) as url:
         runtime = Runtime(load({"BRIDGE_REDIS_URL": url}))
@@ -101,7 +101,7 @@ def test_another_server_is_looked_at_anew_and_the_same_one_is_not(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("told", "faults"),
+    ("info", "faults"),
     [
         ({}, 0),
         ({"redis_version": "6.2.20"}, 1),
@@ -116,12 +116,12 @@ def test_another_server_is_looked_at_anew_and_the_same_one_is_not(tmp_path: Path
         ({"redis_mode": "sentinel", "redis_version": "6.0.16"}, 1),
     ],
 )
-def test_each_fault_is_told(told: dict[str, Any], faults: int) -> None:
-    assert len(list(judge(FIT | told))) == faults
+def test_each_fault_is_reported(info: dict[str, Any], faults: int) -> None:
+    assert len(list(judge(FIT | info))) == faults
 
 
 @pytest.mark.parametrize("field", FIT)
-def test_what_a_managed_service_does_not_tell_is_no_fault(field: str) -> None:
+def test_what_a_managed_service_does_not_report_is_no_fault(field: str) -> None:
     assert not list(judge({name: value for name, value in FIT.items() if name != field}))
     assert not list(judge({}))
 
@@ -131,7 +131,7 @@ def test_what_a_managed_service_does_not_tell_is_no_fault(field: str) -> None:
     [
         (FIT, "Redis 7.0.0"),
         (FIT | {"valkey_version": "9.1.2"}, "Valkey 9.1.2"),
-        ({}, "Redis of a version that it does not tell"),
+        ({}, "Redis of unknown version"),
     ],
 )
 def test_a_server_is_named_as_people_know_it(info: dict[str, Any], name: str) -> None:
@@ -139,7 +139,7 @@ def test_a_server_is_named_as_people_know_it(info: dict[str, Any], name: str) ->
 
 
 def test_a_password_that_redis_quotes_is_not_repeated(tmp_path: Path) -> None:
-    """Who does not know HELLO quotes its arguments, among them user and password."""
+    """A server without HELLO quotes its arguments in the error message, and two of them are user and password."""
     with redis_on(tmp_path, free_port(), "--rename-command", "HELLO", "") as url:
         with Redis.from_url(url, protocol=2) as client:
             client.acl_setuser("bridge", enabled=True, passwords=["+pw-canary"], commands=["+@all"], keys=["*"])

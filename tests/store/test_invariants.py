@@ -1,4 +1,4 @@
-"""In whatever order things happen: nobody waits for what nobody asks for, counts agree, nothing is left behind."""
+"""Model test: in whatever order things happen, open watches are polled, counts agree, and no key is left behind."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
@@ -34,7 +34,7 @@ SECOND = timedelta(seconds=1)
 PROJECT = "default"
 REQUEST_OF: Mapping[str, str | None] = {"a": "r", "b": "r", "c": "s", "d": None}
 ENDS = (JobState.SUCCEEDED, JobState.FAILED)
-# What stays for ever: indexes, paces, what is known of a project. All of it is bounded, or forgets by itself.
+# Keys without a TTL: indexes, rates, the health of projects. Their size is bounded, or old entries are removed.
 INDEXES = ("cph:regs:", "cph:dlvs:", "cph:dests:", "cph:tenant:", "cph:counts")
 LASTING = (*INDEXES, "cph:poll:lane:", "cph:deliver:lane:", "cph:wake:", "cph:project:")
 
@@ -47,27 +47,28 @@ deadlines = st.sampled_from([20 * SECOND, timedelta(hours=6), timedelta(hours=6)
 
 @dataclass
 class ModelCloud:
-    """CPH, as far as the poller sees it: knows the jobs that it was told of, and answers in the mood that it is in.
+    """CPH as the poll worker sees it.
 
-    cut: it shows one job of a list at a time.
+    states: the jobs that it knows. failure: what its calls return instead; MayNotList is for ListJobs only.
+    cut: a call of ListJobs shows one job.
     """
 
     credentials_expire_at = None
     clock_ahead = None
     states: dict[str, JobState] = field(default_factory=dict)
-    mood: Unanswered | MayNotList | None = None
+    failure: Unanswered | MayNotList | None = None
     cut: bool = False
 
     def show_job(self, job_id: str) -> Outcome:
-        if isinstance(self.mood, Unanswered):
-            return self.mood
+        if isinstance(self.failure, Unanswered):
+            return self.failure
         return Answered(self._job(job_id)) if job_id in self.states else Unknown()
 
     def list_jobs(
         self, request_ids: Sequence[str], enough: Set[str] | None = None, *, first_page: int = 0, **_: Any
     ) -> Listing:
-        if self.mood:
-            return self.mood
+        if self.failure:
+            return self.failure
         known = [job for job in self.states if REQUEST_OF[job] in request_ids]
         if {REQUEST_OF[job] for job in known} != set(request_ids):
             return NoSuchRequest()
@@ -81,19 +82,21 @@ class ModelCloud:
 
 
 class BridgeMachine(RuleBasedStateMachine):
-    """Callers, CPH and poll workers, one step at a time; a worker may stop for ever between any two of its steps."""
+    """Callers, CPH and poll workers, one step at a time. A worker may crash between any two of its steps."""
 
     def __init__(self, runtime: Runtime, registration: Callable[..., Registration], now: datetime) -> None:
         super().__init__()
         runtime.stores.redis.flushall()
-        self.runtime, self.make, self.now = runtime, registration, now
+        self.runtime, self.make_registration, self.now = runtime, registration, now
         self.cloud = ModelCloud()
-        self.polling = PollWorker(
+        self.poll_worker = PollWorker(
             agenda=runtime.stores.polls_due,
             watches=runtime.stores.watches,
             requests=runtime.stores.requests,
             clients={PROJECT: self.cloud},
-            health=HealthRecorder(runtime.stores.polls_due, runtime.config.rate_of),
+            health=HealthRecorder(
+                runtime.stores.polls_due, runtime.config.rate_of, Telemetry(runtime.metric_registry, None)
+            ),
             schedule=PollSchedule(
                 Cadence(SECOND, 5 * SECOND), SeenDurations(runtime.stores.redis, lambda: self.now, retention=SECOND)
             ),
@@ -102,21 +105,21 @@ class BridgeMachine(RuleBasedStateMachine):
             clock=lambda: self.now,
             crash_point=lambda _: None,
         )
-        self.made: list[Registration] = []
+        self.registrations: list[Registration] = []
         self.tasks: list[Any] = []
         self.answers: list[Sequence[ScriptCall]] = []
 
     @rule(
         job_ids=st.sets(jobs, min_size=1),
         request=st.none() | requests,
-        brought=st.none() | jobs,
+        ended_job=st.none() | jobs,
         deadline=deadlines,
         notify=notifies,
         metadata=operations,
     )
-    def register(self, job_ids: set[str], request: str | None, brought: str | None, **fields: Any) -> None:
-        """By ids; or as a submission, which may be wrong about its request, and know an end."""
-        ended = (Job(brought, JobState.FAILED),) if request and brought else ()
+    def register(self, job_ids: set[str], request: str | None, ended_job: str | None, **fields: Any) -> None:
+        """Registers by ids, or as a submission: its request may be wrong, and a job may have ended already."""
+        ended = (Job(ended_job, JobState.FAILED),) if request and ended_job else ()
         self._register(*sorted(job_ids - {job.job_id for job in ended}), request_id=request, ended=ended, **fields)
 
     @rule(request=requests, deadline=deadlines, notify=notifies, metadata=operations)
@@ -124,30 +127,32 @@ class BridgeMachine(RuleBasedStateMachine):
         self._register(request_id=request, **fields)
 
     def _register(self, *job_ids: str, deadline: timedelta, **fields: Any) -> None:
-        made = self.make(at=self.now, **{"job_ids": job_ids, "deadline_at": self.now + deadline} | fields)
+        made = self.make_registration(at=self.now, **{"job_ids": job_ids, "deadline_at": self.now + deadline} | fields)
         self.runtime.stores.registrations.add(made)
-        self.made.append(made)
+        self.registrations.append(made)
 
-    @precondition(lambda self: self.made)
+    @precondition(lambda self: self.registrations)
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
-        self.runtime.stores.registrations.cancel("t", data.draw(st.sampled_from([made.id for made in self.made])))
+        self.runtime.stores.registrations.cancel(
+            "t", data.draw(st.sampled_from([made.id for made in self.registrations]))
+        )
 
     @rule(job=jobs, state=st.sampled_from([JobState.RUNNING, *ENDS]))
-    def happen(self, job: str, state: JobState) -> None:
+    def change_job(self, job: str, state: JobState) -> None:
         if self.cloud.states.get(job) not in ENDS:
             self.cloud.states[job] = state
 
     @rule(job=jobs)
-    def vanish(self, job: str) -> None:
+    def remove_job(self, job: str) -> None:
         self.cloud.states.pop(job, None)
 
-    @rule(mood=st.sampled_from([None, None, Unanswered("HTTP 500"), MayNotList("CPS.0006")]))
-    def change_mood(self, mood: Unanswered | MayNotList | None) -> None:
-        self.cloud.mood = mood
+    @rule(failure=st.sampled_from([None, None, Unanswered("HTTP 500"), MayNotList("CPS.0006")]))
+    def change_failure(self, failure: Unanswered | MayNotList | None) -> None:
+        self.cloud.failure = failure
 
     @rule(cut=st.booleans())
-    def change_pages(self, cut: bool) -> None:
+    def change_cut(self, cut: bool) -> None:
         self.cloud.cut = cut
 
     @rule(seconds=st.sampled_from([1, 5, 30]))
@@ -158,12 +163,12 @@ class BridgeMachine(RuleBasedStateMachine):
     @rule()
     def claim(self) -> None:
         claimed = claim_due(self.runtime.stores.polls_due, self.now, 100)
-        self.tasks += self.polling.prepare(claimed) if claimed else ()
+        self.tasks += self.poll_worker.prepare(claimed) if claimed else ()
 
     @precondition(lambda self: self.tasks)
     @rule(data=st.data())
-    def ask(self, data: st.DataObject) -> None:
-        self.answers.append(self.polling.do(self.tasks.pop(data.draw(st.integers(0, len(self.tasks) - 1)))))
+    def do_task(self, data: st.DataObject) -> None:
+        self.answers.append(self.poll_worker.do(self.tasks.pop(data.draw(st.integers(0, len(self.tasks) - 1)))))
 
     @precondition(lambda self: self.answers)
     @rule(data=st.data())
@@ -172,27 +177,27 @@ class BridgeMachine(RuleBasedStateMachine):
 
     @rule()
     def poll(self) -> None:
-        """One that nothing disturbs."""
+        """Polls everything that is due, without interruption."""
         while claimed := claim_due(self.runtime.stores.polls_due, self.now, 100):
-            for task in self.polling.prepare(claimed):
-                self.runtime.stores.scripts.run_all(self.polling.do(task))
+            for task in self.poll_worker.prepare(claimed):
+                self.runtime.stores.scripts.run_all(self.poll_worker.do(task))
 
     @invariant()
-    def holds(self) -> None:
-        check(Stored(self.runtime))
+    def stored_state_is_consistent(self) -> None:
+        check_stored_state(StoredState(self.runtime.stores))
 
     def teardown(self) -> None:
-        """CPH recovers, every job that it knows ends: then so does all else, and long before its deadline."""
-        self.cloud.mood = None
+        """CPH recovers and every job that it knows ends. Then every registration ends, long before its deadline."""
+        self.cloud.failure = None
         for job in self.cloud.states:
-            self.happen(job, JobState.SUCCEEDED)
-        long_before = {made.id for made in self.made if made.deadline_at > self.now + timedelta(hours=1)}
+            self.change_job(job, JobState.SUCCEEDED)
+        long_before = {made.id for made in self.registrations if made.deadline_at > self.now + timedelta(hours=1)}
         overdue_before = Counter(self._overdue())
         for _ in range(20):
             self.poll()
             self.wait(5)
-        self.holds()
-        for made in self.made:
+        self.stored_state_is_consistent()
+        for made in self.registrations:
             assert self.runtime.stores.redis.hget(keys.progress(made.id), "state") in ("finished", "cancelled"), made.id
         assert not {id for id, _ in Counter(self._overdue()) - overdue_before} & long_before
         self._deliver()
@@ -203,7 +208,7 @@ class BridgeMachine(RuleBasedStateMachine):
         assert [key for key in redis.scan_iter() if redis.ttl(key) < 0 and not key.startswith(LASTING)] == []
 
     def _overdue(self) -> Iterator[tuple[str, str]]:
-        for made in self.made:
+        for made in self.registrations:
             for name, value in self.runtime.stores.redis.hgetall(keys.progress(made.id)).items():
                 if value == JobState.OVERDUE:
                     yield made.id, name
@@ -216,19 +221,19 @@ class BridgeMachine(RuleBasedStateMachine):
                 self.runtime.stores.scripts.run(call)
 
 
-class Stored:
-    """All that is in Redis of the polling half."""
+class StoredState:
+    """Registrations, watches, requests, deliveries and counts, as Redis stores them."""
 
     def __init__(self, stores: Stores) -> None:
         redis = stores.redis
-        found = [key for key in redis.scan_iter(count=1_000) if redis.type(key) == "hash"]
+        hash_keys = [key for key in redis.scan_iter(count=1_000) if redis.type(key) == "hash"]
         pipeline = redis.pipeline()
-        for key in found:
+        for key in hash_keys:
             pipeline.hgetall(key)
             pipeline.ttl(key)
         answers = pipeline.execute()
-        hashes = dict(zip(found, answers[::2], strict=True))
-        self.ttl = dict(zip(found, answers[1::2], strict=True))
+        hashes = dict(zip(hash_keys, answers[::2], strict=True))
+        self.ttl = dict(zip(hash_keys, answers[1::2], strict=True))
         self.watches = _under(hashes, f"cph:watch:{PROJECT}:")
         self.open_watches = {job: watch for job, watch in self.watches.items() if "job" not in watch}
         self.requests = _under(hashes, f"cph:request:{PROJECT}:")
@@ -237,25 +242,25 @@ class Stored:
         self.agenda = {id for key in (keys.due, keys.leased) for id in redis.zrange(key("poll", PROJECT), 0, -1)}
         self.deadlines = set(redis.zrange(keys.deadlines(), 0, -1))
         self.counts = {name: int(count) for name, count in redis.hgetall(keys.counts()).items()}
-        self.tenant_counts = {what: int(count) for what, count in hashes.get(keys.tenant_counts("t"), {}).items()}
-        self.told = [keys.delivery("dlv_" + fields["d"]) for _, fields in redis.xrange(keys.feed("t"))]
+        self.tenant_counts = {name: int(count) for name, count in hashes.get(keys.tenant_counts("t"), {}).items()}
+        self.feed = [keys.delivery("dlv_" + fields["d"]) for _, fields in redis.xrange(keys.feed("t"))]
 
 
 def _under(hashes: Mapping[str, dict[str, str]], prefix: str) -> dict[str, dict[str, str]]:
     return {key.removeprefix(prefix): fields for key, fields in hashes.items() if key.startswith(prefix)}
 
 
-def check(stored: Stored) -> None:
+def check_stored_state(stored: StoredState) -> None:
     for job in stored.watches.keys() - stored.open_watches.keys():
-        assert stored.ttl[keys.watch(PROJECT, job)] > 0, f"{job} has ended and is kept for ever"
+        assert stored.ttl[keys.watch(PROJECT, job)] > 0, f"{job} has ended and has no TTL"
     for job, watch in stored.open_watches.items():
-        answering = [id for id, request in stored.requests.items() if f"job:{job}" in request]
-        assert job in stored.agenda or answering, f"nobody asks for {job}"
-        assert any(name.startswith("reg_") for name in watch), f"nobody waits for {job}"
+        polled_by = [id for id, request in stored.requests.items() if f"job:{job}" in request]
+        assert job in stored.agenda or polled_by, f"{job} is not polled"
+        assert any(name.startswith("reg_") for name in watch), f"no registration waits for {job}"
     for id, request in stored.requests.items():
-        assert f"request:{id}" in stored.agenda, f"nobody asks for request {id}: {request}"
-    asked_for = {f"request:{id}" for id in stored.requests} | stored.open_watches.keys()
-    assert stored.agenda <= asked_for, "asked for, though nobody waits"
+        assert f"request:{id}" in stored.agenda, f"request {id} is not polled: {request}"
+    polled = {f"request:{id}" for id in stored.requests} | stored.open_watches.keys()
+    assert stored.agenda <= polled, "polled, though no registration waits"
     states = [f"watch:{watch['state']}" for watch in stored.open_watches.values()]
     states += [f"delivery:{each['state']}" for each in stored.deliveries if each["state"] == "pending"]
     counted = {name: count for name, count in stored.counts.items() if count and not name.startswith("ended:")}
@@ -266,38 +271,38 @@ def check(stored: Stored) -> None:
     pending = sum(each["state"] == "pending" for each in stored.deliveries)
     assert stored.tenant_counts.get("registrations", 0) == watching
     assert stored.tenant_counts.get("deliveries", 0) == pending
-    assert sorted(stored.told) == sorted(key for key in stored.ttl if key.startswith("cph:dlv:"))
+    assert sorted(stored.feed) == sorted(key for key in stored.ttl if key.startswith("cph:dlv:"))
 
 
-def check_registration(stored: Stored, id: str, progress: dict[str, str]) -> None:
+def check_registration(stored: StoredState, id: str, progress: dict[str, str]) -> None:
     ends = {name.removeprefix("job:"): end for name, end in progress.items() if name.startswith("job:")}
     deliveries = [each for each in stored.deliveries if each["registration"] == id]
     counts = Counter(each["state"] for each in deliveries)
     for state in ("pending", "delivered", "dead"):
         assert int(progress.get(state, 0)) == counts[state]
-    told = Counter((each["job_id"], each["end"]) for each in deliveries)
-    assert set(told.values()) <= {1}, told
+    notified = Counter((each["job_id"], each["end"]) for each in deliveries)
+    assert set(notified.values()) <= {1}, notified
     ended = "state" in progress
     assert (id in stored.deadlines) is not ended
     assert (stored.ttl[keys.progress(id)] > 0) is (ended and not counts["pending"])
-    looking = any(id in request for request in stored.requests.values())
+    waits_for_request = any(id in request for request in stored.requests.values())
     if progress.get("state") == "cancelled":
-        assert not looking
+        assert not waits_for_request
         assert not any(id in watch for watch in stored.open_watches.values())
         return
-    waits = [job for job, end in ends.items() if not end]
-    assert int(progress["open"]) == len(waits) + looking
+    open_jobs = [job for job, end in ends.items() if not end]
+    assert int(progress["open"]) == len(open_jobs) + waits_for_request
     assert ended is (progress["open"] == "0")
-    for job in waits:
-        assert id in stored.open_watches[job], f"nobody will tell {id} of {job}"
+    for job in open_jobs:
+        assert id in stored.open_watches[job], f"{id} will not be notified of {job}"
     events = progress.get("events", "succeeded,failed,lost,overdue").split(",")
     expected = {(job, end) for job, end in ends.items() if end in events}
-    assert set(told) == expected | ({("", "finished")} if ended and "finished" in events else set())
+    assert set(notified) == expected | ({("", "finished")} if ended and "finished" in events else set())
 
 
 @pytest.fixture
 def settings(environment: dict[str, str]) -> Settings:
-    """Leases end soon, and nothing has to wait for a budget."""
+    """Short leases, and a rate that no test reaches."""
     short = {"BRIDGE_LEASE_S": "21", "BRIDGE_CPH_TIMEOUT_S": "5", "BRIDGE_ATTEMPT_DEADLINE_S": "5"}
     quick = {"BRIDGE_LOST_GRACE_S": "10", "BRIDGE_REQUEST_QUIET_S": "10", "BRIDGE_CPH_RATE": "100000"}
     return load(environment | short | quick)

@@ -1,4 +1,4 @@
-"""Register against complete, cancel against deliver and redeliver, in a thousand interleavings."""
+"""Races of register with complete, and of cancel with deliver and redeliver, in a thousand interleavings."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +23,7 @@ DELIVERED = NextStep(DeliveryState.DELIVERED)
 DEAD = NextStep(DeliveryState.DEAD, death=Death.GONE)
 
 
-def test_registering_while_a_job_ends_loses_nothing_and_tells_nothing_twice(
+def test_registering_while_a_job_ends_loses_nothing_and_notifies_nobody_twice(
     stores: Stores, registration, deliveries_of, now: datetime
 ) -> None:
     random = Random(7)
@@ -51,27 +51,27 @@ def test_registering_while_a_job_ends_loses_nothing_and_tells_nothing_twice(
             later = [pool.submit(register, number) for _ in range(2)]
             pool.submit(complete, number).result(30)
             made += [first.id, *(each.result(30) for each in later)]
-    told = []
+    notified = []
     cursor = None
     while True:
         page, cursor = stores.deliveries.page(
             "t", limit=200, cursor=cursor, since=None, until=None, wanted=lambda _: True
         )
-        told += [delivery.registration_id for delivery in page]
+        notified += [delivery.registration_id for delivery in page]
         if cursor is None:
             break
-    assert sorted(told) == sorted(made)
+    assert sorted(notified) == sorted(made)
 
 
-def spin(turns: int) -> None:
-    """A little while, without giving up the processor."""
-    for _ in range(turns):
+def spin(iterations: int) -> None:
+    """Delays briefly, without giving up the processor."""
+    for _ in range(iterations):
         pass
 
 
 @pytest.mark.slow
 def test_cancelling_while_an_attempt_begins_never_lets_one_start_unseen(stores: Stores, registration, now) -> None:
-    """Either the cancel has seen the permit, or the attempt was over, or it did not begin; and the counts are right."""
+    """The cancel saw the permit, or the attempt was over, or it did not begin. The counts are right each time."""
     random = Random(11)
     barrier = Barrier(2)
     outcomes = Counter()
@@ -89,7 +89,7 @@ def test_cancelling_while_an_attempt_begins_never_lets_one_start_unseen(stores: 
     with ThreadPoolExecutor(1) as pool:
         for number in range(ROUNDS):
             at = now + timedelta(seconds=number)
-            made = ended(stores, registration(f"job-{number}", at=at), at)
+            made = add_ended(stores, registration(f"job-{number}", at=at), at)
             attempted = pool.submit(attempt, at)
             barrier.wait()
             spin(random.randrange(4_000))
@@ -109,7 +109,7 @@ def test_cancelling_while_an_attempt_begins_never_lets_one_start_unseen(stores: 
 def test_cancelling_while_a_redelivery_is_asked_for_sends_nothing_afterwards(stores: Stores, registration, now) -> None:
     random = Random(13)
     barrier = Barrier(2)
-    taken = 0
+    redelivered = 0
 
     def redeliver(id: str, at: datetime) -> DeliveryState | None:
         barrier.wait()
@@ -119,22 +119,22 @@ def test_cancelling_while_a_redelivery_is_asked_for_sends_nothing_afterwards(sto
     with ThreadPoolExecutor(1) as pool:
         for number in range(ROUNDS):
             at = now + timedelta(seconds=number)
-            made = ended(stores, registration(f"job-{number}", at=at), at)
+            made = add_ended(stores, registration(f"job-{number}", at=at), at)
             (begun,) = stores.deliveries.begin(claim_due(stores.deliveries_due, at, 1), at + LONG)
             stores.scripts.run(stores.deliveries.record(begun.claimed, Verdict.GONE, DEAD, {"number": 1}))
-            asked = pool.submit(redeliver, begun.claimed.id, at)
+            redelivery = pool.submit(redeliver, begun.claimed.id, at)
             barrier.wait()
             spin(random.randrange(4_000))
             stores.registrations.cancel("t", made.id)
-            taken += asked.result(30) is DeliveryState.PENDING
+            redelivered += redelivery.result(30) is DeliveryState.PENDING
             assert not stores.deliveries.begin(claim_due(stores.deliveries_due, at, 1), at + LONG)
             progress = stores.registrations.get("t", made.id)[1]
             assert progress.pending == 0, number
-    assert 10 < taken < ROUNDS - 10
+    assert 10 < redelivered < ROUNDS - 10
 
 
-def ended(stores: Stores, made: Registration, at: datetime) -> Registration:
-    """Its job has ended, and its delivery is due."""
+def add_ended(stores: Stores, made: Registration, at: datetime) -> Registration:
+    """Adds a registration and ends its job: its delivery is due."""
     stores.registrations.add(made)
     (claimed,) = claim_due(stores.polls_due, at, 1)
     stores.scripts.run(stores.watches.complete(claimed, Job(claimed.id, JobState.SUCCEEDED), at))

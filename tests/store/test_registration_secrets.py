@@ -1,6 +1,7 @@
-"""What is secret of a registration: kept sealed, changed, sealed anew."""
+"""Secrets of registrations: encrypted, changed, encrypted again with a new key."""
 
 import base64
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -24,16 +25,16 @@ OLD_KEY, NEW_KEY = (f"{id}:{base64.b64encode(id.encode()[:1] * 32).decode()}" fo
 
 
 @pytest.fixture
-def with_keys(environment: dict[str, str], runtime: Runtime):
-    """A process with these keys, on the Redis that `runtime` has emptied."""
-    started = []
+def make_runtime(environment: dict[str, str], runtime: Runtime) -> Iterator[Callable[..., Runtime]]:
+    """Makes a runtime with these keys, on the Redis that `runtime` has emptied."""
+    runtimes: list[Runtime] = []
 
-    def start(*secret_keys: str) -> Runtime:
-        started.append(Runtime(load(environment | {"BRIDGE_SECRET_KEYS": ",".join(secret_keys)})))
-        return started[-1]
+    def make(*secret_keys: str) -> Runtime:
+        runtimes.append(Runtime(load(environment | {"BRIDGE_SECRET_KEYS": ",".join(secret_keys)})))
+        return runtimes[-1]
 
-    yield start
-    for each in started:
+    yield make
+    for each in runtimes:
         each.stores.redis.close()
 
 
@@ -47,7 +48,7 @@ def test_headers_and_earlier_secrets_come_back_as_they_were(stores: Stores, regi
     assert rotated == replace(found[0], job_ids=())
 
 
-def test_headers_and_secrets_lie_sealed(stores: Stores, registration, now: datetime) -> None:
+def test_headers_and_secrets_are_encrypted(stores: Stores, registration, now: datetime) -> None:
     made = registration(headers=HEADERS)
     stores.registrations.add(made)
     stores.registrations.change("t", made.id, lambda found: found.rotated("whsec_canary", now, HOUR))
@@ -97,71 +98,71 @@ def test_a_rotation_lengthens_no_life(stores: Stores, registration, now: datetim
     assert 0 < stores.redis.ttl(keys.registration(made.id)) <= 100
 
 
-def test_what_is_sealed_for_one_registration_does_not_open_for_another(stores: Stores, registration) -> None:
+def test_what_is_encrypted_for_one_registration_is_not_decrypted_for_another(stores: Stores, registration) -> None:
     mine, other = registration(), registration()
     for each in (mine, other):
         stores.registrations.add(each)
     stores.redis.set(keys.registration(mine.id), stores.redis.get(keys.registration(other.id)))
     known = stores.registrations.get("t", mine.id)
     assert known
-    assert (known[0].callback_url, known[0].secret, known[1].opened) == (mine.destination, "", False)
+    assert (known[0].callback_url, known[0].secret, known[1].decrypted) == (mine.destination, "", False)
     with pytest.raises(OperatorError):
         stores.registrations.change("t", mine.id, lambda found: found)
 
 
-def test_a_key_at_rest_is_rotated_and_everything_still_delivers(with_keys, registration, now: datetime) -> None:
-    before = with_keys(OLD_KEY)
-    made = [registration(headers=HEADERS) for _ in range(1_200)]  # some pages
+def test_a_key_at_rest_is_rotated_and_everything_still_delivers(make_runtime, registration, now: datetime) -> None:
+    before = make_runtime(OLD_KEY).stores
+    made = [registration(headers=HEADERS) for _ in range(1_200)]  # several pages
     for each in made:
         before.registrations.add(each, Idempotency(each.id, "request", each.secret))
     before.redis.expire(keys.registration(made[0].id), 100)
 
-    during = with_keys(NEW_KEY, OLD_KEY)
+    during = make_runtime(NEW_KEY, OLD_KEY).stores
     found = during.registrations.get("t", made[0].id)
     assert found is not None
     assert found[0] == made[0]
-    walk = Reencryption(during.scripts, during.sealer)
-    assert len(list(walk.pages())) > 2
-    assert (walk.seen, walk.rewritten, walk.closed) == (2_400, 2_400, {})
-    again = Reencryption(during.scripts, during.sealer)
+    reencryption = Reencryption(during.scripts, during.cipher)
+    assert len(list(reencryption.pages())) > 2
+    assert (reencryption.seen, reencryption.rewritten, reencryption.undecryptable) == (2_400, 2_400, {})
+    again = Reencryption(during.scripts, during.cipher)
     assert [*again.pages(), again.rewritten][-1] == 0
     assert 0 < during.redis.ttl(keys.registration(made[0].id)) <= 100
     assert during.redis.ttl(keys.registration(made[1].id)) == -1
 
-    after = with_keys(NEW_KEY)
+    after = make_runtime(NEW_KEY).stores
     (item,) = claim_due(after.polls_due, now, 1)
     after.scripts.run(after.watches.complete(item, Job(item.id, JobState.SUCCEEDED), now))
     claimed = claim_due(after.deliveries_due, now, 16)
-    opened = [after.deliveries.open(begun)[0] for begun in after.deliveries.begin(claimed, now + HOUR)]
-    assert [each.headers for each in opened] == [HEADERS] * 16
+    decrypted = [after.deliveries.decrypt(begun)[0] for begun in after.deliveries.begin(claimed, now + HOUR)]
+    assert [each.headers for each in decrypted] == [HEADERS] * 16
     repeated = after.registrations.add(made[7], Idempotency(made[7].id, "request", ""))
     assert repeated == Repeated(made[7].secret)
 
 
-def test_what_is_sealed_with_a_key_that_is_gone_is_left_and_counted(with_keys, registration) -> None:
-    with_keys(OLD_KEY).registrations.add(registration())
-    runtime = with_keys(NEW_KEY)
-    walk = Reencryption(runtime.stores.scripts, runtime.stores.sealer)
-    assert list(walk.pages())
-    assert (walk.seen, walk.rewritten, walk.closed) == (1, 0, {"old": 1})
+def test_what_is_encrypted_with_a_key_that_is_gone_is_left_and_counted(make_runtime, registration) -> None:
+    make_runtime(OLD_KEY).stores.registrations.add(registration())
+    runtime = make_runtime(NEW_KEY)
+    reencryption = Reencryption(runtime.stores.scripts, runtime.stores.cipher)
+    assert list(reencryption.pages())
+    assert (reencryption.seen, reencryption.rewritten, reencryption.undecryptable) == (1, 0, {"old": 1})
 
 
-def test_what_lay_open_is_sealed_once_there_is_a_key(with_keys, registration) -> None:
+def test_what_was_unencrypted_is_encrypted_once_there_is_a_key(make_runtime, registration) -> None:
     made = registration()
-    with_keys("").registrations.add(made, Idempotency("key", "request", "whsec_canary"))
-    runtime = with_keys(NEW_KEY)
-    assert list(Reencryption(runtime.stores.scripts, runtime.stores.sealer).pages())
+    make_runtime("").stores.registrations.add(made, Idempotency("key", "request", "whsec_canary"))
+    runtime = make_runtime(NEW_KEY)
+    assert list(Reencryption(runtime.stores.scripts, runtime.stores.cipher).pages())
     assert key_of(runtime.stores.redis.get(keys.idempotency("t", "key"))) == "new"
     assert "secret-path" not in runtime.stores.redis.get(keys.registration(made.id))
     assert runtime.stores.registrations.get("t", made.id) is not None
 
 
-def test_a_secret_that_changes_during_the_walk_is_not_put_back(with_keys, registration, now: datetime) -> None:
+def test_a_secret_that_changes_during_the_walk_is_not_put_back(make_runtime, registration, now: datetime) -> None:
     made = registration()
-    with_keys(OLD_KEY).registrations.add(made)
-    runtime = with_keys(NEW_KEY, OLD_KEY)
-    walk = Reencryption(runtime.stores.scripts, runtime.stores.sealer)
-    (call,) = walk._registrations([keys.registration(made.id)])
+    make_runtime(OLD_KEY).stores.registrations.add(made)
+    runtime = make_runtime(NEW_KEY, OLD_KEY)
+    reencryption = Reencryption(runtime.stores.scripts, runtime.stores.cipher)
+    (call,) = reencryption._registrations([keys.registration(made.id)])
     runtime.stores.registrations.change("t", made.id, lambda found: found.rotated("whsec_new", now, HOUR))
     assert runtime.stores.scripts.run(call) == 0
     found = runtime.stores.registrations.get("t", made.id)

@@ -20,12 +20,12 @@ from app.store.idempotency import NOTHING, Idempotency, Repeated
 from tests.support.claims import claim_due
 
 SECOND = timedelta(seconds=1)
-MOST_BYTES = {"Valkey": 1_000, "Redis": 1_200}  # Redis 7.0 keeps small hashes and strings with more around them
+MOST_BYTES = {"Valkey": 1_000, "Redis": 1_200}  # Redis 7.0 has more overhead for each small hash and string
 MINUTE = timedelta(minutes=1)
 
 
 def end(stores: Stores, job_id: str, at: datetime, state: JobState = JobState.SUCCEEDED) -> int:
-    """Polls until the job comes round, and completes it; how many registrations had waited."""
+    """Completes a job that is due. Returns how many registrations waited for it."""
     for item in claim_due(stores.polls_due, at, 100):
         if item.id == job_id:
             waited: int = stores.scripts.run(stores.watches.complete(item, Job(job_id, state, status=2), at))
@@ -58,17 +58,17 @@ def test_what_is_unusual_of_a_registration_comes_back_too(stores: Stores, regist
 
 
 def test_a_job_that_is_registered_by_itself_costs_about_a_thousand_bytes(stores: Stores, registration) -> None:
-    def used() -> int:
+    def used_memory() -> int:
         bytes_used: int = stores.redis.info("memory")["used_memory"]
         return bytes_used
 
     made = [registration(f"{number:032x}", events=tuple(EventType), metadata={}) for number in range(501)]
-    stores.registrations.add(made[0])  # scripts, which cost but once
-    before = used()
+    stores.registrations.add(made[0])  # loads the scripts, which use memory only once
+    before = used_memory()
     for each in made[1:]:
         stores.registrations.add(each)
     server, _ = name_of(stores.redis.info()).split()
-    assert used() - before < 500 * MOST_BYTES[server]
+    assert used_memory() - before < 500 * MOST_BYTES[server]
 
 
 def test_another_tenant_sees_nothing(stores: Stores, registration) -> None:
@@ -78,7 +78,7 @@ def test_another_tenant_sees_nothing(stores: Stores, registration) -> None:
     assert stores.registrations.cancel("other", made.id) is None
 
 
-def test_url_and_secret_lie_sealed_in_redis(stores: Stores, registration) -> None:
+def test_url_and_secret_are_encrypted_in_redis(stores: Stores, registration) -> None:
     made = registration()
     stores.registrations.add(made)
     record = stores.redis.get(keys.registration(made.id))
@@ -139,7 +139,7 @@ def test_events_that_are_not_wanted_are_not_made(stores: Stores, registration, d
     assert found[1].state is RegistrationState.FINISHED
 
 
-def test_who_wants_only_what_never_comes_is_told_nothing(
+def test_who_wants_only_what_never_comes_is_notified_of_nothing(
     stores: Stores, registration, deliveries_of, now: datetime
 ) -> None:
     stores.registrations.add(registration(events=(EventType.GROUP_FINISHED,), notify=Notify.EACH))
@@ -189,13 +189,13 @@ def test_what_is_overdue_ends_with_what_was_last_seen(
 def test_the_deadline_of_one_registration_leaves_the_others_watching(
     stores: Stores, registration, deliveries_of, now: datetime
 ) -> None:
-    hasty, patient = registration(deadline_at=now + MINUTE), registration()
-    stores.registrations.add(hasty)
-    stores.registrations.add(patient)
+    overdue, waiting = registration(deadline_at=now + MINUTE), registration()
+    stores.registrations.add(overdue)
+    stores.registrations.add(waiting)
     stores.watches.end_overdue(now + MINUTE, 10)
-    assert [delivery.registration_id for delivery in deliveries_of()] == [hasty.id]
+    assert [delivery.registration_id for delivery in deliveries_of()] == [overdue.id]
     assert end(stores, "job-1", now + MINUTE) == 1
-    assert {delivery.registration_id for delivery in deliveries_of()} == {hasty.id, patient.id}
+    assert {delivery.registration_id for delivery in deliveries_of()} == {overdue.id, waiting.id}
 
 
 def test_after_the_last_cancel_nobody_asks_any_more(stores: Stores, registration, now: datetime) -> None:
@@ -252,10 +252,10 @@ def test_a_key_that_was_used_gives_the_first_answer_again(stores: Stores, regist
     assert "first" not in stores.redis.get(keys.idempotency("t", "key"))
 
 
-def test_a_registration_whose_answer_was_lost_is_taken_once(
+def test_a_registration_whose_answer_was_lost_is_accepted_once(
     stores: Stores, registration, deliveries_of, now: datetime
 ) -> None:
-    """redis-py sends a script again when the connection broke off, and the job may have ended since."""
+    """redis-py sends a script again after the connection broke, and the job may have ended in the meantime."""
     made = registration("job-1", "job-2")
     stores.registrations.add(made)
     end(stores, "job-1", now)
@@ -325,9 +325,9 @@ def test_what_has_ended_is_kept_for_a_while_and_what_has_not_for_ever(
     made = registration()
     runtime.stores.registrations.add(made)
     end(runtime.stores, "job-1", now)
-    kept = [keys.registration(made.id), keys.progress(made.id)]
-    assert [runtime.stores.redis.ttl(key) for key in kept] == [-1, -1]
+    expiring = [keys.registration(made.id), keys.progress(made.id)]
+    assert [runtime.stores.redis.ttl(key) for key in expiring] == [-1, -1]
     (begun,) = runtime.stores.deliveries.begin(claim_due(runtime.stores.deliveries_due, now, 1), now + MINUTE)
     runtime.stores.scripts.run(runtime.stores.deliveries.record(begun.claimed, Verdict.RETRY, last, {"number": 1}))
-    kept += [keys.delivery(begun.claimed.id), keys.attempts(begun.claimed.id)]
-    assert all(0 < runtime.stores.redis.ttl(key) <= runtime.settings.retention_s for key in kept)
+    expiring += [keys.delivery(begun.claimed.id), keys.attempts(begun.claimed.id)]
+    assert all(0 < runtime.stores.redis.ttl(key) <= runtime.settings.retention_s for key in expiring)

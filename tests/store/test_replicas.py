@@ -1,4 +1,4 @@
-"""What is acknowledged is on a replica, or is not acknowledged; on a real primary with a real replica."""
+"""A write is acknowledged only once a replica has it. Tests use a real primary with a real replica."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -17,15 +17,15 @@ from app.domain.access import Scope
 from app.domain.destination import lane_of
 from app.domain.errors import Unavailable
 from app.domain.registration import Registration
-from app.store.deliveries import DeadOnes
+from app.store.deliveries import DeadDeliveryFilter
 from app.store.idempotency import Idempotency, Repeated
 from tests.support.claims import claim_due
 from tests.support.redis_group import RedisGroup
 
-ASKED = Idempotency("key", "request", "the first answer")
-ANY = DeadOnes(registration_id=None, destination=None, since=None, until=None)
+IDEMPOTENCY = Idempotency("key", "request", "the first answer")
+ANY_DEAD = DeadDeliveryFilter(registration_id=None, destination=None, since=None, until=None)
 LANE = lane_of("t", "https://bot.example:443")
-BOUND_S = 6.0  # far above the second that it waits, on a busy machine
+BOUND_S = 6.0  # far above the one second of WAIT, for busy machines
 
 
 @pytest.fixture(scope="module")
@@ -35,17 +35,17 @@ def group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisGroup]:
 
 
 @pytest.fixture
-def bridge(group: RedisGroup, settings: Settings) -> Iterator[Callable[..., Runtime]]:
-    """bridge(): a process of the bridge that waits for one replica unless told otherwise."""
-    made: list[Runtime] = []
+def make_runtime(group: RedisGroup, settings: Settings) -> Iterator[Callable[..., Runtime]]:
+    """Makes a runtime that waits for so many replicas, by default for one."""
+    runtimes: list[Runtime] = []
 
     def make(wait_replicas: int = 1) -> Runtime:
-        ours = {"redis_url": group.url(group.first), "wait_replicas": wait_replicas}
-        made.append(Runtime(Settings.model_validate({**settings.model_dump(), **ours})))
-        return made[-1]
+        overrides = {"redis_url": group.url(group.first), "wait_replicas": wait_replicas}
+        runtimes.append(Runtime(Settings.model_validate({**settings.model_dump(), **overrides})))
+        return runtimes[-1]
 
     yield make
-    for runtime in made:
+    for runtime in runtimes:
         runtime.stores.redis.flushall()
         runtime.stores.redis.close()
         runtime.stores.rq_redis.close()
@@ -71,37 +71,39 @@ ACKNOWLEDGED: dict[str, Callable[[Runtime, Registration, datetime], Any]] = {
     "cancel": lambda runtime, made, now: runtime.stores.registrations.cancel("t", made.id),
     "redeliver": lambda runtime, made, now: runtime.stores.deliveries.redeliver("t", delivery_of(runtime.stores), now),
     "redeliver the dead": lambda runtime, made, now: runtime.stores.deliveries.redeliver_dead(
-        "t", ANY, now, rate=1, dry_run=False
+        "t", ANY_DEAD, now, rate=1, dry_run=False
     ),
     "pause": lambda runtime, made, now: runtime.destinations.pause(LANE, now),
     "resume": lambda runtime, made, now: runtime.destinations.resume(LANE, now),
     "discard": lambda runtime, made, now: runtime.destinations.discard(LANE, now),
-    "keep an answer": lambda runtime, made, now: runtime.stores.claims.keep("t", ASKED),
+    "keep an answer": lambda runtime, made, now: runtime.stores.claims.keep("t", IDEMPOTENCY),
     "create a key": lambda runtime, made, now: runtime.stores.api_keys.create("t", frozenset({Scope.ADMIN}), now),
     "revoke a key": lambda runtime, made, now: runtime.stores.api_keys.revoke(key_of(runtime.stores)),
 }
 
 
 @pytest.mark.parametrize("verb", ACKNOWLEDGED)
-def test_nothing_is_acknowledged_that_no_replica_holds(group: RedisGroup, bridge, registration, now, verb: str) -> None:
-    runtime, made = bridge(), registration(verify=True)
+def test_nothing_is_acknowledged_that_no_replica_holds(
+    group: RedisGroup, make_runtime, registration, now, verb: str
+) -> None:
+    runtime, made = make_runtime(), registration(verify=True)
     group.wait_until_held()
     runtime.stores.registrations.add(made)
-    for _ in range(3):  # one to be revoked each time
+    for _ in range(3):  # 'revoke a key' is called three times
         runtime.stores.api_keys.create("t", frozenset({Scope.ADMIN}), now)
     act = ACKNOWLEDGED[verb]
     with group.door.shut_on_servers():
-        begun = time.monotonic()
+        started = time.monotonic()
         with pytest.raises(Unavailable, match="too few replicas hold what was written: 0 of 1"):
             act(runtime, made, now)
-        assert time.monotonic() - begun < BOUND_S
-        act(bridge(wait_replicas=0), made, now)
+        assert time.monotonic() - started < BOUND_S
+        act(make_runtime(wait_replicas=0), made, now)
     group.wait_until_held()
     act(runtime, made, now)
 
 
-def test_what_was_acknowledged_is_on_the_replica(group: RedisGroup, bridge, registration) -> None:
-    runtime = bridge()
+def test_what_was_acknowledged_is_on_the_replica(group: RedisGroup, make_runtime, registration) -> None:
+    runtime = make_runtime()
     with Redis.from_url(group.url(group.replicas[0]), decode_responses=True) as replica:
         for number in range(50):
             made = registration(f"job-{number}")
@@ -109,61 +111,61 @@ def test_what_was_acknowledged_is_on_the_replica(group: RedisGroup, bridge, regi
             assert replica.exists(f"cph:{made.id}") == 1
 
 
-def test_what_was_not_acknowledged_stays_and_its_key_repeats_it(group: RedisGroup, bridge, registration) -> None:
+def test_what_was_not_acknowledged_stays_and_its_key_repeats_it(group: RedisGroup, make_runtime, registration) -> None:
     first, again = registration(), registration()
-    bridge().stores.registrations.add(registration())  # a script that Redis does not know yet writes nothing
+    make_runtime().stores.registrations.add(registration())  # loads the script: an unknown one writes nothing
     with group.door.shut_on_servers():
         with pytest.raises(Unavailable):
-            bridge().stores.registrations.add(first, ASKED)
-        with pytest.raises(Unavailable):  # not even what was there already, to another process that only reads it
-            bridge().stores.registrations.add(again, ASKED)
-    runtime = bridge()
-    assert runtime.stores.registrations.add(again, ASKED) == Repeated("the first answer")
+            make_runtime().stores.registrations.add(first, IDEMPOTENCY)
+        # A repeated request is not acknowledged either, although it only reads what is there already.
+        with pytest.raises(Unavailable):
+            make_runtime().stores.registrations.add(again, IDEMPOTENCY)
+    runtime = make_runtime()
+    assert runtime.stores.registrations.add(again, IDEMPOTENCY) == Repeated("the first answer")
     assert runtime.stores.registrations.get("t", first.id)
     assert runtime.stores.registrations.get("t", again.id) is None
 
 
-def test_a_kept_answer_is_not_given_again_before_a_replica_holds_it(group: RedisGroup, bridge) -> None:
+def test_a_kept_answer_is_not_given_again_before_a_replica_holds_it(group: RedisGroup, make_runtime) -> None:
     with group.door.shut_on_servers():
-        bridge(wait_replicas=0).stores.claims.keep("t", ASKED)
+        make_runtime(wait_replicas=0).stores.claims.keep("t", IDEMPOTENCY)
         with pytest.raises(Unavailable):
-            bridge().stores.claims.claim("t", ASKED)
-    assert bridge().stores.claims.claim("t", ASKED) == Repeated("the first answer")
+            make_runtime().stores.claims.claim("t", IDEMPOTENCY)
+    assert make_runtime().stores.claims.claim("t", IDEMPOTENCY) == Repeated("the first answer")
 
 
-def test_a_redis_that_has_forgotten_the_scripts_acknowledges_too(bridge, registration) -> None:
-    runtime, made = bridge(), registration()
+def test_a_redis_that_has_forgotten_the_scripts_acknowledges_too(make_runtime, registration) -> None:
+    runtime, made = make_runtime(), registration()
     runtime.stores.registrations.add(made)
     runtime.stores.redis.script_flush()
     assert runtime.stores.registrations.cancel("t", made.id) is not None
 
 
-def test_a_primary_that_lacks_replicas_takes_no_writes_and_is_away_for_all(
-    group: RedisGroup, bridge, registration, now
+def test_a_primary_that_lacks_replicas_accepts_no_writes_and_is_unavailable_for_all(
+    group: RedisGroup, make_runtime, registration, now
 ) -> None:
-    runtime = bridge(wait_replicas=0)
+    runtime = make_runtime(wait_replicas=0)
     runtime.stores.registrations.add(registration())
     runtime.stores.redis.config_set("min-replicas-to-write", "2")
     try:
-        with pytest.raises(Unavailable, match="takes no writes: too few replicas follow it"):
+        with pytest.raises(Unavailable, match="accepts no writes: too few replicas follow it"):
             runtime.stores.registrations.add(registration())
-        with pytest.raises(Unavailable, match="takes no writes"):
+        with pytest.raises(Unavailable, match="accepts no writes"):
             claim_due(runtime.stores.polls_due, now, 1)
-        with pytest.raises(Unavailable, match="takes no writes"):
-            claim_due(
-                runtime.stores.deliveries_due, now, 1
-            )  # nothing is due: else a worker would not look for another primary
-        with pytest.raises(Unavailable, match="takes no writes"):
-            runtime.stores.claims.keep("t", ASKED)
+        # Even when nothing is due: otherwise a worker would not search for another primary.
+        with pytest.raises(Unavailable, match="accepts no writes"):
+            claim_due(runtime.stores.deliveries_due, now, 1)
+        with pytest.raises(Unavailable, match="accepts no writes"):
+            runtime.stores.claims.keep("t", IDEMPOTENCY)
         with pytest.raises(NotConnected):
             runtime.stores.rq_redis.lpush("rq:queue:x", "1")
     finally:
         runtime.stores.redis.config_set("min-replicas-to-write", "0")
 
 
-def test_a_replica_takes_no_writes_and_says_what_to_mend(group: RedisGroup, settings: Settings, registration) -> None:
-    ours = {"redis_url": group.url(group.replicas[0])}
-    runtime = Runtime(Settings.model_validate({**settings.model_dump(), **ours}))
+def test_a_replica_accepts_no_writes_and_says_what_to_mend(group: RedisGroup, settings: Settings, registration) -> None:
+    overrides = {"redis_url": group.url(group.replicas[0])}
+    runtime = Runtime(Settings.model_validate({**settings.model_dump(), **overrides}))
     with pytest.raises(Unavailable, match="BRIDGE_REDIS_URL must name the primary"):
         runtime.stores.registrations.add(registration())
     runtime.stores.redis.close()

@@ -1,6 +1,7 @@
-"""Scripts: arguments by name, and what they share with Python."""
+"""Scripts: their named arguments, and what they have in common with Python."""
 
 import inspect
+import re
 from collections.abc import Callable
 
 import pytest
@@ -17,7 +18,7 @@ KEYS = [function for _, function in inspect.getmembers(keys, inspect.isfunction)
 
 @pytest.fixture
 def evaluate(stores: Stores) -> Callable[..., str]:
-    """An expression in Lua, with all shared statements before it. Its arguments are ARGV."""
+    """Evaluates a Lua expression after all shared statements. `arguments` become ARGV."""
     shared = "".join(scripts.shared_statements())
 
     def evaluated(expression: str, *arguments: str) -> str:
@@ -30,8 +31,8 @@ def evaluate(stores: Stores) -> Callable[..., str]:
 @pytest.mark.parametrize("function", KEYS, ids=lambda function: function.__name__)
 def test_scripts_and_python_name_keys_alike(evaluate, function: Callable[..., str]) -> None:
     arguments = [f"arg{number}" for number in range(function.__code__.co_argcount)]
-    words = ", ".join(f"ARGV[{number + 1}]" for number in range(len(arguments)))
-    assert evaluate(f"key.{function.__name__}({words})", *arguments) == function(*arguments)
+    argv = ", ".join(f"ARGV[{number + 1}]" for number in range(len(arguments)))
+    assert evaluate(f"key.{function.__name__}({argv})", *arguments) == function(*arguments)
 
 
 def test_a_delivery_that_is_made_anew_has_the_same_id_and_no_other_has(evaluate) -> None:
@@ -43,14 +44,14 @@ def test_a_delivery_that_is_made_anew_has_the_same_id_and_no_other_has(evaluate)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "mistake"),
+    ("arguments", "message"),
     [
         ({"id": "k"}, "script use_key: argument 'now' is missing"),
         ({"id": "k", "now": 1, "then": 2, "also": 3}, "script use_key: unknown argument also, then"),
     ],
 )
-def test_arguments_that_a_script_does_not_take_are_refused_when_the_call_is_built(arguments, mistake: str) -> None:
-    with pytest.raises(TypeError, match=f"^{mistake}$"):
+def test_arguments_that_a_script_does_not_take_are_refused_when_the_call_is_built(arguments, message: str) -> None:
+    with pytest.raises(TypeError, match=f"^{message}$"):
         ScriptCall("use_key", **arguments)
 
 
@@ -59,15 +60,29 @@ def test_a_script_without_a_header_is_refused() -> None:
         scripts.Script("nameless", "return 1\n", [])
 
 
+@pytest.mark.parametrize("header", ["one, two words", "one, Two", "one,"])
+def test_an_argument_that_is_no_name_is_refused(header: str) -> None:
+    with pytest.raises(ValueError, match=r"script named: '.*' in its line `-- args: …` is not a name"):
+        scripts.Script("named", f"-- args: {header}\nreturn one\n", [])
+
+
+@pytest.mark.parametrize("name", sorted(scripts._scripts()))
+def test_a_script_uses_each_of_its_arguments(name: str) -> None:
+    script = scripts._scripts()[name]
+    _, _, body = script.source.partition("local function script(")
+    for argument in (*script._single, *script._lists):
+        assert len(re.findall(rf"^(?!--).*\b{argument}\b", body, re.MULTILINE)) > 1, argument
+
+
 def test_single_arguments_and_lists_reach_a_script_by_name(stores: Stores) -> None:
-    text = "-- Says what it is given.\n-- args: one (a; b),\n--       two, many..., more... (pairs)\n"
-    script = scripts.Script("echo", f"{text}return {{one, two, #many, many[1] or '', more[2] or ''}}\n", [])
+    header = "-- Returns its arguments.\n-- args: one (a; b),\n--       two, many..., more... (pairs)\n"
+    script = scripts.Script("echo", f"{header}return {{one, two, #many, many[1] or '', more[2] or ''}}\n", [])
     calls = [
         {"one": "a", "two": "b", "many": ["c"], "more": ["d", "e"]},
         {"one": "f", "two": "g", "many": [], "more": ["h"]},
     ]
-    words = [word for call in calls for word in script.arguments(call)]
-    assert stores.redis.eval(script.source, 0, *words) == [["a", "b", 1, "c", "e"], ["f", "g", 0, "", ""]]
+    argv = [argument for call in calls for argument in script.arguments(call)]
+    assert stores.redis.eval(script.source, 0, *argv) == [["a", "b", 1, "c", "e"], ["f", "g", 0, "", ""]]
 
 
 def test_a_redis_that_has_forgotten_the_scripts_is_given_them_again(stores: Stores, now) -> None:
@@ -80,15 +95,15 @@ def test_a_redis_that_has_forgotten_the_scripts_is_given_them_again(stores: Stor
 
 
 def test_a_script_that_redis_does_not_know_goes_along_with_the_next_try(stores: Stores, now) -> None:
-    """Not ahead of it, by a way that may lead to another Redis while the primary is being replaced."""
+    """The retry is an EVAL: a SCRIPT LOAD ahead of it might reach another Redis during a failover."""
     stores.redis.script_flush()
     stores.redis.config_resetstat()
     claim_due(stores.deliveries_due, now, 1)
-    called = {name: about["calls"] for name, about in stores.redis.info("commandstats").items()}
+    called = {name: stats["calls"] for name, stats in stores.redis.info("commandstats").items()}
     assert (called["cmdstat_evalsha"], called["cmdstat_eval"]) == (1, 1)
     assert "cmdstat_script|load" not in called
 
 
-def test_a_mistake_of_ours_is_not_taken_for_a_redis_that_is_away(stores: Stores) -> None:
+def test_a_bug_is_not_taken_for_a_redis_that_is_unavailable(stores: Stores) -> None:
     with pytest.raises(ResponseError):
-        stores.scripts.run(ScriptCall("use_key", id="k", now="soon"))
+        stores.scripts.run(ScriptCall("record_heartbeat", now=1, ticks="some", overdue=0))

@@ -1,4 +1,4 @@
-"""What all jobs of a registration have come to: told once, after the last."""
+"""Group events: one summary of all jobs of a registration, created when the last job ends."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -21,26 +21,27 @@ MINUTE = timedelta(minutes=1)
 
 @pytest.fixture
 def settings(environment: dict[str, str]) -> Settings:
-    """Nothing has to wait for a budget."""
-    many = ("BRIDGE_CPH_RATE", "BRIDGE_CPH_CONCURRENCY", "BRIDGE_DESTINATION_CONCURRENCY")
-    return load(environment | dict.fromkeys(many, "100000"))
+    """Rates and concurrency that no test reaches."""
+    limits = ("BRIDGE_CPH_RATE", "BRIDGE_CPH_CONCURRENCY", "BRIDGE_DESTINATION_CONCURRENCY")
+    return load(environment | dict.fromkeys(limits, "100000"))
 
 
 def end(stores: Stores, at: datetime, states: dict[str, JobState], **fields: str) -> None:
-    """Ends these jobs; they are due."""
+    """Completes these jobs, which are due."""
     for item in claim_due(stores.polls_due, at, 2_000):
         if item.id in states:
             job = Job(item.id, states[item.id], status=2, **fields)
             stores.scripts.run(stores.watches.complete(item, job, at))
 
 
-def told(stores: Stores, at: datetime) -> list[Event]:
+def due_events(stores: Stores, at: datetime) -> list[Event]:
+    """Begins all deliveries that are due. Returns their events."""
     begun = stores.deliveries.begin(claim_due(stores.deliveries_due, at, 2_000), at + SECOND)
     return [stores.deliveries.decrypt(each)[1] for each in begun]
 
 
 def summary(stores: Stores, at: datetime) -> Group:
-    (event,) = told(stores, at)
+    (event,) = due_events(stores, at)
     assert isinstance(event.about, Group)
     return event.about
 
@@ -53,23 +54,23 @@ def summary(stores: Stores, at: datetime) -> Group:
         (Notify.BOTH, ["group.finished", "job.failed", "job.succeeded"]),
     ],
 )
-def test_the_end_of_each_job_is_told_or_of_all_together_or_both(
+def test_the_end_of_each_job_is_reported_or_of_all_together_or_both(
     stores: Stores, registration, now: datetime, notify: Notify, types: list[str]
 ) -> None:
     stores.registrations.add(registration("a", "b", notify=notify))
     end(stores, now, {"a": JobState.SUCCEEDED})
-    before = told(stores, now)
+    before = due_events(stores, now)
     end(stores, now + 2 * MINUTE, {"b": JobState.FAILED})
-    after = told(stores, now + 2 * MINUTE)
+    after = due_events(stores, now + 2 * MINUTE)
     assert EventType.GROUP_FINISHED not in [event.type for event in before]
     assert sorted({event.type for event in before + after}) == types
 
 
-def test_events_that_are_not_wanted_are_not_told(stores: Stores, registration, now: datetime) -> None:
+def test_events_that_are_not_wanted_are_not_reported(stores: Stores, registration, now: datetime) -> None:
     wanted = (EventType.JOB_FAILED, EventType.GROUP_FINISHED)
     stores.registrations.add(registration("a", "b", notify=Notify.BOTH, events=wanted))
     end(stores, now, {"a": JobState.SUCCEEDED, "b": JobState.SUCCEEDED})
-    assert [event.type for event in told(stores, now)] == [EventType.GROUP_FINISHED]
+    assert [event.type for event in due_events(stores, now)] == [EventType.GROUP_FINISHED]
 
 
 def test_a_summary_counts_each_state_and_shows_what_went_wrong_first(
@@ -90,7 +91,7 @@ def test_a_summary_counts_each_state_and_shows_what_went_wrong_first(
 def test_jobs_that_had_ended_before_are_in_the_summary(stores: Stores, registration, now: datetime) -> None:
     stores.registrations.add(registration("a", "b"))
     end(stores, now, {"a": JobState.SUCCEEDED, "b": JobState.FAILED})
-    told(stores, now)
+    due_events(stores, now)
     refused = Job(None, JobState.FAILED, phone_id="phone", error_code="CPS.0004")
     stores.registrations.add(registration("a", "b", ended=(refused,), notify=Notify.ALL))
     group = summary(stores, now)
@@ -114,7 +115,7 @@ def test_a_summary_stays_below_200_kib(stores: Stores, registration, now: dateti
     jobs = [f"{number:032}" for number in range(800)]
     stores.registrations.add(registration(*jobs, notify=Notify.ALL))
     end(stores, now, dict.fromkeys(jobs, JobState.FAILED), error_msg="/" * length)
-    (event,) = told(stores, now)
+    (event,) = due_events(stores, now)
     assert isinstance(event.about, Group)
     assert event.about.total == 800
     assert event.about.truncated
@@ -128,11 +129,11 @@ def test_the_summary_of_a_cancelled_registration_is_not_sent(stores: Stores, reg
     end(stores, now, {"a": JobState.SUCCEEDED})
     for each in (ended, running):
         stores.registrations.cancel("t", each.id)
-    assert told(stores, now) == []
+    assert due_events(stores, now) == []
     assert stores.redis.keys("cph:reg_*:ends") == []
 
 
-def test_the_last_two_jobs_ending_at_the_same_moment_are_told_together_once(
+def test_the_last_two_jobs_ending_at_the_same_moment_are_reported_together_once(
     stores: Stores, registration, now: datetime
 ) -> None:
     barrier = Barrier(2)
@@ -149,13 +150,13 @@ def test_the_last_two_jobs_ending_at_the_same_moment_are_told_together_once(
             items = claim_due(stores.polls_due, at, 2)
             for each in [pool.submit(complete, item, at) for item in items]:
                 each.result(30)
-            (event,) = told(stores, at)
+            (event,) = due_events(stores, at)
             assert (event.registration_id, event.type) == (made.id, EventType.GROUP_FINISHED)
-            assert summary_state(stores, made.id) is RegistrationState.FINISHED
+            assert registration_state(stores, made.id) is RegistrationState.FINISHED
             stores.redis.flushall()
 
 
-def summary_state(stores: Stores, id: str) -> RegistrationState:
+def registration_state(stores: Stores, id: str) -> RegistrationState:
     found = stores.registrations.get("t", id)
     assert found is not None
     return found[1].state

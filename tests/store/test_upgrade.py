@@ -1,6 +1,6 @@
-"""What 0.1.0 has written is read and brought to its end by the stores of every later 0.x: literals, never made anew.
+"""The stores of every later 0.x read and complete what 0.1.0 wrote: literals, which are never generated again.
 
-Two versions at work side by side, and the way back, are in tests/whole/test_rolling_upgrade.py.
+Two versions that run side by side, and the rollback, are in tests/whole/test_rolling_upgrade.py.
 """
 
 from datetime import datetime, timedelta
@@ -19,7 +19,7 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 RECORD = f"""{{"sealed":"open.[\\"{SECRET}\\",\\"https://bot.example/hooks/s\\"]","deadline":{AT + 7_200_000},\
 "metadata":{{"room":"ops"}}}}"""
 JOB = '{"job_id":"job-1","state":"succeeded","status":2,"request_id":null}'
-WRITTEN: dict[str, Any] = {
+SORTED_SETS: dict[str, Any] = {
     "cph:deadlines": {RUNNING: AT + 7_200_000},
     "cph:deliver:due:" + LANE: {DELIVERY: AT},
     "cph:deliver:lanes": {LANE: AT},
@@ -46,7 +46,7 @@ HASHES: dict[str, Any] = {
 
 
 def test_a_backlog_of_the_first_version_is_worked_off(stores: Stores, now: datetime) -> None:
-    for key, scores in WRITTEN.items():
+    for key, scores in SORTED_SETS.items():
         stores.redis.zadd(key, scores)
     for key, fields in HASHES.items():
         stores.redis.hset(key, mapping=fields)
@@ -61,8 +61,8 @@ def test_a_backlog_of_the_first_version_is_worked_off(stores: Stores, now: datet
     assert watch.traceparents == ()
     assert stores.scripts.run(stores.watches.complete(poll, Job("job-2", JobState.FAILED), later)) == 1
     begun = stores.deliveries.begin(claim_due(stores.deliveries_due, later, 9), later + timedelta(seconds=9))
-    opened = [stores.deliveries.decrypt(each) for each in begun]
-    assert {(made.id, made.secret, made.callback_url, event.type) for made, event in opened} == {
+    decrypted = [stores.deliveries.decrypt(each) for each in begun]
+    assert {(made.id, made.secret, made.callback_url, event.type) for made, event in decrypted} == {
         (ENDED, SECRET, "https://bot.example/hooks/s", "job.succeeded"),
         (RUNNING, SECRET, "https://bot.example/hooks/s", "job.failed"),
     }

@@ -12,7 +12,7 @@ SMALLEST = {"job_id": "6837531fd3f54550927b930180a706bf", "callback_url": "http:
 
 
 class ApiCaller:
-    """Calls with the bootstrap key unless told otherwise."""
+    """Calls with the bootstrap key by default."""
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
@@ -21,17 +21,17 @@ class ApiCaller:
     def call(
         self, method: str, path: str, *, key: str | None = KEY, headers: dict[str, str] | None = None, **details: Any
     ) -> TestResponse:
-        sent = {**({"Authorization": f"Bearer {key}"} if key else {}), **(headers or {})}
-        return self.app.test_client().open(path, method=method, headers=sent, **details)
+        all_headers = {**({"Authorization": f"Bearer {key}"} if key else {}), **(headers or {})}
+        return self.app.test_client().open(path, method=method, headers=all_headers, **details)
 
     def get(self, path: str, **details: Any) -> Any:
-        """The body of a good answer."""
+        """The body of the answer, whose status must be 200."""
         answer = self.call("GET", path, **details)
         assert answer.status_code == 200, answer.text
         return answer.json
 
     def register(self, *, headers: dict[str, str] | None = None, key: str | None = KEY, **fields: Any) -> TestResponse:
-        """The smallest body, with these fields beside it or instead."""
+        """Registers with the smallest body, changed by these fields."""
         return self.call("POST", "/v1/registrations", json=SMALLEST | fields, headers=headers, key=key)
 
     def registered(self, **fields: Any) -> Any:
@@ -41,7 +41,7 @@ class ApiCaller:
 
 
 def problem(answer: TestResponse, status: int) -> Any:
-    """The problem that it is, with all that every problem has."""
+    """The problem body of the answer. Checks its status and the fields of every problem."""
     assert answer.status_code == status, answer.text
     assert answer.mimetype == "application/problem+json"
     body = answer.json

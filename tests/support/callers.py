@@ -1,4 +1,4 @@
-"""Clients that register job after job while APIs come and go, and repeat what fails as the contract says."""
+"""Clients that register one job after another while APIs start and stop, and retry as the API contract says."""
 
 import random
 from collections.abc import Callable
@@ -15,13 +15,13 @@ from app.devkit.processes import wait_until
 CALLERS = 3
 PAUSE_S = 0.2
 PATIENCE_S = 60.0
-TO_BE_REPEATED = {409, 503}  # the first is still under way; not now
-CUT_OFF = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
+RETRYABLE = {409, 503}  # the first request is still in progress; unavailable
+CONNECTION_ERRORS = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """A registration that was acknowledged. answer: the first one. events: how many it comes to in the end."""
+class AcknowledgedRegistration:
+    """answer: the first one. events: the number of events that the registration causes in total."""
 
     key: str
     body: dict[str, Any]
@@ -35,19 +35,19 @@ class Taken:
 
 
 class Callers:
-    """While entered, each registers what `wanted` gives, at all `apis`, over and over. taken: what was acknowledged.
+    """While entered, each caller repeatedly sends the body that `new_body` returns to all `apis`.
 
-    repeated: why requests were made once more. compared: how many answers had to be like an earlier one, and were.
+    repeated: the reason of each retry. compared: the number of answers that were equal to the first one, as required.
     """
 
-    def __init__(self, api_key: str, wanted: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, api_key: str, new_body: Callable[[], dict[str, Any]]) -> None:
         self._authorization = f"Bearer {api_key}"
-        self._wanted = wanted
+        self._new_body = new_body
         self._stopping = Event()
         self._pool = ThreadPoolExecutor(CALLERS)
         self._running: list[Future[None]] = []
         self.apis: tuple[str, ...] = ()
-        self.taken: list[Taken] = []
+        self.acknowledged: list[AcknowledgedRegistration] = []
         self.repeated: list[str] = []
         self.compared = 0
 
@@ -56,56 +56,57 @@ class Callers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Also where the test fails: that a caller did is the likely reason."""
+        """Raises the error of a caller, also if the test has failed: it is the likely reason."""
         self.stop()
 
     def stop(self) -> None:
-        """What has gone wrong with any of them is raised here."""
+        """Raises the first error of a caller."""
         self._stopping.set()
         self._pool.shutdown()
         for each in self._running:
             each.result()
 
     def register(self, session: requests.Session, body: dict[str, Any], *, events: int = 1) -> None:
-        """With the same key at each API that is open: all must answer as the first did."""
+        """Sends the same Idempotency-Key to each API. All must answer as the first did."""
         key = uuid4().hex
-        first, *others = [self._ask(session, api, key, body) for api in random.sample(self.apis, len(self.apis))]
+        first, *others = [self._post(session, api, key, body) for api in random.sample(self.apis, len(self.apis))]
         self._compare(first, others)
-        self.taken.append(Taken(key, body, first, events))
+        self.acknowledged.append(AcknowledgedRegistration(key, body, first, events))
 
     def repeat_all(self) -> None:
-        """All that was ever taken, wherever an API is open now."""
+        """Repeats all acknowledged requests at each API."""
         with requests.Session() as session:
-            for taken in list(self.taken):
-                self._compare(taken.answer, [self._ask(session, api, taken.key, taken.body) for api in self.apis])
+            for registration in list(self.acknowledged):
+                answers = [self._post(session, api, registration.key, registration.body) for api in self.apis]
+                self._compare(registration.answer, answers)
 
     def _run(self) -> None:
         with requests.Session() as session:
             while not self._stopping.wait(PAUSE_S):
-                self.register(session, self._wanted())
+                self.register(session, self._new_body())
 
     def _compare(self, first: dict[str, Any], others: list[dict[str, Any]]) -> None:
         assert others == [first] * len(others)
         self.compared += len(others)
 
-    def _ask(self, session: requests.Session, api: str, key: str, body: dict[str, Any]) -> dict[str, Any]:
-        """The answer of that API; once that has failed, of any that is open."""
+    def _post(self, session: requests.Session, api: str, key: str, body: dict[str, Any]) -> dict[str, Any]:
+        """The answer of this API, or of a random one once a request has failed."""
         headers = {"Authorization": self._authorization, "Idempotency-Key": key}
         apis = [api]
 
-        def answered() -> dict[str, Any] | None:
+        def acknowledged() -> dict[str, Any] | None:
             try:
                 answer = session.post(f"{apis.pop()}/v1/registrations", json=body, headers=headers, timeout=PATIENCE_S)
-            except CUT_OFF as error:
-                why = type(error).__name__
+            except CONNECTION_ERRORS as error:
+                reason = type(error).__name__
             else:
                 if answer.status_code == 201:
-                    taken: dict[str, Any] = answer.json()
-                    return taken
-                assert answer.status_code in TO_BE_REPEATED, answer.text
-                why = str(answer.status_code)
-            self.repeated.append(why)
+                    registration: dict[str, Any] = answer.json()
+                    return registration
+                assert answer.status_code in RETRYABLE, answer.text
+                reason = str(answer.status_code)
+            self.repeated.append(reason)
             apis.append(random.choice(self.apis))
             return None
 
-        return wait_until(answered, timeout=PATIENCE_S, what="an answer to a registration")
+        return wait_until(acknowledged, timeout=PATIENCE_S, what="an answer to a registration")

@@ -1,4 +1,4 @@
-"""Certificates of the tests' own: an authority, and what it vouches for."""
+"""A certificate authority for tests."""
 
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -14,7 +14,7 @@ CENTURY = timedelta(days=36500)
 
 
 class Authority:
-    """Its own certificate is in `file`."""
+    """Issues certificates. Its own certificate is in `file`."""
 
     def __init__(self, folder: Path, name: str = "authority") -> None:
         self._folder = folder
@@ -26,7 +26,7 @@ class Authority:
         self.file.write_bytes(own.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
     def certificate(self, *names: str, life: timedelta = CENTURY) -> str:
-        """For these names and addresses, with its key in the same file."""
+        """Issues a certificate for these names and addresses. Returns a file with the key and the certificate."""
         key = ec.generate_private_key(ec.SECP256R1())
         signed = (
             _builder(_named("test"), self._name, key, life)

@@ -1,6 +1,6 @@
-"""Chat services as they are from outside: each takes what it takes, and says no in its own way.
+"""Simulated chat services: each checks messages by its own rules and has its own error answers.
 
-Made after app/formats' table of facts but without its code: shapes, limits, signatures, paces.
+They follow the documented shapes, sizes, signatures and rate limits, and share no code with app/formats.
 """
 
 import base64
@@ -20,7 +20,7 @@ from tests.support.receiver import Callback, Receiver
 
 Reply = tuple[int, dict[str, str], bytes]
 TOKEN = "t0ken-of-the-bot"
-SECRET = "SECs3cret of the bot"  # with a space: signatures take it as it is
+SECRET = "SECs3cret of the bot"  # with a space: it is part of the HMAC key as it is
 HOUR_S = 3_600
 
 
@@ -34,26 +34,26 @@ def answer(status: int, body: object, **headers: str) -> Reply:
     )
 
 
-class Wrong(Exception):
-    """It does not take the message; the answer says so."""
+class MessageRefused(Exception):
+    """The service refuses the message with `reply`."""
 
-    def __init__(self, reply: Reply, why: str) -> None:
-        super().__init__(why)
+    def __init__(self, reply: Reply, reason: str) -> None:
+        super().__init__(reason)
         self.reply = reply
 
 
 @dataclass(frozen=True)
 class Service:
-    """target: path and query of a bot. check: Wrong for a message that it does not take; given the moment.
+    """target: path and query of a bot. check: whether a message fits at a time; it may raise MessageRefused.
 
-    pace: so many messages in so many seconds. ban_s: how long it takes nothing once that was too many.
+    pace: the rate limit, as messages and seconds. ban_s: how long the service refuses all messages after too many.
     """
 
     name: str
     target: str
     good: Reply
     malformed: Reply
-    crowded: Reply
+    overloaded: Reply
     check: Callable[[Callback, datetime], bool]
     pace: tuple[int, float] | None = None
     ban_s: float = 0
@@ -62,15 +62,15 @@ class Service:
 
 @dataclass
 class Times:
-    """When messages were taken, as far as they count, and until when none is."""
+    """The times of the messages in the window of the rate limit, and the current ban."""
 
-    taken: deque[float] = field(default_factory=deque)
+    recent: deque[float] = field(default_factory=deque)
     banned_until: float = 0.0
     bans: int = 0
 
 
 class ChatService(Receiver):
-    """says: answers to come, whatever is sent. refused: why it did not take what came."""
+    """says: the next answers, whatever is sent. refused: the reason of each refusal."""
 
     def __init__(self, service: Service, clock: Callable[[], datetime]) -> None:
         super().__init__()
@@ -82,23 +82,23 @@ class ChatService(Receiver):
         self._clock = clock
         self.url = self.url.removesuffix("/hooks/s3cret-path") + service.target
 
-    def took(self, callback: Callback) -> Reply:
+    def answer_to(self, callback: Callback) -> Reply:
         with self._lock:
             self.callbacks.append(callback)
             if self.says:
                 return self.says.pop(0)
-            return self._judged(callback)
+            return self._check(callback)
 
-    def _judged(self, callback: Callback) -> Reply:
+    def _check(self, callback: Callback) -> Reply:
         service = self.service
-        if not self._in_time():
+        if not self._within_rate_limit():
             self.refused.append("too often")
-            return service.crowded
+            return service.overloaded
         try:
             fits = service.check(callback, self._clock())
-        except Wrong as wrong:
-            self.refused.append(str(wrong))
-            return wrong.reply
+        except MessageRefused as refusal:
+            self.refused.append(str(refusal))
+            return refusal.reply
         except (ValueError, KeyError, TypeError, IndexError) as error:
             self.refused.append(repr(error))
             return service.malformed
@@ -108,17 +108,17 @@ class ChatService(Receiver):
         self.messages.append(json.loads(callback.body))
         return service.good
 
-    def _in_time(self) -> bool:
+    def _within_rate_limit(self) -> bool:
         if self.service.pace is None:
             return True
         most, window = self.service.pace
         now, times = self._clock().timestamp(), self.times
         if now < times.banned_until:
             return False
-        while times.taken and times.taken[0] <= now - window:
-            times.taken.popleft()
-        times.taken.append(now)
-        if len(times.taken) <= most:
+        while times.recent and times.recent[0] <= now - window:
+            times.recent.popleft()
+        times.recent.append(now)
+        if len(times.recent) <= most:
             return True
         times.banned_until, times.bans = now + self.service.ban_s, times.bans + 1
         return False
@@ -147,8 +147,8 @@ def _slack(callback: Callback, _: datetime) -> bool:
 
 
 def _teams(callback: Callback, _: datetime) -> bool:
-    if callback.path != TEAMS:  # byte for byte, as its signature is over that
-        raise Wrong(answer(401, {"error": {"code": "InvalidSharedAccessSignature", "message": "sig"}}), "sig")
+    if callback.path != TEAMS:  # byte for byte: the signature covers the URL
+        raise MessageRefused(answer(401, {"error": {"code": "InvalidSharedAccessSignature", "message": "sig"}}), "sig")
     message = json.loads(callback.body)
     (attachment,) = message["attachments"]
     card = attachment["content"]
@@ -163,7 +163,7 @@ def _teams(callback: Callback, _: datetime) -> bool:
 
 def _discord(callback: Callback, _: datetime) -> bool:
     if not callback.path.startswith("/api/v10/webhooks/1/"):
-        raise Wrong(answer(404, {"message": "Unknown Webhook", "code": 10015}), callback.path)
+        raise MessageRefused(answer(404, {"message": "Unknown Webhook", "code": 10015}), callback.path)
     message = json.loads(callback.body)
     (embed,) = message["embeds"]
     fields = embed.get("fields", [])
@@ -193,7 +193,7 @@ def _attachments(callback: Callback, _: datetime) -> bool:
 def _googlechat(callback: Callback, _: datetime) -> bool:
     query = parse_qs(urlsplit(callback.path).query)
     if query.get("token") != [TOKEN]:
-        raise Wrong(answer(401, {"error": {"status": "UNAUTHENTICATED", "message": "no"}}), "token")
+        raise MessageRefused(answer(401, {"error": {"status": "UNAUTHENTICATED", "message": "no"}}), "token")
     (card,) = json.loads(callback.body)["cardsV2"]
     widgets = [widget for section in card["card"]["sections"] for widget in section["widgets"]]
     kinds = {kind for widget in widgets for kind in widget}
@@ -201,7 +201,7 @@ def _googlechat(callback: Callback, _: datetime) -> bool:
 
 
 class _TelegramsHtml(HTMLParser):
-    """Telegram takes few tags, and refuses what is not closed."""
+    """Parses Telegram's HTML: few tags are allowed, and each must be closed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -226,17 +226,17 @@ OLD_CHAT, NEW_CHAT = "-100", "-100200"
 
 def _telegram(callback: Callback, _: datetime) -> bool:
     if urlsplit(callback.path).path != f"/bot1:{TOKEN}/sendMessage":
-        raise Wrong(answer(404, {"ok": False, "error_code": 404, "description": "Not Found"}), callback.path)
+        raise MessageRefused(answer(404, {"ok": False, "error_code": 404, "description": "Not Found"}), callback.path)
     message = json.loads(callback.body)
     if message["chat_id"] == OLD_CHAT:
-        said = "Bad Request: group chat was upgraded to a supergroup chat"
+        description = "Bad Request: group chat was upgraded to a supergroup chat"
         moved = {
             "ok": False,
             "error_code": 400,
-            "description": said,
+            "description": description,
             "parameters": {"migrate_to_chat_id": int(NEW_CHAT)},
         }
-        raise Wrong(answer(400, moved), "moved")
+        raise MessageRefused(answer(400, moved), "moved")
     parsed = _TelegramsHtml()
     parsed.feed(message["text"])
     parsed.close()
@@ -249,7 +249,9 @@ def _feishu(callback: Callback, now: datetime) -> bool:
     expected = base64.b64encode(hmac.new(key, b"", hashlib.sha256).digest()).decode()
     fresh = abs(now.timestamp() - int(message["timestamp"])) < HOUR_S
     if message["sign"] != expected or not fresh:
-        raise Wrong(answer(200, {"code": 19021, "msg": "sign match fail or timestamp is not within one hour"}), "sign")
+        raise MessageRefused(
+            answer(200, {"code": 19021, "msg": "sign match fail or timestamp is not within one hour"}), "sign"
+        )
     header = message["card"]["header"]
     return (
         message["msg_type"] == "interactive"
@@ -260,25 +262,29 @@ def _feishu(callback: Callback, now: datetime) -> bool:
 
 
 def _dingtalk(callback: Callback, now: datetime) -> bool:
-    # Decoded once, by hand: `+` would be a space to parse_qs.
+    # Decoded by hand: parse_qs would decode `+` as a space.
     pairs = (pair.partition("=") for pair in urlsplit(callback.path).query.split("&"))
     query = {name: unquote_to_bytes(value).decode() for name, _, value in pairs}
     if query["access_token"] != TOKEN:
-        raise Wrong(answer(200, {"errcode": 300001, "errmsg": "token is not exist"}), "token")
+        raise MessageRefused(answer(200, {"errcode": 300001, "errmsg": "token is not exist"}), "token")
     content = f"{query['timestamp']}\n{SECRET}".encode()
     expected = base64.b64encode(hmac.new(SECRET.encode(), content, hashlib.sha256).digest()).decode()
     if query["sign"] != expected:
-        raise Wrong(answer(200, {"errcode": 310000, "errmsg": "sign not match"}), "sign")
+        raise MessageRefused(answer(200, {"errcode": 310000, "errmsg": "sign not match"}), "sign")
     if abs(now.timestamp() * 1000 - int(query["timestamp"])) > HOUR_S * 1000:
-        raise Wrong(answer(200, {"errcode": 310000, "errmsg": "invalid timestamp"}), "timestamp")
+        raise MessageRefused(answer(200, {"errcode": 310000, "errmsg": "invalid timestamp"}), "timestamp")
     message = json.loads(callback.body)
-    told = message[message["msgtype"]]
-    return message["msgtype"] in ("markdown", "actionCard") and bool(told["title"]) and len(callback.body) <= 20_000
+    content_of_message = message[message["msgtype"]]
+    return (
+        message["msgtype"] in ("markdown", "actionCard")
+        and bool(content_of_message["title"])
+        and len(callback.body) <= 20_000
+    )
 
 
 def _wecom(callback: Callback, _: datetime) -> bool:
     if parse_qs(urlsplit(callback.path).query)["key"] != [TOKEN]:
-        raise Wrong(answer(200, {"errcode": 93000, "errmsg": "invalid webhook url"}), "key")
+        raise MessageRefused(answer(200, {"errcode": 93000, "errmsg": "invalid webhook url"}), "key")
     content = json.loads(callback.body)["markdown"]["content"]
     return len(content.encode()) <= 4_096 and b"\\u" not in callback.body
 
@@ -296,7 +302,7 @@ SERVICES = {
             f"/services/T0/B0/{TOKEN}",
             good=answer(200, "ok"),
             malformed=answer(400, "invalid_payload"),
-            crowded=answer(429, "rate_limited", Retry_After="30"),
+            overloaded=answer(429, "rate_limited", Retry_After="30"),
             check=_slack,
             pace=(1, 1.0),
         ),
@@ -305,7 +311,7 @@ SERVICES = {
             TEAMS,
             good=answer(202, ""),
             malformed=answer(400, {"error": {"code": "TriggerInputSchemaMismatch", "message": "schema"}}),
-            crowded=answer(429, {"error": {"code": "WorkflowTriggersThrottled", "message": "throttled"}}),
+            overloaded=answer(429, {"error": {"code": "WorkflowTriggersThrottled", "message": "throttled"}}),
             check=_teams,
             pace=(4, 1.0),
         ),
@@ -314,7 +320,7 @@ SERVICES = {
             f"/api/webhooks/1/{TOKEN}",
             good=answer(204, ""),
             malformed=answer(400, {"code": 50035, "message": "Invalid Form Body"}),
-            crowded=answer(429, {"message": "You are being rate limited.", "retry_after": 1.5, "global": False}),
+            overloaded=answer(429, {"message": "You are being rate limited.", "retry_after": 1.5, "global": False}),
             check=_discord,
             pace=(5, 2.0),
         ),
@@ -323,7 +329,7 @@ SERVICES = {
             f"/hooks/{TOKEN}",
             good=answer(200, "ok"),
             malformed=answer(400, {"id": "web.incoming_webhook.parse.app_error", "message": "Unable to parse"}),
-            crowded=answer(429, "limit exceeded", Retry_After="7"),
+            overloaded=answer(429, "limit exceeded", Retry_After="7"),
             check=_attachments,
         ),
         Service(
@@ -331,7 +337,7 @@ SERVICES = {
             f"/hooks/1/{TOKEN}",
             good=answer(200, {"success": True}),
             malformed=answer(200, {"success": False, "error": "error-invalid-message"}),
-            crowded=answer(429, {"success": False, "error": "error-too-many-requests"}),
+            overloaded=answer(429, {"success": False, "error": "error-too-many-requests"}),
             check=_attachments,
         ),
         Service(
@@ -339,7 +345,7 @@ SERVICES = {
             f"/v1/spaces/S/messages?key=k&token={TOKEN}",
             good=answer(200, {"name": "spaces/S/messages/1"}),
             malformed=answer(400, {"error": {"code": 400, "status": "INVALID_ARGUMENT", "message": "Invalid JSON"}}),
-            crowded=answer(429, {"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "Quota"}}),
+            overloaded=answer(429, {"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "Quota"}}),
             check=_googlechat,
             pace=(60, 60.0),
         ),
@@ -348,7 +354,7 @@ SERVICES = {
             f"/bot1:{TOKEN}/sendMessage?chat_id=-1",
             good=answer(200, {"ok": True, "result": {"message_id": 1}}),
             malformed=answer(400, {"ok": False, "error_code": 400, "description": "Bad Request: can't parse entities"}),
-            crowded=answer(
+            overloaded=answer(
                 429,
                 {"ok": False, "error_code": 429, "description": "Too Many Requests", "parameters": {"retry_after": 35}},
             ),
@@ -360,7 +366,7 @@ SERVICES = {
             f"/open-apis/bot/v2/hook/{TOKEN}",
             good=answer(200, {"code": 0, "msg": "success", "data": {}}),
             malformed=answer(200, {"code": 9499, "msg": "Bad Request"}),
-            crowded=answer(200, {"code": 11232, "msg": "frequency limited"}),
+            overloaded=answer(200, {"code": 11232, "msg": "frequency limited"}),
             check=_feishu,
             pace=(100, 60.0),
             secret=SECRET,
@@ -370,7 +376,7 @@ SERVICES = {
             f"/robot/send?access_token={TOKEN}",
             good=answer(200, {"errcode": 0, "errmsg": "ok"}),
             malformed=answer(200, {"errcode": 40035, "errmsg": "missing parameter json"}),
-            crowded=answer(200, {"errcode": 130101, "errmsg": "send too fast, exceed 20 times per minute"}),
+            overloaded=answer(200, {"errcode": 130101, "errmsg": "send too fast, exceed 20 times per minute"}),
             check=_dingtalk,
             pace=(20, 60.0),
             ban_s=600,
@@ -381,7 +387,7 @@ SERVICES = {
             f"/cgi-bin/webhook/send?key={TOKEN}",
             good=answer(200, {"errcode": 0, "errmsg": "ok"}),
             malformed=REFUSED_BY_CODE,
-            crowded=answer(200, {"errcode": 45009, "errmsg": "api freq out of limit"}),
+            overloaded=answer(200, {"errcode": 45009, "errmsg": "api freq out of limit"}),
             check=_wecom,
             pace=(20, 60.0),
         ),

@@ -1,4 +1,4 @@
-"""Copies of this checkout in which `./dev` is called as people call it."""
+"""Copies of this checkout, and calls of `./dev` in them."""
 
 import os
 import re
@@ -11,13 +11,13 @@ from pathlib import Path
 from app.devkit.install import ROOT
 
 GIT = ["git", "-C", ROOT]
-# Those that ./dev itself takes: nested, it finds the same Python, and the packages that ./dev test has downloaded.
+# Variables that ./dev accepts: the nested ./dev uses the same Python and the packages that ./dev test has downloaded.
 HERE = {"PYTHON": str(Path(sys.executable).resolve()), "PIP_NO_INDEX": "1"}
 DONE = "Every job ended, five callbacks arrived"
 
 
 def copy_to(folder: Path) -> Path:
-    """What git knows of this checkout, as it is now."""
+    """Copies the files that git tracks, with their uncommitted changes."""
     listed = subprocess.run([*GIT, "ls-files", "-z"], capture_output=True, encoding="utf-8", check=True).stdout
     for name in listed.rstrip("\0").split("\0"):
         if (ROOT / name).exists():
@@ -27,12 +27,12 @@ def copy_to(folder: Path) -> Path:
 
 
 def dev(checkout: Path, *arguments: str, before: str = "", **environment: str) -> "subprocess.CompletedProcess[str]":
-    """before: what the shell does first."""
+    """before: shell commands to run first."""
     command = f"{before}\nexec ./dev {shlex.join(arguments)}"
     return subprocess.run(
         ["sh", "-c", command],
         cwd=checkout,
-        env={**os.environ, **HERE, **environment},  # noqa: TID251 - handed on
+        env={**os.environ, **HERE, **environment},  # noqa: TID251 - passed on
         capture_output=True,
         encoding="utf-8",
         errors="replace",
@@ -42,14 +42,14 @@ def dev(checkout: Path, *arguments: str, before: str = "", **environment: str) -
 
 
 def demo(checkout: Path, *, before: str = "", **environment: str) -> str:
-    """What it printed; it ends well."""
+    """The output of `./dev demo`, which must succeed."""
     done = dev(checkout, "demo", before=before, **environment)
     assert (done.returncode, DONE in done.stdout) == (0, True), done.stdout + done.stderr
     return done.stdout + done.stderr
 
 
 def is_whole(checkout: Path, **environment: str) -> str:
-    """What ./dev printed; afterwards every file of every package is there, and the project can be imported."""
+    """The output of ./dev. Checks that every file of every package exists and that the project can be imported."""
     done = dev(checkout, "run", "--help", **environment)
     assert (done.returncode, "--env-file" in done.stdout) == (0, True), done.stdout + done.stderr
     lock = (checkout / "requirements-trial.lock").read_text(encoding="utf-8")

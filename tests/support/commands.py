@@ -1,4 +1,4 @@
-"""The command line on a whole bridge, as a person or a script runs it."""
+"""The command line on a running bridge, as a person or a script uses it."""
 
 import os
 import subprocess
@@ -17,22 +17,22 @@ from tests.support.tcp_proxy import TcpProxy
 from tests.support.terminal import CPH_BRIDGE, Terminal, terminal
 
 if TYPE_CHECKING:
-    from tests.whole.conftest import Whole
+    from tests.whole.conftest import Deployment
 
-# So that what commands run is counted, where coverage is measured.
-MEASURED = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}  # noqa: TID251
+# Passed on so that coverage is measured in child processes, too.
+COVERAGE_ENVIRONMENT = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}  # noqa: TID251
 
 
 class CommandRunner:
-    """With URL and key of the bridge, unless told otherwise. env: more of an environment."""
+    """Runs commands with URL and key of the bridge. env: further variables, which may replace these."""
 
-    def __init__(self, whole: "Whole") -> None:
-        self.whole = whole
-        self._env = {"BRIDGE_URL": whole.bridge.url, "BRIDGE_KEY": whole.bridge.key} | MEASURED
+    def __init__(self, deployment: "Deployment") -> None:
+        self.deployment = deployment
+        self._env = {"BRIDGE_URL": deployment.bridge.url, "BRIDGE_KEY": deployment.bridge.key} | COVERAGE_ENVIRONMENT
         self._claimed: dict[str, Claimed] = {}
 
     def run(self, *arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
-        """In a script: its output goes into pipes."""
+        """Runs a command as a script does: its output goes into pipes."""
         return subprocess.run(
             [CPH_BRIDGE, *arguments],
             env=self._env | env,
@@ -43,14 +43,14 @@ class CommandRunner:
         )
 
     def here(self, *arguments: str, **env: str) -> Result:
-        """In this process, which starts none: for the many ways of calling what `run` has shown once."""
+        """Runs a command in this process, which is faster than `run`."""
         return CliRunner().invoke(main, arguments, env=self._env | env)
 
     def shell(self, line: str, **env: str) -> "subprocess.CompletedProcess[str]":
-        """A line of bash, in which `cph-bridge` is the command."""
-        defined = f'cph-bridge() {{ "{CPH_BRIDGE}" "$@"; }}; {line}'
+        """Runs a line of bash in which `cph-bridge` is defined."""
+        script = f'cph-bridge() {{ "{CPH_BRIDGE}" "$@"; }}; {line}'
         return subprocess.run(
-            ["/bin/bash", "-c", defined],
+            ["/bin/bash", "-c", script],
             env={"PATH": "/usr/bin:/bin"} | self._env | env,
             capture_output=True,
             encoding="utf-8",
@@ -71,15 +71,15 @@ class CommandRunner:
         return terminal(*arguments, env=self._env | env)
 
     def proxy(self, url: str | None = None) -> TcpProxy:
-        """In front of the API, or of what is there."""
-        parts = urlsplit(url or self.whole.bridge.url)
+        """A proxy in front of the API, or of `url`."""
+        parts = urlsplit(url or self.deployment.bridge.url)
         assert parts.hostname
         assert parts.port
         return TcpProxy((parts.hostname, parts.port))
 
     def end_jobs(self, *job_ids: str, state: JobState = JobState.SUCCEEDED, **about: Any) -> None:
-        """As if a poll worker had seen it, without waiting for one to start."""
-        runtime = self.whole.runtime
+        """Ends jobs as a poll worker would, without starting one."""
+        runtime = self.deployment.runtime
 
         def all_claimed() -> bool:
             batch = claim_due(runtime.stores.polls_due, runtime.stores.clock(), 100)
@@ -93,16 +93,16 @@ class CommandRunner:
         )
 
     def registered(self, count: int = 1) -> list[dict[str, Any]]:
-        """Once there are so many, newest first."""
+        """Waits until there are `count` registrations. Returns them, newest first."""
 
         def found() -> list[dict[str, Any]]:
-            items: list[dict[str, Any]] = self.whole.bridge.call("GET", "/v1/registrations")["items"]
+            items: list[dict[str, Any]] = self.deployment.bridge.call("GET", "/v1/registrations")["items"]
             return items if len(items) >= count else []
 
         return wait_until(found, what=f"{count} registrations")
 
     def events(self) -> list[dict[str, Any]]:
-        items: list[dict[str, Any]] = self.whole.bridge.call("GET", "/v1/events?limit=200")["items"]
+        items: list[dict[str, Any]] = self.deployment.bridge.call("GET", "/v1/events?limit=200")["items"]
         return items
 
 

@@ -15,10 +15,10 @@ ANYWHERE = ["--bind", "127.0.0.1:0"]
 
 
 @contextmanager
-def running(place: Path, temporary: Path, *options: str) -> Iterator[Process]:
-    """In the folder `place`, with settings in its environment that it must not take. temporary: its TMPDIR."""
+def running(folder: Path, temporary: Path, *options: str) -> Iterator[Process]:
+    """Runs in `folder`. The environment has settings that the run must ignore. temporary: its TMPDIR."""
     environment = {"TMPDIR": str(temporary), "BRIDGE_LEASE_S": "soon", "BRIDGE_CPH_PROJECT_ID": "p0"}
-    command = f"cd {shlex.quote(str(place))} && exec {shlex.join([*RUN, *options])}"
+    command = f"cd {shlex.quote(str(folder))} && exec {shlex.join([*RUN, *options])}"
     with start(["sh", "-c", command], environment) as run:
         yield run
 
@@ -32,17 +32,17 @@ def line_with(run: Process, text: str) -> str:
 
 
 def exported(run: Process, name: str) -> str:
-    """What it tells other shells."""
+    """The value that the run exports for other shells."""
     return shlex.split(line_with(run, f"export {name}="))[1].partition("=")[2]
 
 
 def descendants(folder: Path) -> list[str]:
-    """Whatever has inherited this TMPDIR and still runs."""
-    mark = f"TMPDIR={folder}\0".encode()
+    """The command lines of running processes that have inherited this TMPDIR."""
+    variable = f"TMPDIR={folder}\0".encode()
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if mark in (process / "environ").read_bytes() + b"\0":
+            if variable in (process / "environ").read_bytes() + b"\0":
                 found.append((process / "cmdline").read_text(encoding="utf-8"))
         except OSError:
             continue
@@ -50,13 +50,13 @@ def descendants(folder: Path) -> list[str]:
 
 
 def ended(run: Process) -> tuple[int, list[str]]:
-    """Its exit code, and all that it said."""
+    """Waits for the end. Returns the exit code and all lines."""
     wait_until(lambda: run.exit_code is not None, timeout=120, what="its end")
     return run.kill(), run.lines
 
 
 def end(run: Process) -> None:
-    """By Ctrl-C, as it asks for."""
+    """Ends the run with Ctrl-C, which must succeed."""
     line_with(run, "Ctrl-C ends")
     os.kill(run.pid, signal.SIGINT)
     assert ended(run)[0] == 0

@@ -1,3 +1,5 @@
+"""The histogram of durations as record_durations.lua maintains it, in Python."""
+
 from collections.abc import Mapping
 from datetime import timedelta
 
@@ -5,9 +7,9 @@ from app.domain.cadence import FADE_ABOVE, bucket_of
 
 
 def with_one_more(counts: Mapping[int, int], duration: timedelta) -> Mapping[int, int]:
-    """The histogram with one more job in it, as record_durations.lua makes it.
+    """Returns the histogram with one more job.
 
-    All counts halve, rounded down, when there are too many: what is old fades, what was seen just once is forgotten.
+    When there are too many, all counts are halved and rounded down: a bucket with a single job becomes empty.
     """
     bucket = bucket_of(duration)
     more = {**counts, bucket: counts.get(bucket, 0) + 1}

@@ -1,4 +1,4 @@
-"""Builds the image with buildah, on a base of Debian's own packages in place of the one that registries have."""
+"""Builds the image with buildah, on a base built from Debian packages instead of the registry's base image."""
 
 import json
 import os
@@ -13,15 +13,15 @@ from tests.support import tools
 from tests.support.pods import ROOT, Image
 
 INSTALL = "apt-get install buildah debootstrap"
-BASE = ROOT / ".dev" / "image-base"  # kept, for it takes minutes
+BASE = ROOT / ".dev" / "image-base"  # kept between runs, as it takes minutes
 NAME, BASE_NAME = "localhost/cph-webhook-bridge", "localhost/image-base"
-# How this machine reaches its package registries.
+# The configuration with which this machine reaches its package registries.
 READ_ONLY = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf", "/etc/xdg/pip")
 
 
 @contextmanager
 def built(folder: Path) -> Iterator[tuple[Image, dict[str, Any]]]:
-    """The image, its files laid out in the folder while this lasts, and its configuration."""
+    """The image, mounted in the folder until the context ends, and its configuration."""
     buildah, debootstrap = (tools.program(name, INSTALL) for name in ("buildah", "debootstrap"))
     if os.geteuid() != 0:
         tools.cannot("root is missing: debootstrap and namespaces need it")
@@ -49,7 +49,7 @@ def _options(base: str) -> list[str]:
 
 
 def _base(debootstrap: str, call: Any) -> str:
-    """Name of an image with Debian and its Python."""
+    """The name of an image with Debian and its Python. Builds it if it does not exist."""
     if not BASE.is_dir():
         new = BASE.with_suffix(".new")
         shutil.rmtree(new, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The sender in the lab, from the URL to the address that was reached: pytest runs this where test_lab.py says."""
+"""Tests of the sender in the network lab. test_lab.py runs pytest on this file in network namespaces."""
 
 import re
 import ssl
@@ -18,7 +18,7 @@ from app.domain.grant import Grant, TlsFiles
 from app.domain.verdict import Verdict
 from app.webhooks.sender import Attempt, Sender
 from tests.support.certificates import Authority
-from tests.support.network_lab import Canary, NameServer, settle
+from tests.support.network_lab import Canary, NameServer, set_up_network
 from tests.support.ssrf_corpus import DNS, OPEN, ROWS, STRICT, expected
 
 DEADLINE = timedelta(seconds=2)
@@ -34,7 +34,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture(scope="session")
 def lab(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Canary:
-    settle(tmp_path_factory.mktemp("etc"))
+    set_up_network(tmp_path_factory.mktemp("etc"))
     NameServer()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(authority.certificate(PUBLIC, *DNS))
@@ -48,8 +48,8 @@ def canary(lab: Canary) -> Canary:
 
 
 @pytest.fixture
-def trust(authority: Authority) -> Grant:
-    """It opens no network: it only makes the canary's certificate good."""
+def tls_grant(authority: Authority) -> Grant:
+    """A grant that trusts the canary's certificate and allows no network."""
     return Grant(
         tenants=frozenset({"t"}),
         hosts=frozenset({"*.test", PUBLIC}),
@@ -60,8 +60,8 @@ def trust(authority: Authority) -> Grant:
     )
 
 
-class Senders:
-    """One sender, whose policy the test changes."""
+class SenderWithPolicy:
+    """A sender whose policy can be changed for each call."""
 
     def __init__(self) -> None:
         self.policy = STRICT
@@ -74,18 +74,18 @@ class Senders:
 
 
 @pytest.fixture
-def sender() -> Iterator[Senders]:
-    with closing(Senders()) as senders:
-        yield senders
+def sender() -> Iterator[SenderWithPolicy]:
+    with closing(SenderWithPolicy()) as sender:
+        yield sender
 
 
 @pytest.mark.parametrize("policy", [STRICT, OPEN], ids=["strict", "open"])
 @pytest.mark.parametrize("row", ROWS, ids=itemgetter("id"))
 def test_a_row_of_the_corpus_ends_as_it_says_and_reaches_nothing_else(
-    canary: Canary, sender: Senders, trust: Grant, row: dict[str, Any], policy: AddressPolicy
+    canary: Canary, sender: SenderWithPolicy, tls_grant: Grant, row: dict[str, Any], policy: AddressPolicy
 ) -> None:
     began = monotonic()
-    attempt = sender.post(row["url"], replace(policy, grants=(trust,)))
+    attempt = sender.post(row["url"], replace(policy, grants=(tls_grant,)))
     assert monotonic() - began < DEADLINE.total_seconds() + 0.5
     reached = [address for address, _ in canary.reached]
     match expected(row, policy):
@@ -98,20 +98,22 @@ def test_a_row_of_the_corpus_ends_as_it_says_and_reaches_nothing_else(
         case "error":
             assert (attempt.status_code, attempt.verdict, reached) == (None, Verdict.RETRY, []), attempt
         case other:
-            pytest.fail(f"nobody knows what {other} means")
+            pytest.fail(f"unknown expectation {other}")
 
 
-def test_the_canary_is_reached_at_forbidden_addresses_by_whoever_does_not_look(canary: Canary, sender: Senders) -> None:
+def test_the_canary_is_reached_at_forbidden_addresses_that_the_policy_allows(
+    canary: Canary, sender: SenderWithPolicy
+) -> None:
     inward = AddressPolicy(False, frozenset(), (ip_network("10.0.0.0/8"),))
     assert sender.post("http://internal.test/", inward).verdict is Verdict.DELIVERED
     assert canary.reached == [("10.0.0.5", 80)]
 
 
-def test_a_name_that_changes_between_lookups_never_leads_inward(canary: Canary, trust: Grant) -> None:
+def test_a_name_that_changes_between_lookups_never_leads_inward(canary: Canary, tls_grant: Grant) -> None:
     verdicts = []
     for _ in range(6):
-        with closing(Senders()) as fresh:
-            verdicts.append(fresh.post("https://rebind.test/", replace(STRICT, grants=(trust,))).verdict)
+        with closing(SenderWithPolicy()) as new_sender:
+            verdicts.append(new_sender.post("https://rebind.test/", replace(STRICT, grants=(tls_grant,))).verdict)
     assert set(verdicts) == {Verdict.DELIVERED, Verdict.REFUSED}
     assert canary.reached == [(PUBLIC, 443)] * 3
 
@@ -126,7 +128,7 @@ BOTS = Grant(
 )
 
 
-def test_a_kept_connection_that_a_grant_has_opened_serves_nobody_else(canary: Canary, sender: Senders) -> None:
+def test_a_kept_connection_that_a_grant_has_opened_serves_nobody_else(canary: Canary, sender: SenderWithPolicy) -> None:
     granted = replace(OPEN, grants=(BOTS,))
     for _ in range(2):
         assert sender.post(BOT, granted, "team-b").verdict is Verdict.DELIVERED
@@ -136,14 +138,14 @@ def test_a_kept_connection_that_a_grant_has_opened_serves_nobody_else(canary: Ca
     assert canary.reached == [("10.96.8.8", 8080)]
 
 
-def test_a_kept_connection_is_not_used_after_its_grant_was_taken_back(canary: Canary, sender: Senders) -> None:
+def test_a_kept_connection_is_not_used_after_its_grant_was_taken_back(canary: Canary, sender: SenderWithPolicy) -> None:
     assert sender.post(BOT, replace(OPEN, grants=(BOTS,)), "team-b").verdict is Verdict.DELIVERED
     assert sender.post(BOT, OPEN, "team-b").error == "address_private"
     assert len(canary.reached) == 1
 
 
 @pytest.mark.parametrize("host", ["redis.bridge.svc.cluster.local", "10.96.0.66"])
-def test_redis_stays_shut_by_name_and_by_address(canary: Canary, sender: Senders, host: str) -> None:
+def test_redis_stays_shut_by_name_and_by_address(canary: Canary, sender: SenderWithPolicy, host: str) -> None:
     denied = (Endpoint("redis.bridge.svc.cluster.local", 6379),)
     attempt = sender.post(f"http://{host}:6379/", replace(OPEN, grants=(BOTS,), denied=denied), "team-b")
     assert attempt.verdict is Verdict.REFUSED

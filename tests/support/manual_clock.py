@@ -1,3 +1,5 @@
+"""A clock that tests set."""
+
 from datetime import datetime
 
 

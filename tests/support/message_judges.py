@@ -1,4 +1,4 @@
-"""npm's packages as judges: installed once into .dev, run by node."""
+"""Validation of messages by npm packages, which are installed once into .dev and run by node."""
 
 import json
 import subprocess
@@ -7,17 +7,20 @@ from typing import Any
 from tests.support.paths import TESTS
 from tests.support.tools import npm_packages
 
-HERE = TESTS / "formats" / "node"
+NODE_FOLDER = TESTS / "formats" / "node"
 
 
 def complaints(**judged: Any) -> list[str]:
-    """cards, events: see judge.mjs. Skips where npm has nothing to install from, but never in CI."""
-    cache = npm_packages(HERE, "judges-of-formats")
-    command = ["node", str(HERE / "judge.mjs")]
-    told = subprocess.run(
-        command, cwd=cache, input=json.dumps(judged), capture_output=True, encoding="utf-8", timeout=60, check=False
+    """The errors that the validators report. judged: `cards` or `events`, see judge.mjs.
+
+    Skips the test if npm cannot install, but fails in CI.
+    """
+    folder = npm_packages(NODE_FOLDER, "judges-of-formats")
+    command = ["node", str(NODE_FOLDER / "judge.mjs")]
+    done = subprocess.run(
+        command, cwd=folder, input=json.dumps(judged), capture_output=True, encoding="utf-8", timeout=60, check=False
     )
-    assert told.returncode == 0, told.stderr
-    complaints = json.loads(told.stdout)
+    assert done.returncode == 0, done.stderr
+    complaints = json.loads(done.stdout)
     assert isinstance(complaints, list)
     return complaints

@@ -1,4 +1,4 @@
-"""What there is to tell, and how the tests have it told."""
+"""Sample events, and their messages and verdicts in a format."""
 
 import base64
 import json
@@ -67,24 +67,24 @@ REOPENED = event(change(OwnEventType.DESTINATION_REOPENED))
 EVERY = (FAILED, SUCCEEDED, LOST, OVERDUE, REFUSED_AT_ONCE, FINISHED, TEST, DISABLED, REOPENED)
 
 
-def wishes(url: str = "https://bot.example/", **more: Any) -> MessageOptions:
+def options(url: str = "https://bot.example/", **more: Any) -> MessageOptions:
     return MessageOptions(url, **more)
 
 
-def told(form: Format, events: Event | Sequence[Event], wishes: MessageOptions) -> Any:
-    """The JSON that goes out."""
-    told_of = (events,) if isinstance(events, Event) else events
-    return json.loads(form.render(told_of, wishes, NOW).body)
+def rendered(form: Format, events: Event | Sequence[Event], options: MessageOptions) -> Any:
+    """The JSON of the message about these events."""
+    all_events = (events,) if isinstance(events, Event) else events
+    return json.loads(form.render(all_events, options, NOW).body)
 
 
 def in_chinese(form: Format, event: Event, url: str = "https://bot.example/") -> Any:
-    return told(form, event, wishes(url, language=Language.ZH_CN))
+    return rendered(form, event, options(url, language=Language.ZH_CN))
 
 
 def judged(form: Format, status: int, body: bytes | str | dict[str, Any] = b"", **headers: str) -> AnswerVerdict:
-    """headers: with `_` for `-`."""
-    written = json.dumps(body) if isinstance(body, dict) else body
-    content = written.encode() if isinstance(written, str) else written
+    """The verdict on an answer. headers: with `_` for `-`."""
+    text = json.dumps(body) if isinstance(body, dict) else body
+    content = text.encode() if isinstance(text, str) else text
     return form.judge(
         ServiceAnswer(status, {name.replace("_", "-"): value for name, value in headers.items()}, content)
     )
@@ -95,6 +95,6 @@ def url(raw: str) -> CallbackUrl:
 
 
 def openssl_hmac(key: bytes, message: bytes) -> str:
-    """HMAC-SHA256 in base64, by another implementation than Python's."""
+    """HMAC-SHA256 in base64, computed by openssl instead of Python."""
     command = ["openssl", "dgst", "-sha256", "-mac", "HMAC", "-macopt", f"hexkey:{key.hex()}", "-binary"]
     return base64.b64encode(subprocess.run(command, input=message, capture_output=True, check=True).stdout).decode()

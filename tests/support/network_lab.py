@@ -1,6 +1,6 @@
-"""A network in which every address is this machine: names that lie, and a canary that knows which address was reached.
+"""A network in which every address is this machine, a name server, and a canary that records the reached addresses.
 
-It must run in namespaces of its own; test_lab.py sees to that.
+It needs network and mount namespaces of its own, which test_lab.py creates.
 """
 
 import socket
@@ -20,7 +20,7 @@ ROUTES = (
     "ip link set lo up",
     "ip route add local default dev lo",
     "ip -6 route add local default dev lo",
-    # Of the two addresses of dual.test this one is dead.
+    # One of the two addresses of dual.test is unreachable.
     "ip -6 route add unreachable 2606:2800:220:1:248:1893:25c8:1946 dev lo table local",
 )
 TYPES = {"A": 1, "CNAME": 5, "AAAA": 28}
@@ -28,8 +28,8 @@ NXDOMAIN = 3
 TLS_HANDSHAKE = b"\x16"
 
 
-def settle(folder: Path) -> None:
-    """Routes, and a resolver that asks our own server and nobody else."""
+def set_up_network(folder: Path) -> None:
+    """Adds the routes, and makes NameServer the only resolver."""
     for command in ROUTES:
         subprocess.run(command.split(), check=True)
     for name, text in (("resolv.conf", "nameserver 127.0.0.1\n"), ("nsswitch.conf", "hosts: dns\n")):
@@ -38,7 +38,10 @@ def settle(folder: Path) -> None:
 
 
 class NameServer:
-    """The corpus' zone over UDP; `slowdns.test` is never answered, `rebind.test` leads inward every other time."""
+    """Serves the zone of the corpus over UDP.
+
+    Queries for `slowdns.test` get no answer. Every other answer for `rebind.test` is an internal address.
+    """
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -93,7 +96,7 @@ def _record(name: str, kind: str, data: bytes) -> bytes:
 
 
 class Canary:
-    """Answers every POST, http and TLS alike, and keeps at which address and port it was reached."""
+    """Answers every POST, with and without TLS, and records the addresses and ports at which it was reached."""
 
     def __init__(self, ports: set[int], context: ssl.SSLContext) -> None:
         self.reached: list[tuple[str, int]] = []
@@ -107,7 +110,7 @@ class _LabServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_: object) -> None:
-        """Whoever hangs up in the middle is none of the tests' business."""
+        """Ignores clients that disconnect early."""
 
 
 class _LabServer6(_LabServer):
@@ -143,6 +146,6 @@ def _handler(reached: list[tuple[str, int]], context: ssl.SSLContext) -> type[Ba
             self.request.close()
 
         def log_message(self, *args: object) -> None:
-            """Nothing: pytest's output is for failures."""
+            """Does nothing: pytest's output is for failures."""
 
     return LabHandler

@@ -1,8 +1,8 @@
-"""Imports the official SDK where it cannot write into the home directory; whoever judges by it imports this first."""
+"""Imports the official SDK without HOME. Modules that use the SDK import this first."""
 
 import pytest
 
 with pytest.MonkeyPatch.context() as patch:
-    # As it is imported, the official SDK writes a file into the home directory.
+    # On import, the official SDK writes a file into the home directory.
     patch.delenv("HOME", raising=False)
     import huaweicloudsdkcore.http.user_agent  # noqa: F401

@@ -1,4 +1,4 @@
-"""Where the parts of this repository are."""
+"""Folders of this repository."""
 
 from pathlib import Path
 

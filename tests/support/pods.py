@@ -1,6 +1,6 @@
-"""A node of our own: runs rendered pods out of namespaces, as a kubelet would, and asks their probes.
+"""A simulated node: runs rendered pods in namespaces, as a kubelet would, and calls their probes.
 
-A root that nobody can write to, files mounted from ConfigMaps and Secrets, a /tmp of its own, the container as PID 1.
+The root is read-only, files of ConfigMaps and Secrets are mounted, /tmp is private, and the container is PID 1.
 """
 
 import os
@@ -19,8 +19,9 @@ from app.devkit.processes import Process, start, wait_until
 from tests.support.paths import ROOT
 from tests.support.rendered_chart import Object, Rendered
 
-# $1 root, $2 where it is put, $3 user, $4 pairs of source and target, then env and argv.
-BEGIN = """
+# $1 root, $2 its mount point, $3 user, $4 file with pairs of source and target, $5 whether there is a shell.
+# Then the environment and the command.
+CONTAINER_SCRIPT = """
 set -eu
 root=$1 new=$2 user=$3 mounts=$4 shell=$5; shift 5
 mount --rbind "$root" "$new"
@@ -45,7 +46,7 @@ _opener = build_opener(ProxyHandler({}))
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What containers are made of. environment: what the image sets."""
+    """The image of containers. environment: the variables that the image sets."""
 
     root: Path
     user: str
@@ -63,21 +64,21 @@ class Container:
 
     @property
     def pid(self) -> int:
-        """Of its PID 1, as we see it."""
+        """The pid of the container's PID 1 outside its namespace."""
         children = (
             Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text(encoding="utf-8").split()
         )
         return int(children[0])
 
     def is_inside(self) -> bool:
-        """Whether its root is its own by now."""
+        """Whether the process has changed its root."""
         try:
-            return os.readlink(f"/proc/{self.pid}/root") != "/"  # noqa: PTH115 a link that leads nowhere for us
+            return os.readlink(f"/proc/{self.pid}/root") != "/"  # noqa: PTH115 the link is broken outside the container
         except (OSError, IndexError):
             return False
 
     def run(self, *argv: str) -> "subprocess.CompletedProcess[str]":
-        """`kubectl exec`, as the container's user."""
+        """Runs a command in the container as its user, like `kubectl exec`."""
         user, group = (self._status(field) for field in ("Uid", "Gid"))
         ids = [] if user == "0" else ["--setuid", user, "--setgid", group]
         enter = ["nsenter", "--target", str(self.pid), "--mount", "--pid", "--net", "--root", "--wd=/tmp", *ids]
@@ -98,13 +99,13 @@ class Container:
         return found[1]
 
     def healthy(self, probe: str) -> bool:
-        """One question of `startupProbe`, `livenessProbe` or `readinessProbe`; True if the container has none."""
-        asked = self.spec.get(probe, {})
-        if "exec" in asked:
-            return self.run(*asked["exec"]["command"]).returncode == 0
-        if "httpGet" in asked:
-            (port,) = (each["containerPort"] for each in self.spec["ports"] if each["name"] == asked["httpGet"]["port"])
-            return _answers(f"http://127.0.0.1:{port}{asked['httpGet']['path']}", asked.get("timeoutSeconds", 1))
+        """Runs `startupProbe`, `livenessProbe` or `readinessProbe` once. True if the container has no such probe."""
+        check = self.spec.get(probe, {})
+        if "exec" in check:
+            return self.run(*check["exec"]["command"]).returncode == 0
+        if "httpGet" in check:
+            (port,) = (each["containerPort"] for each in self.spec["ports"] if each["name"] == check["httpGet"]["port"])
+            return _answers(f"http://127.0.0.1:{port}{check['httpGet']['path']}", check.get("timeoutSeconds", 1))
         return True
 
     def wait_until_started(self) -> None:
@@ -117,7 +118,10 @@ class Container:
         assert self.process.exit_code is None, f"{self.spec['name']} ended with {self.process.exit_code}"
 
     def terminate(self, then: Callable[[], object] = lambda: None) -> int:
-        """As the kubelet ends it: preStop, SIGTERM, `then`, the grace. TimeoutError if that was too short."""
+        """Ends the container as the kubelet does: preStop, SIGTERM, the grace period. Returns the exit code.
+
+        then: called after SIGTERM. TimeoutError if the grace period is too short.
+        """
         stop = self.spec.get("lifecycle", {}).get("preStop")
         if stop:
             assert self.run(*stop["exec"]["command"]).returncode == 0
@@ -139,7 +143,7 @@ def _answers(url: str, timeout: float) -> bool:
 
 
 class Node:
-    """secrets: (name, key) → value, of Secrets that the chart does not make. hosts: name → address."""
+    """secrets: (name, key) → value, of Secrets that are not in the chart. hosts: name → address."""
 
     def __init__(
         self,
@@ -154,8 +158,10 @@ class Node:
         self.rendered = rendered
         self._image = image
         self._secrets = dict(secrets)
-        for made in rendered.of("Secret"):
-            self._secrets |= {(made["metadata"]["name"], key): value for key, value in made["stringData"].items()}
+        for manifest in rendered.of("Secret"):
+            self._secrets |= {
+                (manifest["metadata"]["name"], key): value for key, value in manifest["stringData"].items()
+            }
         self._hosts = {"localhost": "127.0.0.1", **(hosts or {})}
         self._stack = ExitStack()
 
@@ -166,14 +172,14 @@ class Node:
         self._stack.close()
 
     def start(self, role: str) -> Container:
-        """One more pod of that role; it runs, but may not have started yet."""
-        place = self.folder / f"{role}-{len(list(self.folder.glob(f'{role}-*'))) + 1}"
-        (place / "root").mkdir(parents=True)
+        """Starts a pod of a role. Its startupProbe may not have succeeded yet."""
+        folder = self.folder / f"{role}-{len(list(self.folder.glob(f'{role}-*'))) + 1}"
+        (folder / "root").mkdir(parents=True)
         spec = self.rendered.pod(role)["spec"]
-        mounts = {**self._files(spec, place), str(self._etc_hosts(place)): "/etc/hosts"}
+        mounts = {**self._files(spec, folder), str(self._etc_hosts(folder)): "/etc/hosts"}
         if self._image.root == Path("/"):
-            mounts[str(ROOT)] = str(ROOT)  # it may lie in /tmp
-        (place / "mounts").write_text(
+            mounts[str(ROOT)] = str(ROOT)  # the checkout may be in /tmp, which is private
+        (folder / "mounts").write_text(
             "".join(f"{source} {target}\n" for source, target in mounts.items()), encoding="utf-8"
         )
         environment = {**self._image.environment, **self.environment(role)}
@@ -181,12 +187,21 @@ class Node:
             [
                 *("unshare", "--mount", "--pid", "--fork", "--kill-child"),
                 *([] if self._image.network else ["--net"]),
-                *("sh", "-c", BEGIN, "begin", self._image.root, place / "root", self._image.user, place / "mounts"),
+                *(
+                    "sh",
+                    "-c",
+                    CONTAINER_SCRIPT,
+                    "begin",
+                    self._image.root,
+                    folder / "root",
+                    self._image.user,
+                    folder / "mounts",
+                ),
                 "yes" if self._image.shell else "no",
                 *(f"{name}={value}" for name, value in environment.items()),
                 *spec["containers"][0]["command"],
             ],
-            log=place / "log",
+            log=folder / "log",
         )
         self._stack.callback(process.kill)
         container = Container(spec, process, environment)
@@ -210,24 +225,24 @@ class Node:
     def log(self, role: str) -> str:
         return "".join(path.read_text(encoding="utf-8") for path in sorted(self.folder.glob(f"{role}-*/log")))
 
-    def _etc_hosts(self, place: Path) -> Path:
-        file = place / "hosts"
+    def _etc_hosts(self, folder: Path) -> Path:
+        file = folder / "hosts"
         file.write_text("".join(f"{address} {name}\n" for name, address in self._hosts.items()), encoding="utf-8")
         return file
 
-    def _files(self, spec: Object, place: Path) -> dict[str, str]:
-        """Folder with what is mounted → where."""
+    def _files(self, spec: Object, folder: Path) -> dict[str, str]:
+        """Mounts as source folder → target. Writes the files of the sources."""
         volumes = {volume["name"]: volume for volume in spec["volumes"]}
         mounts = {}
         for mount in spec["containers"][0]["volumeMounts"]:
             volume = volumes[mount["name"]]
             if "emptyDir" in volume:
                 continue
-            folder = place / "volumes" / mount["name"]
+            volume_folder = folder / "volumes" / mount["name"]
             for path, text in self._content(volume).items():
-                (folder / path).parent.mkdir(parents=True, exist_ok=True)
-                (folder / path).write_text(text, encoding="utf-8")
-            mounts[str(folder)] = mount["mountPath"]
+                (volume_folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (volume_folder / path).write_text(text, encoding="utf-8")
+            mounts[str(volume_folder)] = mount["mountPath"]
         return mounts
 
     def _content(self, volume: dict[str, Any]) -> dict[str, str]:

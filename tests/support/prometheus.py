@@ -1,4 +1,4 @@
-"""Debian's Prometheus, with our alerts: their waits are shortened, for tests have no five minutes."""
+"""Debian's Prometheus with the chart's alerts, whose waits are shortened for tests."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from tests.support.paths import ROOT
 from tests.support.tools import cannot
 
 RULES = ROOT / "helm" / "files" / "alerts.yaml"
-SHORTER = {
+SHORTENED = {
     r"for: \d+m": "for: 2s",
     r"\[5m\]": "[30s]",
     r"\[30m\]": "[5m]",
@@ -27,7 +27,7 @@ SHORTER = {
 
 
 class Prometheus:
-    """Reads what it is aimed at every three seconds."""
+    """Scrapes its targets every three seconds."""
 
     def __init__(self, folder: Path) -> None:
         binary = shutil.which("prometheus")
@@ -35,11 +35,11 @@ class Prometheus:
             cannot("there is no prometheus (Debian: apt install prometheus)")
         self._targets = folder / "targets.json"
         rules = RULES.read_text(encoding="utf-8")
-        for given, shorter in SHORTER.items():
-            assert re.search(given, rules), f"{given} is in no rule: what is shortened here?"
-            rules = re.sub(given, shorter, rules)
+        for pattern, replacement in SHORTENED.items():
+            assert re.search(pattern, rules), f"{pattern} is in no rule: nothing to shorten"
+            rules = re.sub(pattern, replacement, rules)
         (folder / "rules.yaml").write_text(rules, encoding="utf-8")
-        self._choose([])
+        self._set_targets([])
         discovery = {"files": [str(self._targets)], "refresh_interval": "1s"}
         config = {
             "global": {"scrape_interval": "3s", "scrape_timeout": "3s", "evaluation_interval": "1s"},
@@ -54,29 +54,29 @@ class Prometheus:
         argv = [binary, f"--web.listen-address={address}", *(f"--{name}={value}" for name, value in options.items())]
         self.process: Process = start(argv, log=folder / "prometheus.log")
 
-    def aim(self, addresses: Sequence[str]) -> None:
-        """host:port of each process. Returns when all of them, and no others, have been read."""
-        self._choose(addresses)
+    def scrape(self, addresses: Sequence[str]) -> None:
+        """Sets the targets, as host:port. Returns when all of them, and no others, have been scraped."""
+        self._set_targets(addresses)
         query = {"query": "up{namespace='n'} == 1"}
 
-        def read() -> bool:
-            found = self._ask("query", query).get("result", [])
+        def scraped() -> bool:
+            found = self._get("query", query).get("result", [])
             return {sample["metric"]["instance"] for sample in found} == set(addresses)
 
-        wait_until(read, what="Prometheus has read all")
+        wait_until(scraped, what="Prometheus has scraped all targets")
 
     def firing(self) -> set[str]:
-        alerts = self._ask("alerts", {}).get("alerts", [])
+        alerts = self._get("alerts", {}).get("alerts", [])
         return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
 
-    def _choose(self, addresses: Sequence[str]) -> None:
+    def _set_targets(self, addresses: Sequence[str]) -> None:
         self._targets.write_text(
             json.dumps([{"targets": list(addresses), "labels": {"namespace": "n"}}]), encoding="utf-8"
         )
 
-    def _ask(self, what: str, query: Mapping[str, str]) -> dict[str, Any]:
-        with suppress(requests.ConnectionError, requests.JSONDecodeError):  # it is still starting
-            data: dict[str, Any] = requests.get(f"{self._url}/{what}", query, timeout=10).json().get("data", {})
+    def _get(self, path: str, query: Mapping[str, str]) -> dict[str, Any]:
+        with suppress(requests.ConnectionError, requests.JSONDecodeError):  # Prometheus is still starting
+            data: dict[str, Any] = requests.get(f"{self._url}/{path}", query, timeout=10).json().get("data", {})
             return data
         return {}
 

@@ -1,4 +1,4 @@
-"""A subscriber of the tests' own: it keeps what arrives, answers as told, and can hold an answer back."""
+"""A subscriber for tests: it records callbacks, answers as scripted, and can delay answers."""
 
 import json
 import threading
@@ -28,23 +28,23 @@ class Callback:
         return parsed
 
     def verified_by(self, secret: str) -> bool:
-        """Raises if the signature is not the secret's."""
+        """True if the signature matches the secret. Raises otherwise."""
         Webhook(secret).verify(self.body.decode(), self.headers)
         return True
 
 
 class Receiver:
-    """statuses: the answers to come, in order; 200 when they are used up. `gate`: no answer while it is closed.
+    """statuses: the next answers, in order; after them 200. gate: no answer while it is not set.
 
-    echoes: answers say what was sent, as careless servers do. said: the body of the others.
-    options: the answer to OPTIONS; asked: their headers.
+    echoes: answers repeat the request, as careless servers do. answer_body: the body of all other answers.
+    options: the answer to OPTIONS requests. asked: the headers of OPTIONS requests.
     """
 
     def __init__(self) -> None:
         self.callbacks: list[Callback] = []
         self.statuses: list[tuple[int, dict[str, str]]] = []
         self.echoes = False
-        self.said = b""
+        self.answer_body = b""
         self.options: tuple[int, dict[str, str]] = (405, {})
         self.asked: list[dict[str, str]] = []
         self.gate = threading.Event()
@@ -56,22 +56,22 @@ class Receiver:
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/hooks/s3cret-path"
 
     def ids(self) -> Counter[str]:
-        """How often each event came."""
+        """How often each event arrived, by event id."""
         return Counter(callback.id for callback in list(self.callbacks))
 
     def wait_for(self, count: int, timeout: float = PATIENCE_S) -> None:
-        """Until so many different events have come."""
+        """Waits until `count` different events have arrived."""
         wait_until(lambda: len(self.ids()) >= count, timeout=timeout, what=f"{count} events at the receiver")
 
-    def took(self, callback: Callback) -> tuple[int, dict[str, str], bytes]:
+    def answer_to(self, callback: Callback) -> tuple[int, dict[str, str], bytes]:
         with self._lock:
             self.callbacks.append(callback)
             answer = self.statuses.pop(0) if self.statuses else (200, {})
         self.gate.wait()
-        return *answer, f"{callback.path} {json.dumps(callback.headers)}".encode() if self.echoes else self.said
+        return *answer, f"{callback.path} {json.dumps(callback.headers)}".encode() if self.echoes else self.answer_body
 
     def fail(self, status: int = 500) -> None:
-        """From now on, until `heal`."""
+        """Answers all callbacks with this status until `heal`."""
         self.statuses = [(status, {})] * 100_000
 
     def heal(self) -> None:
@@ -103,12 +103,12 @@ def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            status, more, said = receiver.took(Callback(self.path, headers, body))
+            status, more_headers, answer_body = receiver.answer_to(Callback(self.path, headers, body))
             self.send_response(status)
-            for name, value in {"Content-Length": str(len(said)), **more}.items():
+            for name, value in {"Content-Length": str(len(answer_body)), **more_headers}.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(said)
+            self.wfile.write(answer_body)
 
         def do_OPTIONS(self) -> None:
             receiver.asked.append({name.lower(): value for name, value in self.headers.items()})
@@ -119,7 +119,7 @@ def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
 
         def log_message(self, *args: object) -> None:
-            """Nothing: pytest's output is for failures."""
+            """Does nothing: pytest's output is for failures."""
 
         def handle(self) -> None:
             try:

@@ -1,4 +1,4 @@
-"""A primary of Redis, its replicas and their Sentinels: real processes on loopback, and ways to part them."""
+"""A Redis primary, its replicas and Sentinels: real processes on loopback that can be partitioned."""
 
 import os
 import re
@@ -20,16 +20,16 @@ from app.store.fitness import RIGHTS
 SERVICE = "bridge"
 QUORUM = 2
 SEEN_DOWN_MS = 1_000
-CLIENTS, SERVERS = "127.0.0.1", "127.0.0.2"  # where they come from, so that the door can tell them apart
+CLIENTS, SERVERS = "127.0.0.1", "127.0.0.2"  # source addresses, by which Door distinguishes them
 PASSWORD = "pw-of-redis"
 SENTINEL_PASSWORD = "pw-of-sentinels"
 USER = "bridge"
 
 
 class RedisGroup:
-    """Entered, it has a primary that all replicas follow; with `sentinels`, these agree on it.
+    """While entered, it has a primary that all replicas follow and on which all Sentinels agree.
 
-    The others reach the first primary through `door` alone, which can be shut on them while clients come in.
+    Replicas and Sentinels reach the first primary only through `door`, which can be shut while clients still connect.
     """
 
     def __init__(self, folder: Path, *, replicas: int = 1, sentinels: int = 0, options: Sequence[str] = ()) -> None:
@@ -39,7 +39,7 @@ class RedisGroup:
         self._stack = ExitStack()
         self.processes: dict[int, Process] = {}  # of the servers, by port
         self.sentinels: list[int] = []  # ports
-        self.sentinel_password = SENTINEL_PASSWORD  # as it is now
+        self.sentinel_password = SENTINEL_PASSWORD  # the current one
 
     def __enter__(self) -> Self:
         self.first = free_port()
@@ -51,7 +51,7 @@ class RedisGroup:
         self.wait_until_followed(self.first, self._replica_count)
         self.sentinels = [self._start_sentinel() for _ in range(self._sentinel_count)]
         for port in self.sentinels:
-            wait_until(lambda: self._ready(port), what="Sentinels that know each other")  # noqa: B023
+            wait_until(lambda: self._sees_all(port), what="Sentinels that know each other")  # noqa: B023
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -62,7 +62,7 @@ class RedisGroup:
 
     @property
     def settings(self) -> dict[str, str]:
-        """For a bridge that asks the Sentinels."""
+        """Settings of a bridge that uses the Sentinels."""
         return {
             "BRIDGE_REDIS_URL": f"redis://{USER}:{PASSWORD}@by-sentinel/0",
             "BRIDGE_REDIS_SENTINELS": ",".join(f"{CLIENTS}:{port}" for port in self.sentinels),
@@ -71,16 +71,16 @@ class RedisGroup:
         }
 
     def url(self, port: int) -> str:
-        """For one who may do everything."""
+        """The URL of a user with all rights."""
         return f"redis://:{PASSWORD}@{CLIENTS}:{port}/0"
 
     def primary(self) -> int:
-        """Its port, as most Sentinels have it."""
-        told = [self._asked(port)["port"] for port in self.sentinels]
-        return max(told, key=told.count)
+        """The port of the primary according to most Sentinels."""
+        ports = [self._primary_info(port)["port"] for port in self.sentinels]
+        return max(ports, key=ports.count)
 
     def fail_over(self) -> None:
-        """As an operator asks for it; returns when another is the primary."""
+        """Fails over as an operator would. Returns when another server is the primary."""
         with self._sentinel(self.sentinels[0]) as sentinel:
             sentinel.sentinel_failover(SERVICE)
         self.wait_until_replaced()
@@ -97,7 +97,7 @@ class RedisGroup:
         os.killpg(self.processes[port].pid, signal.SIGCONT)
 
     def wait_until_promoted(self) -> int:
-        """The port of the primary that follows the first one, once it is one."""
+        """Waits for a new primary in place of the first one. Returns its port."""
 
         def promoted() -> int:
             port = self.primary()
@@ -106,11 +106,11 @@ class RedisGroup:
         return wait_until(promoted, what="another primary")
 
     def wait_until_replaced(self) -> None:
-        """By a primary that has a replica again."""
+        """Waits for a new primary that has a replica."""
         self.wait_until_followed(self.wait_until_promoted(), 1)
 
     def wait_until_followed(self, port: int, count: int) -> None:
-        """By so many replicas that have all that it has."""
+        """Waits until the primary has `count` replicas that are online."""
 
         def followed() -> bool:
             info = self.info(port)
@@ -120,7 +120,7 @@ class RedisGroup:
         wait_until(followed, what=f"{count} replicas that follow {port}")
 
     def wait_until_held(self) -> None:
-        """Until a replica holds all that the first primary has: what follows can be acknowledged in time."""
+        """Waits until a replica has all data of the first primary: later writes can be acknowledged in time."""
         with Redis.from_url(self.url(self.first), socket_timeout=PATIENCE_S + 10) as client:
             client.set("held", "")
             assert client.wait(1, int(PATIENCE_S * 1000)) == 1, "no replica follows"
@@ -133,7 +133,7 @@ class RedisGroup:
         wait_until(follows, what=f"{port} as a replica")
 
     def info(self, port: int) -> dict[str, Any]:
-        """{} while it does not answer."""
+        """INFO replication of a server, or {} while it does not answer."""
         with Redis.from_url(self.url(port), socket_timeout=1, decode_responses=True) as client:
             try:
                 return client.info("replication")
@@ -169,25 +169,25 @@ class RedisGroup:
         self._stack.enter_context(start(argv))
         return port
 
-    def _ready(self, port: int) -> bool:
+    def _sees_all(self, port: int) -> bool:
         try:
-            told = self._asked(port)
+            info = self._primary_info(port)
         except RedisError:
             return False
-        sees = (told["num-other-sentinels"], told["num-slaves"], told["flags"])
-        return sees == (self._sentinel_count - 1, self._replica_count, "master")
+        state = (info["num-other-sentinels"], info["num-slaves"], info["flags"])
+        return state == (self._sentinel_count - 1, self._replica_count, "master")
 
-    def _asked(self, port: int) -> dict[str, Any]:
+    def _primary_info(self, port: int) -> dict[str, Any]:
         with self._sentinel(port) as sentinel:
-            told: dict[str, Any] = sentinel.sentinel_master(SERVICE)
-            return told
+            info: dict[str, Any] = sentinel.sentinel_master(SERVICE)
+            return info
 
     def _sentinel(self, port: int) -> Redis:
         return Redis(port=port, password=self.sentinel_password, socket_timeout=2, decode_responses=True)
 
 
 class Door:
-    """A way to a port that can be shut on other servers: what they have sent is kept until it opens."""
+    """A TCP proxy to a port. While it is shut, it delays the data of other servers."""
 
     def __init__(self, target: int) -> None:
         self._target = target
@@ -202,7 +202,7 @@ class Door:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """The servers have ended before, and with them what they had open."""
+        """All servers have ended before, and their connections with them."""
         self.open.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
@@ -239,19 +239,19 @@ class Door:
 
     def _pump(self, source: socket.socket, sink: socket.socket, server: bool) -> None:
         with suppress(OSError):
-            while words := source.recv(65_536):
+            while chunk := source.recv(65_536):
                 if server:
                     self.open.wait()
-                sink.sendall(words)
-        for end in (source, sink):
+                sink.sendall(chunk)
+        for connection in (source, sink):
             with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 def _options(port: int, folder: Path) -> list[str]:
     log = folder / "log"
     options = {"port": str(port), "bind": CLIENTS, "bind-source-addr": SERVERS, "dir": str(folder), "logfile": str(log)}
-    return [word for name, value in options.items() for word in (f"--{name}", value)]
+    return [argument for name, value in options.items() for argument in (f"--{name}", value)]
 
 
 def free_port() -> int:

@@ -1,4 +1,4 @@
-"""The chart as Helm renders it, and what can be asked of the result."""
+"""The chart as Helm renders it, and queries on the result."""
 
 import copy
 import json
@@ -20,20 +20,20 @@ CI_VALUES = {path.name.removesuffix("-values.yaml"): path for path in sorted((CH
 
 
 def values_of(name: str) -> dict[str, Any]:
-    """Of one of the chart's `ci/*-values.yaml`."""
+    """The values of one of the chart's `ci/*-values.yaml`."""
     values: dict[str, Any] = yaml.safe_load(CI_VALUES[name].read_text(encoding="utf-8"))
     return values
 
 
 def merged(values: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """As Helm merges two files of values: null takes a value away."""
+    """Merges two files of values as Helm does: null removes a value."""
     result = copy.deepcopy(dict(values))
     for key, value in more.items():
         if value is None:
             result.pop(key, None)
             continue
-        both = isinstance(value, dict) and isinstance(result.get(key), dict)
-        result[key] = merged(result[key], value) if both else value
+        both_are_dicts = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = merged(result[key], value) if both_are_dicts else value
     return result
 
 
@@ -55,18 +55,18 @@ class Rendered:
         return template
 
     def pods(self) -> dict[str, Object]:
-        """By component."""
+        """The pod templates, by component."""
         return {
             found["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/component"]: found["spec"]["template"]
             for found in self.of("Deployment", "StatefulSet")
         }
 
     def every_pod(self) -> list[Object]:
-        """The one of `helm test` too."""
+        """All pods, including that of `helm test`."""
         return [*self.pods().values(), *self.of("Pod")]
 
     def environment(self, role: str) -> dict[str, str]:
-        """As the kubelet would give it, but for what stands in Secrets."""
+        """The environment of a role's container, without values from Secrets."""
         (container,) = self.pod(role)["spec"]["containers"]
         env: dict[str, str] = {}
         for source in container.get("envFrom", []):
@@ -75,7 +75,7 @@ class Rendered:
         return env | {entry["name"]: entry["value"] for entry in container.get("env", []) if "value" in entry}
 
     def secrets_of(self, role: str) -> set[tuple[str, str]]:
-        """Name and key of each that its pods are given."""
+        """Name and key of each Secret value that the role's pods get."""
         spec = self.pod(role)["spec"]
         return set(_secrets(spec["volumes"])) | set(_secrets(spec["containers"]))
 
@@ -99,7 +99,10 @@ def _secrets(tree: Any, name: str = "") -> Iterator[tuple[str, str]]:
 def render(
     values: Mapping[str, Any], *, name: str = "bridge", namespace: str = "phones", chart: Path = CHART
 ) -> Rendered:
-    """Not to be changed: it is the same for the same values. Refused if the chart or its schema does not take them."""
+    """Renders the chart. Results are cached: do not change them.
+
+    ChartRefused if the chart or its schema rejects the values.
+    """
     return _render(json.dumps(values, sort_keys=True), name, namespace, chart)
 
 

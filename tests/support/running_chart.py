@@ -1,4 +1,4 @@
-"""A whole bridge of rendered pods on a node of our own, beside the stand-in and a receiver."""
+"""A bridge of rendered pods on a simulated node, with the stand-in and a receiver."""
 
 import secrets
 import socket
@@ -27,7 +27,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def trial_values(cph: Mapping[str, Any]) -> dict[str, Any]:
-    """A bundled Redis, one project at the stand-in, ports of our own; quick."""
+    """Values for a bundled Redis, one project at the stand-in, free ports and short intervals."""
     api, probes, redis = free_ports(3)
     return {
         "image": {"repository": "bridge"},
@@ -72,10 +72,10 @@ class Running:
     secret: str
 
     def key(self) -> str:
-        """As the NOTES say."""
-        made = self.pods["api"].run("cph-bridge", "keys", "create", "--tenant", "default")
-        assert made.returncode == 0, made.stderr
-        return made.stdout.strip()
+        """Creates an API key, as the NOTES say."""
+        done = self.pods["api"].run("cph-bridge", "keys", "create", "--tenant", "default")
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
 
     def job(self, **script: Any) -> str:
         job_id: str = self.standin.call("POST", "/_standin/jobs", {"duration_s": 0} | script)["jobs"][0]["job_id"]
@@ -140,13 +140,13 @@ def running(folder: Path, image: Image) -> Iterator[Running]:
 
 
 def redis_command(node: Node, folder: Path) -> list[str]:
-    """That of the chart, with a folder of ours for its volumes."""
+    """The command of the chart's Redis, with a folder in place of its volumes."""
     folder.mkdir()
     (folder / "valkey.conf").write_text(node.secret("bridge-cph-webhook-bridge-made", "valkey.conf"), encoding="utf-8")
     (container,) = node.rendered.pod("redis")["spec"]["containers"]
-    ours = {
+    replacements = {
         "valkey-server": str(find_server().path),
         "/run/bridge/redis/valkey.conf": str(folder / "valkey.conf"),
         "/data": str(folder),
     }
-    return [ours.get(word, word) for word in [*container["command"], *container["args"]]]
+    return [replacements.get(argument, argument) for argument in [*container["command"], *container["args"]]]

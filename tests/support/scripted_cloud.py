@@ -1,4 +1,4 @@
-"""A CPH, an IAM and what issues keys, that do as a test says, on a real socket; and a token cache in memory."""
+"""A scripted server for CPH, IAM and temporary access keys, on a real socket, and a token cache in memory."""
 
 import json
 import threading
@@ -37,11 +37,11 @@ class CloudHandler(BaseHTTPRequestHandler):
         self.server.calls.append(Call(self.path, dict(self.headers), self.received))
         try:
             answer(self)
-        except OSError:  # the client has seen enough
+        except OSError:  # the client has disconnected
             self.close_connection = True
 
     def log_message(self, *args: object) -> None:
-        """Nothing: pytest's output is for failures."""
+        """Does nothing: pytest's output is for failures."""
 
 
 Answer = Callable[[CloudHandler], None]
@@ -59,7 +59,7 @@ class Call:
 
 
 def says(status: int, payload: Any = None, headers: dict[str, str] | None = None) -> Answer:
-    """payload: bytes as they are, anything else as JSON."""
+    """An answer. payload: bytes are sent as they are, anything else as JSON."""
     body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
 
     def answer(handler: CloudHandler) -> None:
@@ -85,18 +85,18 @@ def gives_key(name: str, expires_at: datetime = NOW + DAY) -> Answer:
 
 
 def in_turn(*answers: Answer) -> Answer:
-    """Each once; the last one from then on."""
-    left = list(answers)
+    """Gives each answer once, and then repeats the last one."""
+    remaining = list(answers)
 
     def answer(handler: CloudHandler) -> None:
-        following = left.pop(0) if len(left) > 1 else left[0]
-        following(handler)
+        next_answer = remaining.pop(0) if len(remaining) > 1 else remaining[0]
+        next_answer(handler)
 
     return answer
 
 
 def for_token(good: str, answer: Answer) -> Answer:
-    """This answer for that token, 401 for any other."""
+    """Gives this answer to requests with the token, and 401 to all others."""
     refusal = says(401, {"error_code": "APIGW.0307", "error_msg": "The token must be updated."})
     return lambda handler: (answer if handler.headers["X-Auth-Token"] == good else refusal)(handler)
 
@@ -123,7 +123,7 @@ def dripping(handler: CloudHandler) -> None:
         handler.wfile.write(b" ")
 
 
-# Answers that do not come to their end.
+# Answers that are never complete.
 ENDLESS = (cut_short, endless, dripping)
 
 
@@ -165,7 +165,7 @@ def running_cloud() -> Iterator[ScriptedCloud]:
 
 
 class MemoryCache:
-    """Keeps bytes, as Redis does; `lock` is held by one at a time."""
+    """Stores bytes, as Redis does. One thread at a time holds `lock`."""
 
     def __init__(self) -> None:
         self.dumped: bytes | None = None

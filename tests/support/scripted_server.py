@@ -1,4 +1,4 @@
-"""A server that does what a script says, however wrong."""
+"""A server that runs a script for each connection, so that it can violate HTTP."""
 
 import socket
 import ssl
@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 
 class Peer:
-    """One connection, as the script sees it."""
+    """A connection, with the operations that scripts use."""
 
     def __init__(self, sock: socket.socket, over: threading.Event) -> None:
         self.sock = sock
@@ -16,7 +16,7 @@ class Peer:
         self._file = sock.makefile("rb")
 
     def request(self) -> bytes:
-        """The next request: empty when the client has gone."""
+        """The next request, or b"" when the client has disconnected."""
         head = b""
         while (line := self._file.readline()) not in (b"\r\n", b""):
             head += line
@@ -27,7 +27,7 @@ class Peer:
         self.sock.sendall(data)
 
     def drip(self, data: bytes, pause: float = 0.02) -> None:
-        """`data` again and again, until the client or the test goes."""
+        """Sends `data` repeatedly until the client disconnects or the server closes."""
         while not self._over.wait(pause):
             self.send(data)
 
@@ -47,7 +47,7 @@ Script = Callable[[Peer], None]
 
 
 class ScriptedServer:
-    """Hands each connection to the script, on a thread of its own."""
+    """Runs the script for each connection, on its own thread."""
 
     def __init__(self, script: Script, context: ssl.SSLContext | None = None) -> None:
         self.connections = 0
@@ -95,7 +95,7 @@ class ScriptedServer:
 
 @contextmanager
 def serving() -> Iterator[Callable[..., ScriptedServer]]:
-    """What starts servers that end with the test."""
+    """Yields a function that starts servers. They are closed at the end."""
     with ExitStack() as stack:
 
         def start(script: Script, context: ssl.SSLContext | None = None) -> ScriptedServer:

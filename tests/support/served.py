@@ -1,4 +1,4 @@
-"""The stand-in and the inbox as their users run them: a child process, what it said of itself, a connection to it."""
+"""A server of app.devkit (stand-in or inbox) in a child process, and a client of it."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from app.devkit.processes import Process
 
 
 class Served:
-    """One of the two, what it said of itself, and a connection to it."""
+    """about: the server's announcement of its address and credentials."""
 
     def __init__(self, process: Process, session: requests.Session) -> None:
         self.process = process
@@ -18,9 +18,9 @@ class Served:
     def call(self, method: str, path: str, **details: Any) -> requests.Response:
         return self.session.request(method, self.about["url"] + path, timeout=10, **details)
 
-    def order(self, path: str, order: object) -> Any:
-        """An order to the thing itself, which must take it."""
-        answer = self.call("POST", path, json=order)
+    def order(self, path: str, body: object) -> Any:
+        """Sends a control request to the server, which must succeed."""
+        answer = self.call("POST", path, json=body)
         assert answer.ok, answer.text
         return answer.json()
 
@@ -33,11 +33,11 @@ class Served:
         return job
 
     def jobs(self, count: int, **script: Any) -> list[dict[str, Any]]:
-        """Of one request of their own."""
+        """Creates `count` jobs of one new request."""
         first = self.job(**script)
         others = [{"request_id": first["request_id"]} | script for _ in range(count - 1)]
         return [first, *(self.order("/_standin/jobs", others)["jobs"] if others else [])]
 
     def end(self, job: dict[str, Any], **script: Any) -> None:
-        """Now."""
+        """Ends the job now."""
         self.job(**{"job_id": job["job_id"], "request_id": job["request_id"], "duration_s": 0} | script)

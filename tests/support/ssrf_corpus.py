@@ -1,4 +1,4 @@
-"""The corpus of hostile URLs, and the two policies under which it is judged."""
+"""The corpus of hostile URLs, and the two policies with which it is tested."""
 
 import json
 from typing import Any
@@ -16,7 +16,7 @@ OPEN = AddressPolicy(allow_http=True, allow_ports=frozenset(range(1, 65536)), al
 
 
 def expected(row: dict[str, Any], policy: AddressPolicy) -> str:
-    """allow, deny or error. A redirect is judged on its answer: its URL is a good one."""
+    """Returns allow, deny or error. The URL of a redirect is allowed: only its target is hostile."""
     if row["expect"] == "not_followed" or (row["category"] == "port" and policy is OPEN):
         return "allow"
     return str(row["expect"])

@@ -1,4 +1,4 @@
-"""A way to a server that can be shut, silent or slow: for what happens when Redis is."""
+"""A TCP proxy that can refuse connections, stop forwarding, or be slow."""
 
 import contextlib
 import select
@@ -10,19 +10,19 @@ from typing import Self
 
 from app.devkit.processes import wait_until
 
-LOOK_S = 0.02
+POLL_INTERVAL_S = 0.02
 CHUNK = 65_536
 
 
 class TcpProxy:
-    """Listens on loopback, in front of a unix socket or a TCP port. mood: `open`, `refusing`, `silent` or `slow`."""
+    """Listens on loopback, in front of a unix socket or a TCP port. mode: `open`, `refusing`, `silent` or `slow`."""
 
     def __init__(self, target: Path | tuple[str, int], slow_s: float = 0.3) -> None:
         self._target = target
         self._slow_s = slow_s
         self._open: set[socket.socket] = set()
         self._ended = False
-        self._mood = "open"
+        self._mode = "open"
         self._listener: socket.socket | None = None
         first = self._listen(0)
         self.port: int = first.getsockname()[1]
@@ -36,22 +36,22 @@ class TcpProxy:
         self._shut()
 
     @property
-    def mood(self) -> str:
-        return self._mood
+    def mode(self) -> str:
+        return self._mode
 
-    @mood.setter
-    def mood(self, mood: str) -> None:
-        """Refusing: nobody listens, and whoever was connected is cut off in the middle of a word."""
-        self._mood = mood
-        if mood == "refusing":
+    @mode.setter
+    def mode(self, mode: str) -> None:
+        """`refusing` closes the listener and all open connections."""
+        self._mode = mode
+        if mode == "refusing":
             self._shut()
         elif self._listener is None:
             self._listen(self.port)
 
     def _listen(self, port: int) -> socket.socket:
-        # The thread that accepts holds the listener before this one for a moment longer.
+        # The accepting thread may still use the previous listener for a moment.
         listener = wait_until(lambda: _bound(port), what=f"port {port} is free again")
-        listener.settimeout(LOOK_S)
+        listener.settimeout(POLL_INTERVAL_S)
         self._listener = listener
         return listener
 
@@ -62,7 +62,7 @@ class TcpProxy:
         self.cut()
 
     def cut(self) -> None:
-        """Off what is connected now."""
+        """Closes all open connections."""
         for connection in list(self._open):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
@@ -71,13 +71,13 @@ class TcpProxy:
         while not self._ended:
             listener = self._listener
             if listener is None:
-                time.sleep(LOOK_S)
+                time.sleep(POLL_INTERVAL_S)
                 continue
             with contextlib.suppress(OSError):
                 client, _ = listener.accept()
-                Thread(target=self._carry, args=[client], daemon=True).start()
+                Thread(target=self._forward, args=[client], daemon=True).start()
 
-    def _carry(self, client: socket.socket) -> None:
+    def _forward(self, client: socket.socket) -> None:
         with client, self._server() as server, contextlib.suppress(OSError):
             self._open |= {client, server}
             server.connect(str(self._target) if isinstance(self._target, Path) else self._target)
@@ -92,11 +92,11 @@ class TcpProxy:
     def _pump(self, client: socket.socket, server: socket.socket) -> None:
         other = {client: server, server: client}
         while not self._ended:
-            if self._mood == "silent":
-                time.sleep(LOOK_S)
+            if self._mode == "silent":
+                time.sleep(POLL_INTERVAL_S)
                 continue
-            for ready in select.select([client, server], [], [], LOOK_S)[0]:
-                if self._mood == "slow" and ready is server:
+            for ready in select.select([client, server], [], [], POLL_INTERVAL_S)[0]:
+                if self._mode == "slow" and ready is server:
                     time.sleep(self._slow_s)
                 chunk = ready.recv(CHUNK)
                 if not chunk:

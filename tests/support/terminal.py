@@ -1,4 +1,4 @@
-"""Commands in a terminal, as a person has them before the eyes: a pseudo-terminal by pexpect."""
+"""Commands in a pseudo-terminal, with pexpect."""
 
 import re
 import sys
@@ -15,16 +15,16 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Terminal:
-    """A command that runs in one."""
+    """A command that runs in a pseudo-terminal."""
 
     def __init__(self, child: "pexpect.spawn[str]") -> None:
         self._child = child
         self.pid: int = child.pid
 
-    def wait_for(self, words: str) -> str:
-        """Until they are on the screen; all that was shown since the last time, without colours."""
-        self._child.expect_exact(words)
-        return ESCAPES.sub("", f"{self._child.before}{words}")
+    def wait_for(self, text: str) -> str:
+        """Waits for the text. Returns all output since the last call, without colours."""
+        self._child.expect_exact(text)
+        return ESCAPES.sub("", f"{self._child.before}{text}")
 
     def type(self, line: str) -> None:
         self._child.sendline(line)
@@ -33,7 +33,7 @@ class Terminal:
         self._child.sendintr()
 
     def end(self) -> tuple[int, str]:
-        """Its exit code, and the rest of what it showed, with colours."""
+        """Waits for the end. Returns the exit code and the remaining output, with colours."""
         self._child.expect(pexpect.EOF)
         self._child.close()
         return -self._child.signalstatus if self._child.signalstatus else self._child.exitstatus, str(
@@ -43,7 +43,7 @@ class Terminal:
 
 @contextmanager
 def terminal(*arguments: str, env: Mapping[str, str], program: str = CPH_BRIDGE, **size: Any) -> Iterator[Terminal]:
-    """Of 30 lines and 160 columns. env: all that it has of an environment, but for TERM."""
+    """Starts a command in a terminal of 30 lines and 160 columns. env: its whole environment, except for TERM."""
     child = pexpect.spawn(
         program,
         list(arguments),

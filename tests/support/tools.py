@@ -1,6 +1,6 @@
-"""What tests need of others: heavy tools that `./dev chart` installs, and packages that go into .dev when first used.
+"""External tools of tests: large tools that `./dev chart` installs, and packages installed into .dev on first use.
 
-Tests without them, as on a laptop without a network, are skipped; in CI they fail.
+Where they are missing, as on a laptop without a network, tests are skipped. In CI the tests fail.
 """
 
 import fcntl
@@ -26,7 +26,7 @@ LOCKED = ("package.json", "package-lock.json")
 
 
 def cannot(reason: str) -> NoReturn:
-    """Skips the test, and says why; where CI is true, it fails."""
+    """Skips the test with a reason. With CI=true, fails it."""
     if variables().get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
@@ -40,16 +40,16 @@ def module(name: str) -> Any:
 
 
 def program(name: str, remedy: str = INSTALL) -> str:
-    """Its path, in .venv or on PATH."""
-    ours = Path(sys.executable).with_name(name)
-    found = str(ours) if ours.exists() else shutil.which(name)
+    """The path of the program, in .venv or on PATH."""
+    installed = Path(sys.executable).with_name(name)
+    found = str(installed) if installed.exists() else shutil.which(name)
     return found or cannot(f"{name} is missing: {remedy}")
 
 
 def npm_packages(wanted: Path, name: str) -> Path:
-    """The folder in which they are installed, of that name. wanted: a folder with package.json and its lock."""
+    """Installs npm packages into .dev/<name>, and returns this folder. wanted: the folder of package.json."""
     folder = DEV / name
-    with _once(folder, [wanted / file for file in LOCKED]) as missing:
+    with _installation(folder, [wanted / file for file in LOCKED]) as missing:
         if missing:
             for file in LOCKED:
                 shutil.copy(wanted / file, folder / file)
@@ -58,9 +58,9 @@ def npm_packages(wanted: Path, name: str) -> Path:
 
 
 def python_packages(requirements: Path, name: str) -> Path:
-    """The Python of a venv of their own, in a folder of that name."""
+    """Installs Python packages into a virtual environment in .dev/<name>. Returns its Python."""
     folder = DEV / name
-    with _once(folder, [requirements]) as missing:
+    with _installation(folder, [requirements]) as missing:
         if missing:
             _run([sys.executable, "-m", "venv", "--clear", "venv"], folder)
             pip = [folder / "venv" / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install"]
@@ -69,7 +69,7 @@ def python_packages(requirements: Path, name: str) -> Path:
 
 
 def locales(folder: Path) -> Path:
-    """The folder, with zh_CN.GBK and de_DE.ISO-8859-1 in it."""
+    """Compiles zh_CN.GBK and de_DE.ISO-8859-1 into the folder, and returns it."""
     localedef = program("localedef", LOCALES)
     for language, charset in (("zh_CN", "GBK"), ("de_DE", "ISO-8859-1")):
         command = [localedef, "--no-archive", "-i", language, "-f", charset, folder / f"{language}.{charset}"]
@@ -79,17 +79,20 @@ def locales(folder: Path) -> Path:
 
 
 @contextmanager
-def _once(folder: Path, made_of: Sequence[Path]) -> Iterator[bool]:
-    """True if it is not installed as it should be; what others install meanwhile is waited for."""
-    wanted = sha256(b"".join(file.read_bytes() for file in made_of)).hexdigest()
+def _installation(folder: Path, sources: Sequence[Path]) -> Iterator[bool]:
+    """Yields whether the caller must install. A lock makes processes wait for each other.
+
+    The stamp has a digest of `sources`: when these change, the folder is installed again.
+    """
+    digest = sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()
     stamp = folder / "installed"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        missing = not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted
+        missing = not stamp.exists() or stamp.read_text(encoding="utf-8") != digest
         yield missing
         if missing:
-            stamp.write_text(wanted, encoding="utf-8")
+            stamp.write_text(digest, encoding="utf-8")
 
 
 def _run(command: Sequence[str | Path], folder: Path) -> None:

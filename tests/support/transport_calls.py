@@ -1,4 +1,4 @@
-"""Calls over a transport, and the scripts of the servers that answer them."""
+"""Calls over a transport, and scripts for servers that answer them."""
 
 from datetime import timedelta
 
@@ -12,7 +12,7 @@ LONG = timedelta(seconds=8)
 
 
 def answering(*answers):
-    """A script that gives one answer after another on one connection."""
+    """A script that sends one answer per request, on one connection."""
 
     def script(peer):
         for answer in answers:

@@ -1,4 +1,4 @@
-"""Servers on which the bridge must not start. Most are real; three only say what such a server says."""
+"""Servers on which the bridge must not start. Most are real, three return canned answers."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -22,7 +22,7 @@ OLD_INFO = "# Server\r\nredis_version:6.0.16\r\nredis_mode:standalone\r\nrun_id:
 
 @dataclass(frozen=True, slots=True)
 class Unfit:
-    """opened: its URL for the bridge, while it runs. words: what must be said of it."""
+    """opened: runs the server and yields its URL. words: part of the required error message."""
 
     opened: Callable[[Path], AbstractContextManager[str]]
     words: str
@@ -30,7 +30,7 @@ class Unfit:
 
 @contextmanager
 def redis_on(folder: Path, port: int, *options: str) -> Iterator[str]:
-    """Its URL for one who may do everything."""
+    """Runs a Redis and yields the URL of a user with all rights."""
     folder.mkdir(exist_ok=True)
     argv = [find_server().path, *options, "--port", str(port), "--bind", CLIENTS, "--dir", str(folder), "--save", ""]
     with start(argv):
@@ -57,7 +57,7 @@ def with_options(*options: str, database: int = 0) -> Callable[[Path], AbstractC
 
 
 def for_user(*rights: str) -> Callable[[Path], AbstractContextManager[str]]:
-    """Of a user of the bridge's own, as docs/operations.md says, but for these."""
+    """A Redis with the user of docs/operations.md, whose rights are changed by `rights`."""
 
     @contextmanager
     def opened(folder: Path) -> Iterator[str]:
@@ -79,17 +79,17 @@ def sentinel(folder: Path, database: int = 0) -> Iterator[str]:
         yield f"redis://{CLIENTS}:{port}/{database}"
 
 
-def saying(answers: Mapping[bytes, bytes], otherwise: bytes) -> Callable[[Path], AbstractContextManager[str]]:
-    """A server that has these answers to commands."""
+def canned_server(answers: Mapping[bytes, bytes], otherwise: bytes) -> Callable[[Path], AbstractContextManager[str]]:
+    """A server with canned answers by command name."""
 
     class CannedAnswers(StreamRequestHandler):
         def handle(self) -> None:
             while head := self.rfile.readline():
-                words = []
+                arguments = []
                 for _ in range(int(head[1:])):
                     length = int(self.rfile.readline()[1:])
-                    words.append(self.rfile.read(length + 2)[:-2])
-                self.wfile.write(answers.get(words[0].upper(), otherwise))
+                    arguments.append(self.rfile.read(length + 2)[:-2])
+                self.wfile.write(answers.get(arguments[0].upper(), otherwise))
 
     class CannedServer(ThreadingTCPServer):
         daemon_threads = True
@@ -107,7 +107,7 @@ def saying(answers: Mapping[bytes, bytes], otherwise: bytes) -> Callable[[Path],
     return opened
 
 
-# What Redis 6.0.16 says to the little that it must be asked.
+# Answers of Redis 6.0.16 to the commands of the check.
 OLD = {
     b"HELLO": b"%3\r\n+server\r\n+redis\r\n+version\r\n+6.0.16\r\n+proto\r\n:3\r\n",
     b"INFO": f"={len(OLD_INFO) + 4}\r\ntxt:{OLD_INFO}\r\n".encode(),
@@ -119,7 +119,7 @@ DENIED = b"-DENIED Redis is running in protected mode because protected mode is 
 
 UNFIT = {
     "old": Unfit(
-        saying(OLD, b"-ERR unknown command\r\n"), "Redis 6.0.16: the bridge needs Redis 7.0 or newer, or Valkey"
+        canned_server(OLD, b"-ERR unknown command\r\n"), "Redis 6.0.16: the bridge needs Redis 7.0 or newer, or Valkey"
     ),
     "cluster": Unfit(with_options("--cluster-enabled", "yes"), "needs a Redis with `cluster-enabled no`"),
     "evicting": Unfit(with_options(*EVICTING), "(maxmemory-policy allkeys-lru): set maxmemory-policy noeviction"),
@@ -130,10 +130,10 @@ UNFIT = {
     "no writes": Unfit(for_user("-del"), "the user of BRIDGE_REDIS_URL "),
     "no info": Unfit(for_user("-info"), "the user of BRIDGE_REDIS_URL may not call INFO"),
     "older": Unfit(
-        saying({}, OLDER),
+        canned_server({}, OLDER),
         "HELLO, as no version before 6.0 does: the bridge needs Redis 7.0 or newer",
     ),
-    "protected": Unfit(saying({}, DENIED), "give Redis a password"),
-    "without the database": Unfit(with_options(database=77), "refuses what the bridge needs: DB index is out of range"),
+    "protected": Unfit(canned_server({}, DENIED), "give Redis a password"),
+    "without the database": Unfit(with_options(database=77), "a command of the bridge: DB index is out of range"),
     "renamed": Unfit(with_options("--rename-command", "EVALSHA", ""), "Redis does not know the command EVALSHA"),
 }

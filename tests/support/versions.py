@@ -1,4 +1,4 @@
-"""API and workers of a version, its own or an older one's, on the Redis of a bridge."""
+"""API and workers of this or an older version, on the Redis of a bridge."""
 
 import io
 import json
@@ -22,42 +22,44 @@ from tests.support.tools import cannot
 TREE = ROOT
 PACKAGE = "cph-webhook-bridge"
 MODULES = {"deliver": ["workers", "deliver"], "poll": ["workers", "poll"], "api": ["app.api"]}
-# What shows in its log that a process has done some of its work.
-WORK = {"api": "audit", "poll": "job.ended", "deliver": "delivery.attempted"}
-ENOUGH = 5  # pieces of it
+# The log event by which a process shows that it has done a piece of work.
+WORK_EVENTS = {"api": "audit", "poll": "job.ended", "deliver": "delivery.attempted"}
+ENOUGH = 5  # pieces of work
 PATIENCE_S = 60.0
 GRACE_S = 30.0  # docs/operations.md
 
 
 def unpack(commit: str, folder: Path) -> Path:
-    """The service's files as they were at the commit, put into the folder, with the name of a version of their own."""
+    """Extracts the service's files at the commit into the folder, with package metadata of their own version."""
     command = ["git", "-C", str(TREE), "archive", "--format=tar", commit, "app", "workers"]
     try:
         packed = subprocess.run(command, capture_output=True, timeout=60, check=False)
     except FileNotFoundError:
-        cannot("git is missing: the older version comes out of its history")
+        cannot("git is missing: the older version is extracted from the history")
     if packed.returncode:
         cannot(f"no commit {commit} here, as in a shallow clone or a tarball: {packed.stderr.decode().strip()}")
     with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as files:
         files.extractall(folder, filter="data")
-    # As if it were installed: else it would take what is told of this tree for its own.
+    # As if installed: otherwise it would read the version of this tree.
     metadata = folder / f"{PACKAGE.replace('-', '_')}.dist-info" / "METADATA"
     metadata.parent.mkdir()
-    metadata.write_text(f"Metadata-Version: 2.1\nName: {PACKAGE}\nVersion: {number_of(commit)}\n", encoding="utf-8")
+    metadata.write_text(
+        f"Metadata-Version: 2.1\nName: {PACKAGE}\nVersion: {version_number(commit)}\n", encoding="utf-8"
+    )
     return folder
 
 
-def number_of(commit: str) -> str:
+def version_number(commit: str) -> str:
     return f"0+{commit[:7]}"
 
 
 class Version:
-    """Its three processes, each with a log of its own; those that still run when this is left are killed."""
+    """Three processes of a version, each with its own log. On exit, those that still run are killed."""
 
     def __init__(self, name: str, bridge: Bridge, code: Path = TREE) -> None:
         self.name = name
         self._bridge = bridge
-        # It comes before what is installed; where the tests were started from does not count.
+        # PYTHONPATH comes before installed packages. PYTHONSAFEPATH ignores the working directory.
         self._environment = bridge.environment | {"PYTHONPATH": str(code), "PYTHONSAFEPATH": "1"}
         self._processes: dict[str, Process] = {}
         self._stack = ExitStack()
@@ -71,7 +73,7 @@ class Version:
         self._stack.close()
 
     def start(self) -> None:
-        """All three of them; returns when the API listens, at `url`, and says what `number` it is of."""
+        """Starts the three processes. Returns when the API listens at `url`; `number` is the version it reports."""
         for role, module in MODULES.items():
             argv = [sys.executable, "-m", *module]
             self._processes[role] = start(argv, self._environment, log=self._log(role))
@@ -79,25 +81,26 @@ class Version:
         self.url = wait_until(self._address, timeout=GRACE_S, what=f"the API of {self.name}")
         self.number = BridgeClient(self.url).call("GET", "/openapi.json")["info"]["version"]
 
-    def has_done(self, role: str) -> int:
-        return self._log(role).read_text(encoding="utf-8").count(f'"event": "{WORK[role]}"')
+    def work_count(self, role: str) -> int:
+        """Pieces of work so far, counted in the log."""
+        return self._log(role).read_text(encoding="utf-8").count(f'"event": "{WORK_EVENTS[role]}"')
 
-    def ask_to_end(self, role: str) -> None:
-        """SIGTERM, to the process alone, as the kubelet does it."""
+    def terminate(self, role: str) -> None:
+        """Sends SIGTERM to the process alone, as the kubelet does."""
         assert self._processes[role].exit_code is None, f"{role} of {self.name} has ended before"
         os.kill(self._processes[role].pid, signal.SIGTERM)
 
     def wait_until_ended(self, role: str) -> None:
-        """Within its grace, and content."""
-        process, asked = self._processes[role], time.monotonic()
+        """Waits for the end within the grace period and with exit code 0."""
+        process, started_waiting = self._processes[role], time.monotonic()
         wait_until(lambda: process.exit_code is not None, timeout=GRACE_S, what=f"{role} of {self.name} has ended")
-        self.ended_in[role] = round(time.monotonic() - asked, 1)
+        self.ended_in[role] = round(time.monotonic() - started_waiting, 1)
         assert process.exit_code == 0
 
     def lines(self, role: str) -> list[dict[str, Any]]:
-        """What it has logged, as far as it is whole; a line that is no JSON counts as an error."""
-        whole, _, _ = self._log(role).read_text(encoding="utf-8").rpartition("\n")
-        return [_parsed(line) for line in whole.splitlines()]
+        """The complete lines of the log. A line that is no JSON counts as an error."""
+        complete, _, _ = self._log(role).read_text(encoding="utf-8").rpartition("\n")
+        return [_parsed(line) for line in complete.splitlines()]
 
     def complaints(self) -> list[dict[str, Any]]:
         return [line for role in MODULES for line in self.lines(role) if line["level"] not in {"info", "warning"}]
@@ -110,11 +113,11 @@ class Version:
 
 
 def wait_until_at_work(*versions: Version, roles: Iterable[str] = MODULES) -> None:
-    """Each of these processes does something from now on."""
-    processes = [(version, role, version.has_done(role)) for version in versions for role in roles]
+    """Waits until each of these processes has done ENOUGH pieces of work from now on."""
+    processes = [(version, role, version.work_count(role)) for version in versions for role in roles]
     for version, role, before in processes:
         wait_until(
-            lambda: version.has_done(role) >= before + ENOUGH,  # noqa: B023 - called at once
+            lambda: version.work_count(role) >= before + ENOUGH,  # noqa: B023 - called at once
             timeout=PATIENCE_S,
             what=f"{role} of {version.name} at work",
         )

@@ -1,4 +1,4 @@
-"""A transport, and servers that do what a script says, for each test."""
+"""A transport for each test, and servers that follow a script."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""How answers are read: what is one, where it ends, and whether another may follow it."""
+"""Parsing HTTP answers: which are valid, where the body ends, and whether the connection is used again."""
 
 import pytest
 
@@ -29,7 +29,7 @@ def test_a_length_that_is_none_leaves_the_body_to_end_with_the_connection(transp
 
 
 @pytest.mark.parametrize(
-    ("headers", "read"),
+    ("headers", "expected"),
     [
         (b"X: a\r\n  b\r\n\tc\r\n", {"x": "a b c"}),
         (b"X: a\r\nx:b\r\n", {"x": "a, b"}),
@@ -38,9 +38,9 @@ def test_a_length_that_is_none_leaves_the_body_to_end_with_the_connection(transp
     ],
     ids=["folded", "twice", "empty", "with a colon"],
 )
-def test_headers_are_read_as_the_standard_says(transport, serve, headers, read):
+def test_headers_are_read_as_the_standard_says(transport, serve, headers, expected):
     server = serve(answering(b"HTTP/1.1 204 No\r\n" + headers + b"\r\n", OK))
-    assert get(transport, server.url).headers == read
+    assert get(transport, server.url).headers == expected
     assert get(transport, server.url).body == b"ok"
     assert server.connections == 1
 
@@ -61,13 +61,13 @@ def test_chunks_may_come_behind_other_encodings(transport, serve):
     assert server.connections == 1
 
 
-@pytest.mark.parametrize("kept", [True, False])
-def test_an_old_server_is_taken_at_its_word_about_the_connection(transport, serve, kept):
-    word = b"Connection: keep-alive\r\n" if kept else b""
-    server = serve(answering(b"HTTP/1.0 200 OK\r\n" + word + b"Content-Length: 2\r\n\r\nok", OK))
+@pytest.mark.parametrize("keep_alive", [True, False])
+def test_an_old_server_is_taken_at_its_word_about_the_connection(transport, serve, keep_alive):
+    header = b"Connection: keep-alive\r\n" if keep_alive else b""
+    server = serve(answering(b"HTTP/1.0 200 OK\r\n" + header + b"Content-Length: 2\r\n\r\nok", OK))
     for _ in range(2):
         assert get(transport, server.url).body == b"ok"
-    assert server.connections == (1 if kept else 2)
+    assert server.connections == (1 if keep_alive else 2)
 
 
 def test_early_hints_are_no_answer(transport, serve):

@@ -1,4 +1,4 @@
-"""Looking up names and opening connections within the time left."""
+"""Name lookups and connections end with the deadline of their call."""
 
 import socket
 from contextlib import ExitStack
@@ -10,40 +10,40 @@ from app.transport.client import PUBLIC
 from app.transport.sockets import LOOKUPS_AT_ONCE, Exchange, connect_anywhere, dial, lookups, resolve
 
 
-def call(seconds=5.0):
+def exchange(seconds=5.0):
     return Exchange(monotonic() + seconds, 1, connect_anywhere, PUBLIC)
 
 
 def test_an_address_that_is_dead_falls_through_to_the_next(serve):
     server = serve(lambda peer: peer.hang())
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        dead = taken.getsockname()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        dead = listener.getsockname()
     addresses = [(socket.AF_INET, dead), (socket.AF_INET, ("127.0.0.1", server.port))]
-    with dial(addresses, call()) as sock:
+    with dial(addresses, exchange()) as sock:
         assert sock.getpeername() == ("127.0.0.1", server.port)
 
 
 def test_a_name_is_looked_up_within_the_time_left():
-    over = call(-1)
-    assert resolve("127.0.0.1", 80, over) == [(socket.AF_INET, ("127.0.0.1", 80))]
+    expired = exchange(-1)
+    assert resolve("127.0.0.1", 80, expired) == [(socket.AF_INET, ("127.0.0.1", 80))]
     with pytest.raises(TimeoutError):
-        resolve("localhost", 80, over)
+        resolve("localhost", 80, expired)
 
 
 def test_a_lookup_for_which_there_is_no_time_left_is_left_behind():
-    class Ending(Exchange):
-        """Time is up at the second look."""
+    class ExpiringExchange(Exchange):
+        """Has time left at the first call of `left`, and none at the second."""
 
-        looks = 0
+        calls = 0
 
         def left(self):
-            self.looks += 1
-            if self.looks > 1:
+            self.calls += 1
+            if self.calls > 1:
                 raise TimeoutError
             return 1.0
 
     with pytest.raises(TimeoutError):
-        resolve("localhost", 80, Ending(0, 1, connect_anywhere, PUBLIC))
+        resolve("localhost", 80, ExpiringExchange(0, 1, connect_anywhere, PUBLIC))
 
 
 def test_a_lookup_waits_for_a_free_thread_no_longer_than_the_deadline():
@@ -51,9 +51,9 @@ def test_a_lookup_waits_for_a_free_thread_no_longer_than_the_deadline():
         for _ in range(LOOKUPS_AT_ONCE):
             stack.enter_context(lookups)
         with pytest.raises(TimeoutError):
-            resolve("localhost", 80, call(0.01))
+            resolve("localhost", 80, exchange(0.01))
 
 
 def test_a_call_whose_deadline_has_passed_has_no_time_left():
     with pytest.raises(TimeoutError):
-        call(0).left()
+        exchange(0).left()

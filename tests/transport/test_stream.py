@@ -1,24 +1,13 @@
-"""Answers without an end."""
+"""`Transport.stream`: answers without an end."""
 
-from contextlib import closing
-from datetime import timedelta
 from threading import Event
 
 import pytest
 
-from app.transport.client import Transport
 from app.transport.unreachable import Unreachable, UnreachableKind
+from tests.support.transport_calls import LONG, OK, SHORT
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-SHORT = timedelta(seconds=1)
-LONG = timedelta(seconds=8)
-
-
-@pytest.fixture
-def transport():
-    with closing(Transport()) as transport:
-        yield transport
 
 
 def test_chunks_come_as_they_are_sent_and_the_thread_may_call_others_between_them(transport, serve):
@@ -33,7 +22,7 @@ def test_chunks_come_as_they_are_sent_and_the_thread_may_call_others_between_the
             peer.send(OK)
 
     server = serve(script)
-    with transport.stream(f"{server.url}/stream", headers={}, silence=LONG) as opened:
+    with transport.stream(f"{server.url}/stream", headers={}, idle_timeout=LONG) as opened:
         assert opened.status == 200
         assert next(opened.chunks) == b"one"
         assert transport.send("POST", server.url, headers={}, body=b"x", deadline=SHORT).body == b"ok"
@@ -41,23 +30,23 @@ def test_chunks_come_as_they_are_sent_and_the_thread_may_call_others_between_the
         assert list(opened.chunks) == [b"two"]
 
 
-def test_it_may_last_for_longer_than_silence_may(transport, serve):
+def test_it_may_last_for_longer_than_its_idle_timeout(transport, serve):
     def script(peer):
         peer.request()
         peer.send(HEAD)
         peer.drip(b"1\r\nx\r\n", pause=0.1)
 
-    with transport.stream(serve(script).url, headers={}, silence=SHORT) as opened:
+    with transport.stream(serve(script).url, headers={}, idle_timeout=SHORT) as opened:
         assert b"".join(next(opened.chunks) for _ in range(15)).startswith(b"xxxxxxxx")
 
 
-def test_silence_for_too_long_is_a_timeout(transport, serve):
+def test_no_data_for_too_long_is_a_timeout(transport, serve):
     def script(peer):
         peer.request()
         peer.send(HEAD + b"1\r\nx\r\n")
         peer.hang()
 
-    with transport.stream(serve(script).url, headers={}, silence=SHORT) as opened:
+    with transport.stream(serve(script).url, headers={}, idle_timeout=SHORT) as opened:
         assert next(opened.chunks) == b"x"
         with pytest.raises(Unreachable, match=r"timed out after 1 s"):
             next(opened.chunks)
@@ -69,11 +58,12 @@ def test_one_that_is_cut_says_so(transport, serve):
         peer.send(HEAD + b"5\r\nab")
         peer.leave()
 
-    with transport.stream(serve(script).url, headers={}, silence=LONG) as opened, pytest.raises(Unreachable) as caught:
+    url = serve(script).url
+    with transport.stream(url, headers={}, idle_timeout=LONG) as opened, pytest.raises(Unreachable) as caught:
         list(opened.chunks)
     assert caught.value.kind in (UnreachableKind.CLOSED, UnreachableKind.PROTOCOL)
 
 
 def test_one_that_nobody_answers_is_unreachable(transport):
-    with pytest.raises(Unreachable), transport.stream("http://127.0.0.1:9/", headers={}, silence=LONG):
+    with pytest.raises(Unreachable), transport.stream("http://127.0.0.1:9/", headers={}, idle_timeout=LONG):
         pass

@@ -239,8 +239,8 @@ def test_passwords_in_a_netrc_are_not_sent(transport, serve, monkeypatch, tmp_pa
 
 
 def test_a_port_where_nobody_listens_is_connection_refused(transport):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
     error = unreachable(transport, f"http://127.0.0.1:{port}")
     assert (error.kind, str(error)) == (UnreachableKind.CONNECT, "connection refused")
 
@@ -257,18 +257,18 @@ def test_a_url_that_is_none_is_a_mistake_of_the_callers(transport, url):
 
 
 def test_a_refusal_by_connect_reaches_the_caller_as_it_is_and_is_not_tried_again(transport):
-    asked = []
+    connects = []
 
     class ConnectRefused(Exception):
         pass
 
     def connect(scheme, host, port, call):
-        asked.append((scheme, host, port))
+        connects.append((scheme, host, port))
         raise ConnectRefused
 
     with pytest.raises(ConnectRefused):
         get(transport, "http://bot.example:8080/", connect=connect)
-    assert asked == [("http", "bot.example", 8080)]
+    assert connects == [("http", "bot.example", 8080)]
 
 
 def test_calls_share_connections_if_what_opens_them_is_equal(transport, serve):
@@ -281,7 +281,7 @@ def test_calls_share_connections_if_what_opens_them_is_equal(transport, serve):
     assert server.connections == 2
 
 
-def test_a_watch_shows_where_the_time_went(transport, serve):
+def test_a_stopwatch_shows_where_the_time_went(transport, serve):
     def script(peer):
         while peer.request():
             sleep(0.05)
@@ -289,23 +289,23 @@ def test_a_watch_shows_where_the_time_went(transport, serve):
 
     server = serve(script)
     first, second = Stopwatch(), Stopwatch()
-    for watch in (first, second):
-        get(transport, server.url, watch=watch)
-    opened, kept = first.timings(), second.timings()
+    for stopwatch in (first, second):
+        get(transport, server.url, stopwatch=stopwatch)
+    opened, reused = first.timings(), second.timings()
     assert opened.lookup is not None
     assert opened.connect is not None
     assert opened.tls is None
     assert timedelta(seconds=0.05) <= opened.first_byte <= opened.total
-    assert (kept.lookup, kept.connect, kept.tls) == (None, None, None)
-    assert timedelta(seconds=0.05) <= kept.first_byte <= kept.total
+    assert (reused.lookup, reused.connect, reused.tls) == (None, None, None)
+    assert timedelta(seconds=0.05) <= reused.first_byte <= reused.total
 
 
-def test_a_watch_shows_how_far_a_call_came_that_failed(transport, serve):
-    watch = Stopwatch()
+def test_a_stopwatch_shows_how_far_a_call_came_that_failed(transport, serve):
+    stopwatch = Stopwatch()
     with pytest.raises(Unreachable):
-        get(transport, serve(lambda peer: peer.hang()).url, SHORT, watch=watch)
-    assert set(watch.timings().in_ms()) == {"total_ms", "lookup_ms", "connect_ms"}
-    assert watch.timings().total >= SHORT
+        get(transport, serve(lambda peer: peer.hang()).url, SHORT, stopwatch=stopwatch)
+    assert set(stopwatch.timings().in_ms()) == {"total_ms", "lookup_ms", "connect_ms"}
+    assert stopwatch.timings().total >= SHORT
 
 
 def test_no_line_of_a_log_holds_a_url(transport, serve, caplog):

@@ -1,4 +1,4 @@
-"""A subscriber's server that sends prepared bytes, one answer a connection."""
+"""Subscribers' servers that send prepared bytes, one answer per connection."""
 
 import socket
 import threading
@@ -9,13 +9,13 @@ import pytest
 
 
 class RawSubscriber:
-    """Sends `answer` for what arrives on a connection; then closes, or hangs if told so."""
+    """Sends `answer` on each connection, then closes it. If `hangs`, it leaves the connection open."""
 
     def __init__(self, answer: bytes, *, hangs: bool = False) -> None:
         self.requests: list[bytes] = []
         self._answer = answer
         self._hangs = hangs
-        self._over = threading.Event()
+        self._closing = threading.Event()
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/hooks/s3cret"
@@ -26,27 +26,27 @@ class RawSubscriber:
         while True:
             sock, _ = self._socket.accept()
             with sock, suppress(OSError):
-                if self._over.is_set():
+                if self._closing.is_set():
                     return
                 self.requests.append(sock.recv(65536))
                 sock.sendall(self._answer)
                 if self._hangs:
-                    self._over.wait()
+                    self._closing.wait()
 
     def close(self) -> None:
-        self._over.set()
+        self._closing.set()
         socket.create_connection(("127.0.0.1", self.port)).close()
         self._thread.join()
         self._socket.close()
 
 
 @pytest.fixture
-def subscribe() -> Iterator[Callable[..., RawSubscriber]]:
+def make_subscriber() -> Iterator[Callable[..., RawSubscriber]]:
     with ExitStack() as stack:
 
-        def start(answer: bytes, *, hangs: bool = False) -> RawSubscriber:
+        def make(answer: bytes, *, hangs: bool = False) -> RawSubscriber:
             subscriber = RawSubscriber(answer, hangs=hangs)
             stack.callback(subscriber.close)
             return subscriber
 
-        yield start
+        yield make

@@ -1,4 +1,4 @@
-"""The beginning of an answer, without what we have sent."""
+"""Excerpts of answers, without the secrets that we have sent."""
 
 import html
 import json
@@ -19,7 +19,7 @@ def test_an_answer_is_shown_on_one_line_and_cut() -> None:
 
 
 @pytest.mark.parametrize("quoted", [str, json.dumps, html.escape, quote, lambda text: quote(text, safe="")])
-def test_a_secret_is_blotted_out_however_it_is_quoted(quoted) -> None:
+def test_a_secret_is_redacted_however_it_is_quoted(quoted) -> None:
     secret = 'Digest username="operator-of-it", nonce="a1b2c3d4/e5f6a7b8"'
     shown = excerpt(f"refused: {quoted(secret)}".encode(), secrets=(secret,))
     assert shown

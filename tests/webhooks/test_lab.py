@@ -1,4 +1,4 @@
-"""The guard in a network of its own, in which every address is this machine: what is reached is what is seen."""
+"""Runs the guard in a network namespace in which every address is this machine, so each connection is observed."""
 
 import os
 import subprocess
@@ -13,13 +13,13 @@ UNSHARE = ["unshare", "--net", "--mount", *(["--map-root-user"] if os.geteuid() 
 
 
 @pytest.fixture
-def namespaces() -> list[str]:
-    """The command that enters them. Without the right to, there is no lab; with CI=true, that is a failure."""
+def unshare_command() -> list[str]:
+    """The command that enters new namespaces. Without the permission the test is skipped; with CI=true it fails."""
     try:
-        tried = subprocess.run(
+        probe = subprocess.run(
             [*UNSHARE, "ip", "link", "set", "lo", "up"], capture_output=True, encoding="utf-8", check=False
         )
-        reason = tried.stderr
+        reason = probe.stderr
     except OSError as error:
         reason = str(error)
     if reason:
@@ -28,9 +28,9 @@ def namespaces() -> list[str]:
 
 
 @pytest.mark.slow
-def test_the_corpus_holds_in_a_network_where_every_address_answers(namespaces: list[str]) -> None:
-    inside = [sys.executable, "-m", "pytest", "tests/support/inside_lab.py"]
+def test_the_corpus_holds_in_a_network_where_every_address_answers(unshare_command: list[str]) -> None:
+    pytest_command = [sys.executable, "-m", "pytest", "tests/support/inside_lab.py"]
     run = subprocess.run(
-        [*namespaces, *inside], cwd=ROOT, capture_output=True, encoding="utf-8", timeout=120, check=False
+        [*unshare_command, *pytest_command], cwd=ROOT, capture_output=True, encoding="utf-8", timeout=120, check=False
     )
     assert run.returncode == 0, run.stdout + run.stderr

@@ -1,6 +1,7 @@
-"""One attempt against real servers."""
+"""`Sender`: one attempt against real servers."""
 
 import socket
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
@@ -23,7 +24,7 @@ def resolve(name, port, call):
 
 
 @pytest.fixture
-def sender():
+def sender() -> Iterator[Sender]:
     sender = Sender(
         policy=lambda: LOOPBACK,
         deadline=timedelta(seconds=8),
@@ -47,8 +48,8 @@ def answer(status, headers=b"", body=b""):
     return b"HTTP/1.1 %d X\r\n%sContent-Length: %d\r\n\r\n%s" % (status, headers, len(body), body)
 
 
-def test_an_attempt_that_is_answered_with_2xx_is_delivered(sender, subscribe):
-    subscriber = subscribe(answer(200, body=b"thanks"))
+def test_an_attempt_that_is_answered_with_2xx_is_delivered(sender, make_subscriber):
+    subscriber = make_subscriber(answer(200, body=b"thanks"))
     attempt = post(sender, subscriber.url)
     assert (attempt.verdict, attempt.status_code, attempt.error) == (Verdict.DELIVERED, 200, None)
     assert (attempt.response_excerpt, attempt.retry_after) == ("thanks", None)
@@ -65,31 +66,31 @@ def test_an_attempt_that_is_answered_with_2xx_is_delivered(sender, subscribe):
     ("status", "verdict"),
     [(302, Verdict.REFUSED), (404, Verdict.REFUSED), (410, Verdict.GONE), (429, Verdict.RETRY), (503, Verdict.RETRY)],
 )
-def test_a_status_has_its_verdict(sender, subscribe, status, verdict):
-    attempt = post(sender, subscribe(answer(status)).url)
+def test_a_status_has_its_verdict(sender, make_subscriber, status, verdict):
+    attempt = post(sender, make_subscriber(answer(status)).url)
     assert (attempt.verdict, attempt.status_code) == (verdict, status)
 
 
-def test_a_server_that_asks_for_a_pause_is_heard(sender, subscribe):
-    attempt = post(sender, subscribe(answer(429, b"Retry-After: Fri, 26 Apr 2019 07:00:30 GMT\r\n")).url)
+def test_a_server_that_asks_for_a_pause_is_heard(sender, make_subscriber):
+    attempt = post(sender, make_subscriber(answer(429, b"Retry-After: Fri, 26 Apr 2019 07:00:30 GMT\r\n")).url)
     assert attempt.retry_after == timedelta(seconds=30)
 
 
-def test_a_mistake_of_ours_in_reading_is_a_failure_that_may_have_arrived(sender, subscribe, caplog):
+def test_a_bug_in_reading_the_answer_is_a_failure_that_may_have_arrived(sender, make_subscriber, caplog):
     def judge(_answer):
         raise ZeroDivisionError("s3cret of the answer")
 
-    attempt = sender.post(subscribe(answer(200)).url, tenant="t", headers={}, body=b"{}", judge=judge)
+    attempt = sender.post(make_subscriber(answer(200)).url, tenant="t", headers={}, body=b"{}", judge=judge)
     assert (attempt.verdict, attempt.status_code, attempt.maybe_delivered) == (Verdict.RETRY, 200, True)
     assert "could not read the answer" in attempt.error
     (record,) = caplog.records
-    assert (record.getMessage(), record.fields["error"]) == ("answer.unread", "ZeroDivisionError")
+    assert (record.getMessage(), record.fields["error"]) == ("answer.unreadable", "ZeroDivisionError")
     assert record.fields["at"].endswith(" judge")
     assert "s3cret" not in str(record.fields)
 
 
-def test_an_excerpt_is_short_and_printable(sender, subscribe):
-    attempt = post(sender, subscribe(answer(500, body="\x1b[31mé\n\xff".encode("latin-1") + b"x" * 5000)).url)
+def test_an_excerpt_is_short_and_printable(sender, make_subscriber):
+    attempt = post(sender, make_subscriber(answer(500, body="\x1b[31mé\n\xff".encode("latin-1") + b"x" * 5000)).url)
     assert attempt.response_excerpt is not None
     assert attempt.response_excerpt.isprintable()
     assert attempt.response_excerpt.startswith("[31m")
@@ -97,12 +98,12 @@ def test_an_excerpt_is_short_and_printable(sender, subscribe):
 
 
 @pytest.mark.parametrize("quote", ["{url}", "{tail}", "{token}", "room {room}", "auth {auth}", "key {key}"])
-def test_an_excerpt_does_not_quote_what_is_secret(sender, subscribe, quote):
+def test_an_excerpt_does_not_quote_what_is_secret(sender, make_subscriber, quote):
     token, key = "a-token-of-a-chat", "k3y-of-the-callers"
     room, auth = "s3cret-room", f"Bearer {key}"
     tail = f"/hooks/{token}?room={room}&n=4711"
     body = quote.format(url=f"https://bot.example{tail}", tail=tail, token=token, room=room, auth=auth, key=key)
-    subscriber = subscribe(answer(404, body=f"no such hook: {body} ".encode() * 9))
+    subscriber = make_subscriber(answer(404, body=f"no such hook: {body} ".encode() * 9))
     url = subscriber.url.replace("/hooks/s3cret", tail)
     excerpt = post(sender, url, headers={"Authorization": auth}).response_excerpt
     assert excerpt.startswith("no such hook: ")
@@ -110,20 +111,20 @@ def test_an_excerpt_does_not_quote_what_is_secret(sender, subscribe, quote):
     assert not any(secret in excerpt for secret in (token, room, key, "4711"))
 
 
-def test_a_server_that_never_answers_is_tried_again(sender, subscribe):
-    attempt = post(sender, subscribe(b"", hangs=True).url, timedelta(seconds=0.3))
+def test_a_server_that_never_answers_is_tried_again(sender, make_subscriber):
+    attempt = post(sender, make_subscriber(b"", hangs=True).url, timedelta(seconds=0.3))
     assert (attempt.verdict, attempt.status_code, attempt.error) == (Verdict.RETRY, None, "timed out after 0.3 s")
 
 
-def test_a_2xx_counts_even_if_its_body_never_ends(sender, subscribe):
-    subscriber = subscribe(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nthanks", hangs=True)
+def test_a_2xx_counts_even_if_its_body_never_ends(sender, make_subscriber):
+    subscriber = make_subscriber(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nthanks", hangs=True)
     attempt = post(sender, subscriber.url, timedelta(seconds=0.3))
     assert (attempt.verdict, attempt.response_excerpt) == (Verdict.DELIVERED, "thanks")
 
 
 def test_a_server_that_is_down_is_tried_again(sender):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
     attempt = post(sender, f"http://127.0.0.1:{port}/hooks/s3cret")
     assert (attempt.verdict, attempt.error) == (Verdict.RETRY, "connection refused")
 
@@ -140,8 +141,8 @@ def test_a_url_is_checked_again_at_each_attempt(sender, url, error):
     assert (attempt.verdict, attempt.status_code, attempt.error) == (Verdict.REFUSED, None, error)
 
 
-def test_a_name_is_judged_by_its_address_and_the_address_not_told(sender, subscribe):
-    assert post(sender, f"http://bot.example:{subscribe(answer(204)).port}/s3cret").verdict is Verdict.DELIVERED
+def test_a_name_is_judged_by_its_address_and_the_address_not_reported(sender, make_subscriber):
+    assert post(sender, f"http://bot.example:{make_subscriber(answer(204)).port}/s3cret").verdict is Verdict.DELIVERED
     attempt = post(sender, "https://inward.example/s3cret")
     assert (attempt.verdict, attempt.error) == (Verdict.REFUSED, "address_private")
     assert "10.0.0.5" not in str(attempt)

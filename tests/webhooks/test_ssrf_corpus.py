@@ -1,4 +1,4 @@
-"""The corpus of hostile URLs against the rules: the URL, then the addresses that the corpus gives its name."""
+"""Checks each URL of the SSRF corpus, then the addresses that the corpus gives its host."""
 
 import socket
 from ipaddress import ip_address
@@ -15,24 +15,24 @@ from app.webhooks.guard import DestinationRefused, Guard
 from tests.support.ssrf_corpus import DNS, OPEN, ROWS, STRICT, expected
 
 
-class Reached(Exception):
-    """The rules let it through."""
+class ConnectionAllowed(Exception):
+    """The guard has allowed the connection."""
 
 
 def resolve(name, port, call):
     try:
         return [(socket.AF_INET, (str(ip_address(name)), port))]
     except ValueError:
-        return [answer for record in DNS.get(name, []) for answer in read(record, port)]
+        return [address for record in DNS.get(name, []) for address in read_record(record, port)]
 
 
-def read(record, port):
+def read_record(record, port):
     kind, _, value = record.partition(" ")
     return resolve(value, port, None) if kind in ("A", "AAAA", "CNAME") else []
 
 
 def dial(addresses, call):
-    raise Reached if addresses else socket.gaierror
+    raise ConnectionAllowed if addresses else socket.gaierror
 
 
 def judge(raw, policy):
@@ -41,7 +41,7 @@ def judge(raw, policy):
         Guard(policy, (), resolve, dial)(url.scheme, url.host, url.port, None)
     except (InvalidField, DestinationRefused):
         return "deny"
-    except Reached:
+    except ConnectionAllowed:
         return "allow"
     except socket.gaierror:
         return "error"

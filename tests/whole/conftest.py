@@ -1,4 +1,4 @@
-"""The whole path: the processes of production, and a receiver of the tests' own."""
+"""Fixtures that run the processes of production beside the stand-in and a receiver."""
 
 import os
 import re
@@ -35,8 +35,8 @@ QUICK = {
 }
 
 
-class Whole:
-    """A bridge with its stand-in and a receiver."""
+class Deployment:
+    """A bridge with its stand-in and a receiver. The test starts the workers."""
 
     def __init__(self, bridge: Bridge, standin: StubProcess, receiver: Receiver) -> None:
         self.bridge = bridge
@@ -47,22 +47,22 @@ class Whole:
         self.clock = self._runtime.stores.clock
         self.redis = self._runtime.stores.redis
         self._workers: list[Process] = []
-        self._measured_before: dict[str, int] = {}
-        self._logged_before = {log.stem: len(log.read_text(encoding="utf-8")) for log in bridge.logs.glob("*.log")}
+        self._metrics_urls_before: dict[str, int] = {}
+        self._log_lengths_before = {log.stem: len(log.read_text(encoding="utf-8")) for log in bridge.logs.glob("*.log")}
 
     @property
     def runtime(self) -> Runtime:
-        """On its Redis, with no settings but that."""
+        """A runtime on the deployment's Redis. All other settings have their defaults."""
         return self._runtime
 
     def start_worker(self, kind: str, **settings: str) -> Process:
-        self._measured_before[f"worker-{kind}"] = self._whole_log(f"worker-{kind}").count('"metrics": ')
+        self._metrics_urls_before[f"worker-{kind}"] = self._whole_log(f"worker-{kind}").count('"metrics": ')
         process = self.bridge.start_worker(kind, settings)
         self._workers.append(process)
         return process
 
     def end(self) -> None:
-        """Kills the workers, and leaves nothing to the next test."""
+        """Kills the workers and empties Redis."""
         for process in self._workers:
             process.kill()
         self._runtime.stores.redis.flushall()
@@ -70,70 +70,70 @@ class Whole:
         self._runtime.stores.rq_redis.close()
 
     def job(self, **script: Any) -> str:
-        """A job at CPH, which has ended unless told otherwise."""
+        """Creates a job at the stand-in and returns its id. The job has ended unless `script` has another duration."""
         job_id: str = self.standin.call("POST", "/_standin/jobs", {"duration_s": 0} | script)["jobs"][0]["job_id"]
         return job_id
 
     def register(self, job_id: str | None = None, **fields: Any) -> dict[str, Any]:
-        """For one job, or for what the fields name."""
+        """Registers for one job, or for the jobs or request that the fields name."""
         body = {"job_id": job_id, "callback_url": self.receiver.url, "secret": self.bridge.secret} | fields
         made: dict[str, Any] = self.bridge.call("POST", "/v1/registrations", body)
         return made
 
     def as_tenant(self, tenant: str) -> BridgeClient:
-        """The API, with a key of that tenant's own."""
+        """A client of the API with a new key of that tenant."""
         key = self._runtime.stores.api_keys.create(tenant, frozenset({Scope.ADMIN}), self._runtime.stores.clock())
         return BridgeClient(self.bridge.url, key)
 
     def calls(self) -> int:
-        """How often CPH was asked so far."""
+        """How many ShowJob and ListJobs calls the stand-in has received so far."""
         counted = self.standin.call("GET", "/_standin/calls")
         return int(counted["show_job"] + counted["list_jobs"])
 
-    def looks(self) -> int:
-        """How often an answer of CPH told of a job so far."""
+    def poll_count(self) -> int:
+        """How often an answer of CPH has contained a job so far."""
         return sum(self.standin.call("GET", "/_standin/calls")["by_job"].values())
 
-    def looks_at(self, job_ids: list[str]) -> int:
-        """How many of them an answer of CPH has told of."""
+    def count_polled(self, job_ids: list[str]) -> int:
+        """How many of these jobs an answer of CPH has contained."""
         return len(set(job_ids) & self.standin.call("GET", "/_standin/calls")["by_job"].keys())
 
-    def look(self, registration: dict[str, Any]) -> dict[str, Any]:
-        seen: dict[str, Any] = self.bridge.call("GET", f"/v1/registrations/{registration['id']}")
-        return seen
+    def get_registration(self, registration: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = self.bridge.call("GET", f"/v1/registrations/{registration['id']}")
+        return found
 
     def attempts(self, registration: dict[str, Any]) -> list[dict[str, Any]]:
-        """Of its first delivery."""
+        """The attempts of the registration's first delivery."""
         found = self.bridge.call("GET", f"/v1/deliveries?registration_id={registration['id']}")
         delivery = self.bridge.call("GET", f"/v1/deliveries/{found['items'][0]['id']}")
         attempts: list[dict[str, Any]] = delivery["attempts"]
         return attempts
 
     def wait_until_delivered(self, *registrations: dict[str, Any], timeout: float = PATIENCE_S) -> None:
-        """At rest, what the API says equals what the receiver saw."""
+        """Waits until the API reports one delivered callback for each, and checks that the receiver has all of them."""
         for registration in registrations:
             wait_until(
-                lambda: self.look(registration)["deliveries"]["delivered"] == 1,  # noqa: B023 - called at once
+                lambda: self.get_registration(registration)["deliveries"]["delivered"] == 1,  # noqa: B023 - called at once
                 timeout=timeout,
                 what=f"{registration['id']} delivered",
             )
         assert all(callback.verified_by(self.bridge.secret) for callback in self.receiver.callbacks)
-        told = {callback.event["data"]["registration_id"] for callback in self.receiver.callbacks}
-        assert told >= {registration["id"] for registration in registrations}
+        notified = {callback.event["data"]["registration_id"] for callback in self.receiver.callbacks}
+        assert notified >= {registration["id"] for registration in registrations}
 
-    def flood_with_wake_ups(self, kind: str, count: int) -> None:
+    def flood_with_rq_jobs(self, kind: str, count: int) -> None:
         for _ in range(count):
             enqueue_drain(queue(kind, self._runtime.stores), kind, 60)
 
-    def queued(self, kind: str) -> int:
+    def queued_rq_jobs(self, kind: str) -> int:
         return queue(kind, self._runtime.stores).count
 
-    def forget_rq(self) -> None:
+    def delete_rq_keys(self) -> None:
         for key in self._runtime.stores.rq_redis.keys("rq:*"):
             self._runtime.stores.rq_redis.delete(key)
 
-    def everything_in_redis(self) -> list[str]:
-        """Every value of every key, RQ's too."""
+    def redis_values(self) -> list[str]:
+        """Every key with its value, including RQ's keys."""
         redis = self._runtime.stores.redis
         return [f"{key} {self._value(key)}" for key in redis.scan_iter(count=1_000)]
 
@@ -152,25 +152,25 @@ class Whole:
                 return redis.zrange(key, 0, -1)
 
     def log_of(self, process: str) -> str:
-        """Since this test began: earlier ones have written to the same files."""
-        return self._whole_log(process)[self._logged_before.get(process, 0) :]
+        """The lines since this test began: earlier tests have written to the same file."""
+        return self._whole_log(process)[self._log_lengths_before.get(process, 0) :]
 
     def _whole_log(self, process: str) -> str:
         log = self.bridge.logs / f"{process}.log"
         return log.read_text(encoding="utf-8") if log.exists() else ""
 
     def metrics_of(self, process: str) -> str:
-        """The page that Prometheus would read."""
+        """The page that Prometheus would scrape."""
         return requests.get(self.metrics_url(process), timeout=10).text
 
     def metrics_url(self, process: str) -> str:
-        """Of a process that was started several times, the last."""
-        before = self._measured_before.get(process, 0)
+        """If the process was started several times: the URL of the last one."""
+        before = self._metrics_urls_before.get(process, 0)
 
-        def said() -> list[str]:
+        def logged_urls() -> list[str]:
             return re.findall(r'"metrics": "([^"]+)"', self._whole_log(process))[before:]
 
-        return wait_until(said, what=f"{process} says where its metrics are")[-1]
+        return wait_until(logged_urls, what=f"the log line of {process} with the URL of its metrics")[-1]
 
     def freeze(self, process: Process) -> None:
         os.killpg(process.pid, signal.SIGSTOP)
@@ -179,14 +179,14 @@ class Whole:
         os.killpg(process.pid, signal.SIGCONT)
 
     def one_event_each(self) -> bool:
-        """However often callbacks came: one event id, and the same bytes, for each registration."""
+        """Whether all callbacks of a registration have the same event id and the same bytes."""
         bodies = {(callback.event["data"]["registration_id"], callback.body) for callback in self.receiver.callbacks}
         return len(bodies) == len(self.receiver.ids()) == len({registration for registration, _ in bodies})
 
 
 @pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Bridge, StubProcess]]:
-    """Redis, the stand-in and the API, for all tests: they take seconds to start."""
+def bridge_and_standin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Bridge, StubProcess]]:
+    """Redis, the stand-in and the API. All tests share them, as they take seconds to start."""
     with Bridge(tmp_path_factory.mktemp("whole") / "bridge", QUICK) as bridge:
         standin = bridge.start_standin()
         bridge.start_api()
@@ -194,21 +194,22 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Bridge, 
 
 
 @pytest.fixture
-def whole(running: tuple[Bridge, StubProcess], receiver: Receiver) -> Iterator[Whole]:
-    """Everything but the workers: which of them run, and die, is for the test to say."""
-    whole = Whole(*running, receiver)
-    yield whole
-    whole.end()
+def deployment(bridge_and_standin: tuple[Bridge, StubProcess], receiver: Receiver) -> Iterator[Deployment]:
+    """A bridge without workers. The test decides which workers start and are killed."""
+    deployment = Deployment(*bridge_and_standin, receiver)
+    yield deployment
+    deployment.end()
 
 
 @pytest.fixture
-def workers(whole: Whole) -> Whole:
-    whole.start_worker("poll")
-    whole.start_worker("deliver")
-    return whole
+def running_deployment(deployment: Deployment) -> Deployment:
+    """A bridge with a poll worker and a deliver worker."""
+    deployment.start_worker("poll")
+    deployment.start_worker("deliver")
+    return deployment
 
 
 @pytest.fixture
-def commands(whole: Whole) -> CommandRunner:
-    """The command line, beside an API without workers."""
-    return CommandRunner(whole)
+def commands(deployment: Deployment) -> CommandRunner:
+    """The command line, with URL and key of a bridge without workers."""
+    return CommandRunner(deployment)

@@ -1,4 +1,4 @@
-"""Every alert, made to fire with the processes of production and a real Prometheus."""
+"""Every alert fires, with the processes of production and a real Prometheus."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from app.devkit.client import ApiRefused
 from app.devkit.processes import wait_until
 from app.domain.times import to_ms
 from tests.support.prometheus import Prometheus
-from tests.whole.conftest import Whole
+from tests.whole.conftest import Deployment
 
 pytestmark = pytest.mark.slow
 
@@ -27,94 +27,98 @@ def prometheus(tmp_path: Path) -> Iterator[Prometheus]:
 
 
 @pytest.fixture
-def aim(prometheus: Prometheus, whole: Whole) -> Callable[..., None]:
-    """At these processes, and no others."""
+def scrape(prometheus: Prometheus, deployment: Deployment) -> Callable[..., None]:
+    """Makes Prometheus scrape these processes and no others."""
 
-    def aim(*processes: str) -> None:
-        prometheus.aim([urlsplit(whole.metrics_url(process)).netloc for process in processes])
+    def scrape_processes(*processes: str) -> None:
+        prometheus.scrape([urlsplit(deployment.metrics_url(process)).netloc for process in processes])
 
-    return aim
+    return scrape_processes
 
 
-def test_a_bridge_of_which_nothing_is_heard(whole: Whole, prometheus: Prometheus, aim) -> None:
-    worker = whole.start_worker("deliver")
-    aim("worker-deliver")
+def test_a_bridge_of_which_nothing_is_heard(deployment: Deployment, prometheus: Prometheus, scrape) -> None:
+    worker = deployment.start_worker("deliver")
+    scrape("worker-deliver")
     prometheus.is_over("BridgeGone")
     worker.kill()
     prometheus.fires("BridgeGone")
-    whole.start_worker("deliver")
-    aim("worker-deliver")
+    deployment.start_worker("deliver")
+    scrape("worker-deliver")
     prometheus.is_over("BridgeGone")
 
 
-def test_workers_that_are_missing(whole: Whole, prometheus: Prometheus, aim) -> None:
-    aim("api")
-    whole.register(whole.job(duration_s=600))
+def test_workers_that_are_missing(deployment: Deployment, prometheus: Prometheus, scrape) -> None:
+    scrape("api")
+    deployment.register(deployment.job(duration_s=600))
     prometheus.fires("BridgeNoWorker", "BridgePollsLate", "BridgeNobodyPolls")
-    whole.start_worker("poll")
-    aim("api", "worker-poll")
+    deployment.start_worker("poll")
+    scrape("api", "worker-poll")
     prometheus.is_over("BridgePollsLate", "BridgeNobodyPolls")
-    whole.register(whole.job())
+    deployment.register(deployment.job())
     prometheus.fires("BridgeDeliveriesLate")
-    whole.start_worker("deliver")
+    deployment.start_worker("deliver")
     prometheus.is_over("BridgeDeliveriesLate", "BridgeNoWorker")
     assert prometheus.firing() == set()
 
 
-def test_receivers_that_refuse_and_fail(workers: Whole, prometheus: Prometheus, aim) -> None:
-    """The five days are made by hand."""
-    aim("api", "worker-deliver")
-    workers.receiver.fail(401)
+def test_receivers_that_refuse_and_fail(running_deployment: Deployment, prometheus: Prometheus, scrape) -> None:
+    """The test sets the start of the failures: it cannot wait for five days."""
+    scrape("api", "worker-deliver")
+    running_deployment.receiver.fail(401)
     for _ in range(4):
-        workers.register(workers.job())
+        running_deployment.register(running_deployment.job())
     prometheus.fires("BridgeDeadGrow")
-    workers.receiver.fail(500)
-    workers.register(workers.job())
-    (lane,) = workers.redis.scan_iter("cph:deliver:lane:*")
-    wait_until(lambda: workers.redis.hget(lane, "failing_since"), what="a failure")
-    workers.redis.hset(lane, "failing_since", 1)
+    running_deployment.receiver.fail(500)
+    running_deployment.register(running_deployment.job())
+    (lane,) = running_deployment.redis.scan_iter("cph:deliver:lane:*")
+    wait_until(lambda: running_deployment.redis.hget(lane, "failing_since"), what="a failure")
+    running_deployment.redis.hset(lane, "failing_since", 1)
     for _ in range(6):
-        workers.register(workers.job())
+        running_deployment.register(running_deployment.job())
     prometheus.fires("BridgeDestinationDisabled")
-    workers.receiver.heal()
-    (destination,) = workers.bridge.call("GET", "/v1/destinations")["items"]
-    workers.bridge.call("POST", f"/v1/destinations/{destination['id']}/resume", {})
+    running_deployment.receiver.heal()
+    (destination,) = running_deployment.bridge.call("GET", "/v1/destinations")["items"]
+    running_deployment.bridge.call("POST", f"/v1/destinations/{destination['id']}/resume", {})
     prometheus.is_over("BridgeDestinationDisabled")
 
 
-def test_a_cloud_that_refuses_and_credentials_that_end(workers: Whole, prometheus: Prometheus, aim) -> None:
-    aim("api", "worker-poll")
-    workers.wait_until_delivered(workers.register(workers.job()))
+def test_a_cloud_that_refuses_and_credentials_that_end(
+    running_deployment: Deployment, prometheus: Prometheus, scrape
+) -> None:
+    scrape("api", "worker-poll")
+    running_deployment.wait_until_delivered(running_deployment.register(running_deployment.job()))
     try:
-        workers.standin.call("POST", "/_standin/faults", {"kind": "forbidden", "for_s": 3_600})
-        workers.register(workers.job())
+        running_deployment.standin.call("POST", "/_standin/faults", {"kind": "forbidden", "for_s": 3_600})
+        running_deployment.register(running_deployment.job())
         prometheus.fires("BridgeCphRefuses")
-        # Nobody asks meanwhile, so nobody notes another end: that of the token that was there before.
-        workers.redis.hset("cph:project:default", "expires", to_ms(workers.clock() + timedelta(minutes=1)))
+        # CPH is not polled meanwhile, so no worker overwrites this with the expiry of the actual token.
+        running_deployment.redis.hset(
+            "cph:project:default", "expires", to_ms(running_deployment.clock() + timedelta(minutes=1))
+        )
         prometheus.fires("BridgeCredentialsEnd")
     finally:
-        workers.standin.call("DELETE", "/_standin/faults")
+        running_deployment.standin.call("DELETE", "/_standin/faults")
 
 
-def test_a_redis_that_is_full_or_away(whole: Whole, prometheus: Prometheus, aim) -> None:
-    aim("api")
-    whole.redis.config_set("maxmemory", int(whole.redis.info("memory")["used_memory"] * 1.1))
+def test_a_redis_that_is_full_or_unavailable(deployment: Deployment, prometheus: Prometheus, scrape) -> None:
+    scrape("api")
+    deployment.redis.config_set("maxmemory", int(deployment.redis.info("memory")["used_memory"] * 1.1))
     try:
         prometheus.fires("BridgeRedisNearlyFull")
     finally:
-        whole.redis.config_set("maxmemory", 0)
+        deployment.redis.config_set("maxmemory", 0)
     prometheus.is_over("BridgeRedisNearlyFull")
-    pid = whole.redis.info("server")["process_id"]
+    pid = deployment.redis.info("server")["process_id"]
     os.kill(pid, signal.SIGSTOP)
     try:
-        wait_until(lambda: fails(whole, prometheus), timeout=90, what="the alerts")
+        wait_until(lambda: both_alerts_fire(deployment, prometheus), timeout=90, what="the alerts")
     finally:
         os.kill(pid, signal.SIGCONT)
     prometheus.is_over("BridgeRedisAway")
 
 
-def fails(whole: Whole, prometheus: Prometheus) -> bool:
-    """Callers go on, so that there are answers to count."""
-    with suppress(ApiRefused, OSError):  # it may take longer than they wait
-        whole.bridge.call("GET", "/v1/registrations")
+def both_alerts_fire(deployment: Deployment, prometheus: Prometheus) -> bool:
+    """Calls the API first, so that there are answers to count."""
+    with suppress(ApiRefused, OSError):  # the answer may take longer than the client's timeout
+        deployment.bridge.call("GET", "/v1/registrations")
     return prometheus.firing() >= {"BridgeRedisAway", "BridgeApiFails"}

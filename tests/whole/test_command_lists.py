@@ -1,4 +1,4 @@
-"""`cph-bridge registrations|deliveries|destinations|doctor`, in terminals and pipes, and what they say of errors."""
+"""`cph-bridge registrations|deliveries|destinations|doctor` in terminals and pipes, and their error messages."""
 
 import json
 import os
@@ -20,14 +20,14 @@ def lines(text: str) -> list[dict]:
 
 
 def state_of_delivery(commands: CommandRunner) -> str:
-    """Of the only one."""
-    [delivery] = commands.whole.bridge.call("GET", "/v1/deliveries")["items"]
+    """The state of the only delivery."""
+    [delivery] = commands.deployment.bridge.call("GET", "/v1/deliveries")["items"]
     return str(delivery["state"])
 
 
 def test_registrations_are_listed_shown_and_cancelled(commands: CommandRunner) -> None:
-    made = [commands.whole.register(f"job-{number}") for number in range(3)]
-    ids = [each["id"] for each in reversed(made)]
+    registrations = [commands.deployment.register(f"job-{number}") for number in range(3)]
+    ids = [each["id"] for each in reversed(registrations)]
     assert [each["id"] for each in lines(commands.run("registrations", "list", "--json").stdout)] == ids
     assert [
         each["id"] for each in lines(commands.here("registrations", "list", "--json", "--limit", "2").stdout)
@@ -44,7 +44,7 @@ def test_registrations_are_listed_shown_and_cancelled(commands: CommandRunner) -
     states = lines(commands.here("registrations", "list", "--json", "--state", "cancelled").stdout)
     assert [each["id"] for each in states] == ids[:2]
     assert lines(commands.here("registrations", "show", ids[0], "--json").stdout) == [
-        commands.whole.look({"id": ids[0]})
+        commands.deployment.get_registration({"id": ids[0]})
     ]
     shown = commands.here("registrations", "show", ids[0]).stdout
     assert re.search(r"^state +cancelled$", shown, re.MULTILINE)
@@ -53,10 +53,10 @@ def test_registrations_are_listed_shown_and_cancelled(commands: CommandRunner) -
 
 @pytest.mark.slow
 def test_what_is_dead_is_counted_and_sent_once_more(commands: CommandRunner) -> None:
-    whole = commands.whole
-    whole.start_worker("deliver")
-    whole.receiver.statuses = [(404, {})] * 3
-    whole.register("one")
+    deployment = commands.deployment
+    deployment.start_worker("deliver")
+    deployment.receiver.statuses = [(404, {})] * 3
+    deployment.register("one")
     commands.end_jobs("one")
     wait_until(lambda: commands.here("deliveries", "list", "--state", "dead", "--json").stdout, what="a death")
     [dead] = lines(commands.here("deliveries", "list", "--json").stdout)
@@ -64,7 +64,7 @@ def test_what_is_dead_is_counted_and_sent_once_more(commands: CommandRunner) -> 
     shown = commands.run("deliveries", "show", dead["id"]).stdout
     assert len(re.findall(r"^[123] .* refused +404", shown, re.MULTILINE)) == 3
     redeliver = ("deliveries", "redeliver", "--since", "2h")
-    assert commands.here(*redeliver, "--dry-run").stdout == "1 would be sent once more\n"
+    assert commands.here(*redeliver, "--dry-run").stdout == "1 would be redelivered\n"
     assert commands.here(*redeliver, "--until", "1h", "--dry-run", "--json").stdout == '{"count":0}\n'
     assert commands.here("deliveries", "redeliver", "--since", "0001-01-01", "--dry-run", "--json").stdout == (
         '{"count":1}\n'
@@ -72,46 +72,50 @@ def test_what_is_dead_is_counted_and_sent_once_more(commands: CommandRunner) -> 
     assert commands.here(*redeliver, "--destination", "https://elsewhere.example:443", "--dry-run").stdout.startswith(
         "0 "
     )
-    assert commands.run(*redeliver).stdout == "1 will be sent once more\n"
+    assert commands.run(*redeliver).stdout == "1 will be redelivered\n"
     wait_until(lambda: state_of_delivery(commands) == "delivered", what="its arrival")
-    assert commands.here("deliveries", "redeliver", dead["id"]).stdout == f"{dead['id']} will be sent once more\n"
-    wait_until(lambda: len(whole.receiver.callbacks) == 5, what="once more")
-    assert len(whole.receiver.ids()) == 1
+    assert commands.here("deliveries", "redeliver", dead["id"]).stdout == f"{dead['id']} will be redelivered\n"
+    wait_until(lambda: len(deployment.receiver.callbacks) == 5, what="once more")
+    assert len(deployment.receiver.ids()) == 1
 
 
 @pytest.mark.parametrize(
     "arguments", [(), ("dlv_x", "--since", "2h"), ("dlv_x", "--dry-run"), ("--since", "yesterday")]
 )
-def test_what_to_send_once_more_must_be_said(commands: CommandRunner, arguments: tuple[str, ...]) -> None:
+def test_what_to_send_once_more_must_be_specified(commands: CommandRunner, arguments: tuple[str, ...]) -> None:
     assert commands.here("deliveries", "redeliver", *arguments).exit_code == 2
 
 
-def test_a_destination_is_paused_resumed_and_dropped_after_a_question(commands: CommandRunner) -> None:
-    commands.whole.register("one")
+def test_a_destination_is_paused_and_resumed_and_its_deliveries_are_discarded_after_a_question(
+    commands: CommandRunner,
+) -> None:
+    commands.deployment.register("one")
     commands.end_jobs("one")
-    [there] = lines(commands.here("destinations", "list", "--json").stdout)
-    assert "paused" in commands.run("destinations", "pause", there["id"]).stdout
+    [destination] = lines(commands.here("destinations", "list", "--json").stdout)
+    assert "paused" in commands.run("destinations", "pause", destination["id"]).stdout
     assert state_of_delivery(commands) == "held"
-    with commands.terminal("destinations", "discard", there["id"]) as screen:
-        screen.wait_for("Go on? [y/N]: ")
+    with commands.terminal("destinations", "discard", destination["id"]) as screen:
+        screen.wait_for("Continue? [y/N]: ")
         screen.type("n")
         assert screen.end()[0] == 1
-    with commands.terminal("destinations", "discard", there["id"]) as screen:
-        screen.wait_for("Go on? [y/N]: ")
+    with commands.terminal("destinations", "discard", destination["id"]) as screen:
+        screen.wait_for("Continue? [y/N]: ")
         screen.type("y")
-        screen.wait_for("1 are dead now")
+        screen.wait_for("1 discarded")
         assert screen.end()[0] == 0
-    assert lines(commands.here("destinations", "discard", there["id"], "--yes", "--json").stdout) == [{"discarded": 0}]
-    assert lines(commands.here("destinations", "resume", there["id"], "--json").stdout)[0]["state"] == "ok"
-    assert re.search(r"^state +ok$", commands.here("destinations", "show", there["id"]).stdout, re.MULTILINE)
+    assert lines(commands.here("destinations", "discard", destination["id"], "--yes", "--json").stdout) == [
+        {"discarded": 0}
+    ]
+    assert lines(commands.here("destinations", "resume", destination["id"], "--json").stdout)[0]["state"] == "ok"
+    assert re.search(r"^state +ok$", commands.here("destinations", "show", destination["id"]).stdout, re.MULTILINE)
 
 
-def test_whoever_has_read_enough_of_a_list_or_a_stream_may_close_the_pipe(commands: CommandRunner) -> None:
-    commands.whole.register(job_ids=["one", "two"])
+def test_a_reader_who_has_read_enough_of_a_list_or_a_stream_may_close_the_pipe(commands: CommandRunner) -> None:
+    commands.deployment.register(job_ids=["one", "two"])
     commands.end_jobs("one", "two")
     for number in range(4):
-        # More than a pipe holds.
-        commands.whole.register(job_ids=[f"{number}-{job:032}" for job in range(1_000)])
+        # Longer than the buffer of a pipe.
+        commands.deployment.register(job_ids=[f"{number}-{job:032}" for job in range(1_000)])
     piped = commands.shell(
         "cph-bridge registrations list --json | head -c 9; status=${PIPESTATUS[0]}; echo; echo $status"
     )
@@ -134,41 +138,41 @@ def test_a_terminal_has_colours_unless_it_is_told_not_to(
 
 
 def test_doctor_counts_the_workers_that_rq_knows(commands: CommandRunner) -> None:
-    settings = {"BRIDGE_REDIS_URL": commands.whole.bridge.redis.url}
-    worker = commands.whole.start_worker("deliver")
+    settings = {"BRIDGE_REDIS_URL": commands.deployment.bridge.redis.url}
+    worker = commands.deployment.start_worker("deliver")
 
-    def found(words: str) -> bool:
-        return words in commands.here("doctor", **settings).stdout
+    def reported(line: str) -> bool:
+        return line in commands.here("doctor", **settings).stdout
 
-    wait_until(lambda: found("ok   1 deliver worker alive, nothing is late"), what="a worker")
-    assert found("warn no poll worker is alive: start `cph-bridge worker poll`")
+    wait_until(lambda: reported("ok   1 deliver worker alive, no backlog"), what="a worker")
+    assert reported("warn no poll worker is alive: start `cph-bridge worker poll`")
     worker.stop()
-    wait_until(lambda: found("warn no deliver worker is alive"), what="its end")
+    wait_until(lambda: reported("warn no deliver worker is alive"), what="its end")
 
 
 KEY = "cphb_0123456789ab_canary-canary-canary"
 
 
 @pytest.mark.parametrize(
-    ("env", "words"),
+    ("env", "message"),
     [
-        ({"BRIDGE_KEY": KEY}, "does not take the key: an admin makes one with `cph-bridge keys create"),
-        ({"BRIDGE_KEY": ""}, "no API key was given: an admin makes one"),
-        ({"BRIDGE_KEY": KEY + "\nX: y"}, "has characters in it that no key has"),
+        ({"BRIDGE_KEY": KEY}, "rejects the key: an admin creates one with `cph-bridge keys create"),
+        ({"BRIDGE_KEY": ""}, "no API key was given: an admin creates one"),
+        ({"BRIDGE_KEY": KEY + "\nX: y"}, "contains invalid characters"),
         (
             {"BRIDGE_KEY": "", "BRIDGE_KEY_FILE": "/nowhere/key"},
             "/nowhere/key cannot be read: No such file or directory",
         ),
         ({"BRIDGE_KEY": KEY, "BRIDGE_URL": "http://127.0.0.1:9"}, "the API at http://127.0.0.1:9 cannot be reached"),
         ({"BRIDGE_KEY": KEY, "BRIDGE_URL": "http://127.0.0.1:9?a=b"}, "--api, BRIDGE_URL"),
-        ({"BRIDGE_KEY": KEY, "BRIDGE_URL": "bridge.example"}, "is not one such as https://bridge.example"),
-        ({"BRIDGE_KEY": KEY, "BRIDGE_URL": f"http://u:{KEY}@127.0.0.1:9"}, "has a user name or password in it"),
+        ({"BRIDGE_KEY": KEY, "BRIDGE_URL": "bridge.example"}, "must be a URL such as https://bridge.example"),
+        ({"BRIDGE_KEY": KEY, "BRIDGE_URL": f"http://u:{KEY}@127.0.0.1:9"}, "must not contain a user name or password"),
         ({"BRIDGE_KEY": KEY, "BRIDGE_CA_FILE": "/nowhere/ca"}, "/nowhere/ca cannot be read"),
         ({"BRIDGE_KEY": KEY, "BRIDGE_CA_FILE": "/dev/null"}, "/dev/null cannot be read as PEM"),
     ],
 )
 def test_an_error_is_one_line_that_says_what_to_do_without_the_key(
-    commands: CommandRunner, env: dict[str, str], words: str
+    commands: CommandRunner, env: dict[str, str], message: str
 ) -> None:
     for arguments in (("registrations", "list"), ("listen",)):
         refused = commands.here(*arguments, **env)
@@ -176,17 +180,17 @@ def test_an_error_is_one_line_that_says_what_to_do_without_the_key(
         assert refused.stdout == ""
         assert refused.stderr.startswith("Error: ")
         assert refused.stderr.count("\n") == 1
-        assert words in refused.stderr
+        assert message in refused.stderr
         assert "canary" not in refused.stderr
 
 
 def test_a_key_may_be_in_a_file(commands: CommandRunner, tmp_path) -> None:
-    (tmp_path / "key").write_text(commands.whole.bridge.key + "\n", encoding="utf-8")
+    (tmp_path / "key").write_text(commands.deployment.bridge.key + "\n", encoding="utf-8")
     assert commands.here("registrations", "list", BRIDGE_KEY="", BRIDGE_KEY_FILE=str(tmp_path / "key")).exit_code == 0
 
 
 def test_a_key_that_is_typed_goes_before_one_of_the_environment(commands: CommandRunner, tmp_path) -> None:
-    (tmp_path / "key").write_text(commands.whole.bridge.key, encoding="utf-8")
+    (tmp_path / "key").write_text(commands.deployment.bridge.key, encoding="utf-8")
     typed = ("registrations", "list", "--key-file", str(tmp_path / "key"))
     assert commands.here(*typed, BRIDGE_KEY=KEY).exit_code == 0
     assert commands.here(*typed, "--key", KEY).exit_code == 2
@@ -200,38 +204,40 @@ def test_a_limit_that_is_none_is_refused(commands: CommandRunner, limit: str) ->
 def test_what_is_not_there_is_named(commands: CommandRunner) -> None:
     refused = commands.here("registrations", "show", "reg_" + "0" * 26)
     assert refused.exit_code == 2
-    assert refused.stderr == f"Error: registrations/reg_{'0' * 26} is not there, or not this key's to see\n"
+    assert refused.stderr == f"Error: registrations/reg_{'0' * 26} does not exist, or is not visible with this key\n"
     no_text = os.fsdecode(b"\xff")
-    assert "registrations/%FF is not there" in commands.here("registrations", "show", no_text).stderr
-    assert "not a query in UTF-8" in commands.here("registrations", "list", "--job", no_text).stderr
+    assert "registrations/%FF does not exist" in commands.here("registrations", "show", no_text).stderr
+    assert "must be percent-encoded UTF-8" in commands.here("registrations", "list", "--job", no_text).stderr
 
 
-def test_a_server_that_is_no_bridge_is_told_from_one_and_cannot_draw_on_the_terminal(commands: CommandRunner) -> None:
+def test_a_server_that_is_no_bridge_is_reported_as_such_and_cannot_draw_on_the_terminal(
+    commands: CommandRunner,
+) -> None:
     def answer(status: str, body: bytes):
         def script(peer):
             head = peer.request()
-            said = body.replace(b"KEY", re.search(rb"Bearer (\S+)", head)[1])
-            peer.send(b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n%s" % (status.encode(), len(said), said))
+            content = body.replace(b"KEY", re.search(rb"Bearer (\S+)", head)[1])
+            peer.send(b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n%s" % (status.encode(), len(content), content))
 
         return script
 
     with serving() as start:
         cases = [
-            ("200 OK", b"<html>", "does not answer as the bridge's API does"),
-            ("404 Not Found", b"<html>", "answers HTTP 404, and not as the bridge does"),
+            ("200 OK", b"<html>", "does not answer with JSON"),
+            ("404 Not Found", b"<html>", "answers HTTP 404, not as the bridge's API"),
             ("403 Forbidden", b'{"detail": "scope \\u001b[2J KEY"}', "scope  [2J … (the key lacks a scope"),
-            ("500 Oops", b'{"detail": "A mistake."}', "failed: A mistake. Its log has more under request_id -"),
-            ("503 Later", b'{"detail": "full", "hint": "wait"}', "asks to wait: full (wait)"),
+            ("500 Oops", b'{"detail": "A mistake."}', "failed: A mistake. (see request_id - in its log)"),
+            ("503 Later", b'{"detail": "full", "hint": "wait"}', "asks to retry later: full (wait)"),
         ]
-        for status, body, words in cases:
+        for status, body, message in cases:
             url = start(answer(status, body)).url
             refused = commands.here("registrations", "list", BRIDGE_URL=url)
-            assert words in refused.stderr
+            assert message in refused.stderr
             assert refused.stderr.count("\n") == 1
             assert "\x1b" not in refused.stderr
-            assert commands.whole.bridge.key not in refused.stderr
+            assert commands.deployment.bridge.key not in refused.stderr
 
 
 def test_a_shell_completes_commands(commands: CommandRunner) -> None:
-    asked = {"_CPH_BRIDGE_COMPLETE": "bash_complete", "COMP_WORDS": "cph-bridge de", "COMP_CWORD": "1"}
-    assert commands.run(**asked).stdout.split() == ["plain,deliveries", "plain,destinations"]
+    completion = {"_CPH_BRIDGE_COMPLETE": "bash_complete", "COMP_WORDS": "cph-bridge de", "COMP_CWORD": "1"}
+    assert commands.run(**completion).stdout.split() == ["plain,deliveries", "plain,destinations"]

@@ -1,4 +1,4 @@
-"""`cph-bridge watch` in terminals, in scripts, and past what goes wrong."""
+"""`cph-bridge watch` in terminals and in scripts, and its behaviour on errors."""
 
 import json
 import os
@@ -15,13 +15,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*forkpty:DeprecationWarning")
 
 @pytest.mark.slow
 def test_jobs_of_real_workers_are_shown_until_their_end(commands: CommandRunner) -> None:
-    whole = commands.whole
-    whole.start_worker("poll")
-    whole.standin.call("POST", "/_standin/jobs", [{"request_id": "request-1", "duration_s": 0}] * 2)
-    of_request = commands.start("watch", "--request", "request-1")
+    deployment = commands.deployment
+    deployment.start_worker("poll")
+    deployment.standin.call("POST", "/_standin/jobs", [{"request_id": "request-1", "duration_s": 0}] * 2)
+    request_watch = commands.start("watch", "--request", "request-1")
     good, bad = (
-        whole.job(duration_s=2),
-        whole.job(duration_s=2, outcome="failed", error_code="CPS.0005", error_msg="no 手机"),
+        deployment.job(duration_s=2),
+        deployment.job(duration_s=2, outcome="failed", error_code="CPS.0005", error_msg="no 手机"),
     )
     with commands.terminal("watch", good, bad) as screen:
         screen.wait_for("0 of 2 ended: 2 pending")
@@ -34,8 +34,8 @@ def test_jobs_of_real_workers_are_shown_until_their_end(commands: CommandRunner)
     assert (lost.returncode, lost.stderr) == (1, "")
     assert [(job["job_id"], job["state"]) for job in jobs[-1:]] == [("nobody-knows-me", "lost")]
     assert result["jobs"] == {"lost": 1, "succeeded": 1}
-    out, errors = of_request.communicate(timeout=PATIENCE_S)
-    assert (of_request.returncode, errors) == (0, "")
+    out, errors = request_watch.communicate(timeout=PATIENCE_S)
+    assert (request_watch.returncode, errors) == (0, "")
     assert out.splitlines()[-1] == "2 of 2 ended: 2 succeeded"
 
 
@@ -62,7 +62,7 @@ def test_ctrl_c_cancels_and_says_how_to_go_on(commands: CommandRunner) -> None:
     assert code == 130
     [made] = commands.registered()
     assert made["state"] == "cancelled"
-    assert f"interrupted; {made['id']} is cancelled. To go on: cph-bridge watch one two" in shown
+    assert f"interrupted; {made['id']} is cancelled. To resume: cph-bridge watch one two" in shown
     assert "Traceback" not in shown
 
 
@@ -70,11 +70,11 @@ def test_what_is_kept_can_be_watched_further(commands: CommandRunner) -> None:
     with commands.terminal("watch", "one", "--keep") as screen:
         screen.wait_for("0 of 1 ended")
         screen.press_ctrl_c()
-        told = screen.wait_for("\n")
-        while "To go on: " not in told:
-            told += screen.wait_for("\n")
+        shown = screen.wait_for("\n")
+        while "To resume: " not in shown:
+            shown += screen.wait_for("\n")
         assert screen.end()[0] == 130
-    line = told.split("To go on: ")[1].strip()
+    line = shown.split("To resume: ")[1].strip()
     [made] = commands.registered()
     assert made["state"] == "watching"
     assert line == f"cph-bridge watch --registration {made['id']}"
@@ -110,16 +110,16 @@ def test_a_registration_that_another_cancels_ends_the_watch(commands: CommandRun
     assert command.returncode == 1
 
 
-def test_an_api_that_is_away_for_a_while_is_waited_for(commands: CommandRunner) -> None:
+def test_an_api_that_is_unavailable_for_a_while_is_waited_for(commands: CommandRunner) -> None:
     with (
         commands.proxy() as proxy,
         commands.terminal("watch", "one", BRIDGE_URL=f"http://127.0.0.1:{proxy.port}") as screen,
     ):
         screen.wait_for("0 of 1 ended")
-        proxy.mood = "refusing"
+        proxy.mode = "refusing"
         screen.wait_for("cannot be reached")
         commands.end_jobs("one", state=JobState.FAILED, error_msg="no such phone")
-        proxy.mood = "open"
+        proxy.mode = "open"
         code, shown = screen.end()
     assert code == 1
     assert "no such phone" in shown
@@ -139,4 +139,4 @@ def test_an_api_that_is_down_is_no_failed_job(commands: CommandRunner) -> None:
 def test_what_cannot_be_meant_is_refused(commands: CommandRunner, arguments: tuple[str, ...]) -> None:
     refused = commands.here("watch", *arguments)
     assert (refused.exit_code, refused.stdout) == (2, "")
-    assert commands.whole.bridge.call("GET", "/v1/registrations")["items"] == []
+    assert commands.deployment.bridge.call("GET", "/v1/registrations")["items"] == []

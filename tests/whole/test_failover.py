@@ -1,4 +1,4 @@
-"""The primary of Redis is parted from its replicas and replaced under load, and comes back."""
+"""Under load, the primary of Redis is partitioned from its replicas, replaced, and returns as a replica."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -18,10 +18,10 @@ from tests.support.redis_group import RedisGroup
 from tests.whole.conftest import QUICK
 
 THREADS = 4
-ENOUGH = 25  # acknowledged before, while the primary is replaced, and after it is back
-BOUND_S = 20.0  # 2 s for the clock, two tries of as long for the registration, Sentinels, and a busy machine
+ENOUGH = 25  # acknowledged registrations before the failover, during it, and after the old primary is back
+BOUND_S = 20.0  # 2 s to read the clock, twice 2 s for the registration, then time for Sentinels and a busy machine
 PATIENCE_S = 120.0
-FOLLOWED = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "2")
+REPLICA_REQUIRED = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "2")
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,11 @@ class RegistrationAnswer:
     took_s: float
 
 
-class Stream:
-    """While entered, callers register job after job, each with an Idempotency-Key; `answers` in the order they came."""
+class RegistrationLoad:
+    """While entered, threads register one job after another, each with an Idempotency-Key.
+
+    answers: in the order in which they arrived.
+    """
 
     def __init__(self, bridge: Bridge, standin: Any, receiver: Receiver) -> None:
         self._bridge, self._standin, self._receiver = bridge, standin, receiver
@@ -56,9 +59,11 @@ class Stream:
         return [answer for answer in self.answers[since:] if answer.status == 201]
 
     def wait_for_more(self) -> int:
-        """Until enough more were acknowledged; how many answers there were before that."""
+        """Waits until ENOUGH more registrations are acknowledged. Returns the number of answers before that."""
         since = len(self.answers)
-        wait_until(lambda: len(self.acknowledged(since)) >= ENOUGH, timeout=PATIENCE_S, what="acknowledged ones")
+        wait_until(
+            lambda: len(self.acknowledged(since)) >= ENOUGH, timeout=PATIENCE_S, what="acknowledged registrations"
+        )
         return since
 
     def _run(self) -> None:
@@ -70,38 +75,44 @@ class Stream:
 
     def _register(self, session: requests.Session, job_id: str) -> RegistrationAnswer:
         body = {"job_id": job_id, "callback_url": self._receiver.url, "secret": self._bridge.secret}
-        begun = time.monotonic()
+        started = time.monotonic()
         try:
             answer = session.post(
                 f"{self._bridge.url}/v1/registrations", json=body, headers={"Idempotency-Key": job_id}, timeout=60
             )
         except requests.ConnectionError:
-            return RegistrationAnswer(job_id, 0, None, None, time.monotonic() - begun)
+            return RegistrationAnswer(job_id, 0, None, None, time.monotonic() - started)
         id = answer.json()["id"] if answer.status_code == 201 else None
         return RegistrationAnswer(
-            job_id, answer.status_code, id, answer.headers.get("Retry-After"), time.monotonic() - begun
+            job_id, answer.status_code, id, answer.headers.get("Retry-After"), time.monotonic() - started
         )
 
 
 @dataclass(frozen=True)
-class Replicated:
+class ReplicatedDeployment:
     """A bridge with both workers, on a group of Redis servers."""
 
     bridge: Bridge
     group: RedisGroup
     receiver: Receiver
-    stream: Stream
+    load: RegistrationLoad
 
-    def told_of(self) -> set[str]:
+    def notified_registrations(self) -> set[str]:
         return {callback.event["data"]["registration_id"] for callback in list(self.receiver.callbacks)}
 
-    def wait_until_told(self, answers: list[RegistrationAnswer]) -> None:
-        wanted = {answer.id for answer in answers}
-        wait_until(lambda: wanted <= self.told_of(), timeout=PATIENCE_S, what="a callback of each acknowledged")
+    def wait_until_notified(self, answers: list[RegistrationAnswer]) -> None:
+        expected = {answer.id for answer in answers}
+        wait_until(
+            lambda: expected <= self.notified_registrations(),
+            timeout=PATIENCE_S,
+            what="a callback for each acknowledged registration",
+        )
 
 
 @contextmanager
-def replicated(folder: Path, receiver: Receiver, *options: str, wait_replicas: int) -> Iterator[Replicated]:
+def replicated_deployment(
+    folder: Path, receiver: Receiver, *options: str, wait_replicas: int
+) -> Iterator[ReplicatedDeployment]:
     with RedisGroup(folder / "group", replicas=2, sentinels=3, options=options) as group:
         settings = {**QUICK, **group.settings, "BRIDGE_WAIT_REPLICAS": str(wait_replicas)}
         with Bridge(folder / "bridge", settings) as bridge:
@@ -109,56 +120,58 @@ def replicated(folder: Path, receiver: Receiver, *options: str, wait_replicas: i
             bridge.start_api()
             for kind in ("poll", "deliver"):
                 bridge.start_worker(kind)
-            yield Replicated(bridge, group, receiver, Stream(bridge, standin.client, receiver))
+            yield ReplicatedDeployment(bridge, group, receiver, RegistrationLoad(bridge, standin.client, receiver))
 
 
 @contextmanager
 def frozen(group: RedisGroup) -> Iterator[None]:
-    """It answers nobody."""
+    """The first primary answers nobody."""
     group.freeze(group.first)
     yield
     group.thaw(group.first)
 
 
-def parted(group: RedisGroup) -> AbstractContextManager[None]:
-    """Clients still reach it, replicas and Sentinels do not."""
+def partitioned(group: RedisGroup) -> AbstractContextManager[None]:
+    """Clients still reach the first primary. Replicas and Sentinels do not."""
     return group.door.shut_on_servers()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("apart", [frozen, parted])
+@pytest.mark.parametrize("fault", [frozen, partitioned])
 def test_every_acknowledged_registration_survives_a_failover_under_load(
-    tmp_path: Path, receiver: Receiver, apart: Callable[[RedisGroup], AbstractContextManager[None]]
+    tmp_path: Path, receiver: Receiver, fault: Callable[[RedisGroup], AbstractContextManager[None]]
 ) -> None:
-    with replicated(tmp_path, receiver, *FOLLOWED, wait_replicas=1) as whole:
-        with whole.stream as stream:
-            stream.wait_for_more()
-            with apart(whole.group):
-                whole.group.wait_until_replaced()
-                since = stream.wait_for_more()
-                # The workers have found the primary that follows, though the first one still stands there.
-                whole.wait_until_told(stream.acknowledged(since))
-            whole.group.wait_until_it_follows(whole.group.first)
-            stream.wait_for_more()
-        whole.wait_until_told(stream.acknowledged())
-        whole.bridge.check()
-    others = [answer for answer in stream.answers if answer.status != 201]
-    assert others, "nothing went wrong: this test shows nothing"
+    with replicated_deployment(tmp_path, receiver, *REPLICA_REQUIRED, wait_replicas=1) as deployment:
+        with deployment.load as load:
+            load.wait_for_more()
+            with fault(deployment.group):
+                deployment.group.wait_until_replaced()
+                since = load.wait_for_more()
+                # The workers use the new primary, although the old one still runs.
+                deployment.wait_until_notified(load.acknowledged(since))
+            deployment.group.wait_until_it_follows(deployment.group.first)
+            load.wait_for_more()
+        deployment.wait_until_notified(load.acknowledged())
+        deployment.bridge.check()
+    others = [answer for answer in load.answers if answer.status != 201]
+    assert others, "no request failed: this test shows nothing"
     assert {(answer.status, answer.retry_after) for answer in others} == {(503, "2")}
-    assert max(answer.took_s for answer in stream.answers) < BOUND_S
-    assert all(callback.verified_by(whole.bridge.secret) for callback in receiver.callbacks)
-    assert len(receiver.ids()) == len(whole.told_of())  # however often an event came, it had one id
+    assert max(answer.took_s for answer in load.answers) < BOUND_S
+    assert all(callback.verified_by(deployment.bridge.secret) for callback in receiver.callbacks)
+    assert len(receiver.ids()) == len(
+        deployment.notified_registrations()
+    )  # an event has one id, however often it arrived
 
 
 @pytest.mark.slow
 def test_without_waiting_for_replicas_the_service_recovers_all_the_same(tmp_path: Path, receiver: Receiver) -> None:
-    """What the first primary has acknowledged since it was parted is lost: that is what the waiting is for."""
-    with replicated(tmp_path, receiver, wait_replicas=0) as whole:
-        with whole.stream as stream:
-            stream.wait_for_more()
-            with parted(whole.group):
-                whole.group.wait_until_replaced()
-            whole.group.wait_until_it_follows(whole.group.first)
-            since = stream.wait_for_more()
-        whole.wait_until_told(stream.acknowledged(since))
-        whole.bridge.check()
+    """The old primary's acknowledgements after the partition are lost. BRIDGE_WAIT_REPLICAS prevents that."""
+    with replicated_deployment(tmp_path, receiver, wait_replicas=0) as deployment:
+        with deployment.load as load:
+            load.wait_for_more()
+            with partitioned(deployment.group):
+                deployment.group.wait_until_replaced()
+            deployment.group.wait_until_it_follows(deployment.group.first)
+            since = load.wait_for_more()
+        deployment.wait_until_notified(load.acknowledged(since))
+        deployment.bridge.check()

@@ -1,4 +1,4 @@
-"""Without ./dev, which switches Python to UTF-8: every text is UTF-8 in every locale."""
+"""Texts are UTF-8 in every locale, even if Python is not in UTF-8 mode, which `./dev` turns on."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ def locale(request: pytest.FixtureRequest, locales: str) -> dict[str, str]:
     return {"LC_ALL": request.param, "LOCPATH": locales, "PYTHONUTF8": "0"}
 
 
-def printed(argv: list[str | Path], locale: dict[str, str]) -> tuple[str, str]:
+def output_of(argv: list[str | Path], locale: dict[str, str]) -> tuple[str, str]:
     done = subprocess.run(argv, env=locale, capture_output=True, check=True)
     return done.stdout.decode(), done.stderr.decode()
 
@@ -28,18 +28,18 @@ def printed(argv: list[str | Path], locale: dict[str, str]) -> tuple[str, str]:
 def test_a_command_prints_it(locale: dict[str, str], tmp_path: Path) -> None:
     event = tmp_path / "event.json"
     event.write_bytes(standard.render(SAMPLES[0]))
-    shown, _ = printed([COMMAND, "render", "--format", "slack", "--language", "zh-CN", event], locale)
+    shown, _ = output_of([COMMAND, "render", "--format", "slack", "--language", "zh-CN", event], locale)
     assert "成功" in json.dumps(json.loads(shown), ensure_ascii=False)
 
 
 def test_a_service_logs_it(locale: dict[str, str]) -> None:
     script = r"from app import logs; logs.configure('INFO'); logs.event('tried', reason='\xfc \u6570\u636e \U0001f600')"
-    _, logged = printed([sys.executable, "-c", script], locale)
+    _, logged = output_of([sys.executable, "-c", script], locale)
     assert json.loads(logged)["reason"] == "ü 数据 😀"
 
 
 @pytest.mark.slow
-def test_a_job_is_registered_polled_and_told(locale: dict[str, str], tmp_path: Path) -> None:
+def test_a_job_is_registered_polled_and_reported(locale: dict[str, str], tmp_path: Path) -> None:
     with Bridge(tmp_path / "bridge", locale) as bridge:
         standin, inbox = bridge.start_standin(), bridge.start_inbox()
         bridge.start_worker("poll")
@@ -48,6 +48,6 @@ def test_a_job_is_registered_polled_and_told(locale: dict[str, str], tmp_path: P
         [job] = standin.client.call("POST", "/_standin/jobs", {"duration_s": 0})["jobs"]
         target = {"job_id": job["job_id"], "callback_url": f"{inbox.client.url}/hook", "secret": bridge.secret}
         bridge.call("POST", "/v1/registrations", {**target, "metadata": {"room": "数据 ü"}})
-        [callback] = wait_until(inbox.said, what="the callback")
+        [callback] = wait_until(inbox.lines, what="the callback")
     assert callback["verified"]
     assert json.loads(callback["body"])["data"]["metadata"] == {"room": "数据 ü"}

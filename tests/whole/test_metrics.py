@@ -1,4 +1,4 @@
-"""Metrics of the processes of production: all there after a load, true by what others saw, and signs of trouble."""
+"""Metrics of the processes of production: complete and correct after a load, and right when something fails."""
 
 import os
 import signal
@@ -14,149 +14,149 @@ from app.devkit.processes import wait_until
 from app.observability.metric_definitions import ALL, POLLS, MetricKind, MetricSource
 from app.store.engine import keys
 from tests.support.receiver import Receiver
-from tests.whole.conftest import Whole
+from tests.whole.conftest import Deployment
 
 PROCESSES = ("api", "worker-poll", "worker-deliver")
 COUNTED_BY = {MetricSource.API: "api", MetricSource.POLL: "worker-poll", MetricSource.DELIVER: "worker-deliver"}
-BATCH, ALONE = 30, 10
+JOBS_OF_REQUEST, SINGLE_JOBS = 30, 10
 
 
-def samples(whole: Whole, process: str) -> dict[str, list[tuple[dict[str, str], float]]]:
+def samples(deployment: Deployment, process: str) -> dict[str, list[tuple[dict[str, str], float]]]:
     found: dict[str, list[tuple[dict[str, str], float]]] = {}
-    for family in text_string_to_metric_families(whole.metrics_of(process)):
+    for family in text_string_to_metric_families(deployment.metrics_of(process)):
         for sample in family.samples:
             found.setdefault(sample.name, []).append((sample.labels, sample.value))
     return found
 
 
-def value(whole: Whole, process: str, name: str, **labels: str) -> float:
-    """Of all samples with these labels together."""
-    found = samples(whole, process).get(f"cph_bridge_{name}", [])
-    return sum(number for its, number in found if labels.items() <= its.items())
+def value(deployment: Deployment, process: str, name: str, **labels: str) -> float:
+    """The sum of all samples with these labels."""
+    found = samples(deployment, process).get(f"cph_bridge_{name}", [])
+    return sum(number for sample_labels, number in found if labels.items() <= sample_labels.items())
 
 
-def made_registrations(whole: Whole, gone: Receiver) -> list[dict[str, Any]]:
-    """One of each kind: many of a request, single ones, one that nobody knows, and one whose URL is gone.
+def create_registrations(deployment: Deployment, gone: Receiver) -> list[dict[str, Any]]:
+    """Registers for the jobs of a request, single jobs, an unknown job, and a job whose URL is gone.
 
-    What ends the many is for the test to give to the stand-in.
+    Returns the changes that end the jobs of the request. The test sends them to the stand-in.
     """
-    running = [{"request_id": "f" * 32, "duration_s": 3600}] * BATCH
-    batch = whole.standin.call("POST", "/_standin/jobs", running)["jobs"]
-    whole.register(None, job_ids=[job["job_id"] for job in batch])
-    for _ in range(ALONE):
-        whole.register(whole.job(duration_s=1))
-    whole.register("nobody-knows-me")
-    whole.register(whole.job(), callback_url=gone.url)
+    running = [{"request_id": "f" * 32, "duration_s": 3600}] * JOBS_OF_REQUEST
+    batch = deployment.standin.call("POST", "/_standin/jobs", running)["jobs"]
+    deployment.register(None, job_ids=[job["job_id"] for job in batch])
+    for _ in range(SINGLE_JOBS):
+        deployment.register(deployment.job(duration_s=1))
+    deployment.register("nobody-knows-me")
+    deployment.register(deployment.job(), callback_url=gone.url)
     return [{"job_id": job["job_id"], "request_id": "f" * 32, "duration_s": 0} for job in batch]
 
 
 @pytest.mark.slow
-def test_after_a_load_every_metric_is_there_and_sums_agree_with_what_others_saw(whole: Whole) -> None:
-    calls_before = whole.calls()
-    registered_before = value(whole, "api", "registrations_total")
-    whole.standin.call("POST", "/_standin/faults", {"kind": "unknown_status", "times": 1})
-    whole.start_worker("poll")
-    whole.start_worker("deliver")
+def test_after_a_load_every_metric_is_there_and_sums_agree_with_what_others_saw(deployment: Deployment) -> None:
+    calls_before = deployment.calls()
+    registered_before = value(deployment, "api", "registrations_total")
+    deployment.standin.call("POST", "/_standin/faults", {"kind": "unknown_status", "times": 1})
+    deployment.start_worker("poll")
+    deployment.start_worker("deliver")
     with Receiver() as gone:
         gone.statuses = [(410, {})]
-        whole.receiver.statuses = [(500, {})] * 3
-        ends = made_registrations(whole, gone)
-        saved = partial(value, whole, "worker-poll", "calls_saved_total")
-        wait_until(saved, what="the many are asked for together")
-        whole.standin.call("POST", "/_standin/jobs", ends)
-        whole.receiver.wait_for(BATCH + ALONE + 1)
-        delivered = partial(value, whole, "worker-deliver", "attempts_total", verdict="delivered")
-        wait_until(lambda: delivered() == BATCH + ALONE + 1, what="all are delivered")
-        sent = len(whole.receiver.callbacks) + len(gone.callbacks)
-    wait_until(lambda: not value(whole, "api", "registrations_watching"), what="all are finished")
-    shown = {process: samples(whole, process) for process in PROCESSES}
+        deployment.receiver.statuses = [(500, {})] * 3
+        endings = create_registrations(deployment, gone)
+        saved = partial(value, deployment, "worker-poll", "calls_saved_total")
+        wait_until(saved, what="the jobs of the request are polled with ListJobs")
+        deployment.standin.call("POST", "/_standin/jobs", endings)
+        deployment.receiver.wait_for(JOBS_OF_REQUEST + SINGLE_JOBS + 1)
+        delivered = partial(value, deployment, "worker-deliver", "attempts_total", verdict="delivered")
+        wait_until(lambda: delivered() == JOBS_OF_REQUEST + SINGLE_JOBS + 1, what="all are delivered")
+        sent = len(deployment.receiver.callbacks) + len(gone.callbacks)
+    wait_until(lambda: not value(deployment, "api", "registrations_watching"), what="all are finished")
+    shown = {process: samples(deployment, process) for process in PROCESSES}
 
     for each in ALL:
         name = each.full_name + ("_count" if each.kind is MetricKind.HISTOGRAM else "")
         for process in [COUNTED_BY[each.source]] if each.source in COUNTED_BY else PROCESSES:
             assert shown[process].get(name), f"{process} does not show {name}"
-    assert value(whole, "worker-deliver", "attempts_total") == sent
-    assert value(whole, "worker-deliver", "attempts_total", verdict="retry") == 3
-    assert value(whole, "worker-deliver", "attempt_duration_seconds_count") == sent
-    assert value(whole, "worker-deliver", "delivered_after_seconds_count") == BATCH + ALONE + 1
-    assert value(whole, "worker-deliver", "deaths_total", reason="gone") == 1
-    assert value(whole, "worker-poll", POLLS.name) == whole.calls() - calls_before
-    assert value(whole, "worker-poll", "jobs_ended_total", state="succeeded") == BATCH + ALONE + 1
-    assert value(whole, "worker-poll", "jobs_ended_total", state="lost") == 1
-    assert value(whole, "worker-poll", "unknown_statuses_total") == 1
-    assert value(whole, "api", "registrations_total") - registered_before == ALONE + 3
+    assert value(deployment, "worker-deliver", "attempts_total") == sent
+    assert value(deployment, "worker-deliver", "attempts_total", verdict="retry") == 3
+    assert value(deployment, "worker-deliver", "attempt_duration_seconds_count") == sent
+    assert value(deployment, "worker-deliver", "delivered_after_seconds_count") == JOBS_OF_REQUEST + SINGLE_JOBS + 1
+    assert value(deployment, "worker-deliver", "deaths_total", reason="gone") == 1
+    assert value(deployment, "worker-poll", POLLS.name) == deployment.calls() - calls_before
+    assert value(deployment, "worker-poll", "jobs_ended_total", state="succeeded") == JOBS_OF_REQUEST + SINGLE_JOBS + 1
+    assert value(deployment, "worker-poll", "jobs_ended_total", state="lost") == 1
+    assert value(deployment, "worker-poll", "unknown_statuses_total") == 1
+    assert value(deployment, "api", "registrations_total") - registered_before == SINGLE_JOBS + 3
     for process in PROCESSES:
-        assert value(whole, process, "deliveries", state="dead") == 1
-        assert value(whole, process, "deliveries", state="pending") == 0
-        assert value(whole, process, "watches") == 0
+        assert value(deployment, process, "deliveries", state="dead") == 1
+        assert value(deployment, process, "deliveries", state="pending") == 0
+        assert value(deployment, process, "watches") == 0
 
 
-def seen(whole: Whole, name: str, holds: Callable[[float], bool], **labels: str) -> None:
-    """At the API, which is there whoever else is not."""
-    wait_until(lambda: holds(value(whole, "api", name, **labels)), what=f"{name} {labels}")
-
-
-@pytest.mark.slow
-def test_without_workers_what_is_due_is_late_and_nobody_is_there(whole: Whole) -> None:
-    """BridgeNoWorker, BridgePollsLate, BridgeNobodyPolls; then BridgeDeliveriesLate."""
-    whole.register(whole.job())
-    seen(whole, "polls_late_seconds", lambda late: late > 1)
-    seen(whole, "workers", lambda count: count == 0)
-    assert value(whole, "api", "registrations_watching") == 1
-    assert value(whole, "api", "due", agenda="poll") == 1
-    whole.start_worker("poll")
-    seen(whole, "deliveries_late_seconds", lambda late: late > 1)
-    assert value(whole, "api", "due", agenda="deliver") == 1
-    assert value(whole, "api", "workers", kind="poll") == 1
-    whole.start_worker("deliver")
-    seen(whole, "deliveries_late_seconds", lambda late: late == 0)
-    seen(whole, "due", lambda count: count == 0)
+def wait_for_value(deployment: Deployment, name: str, is_expected: Callable[[float], bool], **labels: str) -> None:
+    """Waits for a value of the API's metrics, as the API always runs."""
+    wait_until(lambda: is_expected(value(deployment, "api", name, **labels)), what=f"{name} {labels}")
 
 
 @pytest.mark.slow
-def test_a_cloud_that_refuses_us_is_told_and_that_it_does_so_no_more(whole: Whole) -> None:
-    """BridgeCphRefuses."""
-    whole.standin.call("POST", "/_standin/faults", {"kind": "forbidden", "for_s": 3_600})
-    whole.start_worker("poll")
-    whole.register(whole.job())
+def test_without_workers_what_is_due_is_late_and_nobody_is_there(deployment: Deployment) -> None:
+    """Alerts: BridgeNoWorker, BridgePollsLate, BridgeNobodyPolls; then BridgeDeliveriesLate."""
+    deployment.register(deployment.job())
+    wait_for_value(deployment, "polls_late_seconds", lambda late: late > 1)
+    wait_for_value(deployment, "workers", lambda count: count == 0)
+    assert value(deployment, "api", "registrations_watching") == 1
+    assert value(deployment, "api", "due", agenda="poll") == 1
+    deployment.start_worker("poll")
+    wait_for_value(deployment, "deliveries_late_seconds", lambda late: late > 1)
+    assert value(deployment, "api", "due", agenda="deliver") == 1
+    assert value(deployment, "api", "workers", kind="poll") == 1
+    deployment.start_worker("deliver")
+    wait_for_value(deployment, "deliveries_late_seconds", lambda late: late == 0)
+    wait_for_value(deployment, "due", lambda count: count == 0)
+
+
+@pytest.mark.slow
+def test_a_cloud_that_refuses_us_is_reported(deployment: Deployment) -> None:
+    """Alert: BridgeCphRefuses."""
+    deployment.standin.call("POST", "/_standin/faults", {"kind": "forbidden", "for_s": 3_600})
+    deployment.start_worker("poll")
+    deployment.register(deployment.job())
     try:
-        seen(whole, "project_refused", lambda refused: refused == 1)
-        assert value(whole, "api", "polls_late_seconds") == 0
-        seen_by_worker = partial(value, whole, "worker-poll", "polls_total", outcome="refused")
-        assert seen_by_worker() >= 1
+        wait_for_value(deployment, "project_refused", lambda refused: refused == 1)
+        assert value(deployment, "api", "polls_late_seconds") == 0
+        refused_polls = partial(value, deployment, "worker-poll", "polls_total", outcome="refused")
+        assert refused_polls() >= 1
     finally:
-        whole.standin.call("DELETE", "/_standin/faults")
+        deployment.standin.call("DELETE", "/_standin/faults")
 
 
 @pytest.mark.slow
-def test_receivers_that_fail_for_days_are_told(whole: Whole) -> None:
-    """BridgeDestinationDisabled, BridgeDeadGrow: the five days are made by hand."""
-    whole.receiver.fail(401)
-    whole.start_worker("poll")
-    whole.start_worker("deliver")
-    whole.register(whole.job())
-    seen(whole, "deliveries", lambda dead: dead == 1, state="dead")
-    assert value(whole, "worker-deliver", "deaths_total", reason="refused") == 1
-    whole.receiver.fail(500)
-    whole.register(whole.job())
-    (lane,) = whole.redis.scan_iter("cph:deliver:lane:*")
-    wait_until(lambda: whole.redis.hget(lane, "failing_since"), what="a failure")
-    whole.redis.hset(lane, "failing_since", 1)
+def test_receivers_that_fail_for_days_are_reported(deployment: Deployment) -> None:
+    """Alerts: BridgeDestinationDisabled, BridgeDeadGrow. The test sets the start of the failures."""
+    deployment.receiver.fail(401)
+    deployment.start_worker("poll")
+    deployment.start_worker("deliver")
+    deployment.register(deployment.job())
+    wait_for_value(deployment, "deliveries", lambda dead: dead == 1, state="dead")
+    assert value(deployment, "worker-deliver", "deaths_total", reason="refused") == 1
+    deployment.receiver.fail(500)
+    deployment.register(deployment.job())
+    (lane,) = deployment.redis.scan_iter("cph:deliver:lane:*")
+    wait_until(lambda: deployment.redis.hget(lane, "failing_since"), what="a failure")
+    deployment.redis.hset(lane, "failing_since", 1)
     for _ in range(5):
-        whole.register(whole.job())
-    seen(whole, "destinations", lambda count: count == 1, state="disabled")
-    seen(whole, "deliveries", lambda held: held >= 1, state="held")
-    whole.receiver.heal()
-    (destination,) = whole.bridge.call("GET", "/v1/destinations")["items"]
-    whole.bridge.call("POST", f"/v1/destinations/{destination['id']}/resume", {})
-    seen(whole, "deliveries", lambda held: held == 0, state="held")
-    seen(whole, "destinations", lambda count: count == 0)
-    assert not whole.redis.exists(keys.lanes_that_are("failing"))
+        deployment.register(deployment.job())
+    wait_for_value(deployment, "destinations", lambda count: count == 1, state="disabled")
+    wait_for_value(deployment, "deliveries", lambda on_hold: on_hold >= 1, state="held")
+    deployment.receiver.heal()
+    (destination,) = deployment.bridge.call("GET", "/v1/destinations")["items"]
+    deployment.bridge.call("POST", f"/v1/destinations/{destination['id']}/resume", {})
+    wait_for_value(deployment, "deliveries", lambda on_hold: on_hold == 0, state="held")
+    wait_for_value(deployment, "destinations", lambda count: count == 0)
+    assert not deployment.redis.exists(keys.lanes_in_state("failing"))
 
 
 @contextmanager
-def silent_redis(whole: Whole) -> Iterator[None]:
-    pid = whole.redis.info("server")["process_id"]
+def frozen_redis(deployment: Deployment) -> Iterator[None]:
+    pid = deployment.redis.info("server")["process_id"]
     os.kill(pid, signal.SIGSTOP)
     try:
         yield
@@ -165,32 +165,32 @@ def silent_redis(whole: Whole) -> Iterator[None]:
 
 
 @pytest.mark.slow
-def test_redis_that_is_full_or_away_is_told_and_so_is_an_api_that_fails(whole: Whole) -> None:
-    """BridgeRedisNearlyFull, BridgeRedisAway, BridgeApiFails."""
-    most = whole.redis.info("memory")["used_memory"] * 2
-    whole.redis.config_set("maxmemory", most)
+def test_redis_that_is_full_or_unavailable_is_reported_and_so_is_an_api_that_fails(deployment: Deployment) -> None:
+    """Alerts: BridgeRedisNearlyFull, BridgeRedisAway, BridgeApiFails."""
+    maxmemory = deployment.redis.info("memory")["used_memory"] * 2
+    deployment.redis.config_set("maxmemory", maxmemory)
     try:
-        assert value(whole, "api", "redis_memory_max_bytes") == most
-        assert value(whole, "api", "redis_memory_used_bytes") / most > 0.4
+        assert value(deployment, "api", "redis_memory_max_bytes") == maxmemory
+        assert value(deployment, "api", "redis_memory_used_bytes") / maxmemory > 0.4
     finally:
-        whole.redis.config_set("maxmemory", 0)
-    with silent_redis(whole):
-        assert value(whole, "api", "redis_up") == 0
+        deployment.redis.config_set("maxmemory", 0)
+    with frozen_redis(deployment):
+        assert value(deployment, "api", "redis_up") == 0
         with pytest.raises(Exception, match="503"):
-            whole.bridge.call("GET", "/v1/registrations")
-        assert value(whole, "api", "api_request_duration_seconds_count", status="503") >= 1
-    assert value(whole, "api", "redis_up") == 1
+            deployment.bridge.call("GET", "/v1/registrations")
+        assert value(deployment, "api", "api_request_duration_seconds_count", status="503") >= 1
+    assert value(deployment, "api", "redis_up") == 1
 
 
-def test_made_up_routes_and_methods_are_no_labels(whole: Whole) -> None:
+def test_made_up_routes_and_methods_are_no_labels(deployment: Deployment) -> None:
     for path in ("/v1/nothing-s3cret", "/wp-login.php"):
         with pytest.raises(Exception, match="40"):
-            whole.bridge.call("GET", path)
+            deployment.bridge.call("GET", path)
     with pytest.raises(Exception, match="40"):
-        whole.bridge.call("BREW", "/readyz")
+        deployment.bridge.call("BREW", "/readyz")
     routes: set[Any] = {
         (labels["method"], labels["route"])
-        for labels, _ in samples(whole, "api")["cph_bridge_api_request_duration_seconds_count"]
+        for labels, _ in samples(deployment, "api")["cph_bridge_api_request_duration_seconds_count"]
     }
     assert ("GET", "none") in routes
     assert {method for method, _ in routes} <= {"GET", "POST", "DELETE", "other"}

@@ -1,4 +1,4 @@
-"""The README is true: its tables are those of the code, its examples run."""
+"""The README matches the code: its tables are complete and correct, and its examples run."""
 
 import ast
 import re
@@ -20,16 +20,17 @@ from werkzeug.serving import make_server
 
 from app.bootstrap.stores import Stores
 from app.config.settings import PREFIX, Settings, variables
-from app.devkit.exports import export_lines, kept
+from app.devkit.exports import export_lines, exports_file
 from app.devkit.processes import Process, wait_until
 from app.domain.signature import by_secret, headers
 from tests.support.dev_run import ANYWHERE, end, line_with, running
 from tests.support.paths import ROOT
+from tests.whole.conftest import Deployment
 
-# The walk's last call.
-MISTAKE = "curl: (22) The requested URL returned error: 422"
-# What a terminal puts round what is pasted.
-BRACKETS = ("\x1b[200~", "\x1b[201~")
+# The walk ends with a call that the API refuses.
+REFUSED_CALL = "curl: (22) The requested URL returned error: 422"
+# A terminal puts these around pasted text (bracketed paste).
+PASTE_BRACKETS = ("\x1b[200~", "\x1b[201~")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -38,7 +39,7 @@ def section(title: str) -> str:
 
 
 def rows(title: str) -> list[str]:
-    """The rows of the section's table."""
+    """The rows of the section's table, without its header."""
     return [line for line in section(title).splitlines() if line.startswith("| ")][1:]
 
 
@@ -48,8 +49,8 @@ def block(title: str, language: str) -> str:
     return found[1]
 
 
-def written(value: Any) -> str:
-    """A default as an operator would write it."""
+def default_text(value: Any) -> str:
+    """The default as an operator writes it in the environment."""
     match value:
         case None | () | "" | _ if value is PydanticUndefined or value in (None, (), ""):
             return ""
@@ -67,7 +68,7 @@ def written(value: Any) -> str:
 
 def test_the_table_of_settings_is_that_of_the_code() -> None:
     assert rows("Settings") == [
-        f"| `{PREFIX}{name.upper()}` | {written(field.default)} | {field.description} |"
+        f"| `{PREFIX}{name.upper()}` | {default_text(field.default)} | {field.description} |"
         for name, field in Settings.model_fields.items()
     ]
 
@@ -76,12 +77,12 @@ def test_the_map_says_what_the_folders_say_of_themselves() -> None:
     packages = [*(ROOT / "app").glob("*/__init__.py"), ROOT / "workers" / "__init__.py"]
     modules = [module for module in (ROOT / "app").glob("*.py") if module.name != "__init__.py"]
     first_lines = {
-        str(place.relative_to(ROOT)): (
+        str(path.relative_to(ROOT)): (
             ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or ""
         ).splitlines()[0]
-        for place, source in [*((package.parent, package) for package in packages), *zip(modules, modules, strict=True)]
+        for path, source in [*((package.parent, package) for package in packages), *zip(modules, modules, strict=True)]
     }
-    expected = [f"| `{place}` | {line} |" for place, line in sorted(first_lines.items())]
+    expected = [f"| `{path}` | {line} |" for path, line in sorted(first_lines.items())]
     assert [row for row in rows("The map") if "`tests`" not in row] == expected
 
 
@@ -92,8 +93,8 @@ def test_the_table_of_dependencies_is_that_of_the_project() -> None:
 
 
 @pytest.fixture
-def receiver_of_the_readme(registration: Any) -> Iterator[tuple[str, str]]:
-    """Its URL, and the secret that it verifies with."""
+def readme_receiver(registration: Any) -> Iterator[tuple[str, str]]:
+    """The receiver of the README's example: its URL and its secret."""
     secret = registration().secret
     scope: dict[str, Any] = {"SECRET": secret, "__name__": "__main__"}
     exec(block("A receiver", "python"), scope)
@@ -107,43 +108,41 @@ def receiver_of_the_readme(registration: Any) -> Iterator[tuple[str, str]]:
     server.server_close()
 
 
-def test_the_receiver_takes_what_is_signed_and_nothing_else(
-    receiver_of_the_readme: tuple[str, str], stores: Stores
-) -> None:
-    url, secret = receiver_of_the_readme
-    for kind, more in (
+def test_the_receiver_takes_what_is_signed_and_nothing_else(readme_receiver: tuple[str, str], stores: Stores) -> None:
+    url, secret = readme_receiver
+    for event_type, data in (
         ("job.succeeded", b'"job":{"job_id":"j","state":"succeeded"}'),
         ("group.finished", b'"jobs":[{"job_id":null,"state":"failed"},{"job_id":"j","state":"succeeded"}]'),
         ("callback.test", b'"registration_id":null'),
     ):
-        body = b'{"id":"evt_1","type":"%s","data":{%s}}' % (kind.encode(), more)
+        body = b'{"id":"evt_1","type":"%s","data":{%s}}' % (event_type.encode(), data)
         signed = headers([by_secret(secret)], "evt_1", stores.clock(), body)
-        assert requests.post(url, data=body, headers=signed, timeout=5).status_code == 204, kind
-        assert requests.post(url, data=body + b" ", headers=signed, timeout=5).status_code == 500, kind
+        assert requests.post(url, data=body, headers=signed, timeout=5).status_code == 204, event_type
+        assert requests.post(url, data=body + b" ", headers=signed, timeout=5).status_code == 500, event_type
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A folder with a `./dev env` as simple as can be."""
+    """A folder with a minimal `./dev`, whose `env` prints the exports."""
     dev = tmp_path / "dev"
     dev.write_text("#!/bin/sh\ncat .dev/run-*.env\n", encoding="utf-8")
     dev.chmod(0o755)
     return tmp_path
 
 
-def test_the_walk_with_curl_works_as_written(workers: Any, checkout: Path) -> None:
+def test_the_walk_with_curl_works_as_written(running_deployment: Deployment, checkout: Path) -> None:
     walk = block("A walk with curl", "sh")
     exports = {
-        "BRIDGE_URL": workers.bridge.url,
-        "BRIDGE_KEY": workers.bridge.key,
-        "CALLBACK_URL": workers.receiver.url,
-        "CALLBACK_SECRET": workers.bridge.secret,
-        "STANDIN": workers.standin.url,
+        "BRIDGE_URL": running_deployment.bridge.url,
+        "BRIDGE_KEY": running_deployment.bridge.key,
+        "CALLBACK_URL": running_deployment.receiver.url,
+        "CALLBACK_SECRET": running_deployment.bridge.secret,
+        "STANDIN": running_deployment.standin.url,
     }
-    # On a busy machine workers take longer to start than the walk waits.
-    workers.wait_until_delivered(workers.register(workers.job()), timeout=120)
-    with kept(export_lines(exports), checkout / ".dev"):
-        walked = subprocess.run(
+    # On a busy machine, workers may take longer to start than the walk waits.
+    running_deployment.wait_until_delivered(running_deployment.register(running_deployment.job()), timeout=120)
+    with exports_file(export_lines(exports), checkout / ".dev"):
+        done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", walk],
             cwd=checkout,
             capture_output=True,
@@ -151,20 +150,20 @@ def test_the_walk_with_curl_works_as_written(workers: Any, checkout: Path) -> No
             timeout=120,
             check=False,
         )
-    assert walked.returncode == 0, walked.stdout + walked.stderr
-    assert walked.stderr.splitlines() == [MISTAKE]
-    assert '"secret":"whsec_' in walked.stdout
-    assert '"state":"finished"' in walked.stdout
-    assert '"pointer"' in walked.stdout
-    assert '"hint"' in walked.stdout
-    workers.receiver.wait_for(4)
-    callbacks = workers.receiver.callbacks
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr.splitlines() == [REFUSED_CALL]
+    assert '"secret":"whsec_' in done.stdout
+    assert '"state":"finished"' in done.stdout
+    assert '"pointer"' in done.stdout
+    assert '"hint"' in done.stdout
+    running_deployment.receiver.wait_for(4)
+    callbacks = running_deployment.receiver.callbacks
     assert {callback.event["type"] for callback in callbacks} == {"job.succeeded", "group.finished", "callback.test"}
-    assert all(callback.verified_by(workers.bridge.secret) for callback in callbacks)
+    assert all(callback.verified_by(running_deployment.bridge.secret) for callback in callbacks)
 
 
 def test_the_comments_of_the_walk_do_no_harm_where_they_are_run_as_commands() -> None:
-    """As an interactive zsh does, unless it is told otherwise."""
+    """By default, an interactive zsh runs comment lines as commands."""
     comments = [line for line in block("A walk with curl", "sh").splitlines() if line.startswith("#")]
     assert [line for line in comments if not re.fullmatch(r"# [\w ,.:-]+", line)] == []
 
@@ -177,13 +176,13 @@ def test_the_walk_is_pasted_twice_into_a_shell_beside_a_run(
     with running(checkout, tmp_path_factory.mktemp("t"), *ANYWHERE) as run:
         line_with(run, "Ctrl-C ends")
         with interactive_bash(checkout) as shell:
-            # Line by line, and as a terminal does that tells pasted text from typed one.
-            shown = pasted(shell, walk), pasted(shell, f"{BRACKETS[0]}{walk}{BRACKETS[1]}")
+            # Pasted without and with bracketed paste.
+            outputs = paste(shell, walk), paste(shell, f"{PASTE_BRACKETS[0]}{walk}{PASTE_BRACKETS[1]}")
         for kind in ("job.succeeded", "group.finished", "callback.test"):
             wait_until(lambda: both_arrived(run, kind), what=f"two times {kind}")  # noqa: B023 - called at once
         end(run)
-    for text in shown:
-        assert re.findall(r"curl: .*|.*not found.*|.*Traceback.*|.*bash:.*", text) == [MISTAKE], text
+    for text in outputs:
+        assert re.findall(r"curl: .*|.*not found.*|.*Traceback.*|.*bash:.*", text) == [REFUSED_CALL], text
         assert text.count('"state":"finished"') == text.count('"hint"') == 1, text
 
 
@@ -201,8 +200,8 @@ def interactive_bash(folder: Path) -> Iterator[Any]:
     shell.close(force=True)
 
 
-def pasted(shell: Any, text: str) -> str:
-    """What it shows then, until it is through."""
+def paste(shell: Any, text: str) -> str:
+    """Pastes the text and returns the output until all commands have ended."""
     shell.expect_exact("$ ")
     shell.send(f"{text}\n")
     shell.sendline("printf 'walked %s\\n' on")

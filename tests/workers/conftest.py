@@ -1,4 +1,4 @@
-"""Workers in the process of the test: real Redis, real servers, and the test's own time."""
+"""Fixtures that run workers in the process of the test: real Redis, real servers, a manual clock."""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -17,6 +17,7 @@ from app.domain.delivery import DeliveryState
 from app.domain.destination import Destination
 from app.domain.event import EventType
 from app.domain.job import Job, JobState
+from app.domain.registration import Registration
 from app.store.durations import SeenDurations
 from app.transport.client import Transport
 from tests.support.claims import claim_due
@@ -30,44 +31,49 @@ from workers.polling.show_job import PollWorker
 from workers.telemetry import Telemetry
 
 SECOND = timedelta(seconds=1)
-# Half of a deadline is slow to the bridge, which then sends less: a busy machine must not look like that.
-AMPLE = timedelta(seconds=PATIENCE_S)
+# The bridge lowers the concurrency when answers take half of a deadline: a busy test machine must not cause that.
+LONG_DEADLINE = timedelta(seconds=PATIENCE_S)
 
 
 @pytest.fixture
-def time(now: datetime) -> ManualClock:
+def clock(now: datetime) -> ManualClock:
     return ManualClock(now)
 
 
 @pytest.fixture
 def tracing() -> Any:
-    """Off, as it is at first."""
+    """Tracing is off by default; a nearer fixture may turn it on."""
     return None
 
 
 @pytest.fixture
-def polling(runtime: Runtime, standin: Served, time: ManualClock, tracing: Any) -> Iterator[PollWorker]:
-    """Asks the stand-in, every second at first; a job may stay unknown for ten seconds."""
+def telemetry(runtime: Runtime, tracing: Any) -> Telemetry:
+    return Telemetry(runtime.metric_registry, tracing)
+
+
+@pytest.fixture
+def poll_worker(runtime: Runtime, standin: Served, clock: ManualClock, telemetry: Telemetry) -> Iterator[PollWorker]:
+    """Polls the stand-in, at first once a second. A job is lost after it was unknown for ten seconds."""
     transport = Transport()
     client = CphClient(
         transport=transport,
         endpoint=standin.about["url"],
         project_id=standin.about["project_id"],
         credentials=FixedToken(standin.about["token"]),
-        deadline=AMPLE,
+        deadline=LONG_DEADLINE,
     )
     yield PollWorker(
         agenda=runtime.stores.polls_due,
         watches=runtime.stores.watches,
         requests=runtime.stores.requests,
         clients={"default": client},
-        health=HealthRecorder(runtime.stores.polls_due, runtime.config.rate_of),
+        health=HealthRecorder(runtime.stores.polls_due, runtime.config.rate_of, telemetry),
         schedule=PollSchedule(
-            Cadence(SECOND, 30 * SECOND), SeenDurations(runtime.stores.redis, time, retention=30 * SECOND)
+            Cadence(SECOND, 30 * SECOND), SeenDurations(runtime.stores.redis, clock, retention=30 * SECOND)
         ),
         lost_grace=10 * SECOND,
-        telemetry=Telemetry(runtime.metric_registry, tracing),
-        clock=time,
+        telemetry=telemetry,
+        clock=clock,
         crash_point=lambda _: None,
     )
     transport.close()
@@ -75,12 +81,14 @@ def polling(runtime: Runtime, standin: Served, time: ManualClock, tracing: Any) 
 
 @pytest.fixture
 def deadline() -> timedelta:
-    """Of an attempt. A test that waits for it to pass says a shorter one, by parametrize."""
-    return AMPLE
+    """The deadline of an attempt. A test that waits for a timeout sets a shorter one with parametrize."""
+    return LONG_DEADLINE
 
 
 @pytest.fixture
-def delivering(runtime: Runtime, time: ManualClock, tracing: Any, deadline: timedelta) -> Iterator[DeliveryWorker]:
+def delivery_worker(
+    runtime: Runtime, clock: ManualClock, telemetry: Telemetry, deadline: timedelta
+) -> Iterator[DeliveryWorker]:
     yield DeliveryWorker(
         agenda=runtime.stores.deliveries_due,
         deliveries=runtime.stores.deliveries,
@@ -90,44 +98,44 @@ def delivering(runtime: Runtime, time: ManualClock, tracing: Any, deadline: time
         client=runtime.callback_client,
         schedules=runtime.schedules,
         deadline=deadline,
-        telemetry=Telemetry(runtime.metric_registry, tracing),
-        clock=time,
+        telemetry=telemetry,
+        clock=clock,
         crash_point=lambda _: None,
     )
     runtime.sender.close()
 
 
 @pytest.fixture
-def turn(stores: Stores, time: ManualClock) -> Callable[[Any], int]:
-    """Works off what is due now, on this thread; how much that was."""
+def run_due(stores: Stores, clock: ManualClock) -> Callable[[Any], int]:
+    """Runs the due tasks of a worker once, on this thread. Returns their number."""
 
-    def work_off(work: Any) -> int:
-        claimed = claim_due(work.agenda, time(), 100)
-        tasks = work.prepare(claimed) if claimed else ()
+    def run(worker: Any) -> int:
+        claimed = claim_due(worker.agenda, clock(), 100)
+        tasks = worker.prepare(claimed) if claimed else ()
         for task in tasks:
-            stores.scripts.run_all(work.do(task))
+            stores.scripts.run_all(worker.do(task))
         return len(tasks)
 
-    return work_off
+    return run
 
 
 @pytest.fixture
-def calls(standin: Served) -> Callable[[], tuple[int, int]]:
-    """How many ShowJob and ListJobs there were since the last look."""
+def new_calls(standin: Served) -> Callable[[], tuple[int, int]]:
+    """Returns the numbers of ShowJob and ListJobs calls since it was last called."""
     last = {"show_job": 0, "list_jobs": 0}
 
-    def since() -> tuple[int, int]:
+    def count() -> tuple[int, int]:
         nonlocal last
         before, last = last, standin.call("GET", "/_standin/calls").json()
         return last["show_job"] - before["show_job"], last["list_jobs"] - before["list_jobs"]
 
-    since()
-    return since
+    count()
+    return count
 
 
 @pytest.fixture
-def watched(stores: Stores, registration, deliveries_of) -> Callable[..., Any]:
-    """Registers for a job; says how it fares and which events it had."""
+def make_watched_job(stores: Stores, registration, deliveries_of) -> Callable[..., Any]:
+    """Registers for a job. The result shows the job's state, and all events so far."""
 
     class RegisteredJob:
         def __init__(self, job_id: str, **fields: Any) -> None:
@@ -149,8 +157,8 @@ def watched(stores: Stores, registration, deliveries_of) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def ended(stores: Stores, registration, receiver: Receiver) -> Callable[..., Any]:
-    """A registration whose job has ended: its delivery is due."""
+def make_ended_registration(stores: Stores, registration, receiver: Receiver) -> Callable[..., Any]:
+    """Makes a registration whose jobs have ended: its deliveries are due."""
 
     def make(*job_ids: str, **fields: Any) -> Any:
         made = registration(*job_ids, **{"callback_url": receiver.url, "destination": "here"} | fields)
@@ -164,19 +172,23 @@ def ended(stores: Stores, registration, receiver: Receiver) -> Callable[..., Any
 
 
 @pytest.fixture
-def owe(stores: Stores, registration, receiver: Receiver, time) -> Callable[..., None]:
-    """So many deliveries are due."""
+def make_pending_deliveries(
+    stores: Stores, registration, receiver: Receiver, clock: ManualClock
+) -> Callable[..., None]:
+    """Makes `count` deliveries that are due now."""
 
     def make(count: int, *, tenant: str = "t", destination: str = "here", url: str = receiver.url) -> None:
         jobs = tuple(Job(f"{destination}-{number:04d}", JobState.SUCCEEDED) for number in range(count))
         fields = {"tenant": tenant, "destination": destination, "callback_url": url, "job_ids": (), "ended": jobs}
-        stores.registrations.add(registration(at=time.now, **fields))
+        stores.registrations.add(registration(at=clock.now, **fields))
 
     return make
 
 
 @pytest.fixture
-def log_of(stores: Stores, deliveries_of) -> Callable[[], tuple[DeliveryState, list[dict[str, Any]]]]:
+def delivery_log(stores: Stores, deliveries_of) -> Callable[[], tuple[DeliveryState, list[dict[str, Any]]]]:
+    """Reads the state and the attempts of the only delivery."""
+
     def read() -> tuple[DeliveryState, list[dict[str, Any]]]:
         (delivery,) = deliveries_of()
         found = stores.deliveries.get("t", delivery.id)
@@ -187,7 +199,7 @@ def log_of(stores: Stores, deliveries_of) -> Callable[[], tuple[DeliveryState, l
 
 
 @pytest.fixture
-def states(stores: Stores) -> Callable[..., list[DeliveryState]]:
+def delivery_states(stores: Stores) -> Callable[..., list[DeliveryState]]:
     def read(tenant: str = "t") -> list[DeliveryState]:
         found, _ = stores.deliveries.page(
             tenant, limit=2_000, cursor=None, since=None, until=None, wanted=lambda _: True
@@ -198,8 +210,8 @@ def states(stores: Stores) -> Callable[..., list[DeliveryState]]:
 
 
 @pytest.fixture
-def look(runtime: Runtime) -> Callable[..., Destination]:
-    """At the only destination of a tenant."""
+def shown_destination(runtime: Runtime) -> Callable[..., Destination]:
+    """Reads the only destination of a tenant."""
 
     def read(tenant: str = "t") -> Destination:
         (found,), _ = runtime.destinations.page(tenant, limit=10, cursor=None)
@@ -210,28 +222,28 @@ def look(runtime: Runtime) -> Callable[..., Destination]:
 
 @pytest.fixture
 def request_id() -> str:
-    """One that the stand-in does not know."""
+    """A request id that the stand-in does not know."""
     return uuid4().hex
 
 
 @pytest.fixture
-def looks(runtime: Runtime, polling, turn, time):
-    """Lets time pass in steps of a second, working off what is due."""
+def poll_rounds(poll_worker: PollWorker, run_due: Callable[[Any], int], clock: ManualClock) -> Callable[[float], None]:
+    """Advances the clock in steps of a second, and runs the due polls before each step."""
 
-    def look(seconds: float) -> None:
+    def run(seconds: float) -> None:
         for _ in range(round(seconds)):
-            while turn(polling):
+            while run_due(poll_worker):
                 pass
-            time.now += SECOND
+            clock.now += SECOND
 
-    return look
+    return run
 
 
 @pytest.fixture
-def wanted(stores: Stores, registration):
+def make_request_registration(stores: Stores, registration) -> Callable[..., Registration]:
     """Registers for all jobs of a request."""
 
-    def register(request_id: str, **fields):
+    def register(request_id: str, **fields: Any) -> Registration:
         made = registration("none", **{"job_ids": (), "request_id": request_id} | fields)
         stores.registrations.add(made)
         return made

@@ -1,4 +1,4 @@
-"""Each chat format through the real sender to a service that enforces its own rules, and says no in its own way."""
+"""Each chat format, sent by the real sender to a simulated service with the real one's limits and error answers."""
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -26,16 +26,16 @@ HOSTILE = (
 REFUSED, RETRY, GONE = Verdict.REFUSED, Verdict.RETRY, Verdict.GONE
 PAGE = answer(200, "<html>log in</html>", Content_Type="text/html")
 
-# The table of reference/chat-services.md, and what a person reads. The third: how long it is left alone, in seconds.
+# The table of reference/chat-services.md: format, answer, verdict, pause in seconds, part of the service message.
 ROWS: list[tuple[str, Reply, Verdict, float | None, str]] = [
-    ("slack", answer(429, "rate_limited", Retry_After="30"), RETRY, 30, "asked too often"),
-    ("slack", answer(400, "invalid_payload"), REFUSED, None, "does not take the message"),
-    ("slack", answer(400, "invalid_token"), REFUSED, None, "make a new webhook"),
+    ("slack", answer(429, "rate_limited", Retry_After="30"), RETRY, 30, "rate limit exceeded"),
+    ("slack", answer(400, "invalid_payload"), REFUSED, None, "rejected the message"),
+    ("slack", answer(400, "invalid_token"), REFUSED, None, "create a new webhook"),
     ("slack", answer(403, "action_prohibited"), REFUSED, None, "admins"),
     ("slack", answer(404, "no_service"), REFUSED, None, "was removed"),
     ("slack", answer(410, "channel_is_archived"), GONE, None, "channel_is_archived"),
     ("slack", answer(500, "rollup_error"), RETRY, None, "rollup_error"),
-    ("teams", answer(429, {"error": {"message": "throttled"}}), RETRY, None, "asked too often"),
+    ("teams", answer(429, {"error": {"message": "throttled"}}), RETRY, None, "rate limit exceeded"),
     (
         "teams",
         answer(400, {"error": {"code": "WorkflowTriggerIsNotEnabled", "message": "x"}}),
@@ -50,7 +50,7 @@ ROWS: list[tuple[str, Reply, Verdict, float | None, str]] = [
         None,
         "copy all",
     ),
-    ("discord", answer(429, {"message": "x", "retry_after": 1.5}), RETRY, 1.5, "asked too often"),
+    ("discord", answer(429, {"message": "x", "retry_after": 1.5}), RETRY, 1.5, "rate limit exceeded"),
     (
         "discord",
         answer(429, {"message": "x", "retry_after": 9.0}, X_RateLimit_Reset_After="64.5"),
@@ -58,9 +58,9 @@ ROWS: list[tuple[str, Reply, Verdict, float | None, str]] = [
         64.5,
         "429",
     ),
-    ("discord", answer(404, {"message": "Unknown Webhook", "code": 10015}), REFUSED, None, "make a new one"),
+    ("discord", answer(404, {"message": "Unknown Webhook", "code": 10015}), REFUSED, None, "create a new one"),
     ("discord", answer(503, "upstream connect error"), RETRY, None, "503"),
-    ("mattermost", answer(429, "limit exceeded", Retry_After="7"), RETRY, 7, "asked too often"),
+    ("mattermost", answer(429, "limit exceeded", Retry_After="7"), RETRY, 7, "rate limit exceeded"),
     (
         "mattermost",
         answer(400, {"id": "web.incoming_webhook.invalid.app_error", "message": "x"}),
@@ -69,23 +69,29 @@ ROWS: list[tuple[str, Reply, Verdict, float | None, str]] = [
         "new one",
     ),
     ("mattermost", answer(403, {"id": "x", "message": "no"}), REFUSED, None, "Mattermost: no (403)"),
-    ("rocketchat", answer(429, {"success": False, "error": "x"}), RETRY, None, "asked too often"),
-    ("rocketchat", answer(200, {"success": False, "error": "error-invalid-channel"}), REFUSED, None, "channel is gone"),
+    ("rocketchat", answer(429, {"success": False, "error": "x"}), RETRY, None, "rate limit exceeded"),
+    (
+        "rocketchat",
+        answer(200, {"success": False, "error": "error-invalid-channel"}),
+        REFUSED,
+        None,
+        "channel no longer exists",
+    ),
     (
         "googlechat",
         answer(429, {"error": {"status": "RESOURCE_EXHAUSTED", "message": "x"}}),
         RETRY,
         60,
-        "asked too often",
+        "rate limit exceeded",
     ),
     ("googlechat", answer(403, {"error": {"status": "PERMISSION_DENIED", "message": "x"}}), REFUSED, None, "allow it"),
-    ("googlechat", answer(404, {"error": {"status": "NOT_FOUND", "message": "x"}}), REFUSED, None, "is gone"),
+    ("googlechat", answer(404, {"error": {"status": "NOT_FOUND", "message": "x"}}), REFUSED, None, "no longer exists"),
     (
         "telegram",
         answer(429, {"ok": False, "error_code": 429, "description": "x", "parameters": {"retry_after": 35}}),
         RETRY,
         35,
-        "asked too often",
+        "rate limit exceeded",
     ),
     (
         "telegram",
@@ -97,11 +103,11 @@ ROWS: list[tuple[str, Reply, Verdict, float | None, str]] = [
     ("telegram", answer(403, {"ok": False, "description": "Forbidden: bot was kicked"}), REFUSED, None, "add the bot"),
     ("telegram", answer(200, {"ok": False, "description": "no"}), REFUSED, None, "Telegram: no"),
     ("telegram", answer(502, "<html>Bad Gateway</html>"), RETRY, None, "502"),
-    ("feishu", answer(200, {"code": 11232, "msg": "frequency limited"}), RETRY, None, "asked too often"),
-    ("feishu", answer(200, {"code": 9499, "msg": "too many request"}), RETRY, None, "asked too often"),
-    ("feishu", answer(200, {"code": 9499, "msg": "Bad Request"}), REFUSED, None, "does not take"),
+    ("feishu", answer(200, {"code": 11232, "msg": "frequency limited"}), RETRY, None, "rate limit exceeded"),
+    ("feishu", answer(200, {"code": 9499, "msg": "too many request"}), RETRY, None, "rate limit exceeded"),
+    ("feishu", answer(200, {"code": 9499, "msg": "Bad Request"}), REFUSED, None, "rejected the message"),
     ("feishu", answer(200, {"code": 19021, "msg": "sign match fail"}), REFUSED, None, "secret is wrong"),
-    ("feishu", answer(200, {"code": 19022, "msg": "Ip Not Allowed"}), REFUSED, None, "IP addresses"),
+    ("feishu", answer(200, {"code": 19022, "msg": "Ip Not Allowed"}), REFUSED, None, "IP allowlist"),
     ("feishu", answer(200, {"code": 19024, "msg": "Key Words Not Found"}), REFUSED, None, "keyword"),
     ("feishu", answer(200, {"StatusCode": 19021, "StatusMessage": "sign match fail"}), REFUSED, None, "19021"),
     ("dingtalk", answer(200, {"errcode": 130101, "errmsg": "send too fast"}), RETRY, 600, "ten minutes"),
@@ -116,26 +122,26 @@ ROWS: list[tuple[str, Reply, Verdict, float | None, str]] = [
     ),
     ("dingtalk", answer(200, {"errcode": 300001, "errmsg": "token is not exist"}), REFUSED, None, "copy all"),
     ("dingtalk", answer(200, {"errcode": -1, "errmsg": "system busy"}), REFUSED, None, "busy"),
-    ("wecom", answer(200, {"errcode": 45009, "errmsg": "api freq out of limit"}), RETRY, None, "asked too often"),
-    ("wecom", answer(200, {"errcode": 45033, "errmsg": "concurrent"}), RETRY, None, "asked too often"),
+    ("wecom", answer(200, {"errcode": 45009, "errmsg": "api freq out of limit"}), RETRY, None, "rate limit exceeded"),
+    ("wecom", answer(200, {"errcode": 45033, "errmsg": "concurrent"}), RETRY, None, "rate limit exceeded"),
     ("wecom", answer(200, {"errcode": 93000, "errmsg": "invalid webhook url"}), REFUSED, None, "(93000)"),
-    ("wecom", answer(200, {"errcode": 40008, "errmsg": "invalid message type"}), REFUSED, None, "does not take"),
-    ("wecom", answer(200, {"errcode": 40058, "errmsg": "invalid parameter"}), REFUSED, None, "does not take"),
+    ("wecom", answer(200, {"errcode": 40008, "errmsg": "invalid message type"}), REFUSED, None, "rejected the message"),
+    ("wecom", answer(200, {"errcode": 40058, "errmsg": "invalid parameter"}), REFUSED, None, "rejected the message"),
     ("wecom", answer(200, {"errcode": 6000, "errmsg": "conflict"}), REFUSED, None, "busy"),
     *((name, PAGE, RETRY, None, "HTML page") for name in SERVICES),
 ]
 
 
 class Bot:
-    """A bot of a service, and registrations that tell it."""
+    """A bot of a service, and the registrations that notify it."""
 
-    def __init__(self, service: ChatService, runtime: Runtime, make: Callable[..., Registration], time: Any) -> None:
+    def __init__(self, service: ChatService, runtime: Runtime, make: Callable[..., Registration], clock: Any) -> None:
         self.service = service
-        self._runtime, self._make, self._time = runtime, make, time
+        self._runtime, self._make, self._clock = runtime, make, clock
         self._made = 0
 
-    def owe(self, *jobs: Job, target: str | None = None, **fields: Any) -> Registration:
-        """As the API registers."""
+    def register(self, *jobs: Job, target: str | None = None, **fields: Any) -> Registration:
+        """Registers as the API does. Each call adds a message that is due."""
         rules = self.service.service
         raw = self.service.url.replace(rules.target, target) if target else self.service.url
         form = registry.BY_NAME[rules.name]
@@ -150,19 +156,19 @@ class Bot:
             "job_ids": (),
             "ended": jobs or (Job(f"job-{self._made}", JobState.SUCCEEDED),),
         }
-        made = self._make(at=self._time.now, **usual | fields)
+        made = self._make(at=self._clock.now, **usual | fields)
         self._runtime.stores.registrations.add(made, rate=self._runtime.config.format_catalog.rate(rules.name))
         return made
 
 
 @pytest.fixture
-def bot_of(runtime: Runtime, registration, time) -> Iterator[Callable[[str], Bot]]:
+def make_bot(runtime: Runtime, registration, clock) -> Iterator[Callable[[str], Bot]]:
     started = []
 
     def start(name: str) -> Bot:
-        service = ChatService(SERVICES[name], time)
+        service = ChatService(SERVICES[name], clock)
         started.append(service)
-        return Bot(service, runtime, registration, time)
+        return Bot(service, runtime, registration, clock)
 
     yield start
     for service in started:
@@ -171,7 +177,7 @@ def bot_of(runtime: Runtime, registration, time) -> Iterator[Callable[[str], Bot
 
 @pytest.fixture
 def attempts(stores: Stores, deliveries_of) -> Callable[[], list[dict[str, Any]]]:
-    """Of the only delivery."""
+    """Reads the attempts of the only delivery."""
 
     def read() -> list[dict[str, Any]]:
         (delivery,) = deliveries_of()
@@ -185,7 +191,7 @@ def attempts(stores: Stores, deliveries_of) -> Callable[[], list[dict[str, Any]]
 FAILED = Job("j" * 32, JobState.FAILED, phone_id="p" * 32, error_code="CPS.0003", error_msg=HOSTILE)
 JOBS = {
     "a success": {},
-    "a failure in hostile words": {"ended": (FAILED,), "metadata": {HOSTILE[:200]: HOSTILE[:2_000], "n": 1}},
+    "a failure with hostile text": {"ended": (FAILED,), "metadata": {HOSTILE[:200]: HOSTILE[:2_000], "n": 1}},
     "a group": {
         "ended": tuple(Job(f"{n:032}", JobState.FAILED, error_msg=HOSTILE) for n in range(60)),
         "notify": Notify.ALL,
@@ -195,74 +201,78 @@ JOBS = {
 }
 
 
-@pytest.mark.parametrize("told", JOBS)
+@pytest.mark.parametrize("case", JOBS)
 @pytest.mark.parametrize("name", SERVICES)
 def test_each_service_takes_the_message(
-    delivering: DeliveryWorker, turn, bot_of, attempts, deliveries_of, name: str, told: str
+    delivery_worker: DeliveryWorker, run_due, make_bot, attempts, deliveries_of, name: str, case: str
 ) -> None:
-    bot = bot_of(name)
-    bot.owe(**JOBS[told])
-    assert turn(delivering) == 1
+    bot = make_bot(name)
+    bot.register(**JOBS[case])
+    assert run_due(delivery_worker) == 1
     assert bot.service.refused == []
     assert [attempt["verdict"] for attempt in attempts()] == ["delivered"]
     assert deliveries_of()[0].state is DeliveryState.DELIVERED
 
 
-@pytest.mark.parametrize(("name", "reply", "verdict", "wait", "words"), ROWS)
+@pytest.mark.parametrize(("name", "reply", "verdict", "wait", "expected_message"), ROWS)
 def test_each_way_to_say_no_is_understood(
-    delivering: DeliveryWorker,
-    turn,
-    bot_of,
+    delivery_worker: DeliveryWorker,
+    run_due,
+    make_bot,
     attempts,
-    time,
+    clock,
     name: str,
     reply: Reply,
     verdict: Verdict,
     wait: float | None,
-    words: str,
+    expected_message: str,
 ) -> None:
-    bot = bot_of(name)
-    bot.owe()
+    bot = make_bot(name)
+    bot.register()
     bot.service.says = [reply]
-    turn(delivering)
+    run_due(delivery_worker)
     (attempt,) = attempts()
     assert (attempt["verdict"], attempt["status_code"]) == (verdict, reply[0])
-    assert words in attempt["said"]
+    assert expected_message in attempt["service_message"]
     assert TOKEN not in str(attempt)
     if verdict is GONE:
         assert attempt["next_at"] is None
         return
-    waited = attempt["next_at"] / 1000 - time.now.timestamp()
+    waited = attempt["next_at"] / 1000 - clock.now.timestamp()
     assert max(30, wait or 0) <= waited <= max(33.1, wait or 0)
-    time.now += (wait or 0) * SECOND - SECOND
-    assert turn(delivering) == 0
-    time.now += 35 * SECOND
-    turn(delivering)
+    clock.now += (wait or 0) * SECOND - SECOND
+    assert run_due(delivery_worker) == 0
+    clock.now += 35 * SECOND
+    run_due(delivery_worker)
     assert attempts()[-1]["verdict"] == "delivered"
 
 
 @pytest.mark.parametrize("name", [name for name, service in SERVICES.items() if service.secret])
-def test_a_wrong_secret_is_told_as_such(delivering: DeliveryWorker, turn, bot_of, attempts, name: str) -> None:
-    bot = bot_of(name)
-    bot.owe(secret="SECanother")
-    turn(delivering)
-    assert attempts()[0]["verdict"] == "refused"
-    assert "the secret is wrong" in attempts()[0]["said"]
-
-
-def test_teams_has_accepted_what_it_does_not_show_yet(delivering: DeliveryWorker, turn, bot_of, attempts) -> None:
-    bot_of("teams").owe()
-    turn(delivering)
-    assert "accepted" in attempts()[0]["said"]
-
-
-def test_a_chat_that_has_moved_is_told_there_at_once_and_from_now_on(
-    delivering: DeliveryWorker, turn, bot_of, attempts, stores: Stores, time, deliveries_of
+def test_a_wrong_secret_is_reported_as_such(
+    delivery_worker: DeliveryWorker, run_due, make_bot, attempts, name: str
 ) -> None:
-    bot = bot_of("telegram")
+    bot = make_bot(name)
+    bot.register(secret="SECanother")
+    run_due(delivery_worker)
+    assert attempts()[0]["verdict"] == "refused"
+    assert "the secret is wrong" in attempts()[0]["service_message"]
+
+
+def test_teams_has_accepted_what_it_does_not_show_yet(
+    delivery_worker: DeliveryWorker, run_due, make_bot, attempts
+) -> None:
+    make_bot("teams").register()
+    run_due(delivery_worker)
+    assert "accepted" in attempts()[0]["service_message"]
+
+
+def test_a_chat_that_has_moved_is_notified_there_at_once_and_from_now_on(
+    delivery_worker: DeliveryWorker, run_due, make_bot, attempts, stores: Stores, clock, deliveries_of
+) -> None:
+    bot = make_bot("telegram")
     target = SERVICES["telegram"].target.replace("chat_id=-1", f"chat_id={OLD_CHAT}")
-    made = bot.owe(target=target)
-    turn(delivering)
+    made = bot.register(target=target)
+    run_due(delivery_worker)
     assert [message["chat_id"] for message in bot.service.messages] == [NEW_CHAT]
     (attempt,) = attempts()
     assert (attempt["number"], attempt["verdict"], attempt["status_code"]) == (1, "delivered", 200)
@@ -270,58 +280,60 @@ def test_a_chat_that_has_moved_is_told_there_at_once_and_from_now_on(
     assert known is not None
     assert known[0].callback_url.endswith(f"chat_id={NEW_CHAT}")
     assert known[0].secret == ""
-    stores.deliveries.redeliver("t", deliveries_of()[0].id, time())
-    time.now += 10 * SECOND
-    turn(delivering)
-    assert len(bot.service.callbacks) == 3  # nobody asks the old one any more
+    stores.deliveries.redeliver("t", deliveries_of()[0].id, clock())
+    clock.now += 10 * SECOND
+    run_due(delivery_worker)
+    assert len(bot.service.callbacks) == 3  # the old chat is not called again
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, service in SERVICES.items() if service.pace])
-def test_a_bot_is_never_told_too_often(delivering: DeliveryWorker, turn, bot_of, states, time, name: str) -> None:
-    """After an idle while, and with messages that cannot be merged, as each has its own link."""
-    bot = bot_of(name)
-    bot.owe()
-    turn(delivering)
-    time.now += 300 * SECOND
+def test_a_bot_is_never_notified_too_often(
+    delivery_worker: DeliveryWorker, run_due, make_bot, delivery_states, clock, name: str
+) -> None:
+    """The bot has a full token bucket, and the messages cannot share a digest: each has its own link."""
+    bot = make_bot(name)
+    bot.register()
+    run_due(delivery_worker)
+    clock.now += 300 * SECOND
     most, window = SERVICES[name].pace
     count = min(most + 6, 45)
     for number in range(count):
-        bot.owe(link=f"https://console.example/{number}")
-    until = time.now + count * 1.2 * window / most * SECOND + 2 * SECOND
-    while time.now < until:
-        turn(delivering)
-        time.now += 0.1 * SECOND
+        bot.register(link=f"https://console.example/{number}")
+    until = clock.now + count * 1.2 * window / most * SECOND + 2 * SECOND
+    while clock.now < until:
+        run_due(delivery_worker)
+        clock.now += 0.1 * SECOND
     assert (bot.service.refused, bot.service.times.bans) == ([], 0)
-    assert states() == [DeliveryState.DELIVERED] * (count + 1)
+    assert delivery_states() == [DeliveryState.DELIVERED] * (count + 1)
     assert len(bot.service.messages) == count + 1
 
 
 def test_who_is_banned_is_left_alone_until_the_ban_is_over(
-    delivering: DeliveryWorker, turn, bot_of, states, time
+    delivery_worker: DeliveryWorker, run_due, make_bot, delivery_states, clock
 ) -> None:
-    """Somebody else uses the bot as well."""
-    bot = bot_of("dingtalk")
-    bot.owe()
-    bot.service.says = [SERVICES["dingtalk"].crowded]
-    turn(delivering)
-    bot.owe()
-    time.now += 599 * SECOND
-    assert turn(delivering) == 0
-    time.now += 2 * SECOND
-    assert turn(delivering) == 1
-    assert states() == [DeliveryState.DELIVERED] * 2
+    """Another client of the bot has used up its rate limit."""
+    bot = make_bot("dingtalk")
+    bot.register()
+    bot.service.says = [SERVICES["dingtalk"].overloaded]
+    run_due(delivery_worker)
+    bot.register()
+    clock.now += 599 * SECOND
+    assert run_due(delivery_worker) == 0
+    clock.now += 2 * SECOND
+    assert run_due(delivery_worker) == 1
+    assert delivery_states() == [DeliveryState.DELIVERED] * 2
     assert len(bot.service.messages) == 1
 
 
 def test_what_is_refused_for_good_is_tried_three_times(
-    delivering: DeliveryWorker, turn, bot_of, deliveries_of, time
+    delivery_worker: DeliveryWorker, run_due, make_bot, deliveries_of, clock
 ) -> None:
-    bot = bot_of("wecom")
-    bot.owe()
+    bot = make_bot("wecom")
+    bot.register()
     bot.service.says = [SERVICES["wecom"].malformed] * 9
     for _ in range(10):
-        turn(delivering)
-        time.now += 200 * SECOND
+        run_due(delivery_worker)
+        clock.now += 200 * SECOND
     (delivery,) = deliveries_of()
     assert (delivery.death, delivery.attempts) == (Death.REFUSED, 3)

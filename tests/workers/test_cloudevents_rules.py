@@ -1,4 +1,4 @@
-"""CloudEvents' rules for web hooks: receivers are asked first, and told no faster than they allow."""
+"""The CloudEvents webhook handshake: the bridge asks for permission first, and keeps to the allowed rate."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -27,22 +27,22 @@ def settings(environment: dict[str, str]) -> Settings:
 
 
 @pytest.fixture
-def told(
-    delivering: DeliveryWorker, turn, ended, receiver: Receiver, log_of
+def make_attempt(
+    delivery_worker: DeliveryWorker, run_due, make_ended_registration, receiver: Receiver, delivery_log
 ) -> Callable[[dict[str, str]], dict[str, Any]]:
-    """The attempt, where OPTIONS is answered so."""
+    """Makes one attempt at a receiver that gives this answer to OPTIONS. Returns the attempt's log entry."""
 
-    def tell(answer: dict[str, str], status: int = 200) -> dict[str, Any]:
+    def make(answer: dict[str, str], status: int = 200) -> dict[str, Any]:
         receiver.options = (status, answer)
-        ended(format="cloudevents", headers={"Authorization": "Bearer t"})
-        turn(delivering)
-        return log_of()[1][-1]
+        make_ended_registration(format="cloudevents", headers={"Authorization": "Bearer t"})
+        run_due(delivery_worker)
+        return delivery_log()[1][-1]
 
-    return tell
+    return make
 
 
-def test_a_receiver_is_asked_before_the_first_callback(told, receiver: Receiver) -> None:
-    assert told(ALLOWED)["verdict"] == "delivered"
+def test_a_receiver_is_asked_before_the_first_callback(make_attempt, receiver: Receiver) -> None:
+    assert make_attempt(ALLOWED)["verdict"] == "delivered"
     asked, (callback,) = receiver.asked[0], receiver.callbacks
     assert asked["webhook-request-origin"] == ORIGIN
     assert int(asked["webhook-request-rate"]) > 0
@@ -52,78 +52,86 @@ def test_a_receiver_is_asked_before_the_first_callback(told, receiver: Receiver)
 
 
 @pytest.mark.parametrize("origin", ["*", ORIGIN, ORIGIN.upper()])
-def test_it_may_allow_everybody_or_us(told, origin: str) -> None:
-    assert told({"WebHook-Allowed-Origin": origin})["verdict"] == "delivered"
+def test_it_may_allow_everybody_or_us(make_attempt, origin: str) -> None:
+    assert make_attempt({"WebHook-Allowed-Origin": origin})["verdict"] == "delivered"
 
 
 @pytest.mark.parametrize(
-    ("status", "answer", "verdict", "words"),
+    ("status", "answer", "verdict", "expected_error"),
     [
         (200, {}, "refused", "lacks WebHook-Allowed-Origin"),
-        (200, {"WebHook-Allowed-Origin": "other.example"}, "refused", "but from others"),
+        (200, {"WebHook-Allowed-Origin": "other.example"}, "refused", "but not from"),
         (405, ALLOWED, "refused", "405"),
         (302, ALLOWED, "refused", "302"),
         (503, ALLOWED, "retry", "503"),
     ],
 )
 def test_without_leave_nothing_is_sent_and_the_log_says_why(
-    told, receiver: Receiver, status: int, answer: dict[str, str], verdict: str, words: str
+    make_attempt, receiver: Receiver, status: int, answer: dict[str, str], verdict: str, expected_error: str
 ) -> None:
-    attempt = told(answer, status)
+    attempt = make_attempt(answer, status)
     assert (attempt["verdict"], attempt["status_code"]) == (verdict, status)
-    assert words in attempt["error"]
+    assert expected_error in attempt["error"]
     assert receiver.callbacks == []
 
 
 def test_leave_is_remembered_for_a_while(
-    told, delivering: DeliveryWorker, turn, ended, receiver: Receiver, stores: Stores, time
+    make_attempt,
+    delivery_worker: DeliveryWorker,
+    run_due,
+    make_ended_registration,
+    receiver: Receiver,
+    stores: Stores,
+    clock,
 ) -> None:
-    told(ALLOWED)
-    time.now += 2 * SECOND
-    ended("job-2", format="cloudevents")
-    turn(delivering)
+    make_attempt(ALLOWED)
+    clock.now += 2 * SECOND
+    make_ended_registration("job-2", format="cloudevents")
+    run_due(delivery_worker)
     assert (len(receiver.asked), len(receiver.callbacks)) == (1, 2)
     [name] = stores.redis.keys(keys.handshake("t", "*"))
     assert 0 < stores.redis.ttl(name) <= 86_400
     assert "s3cret" not in name
     stores.redis.delete(name)
-    time.now += 2 * SECOND
-    ended("job-3", format="cloudevents")
-    turn(delivering)
+    clock.now += 2 * SECOND
+    make_ended_registration("job-3", format="cloudevents")
+    run_due(delivery_worker)
     assert (len(receiver.asked), len(receiver.callbacks)) == (2, 3)
 
 
-def test_what_it_allows_a_minute_is_the_pace_of_its_lane(told, stores: Stores, time) -> None:
-    told(ALLOWED)
-    (budget,) = stores.deliveries_due.budgets([lane_of("t", "here")], time())
+def test_what_it_allows_a_minute_is_the_rate_of_its_lane(make_attempt, stores: Stores, clock) -> None:
+    make_attempt(ALLOWED)
+    (budget,) = stores.deliveries_due.budgets([lane_of("t", "here")], clock())
     assert budget.rate == 2.0
 
 
 @pytest.mark.parametrize("rate", ["*", "many", "0", "", "9" * 400, "9" * 5_000])
-def test_no_limit_is_none(told, runtime: Runtime, time, rate: str) -> None:
-    assert told(ALLOWED | {"WebHook-Allowed-Rate": rate})["verdict"] == "delivered"
-    (budget,) = runtime.stores.deliveries_due.budgets([lane_of("t", "here")], time())
+def test_no_limit_is_none(make_attempt, runtime: Runtime, clock, rate: str) -> None:
+    assert make_attempt(ALLOWED | {"WebHook-Allowed-Rate": rate})["verdict"] == "delivered"
+    (budget,) = runtime.stores.deliveries_due.budgets([lane_of("t", "here")], clock())
     assert budget.rate == runtime.settings.destination_rate
 
 
-def test_other_formats_and_deployments_do_not_ask(delivering: DeliveryWorker, turn, ended, receiver: Receiver) -> None:
-    ended(format="standard")
-    turn(delivering)
+def test_other_formats_and_deployments_do_not_ask(
+    delivery_worker: DeliveryWorker, run_due, make_ended_registration, receiver: Receiver
+) -> None:
+    make_ended_registration(format="standard")
+    run_due(delivery_worker)
     assert (len(receiver.asked), len(receiver.callbacks)) == (0, 1)
 
 
 def test_who_asks_for_patience_or_is_gone_is_heard(
-    delivering: DeliveryWorker, turn, ended, receiver: Receiver, time, log_of
+    delivery_worker: DeliveryWorker, run_due, make_ended_registration, receiver: Receiver, clock, delivery_log
 ) -> None:
     receiver.options = (200, ALLOWED)
-    ended(format="cloudevents")
+    make_ended_registration(format="cloudevents")
     receiver.statuses = [(429, {"Retry-After": "90"}), (410, {})]
-    turn(delivering)
-    time.now += 89 * SECOND
-    assert turn(delivering) == 0
-    time.now += 2 * SECOND
-    turn(delivering)
-    state, attempts = log_of()
+    run_due(delivery_worker)
+    clock.now += 89 * SECOND
+    assert run_due(delivery_worker) == 0
+    clock.now += 2 * SECOND
+    run_due(delivery_worker)
+    state, attempts = delivery_log()
     assert (state, [attempt["verdict"] for attempt in attempts]) == (DeliveryState.DEAD, ["retry", "gone"])
 
 

@@ -1,4 +1,4 @@
-"""The dispatcher and the queues: wake-ups, bounded; and what may run on RQ."""
+"""The dispatcher and its queues: at most one waiting RQ job of each kind, and only `drain` runs on RQ."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -20,7 +20,7 @@ from app.store.deployment_stats import DeploymentStatsReader
 from tests.support.claims import claim_due
 from workers.dispatcher import Dispatcher
 from workers.engine.stop_flag import StopFlag
-from workers.rq_queues import WakeUp, enqueue_drain, queue
+from workers.rq_queues import DRAIN, DrainJob, enqueue_drain, queue
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def queued(stores: Stores, kind: str) -> int:
     return queue(kind, stores).count
 
 
-def test_what_is_due_wakes_one_worker_however_often_the_dispatcher_looks(
+def test_what_is_due_wakes_one_worker_however_often_the_dispatcher_ticks(
     stores: Stores, dispatcher: Dispatcher, registration
 ) -> None:
     for number in range(50):
@@ -47,16 +47,16 @@ def test_nothing_due_wakes_nobody(stores: Stores, dispatcher: Dispatcher) -> Non
     assert queued(stores, POLL) == 0
 
 
-def test_the_next_look_is_when_something_falls_due(stores: Stores, dispatcher: Dispatcher, registration) -> None:
+def test_the_next_tick_is_when_something_falls_due(stores: Stores, dispatcher: Dispatcher, registration) -> None:
     deadline = stores.clock() + timedelta(seconds=30)
     stores.registrations.add(registration(at=stores.clock(), deadline_at=deadline))
     claim_due(stores.polls_due, stores.clock(), 10)
-    look = dispatcher.tick()
-    assert look is not None
-    assert abs(look - deadline) < timedelta(milliseconds=2)
+    next_tick = dispatcher.tick()
+    assert next_tick is not None
+    assert abs(next_tick - deadline) < timedelta(milliseconds=2)
 
 
-def test_wake_ups_that_were_lost_are_made_again(stores: Stores, dispatcher: Dispatcher, registration) -> None:
+def test_rq_jobs_that_were_lost_are_enqueued_again(stores: Stores, dispatcher: Dispatcher, registration) -> None:
     stores.registrations.add(registration(at=stores.clock()))
     dispatcher.tick()
     for key in stores.rq_redis.keys("rq:*"):
@@ -75,30 +75,32 @@ def test_what_is_overdue_is_ended_by_the_dispatcher(
 
 
 @pytest.fixture
-def two(runtime: Runtime, settings: Settings) -> Iterator[tuple[Runtime, Runtime]]:
+def two_runtimes(runtime: Runtime, settings: Settings) -> Iterator[tuple[Runtime, Runtime]]:
     other = Runtime(settings)
     yield runtime, other
     other.stores.redis.close()
 
 
-def test_one_looks_and_the_others_stand_by_until_it_resigns(two: tuple[Runtime, Runtime]) -> None:
-    first, second = (runtime.stores.dispatcher_lock for runtime in two)
+def test_one_is_active_and_the_others_stand_by_until_it_releases_the_lock(
+    two_runtimes: tuple[Runtime, Runtime],
+) -> None:
+    first, second = (runtime.stores.dispatcher_lock for runtime in two_runtimes)
     assert first.acquire()
     assert not second.acquire()
     assert first.acquire()
-    second.release()  # has nothing to give
+    second.release()  # no effect: it does not hold the lock
     assert not second.acquire()
     first.release()
     assert second.acquire()
 
 
-def test_a_mark_makes_the_dispatcher_look_now(stores: Stores, dispatcher: Dispatcher, registration) -> None:
+def test_a_mark_makes_the_dispatcher_tick_now(stores: Stores, dispatcher: Dispatcher, registration) -> None:
     stopping = StopFlag()
     thread = Thread(target=dispatcher.run, args=(stopping,))
     thread.start()
     try:
         stores.registrations.add(registration(at=stores.clock()))
-        wait_until(lambda: queued(stores, POLL), what="a wake-up")
+        wait_until(lambda: queued(stores, POLL), what="an RQ job")
     finally:
         stopping.set()
         thread.join(10)
@@ -113,16 +115,16 @@ def test_no_other_function_runs_on_rq(stores: Stores) -> None:
         job.perform()
 
 
-def test_a_wake_up_carries_nothing_but_its_kind(stores: Stores) -> None:
+def test_an_rq_job_carries_nothing_but_its_kind(stores: Stores) -> None:
     target = queue(DELIVER, stores)
     enqueue_drain(target, DELIVER, 60)
     (job,) = target.get_jobs()
-    assert (job.func_name, job.args, job.kwargs) == ("workers.rq_jobs.drain", ["deliver"], {})
+    assert (job.func_name, job.args, job.kwargs) == (DRAIN, ["deliver"], {})
 
 
 def test_what_else_a_stranger_put_into_an_rq_job_is_not_there(stores: Stores) -> None:
     Job.create(
-        "workers.rq_jobs.drain",
+        DRAIN,
         args=("poll",),
         id="forged",
         connection=stores.rq_redis,
@@ -132,26 +134,26 @@ def test_what_else_a_stranger_put_into_an_rq_job_is_not_there(stores: Stores) ->
         webhooks=[Webhook("http://127.0.0.1:9/", "finished")],
         serializer=JSONSerializer,
     ).save()
-    forged = WakeUp.fetch("forged", connection=stores.rq_redis, serializer=JSONSerializer)
+    forged = DrainJob.fetch("forged", connection=stores.rq_redis, serializer=JSONSerializer)
     assert (forged.success_callback, forged.failure_callback, forged.stopped_callback) == (None, None, None)
     assert forged.webhooks == []
 
 
-def test_its_looks_and_what_it_has_ended_are_told_for_metrics(
+def test_its_ticks_and_what_it_has_ended_are_reported_for_metrics(
     stores: Stores, dispatcher: Dispatcher, registration
 ) -> None:
     stores.registrations.add(registration(deadline_at=stores.clock() - timedelta(seconds=1)))
     stopping = StopFlag()
     thread = Thread(target=dispatcher.run, args=(stopping,))
     thread.start()
-    standings = DeploymentStatsReader(stores.scripts)
-    wait_until(lambda: standings.read(stores.clock()).looks, what="looks are told of")
+    stats_reader = DeploymentStatsReader(stores.scripts)
+    wait_until(lambda: stats_reader.read(stores.clock()).ticks, what="a heartbeat with ticks")
     stopping.set()
     thread.join()
-    standing = standings.read(stores.clock())
-    assert standing.overdue == 1
-    assert standing.look_age is not None
-    assert standing.look_age < timedelta(seconds=5)
+    stats = stats_reader.read(stores.clock())
+    assert stats.overdue == 1
+    assert stats.tick_age is not None
+    assert stats.tick_age < timedelta(seconds=5)
 
 
 def test_a_dispatcher_does_nothing_on_a_redis_that_is_unfit(stores: Stores, dispatcher: Dispatcher) -> None:

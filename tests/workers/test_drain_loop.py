@@ -1,4 +1,4 @@
-"""The engine of a drain, on a real agenda."""
+"""The drain loop, on a real agenda."""
 
 import signal
 from collections.abc import Callable, Sequence
@@ -15,12 +15,12 @@ from app.store.agenda import Agenda, Claimed
 from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall
 from tests.support.claims import claim_due
-from workers.engine.drain_loop import NAP_S, DrainLoop, ThreadPool
+from workers.engine.drain_loop import CLAIM_EVERY_S, DrainLoop, ThreadPool
 from workers.engine.stop_flag import StopFlag
 
 
-class Noting:
-    """Work that notes what it did; `job` does it."""
+class RecordingWork:
+    """Records which tasks were done; `job` runs for each."""
 
     def __init__(self, stores: Stores, job: Callable[[Claimed], None] = lambda _: None) -> None:
         self.agenda: Agenda = stores.polls_due
@@ -41,8 +41,10 @@ class Noting:
 
 
 @pytest.fixture
-def schedule(stores: Stores) -> Callable[..., None]:
-    def put(count: int) -> None:
+def make_due_watches(stores: Stores) -> Callable[[int], None]:
+    """Makes watches that are due now, in a lane without a rate limit."""
+
+    def make(count: int) -> None:
         stores.redis.hset(keys.lane("poll", "default"), "rate", 0)
         due = to_ms(stores.clock())
         ids = {f"job-{number}": due for number in range(count)}
@@ -51,63 +53,63 @@ def schedule(stores: Stores) -> Callable[..., None]:
         for id in ids:
             stores.redis.hset(keys.watch("default", id), "state", "pending")
 
-    return put
+    return make
 
 
-def drain(runtime: Runtime, work: Noting, threads: int = 4) -> DrainLoop:
+def make_drain_loop(runtime: Runtime, work: RecordingWork, threads: int = 4) -> DrainLoop:
     return DrainLoop(
         work, ThreadPool(threads, work.do), runtime.stores.scripts, runtime.stores.clock, runtime.crash_point
     )
 
 
-def test_a_drain_works_off_what_is_due_and_ends(runtime: Runtime, schedule) -> None:
-    schedule(500)
-    work = Noting(runtime)
-    drain(runtime, work).run(seconds=30, stopping=StopFlag())
+def test_a_drain_works_off_what_is_due_and_ends(runtime: Runtime, make_due_watches) -> None:
+    make_due_watches(500)
+    work = RecordingWork(runtime.stores)
+    make_drain_loop(runtime, work).run(seconds=30, stopping=StopFlag())
     assert sorted(work.done) == sorted(f"job-{number}" for number in range(500))
     assert runtime.stores.redis.zcard(keys.leased("poll", "default")) == 0
 
 
-def test_a_drain_ends_when_its_time_is_up_with_everything_recorded(runtime: Runtime, schedule) -> None:
-    schedule(500)
-    work = Noting(runtime, lambda _: wait_until(lambda: monotonic() > begun + 0.5, what="half a second"))
+def test_a_drain_ends_when_its_time_is_up_with_everything_recorded(runtime: Runtime, make_due_watches) -> None:
+    make_due_watches(500)
+    work = RecordingWork(runtime.stores, lambda _: wait_until(lambda: monotonic() > begun + 0.5, what="half a second"))
     begun = monotonic()
-    drain(runtime, work).run(seconds=0.3, stopping=StopFlag())
+    make_drain_loop(runtime, work).run(seconds=0.3, stopping=StopFlag())
     assert 0 < len(work.done) < 500
     assert runtime.stores.redis.zcard(keys.leased("poll", "default")) == 0
 
 
 def test_a_drain_with_nothing_in_hand_ends_however_long_the_handler_of_a_signal_takes(
-    runtime: Runtime, schedule
+    runtime: Runtime, make_due_watches
 ) -> None:
-    """RQ's handler of SIGTERM writes to Redis."""
-    schedule(1)  # after that it lingers
-    handled = []
+    """RQ's SIGTERM handler writes to Redis, which may be slow."""
+    make_due_watches(1)  # afterwards the drain is idle
+    handled_at = []
 
-    def take_long(*_: object) -> None:
-        handled.append(monotonic())
-        if len(handled) > 100:
+    def handle_slowly(*_: object) -> None:
+        handled_at.append(monotonic())
+        if len(handled_at) > 100:
             raise TimeoutError("the drain does not end")
-        Event().wait(2 * NAP_S)
-        signal.setitimer(signal.ITIMER_REAL, NAP_S * 0.7)
+        Event().wait(2 * CLAIM_EVERY_S)
+        signal.setitimer(signal.ITIMER_REAL, CLAIM_EVERY_S * 0.7)
 
-    before = signal.signal(signal.SIGALRM, take_long)
+    before = signal.signal(signal.SIGALRM, handle_slowly)
     try:
-        signal.setitimer(signal.ITIMER_REAL, NAP_S * 0.7)
-        drain(runtime, Noting(runtime)).run(seconds=30, stopping=StopFlag())
+        signal.setitimer(signal.ITIMER_REAL, CLAIM_EVERY_S * 0.7)
+        make_drain_loop(runtime, RecordingWork(runtime.stores)).run(seconds=30, stopping=StopFlag())
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    assert handled
+    assert handled_at
 
 
-def test_a_drain_that_is_to_stop_finishes_what_is_in_hand(runtime: Runtime, schedule) -> None:
-    schedule(100)
+def test_a_drain_that_is_to_stop_finishes_what_is_in_hand(runtime: Runtime, make_due_watches) -> None:
+    make_due_watches(100)
     gate, stopping = Event(), StopFlag()
-    work = Noting(runtime, lambda _: gate.wait(10) and None)
-    thread = Thread(target=drain(runtime, work).run, kwargs={"seconds": 30, "stopping": stopping})
+    work = RecordingWork(runtime.stores, lambda _: gate.wait(10) and None)
+    thread = Thread(target=make_drain_loop(runtime, work).run, kwargs={"seconds": 30, "stopping": stopping})
     thread.start()
-    wait_until(lambda: runtime.stores.redis.zcard(keys.leased("poll", "default")) == 4, what="four in hand")
+    wait_until(lambda: runtime.stores.redis.zcard(keys.leased("poll", "default")) == 4, what="four leased items")
     stopping.set()
     gate.set()
     thread.join(10)
@@ -116,11 +118,11 @@ def test_a_drain_that_is_to_stop_finishes_what_is_in_hand(runtime: Runtime, sche
     assert runtime.stores.redis.zcard(keys.leased("poll", "default")) == 0
 
 
-def test_one_slow_task_keeps_nobody_waiting(runtime: Runtime, schedule) -> None:
-    schedule(200)
+def test_one_slow_task_keeps_nobody_waiting(runtime: Runtime, make_due_watches) -> None:
+    make_due_watches(200)
     gate = Event()
-    work = Noting(runtime, lambda task: gate.wait(10) and None if task.id == "job-0" else None)
-    thread = Thread(target=drain(runtime, work).run, kwargs={"seconds": 30, "stopping": StopFlag()})
+    work = RecordingWork(runtime.stores, lambda task: gate.wait(10) and None if task.id == "job-0" else None)
+    thread = Thread(target=make_drain_loop(runtime, work).run, kwargs={"seconds": 30, "stopping": StopFlag()})
     thread.start()
     wait_until(lambda: len(work.done) == 199, what="all but the slow one")
     gate.set()
@@ -128,15 +130,15 @@ def test_one_slow_task_keeps_nobody_waiting(runtime: Runtime, schedule) -> None:
     assert len(work.done) == 200
 
 
-def test_a_mistake_in_one_task_costs_that_task_alone(runtime: Runtime, schedule, caplog) -> None:
-    schedule(20)
+def test_a_bug_in_one_task_costs_that_task_alone(runtime: Runtime, make_due_watches, caplog) -> None:
+    make_due_watches(20)
 
-    def stumble(task: Claimed) -> None:
+    def fail_on_job_7(task: Claimed) -> None:
         if task.id == "job-7":
-            raise KeyError("a mistake")
+            raise KeyError("a bug")
 
-    work = Noting(runtime, stumble)
-    drain(runtime, work).run(seconds=30, stopping=StopFlag())
+    work = RecordingWork(runtime.stores, fail_on_job_7)
+    make_drain_loop(runtime, work).run(seconds=30, stopping=StopFlag())
     assert len(work.done) == 19
     assert [record.message for record in caplog.records] == ["work.failed"]
     due_again = claim_due(runtime.stores.polls_due, runtime.stores.clock() + runtime.settings.lease, 100)

@@ -1,4 +1,4 @@
-"""Jobs of one request are asked for together."""
+"""Polling by request: one ListJobs call covers all jobs of a request."""
 
 from datetime import timedelta
 
@@ -21,225 +21,235 @@ def settings(environment: dict[str, str]) -> Settings:
     return load(environment | {"BRIDGE_CPH_RATE": "1000"})
 
 
-def test_one_answer_brings_all_jobs_of_its_request_together(polling, turn, watched, standin, calls, time) -> None:
+def test_one_answer_brings_all_jobs_of_its_request_together(
+    poll_worker, run_due, make_watched_job, standin, new_calls, clock
+) -> None:
     job_ids = [job["job_id"] for job in standin.jobs(150, duration_s=3600)]
-    jobs = [watched(job_ids[0])]
-    turn(polling)
-    jobs += [watched(job_id) for job_id in job_ids[1:]]
-    turn(polling)
+    jobs = [make_watched_job(job_ids[0])]
+    run_due(poll_worker)
+    jobs += [make_watched_job(job_id) for job_id in job_ids[1:]]
+    run_due(poll_worker)
     assert {job.state for job in jobs} == {JobState.RUNNING}
-    calls()
+    new_calls()
     for _ in range(3):
-        time.now += SECOND
-        turn(polling)
-    assert calls() == (0, 6)  # 150 jobs are two pages
+        clock.now += SECOND
+        run_due(poll_worker)
+    assert new_calls() == (0, 6)  # 150 jobs are two pages
 
 
 def test_a_full_page_is_the_last_one_if_nobody_waits_for_any_other_job(
-    polling, turn, watched, standin, calls, time
+    poll_worker, run_due, make_watched_job, standin, new_calls, clock
 ) -> None:
     first, *others = [job["job_id"] for job in standin.jobs(100, duration_s=3600)]
-    jobs = [watched(first)]
-    turn(polling)
-    jobs += [watched(job_id) for job_id in others]
-    turn(polling)
-    calls()
-    time.now += SECOND
-    turn(polling)
-    assert calls() == (0, 1)
+    jobs = [make_watched_job(first)]
+    run_due(poll_worker)
+    jobs += [make_watched_job(job_id) for job_id in others]
+    run_due(poll_worker)
+    new_calls()
+    clock.now += SECOND
+    run_due(poll_worker)
+    assert new_calls() == (0, 1)
     assert {job.state for job in jobs} == {JobState.RUNNING}
 
 
 def test_all_jobs_of_a_request_are_found_behind_a_page_of_those_that_are_known(
-    polling, turn, registration, stores, standin, time
+    poll_worker, run_due, registration, stores, standin, clock
 ) -> None:
     made = standin.jobs(150, duration_s=3600)
     request_id = made[0]["request_id"]
     stores.registrations.add(registration(*(job["job_id"] for job in made[:100]), request_id=request_id))
-    turn(polling)
-    looked_for = registration(job_ids=(), request_id=request_id)
-    stores.registrations.add(looked_for)
-    time.now += SECOND
-    turn(polling)
-    found = stores.registrations.get("t", looked_for.id)
+    run_due(poll_worker)
+    all_of_them = registration(job_ids=(), request_id=request_id)
+    stores.registrations.add(all_of_them)
+    clock.now += SECOND
+    run_due(poll_worker)
+    found = stores.registrations.get("t", all_of_them.id)
     assert found is not None
     assert len(found[1].jobs) == 150
 
 
-def test_jobs_of_many_requests_are_asked_for_in_one_call(polling, turn, watched, standin, calls, time) -> None:
-    jobs = [watched(standin.job(duration_s=3600)["job_id"]) for _ in range(20)]
-    turn(polling)
-    turn(polling)
-    calls()
-    time.now += SECOND
-    turn(polling)
-    assert calls() == (0, 1)
+def test_jobs_of_many_requests_are_asked_for_in_one_call(
+    poll_worker, run_due, make_watched_job, standin, new_calls, clock
+) -> None:
+    jobs = [make_watched_job(standin.job(duration_s=3600)["job_id"]) for _ in range(20)]
+    run_due(poll_worker)
+    run_due(poll_worker)
+    new_calls()
+    clock.now += SECOND
+    run_due(poll_worker)
+    assert new_calls() == (0, 1)
     assert {job.state for job in jobs} == {JobState.RUNNING}
 
 
-def test_the_end_of_a_job_that_was_listed_is_told_once_with_its_request(
-    polling, turn, watched, standin, time, stores: Stores, deliveries_of, caplog
+def test_the_end_of_a_job_that_was_listed_is_reported_once_with_its_request(
+    poll_worker, run_due, make_watched_job, standin, clock, stores: Stores, deliveries_of, caplog
 ) -> None:
     made = standin.job(duration_s=3600)
-    job = watched(made["job_id"])
+    job = make_watched_job(made["job_id"])
     caplog.set_level("INFO", "bridge")
-    turn(polling)
-    turn(polling)
+    run_due(poll_worker)
+    run_due(poll_worker)
     standin.end(made, outcome="failed")
-    time.now += SECOND
-    turn(polling)
+    clock.now += SECOND
+    run_due(poll_worker)
     assert job.events == [EventType.JOB_FAILED]
-    (begun,) = stores.deliveries.begin(claim_due(stores.deliveries_due, time(), 10), time() + SECOND)
+    (begun,) = stores.deliveries.begin(claim_due(stores.deliveries_due, clock(), 10), clock() + SECOND)
     assert stores.deliveries.decrypt(begun)[1].about.request_id == made["request_id"]
-    time.now += 60 * SECOND
-    turn(polling)
-    assert turn(polling) == 0
+    clock.now += 60 * SECOND
+    run_due(poll_worker)
+    assert run_due(poll_worker) == 0
     assert not stores.redis.exists(keys.request("default", made["request_id"]))
     assert [record.getMessage() for record in caplog.records].count("job.ended") == 1
 
 
 def test_a_job_that_its_request_does_not_show_is_asked_for_by_itself_for_ever(
-    polling, turn, watched, standin, calls, time
+    poll_worker, run_due, make_watched_job, standin, new_calls, clock
 ) -> None:
     made = standin.job(duration_s=3600)
-    job = watched(made["job_id"])
-    turn(polling)
-    standin.job(job_id=made["job_id"], request_id=REQUEST, duration_s=3600)  # so its first request has it no more
-    turn(polling)
-    calls()
+    job = make_watched_job(made["job_id"])
+    run_due(poll_worker)
+    standin.job(job_id=made["job_id"], request_id=REQUEST, duration_s=3600)  # moves it to another request
+    run_due(poll_worker)
+    new_calls()
     for _ in range(4):
-        time.now += 2 * SECOND
-        turn(polling)
-    assert calls() == (4, 0)
+        clock.now += 2 * SECOND
+        run_due(poll_worker)
+    assert new_calls() == (4, 0)
     assert job.state is JobState.RUNNING
 
 
 def test_a_job_that_goes_missing_from_its_list_is_asked_for_by_itself_before_it_is_lost(
-    polling, turn, watched, standin, calls, time
+    poll_worker, run_due, make_watched_job, standin, new_calls, clock
 ) -> None:
     made = standin.job(duration_s=3600)
-    job = watched(made["job_id"])
-    turn(polling)
-    turn(polling)
+    job = make_watched_job(made["job_id"])
+    run_due(poll_worker)
+    run_due(poll_worker)
     standin.job(job_id=made["job_id"], request_id=REQUEST, duration_s=0)
-    calls()
-    time.now += SECOND
-    turn(polling)
-    turn(polling)
-    assert calls() == (1, 1)
+    new_calls()
+    clock.now += SECOND
+    run_due(poll_worker)
+    run_due(poll_worker)
+    assert new_calls() == (1, 1)
     assert job.events == [EventType.JOB_SUCCEEDED]
 
 
-def test_one_request_that_is_gone_harms_no_other(polling, turn, watched, standin, time) -> None:
+def test_one_request_that_is_gone_harms_no_other(poll_worker, run_due, make_watched_job, standin, clock) -> None:
     made = [standin.job(duration_s=3600) for _ in range(5)]
-    jobs = [watched(each["job_id"]) for each in made]
-    turn(polling)
-    turn(polling)
+    jobs = [make_watched_job(each["job_id"]) for each in made]
+    run_due(poll_worker)
+    run_due(poll_worker)
     standin.job(job_id=made[2]["job_id"], request_id=REQUEST, duration_s=3600)
     for each in (made[0], made[4]):
         standin.end(each)
-    time.now += SECOND
-    turn(polling)
+    clock.now += SECOND
+    run_due(poll_worker)
     assert [job.state for job in jobs] == ["succeeded", "running", "running", "running", "succeeded"]
 
 
 def test_requests_that_are_asked_for_one_by_one_are_left_alone_once_cph_throttles(
-    polling, turn, watched, standin, calls, time
+    poll_worker, run_due, make_watched_job, standin, new_calls, clock
 ) -> None:
     made = [standin.job(duration_s=3600) for _ in range(5)]
-    jobs = [watched(each["job_id"]) for each in made]
-    turn(polling)
-    turn(polling)
+    jobs = [make_watched_job(each["job_id"]) for each in made]
+    run_due(poll_worker)
+    run_due(poll_worker)
     standin.job(job_id=made[0]["job_id"], request_id=REQUEST, duration_s=3600)
     standin.order("/_standin/budget", {"calls": 2, "per_s": 3600, "api": "list_jobs"})
-    calls()
-    time.now += SECOND
-    turn(polling)
+    new_calls()
+    clock.now += SECOND
+    run_due(poll_worker)
     standin.call("DELETE", "/_standin/faults")
-    assert calls()[1] == 3
+    assert new_calls()[1] == 3
     assert {job.state for job in jobs} == {JobState.RUNNING}
 
 
 @pytest.mark.parametrize("kind", ["error_500", "html", "garbage", "truncated"])
-def test_a_list_that_says_nothing_is_waited_out(polling, turn, watched, standin, time, kind: str) -> None:
+def test_a_list_that_says_nothing_is_waited_out(
+    poll_worker, run_due, make_watched_job, standin, clock, kind: str
+) -> None:
     made = standin.job(duration_s=3600)
-    job = watched(made["job_id"])
-    turn(polling)
-    turn(polling)
+    job = make_watched_job(made["job_id"])
+    run_due(poll_worker)
+    run_due(poll_worker)
     standin.order("/_standin/faults", {"kind": kind, "times": 1})
-    time.now += SECOND
-    turn(polling)
+    clock.now += SECOND
+    run_due(poll_worker)
     assert job.state is JobState.RUNNING
     standin.end(made)
-    time.now += SECOND
-    turn(polling)
+    clock.now += SECOND
+    run_due(poll_worker)
     assert job.events == [EventType.JOB_SUCCEEDED]
 
 
-def test_when_a_list_is_throttled_the_whole_project_waits(polling, turn, watched, standin, time) -> None:
-    job = watched(standin.job(duration_s=3600)["job_id"])
-    turn(polling)
-    turn(polling)
+def test_when_a_list_is_throttled_the_whole_project_waits(
+    poll_worker, run_due, make_watched_job, standin, clock
+) -> None:
+    job = make_watched_job(standin.job(duration_s=3600)["job_id"])
+    run_due(poll_worker)
+    run_due(poll_worker)
     standin.order("/_standin/faults", {"kind": "throttle", "times": 1})
-    time.now += SECOND
-    turn(polling)
-    watched(standin.job(duration_s=0)["job_id"])
-    time.now += 9 * SECOND
-    assert turn(polling) == 0
+    clock.now += SECOND
+    run_due(poll_worker)
+    make_watched_job(standin.job(duration_s=0)["job_id"])
+    clock.now += 9 * SECOND
+    assert run_due(poll_worker) == 0
     assert job.state is JobState.RUNNING
 
 
 def test_a_request_that_nobody_waits_for_is_not_asked_for(
-    polling, turn, watched, standin, calls, time, stores: Stores
+    poll_worker, run_due, make_watched_job, standin, new_calls, clock, stores: Stores
 ) -> None:
-    job = watched(standin.job(duration_s=3600)["job_id"])
-    turn(polling)
-    turn(polling)
+    job = make_watched_job(standin.job(duration_s=3600)["job_id"])
+    run_due(poll_worker)
+    run_due(poll_worker)
     stores.registrations.cancel("t", job.registration.id)
-    calls()
-    time.now += SECOND
-    turn(polling)
-    time.now += 60 * SECOND
-    assert turn(polling) == 0
-    assert calls() == (0, 0)
+    new_calls()
+    clock.now += SECOND
+    run_due(poll_worker)
+    clock.now += 60 * SECOND
+    assert run_due(poll_worker) == 0
+    assert new_calls() == (0, 0)
     assert stores.redis.keys("cph:request:*") == []
 
 
-def test_the_budget_counts_calls_and_not_requests(polling, turn, watched, standin, time, stores: Stores) -> None:
+def test_the_budget_counts_calls_and_not_requests(
+    poll_worker, run_due, make_watched_job, standin, clock, stores: Stores
+) -> None:
     for _ in range(20):
-        watched(standin.job(duration_s=3600)["job_id"])
-    turn(polling)
-    turn(polling)
-    time.now += SECOND
-    turn(polling)
+        make_watched_job(standin.job(duration_s=3600)["job_id"])
+    run_due(poll_worker)
+    run_due(poll_worker)
+    clock.now += SECOND
+    run_due(poll_worker)
     assert float(stores.redis.hget(keys.lane("poll", "default"), "tokens")) == 1000 - 1
 
 
 def test_without_the_permission_to_list_jobs_are_asked_for_by_their_ids(
-    polling, turn, watched, registration, stores: Stores, standin: Served, calls, time
+    poll_worker, run_due, make_watched_job, registration, stores: Stores, standin: Served, new_calls, clock
 ) -> None:
     made = standin.jobs(3, duration_s=3600)
-    jobs = [watched(job["job_id"]) for job in made]
+    jobs = [make_watched_job(job["job_id"]) for job in made]
     all_of_them = registration(request_id=made[0]["request_id"], job_ids=())
     stores.registrations.add(all_of_them)
     standin.order("/_standin/faults", {"kind": "forbidden", "api": "list_jobs", "times": None})
     for _ in range(3):
-        turn(polling)
-    calls()
+        run_due(poll_worker)
+    new_calls()
     for job in made:
         standin.end(job)
-    time.now += 2 * SECOND
-    turn(polling)
-    assert calls() == (3, 0)
+    clock.now += 2 * SECOND
+    run_due(poll_worker)
+    assert new_calls() == (3, 0)
     assert [job.state for job in jobs] == ["succeeded"] * 3
-    time.now += 60 * SECOND
-    turn(polling)
+    clock.now += 60 * SECOND
+    run_due(poll_worker)
     found = stores.registrations.get("t", all_of_them.id)
     assert found is not None
-    assert found[1].state == "watching"  # that it has no jobs cannot be said
+    assert found[1].state == "watching"  # without ListJobs the bridge cannot know that it has no jobs
     standin.call("DELETE", "/_standin/faults")
-    time.now += 60 * SECOND
-    turn(polling)
+    clock.now += 60 * SECOND
+    run_due(poll_worker)
     found = stores.registrations.get("t", all_of_them.id)
     assert found is not None
     assert set(found[1].jobs.values()) == {JobState.SUCCEEDED}

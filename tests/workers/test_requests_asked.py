@@ -1,4 +1,4 @@
-"""Requests are asked for as long as somebody waits for their jobs: not shorter, not longer."""
+"""A request is polled exactly as long as a registration waits for its jobs."""
 
 from datetime import timedelta
 
@@ -20,65 +20,65 @@ def settings(environment: dict[str, str]) -> Settings:
 
 
 def test_a_request_is_left_alone_once_a_job_that_was_first_registered_by_its_id_has_ended(
-    stores: Stores, registration, watched, looks, standin: Served, calls
+    stores: Stores, registration, make_watched_job, poll_rounds, standin: Served, new_calls
 ) -> None:
     job = standin.job(duration_s=0)
-    watched(job["job_id"])
+    make_watched_job(job["job_id"])
     stores.registrations.add(registration(job["job_id"], request_id=job["request_id"]))
-    looks(3)
-    calls()
-    looks(10)
-    assert calls() == (0, 0)
+    poll_rounds(3)
+    new_calls()
+    poll_rounds(10)
+    assert new_calls() == (0, 0)
     assert stores.redis.keys("cph:request:*") == []
 
 
-def test_jobs_of_a_request_that_somebody_looks_for_are_asked_for_by_their_ids_where_none_may_be_listed(
-    registration, stores: Stores, wanted, looks, standin: Served
+def test_jobs_of_a_request_that_somebody_watches_are_asked_for_by_their_ids_where_none_may_be_listed(
+    registration, stores: Stores, make_request_registration, poll_rounds, standin: Served
 ) -> None:
     job = standin.job(duration_s=0)
-    wanted(job["request_id"])
+    make_request_registration(job["request_id"])
     made = registration(job["job_id"], request_id=job["request_id"])
     stores.registrations.add(made)
     standin.order("/_standin/faults", {"kind": "forbidden", "api": "list_jobs", "times": None})
-    looks(5)
+    poll_rounds(5)
     found = stores.registrations.get("t", made.id)
     assert found is not None
     assert found[1].jobs == {job["job_id"]: JobState.SUCCEEDED}
 
 
 def test_what_a_slow_list_shows_is_asked_for_although_others_have_given_the_request_up(
-    runtime: Runtime, watched, wanted, looks, time, polling, standin: Served
+    runtime: Runtime, make_watched_job, make_request_registration, poll_rounds, clock, poll_worker, standin: Served
 ) -> None:
     job = standin.job(duration_s=3600)
-    made = wanted(job["request_id"])
-    (slow,) = polling.prepare(claim_due(runtime.stores.polls_due, time(), 10))
-    time.now += runtime.settings.lease
+    made = make_request_registration(job["request_id"])
+    (slow,) = poll_worker.prepare(claim_due(runtime.stores.polls_due, clock(), 10))
+    clock.now += runtime.settings.lease
     runtime.stores.registrations.cancel("t", made.id)
-    looks(2)
-    late = watched(job["job_id"])
-    runtime.stores.scripts.run_all(polling.do(slow))
+    poll_rounds(2)
+    late = make_watched_job(job["job_id"])
+    runtime.stores.scripts.run_all(poll_worker.do(slow))
     standin.end(job)
-    looks(3)
+    poll_rounds(3)
     assert late.state is JobState.SUCCEEDED
 
 
 def test_a_job_that_has_ended_needs_no_call_when_its_request_is_named(
-    stores: Stores, registration, watched, looks, standin: Served, calls
+    stores: Stores, registration, make_watched_job, poll_rounds, standin: Served, new_calls
 ) -> None:
     job = standin.job(duration_s=0)
-    watched(job["job_id"])
-    looks(3)
-    calls()
+    make_watched_job(job["job_id"])
+    poll_rounds(3)
+    new_calls()
     stores.registrations.add(registration(job["job_id"], request_id=job["request_id"]))
-    looks(3)
-    assert calls() == (0, 0)
+    poll_rounds(3)
+    assert new_calls() == (0, 0)
 
 
 def test_a_submission_of_which_nothing_is_to_be_watched_leaves_no_request_behind(
     stores: Stores, registration, request_id: str
 ) -> None:
-    brought = Job("a", JobState.SUCCEEDED, status=2)
+    ended_job = Job("a", JobState.SUCCEEDED, status=2)
     stores.registrations.add(
-        registration(job_ids=(), ended=(brought,), request_id=request_id, metadata={"operation": "restart"})
+        registration(job_ids=(), ended=(ended_job,), request_id=request_id, metadata={"operation": "restart"})
     )
     assert stores.redis.keys("cph:request:*") == []

@@ -1,4 +1,4 @@
-"""What each attempt is signed with and carries, and what of it is not shown again."""
+"""Signatures and headers of attempts, and masking of secrets in the attempt log."""
 
 import base64
 import json
@@ -29,26 +29,28 @@ def settings(environment: dict[str, str]) -> Settings:
 
 
 @pytest.fixture
-def ended(stores: Stores, registration, receiver: Receiver, time) -> Any:
-    """A registration with secret OLD whose job has ended; from now on it is the time of the package that verifies."""
+def make_ended_registration(stores: Stores, registration, receiver: Receiver, clock) -> Any:
+    """Makes a registration with secret OLD whose job has ended. Sets the clock to the real time, which the verifying
+    package reads.
+    """
 
     def make(**fields: Any) -> Any:
-        time.now = stores.clock()
+        clock.now = stores.clock()
         made = registration(
-            **{"at": time.now, "callback_url": receiver.url, "destination": "here", "secret": OLD} | fields
+            **{"at": clock.now, "callback_url": receiver.url, "destination": "here", "secret": OLD} | fields
         )
         stores.registrations.add(made)
-        (item,) = claim_due(stores.polls_due, time.now, 1)
-        stores.scripts.run(stores.watches.complete(item, Job(item.id, JobState.SUCCEEDED), time.now))
+        (item,) = claim_due(stores.polls_due, clock.now, 1)
+        stores.scripts.run(stores.watches.complete(item, Job(item.id, JobState.SUCCEEDED), clock.now))
         return made
 
     return make
 
 
 @pytest.fixture
-def rotate(stores: Stores, time) -> Any:
+def rotate(stores: Stores, clock) -> Any:
     def to(made: Any, secret: str, overlap: timedelta) -> None:
-        assert stores.registrations.change("t", made.id, lambda found: found.rotated(secret, time(), overlap))
+        assert stores.registrations.change("t", made.id, lambda found: found.rotated(secret, clock(), overlap))
 
     return to
 
@@ -58,14 +60,14 @@ def signatures(callback: Callback, version: str) -> list[str]:
 
 
 def test_every_attempt_of_a_rotation_carries_both_signatures_the_newest_first(
-    delivering, turn, ended, rotate, receiver: Receiver, time
+    delivery_worker, run_due, make_ended_registration, rotate, receiver: Receiver, clock
 ) -> None:
-    made = ended()
+    made = make_ended_registration()
     receiver.statuses = [(500, {})]
     rotate(made, NEW, HOUR)
     for _ in range(2):
-        turn(delivering)
-        time.now += 5.5 * SECOND
+        run_due(delivery_worker)
+        clock.now += 5.5 * SECOND
     assert len(receiver.callbacks) == 2
     for callback in receiver.callbacks:
         assert callback.verified_by(OLD)
@@ -76,16 +78,16 @@ def test_every_attempt_of_a_rotation_carries_both_signatures_the_newest_first(
 
 
 def test_an_attempt_is_signed_by_what_is_in_force_at_its_time(
-    delivering, turn, ended, rotate, receiver: Receiver, time
+    delivery_worker, run_due, make_ended_registration, rotate, receiver: Receiver, clock
 ) -> None:
-    made = ended()
+    made = make_ended_registration()
     receiver.statuses = [(500, {})] * 2
-    turn(delivering)
+    run_due(delivery_worker)
     rotate(made, NEW, 6 * SECOND)
     for _ in range(2):
-        time.now += 5.5 * SECOND
-        turn(delivering)
-        time.now += 28 * SECOND
+        clock.now += 5.5 * SECOND
+        run_due(delivery_worker)
+        clock.now += 28 * SECOND
     before, during, after = receiver.callbacks
     assert [len(signatures(each, "v1")) for each in (before, during, after)] == [1, 2, 1]
     assert before.verified_by(OLD)
@@ -97,21 +99,23 @@ def test_an_attempt_is_signed_by_what_is_in_force_at_its_time(
 
 
 def test_a_rotation_does_not_hold_up_an_attempt_under_way(
-    delivering, ended, rotate, stores: Stores, receiver: Receiver, time
+    delivery_worker, make_ended_registration, rotate, stores: Stores, receiver: Receiver, clock
 ) -> None:
-    made = ended()
-    (begun,) = delivering.prepare(claim_due(delivering.agenda, time(), 1))
+    made = make_ended_registration()
+    (begun,) = delivery_worker.prepare(claim_due(delivery_worker.agenda, clock(), 1))
     rotate(made, NEW, timedelta())
-    stores.scripts.run_all(delivering.do(begun))
+    stores.scripts.run_all(delivery_worker.do(begun))
     assert receiver.callbacks[0].verified_by(OLD)
     found = stores.registrations.get("t", made.id)
     assert found is not None
     assert (found[1].delivered, found[0].secret) == (1, NEW)
 
 
-def test_the_first_key_of_the_deployment_signs_too(delivering, turn, ended, runtime: Runtime, receiver) -> None:
-    ended()
-    turn(delivering)
+def test_the_first_key_of_the_deployment_signs_too(
+    delivery_worker, run_due, make_ended_registration, runtime: Runtime, receiver
+) -> None:
+    make_ended_registration()
+    run_due(delivery_worker)
     (callback,) = receiver.callbacks
     assert callback.verified_by(OLD)
     (v1a,) = signatures(callback, "v1a")
@@ -128,12 +132,14 @@ def test_the_first_key_of_the_deployment_signs_too(delivering, turn, ended, runt
         second.verify(signature, signed)
 
 
-def test_the_subscribers_headers_are_on_each_attempt(delivering, turn, ended, receiver: Receiver, time) -> None:
-    ended(headers={"Authorization": "Bearer k3y", "X-Room": "ops, bridge"})
+def test_the_subscribers_headers_are_on_each_attempt(
+    delivery_worker, run_due, make_ended_registration, receiver: Receiver, clock
+) -> None:
+    make_ended_registration(headers={"Authorization": "Bearer k3y", "X-Room": "ops, bridge"})
     receiver.statuses = [(500, {})]
     for _ in range(2):
-        turn(delivering)
-        time.now += 5.5 * SECOND
+        run_due(delivery_worker)
+        clock.now += 5.5 * SECOND
     assert [
         (each.headers["authorization"], each.headers["x-room"], each.headers["content-type"])
         for each in receiver.callbacks
@@ -141,37 +147,44 @@ def test_the_subscribers_headers_are_on_each_attempt(delivering, turn, ended, re
 
 
 def test_what_the_receiver_repeats_of_it_is_not_kept(
-    delivering, turn, ended, rotate, stores: Stores, receiver: Receiver, deliveries_of
+    delivery_worker, run_due, make_ended_registration, rotate, stores: Stores, receiver: Receiver, deliveries_of
 ) -> None:
-    made = ended(headers={"Authorization": "Bearer k3y-of-the-bot", "X-Pin": "1234"})
+    made = make_ended_registration(headers={"Authorization": "Bearer k3y-of-the-bot", "X-Pin": "1234"})
     rotate(made, NEW, HOUR)
     receiver.statuses = [(401, {})]
     receiver.echoes = True
-    turn(delivering)
+    run_due(delivery_worker)
     found = stores.deliveries.get("t", deliveries_of()[0].id)
     assert found is not None
-    kept = json.dumps(found[1], ensure_ascii=False)
-    assert "/hooks/" not in kept
-    assert kept.count("…") >= 2
+    shown_attempts = json.dumps(found[1], ensure_ascii=False)
+    assert "/hooks/" not in shown_attempts
+    assert shown_attempts.count("…") >= 2
     for secret in ("k3y-of-the-bot", "1234", "s3cret", OLD.removeprefix("whsec_"), NEW.removeprefix("whsec_")):
-        assert secret not in kept
+        assert secret not in shown_attempts
 
 
-def test_without_the_key_that_sealed_it_a_delivery_waits_for_the_operator(
-    delivering, turn, ended, stores: Stores, environment: dict[str, str], receiver: Receiver, time, deliveries_of
+def test_without_the_key_that_encrypted_it_a_delivery_waits_for_the_operator(
+    delivery_worker,
+    run_due,
+    make_ended_registration,
+    stores: Stores,
+    environment: dict[str, str],
+    receiver: Receiver,
+    clock,
+    deliveries_of,
 ) -> None:
-    ended()
+    make_ended_registration()
     without = Runtime(load(environment | {"BRIDGE_SECRET_KEYS": "other:" + base64.b64encode(bytes(32)).decode()}))
-    delivering._deliveries = without.stores.deliveries
-    turn(delivering)
+    delivery_worker._deliveries = without.stores.deliveries
+    run_due(delivery_worker)
     found = stores.deliveries.get("t", deliveries_of()[0].id)
     assert found is not None
     (attempt,) = found[1]
     assert (found[0].state, attempt["verdict"]) == (DeliveryState.PENDING, "retry")
     assert "operator" in attempt["error"]
     assert receiver.callbacks == []
-    delivering._deliveries = stores.deliveries
-    time.now += 5.5 * SECOND
-    turn(delivering)
+    delivery_worker._deliveries = stores.deliveries
+    clock.now += 5.5 * SECOND
+    run_due(delivery_worker)
     assert receiver.callbacks[0].verified_by(OLD)
     without.stores.redis.close()

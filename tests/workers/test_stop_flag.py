@@ -1,4 +1,4 @@
-"""The order to stop."""
+"""StopFlag: set by signal handlers, waited for by loops."""
 
 import subprocess
 import sys
@@ -7,14 +7,14 @@ from time import monotonic
 
 from workers.engine.stop_flag import StopFlag
 
-# A signal comes at each moment of what waiting does. With threading.Event it hangs.
-RAINED_ON = """
+# Delivers a signal at every point of wait(). With threading.Event in place of StopFlag this hangs.
+SIGNALS_DURING_WAIT = """
 import signal
-from workers.engine.stop_flag import Stopping
+from workers.engine.stop_flag import StopFlag
 
 signal.signal(signal.SIGALRM, lambda *_: stopping.set())
 for microseconds in range(1, 1_500):
-    stopping = Stopping()
+    stopping = StopFlag()
     signal.setitimer(signal.ITIMER_REAL, microseconds % 300 * 1e-6 + 1e-6)
     while not stopping.wait(0.0001):
         pass
@@ -22,7 +22,7 @@ for microseconds in range(1, 1_500):
 
 
 def test_a_signal_never_meets_a_lock_of_its_own_thread() -> None:
-    subprocess.run([sys.executable, "-c", RAINED_ON], check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", SIGNALS_DURING_WAIT], check=True, timeout=30)
 
 
 def test_who_waits_hears_of_it() -> None:

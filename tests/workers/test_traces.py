@@ -1,6 +1,7 @@
-"""What workers tell OpenTelemetry, read from its own exporter in memory."""
+"""Spans of workers, read from OpenTelemetry's in-memory exporter."""
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -17,8 +18,8 @@ from app.observability.tracing import Tracing
 from tests.support.manual_clock import ManualClock
 from tests.support.receiver import Receiver
 from tests.support.served import Served
-from tests.workers.conftest import SECOND
 
+SECOND = timedelta(seconds=1)
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 OTHER = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 UNSAMPLED = PARENT[:-1] + "0"
@@ -41,18 +42,18 @@ def spans(exporter: InMemorySpanExporter) -> Callable[[str], list[ReadableSpan]]
     return lambda name: [span for span in exporter.get_finished_spans() if span.name == name]
 
 
-def written(context: Any) -> str:
+def traceparent_of(context: Any) -> str:
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
 
 
 def test_an_attempt_hangs_below_the_caller_and_the_receiver_below_it(
-    delivering, turn, ended, receiver: Receiver, spans, deliveries_of
+    delivery_worker, run_due, make_ended_registration, receiver: Receiver, spans, deliveries_of
 ) -> None:
-    ended(traceparent=PARENT)
-    turn(delivering)
+    make_ended_registration(traceparent=PARENT)
+    run_due(delivery_worker)
     (span,), (callback,), (delivery,) = spans("deliver"), receiver.callbacks, deliveries_of()
-    assert written(span.parent) == PARENT
-    assert callback.headers["traceparent"] == written(span.context)
+    assert traceparent_of(span.parent) == PARENT
+    assert callback.headers["traceparent"] == traceparent_of(span.context)
     assert (span.kind, span.status.is_ok, span.links) == (SpanKind.CLIENT, True, ())
     assert dict(span.attributes) == {
         "bridge.delivery_id": delivery.id,
@@ -65,91 +66,104 @@ def test_an_attempt_hangs_below_the_caller_and_the_receiver_below_it(
 
 
 def test_each_attempt_is_a_span_and_one_that_fails_says_so(
-    delivering, turn, ended, receiver: Receiver, spans, time: ManualClock
+    delivery_worker, run_due, make_ended_registration, receiver: Receiver, spans, clock: ManualClock
 ) -> None:
     receiver.statuses = [(500, {})]
-    ended(traceparent=PARENT)
-    turn(delivering)
-    time.now += 10 * SECOND
-    turn(delivering)
+    make_ended_registration(traceparent=PARENT)
+    run_due(delivery_worker)
+    clock.now += 10 * SECOND
+    run_due(delivery_worker)
     first, second = spans("deliver")
     assert [first.attributes["bridge.verdict"], second.attributes["bridge.verdict"]] == ["retry", "delivered"]
     assert [first.status.is_ok, second.status.is_ok] == [False, True]
     assert [first.attributes["http.response.status_code"], second.attributes["bridge.number"]] == [500, 2]
-    assert written(first.parent) == written(second.parent) == PARENT
+    assert traceparent_of(first.parent) == traceparent_of(second.parent) == PARENT
     assert len(spans("watch")) == 1
 
 
-def test_an_attempt_without_an_answer_has_no_status(delivering, turn, ended, spans) -> None:
-    ended(traceparent=PARENT, callback_url="http://169.254.169.254/latest")
-    turn(delivering)
+def test_an_attempt_without_an_answer_has_no_status(delivery_worker, run_due, make_ended_registration, spans) -> None:
+    make_ended_registration(traceparent=PARENT, callback_url="http://169.254.169.254/latest")
+    run_due(delivery_worker)
     (span,) = spans("deliver")
     assert span.attributes["bridge.verdict"] == "refused"
     assert "http.response.status_code" not in span.attributes
 
 
-def test_spans_name_no_url_and_no_secret(delivering, turn, ended, receiver: Receiver, spans) -> None:
-    made = ended(traceparent=PARENT, headers={"X-Key": "k3y-of-the-caller"})
-    turn(delivering)
-    told = "".join(span.to_json() for name in ("deliver", "watch") for span in spans(name))
-    assert told
-    assert not [hidden for hidden in (made.callback_url, receiver.url, made.secret, "k3y-of") if hidden in told]
+def test_spans_name_no_url_and_no_secret(
+    delivery_worker, run_due, make_ended_registration, receiver: Receiver, spans
+) -> None:
+    made = make_ended_registration(traceparent=PARENT, headers={"X-Key": "k3y-of-the-caller"})
+    run_due(delivery_worker)
+    exported = "".join(span.to_json() for name in ("deliver", "watch") for span in spans(name))
+    assert exported
+    assert not [hidden for hidden in (made.callback_url, receiver.url, made.secret, "k3y-of") if hidden in exported]
 
 
 def test_without_a_trace_of_the_caller_an_attempt_begins_one(
-    delivering, turn, ended, receiver: Receiver, spans
+    delivery_worker, run_due, make_ended_registration, receiver: Receiver, spans
 ) -> None:
-    ended()
-    turn(delivering)
+    make_ended_registration()
+    run_due(delivery_worker)
     (span,), (callback,) = spans("deliver"), receiver.callbacks
     assert span.parent is None
-    assert callback.headers["traceparent"] == written(span.context)
+    assert callback.headers["traceparent"] == traceparent_of(span.context)
     assert spans("watch") == []
 
 
-def test_what_the_caller_does_not_sample_is_not_told_and_says_so_on(
-    delivering, turn, ended, receiver: Receiver, exporter: InMemorySpanExporter
+def test_what_the_caller_does_not_sample_is_not_exported_and_says_so_on(
+    delivery_worker, run_due, make_ended_registration, receiver: Receiver, exporter: InMemorySpanExporter
 ) -> None:
-    ended(traceparent=UNSAMPLED)
-    turn(delivering)
+    make_ended_registration(traceparent=UNSAMPLED)
+    run_due(delivery_worker)
     (callback,) = receiver.callbacks
     assert exporter.get_finished_spans() == ()
     sent = callback.headers["traceparent"].split("-")
     assert (sent[1], sent[3]) == (UNSAMPLED.split("-")[1], "00")
 
 
-def test_the_caller_sees_how_long_its_job_was_watched(delivering, turn, ended, spans, time: ManualClock) -> None:
-    made = ended(traceparent=PARENT)
-    turn(delivering)
+def test_the_caller_sees_how_long_its_job_was_watched(
+    delivery_worker, run_due, make_ended_registration, spans, clock: ManualClock
+) -> None:
+    made = make_ended_registration(traceparent=PARENT)
+    run_due(delivery_worker)
     (span,) = spans("watch")
-    assert written(span.parent) == PARENT
+    assert traceparent_of(span.parent) == PARENT
     assert span.attributes["bridge.registration_id"] == made.id
     assert span.start_time == made.created_at.timestamp() * 1e9
-    assert span.end_time == time.now.timestamp() * 1e9
+    assert span.end_time == clock.now.timestamp() * 1e9
 
 
 @pytest.mark.parametrize(
     ("given", "parent", "links"),
     [((PARENT, OTHER), None, [PARENT, OTHER]), ((PARENT, PARENT), PARENT, []), ((None, OTHER), OTHER, [])],
 )
-def test_a_digest_is_linked_to_all_that_it_tells(
-    delivering, turn, runtime: Runtime, registration, receiver: Receiver, spans, time: ManualClock, given, parent, links
+def test_a_digest_is_linked_to_all_that_it_reports(
+    delivery_worker,
+    run_due,
+    runtime: Runtime,
+    registration,
+    receiver: Receiver,
+    spans,
+    clock: ManualClock,
+    given,
+    parent,
+    links,
 ) -> None:
-    receiver.said = b"ok"
+    receiver.answer_body = b"ok"
     bot = bot_at("http://127.0.0.1:9", "slack", "/services/T/B/t0ken")
     usual = {"callback_url": receiver.url, "destination": bot, "secret": "", "format": "slack", "job_ids": ()}
     for number, traceparent in enumerate(given):
         jobs = (Job(f"job-{number}", JobState.SUCCEEDED),)
-        made = registration(at=time.now, **usual, ended=jobs, traceparent=traceparent)
+        made = registration(at=clock.now, **usual, ended=jobs, traceparent=traceparent)
         runtime.stores.registrations.add(made, rate=runtime.config.format_catalog.rate("slack"))
-    turn(delivering)
+    run_due(delivery_worker)
     (span,) = spans("deliver")
     assert len(span.attributes["bridge.digest"]) == 2
-    assert (span.parent and written(span.parent)) == parent
-    assert sorted(written(link.context) for link in span.links) == links
+    assert (span.parent and traceparent_of(span.parent)) == parent
+    assert sorted(traceparent_of(link.context) for link in span.links) == links
 
 
-BELOW = [
+PARENT_CASES = [
     ((None, None), None, []),
     ((PARENT, None), PARENT, []),
     ((PARENT, PARENT), PARENT, []),
@@ -157,83 +171,83 @@ BELOW = [
 ]
 
 
-def hangs(span: ReadableSpan) -> tuple[str | None, list[str]]:
-    """Its parent, and what it is linked to."""
-    return span.parent and written(span.parent), sorted(written(link.context) for link in span.links)
+def parent_and_links(span: ReadableSpan) -> tuple[str | None, list[str]]:
+    """Returns the traceparents of the parent and of the links."""
+    return span.parent and traceparent_of(span.parent), sorted(traceparent_of(link.context) for link in span.links)
 
 
-@pytest.mark.parametrize(("given", "parent", "links"), BELOW)
+@pytest.mark.parametrize(("given", "parent", "links"), PARENT_CASES)
 def test_a_call_about_a_job_hangs_below_those_who_wait_for_it(
-    polling, turn, watched, spans, given, parent, links
+    poll_worker, run_due, make_watched_job, spans, given, parent, links
 ) -> None:
     for traceparent in given:
-        watched("nobody-knows-me", traceparent=traceparent)
-    turn(polling)
+        make_watched_job("nobody-knows-me", traceparent=traceparent)
+    run_due(poll_worker)
     (span,) = spans("poll")
-    assert hangs(span) == (parent, links)
+    assert parent_and_links(span) == (parent, links)
 
 
-@pytest.mark.parametrize(("given", "parent", "links"), BELOW)
-def test_a_list_hangs_below_those_who_look_for_its_jobs_and_stays_there(
-    polling, turn, wanted, standin: Served, spans, time: ManualClock, given, parent, links
+@pytest.mark.parametrize(("given", "parent", "links"), PARENT_CASES)
+def test_a_list_hangs_below_those_who_wait_for_its_jobs_and_stays_there(
+    poll_worker, run_due, make_request_registration, standin: Served, spans, clock: ManualClock, given, parent, links
 ) -> None:
     (job,) = standin.jobs(1, duration_s=3600)
     for traceparent in given:
-        wanted(job["request_id"], traceparent=traceparent)
+        make_request_registration(job["request_id"], traceparent=traceparent)
     for _ in range(5):
-        turn(polling)
-        time.now += 31 * SECOND
+        run_due(poll_worker)
+        clock.now += 31 * SECOND
     assert len(spans("poll")) == 5
-    assert [hangs(span) for span in spans("poll")] == [(parent, links)] * 5
+    assert [parent_and_links(span) for span in spans("poll")] == [(parent, links)] * 5
 
 
 def test_a_list_of_several_requests_is_linked_to_all_who_wait_for_jobs_of_theirs(
-    polling, turn, watched, standin: Served, spans, time: ManualClock
+    poll_worker, run_due, make_watched_job, standin: Served, spans, clock: ManualClock
 ) -> None:
     for traceparent in (PARENT, OTHER):
-        watched(standin.jobs(1, duration_s=3600)[0]["job_id"], traceparent=traceparent)
-    for _ in range(3):  # each job by itself, each request by itself too, then the requests together
-        turn(polling)
-        time.now += 31 * SECOND
+        make_watched_job(standin.jobs(1, duration_s=3600)[0]["job_id"], traceparent=traceparent)
+    for _ in range(3):  # ShowJob for each job, ListJobs for each request, then one ListJobs for both requests
+        run_due(poll_worker)
+        clock.now += 31 * SECOND
     *apart, together = spans("poll")
     assert together.attributes["bridge.requests"] == 2
-    assert hangs(together) == (None, [PARENT, OTHER])
+    assert parent_and_links(together) == (None, [PARENT, OTHER])
     assert {span.attributes["bridge.call"] for span in apart} == {"show_job", "list_jobs"}
-    assert {hangs(span)[0] for span in apart} == {PARENT, OTHER}
+    assert {parent_and_links(span)[0] for span in apart} == {PARENT, OTHER}
 
 
-def test_who_has_cancelled_sees_no_more_of_it(polling, turn, watched, stores: Stores, spans) -> None:
-    watched("nobody-knows-me", traceparent=PARENT)
-    stores.registrations.cancel("t", watched("nobody-knows-me", traceparent=OTHER).registration.id)
-    turn(polling)
+def test_who_has_cancelled_sees_no_more_of_it(poll_worker, run_due, make_watched_job, stores: Stores, spans) -> None:
+    make_watched_job("nobody-knows-me", traceparent=PARENT)
+    stores.registrations.cancel("t", make_watched_job("nobody-knows-me", traceparent=OTHER).registration.id)
+    run_due(poll_worker)
     (span,) = spans("poll")
-    assert hangs(span) == (PARENT, [])
+    assert parent_and_links(span) == (PARENT, [])
 
 
-def test_a_call_is_linked_to_as_many_as_the_sdk_keeps(polling, turn, watched, spans) -> None:
+def test_a_call_is_linked_to_as_many_as_the_sdk_keeps(poll_worker, run_due, make_watched_job, spans) -> None:
     for number in range(130):
-        watched("nobody-knows-me", traceparent=f"{PARENT[:-5]}{number:02x}-01")
-    turn(polling)
+        make_watched_job("nobody-knows-me", traceparent=f"{PARENT[:-5]}{number:02x}-01")
+    run_due(poll_worker)
     (span,) = spans("poll")
     assert len(span.links) == 128
 
 
 @pytest.mark.parametrize(("others", "trace_id"), [(PARENT, PARENT.split("-")[1]), (OTHER, None)])
 def test_what_is_logged_of_a_job_names_the_trace_that_it_is_of(
-    polling, turn, watched, standin: Served, caplog: pytest.LogCaptureFixture, others, trace_id
+    poll_worker, run_due, make_watched_job, standin: Served, caplog: pytest.LogCaptureFixture, others, trace_id
 ) -> None:
     caplog.set_level("INFO", "bridge")
     job = standin.job(duration_s=0)["job_id"]
-    watched(job, traceparent=PARENT)
-    watched(job, traceparent=others)
-    turn(polling)
+    make_watched_job(job, traceparent=PARENT)
+    make_watched_job(job, traceparent=others)
+    run_due(poll_worker)
     (line,) = [record for record in caplog.records if record.getMessage() == "job.ended"]
     assert line.fields == {"project": "default", "job_id": job, "state": "succeeded", "trace_id": trace_id}
 
 
-def test_a_call_about_a_job_says_what_came_of_it(polling, turn, watched, spans) -> None:
-    watched("nobody-knows-me")
-    turn(polling)
+def test_a_call_about_a_job_says_what_came_of_it(poll_worker, run_due, make_watched_job, spans) -> None:
+    make_watched_job("nobody-knows-me")
+    run_due(poll_worker)
     (span,) = spans("poll")
     assert span.kind == SpanKind.CLIENT
     assert span.end_time > span.start_time
@@ -245,10 +259,12 @@ def test_a_call_about_a_job_says_what_came_of_it(polling, turn, watched, spans) 
     }
 
 
-def test_a_list_says_how_much_it_was_about(polling, turn, wanted, standin: Served, spans) -> None:
+def test_a_list_says_how_much_it_was_about(
+    poll_worker, run_due, make_request_registration, standin: Served, spans
+) -> None:
     made = standin.jobs(150, duration_s=3600)
-    wanted(made[0]["request_id"])
-    turn(polling)
+    make_request_registration(made[0]["request_id"])
+    run_due(poll_worker)
     (span,) = spans("poll")
     assert dict(span.attributes) == {
         "bridge.project": "default",

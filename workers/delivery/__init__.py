@@ -1,1 +1,1 @@
-"""Delivering callbacks."""
+"""Delivery of callbacks."""

@@ -1,6 +1,5 @@
-"""Calls subscribers."""
+"""Delivers callbacks: claims deliveries, sends messages, records the attempts."""
 
-import logging
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,7 +7,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from app import logs
 from app.config.format_catalog import FormatCatalog
 from app.domain.delivery import Death, DeliveryState, NextStep, RetrySchedules, abandon_before_send, next_step
 from app.domain.destination import attempt_signal, format_of, is_bot, split_lane
@@ -29,15 +27,15 @@ from app.webhooks.callback_client import CallbackClient
 from app.webhooks.sender import Attempt
 from workers.telemetry import Telemetry
 
-# Beyond the deadline of the attempt: for signing, and for waiting for a thread.
+# Beyond the attempt's deadline: time for signing, and for waiting for a thread.
 PERMIT_MARGIN = timedelta(seconds=1)
-UNOPENED = "not sent: the bridge cannot open what it keeps of this registration; its operator must act"
+UNOPENED = "not sent: the bridge cannot decrypt this registration; its operator must act"
 NO_FORMAT = "not sent: the bridge has no such format any more; its operator must act"
 
 
 @dataclass(frozen=True, slots=True)
 class MessagePart:
-    """What one delivery has to say in a message, and to whom."""
+    """One delivery of a message, with its event and its registration."""
 
     begun: StartedAttempt
     registration: Registration
@@ -46,7 +44,7 @@ class MessagePart:
 
 
 class DeliveryWorker:
-    """The work of a deliver worker."""
+    """Sends callbacks. Deliveries to one bot may share a message."""
 
     def __init__(
         self,
@@ -79,17 +77,17 @@ class DeliveryWorker:
         self._crash_point("deliver.claimed")
         lease_ends = min(item.lease_ends for item in claimed)
         begun = self._deliveries.begin(claimed, min(self._clock() + self._deadline + PERMIT_MARGIN, lease_ends))
-        gathered = self._deliveries.gather(begun, self._most_in_one, self._clock())
-        self._crash_point("deliver.gathered")
-        return gathered
+        batches = self._deliveries.claim_more(begun, self._most_in_one, self._clock())
+        self._crash_point("deliver.claimed_more")
+        return batches
 
     def do(self, task: StartedAttempt) -> Sequence[ScriptCall]:
-        # The deadline counts from before the look at the permit: whoever stands still after it sends nothing any more.
-        watch = Stopwatch()
+        # The deadline starts before the permit is checked: a process that is suspended in between sends nothing later.
+        stopwatch = Stopwatch()
         started = self._clock()
         calls: list[ScriptCall] = []
         parts: list[MessagePart] = []
-        for begun in (task, *task.along):
+        for begun in (task, *task.digested):
             part = self._part(begun, started)
             if isinstance(part, ScriptCall):
                 calls.append(part)
@@ -97,43 +95,43 @@ class DeliveryWorker:
                 calls.append(self._put_back(begun, started))
             else:
                 parts.append(part)
-        # We may have been stopped for too long: whoever has the lease now goes on.
+        # After the permit has expired, only a worker with a new lease may send.
         if parts and started < task.permit_until:
-            calls += self._tell(parts, started, watch)
+            calls += self._attempt(parts, started, stopwatch)
         return calls
 
     def _most_in_one(self, begun: StartedAttempt) -> int:
-        """How many deliveries one message may tell of."""
+        """Returns how many deliveries one message to this destination may have."""
         name = format_of(split_lane(begun.claimed.lane)[1])
         known = name and self._format_catalog.find(name)
         return known.digest if known else 1
 
     def _part(self, begun: StartedAttempt, started: datetime) -> MessagePart | ScriptCall:
-        """Or what is to be recorded instead of an attempt."""
-        if death := abandon_before_send(begun.tried, self._schedules.of(begun.claimed.lane), started):
-            return self._over(begun, death)
+        """Returns the part, or the script to run instead of an attempt."""
+        if death := abandon_before_send(begun.try_count, self._schedules.of(begun.claimed.lane), started):
+            return self._abandon(begun, death)
         try:
             registration, event = self._deliveries.decrypt(begun)
         except OperatorError as error:
             return self._unsent(begun, started, reason=str(error), error=UNOPENED)
         if begun.some_gone and self._gone_urls.are_gone(registration.tenant, [registration]) == [True]:
-            return self._cut_off(begun)
+            return self._drop_gone(begun)
         found = self._format_catalog.find(registration.format)
         if found is None:
             reason = f"there is no format {registration.format!r} any more: put it back into BRIDGE_TEMPLATES_DIR"
             return self._unsent(begun, started, reason=reason, error=NO_FORMAT)
         return MessagePart(begun, registration, event, found)
 
-    def _tell(self, parts: Sequence[MessagePart], started: datetime, watch: Stopwatch) -> Iterator[ScriptCall]:
-        """One message about all of the parts, whose registrations look alike."""
+    def _attempt(self, parts: Sequence[MessagePart], started: datetime, stopwatch: Stopwatch) -> Iterator[ScriptCall]:
+        """Sends one message about all parts, whose registrations have one digest key."""
         self._crash_point("deliver.before_post")
-        attempt = self._post(parts, started, watch)
+        attempt = self._post(parts, started, stopwatch)
         self._crash_point("deliver.after_post")
         if attempt.url:
             for part in parts:
                 self._deliveries.move(part.registration, attempt.url)
         yield from self._record_url(parts, attempt)
-        line = callback.line(attempt, parts[0].begun.number, started)
+        line = callback.log_line(attempt, parts[0].begun.number, started)
         if len(parts) > 1:
             line["digest"] = [part.event.id for part in parts]
         signal = self._signal(parts[0].begun, attempt, started)
@@ -141,12 +139,15 @@ class DeliveryWorker:
             yield self._record(part, attempt, line, signal)
             signal = None  # reported once, as the attempt was made once
 
-    def _post(self, parts: Sequence[MessagePart], now: datetime, watch: Stopwatch) -> Attempt:
+    def _post(self, parts: Sequence[MessagePart], now: datetime, stopwatch: Stopwatch) -> Attempt:
         first = parts[0]
-        told = [(part.registration, part.event) for part in parts]
-        return self._telemetry.attempt(partial(self._send, parts, now, watch), first.begun, told, first.format.name)
+        contents = [(part.registration, part.event) for part in parts]
+        send = partial(self._send, parts, now, stopwatch)
+        return self._telemetry.attempt(send, first.begun, contents, first.format.name)
 
-    def _send(self, parts: Sequence[MessagePart], now: datetime, watch: Stopwatch, traceparent: str | None) -> Attempt:
+    def _send(
+        self, parts: Sequence[MessagePart], now: datetime, stopwatch: Stopwatch, traceparent: str | None
+    ) -> Attempt:
         begun, registration = parts[0].begun, parts[0].registration
         headers = dict(registration.headers)
         if traceparent:
@@ -167,12 +168,12 @@ class DeliveryWorker:
             number=begun.number,
             now=now,
             deadline=min(self._deadline, begun.permit_until - now),
-            watch=watch,
+            stopwatch=stopwatch,
             lane=begun.claimed.lane,
         )
 
     def _record_url(self, parts: Sequence[MessagePart], attempt: Attempt) -> list[ScriptCall]:
-        """What its answer means to others with the same URL."""
+        """Returns the scripts that record what the answer means for all registrations with this URL."""
         registration = parts[0].registration
         if attempt.verdict is Verdict.GONE:
             return [self._gone_urls.add(registration.tenant, registration.callback_url, self._clock())]
@@ -194,7 +195,7 @@ class DeliveryWorker:
         )
 
     def _signal(self, begun: StartedAttempt, attempt: Attempt, started: datetime) -> SignalReport | None:
-        """What the attempt says of its destination; None for nothing."""
+        """Returns the destination's health signal; None if the attempt shows nothing about it."""
         to_bot = is_bot(begun.claimed.lane)
         seen = attempt_signal(
             attempt.verdict,
@@ -209,20 +210,20 @@ class DeliveryWorker:
             return None
         why = attempt.error or attempt.service_message or f"HTTP {attempt.status_code}"
         report = self._destinations.report(seen, why, started, is_bot=to_bot)
-        return SignalReport(report, self._clock(), partial(_log_change, begun.claimed.lane))
+        return SignalReport(report, self._clock(), partial(self._telemetry.destination_changed, begun.claimed.lane))
 
     def _put_back(self, begun: StartedAttempt, now: datetime) -> ScriptCall:
-        """It does not fit into this message: nothing was sent of it."""
+        """Returns a delivery that does not fit into this message: nothing of it was sent."""
         return self._deliveries.record(begun.claimed, None, NextStep(DeliveryState.PENDING, due=now), None)
 
-    def _cut_off(self, begun: StartedAttempt) -> ScriptCall:
-        logs.event("delivery.cut_off", delivery_id=begun.claimed.id, registration_id=begun.facts[0])
+    def _drop_gone(self, begun: StartedAttempt) -> ScriptCall:
+        self._telemetry.url_gone(begun)
         step = self._counted(begun, NextStep(DeliveryState.DEAD, death=Death.GONE_BEFORE))
         return self._deliveries.record(begun.claimed, Verdict.GONE, step, None)
 
     def _next_step(self, begun: StartedAttempt, verdict: Verdict, retry_after: timedelta | None = None) -> NextStep:
         step = next_step(
-            begun.tried,
+            begun.try_count,
             verdict,
             schedule=self._schedules.of(begun.claimed.lane),
             now=self._clock(),
@@ -237,29 +238,28 @@ class DeliveryWorker:
         return step
 
     def _unsent(self, begun: StartedAttempt, started: datetime, *, reason: str, error: str) -> ScriptCall:
-        """An operator must act. Until then it is as if the subscriber were away: leases alone wear it out soon."""
-        logs.event("delivery.unopened", level=logging.ERROR, delivery_id=begun.claimed.id, reason=reason)
+        """Records an attempt without a request: an operator must act.
+
+        The retry schedule applies, as if the subscriber did not answer: expiring leases would use up the tries soon.
+        """
+        self._telemetry.delivery_not_sent(begun, reason)
         step = self._next_step(begun, Verdict.RETRY)
         next_at = to_ms(step.due) if step.due else None
-        line = callback.head(begun.number, started) | {"took_ms": 0, "verdict": Verdict.RETRY, "error": error}
+        line = callback.log_line_head(begun.number, started) | {"took_ms": 0, "verdict": Verdict.RETRY, "error": error}
         return self._deliveries.record(begun.claimed, Verdict.RETRY, step, line | {"next_at": next_at})
 
-    def _over(self, begun: StartedAttempt, death: Death) -> ScriptCall:
-        """It is not sent any more."""
+    def _abandon(self, begun: StartedAttempt, death: Death) -> ScriptCall:
+        """Ends a delivery without an attempt."""
         step = self._counted(begun, NextStep(DeliveryState.DEAD, death=death))
         if death is not Death.GIVEN_UP:
-            logs.event("delivery.over", delivery_id=begun.claimed.id, reason=death)
+            self._telemetry.delivery_abandoned(begun, death)
             return self._deliveries.record(begun.claimed, None, step, None)
-        # Every try was begun and none came to an end: whatever it is, it must not end another worker.
+        # Every attempt began and none ended: whatever the cause, it must not end another worker.
         error = "given up: the worker ended in the middle of earlier attempts"
-        logs.event("delivery.given_up", level=logging.ERROR, delivery_id=begun.claimed.id, number=begun.number)
-        line = callback.head(begun.number, self._clock()) | {"took_ms": 0, "verdict": Verdict.REFUSED, "error": error}
+        self._telemetry.delivery_given_up(begun)
+        line = callback.log_line_head(begun.number, self._clock()) | {
+            "took_ms": 0,
+            "verdict": Verdict.REFUSED,
+            "error": error,
+        }
         return self._deliveries.record(begun.claimed, Verdict.REFUSED, step, line)
-
-
-def _log_change(lane: str, change: str) -> None:
-    """change: of the destination's state; '' for none."""
-    if change:
-        tenant, destination = split_lane(lane)
-        level = logging.INFO if change == "answers_again" else logging.WARNING
-        logs.event(f"destination.{change}", level=level, tenant=tenant, destination=destination)

@@ -1,1 +1,1 @@
-"""The loop in which a worker drains its queue, and how it stops."""
+"""The loop that drains an agenda, and the flag that stops it."""

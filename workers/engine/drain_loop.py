@@ -1,4 +1,4 @@
-"""The engine of a drain: claims what is due, works on it with threads, records how it went; no barrier."""
+"""The loop of a drain: claims due items, works on them in threads, records the results. No thread waits for another."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -13,37 +13,36 @@ from app.store.agenda import Agenda, Claimed
 from app.store.engine.scripts import ScriptCall, Scripts
 from workers.engine.stop_flag import StopFlag
 
-NAP_S = 0.02  # how late a drain with time on its hands may see what has become due
-LINGER_S = 0.25  # how long it waits for more before it ends: an RQ job costs more than a few looks
-
-GATHER_S = 0.005  # while others are at work: results are recorded together, as a round trip costs as much as several
+CLAIM_EVERY_S = 0.02  # while a thread is free: the longest delay until a due item is seen
+IDLE_S = 0.25  # without work for this long, the drain ends: starting an RQ job costs more than a few claims
+BATCH_S = 0.005  # while other tasks run, results of this long share a round trip, which costs as much as several
 
 Results = SimpleQueue[Sequence[ScriptCall]]
 
 
 class Work(Protocol):
-    """What a drain works off."""
+    """The work of one kind of worker."""
 
     agenda: Agenda
 
     def prepare(self, claimed: Sequence[Claimed]) -> Sequence[Any]:
-        """Tasks for `do`: loads what they need in one round trip, leaves out what is not wanted any more."""
+        """Returns tasks for `do`, loaded in one round trip; omits items that need no work any more."""
 
     def do(self, task: Any) -> Sequence[ScriptCall]:
-        """On a thread: calls the outside; the scripts that record how it went."""
+        """Runs on a thread: makes the outside call, returns the scripts that record its result."""
 
 
 class ThreadPool:
-    """Threads that outlive a drain, so that their connections do."""
+    """Threads that outlive a drain, and keep their connections."""
 
     def __init__(self, size: int, do: Callable[[Any], Sequence[ScriptCall]]) -> None:
         self.size = size
         self._do = do
         self._tasks: SimpleQueue[tuple[Any, Results]] = SimpleQueue()
         for number in range(size):
-            Thread(target=self._work, name=f"crew-{number}", daemon=True).start()
+            Thread(target=self._work, name=f"work-{number}", daemon=True).start()
 
-    def hand_over(self, task: Any, results: Results) -> None:
+    def submit(self, task: Any, results: Results) -> None:
         self._tasks.put((task, results))
 
     def _work(self) -> None:
@@ -51,47 +50,49 @@ class ThreadPool:
             task, results = self._tasks.get()
             try:
                 results.put(self._do(task))
-            except Exception:  # noqa: BLE001 - a mistake of ours costs one task, not the drain: its lease ends and it is due again
+            except Exception:  # noqa: BLE001 - a bug costs one task, not the drain: its lease ends and the item is due again
                 logs.event("work.failed", level=logging.ERROR, exc_info=True, task=type(task).__name__)
                 results.put(())
 
 
 class DrainLoop:
-    """Works off an agenda until nothing is due any more, or the time is up, or the process is to stop."""
+    """Works on an agenda until nothing is due, the time is up, or the process is told to stop."""
 
     def __init__(
         self,
         work: Work,
-        crew: ThreadPool,
+        pool: ThreadPool,
         scripts: Scripts,
         clock: Callable[[], datetime],
         crash_point: Callable[[str], None],
     ) -> None:
         self._work = work
-        self._crew = crew
+        self._pool = pool
         self._scripts = scripts
         self._clock = clock
         self._crash_point = crash_point
 
     def run(self, *, seconds: float, stopping: StopFlag) -> None:
-        """What is in hand is finished and recorded in any case. Raises Unavailable when Redis is away for long."""
+        """Finishes and records every task that it started. Raises Unavailable if Redis cannot be reached for long."""
         results: Results = SimpleQueue()
-        until, in_hand = monotonic() + seconds, 0
-        patience_ends = monotonic() + NAP_S  # soon, for a wake-up that was one too many
+        until, running = monotonic() + seconds, 0
+        idle_end = monotonic() + CLAIM_EVERY_S  # soon, for an RQ job that finds nothing due
         calls: list[ScriptCall] = []
         while True:
             over = stopping.is_set() or monotonic() >= until
-            taken = self._turn(calls, 0 if over else self._crew.size - in_hand, results)
-            in_hand += taken
-            if in_hand:
-                patience_ends = monotonic() + LINGER_S
-            elif over or monotonic() > patience_ends:
+            started = self._turn(calls, 0 if over else self._pool.size - running, results)
+            running += started
+            if running:
+                idle_end = monotonic() + IDLE_S
+            elif over or monotonic() > idle_end:
                 return
-            calls, finished = _collect(results, in_hand, patience=None if over or in_hand == self._crew.size else NAP_S)
-            in_hand -= finished
+            calls, finished = _collect(
+                results, running, timeout=None if over or running == self._pool.size else CLAIM_EVERY_S
+            )
+            running -= finished
 
     def _turn(self, calls: list[ScriptCall], free: int, results: Results) -> int:
-        """Records, claims and hands over, in one or two round trips; how many tasks were handed over."""
+        """Records results, claims items and submits tasks, in one or two round trips. Returns the number of tasks."""
         claim = [self._work.agenda.claim(self._clock(), free)] if free else []
         if not calls and not claim:
             return 0
@@ -101,24 +102,27 @@ class DrainLoop:
         batch = self._work.agenda.claimed(answers[-1]) if claim else ()
         tasks = self._work.prepare(batch) if batch else ()
         for task in tasks:
-            self._crew.hand_over(task, results)
+            self._pool.submit(task, results)
         return len(tasks)
 
 
-def _collect(results: Results, in_hand: int, patience: float | None) -> tuple[list[ScriptCall], int]:
-    """Waits for a first result (for ever if `patience` is None), then takes what else is there."""
-    if not in_hand:
-        # A result that cannot come must not be waited for: if the handler of a signal takes longer than is left of the
-        # timeout, SimpleQueue (of CPython 3.11 and 3.12) waits on for a negative time, which it takes for ever.
-        sleep(NAP_S)
+def _collect(results: Results, running: int, timeout: float | None) -> tuple[list[ScriptCall], int]:
+    """Waits for a first result (without limit if `timeout` is None), then takes all that are there.
+
+    Returns the scripts to run, and the number of tasks that finished.
+    """
+    if not running:
+        # Do not wait for a result that cannot come: if a signal handler takes longer than the rest of the timeout,
+        # SimpleQueue (CPython 3.11 and 3.12) goes on with a negative timeout, which means no limit.
+        sleep(CLAIM_EVERY_S)
         return [], 0
     try:
-        calls = list(results.get(timeout=patience))
+        calls = list(results.get(timeout=timeout))
     except Empty:
         return [], 0
     finished = 1
-    if in_hand > finished:
-        sleep(GATHER_S)
+    if running > finished:
+        sleep(BATCH_S)
     while not results.empty():
         calls.extend(results.get())
         finished += 1

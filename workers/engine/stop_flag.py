@@ -1,13 +1,13 @@
-"""The order to stop, which a signal brings."""
+"""A stop flag that a signal handler sets."""
 
 from time import monotonic, sleep
 
-SLICE_S = 0.05  # how late a waiter may hear of it
+SLICE_S = 0.05  # delay until a waiter notices
 
 
 class StopFlag:
-    """Like threading.Event, without its lock: a signal's handler runs in the middle of what its thread was at, which
-    may have been to take this very lock, and would wait for itself.
+    """threading.Event without its lock: a signal handler interrupts its own thread, which may hold that lock, and
+    would deadlock.
     """
 
     def __init__(self) -> None:
@@ -20,7 +20,7 @@ class StopFlag:
         return self._is_set
 
     def wait(self, seconds: float) -> bool:
-        """Whether it is set, at the latest after so long."""
+        """Returns whether the flag is set, after at most `seconds`."""
         until = monotonic() + seconds
         while not self._is_set and (left := until - monotonic()) > 0:
             sleep(min(left, SLICE_S))

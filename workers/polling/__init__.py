@@ -1,1 +1,1 @@
-"""Polling CPH."""
+"""Polling of CPH."""

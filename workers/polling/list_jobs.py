@@ -1,15 +1,12 @@
-"""Asks CPH about all jobs of some requests at once."""
+"""Polls all jobs of CPH requests with ListJobs."""
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from time import perf_counter
 
-from app import logs
-from app.cph.client import REQUESTS_AT_ONCE, CphClient, Listed, MayNotList, NoSuchRequest, Unanswered
-from app.cph.client import Listing as Answer
+from app.cph.client import REQUESTS_AT_ONCE, CphClient, Listed, Listing, MayNotList, NoSuchRequest, Unanswered
 from app.domain.job import Job
 from app.store.agenda import Agenda, Claimed
 from app.store.engine.scripts import ScriptCall
@@ -24,7 +21,7 @@ NOTHING = Listed(frozenset(), (), calls=1)
 
 @dataclass(frozen=True, slots=True)
 class ListJobsTask:
-    """Requests of one project that one ListJobs asks for."""
+    """Requests of one project, polled with one ListJobs call."""
 
     claimed: tuple[Claimed, ...]
     requests: tuple[WatchedRequest, ...]
@@ -35,7 +32,7 @@ class ListJobsTask:
 
     @property
     def enough(self) -> frozenset[str] | None:
-        """The only jobs that this is about; None if it is about whatever there is."""
+        """The job ids that suffice; None if every job of the requests matters."""
         if any(request.query_alone for request in self.requests):
             return None
         return frozenset().union(*(request.shown for request in self.requests))
@@ -50,6 +47,8 @@ class ListJobsTask:
 
 
 class RequestPoller:
+    """Polls requests. See PollWorker for jobs without one."""
+
     def __init__(
         self,
         *,
@@ -72,7 +71,7 @@ class RequestPoller:
         self._crash_point = crash_point
 
     def prepare(self, claimed: Sequence[Claimed]) -> list[ListJobsTask]:
-        """One call for many, but for those of which it must be known whose jobs are shown."""
+        """Returns tasks: many requests share a call, except those whose jobs must be told apart."""
         pairs = list(zip(claimed, self._requests.load(claimed, traced=self._telemetry.traces), strict=True))
         alone = [ListJobsTask((item,), (request,)) for item, request in pairs if request.query_alone]
         together: dict[str, list[tuple[Claimed, WatchedRequest]]] = {}
@@ -92,47 +91,47 @@ class RequestPoller:
         if not wanted or client is None:
             now = self._clock()
             return [self._requests.postpone(item, now, now + self._schedule.longest) for item in task.claimed]
-        answer = self._asked(task, client, wanted, self._in_first_half(task.claimed[0]))
+        answer = self._list_jobs(task, client, wanted, self._in_first_half(task.claimed[0]))
         return [
             *self._after(task, answer),
             *self._health.record(task.project, client, last_answer(answer), self._clock()),
         ]
 
-    def _asked(
+    def _list_jobs(
         self, task: ListJobsTask, client: CphClient, wanted: Sequence[str], may_go_on: Callable[[], bool]
-    ) -> Answer:
+    ) -> Listing:
         began = perf_counter()
         answer = client.list_jobs(wanted, task.enough, first_page=task.first_page, may_go_on=may_go_on)
         self._telemetry.list_jobs_called(task.requests, len(wanted), answer, perf_counter() - began)
         return answer
 
     def _in_first_half(self, claimed: Claimed) -> Callable[[], bool]:
-        """Of the lease: no list takes so long that others begin it anew."""
+        """Returns a check: is half of the lease left? After its end another worker would start the list again."""
         now = self._clock()
         half = now + (claimed.lease_ends - now) / 2
         return lambda: self._clock() < half
 
-    def _after(self, task: ListJobsTask, answer: Answer) -> list[ScriptCall]:
+    def _after(self, task: ListJobsTask, answer: Listing) -> list[ScriptCall]:
         match answer:
             case NoSuchRequest() if len(task.requests) > 1:
                 return self._one_by_one(task)
             case Unanswered():
-                return self._after_silence(task, answer)
+                return self._after_no_answer(task, answer)
             case MayNotList(reason):
-                return self._by_ids(task, reason)
+                return self._fall_back_to_job_ids(task, reason)
             case Listed():
                 return self._after_list(task, answer)
             case NoSuchRequest():
                 return self._after_list(task, NOTHING)
 
     def _one_by_one(self, task: ListJobsTask) -> list[ScriptCall]:
-        client, calls, silence = self._clients[task.project], [self._agenda.spend_budget(task.project, 1)], None
+        client, calls, failure = self._clients[task.project], [self._agenda.spend_budget(task.project, 1)], None
         may_go_on = self._in_first_half(task.claimed[0])
         for one in task.one_by_one():
-            # What pauses the project is the answer to the others too.
-            answer = silence or self._asked(one, client, [one.requests[0].id], may_go_on)
-            said = last_answer(answer)
-            silence = said if isinstance(said, Unanswered) and said.pause else None
+            # An answer that pauses the project counts for the remaining requests, too.
+            answer = failure or self._list_jobs(one, client, [one.requests[0].id], may_go_on)
+            last = last_answer(answer)
+            failure = last if isinstance(last, Unanswered) and last.pause else None
             calls += self._after(one, answer)
         return calls
 
@@ -141,15 +140,15 @@ class RequestPoller:
             self._crash_point("poll.ended")
         now = self._clock()
         calls = [self._agenda.spend_budget(task.project, answer.calls - len(task.requests))]
-        if answer.silence:
-            calls += back_off(self._agenda, task.project, answer.silence, now)
-        # A list of several says nothing of where it goes on for each of them.
+        if answer.failure:
+            calls += back_off(self._agenda, self._telemetry, task.project, answer.failure, now)
+        # After a list of several requests, each request's next page is not known.
         alone = len(task.requests) == 1
         reported = 0
-        goes_on = (task.first_page + answer.calls if alone else 0) if answer.cut else None
+        next_page = (task.first_page + answer.calls if alone else 0) if answer.cut else None
         for item, request in zip(task.claimed, task.requests, strict=True):
             members = request.members
-            # All of a list of its own: somebody may be waiting for others of the request too.
+            # A request polled alone: registrations may wait for jobs of it that are no members yet.
             running = answer.running if request.query_alone else members & answer.running
             ended = [
                 replace(job, request_id=request.id)
@@ -157,7 +156,9 @@ class RequestPoller:
                 if request.query_alone or job.job_id in members
             ]
             reported += len(members & (answer.running | {job.job_id for job in ended}))
-            calls += self._schedule.learn(request, (job for job in ended if job.job_id in request.shown), now)
+            calls += self._schedule.record_durations(
+                request, (job for job in ended if job.job_id in request.shown), now
+            )
             due = now if answer.cut else self._schedule.due(request, now)
             calls.append(
                 self._requests.record_list(
@@ -166,20 +167,16 @@ class RequestPoller:
                     due,
                     running=running,
                     ended=ended,
-                    goes_on=goes_on,
-                    on_reply=partial(self._tell_ended, request, ended),
+                    next_page=next_page,
+                    on_reply=partial(self._log_ended, request, ended),
                 )
             )
         self._telemetry.calls_saved(task.project, reported - answer.calls)
         return calls
 
-    def _by_ids(self, task: ListJobsTask, reason: str) -> list[ScriptCall]:
-        """Nothing can be said of who looks for the jobs of a request: only its deadline ends that."""
-        remedy = (
-            "grant cph:jobs:list, or see whether this endpoint has ListJobs: without it each job costs calls"
-            " of its own, and requests show no jobs"
-        )
-        logs.event("project.may_not_list", level=logging.WARNING, project=task.project, reason=reason, remedy=remedy)
+    def _fall_back_to_job_ids(self, task: ListJobsTask, reason: str) -> list[ScriptCall]:
+        """Falls back to ShowJob. A registration of the whole request ends by its deadline only."""
+        self._telemetry.may_not_list(task.project, reason)
         now = self._clock()
         due = now + self._schedule.longest
         return [
@@ -187,10 +184,10 @@ class RequestPoller:
             for asked in zip(task.claimed, task.requests, strict=True)
         ]
 
-    def _after_silence(self, task: ListJobsTask, answer: Unanswered) -> list[ScriptCall]:
+    def _after_no_answer(self, task: ListJobsTask, answer: Unanswered) -> list[ScriptCall]:
         now = self._clock()
-        calls = back_off(self._agenda, task.project, answer, now)
-        # What fails at one page alone is begun anew: the pages before it must not wait for it.
+        calls = back_off(self._agenda, self._telemetry, task.project, answer, now)
+        # If one page fails without a pause, the list restarts: earlier pages must not wait for that page.
         return calls + [
             self._requests.postpone(
                 item, now, self._schedule.due(request, now), cut=request.cut if answer.pause else None
@@ -198,8 +195,8 @@ class RequestPoller:
             for item, request in zip(task.claimed, task.requests, strict=True)
         ]
 
-    def _tell_ended(self, request: WatchedRequest, shown: Sequence[Job], ended: Sequence[str]) -> None:
-        """ended: ids of those among the jobs shown that somebody has waited for."""
+    def _log_ended(self, request: WatchedRequest, shown: Sequence[Job], ended: Sequence[str]) -> None:
+        """ended: ids of the listed jobs for which a registration waited."""
         waited_for = frozenset(ended)
         for job in shown:
             if job.job_id in waited_for:

@@ -1,41 +1,45 @@
-"""What poll workers tell of each CPH project: how it fares, and its pace."""
+"""Records the health and the rate of each CPH project, as poll workers see them."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from app import logs
 from app.cph.client import CphClient, Listing, MayNotList, Outcome, Unanswered
 from app.domain.project_health import ProjectHealth
 from app.store.agenda import Agenda
 from app.store.engine.scripts import ScriptCall
-from app.store.project_health import note
+from app.store.project_health import set_project_health
+from workers.telemetry import Telemetry
 
-NOTE_EVERY = timedelta(seconds=1)
+RECORD_EVERY = timedelta(seconds=1)
 
 
 class HealthRecorder:
-    """For use by many threads; two of them may tell the same, which is no harm.
+    """For use by many threads; two of them may record the same, which is harmless.
 
-    rate_of: calls a second of a project, None where it has no rate of its own.
+    rate_of: calls a second of a project; None if it has no rate of its own.
     """
 
-    def __init__(self, agenda: Agenda, rate_of: Callable[[str], float | None]) -> None:
+    def __init__(self, agenda: Agenda, rate_of: Callable[[str], float | None], telemetry: Telemetry) -> None:
         self._agenda = agenda
+        self._telemetry = telemetry
         self._rate_of = rate_of
-        self._noted: dict[tuple[str, type[Outcome | Listing] | None], datetime] = {}
+        self._recorded_at: dict[tuple[str, type[Outcome | Listing] | None], datetime] = {}
 
     def record(self, project: str, client: CphClient, outcome: Outcome | Listing, now: datetime) -> list[ScriptCall]:
-        """Answers and failures each once a second: a failure that pauses the project is told at once."""
-        # Who may not list is known to CPH, but perhaps may not ask for anything.
+        """Returns the scripts to run: at most once a second for answers, and for each kind of failure on its own."""
+        # MayNotList proves that CPH knows our credentials, not that it accepts any call.
         accepted = not isinstance(outcome, Unanswered | MayNotList)
         key = (project, None if accepted else type(outcome))
-        if key in self._noted and now < self._noted[key] + NOTE_EVERY:
+        if key in self._recorded_at and now < self._recorded_at[key] + RECORD_EVERY:
             return []
-        self._noted[key] = now
+        self._recorded_at[key] = now
         if accepted and self._agenda.close_breaker(project, now):
-            logs.event("project.answers_again", project=project)
-        # The rate as well: it may have changed, or a Redis without its last second may have lost it.
-        return [note(project, _health(client, outcome, now)), self._agenda.set_rate(project, self._rate_of(project))]
+            self._telemetry.project_answers_again(project)
+        # The rate, too: the setting may have changed, or Redis may have lost its last second.
+        return [
+            set_project_health(project, _health(client, outcome, now)),
+            self._agenda.set_rate(project, self._rate_of(project)),
+        ]
 
 
 def _health(client: CphClient, outcome: Outcome | Listing, now: datetime) -> ProjectHealth:

@@ -1,4 +1,4 @@
-"""Has a project that is refused tried again when its credentials have changed, or when an operator says so."""
+"""Retries refused projects when their credentials change, or when an operator asks for it."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -15,12 +15,12 @@ from app.store.engine import keys
 from app.store.engine.scripts import Scripts
 from workers.engine.stop_flag import StopFlag
 
-# All workers see a change within READ_EVERY_S, so a wrong one costs two failures, and not one for each worker.
+# All workers see a change within READ_EVERY_S, so wrong credentials cost two failures, not one for each worker.
 SOON = timedelta(seconds=2 * READ_EVERY_S)
 
 
 class RefusedProjectRetry:
-    """clients: those in force; one of which nothing has changed stays the same."""
+    """clients: the current ones; the object stays the same while its project's settings do."""
 
     def __init__(
         self,
@@ -37,11 +37,11 @@ class RefusedProjectRetry:
         self._asked = Event()
 
     def ask(self) -> None:
-        """All projects, now. A signal handler may call it."""
+        """Requests a retry of all projects now. Safe in a signal handler."""
         self._asked.set()
 
     def run(self, stopping: StopFlag) -> None:
-        """While a project is refused nobody else looks whether its credentials have changed."""
+        """Compares the clients every READ_EVERY_S, until told to stop. Nothing else reads them while one is refused."""
         while not stopping.is_set():
             if asked := self._asked.is_set():
                 self._asked.clear()
@@ -52,15 +52,18 @@ class RefusedProjectRetry:
             self._asked.wait(READ_EVERY_S)
 
     def tick(self, *, asked: bool) -> None:
+        """Retries the projects whose client is new; with `asked`, all of them."""
         calls, clients = [], dict(self._clients)
         for project, client in clients.items():
             known = self._known.get(project)
             if known is client and not asked:
                 continue
             changed = known is not None and known is not client
-            # A worker that has just started may be one that starts all the time.
+            # A worker that just started may be restarting in a loop.
             gap = SOON if asked or changed else PAUSES[0]
-            calls.append(self._agenda.retry(project, self._clock(), gap, forget=keys.token(project) if changed else ""))
+            calls.append(
+                self._agenda.retry_soon(project, self._clock(), gap, forget_key=keys.token(project) if changed else "")
+            )
         if calls:
             self._scripts.run_all(calls)
         self._known = clients

@@ -1,9 +1,9 @@
-"""When to ask again, by what is known of such jobs; and learning from those that end."""
+"""Decides when to poll again, from the durations of similar jobs, and records the durations of ended jobs."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from app.domain.cadence import Cadence, lasted
+from app.domain.cadence import Cadence, observed_duration
 from app.domain.job import Job
 from app.domain.times import parse_rfc3339
 from app.store.durations import SeenDurations
@@ -22,12 +22,12 @@ class PollSchedule:
         return self._cadence.ceiling
 
     def due(self, asked: Watch | WatchedRequest, now: datetime) -> datetime:
-        """Its age is by our own clock, since it was first registered: `begin_time` may be years ago, or wrong."""
+        """Returns when to poll next. Age counts from registering: CPH's `begin_time` may be years ago, or wrong."""
         durations = self._durations.of(asked.project, asked.operation)
         return now + self._cadence.wait(now - asked.since, durations)
 
-    def learn(self, asked: Watch | WatchedRequest, ended: Iterable[Job], now: datetime) -> list[ScriptCall]:
-        """From jobs that were seen running and have now ended."""
-        took = [lasted(asked.since, parse_rfc3339(job.end_time), now) for job in ended]
+    def record_durations(self, asked: Watch | WatchedRequest, ended: Iterable[Job], now: datetime) -> list[ScriptCall]:
+        """Records jobs that were seen running and have now ended; one without a usable `end_time` ended now."""
+        took = [observed_duration(asked.since, parse_rfc3339(job.end_time), now) for job in ended]
         known = [duration for duration in took if duration is not None]
-        return [self._durations.learn(asked.project, asked.operation, known)] if known else []
+        return [self._durations.record(asked.project, asked.operation, known)] if known else []

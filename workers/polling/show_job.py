@@ -1,4 +1,4 @@
-"""Asks CPH about jobs."""
+"""Polls single jobs with ShowJob."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class ShowJobTask:
 
 
 class PollWorker:
-    """The work of a poll worker."""
+    """Polls jobs, by ShowJob or ListJobs, and records their ends."""
 
     def __init__(
         self,
@@ -80,8 +80,8 @@ class PollWorker:
         project = task.claimed.lane
         client = self._clients.get(project)
         if client is None:
-            unanswered = Unanswered("the project is not configured", NO_PROJECT_PAUSE)
-            return self._after(task, unanswered, self._clock())
+            no_answer = Unanswered("the project is not configured", NO_PROJECT_PAUSE)
+            return self._after(task, no_answer, self._clock())
         began = perf_counter()
         outcome = client.show_job(task.watch.job_id)
         self._telemetry.show_job_called(task.watch, outcome, perf_counter() - began)
@@ -95,7 +95,7 @@ class PollWorker:
             case Unknown():
                 return [self._after_unknown(task, now)]
             case Unanswered():
-                return self._after_silence(task, outcome, now)
+                return self._after_no_answer(task, outcome, now)
 
     def _after_answer(self, task: ShowJobTask, job: Job, now: datetime) -> list[ScriptCall]:
         watch = task.watch
@@ -103,7 +103,10 @@ class PollWorker:
             self._crash_point("poll.ended")
             self._telemetry.job_ended(watch, watch.job_id, job.state)
             seen_running = [job] if watch.was_shown else []
-            return [self._watches.complete(task.claimed, job, now), *self._schedule.learn(watch, seen_running, now)]
+            return [
+                self._watches.complete(task.claimed, job, now),
+                *self._schedule.record_durations(watch, seen_running, now),
+            ]
         if job.status not in STATES:
             self._telemetry.status_unknown(watch, job.status)
         calls = [self._watches.postpone(task.claimed, watch, self._schedule.due(watch, now), now, job)]
@@ -120,9 +123,9 @@ class PollWorker:
         due = min(self._schedule.due(watch, now), lost_at)
         return self._watches.postpone_unknown(task.claimed, watch, due, now)
 
-    def _after_silence(self, task: ShowJobTask, answer: Unanswered, now: datetime) -> list[ScriptCall]:
-        """Wait and go on: the deadline of each registration sees to it that silence is no outcome."""
+    def _after_no_answer(self, task: ShowJobTask, answer: Unanswered, now: datetime) -> list[ScriptCall]:
+        """Polls again later: each registration's deadline bounds how long CPH may fail to answer."""
         return [
             self._watches.postpone(task.claimed, task.watch, self._schedule.due(task.watch, now), now),
-            *back_off(self.agenda, task.claimed.lane, answer, now),
+            *back_off(self.agenda, self._telemetry, task.claimed.lane, answer, now),
         ]

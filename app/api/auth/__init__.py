@@ -1,1 +1,1 @@
-"""Authentication and authorization of callers: API keys and JWTs."""
+"""Authentication and authorisation of callers: API keys and JWTs."""

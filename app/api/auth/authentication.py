@@ -1,4 +1,4 @@
-"""Who asks: everything under /v1 needs an API key, whether it exists or not."""
+"""Authenticates and authorises requests: every path under /v1 needs an API key or JWT, whether or not it exists."""
 
 from collections.abc import Callable
 
@@ -7,75 +7,78 @@ from flask.globals import request_ctx
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Forbidden, Unauthorized
 
-from app.api.auth.jwt_tokens import JwtAuthenticator, looks_like_token
+from app.api.auth.jwt_tokens import JwtAuthenticator, looks_like_jwt
 from app.domain.access import Principal, Scope
 from app.store.api_keys import ApiKeys
 
-READING = ("GET", "HEAD")
-MANAGING = ("/v1/keys/",)
-SENDING = ("/v1/deliveries/", "/v1/destinations/")  # whoever writes here says what is sent, and when
+READ_METHODS = ("GET", "HEAD")
+ADMIN_PATHS = ("/v1/keys/",)
+DELIVERY_PATHS = ("/v1/deliveries/", "/v1/destinations/")  # writes here control what is sent, and when
 
 
 class Authenticator:
-    """By API key or JWT."""
+    """Authenticates by API key, or by JWT if an issuer is configured."""
 
     def __init__(self, api_keys: ApiKeys, jwt: JwtAuthenticator | None) -> None:
         self._api_keys = api_keys
         self._jwt = jwt
 
     def principal(self, credential: str) -> Principal | None:
-        """None for a credential that is not valid."""
-        if self._jwt and looks_like_token(credential):
+        """Returns None if the credential is not valid."""
+        if self._jwt and looks_like_jwt(credential):
             return self._jwt.principal(credential)
         return self._api_keys.principal(credential)
 
 
 class Access:
-    """principal_of: who shows a key, None for nobody. ready: raises Unavailable while nobody may be let in."""
+    """Checks the credential and scope of each request.
+
+    principal_of: authenticates a credential; None if invalid. ready: raises Unavailable while requests must be refused.
+    """
 
     def __init__(self, principal_of: Callable[[str], Principal | None], ready: Callable[[], None]) -> None:
         self._principal_of = principal_of
         self._ready = ready
 
     def check(self) -> None:
-        """Raises what is answered 401 or 403."""
-        asked = request_ctx.request  # once: each look through Flask's proxies costs
-        if not f"{asked.path}/".startswith("/v1/"):
+        """Raises Unauthorized (401), Forbidden (403) or Unavailable (503)."""
+        request = request_ctx.request  # read once: each access through Flask's proxies costs time
+        if not f"{request.path}/".startswith("/v1/"):
             return
         self._ready()
-        principal = g.principal = self._principal(asked)
-        scope = required_scope(asked.method, asked.path)
+        principal = g.principal = self._principal(request)
+        scope = required_scope(request.method, request.path)
         if not principal.may(scope):
             raise Forbidden(f"this key lacks the scope {scope}")
 
-    def _principal(self, asked: Request) -> Principal:
-        scheme, _, key = asked.headers.get("Authorization", "").partition(" ")
+    def _principal(self, request: Request) -> Principal:
+        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
         key = key.strip()
         principal = self._principal_of(key) if scheme.lower() == "bearer" else None
         if principal is None:
-            detail = "send `Authorization: Bearer <key>` with a key that is valid"
+            detail = "send `Authorization: Bearer <key>` with a valid key"
             raise Unauthorized(detail, www_authenticate=WWWAuthenticate("bearer"))
-        g.still_good = lambda: self._principal_of(key) == principal
+        g.credential_check = lambda: self._principal_of(key) == principal
         return principal
 
 
 def required_scope(method: str, path: str) -> Scope:
-    """The scope that a call needs; path: as it was sent, or with names in place of ids."""
-    below = f"{path}/"
-    if below.startswith(MANAGING):
+    """Returns the scope that a call needs. path: of a request, or a template such as `/v1/keys/{id}`."""
+    path_with_slash = f"{path}/"
+    if path_with_slash.startswith(ADMIN_PATHS):
         return Scope.ADMIN
-    if method in READING:
+    if method in READ_METHODS:
         return Scope.REGISTRATIONS_READ
-    return Scope.DELIVERIES_WRITE if below.startswith(SENDING) else Scope.REGISTRATIONS_WRITE
+    return Scope.DELIVERIES_WRITE if path_with_slash.startswith(DELIVERY_PATHS) else Scope.REGISTRATIONS_WRITE
 
 
 def tenant() -> str:
-    """Whose key this request has shown."""
+    """Returns the tenant of this request's credential."""
     principal: Principal = g.principal
     return principal.tenant
 
 
-def still_good() -> Callable[[], bool]:
-    """Whether the key of this request is good, for an answer that goes on when the request is long over."""
-    check: Callable[[], bool] = g.still_good
+def credential_check() -> Callable[[], bool]:
+    """Returns a check whether this request's credential is still valid. Streams call it after the request has ended."""
+    check: Callable[[], bool] = g.credential_check
     return check

@@ -1,4 +1,4 @@
-"""JWTs of one issuer instead of API keys: an OpenID provider, or Kubernetes' service accounts."""
+"""Authenticates by JWT instead of API key. One issuer: an OpenID provider, or Kubernetes for its service accounts."""
 
 import json
 import logging
@@ -20,28 +20,28 @@ from app.store.api_keys import PREFIX
 from app.transport.client import Transport
 from app.transport.unreachable import Unreachable
 
-# Never `none`, and none whose key the issuer would have to share.
+# Asymmetric only: never `none`, nor HMAC, whose key the issuer would have to share.
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
-CLOCKS_APART = timedelta(seconds=30)
-ANSWER = timedelta(seconds=3)
-ANSWER_BYTES = 256 * 1024
-KEYS_LIVE_S = 600.0
-LOOK_AGAIN_S = 10.0  # after a key that nobody knows, or an issuer that does not answer
+CLOCK_SKEW = timedelta(seconds=30)
+FETCH_DEADLINE = timedelta(seconds=3)
+MAX_ANSWER_BYTES = 256 * 1024
+KEYS_TTL_S = 600.0
+REFETCH_INTERVAL_S = 10.0  # between fetches, after an unknown key id or an issuer that did not answer
 DISCOVERY = "/.well-known/openid-configuration"
-LONGEST_NAME = 200
+MAX_SUBJECT_LENGTH = 200
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimPaths:
-    """Where in a JWT its tenant and scopes stand (JSON pointers), and the scopes of one that says none."""
+    """JSON pointers to the tenant and scopes in a JWT's claims. default_scopes: of a JWT without a scopes claim."""
 
     tenant: str
     scopes: str
-    usual: frozenset[Scope]
+    default_scopes: frozenset[Scope]
 
 
 class IssuerKeys:
-    """Its keys by id, fetched when they are needed, then kept. For use by many threads. monotonic: seconds."""
+    """The issuer's keys by id, fetched on demand and cached. Thread-safe. monotonic: a clock in seconds."""
 
     def __init__(self, issuer: str, url: str | None, ca: str | None, monotonic: Callable[[], float]) -> None:
         self._issuer = issuer
@@ -54,49 +54,54 @@ class IssuerKeys:
         self._fetched_at = self._tried_at = float("-inf")
 
     def get(self, id: str | None) -> jwt.PyJWK | None:
-        """None for a key that the issuer does not have. Unavailable while none of its keys could be had."""
+        """Returns None if the issuer has no such key. Raises Unavailable until its keys have been fetched once."""
         now = self._monotonic()
         keys = self._keys
-        if keys is None or id not in keys or now >= self._fetched_at + KEYS_LIVE_S:
+        if keys is None or id not in keys or now >= self._fetched_at + KEYS_TTL_S:
             with self._fetching:
-                if now >= self._tried_at + LOOK_AGAIN_S:
+                if now >= self._tried_at + REFETCH_INTERVAL_S:
                     self._tried_at = now
                     self._refresh(now)
             keys = self._keys
         if keys is None:
-            raise Unavailable("the issuer of JWTs does not show its keys")
+            raise Unavailable("the JWT issuer's keys cannot be fetched")
         return keys.get(id)
 
     def _refresh(self, now: float) -> None:
-        """What was known holds while the issuer is away."""
+        """Fetches the keys. If that fails, the cached keys stay valid."""
         try:
-            url = self._url or self._ask(self._issuer.rstrip("/") + DISCOVERY)["jwks_uri"]
-            found = self._ask(url)["keys"]
-            self._keys = {key.key_id: key for key in map(_key, found) if key}
+            url = self._url or self._fetch_json(self._issuer.rstrip("/") + DISCOVERY)["jwks_uri"]
+            keys = self._fetch_json(url)["keys"]
+            self._keys = {key.key_id: key for key in map(_signature_key, keys) if key}
             self._fetched_at = now
         except (Unreachable, ValueError, KeyError, TypeError, AttributeError) as error:
             logs.event("oidc.keys_not_fetched", level=logging.WARNING, reason=type(error).__name__, issuer=self._issuer)
 
-    def _ask(self, url: str) -> Any:
+    def _fetch_json(self, url: str) -> Any:
         reply = self._transport.send(
-            "GET", url, headers={"Accept": "application/json"}, deadline=ANSWER, max_bytes=ANSWER_BYTES, tls=self._tls
+            "GET",
+            url,
+            headers={"Accept": "application/json"},
+            deadline=FETCH_DEADLINE,
+            max_bytes=MAX_ANSWER_BYTES,
+            tls=self._tls,
         )
         if reply.status != 200 or reply.truncated:
-            raise ValueError(f"answered {reply.status}")
+            raise ValueError(f"HTTP status {reply.status}")
         return json.loads(reply.body)
 
 
 class JwtAuthenticator:
-    """What JWTs of the issuer are worth."""
+    """Validates JWTs and maps their claims to a principal."""
 
-    def __init__(self, keys: IssuerKeys, *, issuer: str, audience: str, claimed: ClaimPaths) -> None:
+    def __init__(self, keys: IssuerKeys, *, issuer: str, audience: str, claim_paths: ClaimPaths) -> None:
         self._keys = keys
         self._issuer = issuer
         self._audience = audience
-        self._claimed = claimed
+        self._claim_paths = claim_paths
 
     def principal(self, token: str) -> Principal | None:
-        """None for one that is not the issuer's, not for us, over, or without a tenant."""
+        """Returns None for a wrong issuer, audience or signature, an expired token, or one without a valid tenant."""
         try:
             key = self._keys.get(jwt.get_unverified_header(token).get("kid"))
             if key is None:
@@ -107,30 +112,30 @@ class JwtAuthenticator:
                 algorithms=ALGORITHMS,
                 audience=self._audience,
                 issuer=self._issuer,
-                leeway=CLOCKS_APART,
+                leeway=CLOCK_SKEW,
                 options={"require": ["exp", "iss", "aud"]},
             )
         except jwt.PyJWTError:
             return None
-        tenant = pointed(claims, self._claimed.tenant)
+        tenant = resolve_pointer(claims, self._claim_paths.tenant)
         if not isinstance(tenant, str) or not TENANT_NAME.fullmatch(tenant):
             return None
-        return Principal(tenant, self._scopes(claims), f"jwt:{str(claims.get('sub', ''))[:LONGEST_NAME]}")
+        return Principal(tenant, self._scopes(claims), f"jwt:{str(claims.get('sub', ''))[:MAX_SUBJECT_LENGTH]}")
 
     def _scopes(self, claims: Mapping[str, Any]) -> frozenset[Scope]:
-        said = pointed(claims, self._claimed.scopes)
-        if said is None:
-            return self._claimed.usual
-        words = said.split() if isinstance(said, str) else said if isinstance(said, list) else []
-        return frozenset(scope for scope in Scope if scope.value in words)
+        claim = resolve_pointer(claims, self._claim_paths.scopes)
+        if claim is None:
+            return self._claim_paths.default_scopes
+        names = claim.split() if isinstance(claim, str) else claim if isinstance(claim, list) else []
+        return frozenset(scope for scope in Scope if scope.value in names)
 
 
-def looks_like_token(shown: str) -> bool:
-    return shown.count(".") == 2 and not shown.startswith(f"{PREFIX}_")
+def looks_like_jwt(credential: str) -> bool:
+    return credential.count(".") == 2 and not credential.startswith(f"{PREFIX}_")
 
 
-def pointed(values: Any, pointer: str) -> Any:
-    """What stands there (RFC 6901, without numbers); None for nothing."""
+def resolve_pointer(values: Any, pointer: str) -> Any:
+    """Returns the value at a JSON pointer (RFC 6901, without array indices), or None if there is none."""
     for part in pointer.removeprefix("/").split("/"):
         if not isinstance(values, dict):
             return None
@@ -138,8 +143,8 @@ def pointed(values: Any, pointer: str) -> Any:
     return values
 
 
-def _key(values: Mapping[str, Any]) -> jwt.PyJWK | None:
-    """None for a kind that we do not know, and for keys that encrypt."""
+def _signature_key(values: Mapping[str, Any]) -> jwt.PyJWK | None:
+    """Returns None for an unsupported key type or algorithm, and for encryption keys."""
     try:
         key = jwt.PyJWK.from_dict(dict(values))
     except jwt.PyJWTError:
@@ -148,9 +153,9 @@ def _key(values: Mapping[str, Any]) -> jwt.PyJWK | None:
 
 
 def jwt_authenticator(settings: Settings) -> JwtAuthenticator | None:
-    """None if JWTs are not configured."""
+    """Returns None if no JWT issuer is configured."""
     if not (settings.oidc_issuer and settings.oidc_audience):
         return None
     keys = IssuerKeys(settings.oidc_issuer, settings.oidc_keys_url, settings.oidc_ca_file, time.monotonic)
     paths = ClaimPaths(settings.oidc_tenant_claim, settings.oidc_scopes_claim, frozenset(settings.oidc_scopes))
-    return JwtAuthenticator(keys, issuer=settings.oidc_issuer, audience=settings.oidc_audience, claimed=paths)
+    return JwtAuthenticator(keys, issuer=settings.oidc_issuer, audience=settings.oidc_audience, claim_paths=paths)

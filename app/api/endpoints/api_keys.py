@@ -1,4 +1,4 @@
-"""/v1/keys: the API keys of a tenant, for its admins."""
+"""/v1/keys: manages the API keys of a tenant, for its admins."""
 
 from datetime import timedelta
 from typing import Annotated, Self
@@ -16,8 +16,8 @@ from app.domain.access import Scope
 from app.store.api_keys import ApiKey, key_id
 
 OVERLAP_S = 86_400
-LONGEST_S = 10 * 366 * 86_400
-USUAL: list[Scope] = [scope for scope in Scope if scope is not Scope.ADMIN]
+MAX_LIFETIME_S = 10 * 366 * 86_400
+DEFAULT_SCOPES: list[Scope] = [scope for scope in Scope if scope is not Scope.ADMIN]
 
 
 class KeyPath(BaseModel):
@@ -35,14 +35,16 @@ class KeyRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: Annotated[str, Field(max_length=100, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")] = ""
-    scopes: Annotated[list[Scope], Field(min_length=1, max_length=len(Scope))] = USUAL
-    expires_in_s: Annotated[int, Field(ge=1, le=LONGEST_S, strict=True)] | None = Field(None, description="Or never.")
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=len(Scope))] = DEFAULT_SCOPES
+    expires_in_s: Annotated[int, Field(ge=1, le=MAX_LIFETIME_S, strict=True)] | None = Field(
+        None, description="If omitted, the key never expires."
+    )
 
 
 class KeyRotationRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    overlap_s: int = Field(OVERLAP_S, ge=0, le=604_800, strict=True, description="How long the earlier key is good.")
+    overlap_s: int = Field(OVERLAP_S, ge=0, le=604_800, strict=True, description="How long the old key stays valid.")
 
 
 class KeyView(BaseModel):
@@ -51,23 +53,23 @@ class KeyView(BaseModel):
     scopes: list[Scope]
     created_at: Moment
     expires_at: Moment | None
-    last_used_at: Moment | None = Field(description="To the minute.")
+    last_used_at: Moment | None = Field(description="Accurate to the minute.")
 
     @classmethod
-    def of(cls, known: ApiKey, **more: str) -> Self:
+    def of(cls, api_key: ApiKey, **extra: str) -> Self:
         return cls(
-            id=known.id,
-            name=known.name,
-            scopes=sorted(known.scopes),
-            created_at=known.created_at,
-            expires_at=known.expires_at,
-            last_used_at=known.last_used_at,
-            **more,
+            id=api_key.id,
+            name=api_key.name,
+            scopes=sorted(api_key.scopes),
+            created_at=api_key.created_at,
+            expires_at=api_key.expires_at,
+            last_used_at=api_key.last_used_at,
+            **extra,
         )
 
 
-class KeyMade(KeyView):
-    key: str = Field(description="Shown this once.")
+class KeyCreated(KeyView):
+    key: str = Field(description="Shown only once.")
 
 
 class KeyPage(BaseModel):
@@ -83,44 +85,46 @@ class KeyViews:
 
     def routes(self) -> Routes:
         routes = Routes("keys")
-        routes.post("/keys", responses={201: KeyMade})(self.create_key)
+        routes.post("/keys", responses={201: KeyCreated})(self.create_key)
         routes.get("/keys", responses={200: KeyPage})(self.list_keys)
         routes.delete("/keys/<id>", responses={204: None})(self.revoke_key)
-        routes.post("/keys/<id>/rotate", responses={201: KeyMade})(self.rotate_key)
+        routes.post("/keys/<id>/rotate", responses={201: KeyCreated})(self.rotate_key)
         return routes
 
     def create_key(self, header: IdempotencyHeader, body: KeyRequest) -> Response:
-        """Make a key of this tenant."""
+        """Creates an API key for this tenant."""
         return json_answer(idempotent(self._claims, header, lambda: self._created(body)), 201)
 
     def list_keys(self, query: KeyQuery) -> Response:
-        """Keys, newest first."""
+        """Lists the tenant's API keys, newest first."""
         found, cursor = self._keys.page(tenant(), limit=query.limit, cursor=query.cursor)
         page = KeyPage(items=[KeyView.of(key) for key in found], next_cursor=encode_cursor(cursor))
         return json_answer(page.model_dump_json())
 
     def revoke_key(self, path: KeyPath) -> Response:
-        """End a key: within seconds nobody is let in with it."""
+        """Revokes a key, effective within seconds."""
         if not self._keys.revoke(path.id, tenant()):
             raise NoSuchId
         return Response(status=204)
 
     def rotate_key(self, path: KeyPath, header: IdempotencyHeader, body: KeyRotationRequest) -> Response:
-        """Make a key like this one, which ends after the overlap."""
+        """Creates a key like this one, which expires after the overlap."""
         return json_answer(idempotent(self._claims, header, lambda: self._rotated(path.id, body)), 201)
 
     def _created(self, body: KeyRequest) -> str:
-        life = timedelta(seconds=body.expires_in_s) if body.expires_in_s else None
-        return self._shown(self._keys.create(tenant(), frozenset(body.scopes), self._clock(), life, name=body.name))
+        lifetime = timedelta(seconds=body.expires_in_s) if body.expires_in_s else None
+        return self._render(
+            self._keys.create(tenant(), frozenset(body.scopes), self._clock(), lifetime, name=body.name)
+        )
 
     def _rotated(self, id: str, body: KeyRotationRequest) -> str:
         key = self._keys.rotate(tenant(), id, self._clock(), timedelta(seconds=body.overlap_s))
         if key is None:
             raise NoSuchId
-        return self._shown(key)
+        return self._render(key)
 
-    def _shown(self, key: str) -> str:
+    def _render(self, key: str) -> str:
         made = self._keys.get(tenant(), key_id(key))
         if made is None:
-            raise NoSuchId  # it has ended, or was revoked, at once
-        return KeyMade.of(made, key=key).model_dump_json()
+            raise NoSuchId  # expired or revoked in the meantime
+        return KeyCreated.of(made, key=key).model_dump_json()

@@ -1,4 +1,4 @@
-"""How callers want their callbacks: from the fields of a request to URL, destination, format and secret."""
+"""Resolves a request's callback fields to URL, destination, format and secret."""
 
 import secrets
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ FORMAT_POINTER, SECRET_POINTER = "/format", "/secret"
 class CallbackOptions:
     """Where and how a registration is notified. Without a callback, url, destination and secret are ''.
 
-    secret: signs the callbacks; '' for a format without signatures.
+    secret: signs the callbacks; '' if nothing signs.
     """
 
     url: str = field(repr=False)
@@ -45,7 +45,7 @@ def resolve(
     secret: str | None,
     headers: Mapping[str, str],
 ) -> CallbackOptions:
-    """Creates a secret if none is given and the format needs one. InvalidField names the field that is wrong."""
+    """Creates a secret if none is given and the format needs one. Raises InvalidField."""
     parsed = callback_url.parse(url, config.address_policy, tenant)
     check_headers(headers)
     form = _select_format(config.format_catalog, format_name, parsed)
@@ -54,12 +54,12 @@ def resolve(
 
 
 def replacement_secret(config: LiveConfig, registration: Registration, secret: str | None) -> str:
-    """A new secret for a registration. InvalidField if it cannot be used, or must be given and is not."""
+    """Returns a registration's new secret. Raises InvalidField if `secret` is unusable, or missing for a chat bot."""
     form = config.format_catalog.find(registration.format)
     if form is None or form.machine:
         return _signing_secret(secret)
     if secret is None:
-        raise InvalidField(SECRET_POINTER, "is missing: it is made where the bot is", "give the bot's new one")
+        raise InvalidField(SECRET_POINTER, "is missing: the bot's service creates it", "send the bot's new secret")
     parsed = callback_url.parse(registration.callback_url, config.address_policy, registration.tenant)
     return _validate_secret(form, parsed, secret)
 
@@ -67,7 +67,7 @@ def replacement_secret(config: LiveConfig, registration: Registration, secret: s
 def _select_format(catalog: FormatCatalog, name: str, url: CallbackUrl) -> Format:
     found = registry.for_url(url) if name == AUTO else catalog.find(name)
     if found is None and name.startswith(PREFIX):
-        hint = "the operator puts it into BRIDGE_TEMPLATES_DIR"
+        hint = "the operator must add it to BRIDGE_TEMPLATES_DIR"
         raise InvalidField(FORMAT_POINTER, "there is no such template", hint)
     if found is None:
         raise InvalidField(FORMAT_POINTER, "there is no such format", f"one of: {', '.join(catalog.names)}")

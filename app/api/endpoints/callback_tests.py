@@ -1,4 +1,4 @@
-"""/v1/callbacks: is anybody there?"""
+"""/v1/callbacks/test: sends a test event to a callback URL."""
 
 import secrets
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ from app.webhooks import callback
 from app.webhooks.callback import Subscriber
 from app.webhooks.callback_client import CallbackClient
 
-FIRST = 1
+FIRST_ATTEMPT = 1
 
 
 class CallbackTestRequest(BaseModel):
@@ -41,16 +41,16 @@ class CallbackTestRequest(BaseModel):
     language: Language = Language.EN
     link: GivenLink | None = None
     secret: GivenSecret | None = None
-    headers: dict[str, str] = Field({}, description="At most 20 more request headers.")
+    headers: dict[str, str] = Field({}, description="At most 20 additional request headers.")
 
 
 class CallbackTested(AttemptView):
     event_id: str
-    secret: str | None = Field(description="If it was made for this test.")
+    secret: str | None = Field(description="Only if it was generated for this test.")
 
 
 class CallbackTestViews:
-    """threads: of this process. deadline: of one test."""
+    """deadline: the longest that one test may take. threads: request threads of this process."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class CallbackTestViews:
         self._config = config
         self._client = client
         self._deadline = deadline
-        # Subscribers may be slow: half of the threads stay free for other calls.
+        # Subscribers may be slow: half of the threads stay available for other calls.
         self._slots = BoundedSemaphore(max(1, threads // 2))
 
     def routes(self) -> Routes:
@@ -74,7 +74,7 @@ class CallbackTestViews:
         return routes
 
     def test_callback(self, header: IdempotencyHeader, body: CallbackTestRequest) -> Response:
-        """Send one `callback.test` now, as a delivery would be sent; what came of it."""
+        """Sends one `callback.test` now, in the way deliveries are sent, and returns the attempt."""
         return json_answer(idempotent(self._stores.claims, header, lambda: self._tested(body)))
 
     def _tested(self, body: CallbackTestRequest) -> str:
@@ -100,8 +100,8 @@ class CallbackTestViews:
             tested = self._send(subscriber)
         if tested.verdict is Verdict.DELIVERED:
             self._stores.scripts.run_replicated(self._stores.gone_urls.remove(tenant(), body.callback_url))
-        created = None if body.secret else options.secret or None
-        return tested.model_copy(update={"secret": created}).model_dump_json()
+        generated = None if body.secret else options.secret or None
+        return tested.model_copy(update={"secret": generated}).model_dump_json()
 
     def _send(self, subscriber: Subscriber) -> CallbackTested:
         now = self._stores.clock()
@@ -114,14 +114,18 @@ class CallbackTestViews:
             metadata={},
         )
         attempt = self._client.send(
-            subscriber, [event], number=FIRST, now=now, deadline=self._deadline, watch=Stopwatch()
+            subscriber, [event], number=FIRST_ATTEMPT, now=now, deadline=self._deadline, stopwatch=Stopwatch()
         )
-        return CallbackTested.of(callback.line(attempt, FIRST, now) | {"event_id": event.id, "secret": None})
+        return CallbackTested.of(
+            callback.log_line(attempt, FIRST_ATTEMPT, now) | {"event_id": event.id, "secret": None}
+        )
 
     @contextmanager
     def _slot(self) -> Iterator[None]:
         if not self._slots.acquire(blocking=False):
-            raise TooManyRequests("too many tests at once", retry_after=int(self._deadline.total_seconds()))
+            raise TooManyRequests(
+                "too many callback tests are running", retry_after=int(self._deadline.total_seconds())
+            )
         try:
             yield
         finally:

@@ -1,4 +1,4 @@
-"""/v1/deliveries: the log, and once more."""
+"""/v1/deliveries: lists deliveries and their attempts, and redelivers them."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, Self
@@ -24,7 +24,7 @@ from app.bootstrap.stores import Stores
 from app.domain.delivery import DeliveryState
 from app.domain.times import from_ms
 from app.domain.verdict import Verdict
-from app.store.deliveries import DeadOnes, Delivery
+from app.store.deliveries import DeadDeliveryFilter, Delivery
 
 
 class DeliveryPath(BaseModel):
@@ -51,7 +51,7 @@ class DeliveryQuery(BaseModel):
 
 
 class RedeliverRequest(BaseModel):
-    """Which of the dead deliveries: as in the list of deliveries."""
+    """Selects dead deliveries; the filters are those of the list of deliveries."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -60,7 +60,7 @@ class RedeliverRequest(BaseModel):
     registration_id: str | None = None
     since: GivenMoment | None = None
     until: GivenMoment | None = None
-    dry_run: bool = Field(False, strict=True, description="Only counts them.")
+    dry_run: bool = Field(False, strict=True, description="Only counts the deliveries.")
 
 
 class Redelivered(BaseModel):
@@ -72,23 +72,24 @@ class AttemptView(BaseModel):
     id: str
     started_at: PreciseMoment
     took_ms: int
-    timings: dict[str, float] = Field({}, description="Where the time went, as far as it came.")
+    timings: dict[str, float] = Field({}, description="Milliseconds of each phase that the attempt reached.")
     verdict: Verdict
     status_code: int | None = None
-    error: str | None = Field(None, description="Why there is no answer, if there is none.")
+    error: str | None = Field(None, description="Why there is no answer.")
     service_message: str | None = Field(
-        None, description="What the answer means, in words, where its status does not say it all."
+        None, description="Meaning of the service's answer, if the status code alone does not tell it."
     )
-    digest: list[str] | None = Field(None, description="Ids of all events of the message, if it told of several.")
+    digest: list[str] | None = Field(None, description="Ids of all events of the message, if it has several.")
     response_excerpt: str | None = None
     next_at: PreciseMoment | None = None
 
     @classmethod
     def of(cls, line: Mapping[str, Any]) -> Self:
-        """line: as it was logged, moments in milliseconds."""
+        """line: the stored log line, with times in milliseconds."""
         next_at = line.get("next_at")
-        moments = {"started_at": from_ms(line["started_at"]), "next_at": from_ms(next_at) if next_at else None}
-        return cls.model_validate({**line, **moments})
+        times = {"started_at": from_ms(line["started_at"]), "next_at": from_ms(next_at) if next_at else None}
+        # Versions before 0.1.0 stored the message as `said`.
+        return cls.model_validate({"service_message": line.get("said"), **line, **times})
 
 
 class DeliveryView(BaseModel):
@@ -96,16 +97,16 @@ class DeliveryView(BaseModel):
     event_id: str
     type: AnyEventType
     registration_id: str
-    job_id: str | None = Field(description="None for all jobs of the registration together.")
+    job_id: str | None = Field(description="Null if the event is about all jobs of the registration.")
     destination: str
     state: DeliveryState
     attempt_count: int
     created_at: Moment
     next_at: Moment | None
-    reason: str | None = Field(description="Why it is dead.")
+    reason: str | None = Field(description="Why the delivery is dead.")
 
     @classmethod
-    def of(cls, delivery: Delivery, **more: list[AttemptView]) -> Self:
+    def of(cls, delivery: Delivery, **extra: list[AttemptView]) -> Self:
         return cls(
             id=delivery.id,
             event_id=delivery.event_id,
@@ -118,7 +119,7 @@ class DeliveryView(BaseModel):
             created_at=delivery.created_at,
             next_at=delivery.next_at,
             reason=delivery.death.description if delivery.death else None,
-            **more,
+            **extra,
         )
 
 
@@ -132,7 +133,7 @@ class DeliveryPage(BaseModel):
 
 
 class DeliveryViews:
-    """redeliver_rate: per second and destination, when many dead deliveries are sent again."""
+    """redeliver_rate: deliveries per second to one destination when dead deliveries are redelivered in bulk."""
 
     def __init__(self, stores: Stores, redeliver_rate: float) -> None:
         self._deliveries = stores.deliveries
@@ -149,7 +150,7 @@ class DeliveryViews:
         return routes
 
     def list_deliveries(self, query: DeliveryQuery) -> Response:
-        """Deliveries, newest first."""
+        """Lists deliveries, newest first."""
         found, cursor = self._deliveries.page(
             tenant(),
             limit=query.limit,
@@ -162,15 +163,15 @@ class DeliveryViews:
         return json_answer(page.model_dump_json())
 
     def get_delivery(self, path: DeliveryPath) -> Response:
-        """One delivery and its attempts, oldest first."""
-        return json_answer(self._shown(path.id))
+        """Returns a delivery and its attempts, oldest first."""
+        return json_answer(self._render(path.id))
 
     def redeliver(self, path: DeliveryPath, header: IdempotencyHeader) -> Response:
-        """Send the same event once more, now; the schedule begins anew."""
+        """Sends the same event again now and restarts the retry schedule."""
         return json_answer(idempotent(self._claims, header, lambda: self._redelivered(path.id)), 202)
 
     def redeliver_dead(self, header: IdempotencyHeader, body: RedeliverRequest) -> Response:
-        """Send dead deliveries once more, oldest first and paced; what has been redelivered is dead no more."""
+        """Redelivers dead deliveries, oldest first and rate-limited; a redelivered one is no longer dead."""
         return json_answer(idempotent(self._claims, header, lambda: self._dead_redelivered(body)), 202)
 
     def _redelivered(self, id: str) -> str:
@@ -178,17 +179,19 @@ class DeliveryViews:
         if state is None:
             raise NoSuchId
         if state is DeliveryState.CANCELLED:
-            raise Conflict("its registration is cancelled: nothing is sent for it any more")
-        return self._shown(id)
+            raise Conflict("its registration is cancelled, so its deliveries are no longer sent")
+        return self._render(id)
 
     def _dead_redelivered(self, body: RedeliverRequest) -> str:
-        which = DeadOnes(
+        selected = DeadDeliveryFilter(
             registration_id=body.registration_id, destination=body.destination, since=body.since, until=body.until
         )
-        count = self._deliveries.redeliver_dead(tenant(), which, self._clock(), rate=self._rate, dry_run=body.dry_run)
+        count = self._deliveries.redeliver_dead(
+            tenant(), selected, self._clock(), rate=self._rate, dry_run=body.dry_run
+        )
         return Redelivered(count=count).model_dump_json()
 
-    def _shown(self, id: str) -> str:
+    def _render(self, id: str) -> str:
         known = self._deliveries.get(tenant(), id)
         if known is None:
             raise NoSuchId

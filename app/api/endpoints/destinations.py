@@ -1,4 +1,4 @@
-"""/v1/destinations: where callbacks go, and how they fare."""
+"""/v1/destinations: shows, pauses and resumes the destinations of callbacks, and discards their deliveries."""
 
 from datetime import datetime
 from typing import Self
@@ -35,18 +35,18 @@ class DestinationError(BaseModel):
 
 class DestinationView(BaseModel):
     id: str
-    destination: str = Field(description="Scheme, host and port; of a bot also which.")
-    format: str | None = Field(description="Of a bot: the format of its messages.")
-    state: DestinationState = Field(description="`paused` and `disabled` hold their deliveries until `resume`.")
+    destination: str = Field(description="Scheme, host and port; for a chat bot also which bot.")
+    format: str | None = Field(description="Format of a chat bot's messages; null for other destinations.")
+    state: DestinationState = Field(description="`paused` and `disabled`: deliveries are on hold until `resume`.")
     held_since: Moment | None
-    breaker: Breaker = Field(description="`open`: nothing is tried before `next_try_at`; `half_open`: one at a time.")
+    breaker: Breaker = Field(description="`open`: no attempt before `next_try_at`; `half_open`: one at a time.")
     next_try_at: Moment | None
-    failures: int = Field(description="In a row.")
+    failures: int = Field(description="Consecutive failures.")
     failing_since: Moment | None
     last_answer_at: Moment | None
     last_error: DestinationError | None
-    concurrency: int = Field(description="The most attempts at once, now.")
-    deliveries: int = Field(description="That are to be sent, or are held.")
+    concurrency: int = Field(description="Current limit of simultaneous attempts.")
+    deliveries: int = Field(description="Deliveries that are pending or on hold.")
     last_registered_at: Moment
 
     @classmethod
@@ -76,7 +76,7 @@ class DestinationPage(BaseModel):
 
 
 class Discarded(BaseModel):
-    discarded: int = Field(description="Deliveries that were held and are dead now.")
+    discarded: int = Field(description="Deliveries that were on hold and are now dead.")
 
 
 class DestinationViews:
@@ -95,46 +95,46 @@ class DestinationViews:
         return routes
 
     def list_destinations(self, query: DestinationQuery) -> Response:
-        """Destinations, by address."""
+        """Lists destinations, sorted by address."""
         found, cursor = self._destinations.page(tenant(), limit=query.limit, cursor=query.cursor)
         now = self._clock()
         items = [DestinationView.of(destination, now) for destination in found]
         return json_answer(DestinationPage(items=items, next_cursor=encode_cursor(cursor)).model_dump_json())
 
     def get_destination(self, path: DestinationPath) -> Response:
-        """One destination."""
-        return json_answer(self._shown(path.id))
+        """Returns a destination."""
+        return json_answer(self._render(path.id))
 
     def pause_destination(self, path: DestinationPath, header: IdempotencyHeader) -> Response:
-        """Hold its deliveries: no attempt starts from now on."""
+        """Puts the destination's deliveries on hold: no attempt starts from now on."""
         return json_answer(idempotent(self._claims, header, lambda: self._paused(path.id)))
 
     def resume_destination(self, path: DestinationPath, header: IdempotencyHeader) -> Response:
-        """Send what is held, and try one that fails at once."""
+        """Sends deliveries on hold, and retries a failing destination at once."""
         return json_answer(idempotent(self._claims, header, lambda: self._resumed(path.id)))
 
     def discard_deliveries(self, path: DestinationPath, header: IdempotencyHeader) -> Response:
-        """Give up the deliveries that are held; of one that is not held, none."""
+        """Discards the destination's deliveries on hold; none if the destination is neither paused nor disabled."""
         return json_answer(idempotent(self._claims, header, lambda: self._discarded(path.id)))
 
-    def _shown(self, id: str) -> str:
-        return DestinationView.of(self._known(id), self._clock()).model_dump_json()
+    def _render(self, id: str) -> str:
+        return DestinationView.of(self._find(id), self._clock()).model_dump_json()
 
     def _paused(self, id: str) -> str:
-        self._destinations.pause(self._known(id).lane, self._clock())
-        return self._shown(id)
+        self._destinations.pause(self._find(id).lane, self._clock())
+        return self._render(id)
 
     def _resumed(self, id: str) -> str:
-        lane = self._known(id).lane
+        lane = self._find(id).lane
         if self._destinations.resume(lane, self._clock()):
             logs.event("destination.reopened", tenant=tenant(), destination=split_lane(lane)[1])
-        return self._shown(id)
+        return self._render(id)
 
     def _discarded(self, id: str) -> str:
-        discarded = self._destinations.discard(self._known(id).lane, self._clock())
+        discarded = self._destinations.discard(self._find(id).lane, self._clock())
         return Discarded(discarded=discarded).model_dump_json()
 
-    def _known(self, id: str) -> Destination:
+    def _find(self, id: str) -> Destination:
         found = self._destinations.get(tenant(), id)
         if found is None:
             raise NoSuchId

@@ -1,4 +1,4 @@
-"""/v1/events: every event of a tenant in order, for those who pull; and the same as server-sent events."""
+"""/v1/events: a tenant's events in order, to be pulled or streamed as server-sent events."""
 
 import logging
 import time
@@ -9,7 +9,7 @@ from flask import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from app import logs
-from app.api.auth.authentication import still_good, tenant
+from app.api.auth.authentication import credential_check, tenant
 from app.api.input.blueprint import Routes, json_answer
 from app.api.middleware.long_poll_limit import SLICE, WaitSlots
 from app.api.schemas.events import EventPage
@@ -18,12 +18,12 @@ from app.domain.errors import OperatorError, Unavailable
 from app.formats import standard
 from app.store.events import BEGINNING, Events, FeedEntry
 
-HEARTBEAT = timedelta(seconds=5)  # so late, a client that has gone gives its place back
-LONGEST = timedelta(hours=1)  # then the client comes back, perhaps to another process
-AT_ONCE = 50
+HEARTBEAT = timedelta(seconds=5)  # after this time at most, a disconnected client's slot is released
+MAX_STREAM_TIME = timedelta(hours=1)  # then the client reconnects, perhaps to another process
+BATCH_SIZE = 50
 RECONNECT_MS = 2_000
 STREAM = "text/event-stream"
-AFTER = "`next_cursor` of the answer before; `latest` for what comes from now on; from the oldest when left out."
+AFTER = "`next_cursor` of the previous answer; `latest`: new events only. If omitted, starts at the oldest event."
 
 
 class EventQuery(BaseModel):
@@ -37,7 +37,7 @@ class EventQuery(BaseModel):
 class StreamQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    after: FeedCursor | None = Field(None, description="As for /v1/events; `Last-Event-ID` goes before it.")
+    after: FeedCursor | None = Field(None, description="As for /v1/events; `Last-Event-ID` takes precedence.")
 
 
 class StreamHeaders(BaseModel):
@@ -57,67 +57,70 @@ class EventViews:
         return routes
 
     def list_events(self, query: EventQuery) -> Response:
-        """Events, oldest first. The cursor never passes one that is still to come."""
-        told, place = self._found(self._place(query.after), query)
-        items = b",".join(standard.render(each.event) for each in told).decode()
-        return json_answer(f'{{"items":[{items}],"next_cursor":"{encode_cursor(place)}"}}')
+        """Lists events, oldest first. Paging with `next_cursor` never skips an event."""
+        entries, cursor = self._read(self._cursor(query.after), query)
+        items = b",".join(standard.render(entry.event) for entry in entries).decode()
+        return json_answer(f'{{"items":[{items}],"next_cursor":"{encode_cursor(cursor)}"}}')
 
     def stream_events(self, query: StreamQuery, header: StreamHeaders) -> Response:
-        """Events as they come. It ends within the hour, or with the key: come back with `Last-Event-ID`."""
-        place = self._place(header.last_event_id or query.after)
-        give_back = self._wait_slots.take(tenant())
+        """Streams the events after the cursor (default: the oldest), then new ones as they come.
+
+        Ends within an hour, or when the key ends: reconnect with `Last-Event-ID`.
+        """
+        cursor = self._cursor(header.last_event_id or query.after)
+        release_slot = self._wait_slots.acquire(tenant())
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        body = streamed(self._events, self._wait_slots, tenant(), place, still_good=still_good())
+        body = event_stream(self._events, self._wait_slots, tenant(), cursor, key_is_valid=credential_check())
         response = Response(body, headers=headers, mimetype=STREAM)
-        response.call_on_close(give_back)
+        response.call_on_close(release_slot)
         return response
 
-    def _place(self, given: str | None) -> str:
-        return self._events.newest(tenant()) if given == LATEST else given or BEGINNING
+    def _cursor(self, after: str | None) -> str:
+        return self._events.newest(tenant()) if after == LATEST else after or BEGINNING
 
-    def _found(self, place: str, query: EventQuery) -> tuple[Sequence[FeedEntry], str]:
-        told, place = self._events.read_after(tenant(), place, query.limit)
-        if told or not query.wait_s:
-            return told, place
+    def _read(self, cursor: str, query: EventQuery) -> tuple[Sequence[FeedEntry], str]:
+        entries, cursor = self._events.read_after(tenant(), cursor, query.limit)
+        if entries or not query.wait_s:
+            return entries, cursor
         with self._wait_slots.slices(tenant(), query.wait_s) as slices:
             for longest in slices:
-                self._events.wait(tenant(), place, longest)
-                told, place = self._events.read_after(tenant(), place, query.limit)
-                if told:
-                    return told, place
-        return [], place
+                self._events.wait(tenant(), cursor, longest)
+                entries, cursor = self._events.read_after(tenant(), cursor, query.limit)
+                if entries:
+                    return entries, cursor
+        return [], cursor
 
 
-def streamed(
+def event_stream(
     events: Events,
-    places: WaitSlots,
+    wait_slots: WaitSlots,
     tenant: str,
-    place: str,
+    cursor: str,
     *,
-    still_good: Callable[[], bool],
+    key_is_valid: Callable[[], bool],
     heartbeat: timedelta = HEARTBEAT,
 ) -> Iterator[bytes]:
-    """An error cannot be told any more: the stream ends, and the client comes back."""
-    ends = time.monotonic() + LONGEST.total_seconds()
+    """Yields server-sent events. Ends on an error, because the response has begun; the client reconnects."""
+    ends = time.monotonic() + MAX_STREAM_TIME.total_seconds()
     yield f"retry: {RECONNECT_MS}\n\n".encode()
-    said = time.monotonic()
+    last_sent = time.monotonic()
     try:
-        while not places.stopping() and time.monotonic() < ends and still_good():
-            told, place = events.read_after(tenant, place, AT_ONCE)
-            yield from map(_message, told)
-            if told:
-                said = time.monotonic()
-            elif time.monotonic() >= said + heartbeat.total_seconds():
-                said = time.monotonic()
+        while not wait_slots.stopping() and time.monotonic() < ends and key_is_valid():
+            entries, cursor = events.read_after(tenant, cursor, BATCH_SIZE)
+            yield from map(_message, entries)
+            if entries:
+                last_sent = time.monotonic()
+            elif time.monotonic() >= last_sent + heartbeat.total_seconds():
+                last_sent = time.monotonic()
                 yield b": heartbeat\n\n"
             else:
-                events.wait(tenant, place, SLICE)
+                events.wait(tenant, cursor, SLICE)
     except Unavailable:
         return
     except OperatorError as error:
-        logs.event("events.unopened", level=logging.ERROR, tenant=tenant, reason=str(error))
+        logs.event("events.undecryptable", level=logging.ERROR, tenant=tenant, reason=str(error))
 
 
-def _message(told: FeedEntry) -> bytes:
-    head = f"id: {encode_cursor(told.cursor)}\nevent: {told.event.type}\ndata: "
-    return head.encode() + standard.render(told.event) + b"\n\n"
+def _message(entry: FeedEntry) -> bytes:
+    head = f"id: {encode_cursor(entry.cursor)}\nevent: {entry.event.type}\ndata: "
+    return head.encode() + standard.render(entry.event) + b"\n\n"

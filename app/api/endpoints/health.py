@@ -1,4 +1,4 @@
-"""Whether the process lives, whether it can work with Redis, and its metrics."""
+"""Liveness and readiness probes, and the process's metrics."""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,7 +14,7 @@ OK = '{"status":"ok"}'
 
 
 class HealthViews:
-    """metrics: the page of them; None if it is on a port of its own."""
+    """metrics: builds the metrics page; None if it is served on a separate port."""
 
     def __init__(self, readiness: Readiness, metrics: Callable[[], Page] | None) -> None:
         self._readiness = readiness

@@ -1,4 +1,4 @@
-"""/v1/jobs: the last that is known of a job."""
+"""/v1/jobs: the last known state of a job."""
 
 from typing import Self
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.api.auth.authentication import tenant
 from app.api.input.blueprint import Routes, json_answer
 from app.api.middleware.errors import NoSuchId
-from app.api.schemas.events import EndedJobInFull
+from app.api.schemas.events import EndedJobDetails
 from app.api.schemas.fields import Moment
 from app.api.schemas.registrations import JobId, named_project
 from app.config.live_config import LiveConfig
@@ -22,12 +22,12 @@ class JobPath(BaseModel):
 class JobQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    project: str | None = Field(None, description="May be left out when there is just one.")
+    project: str | None = Field(None, description="May be omitted if there is only one.")
 
 
-class KnownJobView(EndedJobInFull):
+class KnownJobView(EndedJobDetails):
     project: str
-    observed_at: Moment | None = Field(description="When its end was seen.")
+    observed_at: Moment | None = Field(description="When the bridge saw the job's end.")
 
     @classmethod
     def of(cls, project: str, known: KnownJob) -> Self:
@@ -45,7 +45,7 @@ class JobViews:
         return routes
 
     def get_job(self, path: JobPath, query: JobQuery) -> Response:
-        """A job that this tenant has registered, as it was seen last."""
+        """Returns the last known state of a job that this tenant has registered."""
         project = named_project(query.project, self._config.projects_of(tenant()), "/query/project")
         known = self._jobs.get(tenant(), project, path.job_id)
         if known is None:

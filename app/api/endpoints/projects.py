@@ -1,4 +1,4 @@
-"""/v1/projects: the CPH projects of this deployment, and how they fare."""
+"""/v1/projects: the CPH projects of this deployment and their health."""
 
 from datetime import datetime
 from typing import Self
@@ -24,10 +24,10 @@ class ProjectError(BaseModel):
 
 
 class BudgetView(BaseModel):
-    rate: float = Field(description="Calls a second that are allowed now.")
-    learned_rate: float | None = Field(description="What CPH's 429s have taught, while it holds.")
-    calls_left: int = Field(description="What may be called at once.")
-    paused_until: Moment | None = Field(description="Nothing is asked before; for a refused project, the next try.")
+    rate: float = Field(description="Current rate limit, in calls per second.")
+    learned_rate: float | None = Field(description="Rate limit derived from CPH's 429s, while it applies.")
+    calls_left: int = Field(description="Calls that the token bucket allows now.")
+    paused_until: Moment | None = Field(description="No call before this time; for a refused project, the next try.")
 
     @classmethod
     def of(cls, budget: Budget) -> Self:
@@ -43,16 +43,16 @@ class BudgetView(BaseModel):
 class ProjectView(BaseModel):
     name: str
     project_id: str
-    endpoint: str | None = Field(description="Host of its CPH.")
-    state: ProjectState = Field(description="`refused`: an operator must act; `waiting`: no answer, or not asked yet.")
+    endpoint: str | None = Field(description="Host of the project's CPH endpoint.")
+    state: ProjectState = Field(description="`refused`: an operator must act; `waiting`: no answer or no call yet.")
     refused_since: Moment | None
     last_answer_at: Moment | None
     last_error: ProjectError | None
-    rate: float = Field(description="Calls a second, all workers together, as it was set.")
+    rate: float = Field(description="Configured rate limit of all workers, in calls per second.")
     budget: BudgetView
-    late_s: int = Field(description="For how long the oldest poll that is due has waited.")
+    late_s: int = Field(description="How long the oldest due poll has waited.")
     credentials_expire_at: Moment | None
-    clock_ahead_s: int | None = Field(description="How much later it is by CPH's clock than by the bridge's.")
+    clock_ahead_s: int | None = Field(description="Seconds by which CPH's clock is ahead of the bridge's.")
     hint: str | None = Field(description="What an operator should do.")
 
     @classmethod
@@ -80,11 +80,11 @@ class ProjectView(BaseModel):
 
 class ProjectPage(BaseModel):
     items: list[ProjectView]
-    next_cursor: None = Field(None, description="They all fit on one page.")
+    next_cursor: None = Field(None, description="Always null: there is only one page.")
 
 
 class ProjectViews:
-    """cph_rate: calls per second to a project without a rate limit of its own."""
+    """cph_rate: default rate limit of a project, in calls per second."""
 
     def __init__(self, stores: Stores, config: LiveConfig, cph_rate: float) -> None:
         self._stores = stores
@@ -97,7 +97,7 @@ class ProjectViews:
         return routes
 
     def list_projects(self) -> Response:
-        """CPH projects, in the order of the settings."""
+        """Lists the CPH projects of this tenant, in the order of the settings."""
         allowed = self._config.projects_of(tenant())
         projects = {name: project for name, project in self._config.project_settings.items() if name in allowed}
         now = self._stores.clock()

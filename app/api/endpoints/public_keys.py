@@ -1,4 +1,4 @@
-"""/v1/public-keys: what receivers verify ed25519 signatures (`v1a`) with."""
+"""/v1/public-keys: the keys with which receivers verify ed25519 signatures (`v1a`)."""
 
 from flask import Response
 from pydantic import BaseModel, Field
@@ -10,12 +10,12 @@ from app.webhooks.signing_keys import SigningKeys
 class PublicKeyView(BaseModel):
     id: str
     key: str = Field(description="`whpk_…`")
-    signs: bool = Field(description="The others have signed, or will: take them all.")
+    signs: bool = Field(description="True for the current key. Others were or will be used: accept all.")
 
 
 class PublicKeyPage(BaseModel):
     items: list[PublicKeyView]
-    next_cursor: None = Field(None, description="They all fit on one page.")
+    next_cursor: None = Field(None, description="Always null: there is only one page.")
 
 
 class PublicKeyViews:
@@ -28,6 +28,6 @@ class PublicKeyViews:
         return routes
 
     def list_public_keys(self) -> Response:
-        """The deployment's public keys, the one that signs first."""
-        items = [PublicKeyView(id=id, key=key, signs=not place) for place, (id, key) in enumerate(self._keys.items())]
+        """Lists the deployment's public keys, starting with the one that signs now."""
+        items = [PublicKeyView(id=id, key=key, signs=not index) for index, (id, key) in enumerate(self._keys.items())]
         return json_answer(PublicKeyPage(items=items, next_cursor=None).model_dump_json())

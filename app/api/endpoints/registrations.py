@@ -1,4 +1,4 @@
-"""/v1/registrations: taken, shown, cancelled."""
+"""/v1/registrations: creates, shows and cancels registrations."""
 
 import json
 import logging
@@ -38,11 +38,11 @@ from app.domain.times import from_ms, to_ms
 from app.observability.metric_definitions import REGISTRATIONS
 from app.observability.metric_registry import MetricRegistry
 
-LOOK_EVERY_S = 0.1  # while a caller waits: what it waits for happens in another process, which tells nobody
+POLL_INTERVAL_S = 0.1  # while a caller waits: the change happens in another process, which sends no signal
 TARGETS = ("job_id", "job_ids", "request_id", "submission")
-OF_CALLBACKS = ("secret", "headers", "verify", "format", "language", "link")
-PULL_HINT = "give a callback_url, or pull events from /v1/events without this"
-EVENTS_HINT = "each sends job.… events, all sends group.finished, both sends both"
+CALLBACK_FIELDS = ("secret", "headers", "verify", "format", "language", "link")
+PULL_HINT = "add a callback_url, or omit this field and pull events from /v1/events"
+EVENTS_HINT = "`each` sends job.… events, `all` sends group.finished, `both` sends both"
 
 
 class RegistrationViews:
@@ -63,13 +63,13 @@ class RegistrationViews:
         return routes
 
     def create_registration(self, header: RegistrationHeaders, body: RegistrationRequest) -> Response:
-        """Tell a URL, or those who pull, when jobs end."""
+        """Registers for the end of jobs, to be notified at a URL or by pulling events."""
         registration = self._registration(header, body)
         self._memory_guard.check()
         jobs = dict.fromkeys(registration.job_ids, JobState.PENDING)
         jobs |= {job.job_id: job.state for job in registration.ended if job.job_id}
         progress = Progress(state=RegistrationState.WATCHING, jobs=jobs)
-        # Before it is taken: with an Idempotency-Key the answer is kept along with it.
+        # Built before the registration is stored: with an Idempotency-Key, the same script stores the answer.
         answer = RegistrationCreated.of(registration, progress, secret=registration.secret).as_answer()
         g.trace_id = registration.trace_id
         earlier = self._registrations.add(
@@ -85,36 +85,35 @@ class RegistrationViews:
         return _created(json.loads(answer)["id"], answer)
 
     def list_registrations(self, query: RegistrationQuery) -> Response:
-        """Registrations, newest first."""
+        """Lists registrations, newest first."""
         found, cursor = self._registrations.page(tenant(), limit=query.limit, cursor=query.cursor, wanted=query.wants)
         for known in found:
-            _tell_if_unopened(*known)
+            _log_if_undecrypted(*known)
         return json_answer(RegistrationPage.of(found, cursor).model_dump_json())
 
     def get_registration(self, path: RegistrationPath, query: ShowQuery) -> Response:
-        """One registration; with `wait_s` as soon as it is watched no more, or when the time is up."""
+        """Returns a registration; with `wait_s`, once it is no longer `watching` or the time is up."""
         if query.wait_s:
             self._wait(path.id, query.wait_s)
         known = self._registrations.get(tenant(), path.id)
         if known is None:
             raise NoSuchId
-        _tell_if_unopened(*known)
+        _log_if_undecrypted(*known)
         return json_answer(RegistrationView.of(*known).model_dump_json())
 
     def cancel_registration(self, path: RegistrationPath) -> Response:
-        """Cancel a registration; once this is answered, no attempt starts for it, and none is under way."""
+        """Cancels a registration. After the answer no attempt for it starts, and none is under way."""
         until = self._registrations.cancel(tenant(), path.id)
         if until is None:
             raise NoSuchId
-        if self._goes_on(path.id, until):
-            # Without a place it holds as well: who asks again is answered when the attempt is over.
+        if self._attempt_under_way(path.id, until):
+            # The cancellation holds even if no slot is free (503): a second call answers once the attempt is over.
             with self._wait_slots.one(tenant()):
-                while self._goes_on(path.id, until):
-                    time.sleep(LOOK_EVERY_S)
+                while self._attempt_under_way(path.id, until):
+                    time.sleep(POLL_INTERVAL_S)
         return Response(status=204)
 
-    def _goes_on(self, id: str, until: datetime) -> bool:
-        """Whether an attempt is under way."""
+    def _attempt_under_way(self, id: str, until: datetime) -> bool:
         return (now := self._clock()) < until and self._registrations.under_way(id, now)
 
     def _wait(self, id: str, wait_s: int) -> None:
@@ -124,10 +123,10 @@ class RegistrationViews:
             for _ in slices:
                 if not self._registrations.watching(tenant(), id):
                     return
-                time.sleep(LOOK_EVERY_S)
+                time.sleep(POLL_INTERVAL_S)
 
     def _registration(self, header: RegistrationHeaders, body: RegistrationRequest) -> Registration:
-        # To the millisecond, as it is kept: it must not look different later.
+        # In milliseconds, as it is stored: later reads must show the same time.
         now = from_ms(to_ms(self._clock()))
         owner = tenant()
         callback = self._callback(body, owner)
@@ -159,11 +158,11 @@ class RegistrationViews:
         return registration
 
     def _callback(self, body: RegistrationRequest, owner: str) -> CallbackOptions:
-        """Where to call, and how; PULLED if nobody is to be called."""
+        """Returns NO_CALLBACK for a registration that pulls events."""
         if "callback_url" not in body.model_fields_set:
-            for name in OF_CALLBACKS:
+            for name in CALLBACK_FIELDS:
                 if getattr(body, name) != RegistrationRequest.model_fields[name].default:
-                    raise InvalidField(f"/{name}", "is of no use without callback_url", PULL_HINT)
+                    raise InvalidField(f"/{name}", "has no effect without callback_url", PULL_HINT)
             return callback_options.NO_CALLBACK
         return callback_options.resolve(
             self._config,
@@ -176,7 +175,7 @@ class RegistrationViews:
 
 
 def _target(body: RegistrationRequest) -> Submission:
-    """Whose end to wait for; whatever the caller named, it is what CPH's answer to a submission would have said."""
+    """Returns the jobs to watch in the form of CPH's submission response, whichever field names them."""
     given = [name for name in TARGETS if getattr(body, name) is not None]
     if len(given) != 1:
         name = given[-1] if given else TARGETS[0]
@@ -187,10 +186,10 @@ def _target(body: RegistrationRequest) -> Submission:
     return Submission(body.request_id, job_ids, ended=())
 
 
-def _tell_if_unopened(registration: Registration, progress: Progress) -> None:
-    if not progress.opened:
-        remedy = "add the key that sealed it to BRIDGE_SECRET_KEYS again, last"
-        logs.event("registration.unopened", level=logging.ERROR, registration_id=registration.id, remedy=remedy)
+def _log_if_undecrypted(registration: Registration, progress: Progress) -> None:
+    if not progress.decrypted:
+        remedy = "add the key that encrypted it back to BRIDGE_SECRET_KEYS, in last position"
+        logs.event("registration.undecryptable", level=logging.ERROR, registration_id=registration.id, remedy=remedy)
 
 
 def _created(id: str, answer: str) -> Response:

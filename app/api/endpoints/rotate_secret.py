@@ -1,4 +1,4 @@
-"""/v1/registrations/{id}/rotate-secret: another secret, while the earlier ones still sign for a while."""
+"""/v1/registrations/{id}/rotate-secret: replaces the secret; earlier ones also sign until the overlap ends."""
 
 from datetime import timedelta
 
@@ -24,14 +24,14 @@ OVERLAP_S = 86_400
 class RotationRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    overlap_s: int = Field(OVERLAP_S, ge=0, le=604_800, strict=True, description="How long earlier secrets still sign.")
+    overlap_s: int = Field(OVERLAP_S, ge=0, le=604_800, strict=True, description="How long earlier secrets also sign.")
     secret: GivenSecret | None = None
 
 
 class Rotated(BaseModel):
     id: str
-    secret: str = Field(description="Shown this once.")
-    earlier_until: Moment = Field(description="Until then the secret before it signs as well.")
+    secret: str = Field(description="Shown only once.")
+    earlier_until: Moment = Field(description="Until then the previous secret also signs.")
 
 
 class RotationViews:
@@ -48,19 +48,20 @@ class RotationViews:
     def rotate_registration_secret(
         self, path: RegistrationPath, header: IdempotencyHeader, body: RotationRequest
     ) -> Response:
-        """Give a registration another secret."""
-        now = from_ms(to_ms(self._clock()))  # as it is kept
+        """Replaces a registration's secret."""
+        now = from_ms(to_ms(self._clock()))  # in milliseconds, as it is stored
         overlap = timedelta(seconds=body.overlap_s)
         known = self._registrations.get(tenant(), path.id)
         if known is None:
             raise NoSuchId
-        secret = callback_options.replacement_secret(self._config, known[0], body.secret)
-        if is_bot(known[0].destination):
-            overlap = timedelta()  # its service knows one, and would take no other
+        registration, _ = known
+        secret = callback_options.replacement_secret(self._config, registration, body.secret)
+        if is_bot(registration.destination):
+            overlap = timedelta()  # the bot's service accepts only one secret
         answer = Rotated(id=path.id, secret=secret, earlier_until=now + overlap).model_dump_json()
-        done = self._registrations.change(
-            tenant(), path.id, lambda registration: registration.rotated(secret, now, overlap), header.of(answer)
+        changed = self._registrations.change(
+            tenant(), path.id, lambda current: current.rotated(secret, now, overlap), header.of(answer)
         )
-        if done is None:
+        if changed is None:
             raise NoSuchId
-        return json_answer(replayed_response(done) if isinstance(done, Repeated) else answer)
+        return json_answer(replayed_response(changed) if isinstance(changed, Repeated) else answer)

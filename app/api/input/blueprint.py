@@ -1,4 +1,4 @@
-"""Views whose parameters are models: checked before they are called, and shown in the OpenAPI document."""
+"""Registers views whose parameters are models: validated before the view is called, and in the OpenAPI document."""
 
 from collections.abc import Callable
 from functools import cache, wraps
@@ -21,56 +21,56 @@ View = Callable[..., Response]
 
 
 class DeliveryConverter(BaseConverter):
-    """So that /v1/deliveries/redeliver is no delivery."""
+    """Matches delivery ids only, so that /v1/deliveries/redeliver is a route of its own."""
 
     regex = "dlv_[^/]+"
 
 
-class Nothing(BaseModel):
-    """Of a call that has no parameters in its query."""
+class NoParameters(BaseModel):
+    """The query of a call without query parameters."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class Routes(APIBlueprint):
-    """flask-openapi3's own reading of parameters builds their JSON schema anew at each request."""
+    """Validates parameters itself, because flask-openapi3 rebuilds their JSON schema on every request."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name, __name__, url_prefix="/v1", operation_id_callback=_operation_id)
 
     @staticmethod
-    def create_view_func(  # type: ignore[override] # it is called by position
+    def create_view_func(  # type: ignore[override] # flask-openapi3 calls it with positional arguments
         func: View, *models: Parameters, **_: Any
     ) -> View:
         header, _cookie, path, query, _form, body, _raw = models
 
         @wraps(func)
         def view(**in_path: str) -> Response:
-            asked = request_ctx.request
+            request = request_ctx.request
             values: dict[str, BaseModel] = {}
             if path:
                 values["path"] = _from_path(path, in_path)
-            in_query = strict_urls.query(asked)
+            in_query = strict_urls.query(request)
             if query:
                 values["query"] = validated(query, in_query, "/query")
             elif in_query:
-                validated(Nothing, in_query, "/query")
+                validated(NoParameters, in_query, "/query")
             if header:
-                values["header"] = _from_headers(header, asked.headers)
+                values["header"] = _from_headers(header, request.headers)
             if body:
-                values["body"] = validated(body, read_body(asked))
+                values["body"] = validated(body, read_body(request))
             return func(**values)
 
         return view
 
 
 def _operation_id(*, name: str, path: str, method: str) -> str:  # noqa: ARG001 - flask-openapi3 passes them by name
-    """That of the view: `create_registration`."""
+    """Returns the view's name, such as `create_registration`."""
     return name
 
 
 def _from_path(model: type[BaseModel], values: dict[str, str]) -> BaseModel:
-    """What cannot be an id is answered like one that nobody has."""
+    """A malformed id is answered like an unknown one (404)."""
     try:
         return validated(model, values)
     except InvalidInput:

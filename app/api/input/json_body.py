@@ -1,4 +1,4 @@
-"""The one reader of JSON bodies. Python's own lets NaN, keys given twice and half characters pass."""
+"""Reads JSON bodies. Python's own parser accepts NaN, duplicate keys and lone surrogates; this one does not."""
 
 import json
 import math
@@ -8,14 +8,14 @@ from flask import Request
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
 MAX_BYTES = 256 * 1024
-# werkzeug cuts a body without a length here, and does not say so: one byte more tells.
-READ_AT_MOST = MAX_BYTES + 1
+# werkzeug silently truncates a body without Content-Length at its limit: one byte more shows that it was too large.
+MAX_READ_BYTES = MAX_BYTES + 1
 MAX_DEPTH = 16
 TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 
 
 def read_body(request: Request) -> Any:
-    """Raises what is answered 400, 413 or 415."""
+    """Raises BadRequest (400), RequestEntityTooLarge (413) or UnsupportedMediaType (415)."""
     charset = request.mimetype_params.get("charset", "utf-8")
     if request.mimetype != "application/json" or charset.lower() != "utf-8":
         raise UnsupportedMediaType("send application/json in UTF-8")
@@ -25,28 +25,28 @@ def read_body(request: Request) -> Any:
     try:
         return parse(body)
     except ValueError as error:
-        raise BadRequest(f"not JSON as RFC 8259 has it: {error}") from None
+        raise BadRequest(f"not valid JSON (RFC 8259): {error}") from None
 
 
 def parse(body: bytes) -> Any:
-    """ValueError says what is wrong with it, without repeating what it holds."""
+    """Raises ValueError, whose message never quotes the body."""
     text = body.decode("utf-8")
     try:
         value = json.loads(text, object_pairs_hook=_object, parse_float=_finite, parse_constant=_refuse_constant)
     except RecursionError:
         raise ValueError(TOO_DEEP) from None
-    # What has so few brackets cannot be deep: most bodies need no second look.
+    # A body with few brackets cannot be nested deeply: most bodies need no second pass.
     if text.count("[") + text.count("{") > MAX_DEPTH and _deeper_than(MAX_DEPTH, value):
         raise ValueError(TOO_DEEP)
     if "\\u" in text:
-        _refuse_half_characters(value)
+        _refuse_lone_surrogates(value)
     return value
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        raise ValueError("an object has a key twice")
+        raise ValueError("an object has a duplicate key")
     return fields
 
 
@@ -58,7 +58,7 @@ def _finite(text: str) -> float:
 
 
 def _refuse_constant(_: str) -> None:
-    raise ValueError("NaN and Infinity are not numbers here")
+    raise ValueError("NaN and Infinity are not allowed")
 
 
 def _deeper_than(levels: int, value: Any) -> bool:
@@ -69,9 +69,9 @@ def _deeper_than(levels: int, value: Any) -> bool:
     return any(_deeper_than(levels - 1, item) for item in (value.values() if isinstance(value, dict) else value))
 
 
-def _refuse_half_characters(value: Any) -> None:
-    """An escape can name half a surrogate pair, which no UTF-8 can carry any further."""
+def _refuse_lone_surrogates(value: Any) -> None:
+    """Refuses lone surrogates, which a JSON escape can produce but UTF-8 cannot encode."""
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        raise ValueError("an escape names half a surrogate pair") from None
+        raise ValueError("an escape is a lone surrogate") from None

@@ -1,1 +1,1 @@
-"""What applies to every request: limits, idempotency, request log, errors."""
+"""Code that applies to every request: limits, idempotency, request log, errors."""

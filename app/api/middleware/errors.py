@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problems. `type` is `about:blank` where the status says all."""
+"""Renders errors as RFC 9457 problems. `type` is `about:blank` if the status alone identifies the problem."""
 
 import json
 import logging
@@ -21,22 +21,22 @@ MEDIA_TYPE = "application/problem+json"
 INVALID_FIELD = "/problems/invalid-field"
 RETRY_AFTER_S = 2
 FULL_RETRY_AFTER_S = 30
-QUOTA = "/problems/quota-reached"
+QUOTA_REACHED = "/problems/quota-reached"
 
 
 class FieldError(BaseModel):
-    """pointer: RFC 6901 into the body; `/query/…` and `/headers/…` for what stood there."""
+    """pointer: JSON pointer (RFC 6901) into the body; `/query/…` or `/headers/…` for a query parameter or a header."""
 
     pointer: str
     detail: str
 
 
 class NoSuchId(NotFound):
-    description = "Nothing of yours has this id: it may be forgotten by now, or another tenant's."
+    description = "No such id: it is unknown, past its retention, or another tenant's."
 
 
 class Problem(BaseModel):
-    """What every error looks like."""
+    """The body of every error (RFC 9457)."""
 
     type: str
     title: str
@@ -55,9 +55,9 @@ def register(app: Flask) -> None:
     app.register_error_handler(NearlyFull, _nearly_full)
     app.register_error_handler(Unavailable, _unavailable)
     app.register_error_handler(OperatorError, _misconfigured)
-    app.register_error_handler(ParseException, _unreadable)
-    app.register_error_handler(NoMoreData, _unreadable)
-    app.register_error_handler(Exception, _failed)
+    app.register_error_handler(ParseException, _unreadable_body)
+    app.register_error_handler(NoMoreData, _unreadable_body)
+    app.register_error_handler(Exception, _internal_error)
 
 
 def _http(error: HTTPException) -> Response:
@@ -76,40 +76,46 @@ def _invalid_field(error: InvalidField) -> Response:
 
 def _wrong_fields(faults: Sequence[Mapping[str, str]], hint: str | None = None) -> Response:
     more: dict[str, Any] = {"hint": hint} if hint else {}
-    return _problem(422, "A field is wrong; `errors` says which.", type=INVALID_FIELD, errors=faults, **more)
+    return _problem(
+        422, "The request is invalid; `errors` lists the fields.", type=INVALID_FIELD, errors=faults, **more
+    )
 
 
 def _quota_reached(error: QuotaReached) -> Response:
-    """A minute's requests come back by the minute; of the others nobody knows."""
+    """The quota of requests resets every minute. When other quotas become free is unknown."""
     retry_after = g.allowance.resets_in if error.quota is Quota.REQUESTS else FULL_RETRY_AFTER_S
     headers = {"Retry-After": str(retry_after)}
-    return _problem(429, f"The tenant's quota of {error.quota} is reached.", headers, type=QUOTA, hint=error.remedy)
+    return _problem(
+        429, f"The tenant's quota of {error.quota} is reached.", headers, type=QUOTA_REACHED, hint=error.remedy
+    )
 
 
 def _nearly_full(error: NearlyFull) -> Response:
     logs.event("api.nearly_full", level=logging.ERROR, request_id=g.request_id, reason=str(error))
-    hint = "What was taken goes on; cancelling and looking work."
-    return _problem(503, "The bridge has no room for more.", {"Retry-After": str(FULL_RETRY_AFTER_S)}, hint=hint)
+    hint = "Existing registrations continue; reads and cancellations still work."
+    detail = "Redis is nearly full; new registrations are refused."
+    return _problem(503, detail, {"Retry-After": str(FULL_RETRY_AFTER_S)}, hint=hint)
 
 
 def _unavailable(error: Unavailable) -> Response:
     logs.event("api.unavailable", level=logging.WARNING, request_id=g.request_id, reason=str(error))
-    hint = "Try again; a POST with an Idempotency-Key, for this one may have been taken."
-    return _problem(503, "What the bridge keeps cannot be reached.", {"Retry-After": str(RETRY_AFTER_S)}, hint=hint)
+    hint = "Retry; send a POST with an Idempotency-Key, because this one may have taken effect."
+    detail = "Redis, enough of its replicas, or the JWT issuer is unavailable."
+    return _problem(503, detail, {"Retry-After": str(RETRY_AFTER_S)}, hint=hint)
 
 
 def _misconfigured(error: OperatorError) -> Response:
     logs.event("settings.wrong", level=logging.ERROR, request_id=g.request_id, reason=str(error))
-    return _problem(500, "Something is set up wrongly; the log says what.")
+    return _problem(500, "The bridge is misconfigured; its log says what to change.")
 
 
-def _unreadable(_: Exception) -> Response:
-    """What gunicorn raises while a body is read: it breaks off, or is not in chunks as it says."""
-    return _problem(400, "The body cannot be read to its end.")
+def _unreadable_body(_: Exception) -> Response:
+    """Handles gunicorn's errors while a body is read: it is incomplete, or its chunked encoding is malformed."""
+    return _problem(400, "The body is incomplete, or its chunked encoding is malformed.")
 
 
-def _failed(error: Exception) -> Response:
-    """An error's own text may hold what the caller sent, so only where it happened is logged."""
+def _internal_error(error: Exception) -> Response:
+    """Logs the error's type and stack only: its text may contain the caller's input."""
     logs.event(
         "api.failed",
         level=logging.ERROR,
@@ -117,7 +123,7 @@ def _failed(error: Exception) -> Response:
         error=type(error).__qualname__,
         traceback="".join(traceback.format_tb(error.__traceback__)),
     )
-    return _problem(500, "A mistake of ours; the log has more under this request_id.")
+    return _problem(500, "Internal error; the log has more under this request_id.")
 
 
 def _problem(status: int, detail: str, headers: Mapping[str, str] | None = None, **more: Any) -> Response:

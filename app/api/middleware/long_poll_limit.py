@@ -1,4 +1,4 @@
-"""Places for requests that wait: each holds a thread, and there are only so many."""
+"""Limits the requests that wait (long polls, streams): each of them occupies a thread."""
 
 import time
 from collections import Counter
@@ -10,48 +10,49 @@ from threading import Lock
 from werkzeug.exceptions import ServiceUnavailable
 
 RETRY_AFTER_S = 5
-KEPT = 4  # this part of the places is for tenants that have none yet
-SLICE = timedelta(seconds=1)  # less than an answer of Redis may take; so late, a process that ends is noticed
+RESERVED_PART = 4  # one slot in four is reserved for tenants that hold none
+# Below the timeout of a Redis call. A waiting request notices the end of its process after this time at most.
+SLICE = timedelta(seconds=1)
 
 
 class WaitSlots:
-    """Of one process. stopping: whether it ends: nobody should wait any longer then."""
+    """The slots of one process. stopping: returns True once the process is shutting down, when waiting must end."""
 
     def __init__(self, total: int, stopping: Callable[[], bool]) -> None:
         self._total = total
         self.stopping = stopping
-        self._taken: Counter[str] = Counter()
+        self._in_use: Counter[str] = Counter()
         self._lock = Lock()
 
-    def take(self, tenant: str) -> Callable[[], None]:
-        """What gives it back, as often as it is called. ServiceUnavailable if there is none."""
+    def acquire(self, tenant: str) -> Callable[[], None]:
+        """Takes a slot and returns its release function, which is idempotent. ServiceUnavailable if none is free."""
         with self._lock:
-            free = self._total - self._taken.total()
-            if free <= (self._total // KEPT if self._taken[tenant] else 0):
+            free = self._total - self._in_use.total()
+            if free <= (self._total // RESERVED_PART if self._in_use[tenant] else 0):
                 raise ServiceUnavailable("too many requests are waiting already", retry_after=RETRY_AFTER_S)
-            self._taken[tenant] += 1
-        given_back: list[bool] = []
+            self._in_use[tenant] += 1
+        released: list[bool] = []
 
-        def give_back() -> None:
+        def release() -> None:
             with self._lock:
-                if not given_back:
-                    given_back.append(True)
-                    self._taken[tenant] -= 1
-                    self._taken += Counter()  # without those that have none
+                if not released:
+                    released.append(True)
+                    self._in_use[tenant] -= 1
+                    self._in_use += Counter()  # drops tenants with no slot
 
-        return give_back
+        return release
 
     @contextmanager
     def one(self, tenant: str) -> Iterator[None]:
-        give_back = self.take(tenant)
+        release = self.acquire(tenant)
         try:
             yield
         finally:
-            give_back()
+            release()
 
     @contextmanager
     def slices(self, tenant: str, wait_s: int) -> Iterator[Iterator[timedelta]]:
-        """How long to wait, again and again, until the time is up."""
+        """Holds a slot and iterates over waiting times of at most SLICE, until wait_s is over or the process stops."""
         with self.one(tenant):
             yield self._slices(wait_s)
 

@@ -1,4 +1,4 @@
-"""Paths and queries taken literally: whatever two programs could read in two ways is refused."""
+"""Parses paths and queries strictly: refuses any that two programs could interpret differently."""
 
 from urllib.parse import parse_qsl
 
@@ -8,7 +8,7 @@ from werkzeug.exceptions import NotFound
 
 from app.api.input.validation import InvalidInput
 
-MOST_PARAMETERS = 32
+MAX_PARAMETERS = 32
 
 
 def register(app: Flask) -> None:
@@ -16,15 +16,15 @@ def register(app: Flask) -> None:
 
 
 def _refuse_encoded_path() -> None:
-    """No path of ours needs `%`: with it, what an ingress lets pass might be another path than the one it checked."""
-    asked = request_ctx.request
-    sent = asked.environ.get("RAW_URI") or asked.environ.get("REQUEST_URI") or asked.path
+    """Refuses `%`, which no API path needs: decoded, a path might differ from the one that an ingress checked."""
+    request = request_ctx.request
+    sent = request.environ.get("RAW_URI") or request.environ.get("REQUEST_URI") or request.path
     if "%" in sent.partition("?")[0]:
         raise NotFound
 
 
 def query(request: Request) -> dict[str, str]:
-    """By name. Raises what is answered 422."""
+    """Returns the values by parameter name. Raises InvalidInput (422)."""
     if not request.query_string:
         return {}
     try:
@@ -32,12 +32,13 @@ def query(request: Request) -> dict[str, str]:
             request.query_string.decode("ascii"),
             keep_blank_values=True,
             errors="strict",
-            max_num_fields=MOST_PARAMETERS,
+            max_num_fields=MAX_PARAMETERS,
         )
     except ValueError:
-        raise InvalidInput([{"pointer": "/query", "detail": "not a query in UTF-8, or too long a one"}]) from None
+        detail = f"must be percent-encoded UTF-8, with at most {MAX_PARAMETERS} parameters"
+        raise InvalidInput([{"pointer": "/query", "detail": detail}]) from None
     values = dict(pairs)
     if len(values) < len(pairs):
         name = next(name for name in values if [each for each, _ in pairs].count(name) > 1)
-        raise InvalidInput([{"pointer": f"/query/{name}", "detail": "is there twice"}])
+        raise InvalidInput([{"pointer": f"/query/{name}", "detail": "must not be repeated"}])
     return values

@@ -1,4 +1,4 @@
-"""Examples of the document: ids and times are those of CPH's own documentation."""
+"""Examples for the OpenAPI document, with ids and times from CPH's own documentation."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,27 +16,27 @@ ENDED = datetime(2019, 4, 26, 7, 0, 8, tzinfo=UTC)
 
 REQUESTS: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/v1/registrations"): {
-        "smallest": {"job_id": JOB_ID, "callback_url": CALLBACK},
-        "many jobs": {
+        "minimal": {"job_id": JOB_ID, "callback_url": CALLBACK},
+        "several jobs": {
             "job_ids": [JOB_ID, "81c1fc0ee9d0c6cd57605551fbd206b7"],
             "callback_url": CALLBACK,
             "notify": "all",
             "metadata": {"room": "ops", "operation": "restart"},
         },
-        "an answer of CPH": {
+        "CPH's submission response": {
             "submission": {"request_id": REQUEST_ID, "jobs": [{"phone_id": PHONE_ID, "job_id": JOB_ID}]},
             "callback_url": CALLBACK,
             "headers": {"Authorization": "Bearer of-the-receiver"},
             "deadline_s": 3600,
         },
     },
-    ("POST", "/v1/callbacks/test"): {"smallest": {"callback_url": CALLBACK}},
+    ("POST", "/v1/callbacks/test"): {"minimal": {"callback_url": CALLBACK}},
     ("POST", "/v1/deliveries/redeliver"): {
-        "count them": {"state": "dead", "since": "2019-04-26T07:00:00Z", "dry_run": True}
+        "dry run": {"state": "dead", "since": "2019-04-26T07:00:00Z", "dry_run": True}
     },
-    ("POST", "/v1/registrations/{id}/rotate-secret"): {"in a day": {"overlap_s": 86_400}},
+    ("POST", "/v1/registrations/{id}/rotate-secret"): {"overlap of a day": {"overlap_s": 86_400}},
     ("POST", "/v1/keys"): {"for a bot": {"name": "bot", "scopes": ["registrations:write"], "expires_in_s": 2_592_000}},
-    ("POST", "/v1/keys/{id}/rotate"): {"in an hour": {"overlap_s": 3_600}},
+    ("POST", "/v1/keys/{id}/rotate"): {"overlap of an hour": {"overlap_s": 3_600}},
 }
 
 
@@ -46,11 +46,11 @@ def _problem(status: int, title: str, detail: str, **more: Any) -> dict[str, Any
 
 
 PROBLEMS = {
-    "401": _problem(401, "Unauthorized", "send `Authorization: Bearer <key>` with a key that is valid"),
+    "401": _problem(401, "Unauthorized", "send `Authorization: Bearer <key>` with a valid key"),
     "422": _problem(
         422,
         "Unprocessable Entity",
-        "A field is wrong; `errors` says which.",
+        "The request is invalid; `errors` lists the fields.",
         type="/problems/invalid-field",
         errors=[{"pointer": "/callback_url", "detail": "must be https"}],
         hint="the operator may allow http",
@@ -60,13 +60,13 @@ PROBLEMS = {
         "Too Many Requests",
         "The tenant's quota of registrations is reached.",
         type="/problems/quota-reached",
-        hint="so many are being watched already: wait until some have ended, or cancel some",
+        hint="wait until some registrations have ended, or cancel some",
     ),
 }
 
 
 def event(kind: str) -> Any:
-    """An event of that type, as `standard` sends it."""
+    """Returns an event of a type, in the format `standard`."""
     return standard.body(
         Event(
             id="evt_01d9fnzmg09a4384dd55d4999c",

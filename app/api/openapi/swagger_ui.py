@@ -1,4 +1,4 @@
-"""/openapi.json, and /docs, to which / leads: Swagger UI from the files of a package, under a strict policy."""
+"""Serves /openapi.json, and Swagger UI at /docs (/ redirects there) from a package's files, under a strict CSP."""
 
 import json
 from collections.abc import Callable
@@ -49,7 +49,7 @@ START = """window.ui = SwaggerUIBundle({
 });
 """
 PACKAGE = files("flask_openapi3_swagger") / "templates" / "swagger"
-SHIPPED = {
+ASSETS = {
     "swagger-ui.css": ("text/css", PACKAGE / "css" / "swagger-ui.css"),
     "swagger-ui-bundle.js": ("text/javascript", PACKAGE / "js" / "swagger-ui-bundle.js"),
 }
@@ -77,7 +77,7 @@ class Docs:
     def file(self, name: str) -> Response:
         if name == "start.js":
             return Response(START, headers=HEADERS, mimetype="text/javascript")
-        if name not in SHIPPED:
+        if name not in ASSETS:
             raise NotFound
-        kind, file = SHIPPED[name]
-        return Response(file.read_bytes(), headers=HEADERS, mimetype=kind)
+        media_type, file = ASSETS[name]
+        return Response(file.read_bytes(), headers=HEADERS, mimetype=media_type)

@@ -1,4 +1,4 @@
-"""What subscribers receive, as models: for the answers of /v1/events, and for the document's `webhooks`."""
+"""Models of the events that subscribers receive: for /v1/events, and for `webhooks` in the OpenAPI document."""
 
 from typing import Annotated, Any, Literal
 
@@ -9,11 +9,11 @@ from app.domain.job import JobState
 
 
 class EndedJob(BaseModel):
-    """A job as CPH showed it last."""
+    """A job as CPH last reported it."""
 
-    job_id: str | None = Field(description="None for what CPH refused at once, or has never shown.")
+    job_id: str | None = Field(description="Null if CPH refused the job at submission, or has shown no job.")
     state: JobState
-    status: int | None = Field(description="CPH's number.")
+    status: int | None = Field(description="CPH's status code.")
     request_id: str | None
     phone_id: str | None
     server_id: str | None
@@ -23,19 +23,19 @@ class EndedJob(BaseModel):
     error_msg: str | None
 
 
-class EndedJobInFull(EndedJob):
+class EndedJobDetails(EndedJob):
     execute_msg: str | None
 
 
 class AboutRegistration(BaseModel):
-    registration_id: str | None = Field(description="None for `POST /v1/callbacks/test`.")
+    registration_id: str | None = Field(description="Null for `POST /v1/callbacks/test`.")
     project: str | None
     observed_at: Moment
-    metadata: dict[str, Any] = Field(description="As it was given at registration.")
+    metadata: dict[str, Any] = Field(description="As given at registration.")
 
 
 class AboutJob(AboutRegistration):
-    job: EndedJobInFull
+    job: EndedJobDetails
 
 
 class GroupCounts(BaseModel):
@@ -48,12 +48,12 @@ class GroupCounts(BaseModel):
 
 class AboutGroup(AboutRegistration):
     group: GroupCounts
-    jobs: list[EndedJob] = Field(description="Those that did not succeed first.")
-    truncated: bool = Field(description="The list was cut.")
+    jobs: list[EndedJob] = Field(description="Jobs that did not succeed come first.")
+    truncated: bool = Field(description="True if the list was cut.")
 
 
 class _EventFields(BaseModel):
-    id: str = Field(description="The same on every retry and redelivery: drop repeats by it.")
+    id: str = Field(description="The same on every retry and redelivery: use it to discard duplicates.")
     timestamp: Moment
 
 
@@ -72,7 +72,7 @@ class GroupEvent(_EventFields):
 
 
 class TestEvent(_EventFields):
-    """A callback is tried."""
+    """A test of the callback URL."""
 
     type: Literal["callback.test"]
     data: AboutRegistration
@@ -81,14 +81,14 @@ class TestEvent(_EventFields):
 class AboutDestination(BaseModel):
     tenant: str
     destination: str
-    since: Moment = Field(description="The first of its failures in a row.")
+    since: Moment = Field(description="Time of the first of the consecutive failures.")
     failures: int
-    held: int = Field(description="Deliveries that are not sent, or were not until now.")
+    held: int = Field(description="Deliveries on hold, or that were until it was reopened.")
     observed_at: Moment
 
 
 class DestinationEvent(_EventFields):
-    """For the operator alone: a destination was disabled, or is called again."""
+    """For the operator only: a destination was disabled or reopened."""
 
     type: Literal["destination.disabled", "destination.reopened"]
     data: AboutDestination
@@ -99,4 +99,4 @@ AnyEvent = Annotated[JobEvent | GroupEvent | TestEvent, Field(discriminator="typ
 
 class EventPage(BaseModel):
     items: list[AnyEvent]
-    next_cursor: str = Field(description="For `after`, also when nothing came.")
+    next_cursor: str = Field(description="Value for the next `after`; never null, even if `items` is empty.")

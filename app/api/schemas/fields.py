@@ -1,4 +1,4 @@
-"""Types that several models share: moments, cursors, limits, secrets."""
+"""Types that several models share: times, cursors, limits, secrets."""
 
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -18,7 +18,7 @@ from app.formats import links, registry
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 DIGITS = re.compile(r"-?[0-9]{1,9}")
 LATEST = "latest"
-LAST_IN_STREAM = 2**64 - 1  # redis.io, Streams: both parts of an id have 64 bits
+MAX_STREAM_ID_PART = 2**64 - 1  # redis.io, Streams: both parts of an id have 64 bits
 DATE_TIME = WithJsonSchema({"type": "string", "format": "date-time"})
 
 
@@ -26,13 +26,13 @@ def _to_the_millisecond(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _refuse_other_spellings(text: Any) -> Any:
+def _check_rfc3339(text: Any) -> Any:
     if not isinstance(text, str) or not RFC_3339.fullmatch(text):
-        raise ValueError("must be a moment such as 2019-04-26T07:00:08Z")
+        raise ValueError("must be an RFC 3339 time such as 2019-04-26T07:00:08Z")
     return text
 
 
-def _is_link(link: str) -> str:
+def _check_link(link: str) -> str:
     try:
         links.check(link)
     except InvalidField as error:
@@ -40,33 +40,33 @@ def _is_link(link: str) -> str:
     return link
 
 
-def _refuse_other_digits(text: str) -> str:
+def _check_digits(text: str) -> str:
     if not DIGITS.fullmatch(text):
-        raise ValueError("must be a whole number")
+        raise ValueError("must be an integer")
     return text
 
 
 Moment = Annotated[datetime, PlainSerializer(rfc3339), DATE_TIME]
 PreciseMoment = Annotated[datetime, PlainSerializer(_to_the_millisecond), DATE_TIME]
-GivenMoment = Annotated[AwareDatetime, BeforeValidator(_refuse_other_spellings), DATE_TIME]
+GivenMoment = Annotated[AwareDatetime, BeforeValidator(_check_rfc3339), DATE_TIME]
 GivenSecret = Annotated[
     str,
     Field(
         min_length=1,
         max_length=256,
-        description="`whsec_` + base64 of 24 to 64 bytes, made when left out; of chat formats the bot's own, if any.",
+        description="`whsec_` + base64 of 24 to 64 bytes; generated if omitted. Chat formats: the bot's own, if any.",
     ),
 ]
 GivenLink = Annotated[
     str,
-    AfterValidator(_is_link),
-    Field(max_length=1024, description="URL of a page about what is told, with `{job_id}` and the like in it."),
+    AfterValidator(_check_link),
+    Field(max_length=1024, description="URL of a page about the event; may contain placeholders such as `{job_id}`."),
 ]
 FormatName = Annotated[
     str,
     Field(
         max_length=80,
-        description="`auto`: chat services by their host, else `standard`.",
+        description="`auto` selects a chat format by the URL's host, else `standard`.",
         json_schema_extra={
             "anyOf": [
                 {"type": "string", "enum": [AUTO, *registry.BY_NAME]},
@@ -76,50 +76,48 @@ FormatName = Annotated[
     ),
 ]
 
-# One enum, which every client generator can say; pydantic would write a union of two.
+# One enum, which every client generator supports; pydantic would write a union of two.
 AnyEventType = Annotated[
     EventType | OwnEventType, WithJsonSchema({"type": "string", "enum": [*EventType, *OwnEventType]})
 ]
 
-# pydantic would also take blanks, signs and underscores.
-Digits = BeforeValidator(_refuse_other_digits)
+# pydantic would also accept blanks, signs and underscores.
+Digits = BeforeValidator(_check_digits)
 Limit = Annotated[int, Field(ge=1, le=200), Digits]
-Wait = Annotated[
-    int, Field(ge=0, le=60, description="Holds the answer for so long, at most, until there is one."), Digits
-]
+Wait = Annotated[int, Field(ge=0, le=60, description="Long polling: seconds to wait for a result, at most."), Digits]
 
 
-def encode_cursor(place: str | None) -> str | None:
-    """The store's cursor, so that callers do not read anything into it."""
-    return place and urlsafe_b64encode(place.encode()).decode()
+def encode_cursor(cursor: str | None) -> str | None:
+    """Makes a store's cursor opaque for callers."""
+    return cursor and urlsafe_b64encode(cursor.encode()).decode()
 
 
 def decode_cursor(pattern: str) -> Callable[[str], str]:
-    """Back from `encode_cursor`; ValueError for what is no cursor of that shape."""
+    """Returns the inverse of `encode_cursor`. It raises ValueError unless the store's cursor matches the pattern."""
 
     def decode(text: str) -> str:
         try:
-            place = urlsafe_b64decode(text).decode("ascii")
+            cursor = urlsafe_b64decode(text).decode("ascii")
         except ValueError:
-            place = ""
-        if not re.fullmatch(pattern, place):
+            cursor = ""
+        if not re.fullmatch(pattern, cursor):
             raise ValueError("not a cursor of this list")
-        return place
+        return cursor
 
     return decode
 
 
-def _place_in_feed(text: str) -> str:
+def _decode_feed_cursor(text: str) -> str:
     if text == LATEST:
         return text
-    place = decode_cursor(r"[0-9]{1,20}-[0-9]{1,20}")(text)
-    if max(map(int, place.split("-"))) > LAST_IN_STREAM:
+    cursor = decode_cursor(r"[0-9]{1,20}-[0-9]{1,20}")(text)
+    if max(map(int, cursor.split("-"))) > MAX_STREAM_ID_PART:
         raise ValueError("not a cursor of this list")
-    return place
+    return cursor
 
 
 RegistrationCursor = Annotated[str, AfterValidator(decode_cursor(r"reg_[0-9a-z]{26}"))]
 DestinationCursor = Annotated[str, AfterValidator(decode_cursor(r"https?://[!-~]+"))]
 DeliveryCursor = Annotated[str, AfterValidator(decode_cursor(r"[0-9]{13}:dlv_[0-9a-z]{26}"))]
-FeedCursor = Annotated[str, AfterValidator(_place_in_feed)]
+FeedCursor = Annotated[str, AfterValidator(_decode_feed_cursor)]
 KeyCursor = Annotated[str, AfterValidator(decode_cursor(r"[0-9]{13}:[0-9a-f]{12}"))]

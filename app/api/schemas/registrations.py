@@ -1,4 +1,4 @@
-"""What callers send about registrations, and what they are shown."""
+"""Models of requests and responses about registrations."""
 
 import json
 import re
@@ -23,7 +23,7 @@ from app.domain.callback_url import mask
 from app.domain.destination import origin_of
 from app.domain.errors import InvalidField
 from app.domain.event import EventType
-from app.domain.headers import MOST
+from app.domain.headers import MAX_HEADERS
 from app.domain.job import JobState
 from app.domain.registration import Notify, Progress, Registration, RegistrationState
 from app.domain.verdict import Verdict
@@ -36,9 +36,9 @@ TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9
 
 
 def named_project(name: str | None, projects: Sequence[str], pointer: str = "/project") -> str:
-    """One of them; the only one if none is named."""
+    """Returns `name` if it is one of the projects, or the only project if `name` is None. Raises InvalidField."""
     if not projects:
-        hint = "the operator sets BRIDGE_CPH_PROJECT_ID, or lets this tenant name a project"
+        hint = "the operator must set BRIDGE_CPH_PROJECT_ID, or allow this tenant a project"
         raise InvalidField(pointer, "no CPH project is configured", hint)
     if name is None and len(projects) == 1:
         return projects[0]
@@ -47,24 +47,24 @@ def named_project(name: str | None, projects: Sequence[str], pointer: str = "/pr
     raise InvalidField(pointer, "must name a configured CPH project", f"one of: {', '.join(projects)}")
 
 
-def _each_once(events: tuple[EventType, ...]) -> tuple[EventType, ...]:
+def _check_unique(events: tuple[EventType, ...]) -> tuple[EventType, ...]:
     if len(set(events)) < len(events):
         raise ValueError("must not repeat an event")
     return events
 
 
-def _small(metadata: dict[str, Any]) -> dict[str, Any]:
+def _check_size(metadata: dict[str, Any]) -> dict[str, Any]:
     if len(json.dumps(metadata, separators=(",", ":"), ensure_ascii=False).encode()) > METADATA_BYTES:
         raise ValueError(f"must be at most {METADATA_BYTES} bytes as compact JSON")
     return metadata
 
 
-def _well_formed(traceparent: str) -> str | None:
-    """The specification says to go on without one that is malformed."""
+def _valid_or_none(traceparent: str) -> str | None:
+    """Returns None if malformed: W3C Trace Context says to continue without it."""
     return traceparent if TRACEPARENT.fullmatch(traceparent) else None
 
 
-# Of requests as well. CPH's ids have 32 or 36 characters; nothing says that they will stay so.
+# Also of requests. CPH's ids have 32 or 36 characters; nothing guarantees that length.
 JobId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
 Events = Annotated[tuple[EventType, ...], Field(min_length=1, json_schema_extra={"uniqueItems": True})]
 
@@ -74,27 +74,31 @@ class RegistrationRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    # Left out, not null: who has lost its URL on the way must not be taken for one who pulls.
-    callback_url: str = Field(default_factory=str, description="If left out, events are to be pulled: `/v1/events`.")
+    # To pull, the field is omitted, not null: a caller that lost its URL by mistake must get an error.
+    callback_url: str = Field(default_factory=str, description="If omitted, pull the events from `/v1/events`.")
     job_id: JobId | None = None
     job_ids: Annotated[list[JobId], Field(min_length=1, max_length=1_000)] | None = None
     request_id: JobId | None = Field(None, description="All jobs of this CPH request.")
-    submission: dict[str, Any] | None = Field(None, description="CPH's answer to an asynchronous call, as it came.")
-    project: str | None = Field(None, description="May be left out when there is just one.")
+    submission: dict[str, Any] | None = Field(None, description="CPH's response to an asynchronous call, unchanged.")
+    project: str | None = Field(None, description="May be omitted if there is only one.")
     format: FormatName = AUTO
     language: Language = Language.EN
     link: GivenLink | None = None
-    events: Annotated[Events, AfterValidator(_each_once)] = tuple(EventType)
+    events: Annotated[Events, AfterValidator(_check_unique)] = tuple(EventType)
     notify: Notify = Notify.EACH
     secret: GivenSecret | None = None
-    headers: dict[str, str] = Field({}, description="More request headers.", json_schema_extra={"maxProperties": MOST})
-    metadata: Annotated[dict[str, Any], AfterValidator(_small)] = {}
+    headers: dict[str, str] = Field(
+        {}, description="Additional request headers of callbacks.", json_schema_extra={"maxProperties": MAX_HEADERS}
+    )
+    metadata: Annotated[dict[str, Any], AfterValidator(_check_size)] = {}
     deadline_s: int = Field(DEADLINE_S, ge=10, le=604_800, strict=True)
-    verify: bool = Field(False, strict=True, description="Sends a `callback.test` at once, while the jobs still run.")
+    verify: bool = Field(
+        False, strict=True, description="Sends a `callback.test` at registration, while the jobs still run."
+    )
 
 
 class RegistrationHeaders(IdempotencyHeader):
-    traceparent: Annotated[str, AfterValidator(_well_formed)] | None = None
+    traceparent: Annotated[str, AfterValidator(_valid_or_none)] | None = None
 
 
 class RegistrationPath(BaseModel):
@@ -128,12 +132,12 @@ class RegistrationQuery(BaseModel):
 
 
 class JobView(BaseModel):
-    job_id: str | None = Field(description="None for a request that CPH has shown no job of.")
+    job_id: str | None = Field(description="Null for a request of which CPH has shown no job.")
     state: JobState
 
 
 class RefusedJobView(JobView):
-    """What CPH refused at once."""
+    """A job that CPH refused at submission."""
 
     job_id: None = None
     phone_id: str | None
@@ -155,12 +159,12 @@ class RegistrationView(BaseModel):
     language: Language
     link: str | None
     notify: Notify
-    callback_url: str | None = Field(description="Masked; None if events are to be pulled.")
-    callback_gone: bool = Field(description="It has answered 410: it is not called any more.")
-    callback_verified: bool | None = Field(description="None while not tried; then whether the last try arrived.")
-    callback_verdict: Verdict | None = Field(description="What came of that try.")
+    callback_url: str | None = Field(description="Masked; null if events are pulled.")
+    callback_gone: bool = Field(description="The URL answered 410 and is no longer called.")
+    callback_verified: bool | None = Field(description="Whether the last test was delivered; null before the first.")
+    callback_verdict: Verdict | None = Field(description="Verdict of that test.")
     events: tuple[EventType, ...]
-    headers: list[str] | None = Field(description="Their names; None while the bridge lacks the key that opens them.")
+    headers: list[str] | None = Field(description="Names only; null while the bridge lacks the decryption key.")
     metadata: dict[str, Any] | None
     created_at: Moment
     deadline_at: Moment
@@ -169,7 +173,8 @@ class RegistrationView(BaseModel):
     deliveries: DeliveryCounts
 
     @classmethod
-    def of(cls, registration: Registration, progress: Progress, **more: str | None) -> Self:
+    def of(cls, registration: Registration, progress: Progress, **extra: str | None) -> Self:
+        verdict = progress.callback_verdict
         return cls(
             id=registration.id,
             state=progress.state,
@@ -178,24 +183,24 @@ class RegistrationView(BaseModel):
             language=Language(registration.language),
             link=registration.link,
             notify=registration.notify,
-            callback_url=_masked(registration, opened=progress.opened),
-            callback_gone=progress.gone,
-            callback_verified=None if progress.tested is None else progress.tested is Verdict.DELIVERED,
-            callback_verdict=progress.tested,
+            callback_url=_mask_callback_url(registration, decrypted=progress.decrypted),
+            callback_gone=progress.callback_gone,
+            callback_verified=None if verdict is None else verdict is Verdict.DELIVERED,
+            callback_verdict=verdict,
             events=registration.events,
-            headers=list(registration.headers) if progress.opened else None,
-            metadata=dict(registration.metadata) if progress.opened else None,
+            headers=list(registration.headers) if progress.decrypted else None,
+            metadata=dict(registration.metadata) if progress.decrypted else None,
             created_at=registration.created_at,
             deadline_at=registration.deadline_at,
             request_id=registration.request_id,
             jobs=[*_jobs(registration, progress)],
             deliveries=DeliveryCounts(pending=progress.pending, delivered=progress.delivered, dead=progress.dead),
-            **more,
+            **extra,
         )
 
 
 class RegistrationCreated(RegistrationView):
-    secret: str | None = Field(None, description="Shown this once; of chat formats only where the bot has one.")
+    secret: str | None = Field(None, description="Shown only once; for chat formats only if the bot has one.")
 
     def as_answer(self) -> str:
         return self.model_dump_json(exclude=None if self.secret else {"secret"})
@@ -211,7 +216,7 @@ class RegistrationPage(BaseModel):
 
 
 def _jobs(registration: Registration, progress: Progress) -> Iterator[RefusedJobView | JobView]:
-    """Those that have no id first."""
+    """Yields jobs without an id first."""
     for job in registration.ended:
         if job.job_id is None:
             yield RefusedJobView(
@@ -223,10 +228,10 @@ def _jobs(registration: Registration, progress: Progress) -> Iterator[RefusedJob
         yield JobView(job_id=job_id, state=state)
 
 
-def _masked(registration: Registration, *, opened: bool) -> str | None:
-    """Not parsed anew: the policy may have become stricter since."""
+def _mask_callback_url(registration: Registration, *, decrypted: bool) -> str | None:
+    """Masks the URL without parsing it: the address policy may have become stricter since registration."""
     if not registration.destination:
         return None
-    if not opened:
+    if not decrypted:
         return f"{origin_of(registration.destination)}/…"
     return mask(registration.callback_url, origin_of(registration.destination))

@@ -1,4 +1,4 @@
-"""`python -m app.devkit.standin`: serves the stand-in, having said where it is and who may call it."""
+"""`python -m app.devkit.standin`: prints the URL and the credentials, then serves the stand-in."""
 
 from dataclasses import asdict
 from datetime import timedelta
@@ -21,7 +21,7 @@ from app.devkit.standin.submissions import Submissions
 @bind_option
 @click.option("--token-life-s", type=click.FloatRange(min=0), default=86_400, show_default=True)
 def main(bind: Address, token_life_s: float) -> None:
-    """The CPH and IAM stand-in for trials and tests."""
+    """Serves the CPH and IAM stand-in for trials and tests."""
     cloud = Cloud.with_tokens_for(timedelta(seconds=token_life_s))
     token, _ = cloud.tokens.issue(cloud.clock.now())
     serve(create_app(cloud), bind, {"token": token, **asdict(cloud.account)})
@@ -30,9 +30,9 @@ def main(bind: Address, token_life_s: float) -> None:
 def create_app(cloud: Cloud) -> Flask:
     app = new_app()
     gateway = Gateway(cloud)
-    faces = (CphApi(cloud, gateway), Submissions(cloud, gateway), IamApi(cloud), HostKeys(cloud), Control(cloud))
-    for face in faces:
-        app.register_blueprint(face.routes())
+    apis = (CphApi(cloud, gateway), Submissions(cloud, gateway), IamApi(cloud), HostKeys(cloud), Control(cloud))
+    for api in apis:
+        app.register_blueprint(api.routes())
     app.register_error_handler(CallRefused, CallRefused.answer)
     app.register_error_handler(404, _no_such_api)
     return app

@@ -1,4 +1,4 @@
-"""Who may call: one account's user, key pair and service account."""
+"""The credentials of one account: user, key pair and service account."""
 
 import secrets
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from app.devkit.standin.refusal import new_id
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The fields are those of the line that the stand-in prints. pod_token: what a pod of the service account holds."""
+    """Has the fields of the line that the stand-in prints. pod_token: the token of the pods of the service account."""
 
     iam_user: str
     iam_password: str

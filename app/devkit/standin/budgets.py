@@ -1,4 +1,4 @@
-"""How often may be called: token buckets, none unless one is ordered."""
+"""Rate limits: token buckets, none by default."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +12,7 @@ UNITS = {86_400: "day", 3_600: "hour", 60: "minute", 1: "second"}
 
 
 class RequestBudget(BaseModel):
-    """So many `calls` in `per_s` seconds, all at once if need be. api: of this alone; null: of CPH's together."""
+    """Allows `calls` in `per_s` seconds, as one burst too. api: limits only this API; null: all CPH APIs together."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -21,7 +21,7 @@ class RequestBudget(BaseModel):
     api: ApiName | None = None
 
     def __str__(self) -> str:
-        """As the gateway words it."""
+        """Formats the limit as the gateway's error message does."""
         unit = next(unit for unit in UNITS if self.per_s % unit == 0)
         return f"limit:{self.calls},time:{self.per_s // unit} {UNITS[unit]}"
 
@@ -36,20 +36,20 @@ class Bucket:
     at: datetime
 
     def fill(self, now: datetime) -> None:
-        earned = (now - self.at).total_seconds() * self.budget.calls / self.budget.per_s
-        self.left = min(self.budget.calls, self.left + earned)
+        refill = (now - self.at).total_seconds() * self.budget.calls / self.budget.per_s
+        self.left = min(self.budget.calls, self.left + refill)
         self.at = now
 
 
 class Budgets:
-    """One for each `api` that was named, and one for all of CPH."""
+    """Has at most one bucket per `api`, and one for all CPH APIs."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._buckets: dict[ApiName | None, Bucket] = {}
 
     def set(self, budget: RequestBudget, now: datetime) -> None:
-        """Full, in place of the one before."""
+        """Replaces the bucket of that API with a full one."""
         with self._lock:
             self._buckets[budget.api] = Bucket(budget, budget.calls, now)
 
@@ -58,7 +58,7 @@ class Budgets:
             self._buckets.clear()
 
     def spend(self, api: ApiName, now: datetime) -> RequestBudget | None:
-        """The budget that has nothing left, if there is one; it then costs nothing."""
+        """Takes one call from each bucket that applies. If one is empty, takes none and returns its budget."""
         with self._lock:
             concerned = [bucket for bucket in self._buckets.values() if bucket.budget.concerns(api)]
             for bucket in concerned:

@@ -1,4 +1,4 @@
-"""`/_standin/`: how a trial or a test tells the stand-in what happens, and reads what was asked."""
+"""`/_standin/`: the control API, by which a trial or test sets jobs and faults and reads call counts."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from app.devkit.standin.budgets import RequestBudget
 from app.devkit.standin.cloud import Cloud
 from app.devkit.standin.faults import Fault
 from app.devkit.standin.grants import Host
-from app.devkit.standin.jobs import JobScript, Submitting
+from app.devkit.standin.jobs import JobScript, SubmissionRules
 
 SCRIPTS: TypeAdapter[JobScript | list[JobScript]] = TypeAdapter(JobScript | list[JobScript])
 
@@ -32,7 +32,7 @@ class Control:
         return routes
 
     def add_jobs(self) -> Response:
-        """One script or a list of them; they begin now."""
+        """Starts the jobs of one script or a list of scripts now."""
         given = SCRIPTS.validate_json(request.get_data())
         scripts = given if isinstance(given, list) else [given]
         now = self.cloud.clock.now()
@@ -46,7 +46,7 @@ class Control:
         return json_answer(fault.model_dump(), 201)
 
     def recover(self) -> Response:
-        """From budgets, locks and all else that was ordered, too."""
+        """Also removes budgets, locks and the settings for submissions and host."""
         self.cloud.recover()
         return json_answer({})
 
@@ -56,15 +56,15 @@ class Control:
         return json_answer(budget.model_dump())
 
     def set_submissions(self) -> Response:
-        self.cloud.submitting = Submitting.model_validate_json(request.get_data())
-        return json_answer(self.cloud.submitting.model_dump(mode="json"))
+        self.cloud.submission_rules = SubmissionRules.model_validate_json(request.get_data())
+        return json_answer(self.cloud.submission_rules.model_dump(mode="json"))
 
     def set_host(self) -> Response:
         self.cloud.host = Host.model_validate_json(request.get_data())
         return json_answer(self.cloud.host.model_dump())
 
     def expire_tokens(self) -> Response:
-        """And temporary keys."""
+        """Expires temporary keys too."""
         self.cloud.tokens.expire_all(self.cloud.clock.now())
         self.cloud.keys.expire_all()
         return json_answer({})

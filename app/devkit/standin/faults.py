@@ -1,4 +1,4 @@
-"""Faults on demand: what CPH, its gateway or the network may answer instead."""
+"""Faults on demand: bad answers of CPH, its gateway or the network."""
 
 import itertools
 import json
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.devkit.standin.calls import CPH, ApiName
 from app.devkit.standin.refusal import CallRefused, new_id
 
-UNSEEN_STATUS = 7
+UNDOCUMENTED_STATUS = 7
 
 
 class FaultKind(StrEnum):
@@ -35,10 +35,10 @@ class FaultKind(StrEnum):
 
 
 class Fault(BaseModel):
-    """One order.
+    """A fault as ordered.
 
-    times: how many calls it spoils; null, and the default with `for_s`: every one. seconds: how long `slow` and
-    `drip` take. api: of this alone; null: of CPH. after_s, for_s: when it begins and how long it lasts.
+    times: how many calls it affects; default 1; null, and the default with `for_s`: all. seconds: how long `slow` and
+    `drip` take. api: affects only this API; null: all CPH APIs. after_s, for_s: its start and duration in seconds.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -52,13 +52,13 @@ class Fault(BaseModel):
     seconds: float = Field(default=5.0, ge=0)
 
     def concerns(self, api: ApiName, job_ids: Set[str]) -> bool:
-        of_api = api == self.api if self.api else api in CPH
-        return of_api and (self.job_id is None or self.job_id in job_ids)
+        is_api = api == self.api if self.api else api in CPH
+        return is_api and (self.job_id is None or self.job_id in job_ids)
 
 
 @dataclass(slots=True)
-class Standing:
-    """A fault, when it is in force, and how many calls it has left."""
+class ScheduledFault:
+    """A fault, its period, and how many calls it still affects (None: all)."""
 
     fault: Fault
     begins: datetime
@@ -66,35 +66,35 @@ class Standing:
     left: int | None
 
     @classmethod
-    def since(cls, now: datetime, fault: Fault) -> "Standing":
+    def from_now(cls, now: datetime, fault: Fault) -> "ScheduledFault":
         begins = now + timedelta(seconds=fault.after_s)
         ends = begins + timedelta(seconds=fault.for_s) if fault.for_s else None
         return cls(fault, begins, ends, fault.times)
 
-    def over(self, now: datetime) -> bool:
+    def is_over(self, now: datetime) -> bool:
         return self.left == 0 or (self.ends is not None and now >= self.ends)
 
 
 class Faults:
-    """In the order in which they came; the first that fits a call spoils it."""
+    """Faults in the order of their creation; the first that matches a call affects it."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._standing: list[Standing] = []
+        self._scheduled: list[ScheduledFault] = []
 
     def add(self, fault: Fault, now: datetime) -> None:
         with self._lock:
-            self._standing.append(Standing.since(now, fault))
+            self._scheduled.append(ScheduledFault.from_now(now, fault))
 
     def clear(self) -> None:
         with self._lock:
-            self._standing.clear()
+            self._scheduled.clear()
 
     def take(self, api: ApiName, now: datetime, job_ids: Set[str] = frozenset()) -> Fault | None:
-        """For a call about these jobs."""
+        """Returns the fault for a call about these jobs, and counts it as used."""
         with self._lock:
-            self._standing = [each for each in self._standing if not each.over(now)]
-            for each in self._standing:
+            self._scheduled = [each for each in self._scheduled if not each.is_over(now)]
+            for each in self._scheduled:
                 if each.begins <= now and each.fault.concerns(api, job_ids):
                     if each.left is not None:
                         each.left -= 1
@@ -106,15 +106,15 @@ MakeAnswer = Callable[[], Response]
 Refusals = Mapping[FaultKind, Callable[[], CallRefused]]
 
 
-def spoiled(fault: Fault | None, answer: MakeAnswer, refusals: Refusals) -> Response:
-    """The good answer, or what the fault makes of it. refusals: how the API words them."""
+def apply_fault(fault: Fault | None, answer: MakeAnswer, refusals: Refusals) -> Response:
+    """Returns the good answer, or the faulty one. refusals: the error answers of this API; they are raised."""
     if fault is None:
         return answer()
     if fault.kind in refusals:
         raise refusals[fault.kind]()
-    if fault.kind in NONSENSE:
-        return NONSENSE[fault.kind]()
-    return DAMAGE[fault.kind](answer(), fault)
+    if fault.kind in REPLACEMENTS:
+        return REPLACEMENTS[fault.kind]()
+    return CHANGES[fault.kind](answer(), fault)
 
 
 def _html() -> Response:
@@ -131,9 +131,9 @@ def _endless() -> Response:
 
 
 def _truncated(answer: Response, _: Fault) -> Response:
-    whole = answer.get_data()
-    answer.set_data(whole[: len(whole) // 2])
-    answer.content_length = len(whole)
+    body = answer.get_data()
+    answer.set_data(body[: len(body) // 2])
+    answer.content_length = len(body)
     answer.headers["Connection"] = "close"
     return answer
 
@@ -144,15 +144,15 @@ def _slow(answer: Response, fault: Fault) -> Response:
 
 
 def _drip(answer: Response, fault: Fault) -> Response:
-    whole = answer.get_data()
+    body = answer.get_data()
 
     def drops() -> Iterator[bytes]:
-        for byte in whole:
-            time.sleep(fault.seconds / len(whole))
+        for byte in body:
+            time.sleep(fault.seconds / len(body))
             yield bytes([byte])
 
     answer.response = drops()
-    answer.content_length = len(whole)
+    answer.content_length = len(body)
     return answer
 
 
@@ -161,7 +161,7 @@ def _wrong_job_id(answer: Response, fault: Fault) -> Response:
 
 
 def _unknown_status(answer: Response, fault: Fault) -> Response:
-    return _with_jobs_changed(answer, fault, {"status": UNSEEN_STATUS})
+    return _with_jobs_changed(answer, fault, {"status": UNDOCUMENTED_STATUS})
 
 
 def _with_jobs_changed(answer: Response, fault: Fault, change: dict[str, object]) -> Response:
@@ -173,8 +173,8 @@ def _with_jobs_changed(answer: Response, fault: Fault, change: dict[str, object]
     return answer
 
 
-NONSENSE = {FaultKind.HTML: _html, FaultKind.GARBAGE: _garbage, FaultKind.ENDLESS: _endless}
-DAMAGE = {
+REPLACEMENTS = {FaultKind.HTML: _html, FaultKind.GARBAGE: _garbage, FaultKind.ENDLESS: _endless}
+CHANGES = {
     FaultKind.TRUNCATED: _truncated,
     FaultKind.SLOW: _slow,
     FaultKind.DRIP: _drip,

@@ -1,4 +1,4 @@
-"""The gateway in front of CPH: lets in who proves who he is, for his own project, and not too often."""
+"""The gateway in front of CPH: authenticates the caller, checks the project and applies rate limits."""
 
 from collections.abc import Set
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from app.devkit.standin import signature
 from app.devkit.standin.budgets import RequestBudget
 from app.devkit.standin.calls import ApiName
 from app.devkit.standin.cloud import Cloud
-from app.devkit.standin.faults import FaultKind, MakeAnswer, Refusals, spoiled
+from app.devkit.standin.faults import FaultKind, MakeAnswer, Refusals, apply_fault
 from app.devkit.standin.refusal import CallRefused
 
 
@@ -37,7 +37,7 @@ class Gateway:
     cloud: Cloud
 
     def admit(self, api: ApiName, project_id: str) -> datetime:
-        """The moment at which the call was let in."""
+        """Returns the time of the call. Raises CallRefused if authentication, project or rate limit fails."""
         now = self.cloud.clock.now()
         if token := request.headers.get("X-Auth-Token"):
             self.cloud.tokens.check(token, now)
@@ -50,23 +50,23 @@ class Gateway:
         return now
 
     def answer(self, api: ApiName, now: datetime, good: MakeAnswer, job_ids: Set[str] = frozenset()) -> Response:
-        """The good answer, unless a fault comes in between."""
-        return spoiled(self.cloud.faults.take(api, now, job_ids), good, REFUSALS)
+        """Returns the good answer, unless a fault matches the call."""
+        return apply_fault(self.cloud.faults.take(api, now, job_ids), good, REFUSALS)
 
     def _check_signature(self, now: datetime) -> None:
         claim = signature.read_claim(request)
         secret_key = self._secret_key(claim, now)
         locks = self.cloud.key_locks
-        if locks.shuts_out(claim.access_key, now):
+        if locks.is_locked(claim.access_key, now):
             raise signature.incorrect("AK access failed to reach the limit,forbidden.")
         claim.check_time(now)
-        if not claim.holds(request, secret_key):
-            locks.failed(claim.access_key, now)
+        if not claim.is_valid(request, secret_key):
+            locks.record_failure(claim.access_key, now)
             raise signature.incorrect("verify aksk signature fail")
-        locks.passed(claim.access_key)
+        locks.record_success(claim.access_key)
 
     def _secret_key(self, claim: signature.Claim, now: datetime) -> str:
-        """Of the account's own key, or of a temporary one whose security token comes with it, signed too."""
+        """Returns the secret of the account's key, or of a temporary key whose security token is sent and signed."""
         account = self.cloud.account
         if claim.access_key == account.access_key:
             return account.secret_key

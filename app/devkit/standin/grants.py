@@ -1,4 +1,4 @@
-"""What is given out for a time: tokens and temporary access keys; and how the host that we run on does it."""
+"""Credentials that expire: tokens and temporary access keys; and the simulated host that issues keys."""
 
 import secrets
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from app.devkit.standin.refusal import CallRefused
 
 
 class Tokens:
-    """Each lives for `life`; a new one does not end the old ones."""
+    """Each token is valid for `life`; issuing one does not invalidate the others."""
 
     def __init__(self, life: timedelta) -> None:
         self._life = life
         self._ends: dict[str, datetime] = {}
 
     def issue(self, now: datetime) -> tuple[str, datetime]:
-        """The token and its end."""
+        """Returns the token and its expiry."""
         token = "MII" + secrets.token_urlsafe(96)
         self._ends[token] = now + self._life
         return token, self._ends[token]
@@ -43,7 +43,7 @@ class IssuedKey:
 
 
 class IssuedKeys:
-    """Each lives for `life`; one that has ended is not there."""
+    """Each key is valid for `life`; expired keys are not found."""
 
     def __init__(self, life: timedelta) -> None:
         self._life = life
@@ -63,7 +63,7 @@ class IssuedKeys:
 
 
 class Host(BaseModel):
-    """tokens: whether its metadata service wants one of its own with each call. agency: whether it has one."""
+    """tokens: whether its metadata service offers or requires metadata tokens. agency: whether it has an agency."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -1,6 +1,6 @@
-"""Where keys come from on a host: the metadata service of an ECS host, and the pod identity of a CCE cluster.
+"""Issues temporary keys as the metadata service of an ECS host and the pod identity of a CCE cluster do.
 
-Paths, headers and shapes are those that huaweicloudsdkcore 3.1.219 asks for, in auth/internal.py.
+Paths, headers and shapes are those that huaweicloudsdkcore 3.1.219 uses in auth/internal.py.
 """
 
 import secrets
@@ -13,8 +13,8 @@ from flask import Blueprint, Response, request
 from app.devkit.serving import json_answer
 from app.devkit.standin.calls import ApiName
 from app.devkit.standin.cloud import Cloud
-from app.devkit.standin.faults import FaultKind, Refusals, spoiled
-from app.devkit.standin.iam import MOMENT
+from app.devkit.standin.faults import FaultKind, Refusals, apply_fault
+from app.devkit.standin.iam import DATE_FORMAT
 from app.devkit.standin.refusal import IamCallRefused
 
 NO_AGENCY = "Please configure Cloud Service Agency first"
@@ -41,8 +41,8 @@ class HostKeys:
     def routes(self) -> Blueprint:
         routes = Blueprint("host_keys", __name__)
         routes.add_url_rule("/meta-data/latest/api/token", view_func=self.metadata_token, methods=["PUT"])
-        routes.add_url_rule("/openstack/latest/securitykey", view_func=self.of_the_host)
-        routes.add_url_rule("/pod-identity", view_func=self.of_the_pod, methods=["POST"])
+        routes.add_url_rule("/openstack/latest/securitykey", view_func=self.host_key)
+        routes.add_url_rule("/pod-identity", view_func=self.pod_key, methods=["POST"])
         return routes
 
     def metadata_token(self) -> Response:
@@ -54,10 +54,10 @@ class HostKeys:
         self.tokens.add(token)
         return Response(token, mimetype="text/plain")
 
-    def of_the_host(self) -> Response:
+    def host_key(self) -> Response:
         return self._call("host_keys", self._check_host)
 
-    def of_the_pod(self) -> Response:
+    def pod_key(self) -> Response:
         return self._call("pod_keys", self._check_pod)
 
     def _check_host(self) -> None:
@@ -68,15 +68,15 @@ class HostKeys:
             raise _unauthorized(NO_AGENCY)
 
     def _check_pod(self) -> None:
-        """The service account's token comes as it is, without a scheme."""
+        """The Authorization header is the service account's token, without a scheme."""
         if request.headers.get("Authorization") != self.cloud.account.pod_token:
             raise _unauthorized()
 
     def _call(self, api: ApiName, check: Callable[[], None]) -> Response:
-        with self.cloud.calls.one(api):
+        with self.cloud.calls.count(api):
             check()
             now = self.cloud.clock.now()
-            return spoiled(self.cloud.faults.take(api, now), lambda: self._new_key(now), REFUSALS)
+            return apply_fault(self.cloud.faults.take(api, now), lambda: self._new_key(now), REFUSALS)
 
     def _new_key(self, now: datetime) -> Response:
         key = self.cloud.keys.issue(now)
@@ -84,6 +84,6 @@ class HostKeys:
             "access": key.access_key,
             "secret": key.secret_key,
             "securitytoken": key.security_token,
-            "expires_at": key.ends_at.strftime(MOMENT),
+            "expires_at": key.ends_at.strftime(DATE_FORMAT),
         }
         return json_answer({"credential": credential})

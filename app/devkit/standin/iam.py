@@ -1,4 +1,4 @@
-"""IAM's one call that the bridge needs: a token for a password, scoped to a project."""
+"""The only IAM call that the bridge needs: issues a project-scoped token for a password."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,11 +9,11 @@ from flask import Blueprint, Response, request
 from app.devkit.serving import json_answer
 from app.devkit.standin.budgets import RequestBudget
 from app.devkit.standin.cloud import Cloud
-from app.devkit.standin.faults import FaultKind, Refusals, spoiled
+from app.devkit.standin.faults import FaultKind, Refusals, apply_fault
 from app.devkit.standin.gateway import iam_unavailable
 from app.devkit.standin.refusal import CallRefused, IamCallRefused
 
-MOMENT = "%Y-%m-%dT%H:%M:%S.%fZ"
+DATE_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
 def _throttled(limit: RequestBudget) -> CallRefused:
@@ -48,44 +48,44 @@ class IamApi:
         return routes
 
     def create_token(self) -> Response:
-        with self.cloud.calls.one("iam_tokens"):
+        with self.cloud.calls.count("iam_tokens"):
             now = self.cloud.clock.now()
             if exhausted := self.cloud.budgets.spend("iam_tokens", now):
                 raise _throttled(exhausted)
-            return spoiled(self.cloud.faults.take("iam_tokens", now), lambda: self._token(now), REFUSALS)
+            return apply_fault(self.cloud.faults.take("iam_tokens", now), lambda: self._token(now), REFUSALS)
 
     def _token(self, now: datetime) -> Response:
         account = self.cloud.account
-        given: Any = request.get_json(silent=True)
+        body: Any = request.get_json(silent=True)
         try:
-            auth = given["auth"]
+            auth = body["auth"]
             user = auth["identity"]["password"]["user"]
-            who, password = (user["domain"]["name"], user["name"]), user["password"]
+            login, password = (user["domain"]["name"], user["name"]), user["password"]
             project_id = auth["scope"]["project"]["id"]
         except (KeyError, TypeError):
             raise IamCallRefused(400, "Bad Request", "The request body is invalid.") from None
-        if who != (account.iam_domain, account.iam_user):
+        if login != (account.iam_domain, account.iam_user):
             raise _unauthorized()
         self._check_password(password, now)
         if project_id != account.project_id:
             raise _unauthorized()
         token, ends_at = self.cloud.tokens.issue(now)
-        return json_answer({"token": self._about(now, ends_at)}, 201, {"X-Subject-Token": token})
+        return json_answer({"token": self._token_body(now, ends_at)}, 201, {"X-Subject-Token": token})
 
     def _check_password(self, password: object, now: datetime) -> None:
         locks, user = self.cloud.user_locks, self.cloud.account.iam_user
-        if locks.shuts_out(user, now):
+        if locks.is_locked(user, now):
             raise _unauthorized("The account is locked.")
         if password != self.cloud.account.iam_password:
-            locks.failed(user, now)
+            locks.record_failure(user, now)
             raise _unauthorized()
-        locks.passed(user)
+        locks.record_success(user)
 
-    def _about(self, issued_at: datetime, expires_at: datetime) -> dict[str, Any]:
+    def _token_body(self, issued_at: datetime, expires_at: datetime) -> dict[str, Any]:
         domain = {"id": self.cloud.account.iam_domain, "name": self.cloud.account.iam_domain}
         return {
-            "expires_at": expires_at.strftime(MOMENT),
-            "issued_at": issued_at.strftime(MOMENT),
+            "expires_at": expires_at.strftime(DATE_FORMAT),
+            "issued_at": issued_at.strftime(DATE_FORMAT),
             "methods": ["password"],
             "catalog": [],
             "roles": [],

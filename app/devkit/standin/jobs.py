@@ -1,4 +1,4 @@
-"""Scripted jobs: each runs for its time, then ends as its script says."""
+"""Scripted jobs: each runs for the duration in its script, then ends with the scripted outcome."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ ENDS = {"succeeded": 2, "failed": -1}
 
 
 class JobScript(BaseModel):
-    """`begin_time` and `end_time` are the texts to answer, for examples that must come out to the letter."""
+    """begin_time, end_time: returned unchanged, for examples that must match exactly; default: the real times."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -39,14 +39,14 @@ class JobScript(BaseModel):
 
     @property
     def subject(self) -> str:
-        """The name of the field that says what the job is about."""
+        """The name of the id field of the phone or server that the job concerns."""
         return next((name for name in ("server_id", "encode_server_id") if getattr(self, name)), "phone_id")
 
 
-class Submitting(BaseModel):
-    """How what is submitted fares.
+class SubmissionRules(BaseModel):
+    """How the stand-in treats submissions.
 
-    script: of each job; its ids are made anew. refused: phones and servers for which no job begins.
+    script: of each job, except for its ids, which are generated. refused: phones and servers for which no job starts.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -60,11 +60,11 @@ class ScriptedJob:
     script: JobScript
     created_at: datetime
 
-    def visible(self, now: datetime) -> bool:
+    def is_visible(self, now: datetime) -> bool:
         return now >= self.created_at + timedelta(seconds=self.script.visible_after_s)
 
     def show(self, now: datetime) -> dict[str, Any]:
-        """What ShowJob answers: the fields of CPH's published example, in its order."""
+        """Returns ShowJob's answer: the fields of CPH's published example, in its order."""
         script = self.script
         ends_at = self.created_at + timedelta(seconds=script.duration_s)
         ended = now >= ends_at
@@ -88,7 +88,7 @@ class StandinJobs:
         self._by_request: defaultdict[str, dict[str, ScriptedJob]] = defaultdict(dict)
 
     def add(self, script: JobScript, now: datetime) -> ScriptedJob:
-        """A job that is there already begins anew."""
+        """Starts a job; restarts it if the id exists."""
         job = ScriptedJob(script, now)
         with self._lock:
             if old := self._by_id.get(script.job_id):
@@ -98,12 +98,12 @@ class StandinJobs:
 
     def find(self, job_id: str, now: datetime) -> ScriptedJob | None:
         job = self._by_id.get(job_id)
-        return job if job and job.visible(now) else None
+        return job if job and job.is_visible(now) else None
 
     def of_requests(self, request_ids: Iterable[str], now: datetime) -> dict[str, list[ScriptedJob]]:
-        """By request id, in the order asked for; a request without jobs has an empty list."""
+        """Returns visible jobs by request id, in the given order; a request without jobs has an empty list."""
         with self._lock:
             return {
-                request_id: [job for job in self._by_request[request_id].values() if job.visible(now)]
+                request_id: [job for job in self._by_request[request_id].values() if job.is_visible(now)]
                 for request_id in request_ids
             }

@@ -1,4 +1,4 @@
-"""Shutting out who fails again and again."""
+"""Locks callers out after repeated failures."""
 
 from collections import Counter
 from datetime import datetime, timedelta
@@ -6,30 +6,30 @@ from threading import Lock
 
 
 class Locks:
-    """Who fails `at` times in a row is shut out for `life`, even with the right secret."""
+    """After `max_failures` failures in a row, a name is locked for `duration`, even with the right secret."""
 
-    def __init__(self, at: int, life: timedelta) -> None:
-        self._at = at
-        self._life = life
+    def __init__(self, max_failures: int, duration: timedelta) -> None:
+        self._max_failures = max_failures
+        self._duration = duration
         self._lock = Lock()
         self._failures: Counter[str] = Counter()
-        self._until: dict[str, datetime] = {}
+        self._locked_until: dict[str, datetime] = {}
 
-    def shuts_out(self, name: str, now: datetime) -> bool:
-        return name in self._until and now < self._until[name]
+    def is_locked(self, name: str, now: datetime) -> bool:
+        return name in self._locked_until and now < self._locked_until[name]
 
-    def failed(self, name: str, now: datetime) -> None:
+    def record_failure(self, name: str, now: datetime) -> None:
         with self._lock:
             self._failures[name] += 1
-            if self._failures[name] >= self._at:
+            if self._failures[name] >= self._max_failures:
                 del self._failures[name]
-                self._until[name] = now + self._life
+                self._locked_until[name] = now + self._duration
 
-    def passed(self, name: str) -> None:
+    def record_success(self, name: str) -> None:
         with self._lock:
             del self._failures[name]
 
     def clear(self) -> None:
         with self._lock:
             self._failures.clear()
-            self._until.clear()
+            self._locked_until.clear()

@@ -1,4 +1,4 @@
-"""Refusing a call, in the shapes of CPH's gateway and of IAM."""
+"""Error answers, in the shapes of CPH's gateway and of IAM."""
 
 import secrets
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from app.devkit.serving import json_answer
 
 
 class CallRefused(Exception):
-    """Ends a call; `create_app` turns it into the answer."""
+    """Ends a call with an error; `create_app` registers the handler that answers it."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")
@@ -22,7 +22,7 @@ class CallRefused(Exception):
 
 
 class IamCallRefused(CallRefused):
-    """IAM says it in a shape of its own, except where its gateway answers."""
+    """IAM's own errors have this shape; errors of its gateway have the common one."""
 
     def __init__(self, status: int, title: str, message: str) -> None:
         super().__init__(status, title, message)
@@ -30,5 +30,5 @@ class IamCallRefused(CallRefused):
 
 
 def new_id() -> str:
-    """32 hexadecimal digits, as CPH's own ids."""
+    """Returns 32 hexadecimal digits, like CPH's ids."""
     return secrets.token_hex(16)

@@ -1,4 +1,4 @@
-"""SDK-HMAC-SHA256 signatures, checked as the gateway does."""
+"""Checks SDK-HMAC-SHA256 signatures as the gateway does."""
 
 import hmac
 import re
@@ -15,8 +15,8 @@ ALGORITHM = "SDK-HMAC-SHA256"
 AUTHORIZATION = re.compile(
     ALGORITHM + r" Access=(?P<access>[^,]+), ?SignedHeaders=(?P<headers>[^,]+), ?Signature=(?P<signature>[0-9a-f]{64})"
 )
-MOMENT = "%Y%m%dT%H%M%SZ"
-CLOCKS_MAY_DIFFER_BY = timedelta(minutes=15)
+DATE_FORMAT = "%Y%m%dT%H%M%SZ"
+MAX_CLOCK_SKEW = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,24 +28,24 @@ class Claim:
 
     def check_time(self, now: datetime) -> None:
         try:
-            moment = datetime.strptime(self.signed_at, MOMENT).replace(tzinfo=UTC)
+            signed_at = datetime.strptime(self.signed_at, DATE_FORMAT).replace(tzinfo=UTC)
         except ValueError:
             raise incorrect("x-sdk-date is missing or wrong") from None
-        if abs(now - moment) > CLOCKS_MAY_DIFFER_BY:
+        if abs(now - signed_at) > MAX_CLOCK_SKEW:
             raise CallRefused(401, "APIGW.0303", f"The signature has expired: signed at {self.signed_at}")
 
-    def holds(self, request: Request, secret_key: str) -> bool:
+    def is_valid(self, request: Request, secret_key: str) -> bool:
         digest = sha256(_canonical_request(request, self.signed_headers).encode()).hexdigest()
-        signed = f"{ALGORITHM}\n{self.signed_at}\n{digest}".encode()
-        return hmac.compare_digest(hmac.digest(secret_key.encode(), signed, "sha256").hex(), self.signature)
+        string_to_sign = f"{ALGORITHM}\n{self.signed_at}\n{digest}".encode()
+        return hmac.compare_digest(hmac.digest(secret_key.encode(), string_to_sign, "sha256").hex(), self.signature)
 
 
 def read_claim(request: Request) -> Claim:
-    found = AUTHORIZATION.fullmatch(request.headers.get("Authorization", ""))
-    if found is None:
+    match = AUTHORIZATION.fullmatch(request.headers.get("Authorization", ""))
+    if match is None:
         raise incorrect("ak not exist")
     signed_at = request.headers.get("X-Sdk-Date", "")
-    return Claim(found["access"], found["headers"].split(";"), signed_at, found["signature"])
+    return Claim(match["access"], match["headers"].split(";"), signed_at, match["signature"])
 
 
 def incorrect(why: str) -> CallRefused:

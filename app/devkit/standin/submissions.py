@@ -1,4 +1,4 @@
-"""CPH's operations that begin jobs: rows of a table, as they differ only in where they go and what they answer.
+"""CPH's operations that start jobs, as a table: they differ only in their path, fields and answer.
 
 Methods, paths and fields are those that huaweicloudsdkcph 3.1.219 sends.
 """
@@ -19,7 +19,7 @@ from app.devkit.standin.refusal import CallRefused, new_id
 
 Item = dict[str, Any]
 
-# What a body calls those that it is about → what jobs call each of them.
+# Field of a submission that names phones or servers → field of the job.
 SUBJECTS = {
     "phones": "phone_id",
     "phone_ids": "phone_id",
@@ -40,18 +40,21 @@ def _one_job(request_id: str, items: list[Item]) -> Item:
     return {"request_id": request_id, **items[0]}
 
 
-def _order(request_id: str, items: list[Item]) -> Item:  # noqa: ARG001 no job begins
+def _order(request_id: str, items: list[Item]) -> Item:  # noqa: ARG001 no job starts
     return {"request_id": request_id, "order_id": f"CS{new_id()[:14].upper()}", "product_id": new_id()}
 
 
 class Operation(NamedTuple):
-    """about: the fields, of body or path, that may name what it is about; the first that is there counts."""
+    """subject_fields: the fields of body or path that may name phones or servers; the first one present is used.
+
+    is_synchronous: its jobs end at once, and the answer has their outcome.
+    """
 
     method: str
     path: str
-    about: tuple[str, ...] = ()
+    subject_fields: tuple[str, ...] = ()
     shape: Callable[[str, list[Item]], Item] = _jobs
-    at_once: bool = False
+    is_synchronous: bool = False
 
 
 PHONE_IDS, SERVER_IDS, EITHER = ("phone_ids",), ("server_ids",), ("phone_ids", "server_ids")
@@ -64,9 +67,9 @@ OPERATIONS = (
     Operation("POST", "/v1/<project_id>/cloud-phone/phones/batch-storage", ("storage_infos",)),
     Operation("POST", "/v1/<project_id>/cloud-phone/phones/batch-restore", ("restore_infos",)),
     Operation("POST", "/v1/<project_id>/cloud-phone/phones-traffic", PHONE_IDS),
-    # Install, uninstall, push and shell: the body's `command` says which.
+    # Install, uninstall, push and shell, depending on the body's `command`.
     Operation("POST", "/v1/<project_id>/cloud-phone/phones/commands", EITHER),
-    Operation("POST", "/v1/<project_id>/cloud-phone/phones/sync-commands", EITHER, at_once=True),
+    Operation("POST", "/v1/<project_id>/cloud-phone/phones/sync-commands", EITHER, is_synchronous=True),
     Operation("POST", "/v1/<project_id>/cloud-phone/phones/share-apps", SERVER_IDS),
     Operation("DELETE", "/v1/<project_id>/cloud-phone/phones/share-apps", SERVER_IDS),
     Operation("POST", "/v1/<project_id>/cloud-phone/phones/share-files", SERVER_IDS),
@@ -96,48 +99,48 @@ class Submissions:
         return routes
 
     def submit(self, operation: Operation, project_id: str, **in_path: str) -> Response:
-        with self.cloud.calls.one("submit"):
+        with self.cloud.calls.count("submit"):
             now = self.gateway.admit("submit", project_id)
-            subject, ids = _named(operation, in_path)
+            subject, ids = _subjects(operation, in_path)
 
-            def begin_all() -> Response:
+            def start_all() -> Response:
                 request_id = new_id()
-                begun = ids[:1] if operation.shape is _one_job else ids
-                items = [self._begin({subject: id}, request_id, operation, now) for id in begun]
+                started = ids[:1] if operation.shape is _one_job else ids
+                items = [self._start({subject: id}, request_id, operation, now) for id in started]
                 return json_answer(operation.shape(request_id, items))
 
-            return self.gateway.answer("submit", now, begin_all)
+            return self.gateway.answer("submit", now, start_all)
 
-    def _begin(self, about: dict[str, str], request_id: str, operation: Operation, now: datetime) -> Item:
-        submitting = self.cloud.submitting
-        if submitting.refused & set(about.values()):
+    def _start(self, about: dict[str, str], request_id: str, operation: Operation, now: datetime) -> Item:
+        rules = self.cloud.submission_rules
+        if rules.refused & set(about.values()):
             return {**about, "error_code": "CPS.0004", "error_msg": "The resource does not exist."}
-        template = submitting.script.model_dump(exclude={"job_id", "request_id", *SUBJECTS.values()})
-        if operation.at_once:
+        template = rules.script.model_dump(exclude={"job_id", "request_id", *SUBJECTS.values()})
+        if operation.is_synchronous:
             template |= {"duration_s": 0, "visible_after_s": 0}
         job = self.cloud.jobs.add(JobScript(**template, **about, request_id=request_id), now)
         shown = job.show(now)
-        told = ("status", "error_code", "error_msg", "execute_msg") if operation.at_once else ()
-        return {**about, **{field: shown[field] for field in ("job_id", *told)}}
+        outcome = ("status", "error_code", "error_msg", "execute_msg") if operation.is_synchronous else ()
+        return {**about, **{field: shown[field] for field in ("job_id", *outcome)}}
 
 
-def _named(operation: Operation, in_path: Mapping[str, str]) -> tuple[str, list[str]]:
-    """What jobs call them, and their ids."""
+def _subjects(operation: Operation, in_path: Mapping[str, str]) -> tuple[str, list[str]]:
+    """Returns the jobs' field for the named phones or servers, and their ids."""
     body = request.get_json(silent=True)
     if not isinstance(body, dict):
         raise _invalid("The request body is invalid.")
-    if not operation.about:
+    if not operation.subject_fields:
         return "", []
-    given = {**body, **{field: [id] for field, id in in_path.items()}}
-    for field in operation.about:
-        named = given.get(field)
+    fields = {**body, **{field: [id] for field, id in in_path.items()}}
+    for field in operation.subject_fields:
+        named = fields.get(field)
         if isinstance(named, list) and named:
             return SUBJECTS[field], [_id(each, SUBJECTS[field]) for each in named]
-    raise _invalid(f"{' or '.join(operation.about)} is missing.")
+    raise _invalid(f"{' or '.join(operation.subject_fields)} is missing.")
 
 
 def _id(named: object, subject: str) -> str:
-    """Some bodies hold plain ids, others objects with an id."""
+    """Returns the id: some bodies contain plain ids, others objects with an id."""
     id = named.get(subject) if isinstance(named, dict) else named
     if isinstance(id, str) and id:
         return id

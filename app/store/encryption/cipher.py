@@ -1,4 +1,4 @@
-"""Encrypts what is secret before it is kept: AES-256-GCM, bound to its place; several keys, so that one can go."""
+"""Encrypts stored secrets with AES-256-GCM, bound to a context. Several keys allow key rotation."""
 
 import base64
 import hmac
@@ -13,50 +13,51 @@ from app.domain.errors import OperatorError
 NONCE_BYTES = 12  # NIST SP 800-38D, 8.2
 DIGEST_PURPOSE = b"cph-webhook-bridge digest"
 DIGEST_DIGITS = 32  # 128 bits
-OPEN = "open"  # the "key id" of what is kept as it is, where the deployment has no keys
+UNENCRYPTED = "open"  # the "key id" of plain text, in a deployment without keys
 
 
 class Cipher:
-    """keys: id → 32 bytes; the first one seals, each of them opens."""
+    """keys: id → 32 bytes; the first key encrypts, every key decrypts."""
 
     def __init__(self, keys: Mapping[str, bytes]) -> None:
         self._ciphers = {id: AESGCM(key) for id, key in keys.items()}
-        self._writes = next(iter(keys), OPEN)
-        # Keys of their own: one key is for one purpose.
+        self._write_key_id = next(iter(keys), UNENCRYPTED)
+        # Derived keys: a key is for one purpose only.
         self._digest_keys = [hmac.digest(key, DIGEST_PURPOSE, "sha256") for key in keys.values() or (b"",)]
 
-    def encrypt(self, text: str, place: str) -> str:
-        """`<key id>.<base64>`. Only under the same `place` (e.g. `tenant|registration`) does it open again."""
-        if self._writes == OPEN:
-            return f"{OPEN}.{text}"
+    def encrypt(self, text: str, context: str) -> str:
+        """Returns `<key id>.<base64>`. Only the same context (such as `tenant|registration`) decrypts it."""
+        if self._write_key_id == UNENCRYPTED:
+            return f"{UNENCRYPTED}.{text}"
         nonce = os.urandom(NONCE_BYTES)
-        sealed = self._ciphers[self._writes].encrypt(nonce, text.encode(), place.encode())
-        return f"{self._writes}.{base64.b64encode(nonce + sealed).decode()}"
+        encrypted = self._ciphers[self._write_key_id].encrypt(nonce, text.encode(), context.encode())
+        return f"{self._write_key_id}.{base64.b64encode(nonce + encrypted).decode()}"
 
     @property
     def key_id(self) -> str:
-        """Of the key that seals."""
-        return self._writes
+        """Id of the key that encrypts."""
+        return self._write_key_id
 
     def digests(self, text: str) -> tuple[str, ...]:
-        """What it can be found by again without being told: one for each key, that of the key that seals first."""
+        """Returns keyed digests of a text, to find it without storing it: one per key, the encrypting key first."""
         return tuple(hmac.digest(key, text.encode(), "sha256").hex()[:DIGEST_DIGITS] for key in self._digest_keys)
 
-    def decrypt(self, sealed: str, place: str) -> str:
-        key_id, _, content = sealed.partition(".")
-        if key_id == OPEN:
+    def decrypt(self, encrypted: str, context: str) -> str:
+        """Raises OperatorError if the key is missing or wrong."""
+        key_id, _, content = encrypted.partition(".")
+        if key_id == UNENCRYPTED:
             return content
         if key_id not in self._ciphers:
             raise OperatorError(
-                f"sealed with key {key_id!r}, which BRIDGE_SECRET_KEYS does not hold: add it again, last"
+                f"encrypted with key {key_id!r}, which is not in BRIDGE_SECRET_KEYS: add it again, as the last one"
             )
         raw = base64.b64decode(content)
         try:
-            return self._ciphers[key_id].decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], place.encode()).decode()
+            return self._ciphers[key_id].decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], context.encode()).decode()
         except InvalidTag as error:
-            raise OperatorError(f"what key {key_id!r} sealed does not open: another key has its id now") from error
+            raise OperatorError(f"key {key_id!r} cannot decrypt this: another key has its id now") from error
 
 
-def key_of(sealed: str) -> str:
-    """Id of the key that sealed it."""
-    return sealed.partition(".")[0]
+def key_of(encrypted: str) -> str:
+    """Returns the id of the key that encrypted it."""
+    return encrypted.partition(".")[0]

@@ -1,4 +1,4 @@
-"""Writes with the first key what other keys have sealed, page by page, while everything runs."""
+"""Re-encrypts stored data with the first key, page by page, while the bridge runs."""
 
 import json
 from collections import Counter
@@ -15,30 +15,30 @@ PAGE = 500
 
 
 class Reencryption:
-    """One walk over registrations and kept answers. A CPH token that does not open costs one login: it is left out.
+    """One pass over registrations and stored responses; not over CPH tokens, whose loss costs one login.
 
-    seen, rewritten: how many so far. closed: by id of the key, those that did not open.
+    seen, rewritten: counts so far. undecryptable: count by id of the key.
     """
 
-    def __init__(self, scripts: Scripts, sealer: Cipher) -> None:
+    def __init__(self, scripts: Scripts, cipher: Cipher) -> None:
         self._scripts = scripts
         self._redis = scripts.redis
-        self._sealer = sealer
+        self._cipher = cipher
         self.seen = 0
         self.rewritten = 0
-        self.closed: Counter[str] = Counter()
+        self.undecryptable: Counter[str] = Counter()
 
     def pages(self) -> Iterator[None]:
-        """Works as it is iterated over."""
+        """Re-encrypts one page per iteration."""
         yield from self._walk(keys.registration("reg_*"), self._registrations)
         yield from self._walk(keys.idempotency("*", "*"), self._answers)
 
-    def _walk(self, pattern: str, anew: Callable[[Sequence[str]], Iterator[ScriptCall]]) -> Iterator[None]:
+    def _walk(self, pattern: str, rewrites: Callable[[Sequence[str]], Iterator[ScriptCall]]) -> Iterator[None]:
         cursor = None
         while cursor != 0:
             cursor, names = self._redis.scan(cursor or 0, match=pattern, count=PAGE)
-            # What has changed meanwhile is not written: whoever changed it has sealed it.
-            self.rewritten += sum(self._scripts.run_all(anew(names)))
+            # A value that has changed meanwhile is not written: its writer used the first key.
+            self.rewritten += sum(self._scripts.run_all(rewrites(names)))
             yield
 
     def _registrations(self, names: Sequence[str]) -> Iterator[ScriptCall]:
@@ -52,26 +52,26 @@ class Reencryption:
             if record is None or tenant is None:
                 continue
             fields = json.loads(record)
-            sealed = self._anew(fields["sealed"], registrations.context(tenant, id))
-            if sealed:
-                yield _rewrite(keys.registration(id), record, to_json(fields | {"sealed": sealed}))
+            encrypted = self._reencrypt(fields["sealed"], registrations.context(tenant, id))
+            if encrypted:
+                yield _rewrite(keys.registration(id), record, to_json(fields | {"sealed": encrypted}))
 
     def _answers(self, names: Sequence[str]) -> Iterator[ScriptCall]:
         for name, value in zip(names, self._redis.mget(names) if names else (), strict=True):
             _, _, tenant, key_digest = name.split(":")
-            if value and (sealed := self._anew(value, idempotency.context(tenant, key_digest))):
-                yield _rewrite(name, value, sealed)
+            if value and (encrypted := self._reencrypt(value, idempotency.context(tenant, key_digest))):
+                yield _rewrite(name, value, encrypted)
 
-    def _anew(self, sealed: str, place: str) -> str | None:
+    def _reencrypt(self, encrypted: str, context: str) -> str | None:
         self.seen += 1
-        if key_of(sealed) == self._sealer.key_id:
+        if key_of(encrypted) == self._cipher.key_id:
             return None
         try:
-            return self._sealer.encrypt(self._sealer.decrypt(sealed, place), place)
+            return self._cipher.encrypt(self._cipher.decrypt(encrypted, context), context)
         except OperatorError:
-            self.closed[key_of(sealed)] += 1
+            self.undecryptable[key_of(encrypted)] += 1
             return None
 
 
-def _rewrite(key: str, read: str, anew: str) -> ScriptCall:
-    return ScriptCall("compare_and_set", name=key, old=read, new=anew, **idempotency.NOTHING)
+def _rewrite(key: str, old: str, new: str) -> ScriptCall:
+    return ScriptCall("compare_and_set", name=key, old=old, new=new, **idempotency.NOTHING)

@@ -1,4 +1,4 @@
-"""What of a registration is secret, as one text to be sealed."""
+"""The secret fields of a registration, as one text to encrypt."""
 
 import json
 from typing import Any
@@ -11,21 +11,21 @@ from app.domain.wire import to_json
 def dump(registration: Registration) -> str:
     earlier = [[each.secret, to_ms(each.until)] for each in registration.earlier_secrets]
     parts = [registration.secret, registration.callback_url, dict(registration.headers), earlier, registration.metadata]
-    while len(parts) > 1 and not parts[-1]:  # bytes count here
+    while len(parts) > 1 and not parts[-1]:  # saves memory in Redis
         parts.pop()
     return to_json(parts)
 
 
 def unknown(destination: str) -> dict[str, Any]:
-    """In place of what `load` returns: enough to show the registration by, and of no other use."""
+    """Replaces the result of `load` if decryption fails; only good for showing the registration."""
     return {"secret": "", "callback_url": destination, "metadata": {}}
 
 
 def load(text: str) -> dict[str, Any]:
-    """The fields of a Registration that `dump` took."""
-    given = json.loads(text)
-    left_out: list[Any] = [None, None, {}, [], {}][len(given) :]
-    secret, callback_url, headers, earlier, metadata = given + left_out
+    """Returns the fields of a Registration that `dump` stored."""
+    stored = json.loads(text)
+    omitted: list[Any] = [None, None, {}, [], {}][len(stored) :]
+    secret, callback_url, headers, earlier, metadata = stored + omitted
     return {
         "secret": secret,
         "callback_url": callback_url,

@@ -1,4 +1,4 @@
-"""The Redis commands that we use, with their answers as types."""
+"""The Redis commands that we use, with typed replies."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -15,15 +15,15 @@ Entry = tuple[str, dict[str, str]]
 
 
 class Client(Protocol):
-    """A `Connection`, as mypy is to see it: with `decode_responses`, every string is a str.
+    """A `Connection`, typed for mypy: with `decode_responses`, every string is a str.
 
-    redis-py's own hints cannot tell str from bytes, nor an answer from an awaitable of one. Each method is the command
-    of its name, and raises Unavailable if Redis cannot be reached within the RetryPolicy.
+    redis-py's own hints distinguish neither str from bytes nor a reply from an awaitable of one. Each method is the
+    command of its name; it raises Unavailable if Redis cannot be reached within the RetryPolicy.
     """
 
     connection_pool: ConnectionPool
 
-    def with_tries(self, tries: RetryPolicy) -> Self: ...
+    def with_retries(self, retries: RetryPolicy) -> Self: ...
 
     def pipeline(self, transaction: bool = True) -> Pipeline: ...
 

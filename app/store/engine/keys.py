@@ -1,56 +1,59 @@
-"""Every key in Redis: name, type, life. The scripts have the same names in lua/shared/1_keys.lua."""
+"""Every key in Redis: name, type, lifetime. Scripts use the same functions as `key.<name>` (scripts.py).
 
-# Registrations: until everything about them has ended, and `retention` longer.
+Names of keys and fields stay when a word of the code changes: versions of a rolling upgrade share them.
+"""
+
+# Registrations: until they have ended and their deliveries are settled, and `retention` longer.
 
 
 def registration(id: str) -> str:
-    """String: JSON; sealed (secrets, callback URL, headers), deadline (ms), and what is not as usual. Its id tells
-    when it was created."""
+    """String: JSON; sealed (encrypted secrets, callback URL, headers), deadline (ms), and fields that differ from their
+    default. The id contains the time of creation."""
     return f"cph:{id}"
 
 
 def progress(id: str) -> str:
-    """Hash: tenant, project, lane; state once it is not watching; events unless they are every end of a job and no
-    more; open, pending, delivered, dead (counts; 0 where missing); `job:<id>` → its end or '', where a job without id
-    is `#` and perhaps a number; request: whose jobs it looks for; `permit:<delivery>` → until when (ms) an attempt may
-    be under way; tested: the last verdict of its test; traceparent: as in its record, for scripts. Open: jobs
-    that have not ended, and 1 until all jobs are known.
+    """Hash: tenant, project, lane; state unless it is watching; events unless the default (every end of a job); open,
+    pending, delivered, dead (counts; 0 if missing); `job:<id>` → its end or '' (a job without id is `#`, or `#` and a
+    number); request: for all of whose jobs it waits; `permit:<delivery>` → until when (ms) an attempt may be in
+    progress; tested: last verdict of its test; traceparent: copy for scripts. open: jobs that have not ended, plus 1
+    until all jobs are known.
     """
     return f"cph:{id}:progress"
 
 
 def ends(id: str) -> str:
-    """Hash, until all have ended, for one that wants to be told of all together: job → as JSON."""
+    """Hash, until all jobs have ended, if it subscribes to their summary: job → JSON."""
     return f"cph:{id}:ends"
 
 
 def registrations(tenant: str) -> str:
-    """Sorted set, all scores 0: ids, which sort by age."""
+    """Sorted set, all scores 0: ids of registrations, which sort by age."""
     return f"cph:regs:{tenant}"
 
 
 def deadlines() -> str:
-    """Sorted set: registrations that are watching, by deadline (ms)."""
+    """Sorted set: watching registrations by deadline (ms)."""
     return "cph:deadlines"
 
 
-# Watches: one a job, until it has ended and `retention` longer, or until nobody waits for it.
+# Watches: one per job, until it has ended and `retention` longer, or until no registration waits for it.
 
 
 def watch(project: str, job: str) -> str:
-    """Hash: state, since (ms), unknown_since (ms), what was last seen; `reg_…` of each that waits; unlisted: 1 once
-    ListJobs has not shown it; operation: what it does, if a caller says so; once it has ended:
+    """Hash: state, since (ms), unknown_since (ms), the fields last seen; `reg_…` of each waiting registration;
+    unlisted: 1 once ListJobs has failed to show it; operation: of the job, if a caller named it; once it has ended:
     job (JSON), observed (ms).
     """
     return f"cph:watch:{project}:{job}"
 
 
 def request(project: str, id: str) -> str:
-    """Hash: since (ms); `job:<id>` of each that its request may answer for: 1 once ListJobs has shown it, before that 0
-    if its own answer has named the request, 2 if a caller has; `reg_…` of each that looks for all of its jobs → '',
-    `seen:<ms>` or `unknown:<ms>`; again: 1 if it should be asked for anew at once; cut: if its list was, JSON of the
-    page where it goes on and of the members that no page has shown; operation: as a watch has it. It ends with the last
-    of them. On the agenda it is `request:<id>`."""
+    """Hash, until it has no job and no registration: since (ms); `job:<id>` of each job that ListJobs may show → 1 once
+    it has, before that 0 if the job's own answer named the request, 2 if a caller did; `reg_…` of each registration
+    that waits for all of its jobs → '', `seen:<ms>` or `unknown:<ms>`; again: 1 if it is to be polled again at once;
+    cut: if its list was cut off, JSON of the next page and of the members not shown yet; operation: as in a watch. On
+    the agenda it is `request:<id>`."""
     return f"cph:request:{project}:{id}"
 
 
@@ -59,15 +62,15 @@ def request(project: str, id: str) -> str:
 
 def delivery(id: str) -> str:
     """Hash: registration, tenant, lane (domain/destination.py), job_id ('' for all jobs of the registration), end (the
-    job's state, `finished`, `test`, or what befell a destination), about (JSON), observed, created, next (ms); state,
-    attempts; of these, spent before the schedule began anew, and when it began (ms); refused since; doubts: how
-    many attempts, of a chat message, may have arrived although nobody said so; death: why it is dead; again: when (ms)
-    the schedule begins anew. Where nobody is called, only the event: registration, end, about, observed."""
+    job's state, `finished`, `test`, or `destination.…`), about (JSON), observed, created, next (ms); state; attempts
+    (count); spent: attempts before the current retry schedule; began (ms): its start; refused: refusals since then;
+    doubts: attempts of a chat message that may have been delivered without confirmation; death: why it is dead; again
+    (ms): start of a new schedule. Without a callback only the event: registration, end, about, observed."""
     return f"cph:dlv:{id}"
 
 
 def attempts(id: str) -> str:
-    """List: the attempts in order, each as JSON."""
+    """List: attempts in order, each JSON."""
     return f"cph:dlv:{id}:attempts"
 
 
@@ -77,79 +80,79 @@ def deliveries(tenant: str) -> str:
 
 
 def gone(tenant: str) -> str:
-    """Sorted set, until `retention` after the last of them: keyed digests of URLs by when (ms) they answered 410."""
+    """Sorted set, until `retention` after the last entry: keyed digests of URLs by when (ms) they answered 410."""
     return f"cph:gone:{tenant}"
 
 
 def destinations(tenant: str) -> str:
-    """Sorted set: destinations by the time (ms) of the last registration; without those unused for long, whose lanes go
-    with them."""
+    """Sorted set: destinations by the time (ms) of the last registration. Those unused for long are deleted with their
+    lanes."""
     return f"cph:dests:{tenant}"
 
 
 def tenant_counts(tenant: str) -> str:
-    """Hash, for ever: registrations that are watching, deliveries that are pending."""
+    """Hash, for ever: counts of watching registrations and pending deliveries."""
     return f"cph:tenant:{tenant}"
 
 
 def taken(tenant: str, window: str) -> str:
-    """String, two minutes: how many requests were made in that minute, or may still be by those who have taken them."""
+    """String, two minutes: requests of that minute which processes have taken from the quota, used or not."""
     return f"cph:taken:{tenant}:{window}"
 
 
 def feed(tenant: str) -> str:
-    """Stream, until `retention` after the last of them: events as they came to be; d: the delivery, without `dlv_`."""
+    """Stream, until `retention` after the last entry: events in order of creation; d: the delivery, without `dlv_`."""
     return f"cph:events:{tenant}"
 
 
-# Agendas: for ever; they shrink to nothing when nothing is due.
+# Agendas: for ever, but empty when nothing is due.
 
 
 def lanes(agenda: str) -> str:
-    """Sorted set: lanes by the time (ms) at which the next look is worth it."""
+    """Sorted set: lanes by the time (ms) at which to serve them next."""
     return f"cph:{agenda}:lanes"
 
 
 def due(agenda: str, lane: str) -> str:
-    """Sorted set: ids by class, then by the time (ms) at which they are due; lua/shared/2_agenda.lua says how."""
+    """Sorted set: ids by class, then by due time (ms); see lua/shared/2_agenda.lua."""
     return f"cph:{agenda}:due:{lane}"
 
 
 def leased(agenda: str, lane: str) -> str:
-    """Sorted set: ids that are being worked on, by the end (ms) of the lease, which is also its fence."""
+    """Sorted set: leased ids by the end (ms) of the lease, which is also its fence."""
     return f"cph:{agenda}:leased:{lane}"
 
 
 def lane(agenda: str, lane: str) -> str:
-    """Hash: not_before (ms); tokens, stamp (ms) of the bucket; learned, learned_at (ms) from being throttled;
-    passed: how often in a row what has a patience has been passed by what has none; while the other side refuses us:
-    refusals (in a row), refused_since, refused_at (ms, the last); rate, places where they are the lane's own; most: the
-    most places it may have, where that is its own.
-    Of a destination also: held (ms, since when nothing is handed out), held_why (`paused` or `disabled`); failures
-    (in a row), failing_since, answered, failed (ms), failure (words, of the last); halved_at (ms, its places), run (of
-    answers since they were changed); redelivery: behind those of many redelivered at once (ms)."""
+    """Hash: not_before (ms): end of the pause; tokens, stamp (ms) of the token bucket; learned (rate), learned_at (ms),
+    after throttling; passed: how many items without patience in a row went before the others; while the breaker is
+    open: refusals (in a row), refused_since, refused_at (ms, the last); if the lane has its own: rate, places
+    (concurrency), most (maximum concurrency).
+    Of a destination also: held (ms): on hold since, held_why (`paused` or `disabled`); failures (in a row),
+    failing_since, answered, failed (ms), failure (text of the last); halved_at (ms): last cut of its concurrency, run
+    (answers since its last change); redelivery (ms): the next free due time for bulk redelivery."""
     return f"cph:{agenda}:lane:{lane}"
 
 
 def counts() -> str:
-    """Hash, for ever: `watch:<state>`, `delivery:pending`: how many there are; `ended:<state>:<project>`: how many
-    watched jobs have; of the dispatcher: looked (ms), looks; overdue: how many registrations ended by their deadline.
+    """Hash, for ever: numbers of `watch:<state>` and `delivery:pending`; `ended:<state>:<project>`: watched jobs that
+    have ended; of the dispatcher: looked (ms): last tick, looks: ticks; overdue: registrations ended by their deadline.
     """
     return "cph:counts"
 
 
 def dead() -> str:
-    """Sorted set: deliveries that are dead, by when (ms) they are forgotten."""
+    """Sorted set: dead deliveries by when (ms) they expire."""
     return "cph:dead"
 
 
-def lanes_that_are(state: str) -> str:
-    """Set: lanes of destinations that are failing, paused or disabled; one may be failing and held."""
+def lanes_in_state(state: str) -> str:
+    """Set: lanes of destinations that are failing, paused or disabled; a lane may be failing and one of the others."""
     return f"cph:lanes:{state}"
 
 
 def wake(agenda: str) -> str:
-    """List of at most one mark: the dispatcher should look now."""
+    """List of at most one entry, which wakes the dispatcher."""
     return f"cph:wake:{agenda}"
 
 
@@ -157,65 +160,66 @@ def wake(agenda: str) -> str:
 
 
 def idempotency(tenant: str, digest: str) -> str:
-    """String, 24 h: sealed; digest of the request, then the answer. As long as a lease while there is none yet."""
+    """String, 24 h; while the request is in progress, the length of a lease: encrypted digest of the request, then the
+    response."""
     return f"cph:idem:{tenant}:{digest}"
 
 
 def handshake(tenant: str, digest: str) -> str:
-    """String, a day: a receiver of CloudEvents allows them; by the keyed digest of its URL."""
+    """String, a day: the CloudEvents receiver at the URL with this keyed digest allows requests."""
     return f"cph:handshake:{tenant}:{digest}"
 
 
 def api_key(id: str) -> str:
-    """Hash, until it expires: tenant, scopes, digest (SHA-256 of the key), created, expires, used (ms; used: to the
-    minute), name."""
+    """Hash, until the key expires: tenant, scopes, digest (SHA-256 of the key), created, expires, used (ms; used: to
+    the minute), name."""
     return f"cph:key:{id}"
 
 
 def api_keys(tenant: str) -> str:
-    """Sorted set, all scores 0: ids of its keys."""
+    """Sorted set: ids of API keys by when (ms) they expire; 0: never, or not recorded by an older version."""
     return f"cph:keys:{tenant}"
 
 
 def project(name: str) -> str:
-    """Hash, for ever: what poll workers saw; answered, failed, expires (ms), failure, ahead_ms."""
+    """Hash, for ever: health reported by poll workers: answered, failed, expires (ms), failure, ahead_ms."""
     return f"cph:project:{name}"
 
 
 def durations(project: str, operation: str) -> str:
-    """Hash, for `retention` after the last: bucket (domain/cadence.py) → how many jobs took so long. Of all jobs of the
-    project if `operation` is ''."""
+    """Hash, until `retention` after the last job: bucket (domain/cadence.py) → number of jobs. operation: '' for all
+    jobs of the project."""
     return f"cph:durations:{project}:{operation}"
 
 
 def token(project: str) -> str:
-    """String, as long as the token lives: IAM's token, sealed, behind a digest of whose it is."""
+    """String, for the lifetime of the token: encrypted; digest of its owner, then the IAM token."""
     return f"cph:token:{project}"
 
 
 def held() -> str:
-    """String, empty: written behind what replicas must hold before it is acknowledged."""
+    """String, empty: written so that WAIT covers what the same connection has read (replicas.py)."""
     return "cph:held"
 
 
 def fit() -> str:
-    """Never there: fit.lua tries whether it might delete it."""
+    """Never exists: check_rights.lua tests whether it may delete it."""
     return "cph:fit"
 
 
 def lock(name: str) -> str:
-    """String, seconds: who holds it."""
+    """String, for seconds: token of the lock's holder."""
     return f"cph:lock:{name}"
 
 
-# RQ's own, which it reads and writes itself (workers/rq_queues.py), and we only read; a test holds these to its names.
+# Keys of RQ (workers/rq_queues.py), which we only read; a test compares them with RQ's own names.
 
 
 def rq_queue(kind: str) -> str:
-    """List: RQ jobs that wait."""
+    """List: queued RQ jobs."""
     return f"rq:queue:cph-{kind}"
 
 
 def rq_workers(kind: str) -> str:
-    """Set: keys of the workers of a queue; those of the dead stay for a while, but are keys of nothing."""
+    """Set: keys of a queue's workers. A dead worker's entry stays for a while after its key has expired."""
     return f"rq:workers:cph-{kind}"

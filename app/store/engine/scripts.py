@@ -1,4 +1,4 @@
-"""Runs the Lua scripts of app/store/lua: arguments by name, many scripts in one round trip."""
+"""Runs the Lua scripts of app/store/lua: named arguments, many calls in one round trip."""
 
 import inspect
 import re
@@ -15,18 +15,19 @@ from redis.exceptions import NoScriptError
 from app.domain.destination import BOT_MARK, LANE_SEPARATOR
 from app.store.engine import keys
 from app.store.engine.client import Client
-from app.store.engine.connection import translated
+from app.store.engine.connection import translate
 from app.store.engine.replicas import Replicas
 
 Argument = str | int | float
 HEADER = re.compile(r"^-- args: (.*(?:\n--       .*)*)", re.MULTILINE)
-COMMENT = re.compile(r"\([^()]*\)|\n--")  # what explains an argument, and how its line goes on
+COMMENT = re.compile(r"\([^()]*\)|\n--")  # explanations of arguments, and line continuations
 SHARED = "shared"
 PARAMETER = re.compile(r"[a-z]\w*(\.\.\.)?")
-LIST = "..."  # ends the name of an argument that is a list
-STATEMENT = re.compile(r"^(?=local |function )", re.MULTILINE)  # what a shared part is made of
-NAMES = re.compile(r"(?:local )?(?:function )?(\w+(?:\.\w+|(?:, \w+)+)?)")  # that it brings
+LIST = "..."  # suffix of an argument that is a list
+STATEMENT = re.compile(r"^(?=local |function )", re.MULTILINE)  # splits a shared part into statements
+NAMES = re.compile(r"(?:local )?(?:function )?(\w+(?:\.\w+|(?:, \w+)+)?)")  # that a statement defines
 WORD = re.compile(r"\w+(?:\.\w+)?")
+REMARK = re.compile(r"--.*")  # no string of ours contains `--`
 CONSTANTS = {"LANE_SEPARATOR": LANE_SEPARATOR, "BOT_MARK": BOT_MARK}
 
 
@@ -34,7 +35,7 @@ CONSTANTS = {"LANE_SEPARATOR": LANE_SEPARATOR, "BOT_MARK": BOT_MARK}
 class ScriptCall:
     """A script with its arguments, named as in its header; a list where the header has `...`.
 
-    TypeError if an argument is missing or unknown. on_reply: is called with the script's answer.
+    Raises TypeError if an argument is missing or unknown. on_reply: called with the script's answer.
     """
 
     script: str
@@ -54,7 +55,7 @@ class ScriptCall:
 
 
 class Scripts:
-    """replicas: those that must hold what is acknowledged."""
+    """replicas: must hold the writes of `run_replicated`."""
 
     def __init__(self, redis: Client, replicas: Replicas) -> None:
         self.redis = redis
@@ -64,17 +65,17 @@ class Scripts:
         return self.run_all([call])[0]
 
     def run_replicated(self, call: ScriptCall) -> Any:
-        """As `run`, but returns only when the replicas hold what was written, so that it can be acknowledged.
+        """Same as `run`, but returns only when enough replicas hold the write, so that it can be acknowledged.
 
-        Unavailable if they do not in time.
+        Raises Unavailable if they do not in time.
         """
         [[answer]] = self._answers({call.script: [call]}, replicated=True).values()
         return answer
 
     def run_all(self, calls: Iterable[ScriptCall]) -> list[Any]:
-        """The answers in order, from one round trip. All calls of a script run where the first of them stands.
+        """Returns the answers in order, from one round trip. All calls of a script run at the position of its first.
 
-        An error is raised when the round trip is over; it keeps later calls of the same script from running.
+        Raises an error after the round trip; it prevents later calls of the same script from running.
         """
         calls = list(calls)
         batches: dict[str, list[int]] = {}
@@ -96,26 +97,26 @@ class Scripts:
         answered = self._send(batches, replicated=replicated)
         unknown = [script for script, answer in answered.items() if isinstance(answer, NoScriptError)]
         if unknown:
-            # A restarted Redis has forgotten the scripts. Those that were not found have changed nothing. They are sent
-            # with their text: while the primary is being replaced, SCRIPT LOAD could reach another Redis than the call.
-            forgotten = {script: batches[script] for script in unknown}
-            answered |= self._send(forgotten, replicated=replicated, with_text=True)
+            # A restarted Redis has lost its script cache. Scripts that were not found have changed nothing. They are
+            # sent as text: during a failover, SCRIPT LOAD could reach another Redis than the call.
+            missing = {script: batches[script] for script in unknown}
+            answered |= self._send(missing, replicated=replicated, with_text=True)
         for answer in answered.values():
             if isinstance(answer, Exception):
-                raise translated(answer)
+                raise translate(answer)
         return answered
 
     def _send(
         self, batches: Mapping[str, Sequence[ScriptCall]], *, replicated: bool, with_text: bool = False
     ) -> dict[str, Any]:
-        """By script: the answers, or the error."""
+        """Returns the answers, or the error, by script."""
         pipeline = self.redis.pipeline(transaction=False)
         for script, calls in batches.items():
-            words = [word for call in calls for word in call.arguments]
+            values = [value for call in calls for value in call.arguments]
             if with_text:
-                pipeline.eval(_scripts()[script].source, 0, *words)
+                pipeline.eval(_scripts()[script].source, 0, *values)
             else:
-                pipeline.evalsha(_scripts()[script].digest, 0, *words)
+                pipeline.evalsha(_scripts()[script].digest, 0, *values)
         if replicated:
             answers = self.replicas.execute(pipeline, raise_on_error=False)
         else:
@@ -124,7 +125,7 @@ class Scripts:
 
 
 class Script:
-    """A function of its named arguments, behind the shared statements that it uses and before a loop over the calls."""
+    """A Lua script: the shared statements that it uses, a function of its named arguments, a loop over the calls."""
 
     def __init__(self, name: str, text: str, shared: Sequence[str]) -> None:
         self.name = name
@@ -134,32 +135,32 @@ class Script:
         names = [argument.strip() for argument in COMMENT.sub("", header[1]).split(",")]
         for argument in names:
             if not PARAMETER.fullmatch(argument):
-                raise ValueError(f"script {name}: {argument!r} in its line `-- args: …` is no name")
+                raise ValueError(f"script {name}: {argument!r} in its line `-- args: …` is not a name")
         self._single = tuple(argument for argument in names if not argument.endswith(LIST))
         self._lists = tuple(argument.removesuffix(LIST) for argument in names[len(self._single) :])
-        # Without the flag, Redis refuses a script once its memory is full, whatever the script does.
+        # Without the flag, a Redis whose memory is full refuses what the script writes (SET, HSET, ZADD, …).
         head = "#!lua flags=allow-oom\n" if "-- flags: allow-oom\n" in text else ""
         function = [f"local function script({', '.join(self._single + self._lists)})\n", text, "end\n"]
         self.source = "".join([head, *_used(shared, text), *function, self._loop()])
         self.digest = sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
     def arguments(self, arguments: Mapping[str, Any]) -> list[Argument]:
-        """As `_loop` reads them: each single argument, then each list behind its length."""
+        """Returns the values as `_loop` reads them: each single argument, then each list after its length."""
         try:
-            words: list[Argument] = [arguments[name] for name in self._single]
+            values: list[Argument] = [arguments[name] for name in self._single]
             for name in self._lists:
-                values = arguments[name]
-                words.append(len(values))
-                words += values
+                items = arguments[name]
+                values.append(len(items))
+                values += items
         except KeyError as missing:
             raise TypeError(f"script {self.name}: argument {missing} is missing") from None
         if len(arguments) != len(self._single) + len(self._lists):
             unknown = ", ".join(sorted(arguments.keys() - {*self._single, *self._lists}))
             raise TypeError(f"script {self.name}: unknown argument {unknown}")
-        return words
+        return values
 
     def _loop(self) -> str:
-        """Runs the script once for each call; returns the answer to each."""
+        """Returns Lua that runs the script once for each call and returns the answers."""
         count = len(self._single)
         singles = [f"ARGV[at + {index}]" for index in range(count)]
         lists = "".join(f"  local {name} = list()\n" for name in self._lists)
@@ -196,19 +197,19 @@ def _scripts() -> Mapping[str, Script]:
 
 
 def shared_statements() -> list[str]:
-    """Of the generated parts, and of the folder `shared` in the order of its names."""
+    """Returns the statements of the generated parts, then of the files in `shared`, in order of their names."""
     shared = sorted(_files(files("app.store") / "lua" / SHARED))
     parts = [_keys(), _constants(), *(text for _, text in shared)]
     return [statement for part in parts for statement in STATEMENT.split(part)[1:]]
 
 
 def _files(folder: Traversable) -> list[tuple[str, str]]:
-    """Names and texts."""
+    """Returns names and texts."""
     return [(file.name.removesuffix(".lua"), file.read_text(encoding="utf-8")) for file in folder.iterdir()]
 
 
 def _keys() -> str:
-    """The functions of keys.py for Lua: `key.<name>`."""
+    """Returns the functions of keys.py in Lua: `key.<name>`."""
     lines = ["local key = {}\n"]
     for name, function in inspect.getmembers(keys, inspect.isfunction):
         parameters = list(inspect.signature(function).parameters)
@@ -225,16 +226,16 @@ def _constants() -> str:
 
 
 def _used(statements: Sequence[str], text: str) -> list[str]:
-    """Those that the text uses, or that one of them uses. Redis creates each function of a script anew at each call:
-    most scripts need few of them."""
+    """Returns the statements that the text uses, directly or through other statements. Redis creates each function of a
+    script at each call, and most scripts need few of them."""
     indexes: dict[str, list[int]] = {}
     for index, statement in enumerate(statements):
-        for name in NAMES.match(statement)[1].split(", "):  # type: ignore[index] # STATEMENT is more narrow
+        for name in NAMES.match(statement)[1].split(", "):  # type: ignore[index] # every STATEMENT matches
             indexes.setdefault(name, []).append(index)
     used: set[int] = set()
     unread = [text]
     while unread:
-        words = WORD.findall(unread.pop())
+        words = WORD.findall(REMARK.sub("", unread.pop()))
         new = {index for word in words for name in (word, word.partition(".")[0]) for index in indexes.get(name, ())}
         unread += (statements[index] for index in new - used)
         used |= new

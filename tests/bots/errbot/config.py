@@ -1,9 +1,9 @@
-"""An Errbot whose rooms are lines on stdout. Read by Errbot itself."""
+"""Configuration of an Errbot that prints its messages to stdout. Errbot itself reads this file."""
 
 import logging
 from pathlib import Path
 
-HERE = Path(__file__).parent  # a copy of its own for each test
+HERE = Path(__file__).parent  # each test has its own copy
 BACKEND = "Text"
 TEXT_DEMO_MODE = True
 BOT_DATA_DIR = str(HERE / "data")

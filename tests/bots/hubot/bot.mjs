@@ -1,12 +1,12 @@
-// A Hubot whose script verifies what it is told, and says it in its room: as a line of JSON on stdout.
-// Express has parsed the body by then, so it is written anew to be verified: that must give the very bytes that were signed.
+// A Hubot whose script verifies callbacks and posts them to a room. A post is a line of JSON on stdout.
+// Express has already parsed the body, so it is serialised again for verification: this must give exactly the signed bytes.
 import express from "express";
 import { Adapter, Robot } from "hubot";
 import { Webhook } from "standardwebhooks";
 
 class Room extends Adapter {
   async send(envelope, ...texts) {
-    for (const text of texts) console.log(JSON.stringify({ room: envelope.room, said: text }));
+    for (const text of texts) console.log(JSON.stringify({ room: envelope.room, text }));
   }
 
   async run() {
@@ -19,7 +19,7 @@ class Room extends Adapter {
 const webhook = new Webhook(process.env.CPH_SECRET);
 const robot = new Robot({ name: "Room", use: async (self) => new Room(self) }, true, "cph");
 
-function told(request, response) {
+function receive(request, response) {
   let message;
   try {
     message = webhook.verify(JSON.stringify(request.body), request.headers);
@@ -33,7 +33,7 @@ function told(request, response) {
 
 await robot.loadAdapter();
 await robot.run();
-// Hubot's own parser takes application/json alone.
-robot.router.post("/cloudevents", express.json({ type: "application/cloudevents+json" }), told);
-robot.router.post(["/standard", "/template"], told);
+// Hubot's own parser only accepts application/json.
+robot.router.post("/cloudevents", express.json({ type: "application/cloudevents+json" }), receive);
+robot.router.post(["/standard", "/template"], receive);
 console.log(JSON.stringify({ url: `http://127.0.0.1:${robot.server.address().port}` }));

@@ -1,12 +1,12 @@
--- Claims due items, lane by lane, the lane that has waited longest first. Claimed items are leased.
+-- Claims due items, lane by lane, beginning with the lane that has waited longest. Claimed items are leased.
 -- When more is due than can be claimed, items without a patience go first, then those that have waited longest relative
 -- to their patience (shared/4_fairness.lua).
 -- args: agenda_name, now (ms), lease_ms, limit,
 --       rate (per second, of a lane without its own; 0 is unlimited), burst (seconds, of a lane without its own),
 --       concurrency (of a lane without its own)
 -- Returns: lane, id, fence, due of each item.
--- The flag makes Redis refuse the whole script where nothing may be written. Without it, a worker with nothing due would
--- stay with a primary that has been replaced and does not know it yet.
+-- The flag makes a Redis that accepts no writes refuse the script even if nothing is due. Without it, an idle worker
+-- would stay connected to a primary that has been replaced and does not know it yet.
 -- flags: allow-oom
 now, limit = tonumber(now), tonumber(limit)
 local lanes = redis.call('ZRANGEBYSCORE', key.lanes(agenda_name), '-inf', now, 'LIMIT', 0, limit)
@@ -14,7 +14,7 @@ local share = math.ceil(limit / math.max(1, #lanes))
 local lease_end = now + tonumber(lease_ms)
 local out = {}
 
-local function hand_out(lane, items)
+local function lease_items(lane, items)
   for _, item in ipairs(items) do
     redis.call('ZREM', key.due(agenda_name, lane), item.id)
     redis.call('ZADD', key.leased(agenda_name, lane), lease_end, item.id)
@@ -23,7 +23,7 @@ local function hand_out(lane, items)
   limit = limit - #items
 end
 
--- Serves one lane; returns when it is worth serving again, nil if it is empty.
+-- Serves one lane; returns when to serve it again, nil if it is empty or on hold.
 local function serve(lane)
   local hash = key.lane(agenda_name, lane)
   local own = redis.call('HMGET', hash, 'not_before', 'places', 'passed', 'refusals', 'held', 'most')
@@ -33,14 +33,14 @@ local function serve(lane)
   agenda.end_leases(agenda_name, lane, now, limit)
   local rate_now = budget.rate(agenda_name, lane, rate, now)
   local tokens = budget.tokens(agenda_name, lane, rate_now, burst, now)
-  -- After a refusal, one item goes ahead and the others wait for its answer.
+  -- While the breaker is open, one item is tried and the others wait for its answer.
   local leases = redis.call('ZCARD', key.leased(agenda_name, lane))
   local free = (own[4] and 1 or tonumber(own[2] or own[6] or concurrency)) - leases
-  local room, next_due = math.min(limit, share, free, math.floor(tokens)), nil
-  if room > 0 then
+  local count, next_due = math.min(limit, share, free, math.floor(tokens)), nil
+  if count > 0 then
     local before, items, passed = tonumber(own[3] or '0'), nil, nil
-    items, passed, next_due = fairness.take(agenda_name, lane, now, room, before, own[4])
-    hand_out(lane, items)
+    items, passed, next_due = fairness.take(agenda_name, lane, now, count, before, own[4])
+    lease_items(lane, items)
     free, tokens = free - #items, tokens - #items
     if passed ~= before then redis.call('HSET', hash, 'passed', passed) end
   else

@@ -1,4 +1,4 @@
--- A call was answered: closes the lane's breaker.
+-- Closes a lane's circuit breaker: a call was answered.
 -- args: agenda_name, lane, now (ms)
 -- Returns: 1 if the breaker was open, else 0.
 -- flags: allow-oom

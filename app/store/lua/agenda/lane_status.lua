@@ -1,7 +1,7 @@
--- The budget of a lane.
+-- Returns the state of a lane's rate limit.
 -- args: agenda_name, lane, now (ms), rate (per second of a lane without its own; 0 is unlimited), burst (seconds)
--- Returns: the rate in force; the learned rate if it is lower than the configured one, else ''; calls left in the bucket;
---          paused until (ms), '' if it is not; for how long (ms) the oldest item has waited.
+-- Returns: the effective rate; the learned rate if it is lower than the configured one, else ''; calls left in the
+--          token bucket; end of the pause (ms), '' if there is none; for how long (ms) the oldest item is overdue.
 now = tonumber(now)
 local rate_now, learned = budget.rate(agenda_name, lane, rate, now)
 local tokens = budget.tokens(agenda_name, lane, rate_now, burst, now)

@@ -1,6 +1,5 @@
--- The cause of a refusal may be gone: retries a lane whose breaker is open now, or once `gap_ms` have passed since the
--- last refusal.
--- args: agenda_name, lane, now (ms), gap_ms, forget_key (key that remembers the refusal; '' for none)
+-- Ends the pause of a lane whose breaker is open, but not within `gap_ms` of the last refusal: its cause may be gone.
+-- args: agenda_name, lane, now (ms), gap_ms, forget_key (to be deleted, as it caches the refusal; '' for none)
 -- flags: allow-oom
 local hash = key.lane(agenda_name, lane)
 local own = redis.call('HMGET', hash, 'refused_at', 'not_before')

@@ -1,4 +1,4 @@
--- Stores an API key. It may replace another one, which then expires.
+-- Stores an API key. It may replace another key, which then expires at `replaced_expires` at the latest.
 -- args: id, tenant, scopes, digest, now (ms), expires (ms; '' for never), name,
 --       replaces (id; '' for none), replaced_expires (ms)
 -- Returns: 1, or 0 if the tenant has no key with the id `replaces`.
@@ -19,7 +19,7 @@ if expires ~= '' then
   redis.call('HSET', new, 'expires', expires)
   redis.call('PEXPIREAT', new, expires)
 end
--- The score is when a key expires. Keys that never expire, and those of a version that did not store it, have score 0.
+-- The score is when a key expires (ms); 0 for keys that never expire, and for those of a version without this score.
 redis.call('ZREMRANGEBYSCORE', index, '(0', now)
 redis.call('ZADD', index, expires ~= '' and expires or 0, id)
 return 1

@@ -1,6 +1,7 @@
--- Takes part of a tenant's request quota in a window.
+-- Takes a part of a tenant's request quota for one minute.
 -- args: tenant, window (number of the minute), wanted, quota
 -- Returns: how many requests are granted; how many have been taken in the window, these included.
+-- flags: allow-oom
 local taken = key.taken(tenant, window)
 local total = tonumber(redis.call('GET', taken) or '0')
 local granted = math.max(0, math.min(tonumber(wanted), tonumber(quota) - total))

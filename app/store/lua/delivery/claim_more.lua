@@ -1,7 +1,7 @@
--- Claims what else is due in the lane of an attempt that has begun, to go in the same message: leased under the same
--- fence, each with a permit. One token pays for the whole message.
+-- Claims more due deliveries of an attempt's lane, to be sent in the same message: each gets a lease with the same
+-- fence and a permit. The message takes one token of the rate limit in all.
 -- args: id, lane, fence, permit_until (ms), now (ms), limit
--- Returns: of each delivery: its id, then what begin.lua returns.
+-- Returns: for each delivery its id, then what begin.lua returns.
 -- flags: allow-oom
 local claimed = {}
 if not agenda.holds('deliver', lane, id, fence) then return claimed end
@@ -9,7 +9,7 @@ local due = redis.call('ZRANGEBYSCORE', key.due('deliver', lane), '-inf', now, '
 for _, more in ipairs(due) do
   redis.call('ZREM', key.due('deliver', lane), more)
   redis.call('ZADD', key.leased('deliver', lane), fence, more)
-  local begun = attempt.begin(more, lane, fence, permit_until)
-  if begun[1] then claimed[#claimed + 1] = {more, unpack(begun)} end
+  local started = attempt.begin(more, lane, fence, permit_until)
+  if started[1] then claimed[#claimed + 1] = {more, unpack(started)} end
 end
 return claimed

@@ -1,10 +1,10 @@
--- Records how an attempt ended: a line in its log, the delivery settled or due again, and what the attempt says about its
--- destination. A success counts whoever reports it; a failure counts for the delivery only under the lease in force.
+-- Records the result of an attempt: adds a line to the log, settles or reschedules the delivery, and updates the health
+-- of the destination. A success always counts; a failure changes the delivery only under its current lease.
 -- args: id, lane, fence, next_state, due (ms; '' unless pending), line (JSON for the log; '' if nothing was sent),
 --       keep_s, verdict ('' for none), death (why it is dead; '' unless it is),
---       maybe_delivered ('1' if it may have been delivered unconfirmed, else ''),
+--       maybe_delivered ('1' if it may have been delivered without confirmation, else ''),
 --       now (ms), signal (JSON, see destination.update_health; '' if it says nothing about the destination)
--- Returns: how the destination's state has changed, '' if it has not.
+-- Returns: the change of the destination's state, '' for none (see destination.update_health).
 -- flags: allow-oom
 local delivery, attempts = key.delivery(id), key.attempts(id)
 local own = redis.call('HMGET', delivery, 'registration', 'state', 'again', 'end')
@@ -14,7 +14,7 @@ if maybe_delivered == '' then attempt.confirm(id, lane) end
 local ours = agenda.holds('deliver', lane, id, fence)
 if line ~= '' then
   redis.call('RPUSH', attempts, line)
-  if was ~= 'pending' then redis.call('EXPIRE', attempts, keep_s) end -- perhaps its first line, after the delivery ended
+  if was ~= 'pending' then redis.call('EXPIRE', attempts, keep_s) end -- a late line may have created the log anew
 elseif ours then redis.call('HINCRBY', delivery, 'attempts', -1) end
 if ours then
   redis.call('HDEL', progress, 'permit:' .. id)

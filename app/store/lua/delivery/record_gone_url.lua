@@ -1,5 +1,6 @@
--- Records that a URL has answered 410, or forgets it because the URL is called again.
--- args: tenant, now (ms; '' forgets it), keep_s, digests... (of the URL by each key; the key that writes is first)
+-- Records that a URL has answered 410, or deletes that record because the URL is called again.
+-- args: tenant, now (ms; '' deletes the record), keep_s,
+--       digests... (of the URL, by each key; the first key's is written)
 -- flags: allow-oom
 local gone = key.gone(tenant)
 if now == '' then

@@ -1,4 +1,5 @@
--- Tries what every script needs: writing to a key that the call has not declared. The key does not exist: nothing changes.
+-- Tests a right that every script needs: writing to a key that the call has not declared. The key never exists, so
+-- nothing changes.
 -- args: unused_key
 -- flags: allow-oom
 redis.call('DEL', unused_key)

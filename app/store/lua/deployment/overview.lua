@@ -1,20 +1,20 @@
--- Statistics of the whole deployment, for metrics. Its cost is bounded, whatever the size.
+-- Returns statistics of the whole deployment, for metrics. The cost is bounded, whatever the size.
 -- args: now (ms), lane_limit (lanes of each kind that are examined), agenda_names...
--- Returns: watching registrations; dead deliveries; destinations that are failing, paused, disabled; deliveries that are
---          on hold; then of each agenda: due items, and for how long (ms) the oldest that a worker could have claimed has
---          waited. Of lanes beyond the limit, each that is worth serving counts as one due item.
+-- Returns: watching registrations; dead deliveries; failing, paused and disabled destinations; deliveries on hold; then
+--          for each agenda: due items, and for how long (ms) the oldest claimable item has waited. Each lane beyond
+--          the limit that is to be served now counts as one due item.
 -- flags: allow-oom
 now, lane_limit = tonumber(now), tonumber(lane_limit)
 
 local function on_hold(state)
   local total = 0
-  for _, lane in ipairs(redis.call('SRANDMEMBER', key.lanes_that_are(state), lane_limit)) do
+  for _, lane in ipairs(redis.call('SRANDMEMBER', key.lanes_in_state(state), lane_limit)) do
     total = total + redis.call('ZCARD', key.due('deliver', lane)) + redis.call('ZCARD', key.leased('deliver', lane))
   end
   return total
 end
 
--- An item that its rate limit holds back waits for a worker only from the time at which the lane is worth serving.
+-- How long (ms) a lane's first item has waited for a worker, without the time during which the rate limit blocked it.
 local function waited(name, lane, served_at, tokens)
   local due = agenda.next_due(name, lane)
   if served_at > now or not due then return 0 end
@@ -38,7 +38,7 @@ end
 
 local out = {redis.call('ZCARD', key.deadlines()), redis.call('ZCOUNT', key.dead(), '(' .. now, '+inf')}
 for _, state in ipairs({'failing', 'paused', 'disabled'}) do
-  out[#out + 1] = redis.call('SCARD', key.lanes_that_are(state))
+  out[#out + 1] = redis.call('SCARD', key.lanes_in_state(state))
 end
 out[#out + 1] = on_hold('paused') + on_hold('disabled')
 for _, name in ipairs(agenda_names) do

@@ -1,5 +1,5 @@
--- The dispatcher's heartbeat.
--- args: now (ms), ticks, overdue (registrations that it ended because their deadline had passed)
+-- Records the dispatcher's heartbeat.
+-- args: now (ms), ticks, overdue (registrations ended because their deadline had passed)
 -- flags: allow-oom
 redis.call('HSET', key.counts(), 'looked', now)
 redis.call('HINCRBY', key.counts(), 'looks', ticks)

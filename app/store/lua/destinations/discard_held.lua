@@ -1,6 +1,6 @@
 -- Discards deliveries of a destination that is on hold: at most `limit` in a call. They become dead.
 -- args: lane, now (ms), keep_s, limit
--- Returns: how many became dead; how many were examined: fewer than `limit` once none is left.
+-- Returns: how many became dead; how many were examined (fewer than `limit` when none is left).
 -- flags: allow-oom
 limit = tonumber(limit)
 if redis.call('HEXISTS', key.lane('deliver', lane), 'held') == 0 then return {0, 0} end
@@ -14,6 +14,6 @@ for _, id in ipairs(ids) do
     discarded = discarded + 1
   end
 end
--- A redelivery need not wait behind those that were discarded.
+-- Later redeliveries need not wait for those that were discarded.
 if #ids < limit then redis.call('HDEL', key.lane('deliver', lane), 'redelivery') end
 return {discarded, #ids}

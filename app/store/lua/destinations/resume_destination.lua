@@ -1,12 +1,12 @@
--- Resumes a destination that is on hold, or retries at once one that is failing. Its failures are forgotten.
+-- Resumes a destination that is on hold, or retries a failing one at once. Resets its count of failures.
 -- args: lane, now (ms), keep_s, operator (JSON, see destination.notify; '' if there is none)
--- Returns: 1 if it had been disabled, else 0.
+-- Returns: 1 if it was disabled, else 0.
 -- flags: allow-oom
 now = tonumber(now)
 local hash = key.lane('deliver', lane)
 local own = redis.call('HMGET', hash, 'held_why', 'failing_since', 'failures', 'not_before')
 redis.call('HDEL', hash, 'held', 'held_why', 'failing_since', 'failures')
-if own[1] then redis.call('SREM', key.lanes_that_are(own[1]), lane) end
+if own[1] then redis.call('SREM', key.lanes_in_state(own[1]), lane) end
 if tonumber(own[4] or '0') > now then redis.call('HSET', hash, 'not_before', now) end
 redis.call('ZADD', key.lanes('deliver'), 'LT', now, lane)
 agenda.wake('deliver')

@@ -1,5 +1,6 @@
 -- Ends the registrations whose deadline has passed.
--- args: now (ms), limit (registrations in this call), keep_s, last_seen... (fields of a watch that go into the snapshot)
+-- args: now (ms), limit (registrations in this call), keep_s,
+--       last_seen... (fields of a watch that go into the snapshot)
 -- Returns: how many registrations were ended; when the next deadline is (ms; '' if there is none).
 -- flags: allow-oom
 local function snapshot(project, job)
@@ -11,18 +12,18 @@ local function snapshot(project, job)
   return cjson.encode(seen)
 end
 
-local over = redis.call('ZRANGEBYSCORE', key.deadlines(), '-inf', now, 'LIMIT', 0, limit)
-for _, id in ipairs(over) do
+local expired = redis.call('ZRANGEBYSCORE', key.deadlines(), '-inf', now, 'LIMIT', 0, limit)
+for _, id in ipairs(expired) do
   local project = redis.call('HGET', key.progress(id), 'project')
   redis.call('ZREM', key.deadlines(), id)
-  local jobs, request = ending.jobs(id), watching.stop_looking(id)
+  local jobs, request = ending.jobs(id), watching.stop_waiting(id)
   if request and not next(jobs) then watching.end_unseen(id, request, 'overdue', now, keep_s)
   elseif request then ending.release(id, now, keep_s) end
   for job, state in pairs(jobs) do
     if state == '' then
-      ending.of_job(id, job, 'overdue', snapshot(project, job), now, now, keep_s)
+      ending.end_job(id, job, 'overdue', snapshot(project, job), now, now, keep_s)
       ending.leave(project, job, id)
     end
   end
 end
-return {#over, redis.call('ZRANGE', key.deadlines(), 0, 0, 'WITHSCORES')[2] or ''}
+return {#expired, redis.call('ZRANGE', key.deadlines(), 0, 0, 'WITHSCORES')[2] or ''}

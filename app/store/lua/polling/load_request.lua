@@ -1,4 +1,4 @@
--- Loads a request. A job that joins it after this asks for another call.
+-- Loads a request and clears `again`: a job that joins after this triggers another ListJobs.
 -- args: project, request
 -- Returns: field, value, ... of its hash
 redis.call('HDEL', key.request(project, request), 'again')

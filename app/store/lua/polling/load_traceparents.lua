@@ -1,5 +1,5 @@
--- The traceparents of the callers for whom an item of the agenda is polled: of the registrations behind a watch; of a
--- request, those that wait for all of its jobs, and those behind the watches of its jobs.
+-- Returns the traceparents of the registrations for which an item of the agenda is polled: those that wait for a job;
+-- for a request, those that wait for all of its jobs or for one of them.
 -- args: project, item
 -- Returns: traceparents, each once.
 local LIMIT = 128 -- jobs, and registrations: by default, the SDK keeps no more links of a span
@@ -12,8 +12,8 @@ local function add(traceparent)
   end
 end
 
--- Adds those of the registrations that a hash names; returns the jobs that it names. Of a large hash, one step of HSCAN
--- returns some.
+-- Adds the traceparents of the registrations that a hash names; returns the jobs that it names. One step of HSCAN
+-- bounds the cost: of a large hash it returns a part.
 local function read(hash)
   local jobs, fields = {}, redis.call('HSCAN', hash, 0, 'COUNT', 2 * LIMIT)[2]
   for i = 1, #fields, 2 do

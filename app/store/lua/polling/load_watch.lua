@@ -1,5 +1,5 @@
 -- Loads a watch.
 -- args: project, job, fields...
--- Returns: the values of the fields; false if nobody waits for the job any more.
+-- Returns: the values of the fields; false if no registration waits for the job any more.
 local values = redis.call('HMGET', key.watch(project, job), unpack(fields))
 return values[1] and values or false

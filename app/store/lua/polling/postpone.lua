@@ -1,6 +1,6 @@
--- A job is still running: stores what has changed, and polls it again later.
+-- A job is still running: stores the changed fields, and schedules the next poll.
 -- args: project, job, fence, due (ms), patience (ms), changes... (field, value; '' deletes the field)
--- Returns: 1; 0 if the fence is old or nobody waits for the job any more.
+-- Returns: 1; 0 if the lease has ended or no registration waits for the job any more.
 -- flags: allow-oom
 local watch = key.watch(project, job)
 if not agenda.holds('poll', project, job, fence) then return 0 end

@@ -1,5 +1,5 @@
--- Counts how long jobs have taken, for their operation and for all jobs. When a count exceeds `fade_above`, all counts are
--- halved and rounded down, so that old values fade.
+-- Adds durations of jobs to the histograms of their operation and of all jobs. When a histogram holds more than
+-- `fade_above` jobs, its counts are halved and rounded down, so that old values fade.
 -- args: project, operation ('' for none), fade_above, keep_s, buckets... (of each job)
 -- flags: allow-oom
 fade_above = tonumber(fade_above)

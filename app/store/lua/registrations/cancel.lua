@@ -1,17 +1,17 @@
--- Cancels a registration: its jobs are not watched for it any more, and no attempt starts for it any more.
+-- Cancels a registration: stops watching its jobs and cancels its pending deliveries. No further attempt begins.
 -- args: id, tenant, keep_s
--- Returns: until when (ms) an attempt in progress may last, 0 if there is none; -1 if the tenant has no such registration.
+-- Returns: when (ms) the last permit of an attempt ends, 0 if there is none; -1 if the tenant has no such registration.
 -- flags: allow-oom
 local progress = key.progress(id)
 local own = redis.call('HMGET', progress, 'tenant', 'project', 'lane')
 if own[1] ~= tenant then return -1 end
-tenancy.watched(progress)
+tenancy.count_stopped(progress)
 redis.call('HSET', progress, 'state', 'cancelled')
 redis.call('ZREM', key.deadlines(), id)
 redis.call('DEL', key.ends(id))
-watching.stop_looking(id)
+watching.stop_waiting(id)
 
-local function stop(delivery)
+local function cancel_delivery(delivery)
   if redis.call('HGET', key.delivery(delivery), 'state') == 'pending' then
     redis.call('HSET', key.delivery(delivery), 'state', 'cancelled', 'next', '')
     redis.call('HDEL', key.delivery(delivery), 'again')
@@ -24,10 +24,10 @@ local function stop(delivery)
   end
 end
 
-stop(ending.delivery_id(id, '', 'test'))
-stop(ending.delivery_id(id, '', 'finished'))
+cancel_delivery(ending.delivery_id(id, '', 'test'))
+cancel_delivery(ending.delivery_id(id, '', 'finished'))
 for job, state in pairs(ending.jobs(id)) do
-  if state == '' then ending.leave(own[2], job, id) else stop(ending.delivery_id(id, job, state)) end
+  if state == '' then ending.leave(own[2], job, id) else cancel_delivery(ending.delivery_id(id, job, state)) end
 end
 ending.keep(id, keep_s)
 local latest = 0

@@ -1,6 +1,7 @@
--- Agendas: which item is due when, in lanes. `lanes` holds when each lane is worth serving.
--- In a lane, items are in classes by their patience: how long they can wait. Class 0 has none and goes first; the others
--- have a patience of 1 s, 2 s, 4 s and so on. A score is the class, then the due time (ms): one sorted set for all.
+-- Agendas: which item is due when, in lanes. `lanes` has the time from which serving each lane may yield an item.
+-- In a lane, items are in classes by their patience: how long they can wait. Class 0 has none and goes first; the
+-- others have a patience of 1 s, 2 s, 4 s and so on. A score is the class, then the due time (ms): one sorted set
+-- for all.
 local agenda = {}
 local CLASS, LAST_CLASS = 1e13, 9 -- milliseconds that no clock reaches before 2286
 
@@ -17,13 +18,13 @@ function agenda.schedule(name, lane, id, due, patience)
   redis.call('ZADD', key.lanes(name), 'LT', due, lane)
 end
 
--- True if it is on the agenda, leased or not.
+-- True if the item is on the agenda, leased or not.
 function agenda.has(name, lane, id)
   return redis.call('ZSCORE', key.due(name, lane), id) or redis.call('ZSCORE', key.leased(name, lane), id)
 end
 
--- The classes that are not empty, each with its first items, up to `count`: {class = …, items = {{id = …, due = …}, …}}
--- `after` leaves out items of class 0 that are due by then.
+-- Returns the non-empty classes, each with up to `count` first items: {class = …, items = {{id = …, due = …}, …}}.
+-- after: leaves out items of class 0 that are due by then.
 function agenda.classes(name, lane, count, after)
   local classes, from = {}, after and '(' .. after or '-inf'
   while true do
@@ -56,12 +57,12 @@ function agenda.count_due(name, lane, now)
   return count
 end
 
--- True if the fence is that of the lease in force.
+-- True if the fence is that of the item's current lease.
 function agenda.holds(name, lane, id, fence)
   return tonumber(redis.call('ZSCORE', key.leased(name, lane), id) or '') == tonumber(fence)
 end
 
--- Takes an item off the agenda, leased or not. Another one of its lane may be claimed instead.
+-- Takes an item off the agenda, leased or not. This frees a slot, so another item of the lane may be claimed.
 function agenda.remove(name, lane, id)
   redis.call('ZREM', key.due(name, lane), id)
   redis.call('ZREM', key.leased(name, lane), id)
@@ -71,10 +72,10 @@ end
 
 -- Items whose lease has ended are due again. Nobody reported their result, so they go before those with a patience.
 function agenda.end_leases(name, lane, now, limit)
-  local over = redis.call('ZRANGEBYSCORE', key.leased(name, lane), '-inf', now, 'WITHSCORES', 'LIMIT', 0, limit)
-  for i = 1, #over, 2 do
-    redis.call('ZREM', key.leased(name, lane), over[i])
-    redis.call('ZADD', key.due(name, lane), over[i + 1], over[i])
+  local expired = redis.call('ZRANGEBYSCORE', key.leased(name, lane), '-inf', now, 'WITHSCORES', 'LIMIT', 0, limit)
+  for i = 1, #expired, 2 do
+    redis.call('ZREM', key.leased(name, lane), expired[i])
+    redis.call('ZADD', key.due(name, lane), expired[i + 1], expired[i])
   end
 end
 

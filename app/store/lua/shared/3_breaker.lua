@@ -1,10 +1,10 @@
--- The breaker of a lane whose calls are refused or not answered: the lane is paused, longer each time in a row. After the
--- pause one item at a time is tried until a call is answered.
+-- The circuit breaker of a lane whose calls are refused or not answered. It pauses the lane, longer after each refusal
+-- in a row. After the pause one item at a time is tried until a call is answered.
 local breaker = {}
 
--- pause: that this refusal asks for. pauses: after the first refusal in a row, the second, ...; the first refusal gets the
--- pause that it asks for, each later one at least the pause given there. Refusals of concurrent calls count as one.
--- Returns the length of the pause (ms), 0 if the lane was paused already.
+-- pause (ms): requested by this refusal. pauses (ms): minimum after the first refusal in a row, the second, ...; the
+-- first refusal gets just the requested pause. Refusals of concurrent calls count as one.
+-- Returns the length of the pause (ms); 0 if the lane was paused already.
 function breaker.open(name, lane, now, pause, pauses)
   local hash = key.lane(name, lane)
   local own = redis.call('HMGET', hash, 'refusals', 'not_before')
@@ -12,18 +12,19 @@ function breaker.open(name, lane, now, pause, pauses)
   if refusals > 0 and paused_until > now then return 0 end
   if refusals > 0 then pause = math.max(pause, tonumber(pauses[math.min(1 + refusals, #pauses)])) end
   redis.call('HSETNX', hash, 'refused_since', now)
-  if name == 'deliver' then redis.call('SADD', key.lanes_that_are('failing'), lane) end
-  redis.call('HSET', hash, 'refusals', refusals + 1, 'refused_at', now, 'not_before', math.max(paused_until, now + pause))
+  if name == 'deliver' then redis.call('SADD', key.lanes_in_state('failing'), lane) end
+  redis.call('HSET', hash, 'refusals', refusals + 1, 'refused_at', now,
+    'not_before', math.max(paused_until, now + pause))
   return pause
 end
 
--- A call was answered. An answer during the pause belongs to a call from before it and changes nothing.
--- True if the breaker was open.
+-- A call was answered. An answer during the pause belongs to a call that began before it, and changes nothing.
+-- Returns true if the breaker was open.
 function breaker.close(name, lane, now)
   local hash = key.lane(name, lane)
   local own = redis.call('HMGET', hash, 'refusals', 'not_before')
   if not own[1] or tonumber(own[2]) > now then return false end
   redis.call('HDEL', hash, 'refusals', 'refused_since', 'refused_at')
-  if name == 'deliver' then redis.call('SREM', key.lanes_that_are('failing'), lane) end
+  if name == 'deliver' then redis.call('SREM', key.lanes_in_state('failing'), lane) end
   return true
 end

@@ -1,10 +1,11 @@
--- How many items of a lane may be claimed: its rate limit, and the rate learned from being throttled.
+-- The rate limit of a lane: its token bucket, and the rate learned from 429 answers and signs of overload.
 local budget = {}
 
 -- The learned rate recovers: it doubles every five minutes.
 local DOUBLES_MS = 300000
 
--- The rate in force of a lane; then the learned rate, nil if it is not lower than the lane's own or the one given.
+-- Returns a lane's effective rate (per second); then the learned rate, nil unless it is lower than the configured one.
+-- rate: for a lane without its own.
 function budget.rate(name, lane, rate, now)
   local own = redis.call('HMGET', key.lane(name, lane), 'rate', 'learned', 'learned_at')
   rate = tonumber(own[1] or rate)
@@ -13,14 +14,14 @@ function budget.rate(name, lane, rate, now)
   return rate, nil
 end
 
--- Halves the rate in force, but not below `least`.
+-- Halves the effective rate, but not below `least`.
 function budget.halve(name, lane, rate, now, least)
   local learned = math.max(budget.rate(name, lane, rate, now) / 2, least)
   redis.call('HSET', key.lane(name, lane), 'learned', tostring(learned), 'learned_at', now)
 end
 
--- Calls left in the bucket of a lane, which holds `burst` seconds of its rate; without a rate there is no limit. Where only
--- one call at a time is allowed, the bucket holds one: a service that bans for one call too many gets no burst.
+-- Calls left in the token bucket of a lane, which holds `burst` seconds of its rate; a rate of 0 is unlimited. A lane
+-- whose concurrency is capped (chat bots) has a bucket of one: some services ban a bot for a single excess call.
 function budget.tokens(name, lane, rate, burst, now)
   if rate <= 0 then return math.huge end
   local own = redis.call('HMGET', key.lane(name, lane), 'tokens', 'stamp', 'most')

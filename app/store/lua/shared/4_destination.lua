@@ -1,8 +1,8 @@
--- The health of a destination, learned from its attempts. The breaker is that of its lane. A destination has in addition:
--- a concurrency, and whether it is on hold (paused by its tenant, or disabled after days of failures).
+-- The health of a destination, updated by each attempt. Its lane has the circuit breaker. In addition a destination has
+-- an adaptive concurrency, and may be on hold: paused by its tenant, or disabled after days of failures.
 local destination = {}
 
--- The registration by which the operator is notified. No caller owns it; it is stored when it is first needed.
+-- Returns the id of the registration that notifies the operator, stored when it is needed. No caller owns it.
 local function operator_registration(operator)
   redis.call('SET', key.registration(operator.id), operator.record)
   redis.call('HSET', key.progress(operator.id), 'tenant', operator.tenant, 'project', '', 'lane', operator.lane)
@@ -21,12 +21,12 @@ function destination.notify(operator, lane, what, since, failures, now, keep_s)
   ending.create_delivery(id, registration, '', kind, cjson.encode(about), now, now, keep_s)
 end
 
--- No lower rate than this is learned: a backlog of hours must come to an end.
+-- Overload lowers a rate no further (per second; an eighth of a rate that is below 8): a backlog of hours must end.
 local LEAST_RATE = 1
 
--- After a sign of overload: half the concurrency and half the rate. After as many answers as the concurrency: one more; the
--- rate recovers by itself. Attempts that began before the last reduction do not count: they say nothing about its effect.
--- A probe of a destination that does not answer says nothing about its rate.
+-- Adapts concurrency and rate: a sign of overload halves both. As many answers as the concurrency raise it by one;
+-- the rate recovers by itself. Attempts that began before the last reduction do not count: they do not show its effect.
+-- A probe while the breaker is open does not change the rate.
 local function adapt(lane, hash, own, signal, now)
   local concurrency, halved_at = tonumber(own[1] or signal.concurrency), tonumber(own[2] or '0')
   if signal.started <= halved_at then return end
@@ -65,7 +65,7 @@ local function record_failure(lane, hash, refused, signal, now, keep_s)
   local own = redis.call('HMGET', hash, 'failing_since', 'held')
   if not own[2] and now - own[1] >= rules.disabled_after then
     redis.call('HSET', hash, 'held', now, 'held_why', 'disabled')
-    redis.call('SADD', key.lanes_that_are('disabled'), lane)
+    redis.call('SADD', key.lanes_in_state('disabled'), lane)
     destination.notify(signal.operator, lane, 'disabled', tonumber(own[1]), failures, now, keep_s)
     return 'disabled'
   end
@@ -74,7 +74,7 @@ end
 
 -- signal: started (ms), concurrency, rate (per second, 0 is unlimited), overloaded, answered; if not answered: why,
 -- pause (ms), rules (opens_after, disabled_after, pauses), operator (see destination.notify).
--- Returns how the destination's state has changed: 'answers_again', 'fails', 'disabled'; '' if it has not.
+-- Returns the change of the destination's state: 'answers_again', 'fails' or 'disabled'; '' if it has not changed.
 function destination.update_health(lane, signal, now, keep_s)
   local hash = key.lane('deliver', lane)
   local own = redis.call('HMGET', hash, 'places', 'halved_at', 'failures', 'refusals')
@@ -83,20 +83,20 @@ function destination.update_health(lane, signal, now, keep_s)
   return record_failure(lane, hash, own[4], signal, now, keep_s)
 end
 
--- Records that a destination was used. Destinations that have not been used for long are forgotten, except those that are
--- on hold or have deliveries.
-function destination.used(tenant, lane, now, keep_s)
+-- Records that a registration used a destination. Deletes destinations unused for long, unless they are on hold or have
+-- deliveries.
+function destination.record_use(tenant, lane, now, keep_s)
   local index = key.destinations(tenant)
   redis.call('ZADD', index, now, (select(2, lane_name.split(lane))))
-  for _, old in ipairs(redis.call('ZRANGEBYSCORE', index, '-inf', ending.forgotten(now, keep_s), 'LIMIT', 0, 10)) do
-    local its = lane_name.join(tenant, old)
-    if redis.call('EXISTS', key.due('deliver', its), key.leased('deliver', its)) > 0 or
-       redis.call('HEXISTS', key.lane('deliver', its), 'held') == 1 then
+  for _, old in ipairs(redis.call('ZRANGEBYSCORE', index, '-inf', ending.oldest_kept(now, keep_s), 'LIMIT', 0, 10)) do
+    local old_lane = lane_name.join(tenant, old)
+    if redis.call('EXISTS', key.due('deliver', old_lane), key.leased('deliver', old_lane)) > 0 or
+       redis.call('HEXISTS', key.lane('deliver', old_lane), 'held') == 1 then
       redis.call('ZADD', index, now, old)
     else
       redis.call('ZREM', index, old)
-      redis.call('DEL', key.lane('deliver', its))
-      redis.call('SREM', key.lanes_that_are('failing'), its)
+      redis.call('DEL', key.lane('deliver', old_lane))
+      redis.call('SREM', key.lanes_in_state('failing'), old_lane)
     end
   end
 end

@@ -1,11 +1,11 @@
 -- Which items are claimed when more are due than can be claimed.
 local fairness = {}
 
--- Items without patience pass the others at most so many times in a row, so that no item waits for ever.
-local MOST_PASSED = 7
+-- How many items without patience may go first in a row while others wait, so that no item waits for ever.
+local MAX_PASSED = 7
 
--- The next class. `waited`: how long its first item has waited, relative to its patience. `passed`: how many times in a row
--- the others have been passed.
+-- Returns the class whose first item is claimed next, and the new `passed`: how many items without patience have gone
+-- first in a row. waited: how long an item has waited, relative to its patience.
 local function choose(classes, now, passed, waited)
   local first, other, longest = nil, nil, -1
   for _, class in ipairs(classes) do
@@ -14,19 +14,19 @@ local function choose(classes, now, passed, waited)
     if long == math.huge then first = class
     elseif long and long > longest then other, longest = class, long end
   end
-  if first and (not other or passed < MOST_PASSED) then return first, other and passed + 1 or 0 end
+  if first and (not other or passed < MAX_PASSED) then return first, other and passed + 1 or 0 end
   return other, 0
 end
 
--- Up to `count` due items, in the order in which they are claimed; how many times the others have been passed now; and
--- when the first of the remaining items is due, nil if none remains.
--- by_age: ordered by due time alone; a due time of 0 means "before all others", not a time.
+-- Returns up to `count` due items in the order in which they are claimed; the new `passed` (see above); and when the
+-- first of the remaining items is due, nil if none remains.
+-- by_age: orders by due time alone. A due time of 0 means "before all others", not a time.
 function fairness.take(name, lane, now, count, passed, by_age)
   local function waited(class, due)
     if by_age then return due > 0 and now - due or 0 end
     return class == 0 and math.huge or (now - due) / agenda.patience(class)
   end
-  local classes, items, stays = agenda.classes(name, lane, count + 1), {}, nil
+  local classes, items, next_due = agenda.classes(name, lane, count + 1), {}, nil
   for _, class in ipairs(classes) do class.taken = 0 end
   while #items < count do
     local class, passed_now = choose(classes, now, passed, waited)
@@ -36,7 +36,7 @@ function fairness.take(name, lane, now, count, passed, by_age)
   end
   for _, class in ipairs(classes) do
     local item = class.items[class.taken + 1]
-    if item then stays = math.min(stays or math.huge, item.due) end
+    if item then next_due = math.min(next_due or math.huge, item.due) end
   end
-  return items, passed, stays
+  return items, passed, next_due
 end

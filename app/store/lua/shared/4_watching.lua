@@ -1,21 +1,21 @@
 -- How jobs are polled: each by ShowJob, or together with the jobs of its request by ListJobs. A request's hash has the
--- jobs that ListJobs may show, each with how that is known: the job's own answer named the request (0), ListJobs has shown
--- the job (1), a caller said so (2); and the registrations that wait for all of its jobs.
+-- jobs that ListJobs may show, each with its source: the job's own answer named the request (0), ListJobs has shown the
+-- job (1), a caller named the request (2). It also has the registrations that wait for all of its jobs.
 local watching = {}
-watching.NAMED, watching.SHOWN, watching.TOLD = '0', '1', '2'
+watching.JOB_NAMED, watching.SHOWN, watching.CALLER_NAMED = '0', '1', '2'
 
 -- Adds a job to a registration that waits for all jobs of a request.
-function watching.add(registration, project, job, now, keep_s)
+function watching.add_job(registration, project, job, now, keep_s)
   redis.call('HSET', key.progress(registration), 'job:' .. job, '')
   redis.call('HINCRBY', key.progress(registration), 'open', 1)
   watching.watch(registration, project, job, now, keep_s, '')
 end
 
--- Watches a job for a registration; true if nobody has waited for that job yet. operation: '' if not known.
+-- Watches a job for a registration; returns true if the job was not watched before. operation: '' if not known.
 function watching.watch(registration, project, job, now, keep_s, operation)
   local watch = key.watch(project, job)
   local known = redis.call('HMGET', watch, 'state', 'job', 'observed')
-  if known[2] then ending.of_job(registration, job, known[1], known[2], known[3], now, keep_s)
+  if known[2] then ending.end_job(registration, job, known[1], known[2], known[3], now, keep_s)
   elseif known[1] then redis.call('HSET', watch, registration, '')
   else
     redis.call('HSET', watch, registration, '', 'state', 'pending', 'since', now)
@@ -25,32 +25,34 @@ function watching.watch(registration, project, job, now, keep_s, operation)
   end
 end
 
--- Polls a job by ShowJob: behind requests, in the class of least patience. To be followed by a wake.
-function watching.alone(project, job, now) agenda.schedule('poll', project, job, now, 1000) end
+-- Schedules a job for ShowJob: after requests, in the class of least patience. The caller then calls agenda.wake.
+function watching.poll_job(project, job, now) agenda.schedule('poll', project, job, now, 1000) end
 
--- Calls ListJobs for a request before anything else, again if such a call is in progress: it may save a call for each job.
-function watching.ask_soon(project, request, now)
+-- Schedules ListJobs for a request before anything else: it may save a ShowJob for each job. If one is in
+-- progress, `again` repeats it.
+function watching.poll_request_soon(project, request, now)
   redis.call('HSETNX', key.request(project, request), 'since', now)
   redis.call('HSET', key.request(project, request), 'again', 1)
   agenda.schedule('poll', project, 'request:' .. request, 0)
   agenda.wake('poll')
 end
 
--- Lets ListJobs answer for a job, unless the job has ended, ListJobs did not show it before, or another request shows it.
+-- Lets ListJobs answer for a job; returns false if the job has ended, an earlier ListJobs did not show it, or the
+-- request known for it shows it.
 function watching.join(project, job, request, kind)
   local watch, hash = key.watch(project, job), key.request(project, request)
   local own = redis.call('HMGET', watch, 'unlisted', 'request_id', 'job')
-  if own[1] or own[3] or watching.shown(project, job, own[2]) then return false end
+  if own[1] or own[3] or watching.is_shown(project, job, own[2]) then return false end
   redis.call('HSETNX', hash, 'job:' .. job, kind)
   return true
 end
 
-function watching.shown(project, job, request)
+function watching.is_shown(project, job, request)
   return request and redis.call('HGET', key.request(project, request), 'job:' .. job) == watching.SHOWN
 end
 
--- ListJobs has shown a running job: if anybody waits for it, it is polled by ListJobs only from now on.
-function watching.adopt(project, job, request)
+-- ListJobs has shown a running job. If a registration waits for it, it is from now on polled by ListJobs only.
+function watching.record_shown(project, job, request)
   local watch = key.watch(project, job)
   local own = redis.call('HMGET', watch, 'state', 'job')
   if not own[1] or own[2] then return end
@@ -61,30 +63,30 @@ function watching.adopt(project, job, request)
   agenda.remove('poll', project, job)
 end
 
--- ListJobs has not shown a job that it may answer for. If a caller named the request, that stays valid until the job is
--- found by ShowJob: CPH may need a while to list it.
-function watching.miss(project, job, request, now)
+-- ListJobs has not shown a job of the request: polls the job by ShowJob. A request that a caller named stays valid
+-- until ShowJob has found the job, because CPH may need a while to list it.
+function watching.record_missing(project, job, request, now)
   local watch, hash = key.watch(project, job), key.request(project, request)
   local own = redis.call('HMGET', watch, 'state', 'job', 'request_id')
-  local waits = redis.call('HGET', hash, 'job:' .. job) == watching.TOLD and own[1] == 'pending'
+  local waits = redis.call('HGET', hash, 'job:' .. job) == watching.CALLER_NAMED and own[1] == 'pending'
   if not waits then redis.call('HDEL', hash, 'job:' .. job) end
-  if not own[1] or own[2] or watching.shown(project, job, own[3]) then return end
+  if not own[1] or own[2] or watching.is_shown(project, job, own[3]) then return end
   if not waits then redis.call('HSET', watch, 'unlisted', 1) end
   if not agenda.has('poll', project, job) then
-    watching.alone(project, job, now)
+    watching.poll_job(project, job, now)
     agenda.wake('poll')
   end
 end
 
--- A registration stops waiting for all jobs of its request; returns the request, nil if it did not wait.
-function watching.stop_looking(registration)
+-- A registration stops waiting for all jobs of its request. Returns the request, nil if it did not wait.
+function watching.stop_waiting(registration)
   local own = redis.call('HMGET', key.progress(registration), 'project', 'request')
   if own[2] and redis.call('HDEL', key.request(own[1], own[2]), registration) == 1 then return own[2] end
 end
 
--- A request that has shown no job ends as one job without id.
+-- Ends a request that has shown no job, as one job without id.
 function watching.end_unseen(registration, request, state, now, keep_s)
   local snapshot = cjson.encode({request_id = request, state = state})
   redis.call('HSET', key.progress(registration), 'job:#', '')
-  ending.of_job(registration, '#', state, snapshot, now, now, keep_s)
+  ending.end_job(registration, '#', state, snapshot, now, now, keep_s)
 end

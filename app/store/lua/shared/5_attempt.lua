@@ -1,11 +1,12 @@
 -- Attempts of a delivery: each needs a permit.
 local attempt = {}
 
--- A lane of a chat bot: people read a message twice if it is sent twice.
+-- True for the lane of a chat bot, whose readers cannot discard a duplicate message.
 local function is_bot(lane) return string.find(lane, constant.BOT_MARK, 1, true) end
 
--- Right before the POST. If the delivery is still pending, the lease is in force and the destination is not on hold: grants
--- a permit, which ends before the lease, and returns what begin.lua says. Else returns {} and takes it off the agenda.
+-- Grants a permit right before the POST; the permit ends before the lease. Returns what begin.lua documents. Returns {}
+-- if the lease has ended, the delivery is not pending any more (it leaves the agenda), or the destination is on hold
+-- (it stays due).
 function attempt.begin(id, lane, fence, permit_until)
   if not agenda.holds('deliver', lane, id, fence) then return {} end
   local delivery = key.delivery(id)
@@ -32,7 +33,7 @@ function attempt.begin(id, lane, fence, permit_until)
     redis.call('GET', key.registration(own[1])), own[3], own[4], own[5], project}
 end
 
--- It is known whether an attempt has delivered its message.
+-- Records that the outcome of an attempt is known: it no longer counts as possibly delivered.
 function attempt.confirm(id, lane)
   local doubts = is_bot(lane) and tonumber(redis.call('HGET', key.delivery(id), 'doubts') or '0') or 0
   if doubts > 0 then redis.call('HSET', key.delivery(id), 'doubts', doubts - 1) end

@@ -1,4 +1,4 @@
-"""An Errbot plugin: verifies what it is told, and says it in a room."""
+"""An Errbot plugin that verifies callbacks and posts them to a room."""
 
 import os
 
@@ -10,17 +10,17 @@ from standardwebhooks import Webhook, WebhookVerificationError
 class Cph(BotPlugin):
     @webhook("/standard", methods=("POST",), raw=True)
     def standard(self, request):
-        return self._told(request)
+        return self._post(request)
 
     @webhook("/cloudevents", methods=("POST",), raw=True)
     def cloudevents(self, request):
-        return self._told(request)
+        return self._post(request)
 
     @webhook("/template", methods=("POST",), raw=True)
     def template(self, request):
-        return self._told(request)
+        return self._post(request)
 
-    def _told(self, request):
+    def _post(self, request):
         try:
             message = Webhook(os.environ["CPH_SECRET"]).verify(request.get_data(as_text=True), dict(request.headers))
         except WebhookVerificationError as error:
