@@ -96,10 +96,12 @@ class PlainSocket(socket.socket):
         """Checks the deadline immediately before the first byte. Python's own sendall first polls for buffer space and
         may then wait for other threads: a process suspended there would send after the deadline.
         """
-        call = current.call
-        call.left()
+        call, descriptor, write = current.call, self.fileno(), os.write
         try:
-            sent = os.write(self.fileno(), data)
+            # Nothing but a comparison lies between the clock and the write: after each call, Python may switch threads.
+            if monotonic() >= call.until:
+                raise TimeoutError
+            sent = write(descriptor, data)
         except BlockingIOError:
             sent = 0
         if rest := memoryview(data)[sent:]:
@@ -113,8 +115,8 @@ class TLSSocket(PlainSocket, ssl.SSLSocket):
 
     def send(self, data: "ReadableBuffer", flags: int = 0) -> int:
         self.settimeout(0)  # for the same reason as in PlainSocket.sendall
-        current.call.left()
         with suppress(ssl.SSLWantWriteError):
+            current.call.left()
             return super().send(data, flags)
         self.renew_timeout(current.call)
         return super().send(data, flags)
