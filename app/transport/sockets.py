@@ -1,5 +1,6 @@
 """Sockets that enforce a call's absolute deadline and its limit on received bytes."""
 
+import ctypes
 import os
 import socket
 import ssl
@@ -18,8 +19,15 @@ if TYPE_CHECKING:
 
 LOOKUPS_AT_ONCE = 32
 TIMEOUT_STEP_S = 0.05
+WITHOUT_WAITING = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
 
 Address = tuple[socket.AddressFamily, tuple[Any, ...]]  # the second part is the family's own: host, port, …
+
+
+# PyDLL keeps the interpreter lock during a call.
+_libc = ctypes.PyDLL(None, use_errno=True)
+_libc.send.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int)
+_libc.send.restype = ctypes.c_ssize_t
 
 
 class Overrun(OSError):
@@ -78,6 +86,27 @@ class _Current(threading.local):
 current = _Current()
 
 
+def _send_before(until: float, descriptor: int, data: bytes) -> int:
+    """Sends as many bytes as the socket takes without waiting, and returns their number.
+
+    Raises TimeoutError after `until`, BlockingIOError if the socket takes none, OSError if the connection is closed.
+
+    No other thread runs between the clock and the write, because waiting for the interpreter lock takes milliseconds on
+    a busy machine, and the process may be suspended meanwhile. A `for` statement reads the clock, as Python may switch
+    threads after a call expression; os.write and socket.send would release the lock before they write.
+    """
+    size = len(data)
+    for now in iter(monotonic, None):
+        if now >= until:
+            raise TimeoutError
+        sent: int = _libc.send(descriptor, data, size, WITHOUT_WAITING)
+        break
+    if sent < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+    return sent
+
+
 class PlainSocket(socket.socket):
     def renew_timeout(self, call: Exchange) -> None:
         """Sets the timeout to the remaining time, unless the change is too small to be worth a system call."""
@@ -93,15 +122,10 @@ class PlainSocket(socket.socket):
         return size
 
     def sendall(self, data: "ReadableBuffer", flags: int = 0) -> None:
-        """Checks the deadline immediately before the first byte. Python's own sendall first polls for buffer space and
-        may then wait for other threads: a process suspended there would send after the deadline.
-        """
-        call, descriptor, write = current.call, self.fileno(), os.write
+        """Checks the deadline immediately before the first byte: a process suspended in between sends after it."""
+        call = current.call
         try:
-            # Nothing but a comparison lies between the clock and the write: after each call, Python may switch threads.
-            if monotonic() >= call.until:
-                raise TimeoutError
-            sent = write(descriptor, data)
+            sent = _send_before(call.until, self.fileno(), bytes(data))
         except BlockingIOError:
             sent = 0
         if rest := memoryview(data)[sent:]:

@@ -7,7 +7,16 @@ from time import monotonic
 import pytest
 
 from app.transport.client import PUBLIC
-from app.transport.sockets import LOOKUPS_AT_ONCE, Exchange, connect_anywhere, dial, lookups, resolve
+from app.transport.sockets import (
+    LOOKUPS_AT_ONCE,
+    Exchange,
+    PlainSocket,
+    connect_anywhere,
+    current,
+    dial,
+    lookups,
+    resolve,
+)
 
 
 def exchange(seconds=5.0):
@@ -57,3 +66,26 @@ def test_a_lookup_waits_for_a_free_thread_no_longer_than_the_deadline():
 def test_a_call_whose_deadline_has_passed_has_no_time_left():
     with pytest.raises(TimeoutError):
         exchange(0).left()
+
+
+def test_nothing_is_sent_after_the_deadline():
+    ours, theirs = socket.socketpair()
+    with PlainSocket(fileno=ours.detach()) as sock, theirs:
+        current.call = exchange()
+        sock.sendall(memoryview(b"in time"))
+        assert theirs.recv(100) == b"in time"
+        current.call = exchange(0)
+        with pytest.raises(TimeoutError):
+            sock.sendall(b"late")
+        theirs.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            theirs.recv(100)
+
+
+def test_writing_to_a_closed_connection_says_so():
+    ours, theirs = socket.socketpair()
+    current.call = exchange()
+    with PlainSocket(fileno=ours.detach()) as sock:
+        theirs.close()
+        with pytest.raises(BrokenPipeError, match="Broken pipe"):
+            sock.sendall(b"x")
