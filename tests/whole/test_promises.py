@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow  # starts and kills processes
 # The values of QUICK in conftest.py.
 LEASE_S = 3
 LONGEST_RETRY_WAIT_S = 1.1
+WORKER_THREADS = 8
 CANCELS = 1_000
 MAX_FILE_GROWTH = 8  # a connection for each thread: some may have been closed at the first count
 MAX_MEMORY_GROWTH = 4 << 20  # 2 KiB for each of 2,000 callbacks
@@ -64,11 +65,13 @@ def test_workers_that_stand_still_for_twice_a_lease_do_no_harm(deployment) -> No
         (503, {}),
         (200, {}),
     ] * 30  # never five failures in a row, which would open the breaker
+    deployment.receiver.gate.clear()
     frozen_workers = [deployment.start_worker(kind) for kind in ("poll", "deliver")]
     registrations = [deployment.register(deployment.job(duration_s=number / 20)) for number in range(60)]
-    deployment.receiver.wait_for(10)
+    deployment.receiver.wait_for(WORKER_THREADS)  # each thread waits for an answer
     for worker in frozen_workers:
         deployment.freeze(worker)
+    deployment.receiver.gate.set()
     for kind in ("poll", "deliver"):
         deployment.start_worker(kind)
     time.sleep(LEASE_S)
