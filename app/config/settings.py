@@ -249,8 +249,8 @@ class Settings(BaseModel):
     lease_s: PositiveSeconds = 60
     """Seconds that claimed work may take before another worker takes it over; longer than any attempt or call."""
 
-    worker_threads: int = Field(default=32, ge=1)
-    """Maximum concurrent calls or attempts of one worker."""
+    worker_threads: int = Field(default=64, ge=1)
+    """Maximum concurrent calls or attempts of one worker. One tenant gets at most half of those that others leave."""
 
     alive_file: Path | None = None
     """File that a live worker touches every few seconds, whether Redis answers or not."""

@@ -27,8 +27,9 @@ class LaneLimits:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A leased item. fence: end of the lease (ms); a failure, or a new due time, counts only with the current one."""
+    """A leased item. tenant: in whose turn it was claimed. fence: end of the lease (ms); a failure, or a new due time, counts only with the current one."""
 
+    tenant: str
     lane: str
     id: str
     fence: int
@@ -46,8 +47,12 @@ class Agenda:
         self._lease = lease
         self._limits = limits
 
-    def claim(self, now: datetime, limit: int) -> ScriptCall:
-        """Claims at most `limit` due ids, divided evenly among the lanes that have any."""
+    def claim(self, now: datetime, limit: int, running: Sequence[str] = ()) -> ScriptCall:
+        """Claims at most `limit` due ids, divided evenly among the tenants, then the lanes, that have any.
+
+        running: for each busy thread of this worker, the tenant whose item it works on. No tenant gets more than half
+        of the threads that the others leave it.
+        """
         limits = self._limits
         lease_ms = self._lease // MILLISECOND
         return ScriptCall(
@@ -59,14 +64,15 @@ class Agenda:
             rate=limits.rate,
             burst=limits.burst,
             concurrency=limits.concurrency,
+            running=running,
         )
 
     @staticmethod
     def claimed(reply: Sequence[str]) -> tuple[Claimed, ...]:
         """Returns the items in the reply to `claim`."""
         return tuple(
-            Claimed(lane, id, int(fence), from_ms(int(float(due))))
-            for lane, id, fence, due in zip(*(reply[i::4] for i in range(4)), strict=True)
+            Claimed(tenant, lane, id, int(fence), from_ms(int(float(due))))
+            for tenant, lane, id, fence, due in zip(*(reply[i::5] for i in range(5)), strict=True)
         )
 
     def pause(self, lane: str, until: datetime) -> ScriptCall:

@@ -36,6 +36,10 @@ class StartedAttempt:
     facts: tuple[str, ...]  # for `Deliveries.decrypt`
     digested: tuple["StartedAttempt", ...] = ()  # may go in the same message
 
+    @property
+    def tenant(self) -> str:
+        return self.claimed.tenant
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:

@@ -15,6 +15,7 @@ from app.domain.times import to_ms
 from app.store.engine import keys
 from app.store.project_health import set_project_health
 from tests.support.api_client import ApiCaller, problem
+from tests.support.claims import put_due
 
 PROD = {"project_id": "p1", "region": "ap-southeast-1", "credentials": {"token_env": "NOT_SET"}, "rate": 2.5}
 TRIAL = {"project_id": "p2", "endpoint": "https://cph.example:8443", "credentials": {"agency": True}}
@@ -86,7 +87,7 @@ def test_projects_are_shown_with_how_they_fare(two_project_api: ApiCaller, store
 
 def test_what_a_short_budget_costs_is_shown(two_project_api: ApiCaller, stores: Stores) -> None:
     polls, now = stores.polls_due, stores.clock()
-    stores.redis.zadd(keys.due("poll", "trial"), {"job": to_ms(now - timedelta(seconds=90)), "request:r": 0})
+    put_due(stores.redis, "poll", "trial", {"job": to_ms(now - timedelta(seconds=90)), "request:r": 0})
     stores.scripts.run(polls.throttle("trial", now - timedelta(minutes=1), now - timedelta(seconds=1), 0.01))
     project = two_project_api.get("/v1/projects")["items"][1]
     assert 90 <= project["late_s"] < 100

@@ -31,6 +31,7 @@ from app.domain.project_health import ProjectHealth
 from app.domain.times import to_ms
 from app.store.engine import keys
 from app.store.project_health import set_project_health
+from tests.support.claims import put_due
 from tests.support.redis_group import CLIENTS, PASSWORD, USER, RedisGroup
 from tests.support.unfit_redis import UNFIT, Unfit
 
@@ -229,7 +230,7 @@ def test_a_backlog_is_found_and_fails_if_no_worker_is_alive(alive: int, late_s: 
 
 def test_a_backlog_that_nobody_works_off_fails(healthy_environment: dict[str, str], stores: Stores) -> None:
     late = to_ms(stores.clock() - timedelta(minutes=1))
-    stores.redis.zadd(keys.lanes("deliver"), {"t https://bot.example:443": late})
+    put_due(stores.redis, "deliver", "t https://bot.example:443", {"dlv_1": late})
     result = doctor(healthy_environment)
     assert result.exit_code == 1
     assert re.search(
@@ -284,7 +285,7 @@ def test_a_broken_file_of_projects_is_named(healthy_environment: dict[str, str])
 
 def test_a_budget_that_is_short_is_named_with_its_remedy(healthy_environment: dict[str, str], stores: Stores) -> None:
     late = stores.clock() - timedelta(minutes=1)
-    stores.redis.zadd(keys.due("poll", "default"), {"job": to_ms(late)})
+    put_due(stores.redis, "poll", "default", {"job": to_ms(late)})
     stores.redis.hset(keys.lane("poll", "default"), mapping={"tokens": -1_000, "stamp": to_ms(late)})
     output = doctor(healthy_environment).output
     assert re.search(r"warn CPH project default: polls are 6\d s late: raise BRIDGE_CPH_RATE", output), output
@@ -297,7 +298,7 @@ def test_each_project_is_shown_as_poll_workers_see_it(healthy_environment: dict[
     )
     stores.scripts.run(set_project_health("default", health))
     late = stores.clock() - timedelta(seconds=3)
-    stores.redis.zadd(keys.due("poll", "default"), {"job": to_ms(late)})
+    put_due(stores.redis, "poll", "default", {"job": to_ms(late)})
     stores.scripts.run(stores.polls_due.throttle("default", stores.clock(), stores.clock(), 0.5))
     output = doctor(healthy_environment | {"BRIDGE_CPH_TOKEN": ""}).output
     shown = (

@@ -12,7 +12,7 @@ from app.domain.times import to_ms
 from app.store.agenda import Agenda, Claimed, LaneLimits
 from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall
-from tests.support.claims import claim_due
+from tests.support.claims import claim_due, put_due
 
 LEASE = timedelta(seconds=60)
 SECOND = timedelta(seconds=1)
@@ -24,9 +24,7 @@ def agenda(stores: Stores) -> Agenda:
 
 
 def schedule(stores: Stores, lane: str, due: datetime, *ids: str) -> None:
-    for id in ids:
-        stores.redis.zadd(keys.due("deliver", lane), {id: to_ms(due)})
-    stores.redis.zadd(keys.lanes("deliver"), {lane: to_ms(due)}, lt=True)
+    put_due(stores.redis, "deliver", lane, dict.fromkeys(ids, to_ms(due)))
 
 
 def ids_of(batch: Sequence[Claimed]) -> list[str]:
@@ -34,9 +32,9 @@ def ids_of(batch: Sequence[Claimed]) -> list[str]:
 
 
 def test_what_is_due_is_claimed_once_in_order(stores: Stores, agenda: Agenda, now: datetime) -> None:
-    schedule(stores, "a", now, "second")
-    schedule(stores, "a", now - SECOND, "first")
-    schedule(stores, "a", now + SECOND, "later")
+    schedule(stores, "t a", now, "second")
+    schedule(stores, "t a", now - SECOND, "first")
+    schedule(stores, "t a", now + SECOND, "later")
     batch = claim_due(agenda, now, 10)
     assert ids_of(batch) == ["first", "second"]
     assert agenda.next_due_at() == now + SECOND
@@ -50,7 +48,7 @@ def test_an_empty_agenda_has_no_next_due_time(agenda: Agenda, now: datetime) -> 
 
 
 def test_claimed_work_comes_back_when_its_lease_ends(stores: Stores, agenda: Agenda, now: datetime) -> None:
-    schedule(stores, "a", now, "x")
+    schedule(stores, "t a", now, "x")
     first = claim_due(agenda, now, 10)
     assert agenda.next_due_at() == now + LEASE
     assert ids_of(claim_due(agenda, now + LEASE - SECOND, 10)) == []
@@ -60,10 +58,9 @@ def test_claimed_work_comes_back_when_its_lease_ends(stores: Stores, agenda: Age
 
 
 def test_an_old_fence_settles_nothing(runtime: Runtime, agenda: Agenda, now: datetime) -> None:
-    runtime.stores.redis.hset(keys.watch("default", "x"), mapping={"since": 1, "state": "pending", "asks": 0})
+    runtime.stores.redis.hset(keys.watch("default", "x"), mapping={"since": 1, "state": "pending", "tenants": "t"})
     polls = runtime.stores.polls_due
-    runtime.stores.redis.zadd(keys.due("poll", "default"), {"x": to_ms(now)})
-    runtime.stores.redis.zadd(keys.lanes("poll"), {"default": to_ms(now)})
+    put_due(runtime.stores.redis, "poll", "default", {"x": to_ms(now)})
     stalled = claim_due(polls, now, 1)[0]
     later = now + runtime.settings.lease
     current = claim_due(polls, later, 1)[0]
@@ -74,21 +71,21 @@ def test_an_old_fence_settles_nothing(runtime: Runtime, agenda: Agenda, now: dat
 
 
 def test_lanes_take_turns(stores: Stores, agenda: Agenda, now: datetime) -> None:
-    schedule(stores, "busy", now - SECOND, *(f"b{number:03d}" for number in range(100)))
-    schedule(stores, "quiet", now, "q")
+    schedule(stores, "t busy", now - SECOND, *(f"b{number:03d}" for number in range(100)))
+    schedule(stores, "t quiet", now, "q")
     assert sorted(ids_of(claim_due(agenda, now, 4))) == ["b000", "b001", "q"]
 
 
 def test_a_lane_that_was_served_waits_behind_the_others(stores: Stores, agenda: Agenda, now: datetime) -> None:
-    for number, lane in enumerate(("a", "b", "c")):
-        schedule(stores, lane, now - number * SECOND, f"{lane}1", f"{lane}2")
+    for number, name in enumerate(("a", "b", "c")):
+        schedule(stores, f"t {name}", now - number * SECOND, f"{name}1", f"{name}2")
     claimed = [ids_of(claim_due(agenda, now + timedelta(milliseconds=turn), 1)) for turn in range(6)]
     assert claimed == [["c1"], ["b1"], ["a1"], ["c2"], ["b2"], ["a2"]]
 
 
 def test_a_lane_claims_no_more_than_its_concurrency(stores: Stores, now: datetime) -> None:
     narrow = Agenda(stores.scripts, "deliver", lease=LEASE, limits=LaneLimits(rate=0, burst=1, concurrency=2))
-    schedule(stores, "a", now, "1", "2", "3")
+    schedule(stores, "t a", now, "1", "2", "3")
     assert ids_of(claim_due(narrow, now, 10)) == ["1", "2"]
     assert narrow.next_due_at() == now + LEASE
     assert ids_of(claim_due(narrow, now + SECOND, 10)) == []
@@ -96,7 +93,7 @@ def test_a_lane_claims_no_more_than_its_concurrency(stores: Stores, now: datetim
 
 def test_a_lane_with_a_rate_claims_no_more_than_that(stores: Stores, now: datetime) -> None:
     limited = Agenda(stores.scripts, "deliver", lease=LEASE, limits=LaneLimits(rate=2, burst=1.5, concurrency=1_000))
-    schedule(stores, "a", now, *(f"{number:02d}" for number in range(20)))
+    schedule(stores, "t a", now, *(f"{number:02d}" for number in range(20)))
     batch = claim_due(limited, now, 100)
     assert len(batch) == 3  # the burst: a second and a half
     assert limited.next_due_at() == now + timedelta(milliseconds=500)
@@ -108,7 +105,7 @@ def test_a_lane_with_a_rate_claims_no_more_than_that(stores: Stores, now: dateti
 def test_all_workers_share_one_bucket(stores: Stores, now: datetime) -> None:
     limits = LaneLimits(rate=10, burst=1, concurrency=1_000)
     workers = [Agenda(stores.scripts, "deliver", lease=LEASE, limits=limits) for _ in range(3)]
-    schedule(stores, "a", now, *(f"{number:03d}" for number in range(200)))
+    schedule(stores, "t a", now, *(f"{number:03d}" for number in range(200)))
     claimed = sum(
         len(claim_due(worker, now + timedelta(milliseconds=10 * turn), 5)) for turn in range(201) for worker in workers
     )
@@ -116,16 +113,16 @@ def test_all_workers_share_one_bucket(stores: Stores, now: datetime) -> None:
 
 
 def test_a_lane_with_its_own_rate_keeps_it(stores: Stores, agenda: Agenda, now: datetime) -> None:
-    stores.redis.hset(keys.lane("deliver", "a"), mapping={"rate": 1, "places": 5})
-    schedule(stores, "a", now, "1", "2")
+    stores.redis.hset(keys.lane("deliver", "t a"), mapping={"rate": 1, "places": 5})
+    schedule(stores, "t a", now, "1", "2")
     assert ids_of(claim_due(agenda, now, 10)) == ["1"]
 
 
 def test_a_paused_lane_waits_and_the_others_do_not(stores: Stores, agenda: Agenda, now: datetime) -> None:
-    schedule(stores, "a", now, "a1")
-    schedule(stores, "b", now, "b1")
-    stores.scripts.run(agenda.pause("a", now + 2 * SECOND))
-    stores.scripts.run(agenda.pause("a", now + SECOND))  # the longer pause applies
+    schedule(stores, "t a", now, "a1")
+    schedule(stores, "t b", now, "b1")
+    stores.scripts.run(agenda.pause("t a", now + 2 * SECOND))
+    stores.scripts.run(agenda.pause("t a", now + SECOND))  # the longer pause applies
     assert ids_of(claim_due(agenda, now, 10)) == ["b1"]
     assert ids_of(claim_due(agenda, now + SECOND, 10)) == []
     assert ids_of(claim_due(agenda, now + 2 * SECOND, 10)) == ["a1"]
@@ -137,8 +134,8 @@ def claimed_in(agenda: Agenda, begin: datetime, seconds: int) -> int:
 
 def test_a_throttled_lane_pauses_and_then_goes_at_half_the_rate(stores: Stores, now: datetime) -> None:
     agenda = Agenda(stores.scripts, "deliver", lease=LEASE, limits=LaneLimits(rate=8, burst=1, concurrency=1_000))
-    schedule(stores, "a", now, *(f"{number:04d}" for number in range(2_000)))
-    throttles = [agenda.throttle("a", now, now + 10 * SECOND, None) for _ in range(30)]  # calls that were under way
+    schedule(stores, "t a", now, *(f"{number:04d}" for number in range(2_000)))
+    throttles = [agenda.throttle("t a", now, now + 10 * SECOND, None) for _ in range(30)]  # calls that were under way
     stores.scripts.run_all(throttles)
     assert claimed_in(agenda, now, 9) == 0
     assert 40 <= claimed_in(agenda, now + 10 * SECOND, 10) <= 42
@@ -146,15 +143,15 @@ def test_a_throttled_lane_pauses_and_then_goes_at_half_the_rate(stores: Stores, 
 
 def test_a_rate_that_was_reported_is_kept_to(stores: Stores, now: datetime) -> None:
     agenda = Agenda(stores.scripts, "deliver", lease=LEASE, limits=LaneLimits(rate=100, burst=1, concurrency=1_000))
-    schedule(stores, "a", now, *(f"{number:04d}" for number in range(2_000)))
-    stores.scripts.run(agenda.throttle("a", now, now + SECOND, 10 / 60))
+    schedule(stores, "t a", now, *(f"{number:04d}" for number in range(2_000)))
+    stores.scripts.run(agenda.throttle("t a", now, now + SECOND, 10 / 60))
     assert 9 <= claimed_in(agenda, now, 60) <= 11
 
 
 def test_what_was_learned_wears_off(stores: Stores, now: datetime) -> None:
     agenda = Agenda(stores.scripts, "deliver", lease=LEASE, limits=LaneLimits(rate=4, burst=1, concurrency=10_000))
-    schedule(stores, "a", now, *(f"{number:04d}" for number in range(2_000)))
-    stores.scripts.run(agenda.throttle("a", now, now + SECOND, 1))
+    schedule(stores, "t a", now, *(f"{number:04d}" for number in range(2_000)))
+    stores.scripts.run(agenda.throttle("t a", now, now + SECOND, 1))
     assert claimed_in(agenda, now + timedelta(minutes=11), 10) == 40
 
 
@@ -167,8 +164,8 @@ def test_the_cost_of_a_claim_does_not_grow_with_the_backlog(stores: Stores, agen
         stats = stores.redis.info("commandstats")
         return sum(stat["calls"] for name, stat in stats.items() if name.removeprefix("cmdstat_").startswith("z"))
 
-    schedule(stores, "a", now, *(f"{number:05d}" for number in range(20)))
+    schedule(stores, "t a", now, *(f"{number:05d}" for number in range(20)))
     claim_due(agenda, now, 1)  # loads the script
     calls_at_first = commands_of_a_claim()
-    schedule(stores, "a", now, *(f"{number:05d}" for number in range(20, 5_000)))
+    schedule(stores, "t a", now, *(f"{number:05d}" for number in range(20, 5_000)))
     assert commands_of_a_claim() == calls_at_first

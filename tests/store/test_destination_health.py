@@ -28,7 +28,7 @@ def make_attempt(runtime: Runtime, registration, deliveries_of, now: datetime) -
 
     def make(signal: AttemptSignal, *, at: datetime = now, started: datetime = now) -> str:
         replies: list[str] = []
-        claimed = Claimed(LANE, delivery.id, fence=0, due_at=now)
+        claimed = Claimed("t", LANE, delivery.id, fence=0, due_at=now)
         report = SignalReport(runtime.destinations.report(signal, "why", started), at, replies.append)
         attempt = {"number": next(numbers)}
         step = NextStep(DeliveryState.DEAD, death=Death.TRIES)

@@ -15,7 +15,7 @@ from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall
 from app.store.requests import is_request
 from app.store.watches import Watch, Watches
-from tests.support.claims import claim_due
+from tests.support.claims import claim_due, put_due
 
 SECOND = timedelta(seconds=1)
 STEP = timedelta(milliseconds=100)
@@ -51,13 +51,12 @@ class SimulatedProject:
             name = f"{interval.total_seconds():g}-{number}"
             id = f"request:{name}" if requests else name
             if requests:
-                redis.hset(keys.request("p", name), mapping={"since": 0, "job:j": 1})
+                redis.hset(keys.request("p", name), mapping={"since": 0, "job:j": 1, "tenants": "t"})
             else:
-                redis.hset(keys.watch("p", id), "state", "running")
+                redis.hset(keys.watch("p", id), mapping={"state": "running", "tenants": "t"})
             self._intervals[id] = interval
             due = self.now + interval * number / count
-            redis.zadd(keys.due("poll", "p"), {id: to_ms(due)})
-            redis.zadd(keys.lanes("poll"), {"p": to_ms(due)}, lt=True)
+            put_due(redis, "poll", "p", {id: to_ms(due)})
 
     def pass_time(self, length: timedelta, settling: timedelta) -> dict[str, Lateness]:
         """Claims ten times a second. Each claimed item is polled at once, and is due again after its interval."""
@@ -72,7 +71,7 @@ class SimulatedProject:
         calls: list[ScriptCall] = []
         while self.now < end:
             self.now += STEP
-            answers = self._runtime.stores.scripts.run_all([*calls, self.agenda.claim(self.now, 32)])
+            answers = self._runtime.stores.scripts.run_all([*calls, self.agenda.claim(self.now, 64)])
             items = Agenda.claimed(answers[-1])
             calls = [self._postpone(item) for item in items]
             yield from items
@@ -86,8 +85,7 @@ class SimulatedProject:
 
 
 def schedule(stores: Stores, lane: str, due: datetime, id: str) -> None:
-    stores.redis.zadd(keys.due("poll", lane), {id: to_ms(due)})
-    stores.redis.zadd(keys.lanes("poll"), {lane: to_ms(due)}, lt=True)
+    put_due(stores.redis, "poll", lane, {id: to_ms(due)})
 
 
 @pytest.mark.slow

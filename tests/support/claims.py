@@ -1,10 +1,25 @@
-"""Claims due items outside a drain."""
+"""Puts items on an agenda and claims them, outside a drain."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
-from app.store.agenda import Agenda, Claimed
+from app.store.agenda import POLL, Agenda, Claimed
+from app.store.engine import keys
+from app.store.engine.client import Client
 
 
 def claim_due(agenda: Agenda, now: datetime, limit: int) -> tuple[Claimed, ...]:
-    """Claims in a round trip of its own. A drain claims in the same round trip as it records results."""
-    return agenda.claimed(agenda._scripts.run(agenda.claim(now, limit)))
+    """Claims at most `limit` items of a tenant, which are half of the threads.
+
+    It needs a round trip of its own; a drain claims in the same round trip as it records results.
+    """
+    return agenda.claimed(agenda._scripts.run(agenda.claim(now, 2 * limit)))
+
+
+def put_due(redis: Client, agenda: str, lane: str, due: Mapping[str, int], tenant: str = "t") -> None:
+    """due: for each id, class and time in ms, as a score. tenant: in whose turn, if the lane is a project's."""
+    redis.zadd(keys.due(agenda, lane), due)
+    redis.zadd(keys.lanes(agenda), {lane: min(due.values())}, lt=True)
+    if agenda == POLL:
+        redis.zadd(keys.tenant_due(lane, tenant), due)
+        redis.zadd(keys.turns(lane), {tenant: 0}, nx=True)

@@ -132,7 +132,7 @@ def test_a_failure_of_one_tenant_is_not_felt_by_another(
 def test_one_that_answers_nothing_costs_the_others_nothing(
     runtime: Runtime, delivery_worker, make_pending_deliveries, receiver: Receiver, clock
 ) -> None:
-    """More deliveries hang than there are threads. The others arrive before the first of these times out."""
+    """More deliveries hang than their tenant has threads. The others arrive before the first of these times out."""
     with Receiver() as unresponsive:
         unresponsive.gate.clear()
         make_pending_deliveries(1_000, destination="unresponsive", url=unresponsive.url)
@@ -140,7 +140,7 @@ def test_one_that_answers_nothing_costs_the_others_nothing(
             make_pending_deliveries(5, destination=f"responsive-{number}")
         drain_loop = DrainLoop(
             delivery_worker,
-            ThreadPool(CONCURRENCY + 2, delivery_worker.do),
+            ThreadPool(2 * (CONCURRENCY + 2), delivery_worker.do),
             runtime.stores.scripts,
             clock,
             runtime.crash_point,

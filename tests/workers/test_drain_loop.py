@@ -14,7 +14,7 @@ from app.domain.times import to_ms
 from app.store.agenda import Agenda, Claimed
 from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall
-from tests.support.claims import claim_due
+from tests.support.claims import claim_due, put_due
 from workers.engine.drain_loop import CLAIM_EVERY_S, DrainLoop, ThreadPool
 from workers.engine.stop_flag import StopFlag
 
@@ -48,10 +48,9 @@ def make_due_watches(stores: Stores) -> Callable[[int], None]:
         stores.redis.hset(keys.lane("poll", "default"), "rate", 0)
         due = to_ms(stores.clock())
         ids = {f"job-{number}": due for number in range(count)}
-        stores.redis.zadd(keys.due("poll", "default"), ids)
-        stores.redis.zadd(keys.lanes("poll"), {"default": due})
+        put_due(stores.redis, "poll", "default", ids)
         for id in ids:
-            stores.redis.hset(keys.watch("default", id), "state", "pending")
+            stores.redis.hset(keys.watch("default", id), mapping={"state": "pending", "tenants": "t"})
 
     return make
 
@@ -107,7 +106,8 @@ def test_a_drain_that_is_to_stop_finishes_what_is_in_hand(runtime: Runtime, make
     make_due_watches(100)
     gate, stopping = Event(), StopFlag()
     work = RecordingWork(runtime.stores, lambda _: gate.wait(10) and None)
-    thread = Thread(target=make_drain_loop(runtime, work).run, kwargs={"seconds": 30, "stopping": stopping})
+    loop = make_drain_loop(runtime, work, threads=8)
+    thread = Thread(target=loop.run, kwargs={"seconds": 30, "stopping": stopping})
     thread.start()
     wait_until(lambda: runtime.stores.redis.zcard(keys.leased("poll", "default")) == 4, what="four leased items")
     stopping.set()

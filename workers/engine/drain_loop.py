@@ -1,6 +1,7 @@
 """The loop of a drain: claims due items, works on them in threads, records the results. No thread waits for another."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from queue import Empty, SimpleQueue
@@ -17,7 +18,15 @@ CLAIM_EVERY_S = 0.02  # while a thread is free: the longest delay until a due it
 IDLE_S = 0.25  # without work for this long, the drain ends: starting an RQ job costs more than a few claims
 BATCH_S = 0.005  # while other tasks run, results of this long share a round trip, which costs as much as several
 
-Results = SimpleQueue[Sequence[ScriptCall]]
+
+
+class Task(Protocol):
+    @property
+    def tenant(self) -> str:
+        """The tenant in whose turn it was claimed."""
+
+
+Results = SimpleQueue[tuple[str, Sequence[ScriptCall]]]  # tenant of the task, scripts that record its result
 
 
 class Work(Protocol):
@@ -25,7 +34,7 @@ class Work(Protocol):
 
     agenda: Agenda
 
-    def prepare(self, claimed: Sequence[Claimed]) -> Sequence[Any]:
+    def prepare(self, claimed: Sequence[Claimed]) -> Sequence[Task]:
         """Returns tasks for `do`, loaded in one round trip; omits items that need no work any more."""
 
     def do(self, task: Any) -> Sequence[ScriptCall]:
@@ -38,21 +47,21 @@ class ThreadPool:
     def __init__(self, size: int, do: Callable[[Any], Sequence[ScriptCall]]) -> None:
         self.size = size
         self._do = do
-        self._tasks: SimpleQueue[tuple[Any, Results]] = SimpleQueue()
+        self._tasks: SimpleQueue[tuple[Task, Results]] = SimpleQueue()
         for number in range(size):
             Thread(target=self._work, name=f"work-{number}", daemon=True).start()
 
-    def submit(self, task: Any, results: Results) -> None:
+    def submit(self, task: Task, results: Results) -> None:
         self._tasks.put((task, results))
 
     def _work(self) -> None:
         while True:
             task, results = self._tasks.get()
             try:
-                results.put(self._do(task))
+                results.put((task.tenant, self._do(task)))
             except Exception:  # noqa: BLE001 - a bug costs one task, not the drain: its lease ends and the item is due again
                 logs.event("work.failed", level=logging.ERROR, exc_info=True, task=type(task).__name__)
-                results.put(())
+                results.put((task.tenant, ()))
 
 
 class DrainLoop:
@@ -75,27 +84,27 @@ class DrainLoop:
     def run(self, *, seconds: float, stopping: StopFlag) -> None:
         """Finishes and records every task that it started. Raises Unavailable if Redis cannot be reached for long."""
         results: Results = SimpleQueue()
-        until, running = monotonic() + seconds, 0
+        until = monotonic() + seconds
+        running: Counter[str] = Counter()  # tasks by tenant
         idle_end = monotonic() + CLAIM_EVERY_S  # soon, for an RQ job that finds nothing due
         calls: list[ScriptCall] = []
         while True:
             over = stopping.is_set() or monotonic() >= until
-            started = self._turn(calls, 0 if over else self._pool.size - running, results)
-            running += started
-            if running:
+            self._turn(calls, running, results, claims=not over)
+            busy = running.total()
+            if busy:
                 idle_end = monotonic() + IDLE_S
             elif over or monotonic() > idle_end:
                 return
-            calls, finished = _collect(
-                results, running, timeout=None if over or running == self._pool.size else CLAIM_EVERY_S
-            )
+            calls, finished = _collect(results, busy, timeout=None if over or busy == self._pool.size else CLAIM_EVERY_S)
             running -= finished
 
-    def _turn(self, calls: list[ScriptCall], free: int, results: Results) -> int:
-        """Records results, claims items and submits tasks, in one or two round trips. Returns the number of tasks."""
-        claim = [self._work.agenda.claim(self._clock(), free)] if free else []
+    def _turn(self, calls: list[ScriptCall], running: Counter[str], results: Results, *, claims: bool) -> None:
+        """Records results, claims items and submits tasks, in one or two round trips. Adds the tasks to `running`."""
+        free = self._pool.size - running.total() if claims else 0
+        claim = [self._work.agenda.claim(self._clock(), free, list(running.elements()))] if free else []
         if not calls and not claim:
-            return 0
+            return
         answers = self._scripts.run_all(calls + claim)
         if calls:
             self._crash_point(f"{self._work.agenda.name}.recorded")
@@ -103,27 +112,30 @@ class DrainLoop:
         tasks = self._work.prepare(batch) if batch else ()
         for task in tasks:
             self._pool.submit(task, results)
-        return len(tasks)
+            running[task.tenant] += 1
 
 
-def _collect(results: Results, running: int, timeout: float | None) -> tuple[list[ScriptCall], int]:
+def _collect(results: Results, running: int, timeout: float | None) -> tuple[list[ScriptCall], Counter[str]]:
     """Waits for a first result (without limit if `timeout` is None), then takes all that are there.
 
-    Returns the scripts to run, and the number of tasks that finished.
+    Returns the scripts to run, and how many tasks of each tenant finished.
     """
+    finished: Counter[str] = Counter()
     if not running:
         # Do not wait for a result that cannot come: if a signal handler takes longer than the rest of the timeout,
         # SimpleQueue (CPython 3.11 and 3.12) goes on with a negative timeout, which means no limit.
         sleep(CLAIM_EVERY_S)
-        return [], 0
+        return [], finished
+    calls: list[ScriptCall] = []
     try:
-        calls = list(results.get(timeout=timeout))
+        arrived = [results.get(timeout=timeout)]
     except Empty:
-        return [], 0
-    finished = 1
-    if running > finished:
+        return calls, finished
+    if running > 1:
         sleep(BATCH_S)
     while not results.empty():
-        calls.extend(results.get())
-        finished += 1
+        arrived.append(results.get())
+    for tenant, recorded in arrived:
+        finished[tenant] += 1
+        calls.extend(recorded)
     return calls, finished

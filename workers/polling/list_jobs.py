@@ -27,6 +27,10 @@ class ListJobsTask:
     requests: tuple[WatchedRequest, ...]
 
     @property
+    def tenant(self) -> str:
+        return self.claimed[0].tenant
+
+    @property
     def project(self) -> str:
         return self.requests[0].project
 

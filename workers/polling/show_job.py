@@ -26,6 +26,10 @@ class ShowJobTask:
     claimed: Claimed
     watch: Watch
 
+    @property
+    def tenant(self) -> str:
+        return self.claimed.tenant
+
 
 class PollWorker:
     """Polls jobs, by ShowJob or ListJobs, and records their ends."""

@@ -41,7 +41,8 @@ def deadlines() -> str:
 
 
 def watch(project: str, job: str) -> str:
-    """Hash: state, since (ms), unknown_since (ms), the fields last seen; `reg_…` of each waiting registration;
+    """Hash: state, since (ms), unknown_since (ms), the fields last seen; tenants: of its registrations, separated by
+    spaces; `reg_…` of each waiting registration;
     unlisted: 1 once ListJobs has failed to show it; operation: of the job, if a caller named it; once it has ended:
     job (JSON), observed (ms).
     """
@@ -52,8 +53,8 @@ def request(project: str, id: str) -> str:
     """Hash, until it has no job and no registration: since (ms); `job:<id>` of each job that ListJobs may show → 1 once
     it has, before that 0 if the job's own answer named the request, 2 if a caller did; `reg_…` of each registration
     that waits for all of its jobs → '', `seen:<ms>` or `unknown:<ms>`; again: 1 if it is to be polled again at once;
-    cut: if its list was cut off, JSON of the next page and of the members not shown yet; operation: as in a watch. On
-    the agenda it is `request:<id>`."""
+    cut: if its list was cut off, JSON of the next page and of the members not shown yet; tenants, operation: as in a
+    watch. On the agenda it is `request:<id>`."""
     return f"cph:request:{project}:{id}"
 
 
@@ -116,6 +117,17 @@ def lanes(agenda: str) -> str:
 def due(agenda: str, lane: str) -> str:
     """Sorted set: ids by class, then by due time (ms); see lua/shared/2_agenda.lua."""
     return f"cph:{agenda}:due:{lane}"
+
+
+def turns(lane: str) -> str:
+    """Sorted set: the tenants with polls in a project's lane by when (ms) each was served last."""
+    return f"cph:poll:turns:{lane}"
+
+
+def tenant_due(lane: str, tenant: str) -> str:
+    """Sorted set: those of a project's due ids for which the tenant waits, with the same scores. Ids that are not due in
+    the lane any more are ignored."""
+    return f"cph:poll:due:{lane}:{tenant}"
 
 
 def leased(agenda: str, lane: str) -> str:

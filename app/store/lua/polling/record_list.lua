@@ -67,7 +67,7 @@ for registration, was in pairs(waiting) do
   end
 end
 for _, job in ipairs(missing) do watching.record_missing(project, job, request, now) end
-if redis.call('HLEN', hash) == 1 + redis.call('HEXISTS', hash, 'operation') then
+if redis.call('HLEN', hash) == 1 + redis.call('HEXISTS', hash, 'operation') + redis.call('HEXISTS', hash, 'tenants') then
   redis.call('DEL', hash)
   return ended
 end

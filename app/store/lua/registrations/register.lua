@@ -40,9 +40,12 @@ if not tenancy.has_no_callback(lane) then destination.record_use(tenant, lane, t
 if rate ~= '' then redis.call('HSET', key.lane('deliver', lane), 'rate', rate, 'most', 1) end
 if test == '1' then ending.test(id, now, keep_s) end
 local poll_request, poll_jobs = all_of_request, false
-if poll_request then redis.call('HSET', key.request(project, request), id, '') end
+if poll_request then
+  redis.call('HSET', key.request(project, request), id, '')
+  turns.share(project, 'request:' .. request, tenant)
+end
 for _, job in ipairs(jobs) do
-  local new = watching.watch(id, project, job, now, keep_s, operation)
+  local new = watching.watch(id, tenant, project, job, now, keep_s, operation)
   local joined = request ~= '' and watching.join(project, job, request, watching.CALLER_NAMED)
   poll_request = poll_request or joined
   if new and joined then redis.call('HSET', key.watch(project, job), 'request_id', request)

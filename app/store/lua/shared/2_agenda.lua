@@ -3,6 +3,12 @@
 -- others have a patience of 1 s, 2 s, 4 s and so on. A score is the class, then the due time (ms): one sorted set
 -- for all.
 local agenda = {}
+-- The lanes of projects are shared by tenants, who take turns (1_turns.lua); a destination belongs to one tenant.
+function agenda.is_shared(name) return name == 'poll' end
+
+-- The tenant of a destination's lane; nil for a project's.
+function agenda.tenant_of(name, lane) return not agenda.is_shared(name) and (lane_name.split(lane)) or nil end
+
 local CLASS, LAST_CLASS = 1e13, 9 -- milliseconds that no clock reaches before 2286
 
 function agenda.patience(class) return 1000 * 2 ^ (class - 1) end
@@ -14,8 +20,10 @@ end
 
 -- Puts an item on the agenda, or moves it to another time. An item without patience (ms) goes before those with one.
 function agenda.schedule(name, lane, id, due, patience)
-  redis.call('ZADD', key.due(name, lane), class_of(patience) * CLASS + due, id)
+  local score = class_of(patience) * CLASS + due
+  redis.call('ZADD', key.due(name, lane), score, id)
   redis.call('ZADD', key.lanes(name), 'LT', due, lane)
+  if agenda.is_shared(name) then turns.put(lane, id, score) end
 end
 
 -- True if the item is on the agenda, leased or not.
@@ -25,10 +33,11 @@ end
 
 -- Returns the non-empty classes, each with up to `count` first items: {class = …, items = {{id = …, due = …}, …}}.
 -- after: leaves out items of class 0 that are due by then.
-function agenda.classes(name, lane, count, after)
+-- due: key of the sorted set.
+function agenda.classes(due, count, after)
   local classes, from = {}, after and '(' .. after or '-inf'
   while true do
-    local found = redis.call('ZRANGEBYSCORE', key.due(name, lane), from, '+inf', 'WITHSCORES', 'LIMIT', 0, count)
+    local found = redis.call('ZRANGEBYSCORE', due, from, '+inf', 'WITHSCORES', 'LIMIT', 0, count)
     if not found[1] then return classes end
     local class, items = math.floor(found[2] / CLASS), {}
     from = (class + 1) * CLASS
@@ -43,7 +52,7 @@ end
 -- When the first item of a lane is due, nil if there is none.
 function agenda.next_due(name, lane)
   local first
-  for _, class in ipairs(agenda.classes(name, lane, 1)) do first = math.min(first or math.huge, class.items[1].due) end
+  for _, class in ipairs(agenda.classes(key.due(name, lane), 1)) do first = math.min(first or math.huge, class.items[1].due) end
   return first
 end
 
@@ -66,6 +75,7 @@ end
 function agenda.remove(name, lane, id)
   redis.call('ZREM', key.due(name, lane), id)
   redis.call('ZREM', key.leased(name, lane), id)
+  if agenda.is_shared(name) then turns.remove(lane, id) end
   local due = agenda.next_due(name, lane)
   if due then redis.call('ZADD', key.lanes(name), 'LT', due, lane) end
 end
@@ -76,6 +86,7 @@ function agenda.end_leases(name, lane, now, limit)
   for i = 1, #expired, 2 do
     redis.call('ZREM', key.leased(name, lane), expired[i])
     redis.call('ZADD', key.due(name, lane), expired[i + 1], expired[i])
+    if agenda.is_shared(name) then turns.put(lane, expired[i], expired[i + 1]) end
   end
 end
 

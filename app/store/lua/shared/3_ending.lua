@@ -193,6 +193,6 @@ function ending.leave(project, job, registration)
   ending.leave_request(project, job)
   local was = redis.call('HMGET', watch, 'state', 'job')
   if not was[2] then counts.move('watch', was[1] or nil) end
-  redis.call('DEL', watch)
   agenda.remove('poll', project, job)
+  redis.call('DEL', watch)
 end

@@ -18,15 +18,14 @@ local function choose(classes, now, passed, waited)
   return other, 0
 end
 
--- Returns up to `count` due items in the order in which they are claimed; the new `passed` (see above); and when the
--- first of the remaining items is due, nil if none remains.
--- by_age: orders by due time alone. A due time of 0 means "before all others", not a time.
-function fairness.take(name, lane, now, count, passed, by_age)
-  local function waited(class, due)
-    if by_age then return due > 0 and now - due or 0 end
-    return class == 0 and math.huge or (now - due) / agenda.patience(class)
+-- Returns up to `count` due items in the order in which they are claimed, and the new `passed` (see above).
+-- due: key of the sorted set. by_age: orders by due time alone. A due time of 0 means "before all others", not a time.
+function fairness.take(due, now, count, passed, by_age)
+  local function waited(class, since)
+    if by_age then return since > 0 and now - since or 0 end
+    return class == 0 and math.huge or (now - since) / agenda.patience(class)
   end
-  local classes, items, next_due = agenda.classes(name, lane, count + 1), {}, nil
+  local classes, items = agenda.classes(due, count), {}
   for _, class in ipairs(classes) do class.taken = 0 end
   while #items < count do
     local class, passed_now = choose(classes, now, passed, waited)
@@ -34,9 +33,5 @@ function fairness.take(name, lane, now, count, passed, by_age)
     class.taken, passed = class.taken + 1, passed_now
     items[#items + 1] = class.items[class.taken]
   end
-  for _, class in ipairs(classes) do
-    local item = class.items[class.taken + 1]
-    if item then next_due = math.min(next_due or math.huge, item.due) end
-  end
-  return items, passed, next_due
+  return items, passed
 end

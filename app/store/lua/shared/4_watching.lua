@@ -8,17 +8,21 @@ watching.JOB_NAMED, watching.SHOWN, watching.CALLER_NAMED = '0', '1', '2'
 function watching.add_job(registration, project, job, now, keep_s)
   redis.call('HSET', key.progress(registration), 'job:' .. job, '')
   redis.call('HINCRBY', key.progress(registration), 'open', 1)
-  watching.watch(registration, project, job, now, keep_s, '')
+  local tenant = redis.call('HGET', key.progress(registration), 'tenant')
+  watching.watch(registration, tenant, project, job, now, keep_s, '')
 end
 
 -- Watches a job for a registration; returns true if the job was not watched before. operation: '' if not known.
-function watching.watch(registration, project, job, now, keep_s, operation)
+function watching.watch(registration, tenant, project, job, now, keep_s, operation)
   local watch = key.watch(project, job)
-  local known = redis.call('HMGET', watch, 'state', 'job', 'observed')
+  local known = redis.call('HMGET', watch, 'state', 'job', 'observed', 'request_id')
   if known[2] then ending.end_job(registration, job, known[1], known[2], known[3], now, keep_s)
-  elseif known[1] then redis.call('HSET', watch, registration, '')
+  elseif known[1] then
+    redis.call('HSET', watch, registration, '')
+    turns.share(project, job, tenant)
+    if known[4] then turns.share(project, 'request:' .. known[4], tenant) end
   else
-    redis.call('HSET', watch, registration, '', 'state', 'pending', 'since', now)
+    redis.call('HSET', watch, registration, '', 'state', 'pending', 'since', now, 'tenants', tenant)
     if operation ~= '' then redis.call('HSET', watch, 'operation', operation) end
     counts.move('watch', nil, 'pending')
     return true
@@ -44,6 +48,7 @@ function watching.join(project, job, request, kind)
   local own = redis.call('HMGET', watch, 'unlisted', 'request_id', 'job')
   if own[1] or own[3] or watching.is_shown(project, job, own[2]) then return false end
   redis.call('HSETNX', hash, 'job:' .. job, kind)
+  for _, tenant in ipairs(turns.tenants_of(project, job)) do turns.share(project, 'request:' .. request, tenant) end
   return true
 end
 
