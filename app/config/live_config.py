@@ -77,6 +77,7 @@ class LiveConfig:
         settings = self._settings
         return Quotas(
             registrations=settings.quota_registrations,
+            jobs=settings.quota_jobs,
             destinations=settings.quota_destinations,
             deliveries=settings.quota_deliveries,
             requests=settings.quota_requests,

@@ -237,6 +237,9 @@ class Settings(BaseModel):
     quota_registrations: int = Field(default=100_000, ge=0)
     """Maximum registrations of a tenant that are watching at once; 0 means unlimited, here and below."""
 
+    quota_jobs: int = Field(default=100_000, ge=0)
+    """Maximum jobs of a tenant's watching registrations that have not ended."""
+
     quota_destinations: int = Field(default=1_000, ge=0)
     """Maximum destinations of a tenant: hosts and ports that it has recently registered for."""
 

@@ -17,6 +17,7 @@ Limit = Annotated[int, Field(ge=0, strict=True)]
 
 class _Quotas(Strict):
     registrations: Limit | None = None
+    jobs: Limit | None = None
     destinations: Limit | None = None
     deliveries: Limit | None = None
     requests: Limit | None = None
@@ -33,6 +34,7 @@ class Tenant(Strict):
         own = self.quotas.model_dump(exclude_none=True)
         return Quotas(
             registrations=own.get("registrations", defaults.registrations),
+            jobs=own.get("jobs", defaults.jobs),
             destinations=own.get("destinations", defaults.destinations),
             deliveries=own.get("deliveries", defaults.deliveries),
             requests=own.get("requests", defaults.requests),

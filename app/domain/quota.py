@@ -11,6 +11,7 @@ WINDOW = timedelta(minutes=1)
 
 class Quota(StrEnum):
     REGISTRATIONS = "registrations"
+    JOBS = "jobs"
     DESTINATIONS = "destinations"
     DELIVERIES = "deliveries"
     REQUESTS = "requests"
@@ -18,6 +19,7 @@ class Quota(StrEnum):
 
 REMEDIES = {
     Quota.REGISTRATIONS: "wait until some registrations have ended, or cancel some",
+    Quota.JOBS: "wait until some jobs have ended, or cancel registrations",
     Quota.DESTINATIONS: "use a host and port that callbacks already go to",
     Quota.DELIVERIES: "too many deliveries are pending: GET /v1/destinations shows which destinations do not answer",
     Quota.REQUESTS: "wait for as long as Retry-After says",
@@ -40,19 +42,20 @@ class QuotaReached(CallerError):
 class Quotas:
     """The maxima of a tenant; 0 is unlimited.
 
-    registrations: in state watching. destinations: with a recent registration. deliveries: pending ones. requests: per
+    registrations: in state watching. jobs: of these, that have not ended. destinations: with a recent registration. deliveries: pending ones. requests: per
     minute.
     """
 
     registrations: int = 0
+    jobs: int = 0
     destinations: int = 0
     deliveries: int = 0
     requests: int = 0
 
     @property
-    def for_registration(self) -> tuple[int, int, int]:
+    def for_registration(self) -> tuple[int, int, int, int]:
         """The quotas that a new registration counts against, in this order."""
-        return self.registrations, self.destinations, self.deliveries
+        return self.registrations, self.jobs, self.destinations, self.deliveries
 
 
 @dataclass(frozen=True, slots=True)

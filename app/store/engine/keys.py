@@ -92,7 +92,7 @@ def destinations(tenant: str) -> str:
 
 
 def tenant_counts(tenant: str) -> str:
-    """Hash, for ever: counts of watching registrations and pending deliveries."""
+    """Hash, for ever: counts of watching registrations, of their jobs that have not ended, of pending deliveries."""
     return f"cph:tenant:{tenant}"
 
 

@@ -14,15 +14,17 @@ if idempotency_key ~= '' then
   if earlier then return earlier end
 end
 if redis.call('EXISTS', key.registration(id)) == 1 then return 'created' end -- sent again because the reply was lost
-local full = quotas ~= '' and tenancy.exceeded_quota(tenant, destination_name, quotas)
-if full then return {full} end
-if idempotency_key ~= '' then redis.call('SET', idempotency_key, idempotency_record, 'EX', idempotency_life_s) end
-tenancy.count(tenant, 'registrations', 1)
-redis.call('SET', key.registration(id), record)
 -- A registration for all jobs of a request has one extra open job until all its jobs are known.
 local job_count = #jobs + #ended / 3
 local all_of_request = job_count == 0
-local fields = {'tenant', tenant, 'project', project, 'lane', lane, 'open', all_of_request and 1 or job_count}
+local open = all_of_request and 1 or job_count
+local full = quotas ~= '' and tenancy.exceeded_quota(tenant, open, destination_name, quotas)
+if full then return {full} end
+if idempotency_key ~= '' then redis.call('SET', idempotency_key, idempotency_record, 'EX', idempotency_life_s) end
+tenancy.count(tenant, 'registrations', 1)
+tenancy.count(tenant, 'jobs', open)
+redis.call('SET', key.registration(id), record)
+local fields = {'tenant', tenant, 'project', project, 'lane', lane, 'open', open}
 local function add_field(field, value)
   fields[#fields + 1] = field
   fields[#fields + 1] = value

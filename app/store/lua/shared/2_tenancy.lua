@@ -1,13 +1,28 @@
 -- A tenant's usage, which its quotas limit, and its feed of events.
 local tenancy = {}
 
--- Changes one of a tenant's counts. what: 'registrations' (watching) or 'deliveries' (pending).
-function tenancy.count(tenant, what, by) redis.call('HINCRBY', key.tenant_counts(tenant), what, by) end
+-- Changes one of a tenant's counts. what: 'registrations' (watching), 'jobs' (of these, that have not ended) or
+-- 'deliveries' (pending).
+function tenancy.count(tenant, what, by)
+  if redis.call('HINCRBY', key.tenant_counts(tenant), what, by) < 0 then
+    redis.call('HSET', key.tenant_counts(tenant), what, 0) -- what an earlier version registered was not counted
+  end
+end
 
--- Counts a registration as no longer watching. Call it before the state changes.
+-- Counts a registration, and its open jobs, as no longer watching. Call it before the state changes.
 function tenancy.count_stopped(progress)
-  local own = redis.call('HMGET', progress, 'tenant', 'state')
-  if own[1] and not own[2] then tenancy.count(own[1], 'registrations', -1) end
+  local own = redis.call('HMGET', progress, 'tenant', 'state', 'open')
+  if own[1] and not own[2] then
+    tenancy.count(own[1], 'registrations', -1)
+    if tonumber(own[3] or 0) > 0 then tenancy.count(own[1], 'jobs', -own[3]) end
+  end
+end
+
+-- Changes the number of a registration's open jobs. Returns the new number.
+function tenancy.count_open(progress, by)
+  local tenant = redis.call('HGET', progress, 'tenant')
+  if tenant then tenancy.count(tenant, 'jobs', by) end
+  return redis.call('HINCRBY', progress, 'open', by)
 end
 
 -- Changes the tenant's count of pending deliveries, for one registration.
@@ -19,13 +34,14 @@ end
 -- True for a lane that names no destination: the registration has no callback, and its events go into the feed only.
 function tenancy.has_no_callback(lane) return string.sub(lane, -1) == constant.LANE_SEPARATOR end
 
--- The quota that one more registration with this destination ('' for none) would exceed; nil if there is none.
--- quotas: registrations, destinations and deliveries; 0 is unlimited.
-function tenancy.exceeded_quota(tenant, destination, quotas)
-  local registrations, destinations, deliveries = string.match(quotas, '(%d+) (%d+) (%d+)')
-  local counts = redis.call('HMGET', key.tenant_counts(tenant), 'registrations', 'deliveries')
+-- The quota that one more registration with so many jobs and this destination ('' for none) would exceed; nil if there
+-- is none. quotas: registrations, jobs, destinations and deliveries; 0 is unlimited.
+function tenancy.exceeded_quota(tenant, new_jobs, destination, quotas)
+  local registrations, jobs, destinations, deliveries = string.match(quotas, '(%d+) (%d+) (%d+) (%d+)')
+  local counts = redis.call('HMGET', key.tenant_counts(tenant), 'registrations', 'deliveries', 'jobs')
   local function is_reached(quota, count) return quota ~= '0' and tonumber(count or 0) >= tonumber(quota) end
   if is_reached(registrations, counts[1]) then return 'registrations' end
+  if is_reached(jobs, tonumber(counts[3] or 0) + new_jobs - 1) then return 'jobs' end
   if is_reached(deliveries, counts[2]) then return 'deliveries' end
   if destination == '' then return end
   local index = key.destinations(tenant)

@@ -125,7 +125,7 @@ end
 -- Counts one open job fewer; after the last one the registration is finished.
 function ending.release(registration, now, keep_s)
   local progress = key.progress(registration)
-  if redis.call('HINCRBY', progress, 'open', -1) > 0 then return end
+  if tenancy.count_open(progress, -1) > 0 then return end
   tenancy.count_stopped(progress)
   redis.call('HSET', progress, 'state', 'finished')
   redis.call('ZREM', key.deadlines(), registration)

@@ -24,17 +24,19 @@ end
 -- Overload lowers a rate no further (per second; an eighth of a rate that is below 8): a backlog of hours must end.
 local LEAST_RATE = 1
 
--- Adapts concurrency and rate: a sign of overload halves both. As many answers as the concurrency raise it by one;
+-- Adapts concurrency and rate. A new destination gets one attempt at a time until it has answered once. A sign of overload halves both. As many answers as the concurrency raise it by one;
 -- the rate recovers by itself. Attempts that began before the last reduction do not count: they do not show its effect.
 -- A probe while the breaker is open does not change the rate.
 local function adapt(lane, hash, own, signal, now)
   local concurrency, halved_at = tonumber(own[1] or signal.concurrency), tonumber(own[2] or '0')
   if signal.started <= halved_at then return end
+  local is_new = own[1] and not own[2]
   if signal.overloaded then
     local fewer = math.max(1, math.floor(math.min(concurrency, signal.concurrency) / 2))
     redis.call('HSET', hash, 'places', fewer, 'halved_at', now, 'run', 0)
     local rate = tonumber(redis.call('HGET', hash, 'rate') or signal.rate)
     if rate > 0 and not own[4] then budget.halve('deliver', lane, rate, now, math.min(LEAST_RATE, rate / 8)) end
+  elseif is_new and signal.answered then redis.call('HDEL', hash, 'places')
   elseif own[1] and signal.answered and redis.call('HINCRBY', hash, 'run', 1) >= concurrency then
     if concurrency + 1 >= signal.concurrency then redis.call('HDEL', hash, 'places', 'halved_at', 'run')
     else redis.call('HSET', hash, 'places', concurrency + 1, 'run', 0) end
@@ -87,7 +89,9 @@ end
 -- deliveries.
 function destination.record_use(tenant, lane, now, keep_s)
   local index = key.destinations(tenant)
-  redis.call('ZADD', index, now, (select(2, lane_name.split(lane))))
+  if redis.call('ZADD', index, now, (select(2, lane_name.split(lane)))) == 1 then
+    redis.call('HSET', key.lane('deliver', lane), 'places', 1)
+  end
   for _, old in ipairs(redis.call('ZRANGEBYSCORE', index, '-inf', ending.oldest_kept(now, keep_s), 'LIMIT', 0, 10)) do
     local old_lane = lane_name.join(tenant, old)
     if redis.call('EXISTS', key.due('deliver', old_lane), key.leased('deliver', old_lane)) > 0 or

@@ -7,7 +7,7 @@ watching.JOB_NAMED, watching.SHOWN, watching.CALLER_NAMED = '0', '1', '2'
 -- Adds a job to a registration that waits for all jobs of a request.
 function watching.add_job(registration, project, job, now, keep_s)
   redis.call('HSET', key.progress(registration), 'job:' .. job, '')
-  redis.call('HINCRBY', key.progress(registration), 'open', 1)
+  tenancy.count_open(key.progress(registration), 1)
   local tenant = redis.call('HGET', key.progress(registration), 'tenant')
   watching.watch(registration, tenant, project, job, now, keep_s, '')
 end
