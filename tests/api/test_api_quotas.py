@@ -256,7 +256,11 @@ def test_nothing_more_is_accepted_when_redis_is_nearly_full(make_api: MakeApi) -
 def test_counts_are_what_quotas_are_checked_against(api: ApiCaller) -> None:
     api.registered()
     api.registered(job_id=None, submission=REFUSED)
-    assert api.runtime.stores.redis.hgetall(keys.tenant_counts("default")) == {"registrations": "1", "deliveries": "1"}
+    assert api.runtime.stores.redis.hgetall(keys.tenant_counts("default")) == {
+        "registrations": "1",
+        "jobs": "1",
+        "deliveries": "1",
+    }
 
 
 def test_the_example_of_the_guide_is_read(tmp_path: Path) -> None:
@@ -265,5 +269,5 @@ def test_the_example_of_the_guide_is_read(tmp_path: Path) -> None:
     tenant = read_tenants(file)["team-a"]
     assert tenant.projects == {"production"}
     assert tenant.quotas_over(Quotas()) == Quotas(
-        registrations=20_000, destinations=50, deliveries=20_000, requests=1_200
+        registrations=20_000, jobs=20_000, destinations=50, deliveries=20_000, requests=1_200
     )

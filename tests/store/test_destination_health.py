@@ -14,6 +14,7 @@ from app.domain.verdict import Verdict
 from app.store.agenda import Claimed
 from app.store.destinations import SignalReport
 from app.store.engine import keys
+from tests.support.claims import mark_answered
 
 SECOND = timedelta(seconds=1)
 LANE = lane_of("t", "https://bot.example:443")
@@ -23,6 +24,7 @@ LANE = lane_of("t", "https://bot.example:443")
 def make_attempt(runtime: Runtime, registration, deliveries_of, now: datetime) -> Callable[..., str]:
     """Records an attempt with this signal. Returns the change of the destination's state; '' for none."""
     runtime.stores.registrations.add(registration(job_ids=(), ended=(Job("j", JobState.SUCCEEDED),)))
+    mark_answered(runtime.stores.redis)
     (delivery,) = deliveries_of()
     numbers = itertools.count()
 

@@ -17,7 +17,7 @@ from app.store.encryption.cipher import key_of
 from app.store.encryption.reencrypt import Reencryption
 from app.store.engine import keys
 from app.store.idempotency import Idempotency, Repeated
-from tests.support.claims import claim_due
+from tests.support.claims import claim_due, mark_answered
 
 HOUR = timedelta(hours=1)
 HEADERS = {"Authorization": "Bearer k3y", "X-Room": "ops"}
@@ -132,6 +132,7 @@ def test_a_key_at_rest_is_rotated_and_everything_still_delivers(make_runtime, re
     after = make_runtime(NEW_KEY).stores
     (item,) = claim_due(after.polls_due, now, 1)
     after.scripts.run(after.watches.complete(item, Job(item.id, JobState.SUCCEEDED), now))
+    mark_answered(after.redis)
     claimed = claim_due(after.deliveries_due, now, 16)
     decrypted = [after.deliveries.decrypt(begun)[0] for begun in after.deliveries.begin(claimed, now + HOUR)]
     assert [each.headers for each in decrypted] == [HEADERS] * 16

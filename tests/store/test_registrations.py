@@ -17,7 +17,7 @@ from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall
 from app.store.fitness import name_of
 from app.store.idempotency import NOTHING, Idempotency, Repeated
-from tests.support.claims import claim_due
+from tests.support.claims import claim_due, mark_answered
 
 SECOND = timedelta(seconds=1)
 MOST_BYTES = {"Valkey": 1_100, "Redis": 1_300}  # Redis 7.0 has more overhead for each small hash and string
@@ -100,6 +100,7 @@ def test_the_end_of_a_job_gives_each_registration_its_delivery(
         stores.registrations.add(each)
     assert end(stores, "job-1", now) == 3
     assert {delivery.registration_id for delivery in deliveries_of()} == {each.id for each in made}
+    mark_answered(stores.redis)
     assert len(claim_due(stores.deliveries_due, now, 10)) == 3
     found = stores.registrations.get("t", made[0].id)
     assert found is not None
@@ -179,6 +180,7 @@ def test_what_is_overdue_ends_with_what_was_last_seen(
     assert stores.watches.end_overdue(now + MINUTE - SECOND, 10) == (0, now + MINUTE)
     assert stores.watches.end_overdue(now + MINUTE, 10) == (1, None)
     assert {delivery.job_id for delivery in deliveries_of()} == {"job-1", "job-2"}
+    mark_answered(stores.redis)
     begun = stores.deliveries.begin(claim_due(stores.deliveries_due, now + MINUTE, 10), now + 2 * MINUTE)
     jobs = {job.job_id: job for job in (stores.deliveries.decrypt(each)[1].about for each in begun)}
     assert jobs["job-1"] == Job("job-1", JobState.OVERDUE, status=1, phone_id="phone")

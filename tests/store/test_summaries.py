@@ -13,7 +13,7 @@ from app.domain.job import Job, JobState
 from app.domain.registration import Notify, RegistrationState
 from app.formats import standard
 from app.store.engine import keys
-from tests.support.claims import claim_due
+from tests.support.claims import claim_due, mark_answered
 
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
@@ -36,6 +36,7 @@ def end(stores: Stores, at: datetime, states: dict[str, JobState], **fields: str
 
 def due_events(stores: Stores, at: datetime) -> list[Event]:
     """Begins all deliveries that are due. Returns their events."""
+    mark_answered(stores.redis)
     begun = stores.deliveries.begin(claim_due(stores.deliveries_due, at, 2_000), at + SECOND)
     return [stores.deliveries.decrypt(each)[1] for each in begun]
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 
-from app.store.agenda import POLL, Agenda, Claimed
+from app.store.agenda import DELIVER, POLL, Agenda, Claimed
 from app.store.engine import keys
 from app.store.engine.client import Client
 
@@ -14,6 +14,12 @@ def claim_due(agenda: Agenda, now: datetime, limit: int) -> tuple[Claimed, ...]:
     It needs a round trip of its own; a drain claims in the same round trip as it records results.
     """
     return agenda.claimed(agenda._scripts.run(agenda.claim(now, 2 * limit)))
+
+
+def mark_answered(redis: Client) -> None:
+    """Makes every destination one that has answered: a new one gets a single attempt at a time."""
+    for name in redis.scan_iter(keys.lane(DELIVER, "*")):
+        redis.hdel(name, "places")
 
 
 def put_due(redis: Client, agenda: str, lane: str, due: Mapping[str, int], tenant: str = "t") -> None:

@@ -20,7 +20,7 @@ from app.domain.job import Job, JobState
 from app.domain.registration import Registration
 from app.store.durations import SeenDurations
 from app.transport.client import Transport
-from tests.support.claims import claim_due
+from tests.support.claims import claim_due, mark_answered
 from tests.support.manual_clock import ManualClock
 from tests.support.receiver import Receiver
 from tests.support.served import Served
@@ -175,12 +175,13 @@ def make_ended_registration(stores: Stores, registration, receiver: Receiver) ->
 def make_pending_deliveries(
     stores: Stores, registration, receiver: Receiver, clock: ManualClock
 ) -> Callable[..., None]:
-    """Makes `count` deliveries that are due now."""
+    """Makes `count` deliveries that are due now, to a destination that has answered before."""
 
     def make(count: int, *, tenant: str = "t", destination: str = "here", url: str = receiver.url) -> None:
         jobs = tuple(Job(f"{destination}-{number:04d}", JobState.SUCCEEDED) for number in range(count))
         fields = {"tenant": tenant, "destination": destination, "callback_url": url, "job_ids": (), "ended": jobs}
         stores.registrations.add(registration(at=clock.now, **fields))
+        mark_answered(stores.redis)
 
     return make
 

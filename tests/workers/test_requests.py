@@ -11,7 +11,7 @@ from app.domain.event import EventType, Group
 from app.domain.job import Job, JobState
 from app.domain.registration import Notify
 from app.store.engine import keys
-from tests.support.claims import claim_due
+from tests.support.claims import claim_due, mark_answered
 from tests.support.served import Served
 
 SECOND = timedelta(seconds=1)
@@ -77,6 +77,7 @@ def test_the_summary_waits_for_the_last_job(
     standin.end(slow, outcome="failed")
     poll_rounds(10)
     assert ("", EventType.GROUP_FINISHED) in events(deliveries_of)
+    mark_answered(stores.redis)
     (begun,) = [
         each
         for each in stores.deliveries.begin(claim_due(stores.deliveries_due, clock(), 10), clock() + SECOND)

@@ -19,7 +19,6 @@ IDLE_S = 0.25  # without work for this long, the drain ends: starting an RQ job 
 BATCH_S = 0.005  # while other tasks run, results of this long share a round trip, which costs as much as several
 
 
-
 class Task(Protocol):
     @property
     def tenant(self) -> str:
@@ -96,7 +95,9 @@ class DrainLoop:
                 idle_end = monotonic() + IDLE_S
             elif over or monotonic() > idle_end:
                 return
-            calls, finished = _collect(results, busy, timeout=None if over or busy == self._pool.size else CLAIM_EVERY_S)
+            calls, finished = _collect(
+                results, busy, timeout=None if over or busy == self._pool.size else CLAIM_EVERY_S
+            )
             running -= finished
 
     def _turn(self, calls: list[ScriptCall], running: Counter[str], results: Results, *, claims: bool) -> None:

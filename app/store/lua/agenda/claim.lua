@@ -47,12 +47,14 @@ local function take(tenant, lane, due, count, by_age)
   local hash, field = key.lane(agenda_name, lane), 'passed'
   if due ~= key.due(agenda_name, lane) then field = 'passed:' .. tenant end
   local before = tonumber(redis.call('HGET', hash, field) or '0')
-  local items, passed = fairness.take(due, now, count, before, by_age)
-  local leased = 0
-  for _, item in ipairs(items) do
-    if lease(tenant, lane, item) then leased = leased + 1 end
-    redis.call('ZREM', due, item.id)
-  end
+  local passed, leased, items = before, 0, nil
+  repeat
+    items, passed = fairness.take(due, now, count - leased, passed, by_age)
+    for _, item in ipairs(items) do
+      if lease(tenant, lane, item) then leased = leased + 1 end
+      redis.call('ZREM', due, item.id)
+    end
+  until leased == count or not items[1]
   if passed ~= before then redis.call('HSET', hash, field, passed) end
   return leased
 end
