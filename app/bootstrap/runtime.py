@@ -126,7 +126,9 @@ class Runtime:
 
     @cached_property
     def callback_client(self) -> CallbackClient:
-        return CallbackClient(self.sender, self.handshake, self.signing_keys.signers, self.settings.link)
+        return CallbackClient(
+            self.sender, self.handshake, self.signing_keys.signers, self.settings.link, self.stores.clock.to_sign
+        )
 
     @cached_property
     def signing_keys(self) -> SigningKeys:
@@ -151,7 +153,7 @@ class Runtime:
             Agenda(scripts, POLL, lease=self.settings.lease, limits=self.stores.poll_limits),
             ProjectHealths(redis, POLL),
             projects=lambda: self.config.projects,
-            clock=RedisClock(redis, time.time),
+            clock=RedisClock(scripts),
         )
         return Exposition(self.metric_registry.collector(), RedisCollector(overviews.read))
 

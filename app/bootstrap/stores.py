@@ -57,7 +57,7 @@ class Stores:
 
     @cached_property
     def clock(self) -> RedisClock:
-        return RedisClock(self.redis, time.time)
+        return RedisClock(self.scripts)
 
     @cached_property
     def replicas(self) -> Replicas:

@@ -1,6 +1,6 @@
 """Sends callbacks, for deliver workers and for the API's callback test."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -22,12 +22,14 @@ class CallbackClient:
 
     own_signers: sign with the bridge's own keys, in addition to the subscriber's secret.
     link: the deployment's default, for registrations without a link.
+    to_sign: returns the timestamp to sign at a time of the deployment.
     """
 
     sender: Sender
     handshake: Handshake | None
     own_signers: Sequence[Signer] = field(repr=False)
     link: str | None = None
+    to_sign: Callable[[datetime], datetime] = lambda now: now
 
     def subscriber(
         self,
@@ -73,5 +75,5 @@ class CallbackClient:
             if refusal:
                 return refusal
         return callback.send(
-            self.sender, subscriber, events, number=number, now=now, deadline=deadline, stopwatch=stopwatch
+            self.sender, subscriber, events, number=number, now=self.to_sign(now), deadline=deadline, stopwatch=stopwatch
         )

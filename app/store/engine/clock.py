@@ -1,50 +1,130 @@
-"""Time by Redis' clock, so that workers whose own clocks are wrong agree."""
+"""The deployment's time: Redis' clock without its leaps, so that workers whose own clocks are wrong agree."""
 
+import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from math import inf
+from statistics import median
+from uuid import uuid4
 
+from app import logs
 from app.domain.errors import Unavailable
-from app.store.engine.client import Client
+from app.store.engine import keys
 from app.store.engine.connection import NO_RETRY
+from app.store.engine.scripts import ScriptCall, Scripts
 
-REFRESH_EVERY = timedelta(seconds=5)
-RETRY_AFTER = timedelta(seconds=1)
-MAX_ROUND_TRIP = timedelta(seconds=1)  # a slower answer is discarded as stale: this process may have been suspended
+REFRESH_EVERY_S = 2.0
+RETRY_AFTER_S = 0.5  # without an answer, or while Redis' clock has leapt
+MAX_ROUND_TRIP_S = 1.0  # a slower answer is discarded as stale: this process may have been suspended
+LEAP_S = 2.0  # a larger change between two measurements is no drift
+ALONE_S = 10.0  # a process that sees a leap alone for so long was itself suspended, with its clock
+
+
+def steady_clock() -> float:
+    """Seconds of a clock that nobody can set and that counts while the machine sleeps."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class RedisClock:
-    """Returns the time when called. Without an answer from Redis, which is asked once, the last known offset applies.
+    """Returns the deployment's time when called. Without an answer from Redis, the last known offset applies.
 
-    local_clock: this machine's clock, in seconds since 1970.
+    Redis' clock leaps when it is set, or when a failover leads to a machine with another time. Two processes must see
+    the leap, each against its own steady clock; then a correction is stored in Redis, and the deployment's time goes
+    on as before. Until then this process goes on by its steady clock.
+
+    steady, wall: clocks of this machine, in seconds; the wall clock since 1970.
     """
 
-    def __init__(self, redis: Client, local_clock: Callable[[], float]) -> None:
-        self._redis = redis.with_retries(NO_RETRY)
-        self._local_clock = local_clock
+    def __init__(
+        self, scripts: Scripts, steady: Callable[[], float] = steady_clock, wall: Callable[[], float] = time.time
+    ) -> None:
+        self._scripts = Scripts(scripts.redis.with_retries(NO_RETRY), scripts.replicas)
+        self._steady = steady
+        self._wall = wall
+        self._process = uuid4().hex
+        self._offset: float | None = None  # of the deployment's time, from the steady clock
+        self._correction = 0.0
         self._ahead = 0.0
         self._refresh_at = float("-inf")
+        self._leapt_at: float | None = None
 
     def __call__(self) -> datetime:
-        if time.monotonic() >= self._refresh_at:
+        if self._steady() >= self._refresh_at:
             self._refresh()
-        return datetime.fromtimestamp(self._local_clock() + self._ahead, UTC)
+        now = self._wall() if self._offset is None else self._steady() + self._offset
+        return datetime.fromtimestamp(now, UTC)
 
     @property
     def ahead(self) -> timedelta:
         """How far Redis' clock is ahead of this machine's, as last measured; negative if behind."""
         return timedelta(seconds=self._ahead)
 
+    @property
+    def correction(self) -> timedelta:
+        """How far the deployment's time is ahead of Redis' clock, because that has leapt."""
+        return timedelta(seconds=self._correction)
+
+    def to_sign(self, now: datetime) -> datetime:
+        """Returns the time for a signature, which receivers compare with their clocks.
+
+        That is the median of the deployment's time, Redis' clock and this machine's: one of them may be wrong.
+        """
+        redis = now - self.correction
+        return median((now, redis, datetime.fromtimestamp(self._wall(), UTC)))
+
     def _refresh(self) -> None:
-        self._refresh_at = time.monotonic() + REFRESH_EVERY.total_seconds()
-        before = self._local_clock()
-        try:
-            seconds, microseconds = self._redis.time()
-            after = self._local_clock()
-        except Unavailable:
-            after = inf
-        if after - before > MAX_ROUND_TRIP.total_seconds():
-            self._refresh_at = time.monotonic() + RETRY_AFTER.total_seconds()
+        self._refresh_at = self._steady() + REFRESH_EVERY_S  # first: other threads need not measure as well
+        measured = self._measure()
+        if measured is None:
+            self._refresh_at = self._steady() + RETRY_AFTER_S
             return
-        self._ahead = seconds + microseconds / 1e6 - (before + after) / 2
+        redis_offset, correction_ms = measured
+        offset = redis_offset + correction_ms / 1000
+        leap = 0.0 if self._offset is None else offset - self._offset
+        if abs(leap) > LEAP_S and self._holds(leap, correction_ms):
+            self._refresh_at = self._steady() + RETRY_AFTER_S
+            return
+        self._offset, self._correction, self._leapt_at = offset, correction_ms / 1000, None
+
+    def _measure(self) -> tuple[float, int] | None:
+        """Returns how far Redis' clock is ahead of the steady one, and the correction (ms); None without an answer."""
+        before = self._steady()
+        pipeline = self._scripts.redis.pipeline(transaction=False)
+        pipeline.time()
+        pipeline.get(keys.clock())
+        try:
+            (seconds, microseconds), correction = pipeline.execute()
+        except Unavailable:
+            return None
+        after = self._steady()
+        if after - before > MAX_ROUND_TRIP_S:
+            return None
+        redis_now = seconds + microseconds / 1e6
+        self._ahead = redis_now - self._wall()
+        return redis_now - (before + after) / 2, _whole(correction)
+
+    def _holds(self, leap: float, correction_ms: int) -> bool:
+        """Reports a leap of Redis' clock. Returns False if no other process has seen it: then it was ours."""
+        if self._leapt_at is None:
+            self._leapt_at = self._steady()
+            logs.event(
+                "redis.clock_leapt",
+                level=logging.ERROR,
+                seconds=round(leap, 1),
+                remedy="set the clock of Redis' machine right; until then the bridge goes on by its own",
+            )
+        call = ScriptCall(
+            "correct_clock", process=self._process, correction=correction_ms, leap=round(leap * 1000), near=LEAP_S * 1000
+        )
+        try:
+            self._scripts.run(call)
+        except Unavailable:
+            return True
+        return self._steady() - self._leapt_at < ALONE_S
+
+
+def _whole(stored: str | None) -> int:
+    try:
+        return int(stored or 0)
+    except ValueError:
+        return 0

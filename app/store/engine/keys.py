@@ -209,6 +209,16 @@ def token(project: str) -> str:
     return f"cph:token:{project}"
 
 
+def clock() -> str:
+    """String, once Redis' clock has leapt: how far (ms) the deployment's time is ahead of it."""
+    return "cph:clock"
+
+
+def clock_leaps() -> str:
+    """Hash, for 30 s: process → leap of Redis' clock (ms) that it has seen."""
+    return "cph:clock:leaps"
+
+
 def held() -> str:
     """String, empty: written so that WAIT covers what the same connection has read (replicas.py)."""
     return "cph:held"
