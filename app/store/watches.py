@@ -12,6 +12,7 @@ from app.store.agenda import Claimed
 from app.store.engine.scripts import Argument, ScriptCall, Scripts
 
 LAST_SEEN = ("status", "request_id", "phone_id", "server_id", "begin_time")
+LAST_POLL = timedelta(seconds=20)  # after a deadline: how long to wait for the answer to one more poll
 FIELDS = ("since", "unknown_since", "operation", *LAST_SEEN)
 
 
@@ -75,9 +76,19 @@ class Watches:
         )
 
     def end_overdue(self, now: datetime, limit: int) -> tuple[int, datetime | None]:
-        """Ends up to `limit` registrations whose deadline has passed; returns how many, and the next deadline."""
+        """Ends up to `limit` registrations whose deadline has passed, once their open jobs have been polled once more.
+
+        Returns how many, and when to call again.
+        """
         ended, following = self._scripts.run(
-            ScriptCall("end_overdue", now=to_ms(now), limit=limit, keep_s=self._keep_s, last_seen=LAST_SEEN)
+            ScriptCall(
+                "end_overdue",
+                now=to_ms(now),
+                limit=limit,
+                keep_s=self._keep_s,
+                last_poll_ms=LAST_POLL // timedelta(milliseconds=1),
+                last_seen=LAST_SEEN,
+            )
         )
         return ended, from_ms(int(following)) if following else None
 

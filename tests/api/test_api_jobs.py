@@ -12,7 +12,7 @@ from app.domain.times import rfc3339
 from app.store.agenda import Claimed
 from app.store.engine import keys
 from tests.support.api_client import ApiCaller, problem
-from tests.support.claims import claim_due
+from tests.support.claims import claim_due, pass_deadlines
 
 NEVER_POLLED = Job("one", JobState.PENDING).as_dict() | {"project": "default", "observed_at": None}
 
@@ -52,7 +52,7 @@ def test_a_job_that_is_not_watched_any_more_is_known_by_its_registration(api: Ap
     if end is JobState.LOST:
         complete(runtime.stores, Job("one", JobState.LOST))
     else:
-        runtime.stores.watches.end_overdue(runtime.stores.clock() + timedelta(days=1), 10)
+        pass_deadlines(runtime.stores, runtime.stores.clock() + timedelta(days=1))
     shown = api.get("/v1/jobs/one")
     assert (shown["state"], shown["job_id"]) == (end, "one")
     assert shown["observed_at"]

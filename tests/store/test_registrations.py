@@ -17,7 +17,8 @@ from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall
 from app.store.fitness import name_of
 from app.store.idempotency import NOTHING, Idempotency, Repeated
-from tests.support.claims import claim_due, mark_answered
+from app.store.watches import LAST_POLL
+from tests.support.claims import answer_polls, claim_due, mark_answered, pass_deadlines
 
 SECOND = timedelta(seconds=1)
 MOST_BYTES = {"Valkey": 1_100, "Redis": 1_300}  # Redis 7.0 has more overhead for each small hash and string
@@ -178,14 +179,41 @@ def test_what_is_overdue_ends_with_what_was_last_seen(
     running = Job("job-1", JobState.RUNNING, status=1, phone_id="phone")
     stores.scripts.run(stores.watches.postpone(claimed["job-1"], watch, now + SECOND, now, running))
     assert stores.watches.end_overdue(now + MINUTE - SECOND, 10) == (0, now + MINUTE)
-    assert stores.watches.end_overdue(now + MINUTE, 10) == (1, None)
+    pass_deadlines(stores, now + MINUTE)
+    assert stores.watches.end_overdue(now + MINUTE, 10) == (0, None)
     assert {delivery.job_id for delivery in deliveries_of()} == {"job-1", "job-2"}
     mark_answered(stores.redis)
-    begun = stores.deliveries.begin(claim_due(stores.deliveries_due, now + MINUTE, 10), now + 2 * MINUTE)
+    begun = stores.deliveries.begin(claim_due(stores.deliveries_due, now + 2 * MINUTE, 10), now + 3 * MINUTE)
     jobs = {job.job_id: job for job in (stores.deliveries.decrypt(each)[1].about for each in begun)}
     assert jobs["job-1"] == Job("job-1", JobState.OVERDUE, status=1, phone_id="phone")
     assert jobs["job-2"] == Job("job-2", JobState.OVERDUE)
     assert claim_due(stores.polls_due, now + timedelta(hours=1), 10) == ()
+
+
+def test_a_job_that_has_ended_by_its_deadline_is_not_overdue(
+    stores: Stores, registration, deliveries_of, now: datetime
+) -> None:
+    """Polls were late: CPH is asked once more, before all other jobs."""
+    stores.registrations.add(registration(*(f"other-{number}" for number in range(200))))
+    stores.registrations.add(registration("job-1", deadline_at=now + MINUTE))
+    answer_polls(stores, now)
+    assert stores.watches.end_overdue(now + MINUTE, 10)[0] == 0
+    (item, *_) = claim_due(stores.polls_due, now + MINUTE, 1)
+    assert item.id == "job-1"
+    assert stores.watches.end_overdue(now + MINUTE + SECOND, 10)[0] == 0  # the poll is under way
+    stores.scripts.run(stores.watches.complete(item, Job("job-1", JobState.SUCCEEDED), now + MINUTE + SECOND))
+    stores.watches.end_overdue(now + MINUTE + LAST_POLL, 10)
+    assert [delivery.type for delivery in deliveries_of()] == ["job.succeeded"]
+
+
+def test_a_job_that_still_runs_at_its_deadline_is_overdue_at_once(
+    stores: Stores, registration, deliveries_of, now: datetime
+) -> None:
+    stores.registrations.add(registration("job-1", deadline_at=now + MINUTE))
+    stores.watches.end_overdue(now + MINUTE, 10)
+    assert answer_polls(stores, now + MINUTE) == 1
+    assert stores.watches.end_overdue(now + MINUTE + SECOND, 10) == (1, None)
+    assert [delivery.type for delivery in deliveries_of()] == ["job.overdue"]
 
 
 def test_the_deadline_of_one_registration_leaves_the_others_watching(
@@ -194,7 +222,7 @@ def test_the_deadline_of_one_registration_leaves_the_others_watching(
     overdue, waiting = registration(deadline_at=now + MINUTE), registration()
     stores.registrations.add(overdue)
     stores.registrations.add(waiting)
-    stores.watches.end_overdue(now + MINUTE, 10)
+    pass_deadlines(stores, now + MINUTE)
     assert [delivery.registration_id for delivery in deliveries_of()] == [overdue.id]
     assert end(stores, "job-1", now + MINUTE) == 1
     assert {delivery.registration_id for delivery in deliveries_of()} == {overdue.id, waiting.id}

@@ -1,11 +1,13 @@
 """Puts items on an agenda and claims them, outside a drain."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from app.bootstrap.stores import Stores
 from app.store.agenda import DELIVER, POLL, Agenda, Claimed
 from app.store.engine import keys
 from app.store.engine.client import Client
+from app.store.watches import LAST_POLL
 
 
 def claim_due(agenda: Agenda, now: datetime, limit: int) -> tuple[Claimed, ...]:
@@ -14,6 +16,21 @@ def claim_due(agenda: Agenda, now: datetime, limit: int) -> tuple[Claimed, ...]:
     It needs a round trip of its own; a drain claims in the same round trip as it records results.
     """
     return agenda.claimed(agenda._scripts.run(agenda.claim(now, 2 * limit)))
+
+
+def answer_polls(stores: Stores, now: datetime) -> int:
+    """Polls the jobs that are due; all of them run for another minute. Returns how many."""
+    claimed = claim_due(stores.polls_due, now, 100)
+    for item, watch in zip(claimed, stores.watches.load(claimed), strict=True):
+        if watch:
+            stores.scripts.run(stores.watches.postpone(item, watch, now + timedelta(minutes=1), now))
+    return len(claimed)
+
+
+def pass_deadlines(stores: Stores, at: datetime) -> None:
+    """Ends the registrations whose deadline has passed; nobody answers the last poll of their jobs."""
+    stores.watches.end_overdue(at, 100)
+    stores.watches.end_overdue(at + LAST_POLL, 100)
 
 
 def mark_answered(redis: Client) -> None:

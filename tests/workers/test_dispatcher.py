@@ -17,7 +17,7 @@ from app.devkit.processes import wait_until
 from app.domain.errors import UnfitRedis
 from app.store.agenda import DELIVER, POLL
 from app.store.deployment_stats import DeploymentStatsReader
-from tests.support.claims import claim_due
+from tests.support.claims import answer_polls, claim_due
 from workers.dispatcher import Dispatcher
 from workers.engine.stop_flag import StopFlag
 from workers.rq_queues import DRAIN, DrainJob, enqueue_drain, queue
@@ -65,11 +65,15 @@ def test_rq_jobs_that_were_lost_are_enqueued_again(stores: Stores, dispatcher: D
     assert queued(stores, POLL) == 1
 
 
-def test_what_is_overdue_is_ended_by_the_dispatcher(
+def test_what_is_overdue_is_polled_once_more_and_then_ended_by_the_dispatcher(
     stores: Stores, dispatcher: Dispatcher, registration, deliveries_of
 ) -> None:
     stores.registrations.add(registration(deadline_at=stores.clock() - timedelta(seconds=1)))
     dispatcher.tick()
+    assert queued(stores, POLL) == 1
+    assert deliveries_of() == []
+    assert answer_polls(stores, stores.clock()) == 1
+    wait_until(lambda: dispatcher.tick() is None or deliveries_of(), what="the end of the registration")
     assert [delivery.type for delivery in deliveries_of()] == ["job.overdue"]
     assert queued(stores, DELIVER) == 1
 
@@ -147,9 +151,12 @@ def test_its_ticks_and_what_it_has_ended_are_reported_for_metrics(
     thread = Thread(target=dispatcher.run, args=(stopping,))
     thread.start()
     stats_reader = DeploymentStatsReader(stores.scripts)
-    wait_until(lambda: stats_reader.read(stores.clock()).ticks, what="a heartbeat with ticks")
-    stopping.set()
-    thread.join()
+    try:
+        wait_until(lambda: answer_polls(stores, stores.clock()), what="the last poll")
+        wait_until(lambda: stats_reader.read(stores.clock()).overdue, what="a heartbeat with what has ended")
+    finally:
+        stopping.set()
+        thread.join()
     stats = stats_reader.read(stores.clock())
     assert stats.overdue == 1
     assert stats.tick_age is not None

@@ -11,7 +11,7 @@ from app.domain.event import EventType, Group
 from app.domain.job import Job, JobState
 from app.domain.registration import Notify
 from app.store.engine import keys
-from tests.support.claims import claim_due, mark_answered
+from tests.support.claims import claim_due, mark_answered, pass_deadlines
 from tests.support.served import Served
 
 SECOND = timedelta(seconds=1)
@@ -153,7 +153,7 @@ def test_a_request_that_cannot_be_asked_for_until_the_deadline_is_overdue(
     make_request_registration(request_id, deadline_at=now + 60 * SECOND, notify=Notify.BOTH)
     poll_rounds(59)
     assert deliveries_of() == []
-    stores.watches.end_overdue(clock() + SECOND, 10)
+    pass_deadlines(stores, clock() + SECOND)
     assert events(deliveries_of) == [("", EventType.GROUP_FINISHED), ("", EventType.JOB_OVERDUE)]
 
 
@@ -165,7 +165,7 @@ def test_the_deadline_ends_what_runs_and_ends_polling(
     poll_rounds(3)
     standin.end(ended)
     poll_rounds(3)
-    stores.watches.end_overdue(now + 10 * SECOND, 10)
+    pass_deadlines(stores, now + 10 * SECOND)
     assert events(deliveries_of) == sorted(
         [(ended["job_id"], EventType.JOB_SUCCEEDED), (running["job_id"], EventType.JOB_OVERDUE)]
     )

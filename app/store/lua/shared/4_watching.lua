@@ -41,6 +41,23 @@ function watching.poll_request_soon(project, request, now)
   agenda.wake('poll')
 end
 
+-- The item of the agenda that polls a job.
+function watching.item_of(project, job)
+  local request = redis.call('HGET', key.watch(project, job), 'request_id')
+  return watching.is_shown(project, job, request) and 'request:' .. request or job
+end
+
+-- Polls an item of the agenda before all others, unless a poll is in progress.
+function watching.poll_now(project, item)
+  if redis.call('ZSCORE', key.due('poll', project), item) then agenda.schedule('poll', project, item, 0) end
+end
+
+-- True while an item has not been polled since `poll_now`.
+function watching.awaits_poll(project, item)
+  local due = redis.call('ZSCORE', key.due('poll', project), item)
+  return due and tonumber(due) == 0 or redis.call('ZSCORE', key.leased('poll', project), item)
+end
+
 -- Lets ListJobs answer for a job; returns false if the job has ended, an earlier ListJobs did not show it, or the
 -- request known for it shows it.
 function watching.join(project, job, request, kind)
