@@ -153,7 +153,7 @@ class Runtime:
             Agenda(scripts, POLL, lease=self.settings.lease, limits=self.stores.poll_limits),
             ProjectHealths(redis, POLL),
             projects=lambda: self.config.projects,
-            clock=RedisClock(scripts),
+            clock=RedisClock(scripts, time.time),
         )
         return Exposition(self.metric_registry.collector(), RedisCollector(overviews.read))
 

@@ -57,7 +57,7 @@ class Stores:
 
     @cached_property
     def clock(self) -> RedisClock:
-        return RedisClock(self.scripts)
+        return RedisClock(self.scripts, time.time)
 
     @cached_property
     def replicas(self) -> Replicas:

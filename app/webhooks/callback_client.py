@@ -75,5 +75,11 @@ class CallbackClient:
             if refusal:
                 return refusal
         return callback.send(
-            self.sender, subscriber, events, number=number, now=self.to_sign(now), deadline=deadline, stopwatch=stopwatch
+            self.sender,
+            subscriber,
+            events,
+            number=number,
+            now=self.to_sign(now),
+            deadline=deadline,
+            stopwatch=stopwatch,
         )

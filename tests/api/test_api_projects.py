@@ -12,7 +12,6 @@ from app.config.settings import load
 from app.domain.access import Scope
 from app.domain.project_health import ProjectHealth
 from app.domain.times import to_ms
-from app.store.engine import keys
 from app.store.project_health import set_project_health
 from tests.support.api_client import ApiCaller, problem
 from tests.support.claims import put_due

@@ -3,7 +3,6 @@
 import asyncio
 import socket
 import ssl
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -144,7 +143,7 @@ def test_the_clock_does_not_come_back_to_a_redis_that_breaks_off() -> None:
         disconnecting_server() as (url, connections),
         connect(url, retries=QUICK, timeout=timedelta(seconds=5)) as redis,
     ):
-        clock = RedisClock(Scripts(redis, Replicas(redis, 0)), steady=lambda: 60.0, wall=lambda: 60.0)
+        clock = RedisClock(Scripts(redis, Replicas(redis, 0)), lambda: 60.0, lambda: 60.0)
         assert [clock().timestamp(), clock().timestamp()] == [60.0, 60.0]
         assert len(connections) == 1
 
@@ -166,13 +165,13 @@ def test_a_full_redis_refuses_registrations_and_still_lets_workers_claim_and_rec
 
 
 def test_the_clock_goes_by_redis_and_not_by_ours(stores: Stores) -> None:
-    an_hour_off = RedisClock(stores.scripts, wall=lambda: time.time() - 3600)
+    an_hour_off = RedisClock(stores.scripts, wall=lambda: stores.clock().timestamp() - 3600)
     assert abs(an_hour_off() - stores.clock()) < timedelta(seconds=1)
 
 
 def test_without_redis_the_clock_goes_on(tmp_path: Path) -> None:
     redis = connect(f"unix://{tmp_path}/none", retries=QUICK, timeout=timedelta(seconds=1))
-    assert RedisClock(Scripts(redis, Replicas(redis, 0)), wall=lambda: 60.0)().timestamp() == 60.0
+    assert RedisClock(Scripts(redis, Replicas(redis, 0)), lambda: 60.0)().timestamp() == 60.0
 
 
 def test_a_password_that_is_good_no_more_is_named_by_its_setting(redis_server: RedisServer, stores: Stores) -> None:
@@ -201,7 +200,7 @@ def test_a_password_that_is_good_no_more_is_named_by_its_setting(redis_server: R
 def test_an_answer_that_may_be_old_says_nothing_of_the_time(stores: Stores) -> None:
     """A process that was suspended between request and answer would measure a wrong offset: by half of that time."""
     steady = iter([0.0, 0.0, 0.0, 6.0, 6.0])
-    assert RedisClock(stores.scripts, steady=lambda: next(steady), wall=lambda: 7.0)().timestamp() == 7.0
+    assert RedisClock(stores.scripts, lambda: 7.0, lambda: next(steady))().timestamp() == 7.0
 
 
 def test_sentinels_are_asked_for_the_primary(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from statistics import median
 from uuid import uuid4
 
 from app import logs
@@ -35,9 +34,7 @@ class RedisClock:
     steady, wall: clocks of this machine, in seconds; the wall clock since 1970.
     """
 
-    def __init__(
-        self, scripts: Scripts, steady: Callable[[], float] = steady_clock, wall: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, scripts: Scripts, wall: Callable[[], float], steady: Callable[[], float] = steady_clock) -> None:
         self._scripts = Scripts(scripts.redis.with_retries(NO_RETRY), scripts.replicas)
         self._steady = steady
         self._wall = wall
@@ -69,8 +66,8 @@ class RedisClock:
 
         That is the median of the deployment's time, Redis' clock and this machine's: one of them may be wrong.
         """
-        redis = now - self.correction
-        return median((now, redis, datetime.fromtimestamp(self._wall(), UTC)))
+        _, middle, _ = sorted((now, now - self.correction, datetime.fromtimestamp(self._wall(), UTC)))
+        return middle
 
     def _refresh(self) -> None:
         self._refresh_at = self._steady() + REFRESH_EVERY_S  # first: other threads need not measure as well
@@ -114,7 +111,11 @@ class RedisClock:
                 remedy="set the clock of Redis' machine right; until then the bridge goes on by its own",
             )
         call = ScriptCall(
-            "correct_clock", process=self._process, correction=correction_ms, leap=round(leap * 1000), near=LEAP_S * 1000
+            "correct_clock",
+            process=self._process,
+            correction=correction_ms,
+            leap=round(leap * 1000),
+            near=LEAP_S * 1000,
         )
         try:
             self._scripts.run(call)

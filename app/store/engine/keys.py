@@ -125,8 +125,8 @@ def turns(lane: str) -> str:
 
 
 def tenant_due(lane: str, tenant: str) -> str:
-    """Sorted set: those of a project's due ids for which the tenant waits, with the same scores. Ids that are not due in
-    the lane any more are ignored."""
+    """Sorted set: those of a project's due ids for which the tenant waits, with the same scores. Ids that are not due
+    in the lane any more are ignored."""
     return f"cph:poll:due:{lane}:{tenant}"
 
 
@@ -217,6 +217,16 @@ def clock() -> str:
 def clock_leaps() -> str:
     """Hash, for 30 s: process → leap of Redis' clock (ms) that it has seen."""
     return "cph:clock:leaps"
+
+
+def unreadable() -> str:
+    """Sorted set of at most 1,000: what a script could not read (a key, a key and a field, an id) by when (ms)."""
+    return "cph:unreadable"
+
+
+def aside(name: str) -> str:
+    """Any type, 14 days: a key of a wrong type, moved here so that it costs nobody else (lua/shared/0_guard.lua)."""
+    return f"cph:aside:{name}"
 
 
 def held() -> str:

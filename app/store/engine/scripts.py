@@ -20,6 +20,7 @@ from app.store.engine.replicas import Replicas
 
 Argument = str | int | float
 HEADER = re.compile(r"^-- args: (.*(?:\n--       .*)*)", re.MULTILINE)
+ITEM = re.compile(r"^-- item: (.*), (.*), (.*)$", re.MULTILINE)
 COMMENT = re.compile(r"\([^()]*\)|\n--")  # explanations of arguments, and line continuations
 SHARED = "shared"
 PARAMETER = re.compile(r"[a-z]\w*(\.\.\.)?")
@@ -35,7 +36,7 @@ CONSTANTS = {"LANE_SEPARATOR": LANE_SEPARATOR, "BOT_MARK": BOT_MARK}
 class ScriptCall:
     """A script with its arguments, named as in its header; a list where the header has `...`.
 
-    Raises TypeError if an argument is missing or unknown. on_reply: called with the script's answer.
+    Raises TypeError if an argument is missing or unknown. on_reply: called with the script's answer, unless that is None.
     """
 
     script: str
@@ -75,6 +76,7 @@ class Scripts:
     def run_all(self, calls: Iterable[ScriptCall]) -> list[Any]:
         """Returns the answers in order, from one round trip. All calls of a script run at the position of its first.
 
+        None for a call that could not read its item, if the script's header names that (`-- item: agenda, lane, id`).
         Raises an error after the round trip; it prevents later calls of the same script from running.
         """
         calls = list(calls)
@@ -87,7 +89,7 @@ class Scripts:
             for index, answer in zip(batches[script], answered, strict=True):
                 answers[index] = answer
         for call, answer in zip(calls, answers, strict=True):
-            if call.on_reply:
+            if call.on_reply and answer is not None:
                 call.on_reply(answer)
         return answers
 
@@ -140,8 +142,11 @@ class Script:
         self._lists = tuple(argument.removesuffix(LIST) for argument in names[len(self._single) :])
         # Without the flag, a Redis whose memory is full refuses what the script writes (SET, HSET, ZADD, …).
         head = "#!lua flags=allow-oom\n" if "-- flags: allow-oom\n" in text else ""
-        function = [f"local function script({', '.join(self._single + self._lists)})\n", text, "end\n"]
-        self.source = "".join([head, *_used(shared, text), *function, self._loop()])
+        parameters = ", ".join(self._single + self._lists)
+        item = ITEM.search(text)
+        guarded = _guarded(parameters, *item.groups()) if item else ""
+        function = f"local function script({parameters})\n{text}end\n{guarded}"
+        self.source = "".join([head, *_used(shared, text + guarded), function, self._loop("guarded" if item else "script")])
         self.digest = sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
     def arguments(self, arguments: Mapping[str, Any]) -> list[Argument]:
@@ -159,12 +164,12 @@ class Script:
             raise TypeError(f"script {self.name}: unknown argument {unknown}")
         return values
 
-    def _loop(self) -> str:
-        """Returns Lua that runs the script once for each call and returns the answers."""
+    def _loop(self, function: str) -> str:
+        """Returns Lua that runs the function once for each call and returns the answers."""
         count = len(self._single)
         singles = [f"ARGV[at + {index}]" for index in range(count)]
         lists = "".join(f"  local {name} = list()\n" for name in self._lists)
-        call = f"script({', '.join([*singles, *self._lists])})"
+        call = f"{function}({', '.join([*singles, *self._lists])})"
         if not self._lists:
             return (
                 "local answers = {}\n"
@@ -187,6 +192,16 @@ class Script:
             "end\n"
             "return answers\n"
         )
+
+
+def _guarded(parameters: str, agenda: str, lane: str, id: str) -> str:
+    """Returns Lua that runs the script for an item of an agenda, which is given up if it cannot be read."""
+    return (
+        f"local function guarded({parameters})\n"
+        f"  return guard.item({id}, function() return script({parameters}) end,\n"
+        f"    function() agenda.remove({agenda}, {lane}, {id}) end)\n"
+        "end\n"
+    )
 
 
 @cache

@@ -46,7 +46,7 @@ end
 local function take(tenant, lane, due, count, by_age)
   local hash, field = key.lane(agenda_name, lane), 'passed'
   if due ~= key.due(agenda_name, lane) then field = 'passed:' .. tenant end
-  local before = tonumber(redis.call('HGET', hash, field) or '0')
+  local before = guard.number(redis.call('HGET', hash, field), 0)
   local passed, leased, items = before, 0, nil
   repeat
     items, passed = fairness.take(due, now, count - leased, passed, by_age)
@@ -76,14 +76,14 @@ local function serve(lane, tenant)
   local hash = key.lane(agenda_name, lane)
   local own = redis.call('HMGET', hash, 'not_before', 'places', 'refusals', 'held', 'most')
   if own[4] then return nil end
-  local not_before = tonumber(own[1] or '0')
+  local not_before = guard.number(own[1], 0)
   if not_before > now then return not_before end
   agenda.end_leases(agenda_name, lane, now, limit)
   local rate_now = budget.rate(agenda_name, lane, rate, now)
   local tokens = budget.tokens(agenda_name, lane, rate_now, burst, now)
   -- While the breaker is open, one item is tried and the others wait for its answer.
   local leases = redis.call('ZCARD', key.leased(agenda_name, lane))
-  local free = (own[3] and 1 or tonumber(own[2] or own[5] or concurrency)) - leases
+  local free = (own[3] and 1 or guard.number(own[2] or own[5], tonumber(concurrency))) - leases
   local count = math.min(limit, shares[tenant or ''], free, math.floor(tokens), tenant and room(tenant) or limit)
   if count > 0 then
     local leased = tenant and take(tenant, lane, key.due(agenda_name, lane), count, own[3])
@@ -103,9 +103,12 @@ for _, lane in ipairs(lanes) do
   if limit < 1 then break end
   local tenant = agenda.tenant_of(agenda_name, lane)
   if not tenant or room(tenant) > 0 then
-    local again = serve(lane, tenant)
-    if again then redis.call('ZADD', key.lanes(agenda_name), again, lane)
-    else redis.call('ZREM', key.lanes(agenda_name), lane) end
+    local function serve_it()
+      local again = serve(lane, tenant)
+      if again then redis.call('ZADD', key.lanes(agenda_name), again, lane)
+      else redis.call('ZREM', key.lanes(agenda_name), lane) end
+    end
+    guard.item(lane, serve_it, function() redis.call('ZREM', key.lanes(agenda_name), lane) end)
   elseif #lanes == MOST_LANES then -- other lanes may stand behind: the next call begins with them
     redis.call('ZADD', key.lanes(agenda_name), now + SOON_MS, lane)
   end

@@ -5,7 +5,7 @@
 now = tonumber(now)
 local rate_now, learned = budget.rate(agenda_name, lane, rate, now)
 local tokens = budget.tokens(agenda_name, lane, rate_now, burst, now)
-local not_before = tonumber(redis.call('HGET', key.lane(agenda_name, lane), 'not_before') or '0')
+local not_before = guard.number(redis.call('HGET', key.lane(agenda_name, lane), 'not_before'), 0)
 local late = 0
 -- A due time of 0 means "before all others", not a time.
 for _, class in ipairs(agenda.classes(key.due(agenda_name, lane), 1, 0)) do late = math.max(late, now - class.items[1].due) end

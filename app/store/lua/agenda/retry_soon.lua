@@ -5,8 +5,8 @@ local hash = key.lane(agenda_name, lane)
 local own = redis.call('HMGET', hash, 'refused_at', 'not_before')
 if not own[1] then return end
 if forget_key ~= '' then redis.call('DEL', forget_key) end
-local at = math.max(tonumber(now), own[1] + gap_ms)
-if at < tonumber(own[2]) then
+local at = math.max(tonumber(now), guard.number(own[1], 0) + gap_ms)
+if at < guard.number(own[2], 0) then
   redis.call('HSET', hash, 'not_before', at)
   redis.call('ZADD', key.lanes(agenda_name), 'LT', at, lane)
   agenda.wake(agenda_name)

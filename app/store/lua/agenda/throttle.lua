@@ -6,7 +6,7 @@
 -- flags: allow-oom
 now, till = tonumber(now), tonumber(till)
 local hash = key.lane(agenda_name, lane)
-local paused_until = tonumber(redis.call('HGET', hash, 'not_before') or '0')
+local paused_until = guard.number(redis.call('HGET', hash, 'not_before'), 0)
 if stated_rate ~= '' or paused_until <= now then
   local learned = stated_rate ~= '' and tonumber(stated_rate) or budget.rate(agenda_name, lane, rate, now) / 2
   redis.call('HSET', hash, 'learned', tostring(math.max(learned, 1 / 60)), 'learned_at', math.max(now, till))

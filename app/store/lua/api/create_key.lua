@@ -7,7 +7,7 @@ local old = replaces ~= '' and key.api_key(replaces)
 if old then
   local own = redis.call('HMGET', old, 'tenant', 'expires')
   if own[1] ~= tenant then return 0 end
-  local ends = own[2] and math.min(tonumber(own[2]), tonumber(replaced_expires)) or tonumber(replaced_expires)
+  local ends = math.min(guard.number(own[2], math.huge), tonumber(replaced_expires))
   redis.call('HSET', old, 'expires', string.format('%d', ends))
   redis.call('PEXPIREAT', old, string.format('%d', ends))
   redis.call('ZADD', index, string.format('%d', math.max(ends, 1)), replaces)

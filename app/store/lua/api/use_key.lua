@@ -2,6 +2,6 @@
 -- args: id, now (ms)
 -- flags: allow-oom
 local own = redis.call('HMGET', key.api_key(id), 'tenant', 'used')
-if own[1] and tonumber(own[2] or '0') + 60000 <= tonumber(now) then
+if own[1] and guard.number(own[2], 0) + 60000 <= tonumber(now) then
   redis.call('HSET', key.api_key(id), 'used', now)
 end

@@ -4,5 +4,6 @@
 --          when the schedule began (ms); how many may have been delivered without confirmation; 1 if the tenant has
 --          URLs that answered 410; registration id, its record, end, snapshot, observed (ms), project.
 --          {} if the attempt may not begin.
+-- item: 'deliver', lane, id
 -- flags: allow-oom
 return attempt.begin(id, lane, fence, permit_until)

@@ -9,7 +9,8 @@ local due = redis.call('ZRANGEBYSCORE', key.due('deliver', lane), '-inf', now, '
 for _, more in ipairs(due) do
   redis.call('ZREM', key.due('deliver', lane), more)
   redis.call('ZADD', key.leased('deliver', lane), fence, more)
-  local started = attempt.begin(more, lane, fence, permit_until)
+  local function begin() return attempt.begin(more, lane, fence, permit_until) end
+  local started = guard.item(more, begin, function() agenda.remove('deliver', lane, more) end) or {}
   if started[1] then claimed[#claimed + 1] = {more, unpack(started)} end
 end
 return claimed

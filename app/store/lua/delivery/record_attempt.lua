@@ -5,6 +5,7 @@
 --       maybe_delivered ('1' if it may have been delivered without confirmation, else ''),
 --       now (ms), signal (JSON, see destination.update_health; '' if it says nothing about the destination)
 -- Returns: the change of the destination's state, '' for none (see destination.update_health).
+-- item: 'deliver', lane, id
 -- flags: allow-oom
 local delivery, attempts = key.delivery(id), key.attempts(id)
 local own = redis.call('HMGET', delivery, 'registration', 'state', 'again', 'end')

@@ -20,7 +20,7 @@ local function is_allowed(its_registration, state)
 end
 
 local function slot(its_lane)
-  local function stored() return tonumber(redis.call('HGET', key.lane('deliver', its_lane), 'redelivery') or 0) end
+  local function stored() return guard.number(redis.call('HGET', key.lane('deliver', its_lane), 'redelivery'), 0) end
   local moment = free[its_lane] or math.max(now, stored())
   free[its_lane] = moment + spacing
   return math.ceil(moment)

@@ -18,7 +18,7 @@ end
 local function waited(name, lane, served_at, tokens)
   local due = agenda.next_due(name, lane)
   if served_at > now or not due then return 0 end
-  if tonumber(tokens or '1') < 1 then due = math.max(due, served_at) end
+  if guard.number(tokens, 1) < 1 then due = math.max(due, served_at) end
   return due > 0 and math.max(0, now - due) or 0
 end
 
@@ -28,7 +28,7 @@ local function backlog(name)
   for i = 1, #lanes, 2 do
     local lane = lanes[i]
     local own = redis.call('HMGET', key.lane(name, lane), 'held', 'not_before', 'refusals', 'tokens')
-    if not own[1] and not own[3] and tonumber(own[2] or '0') <= now then
+    if not own[1] and not own[3] and guard.number(own[2], 0) <= now then
       due = due + agenda.count_due(name, lane, now)
       late = math.max(late, waited(name, lane, tonumber(lanes[i + 1]), own[4]))
     end

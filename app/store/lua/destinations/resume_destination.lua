@@ -7,10 +7,10 @@ local hash = key.lane('deliver', lane)
 local own = redis.call('HMGET', hash, 'held_why', 'failing_since', 'failures', 'not_before')
 redis.call('HDEL', hash, 'held', 'held_why', 'failing_since', 'failures')
 if own[1] then redis.call('SREM', key.lanes_in_state(own[1]), lane) end
-if tonumber(own[4] or '0') > now then redis.call('HSET', hash, 'not_before', now) end
+if guard.number(own[4], 0) > now then redis.call('HSET', hash, 'not_before', now) end
 redis.call('ZADD', key.lanes('deliver'), 'LT', now, lane)
 agenda.wake('deliver')
 if own[1] ~= 'disabled' then return 0 end
 local decoded = operator ~= '' and cjson.decode(operator) or nil
-destination.notify(decoded, lane, 'reopened', tonumber(own[2]), tonumber(own[3]), now, keep_s)
+destination.notify(decoded, lane, 'reopened', guard.number(own[2], now), guard.number(own[3], 0), now, keep_s)
 return 1

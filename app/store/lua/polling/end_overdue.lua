@@ -11,7 +11,7 @@ local function snapshot(project, job)
   local values = redis.call('HMGET', key.watch(project, job), unpack(last_seen))
   local seen = {job_id = job, state = 'overdue'}
   for i, field in ipairs(last_seen) do
-    if values[i] then seen[field] = field == 'status' and tonumber(values[i]) or values[i] end
+    if values[i] then seen[field] = field == 'status' and guard.number(values[i]) or values[i] end
   end
   return cjson.encode(seen)
 end
@@ -29,7 +29,7 @@ end
 -- Returns when (ms) to look at the registration again, nil if it is to be ended now.
 local function wait_for_last_poll(id, project, request)
   local items = open_items(id, project, request)
-  local asked = tonumber(redis.call('HGET', key.progress(id), 'asked') or '')
+  local asked = guard.number(redis.call('HGET', key.progress(id), 'asked'))
   if not asked then
     redis.call('HSET', key.progress(id), 'asked', now)
     for item in pairs(items) do watching.poll_now(project, item) end
@@ -57,12 +57,15 @@ end
 
 local ended = 0
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', key.deadlines(), '-inf', now, 'LIMIT', 0, limit)) do
-  local own = redis.call('HMGET', key.progress(id), 'project', 'request')
-  local later = wait_for_last_poll(id, own[1], own[2] or nil)
-  if later then redis.call('ZADD', key.deadlines(), later, id)
-  else
-    end_registration(id, own[1])
-    ended = ended + 1
+  local function serve()
+    local own = redis.call('HMGET', key.progress(id), 'project', 'request')
+    local later = wait_for_last_poll(id, own[1], own[2] or nil)
+    if later then redis.call('ZADD', key.deadlines(), later, id)
+    else
+      end_registration(id, own[1])
+      ended = ended + 1
+    end
   end
+  guard.item(id, serve, function() redis.call('ZREM', key.deadlines(), id) end)
 end
 return {ended, redis.call('ZRANGE', key.deadlines(), 0, 0, 'WITHSCORES')[2] or ''}

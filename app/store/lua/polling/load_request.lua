@@ -1,5 +1,6 @@
 -- Loads a request and clears `again`: a job that joins after this triggers another ListJobs.
 -- args: project, request
 -- Returns: field, value, ... of its hash
+-- item: 'poll', project, 'request:' .. request
 redis.call('HDEL', key.request(project, request), 'again')
 return redis.call('HGETALL', key.request(project, request))

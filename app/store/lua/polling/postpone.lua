@@ -1,6 +1,7 @@
 -- A job is still running: stores the changed fields, and schedules the next poll.
 -- args: project, job, fence, due (ms), patience (ms), changes... (field, value; '' deletes the field)
 -- Returns: 1; 0 if the lease has ended or no registration waits for the job any more.
+-- item: 'poll', project, job
 -- flags: allow-oom
 local watch = key.watch(project, job)
 if not agenda.holds('poll', project, job, fence) then return 0 end

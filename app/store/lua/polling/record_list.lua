@@ -6,6 +6,7 @@
 --       total (how many jobs of the request CPH has; -1 if not known),
 --       shown... (of each job: id, state, snapshot as JSON or '' while it runs), missing... (ids)
 -- Returns: the ids of the jobs that this has ended for a registration.
+-- item: 'poll', project, 'request:' .. request
 -- flags: allow-oom
 total = tonumber(total)
 local hash, item = key.request(project, request), 'request:' .. request
@@ -37,7 +38,7 @@ end
 local function update_waiting(registration, was)
   if was == '' and again then return end
   local kind, since = string.match(was, '(%l+):(%d+)')
-  local waited = now - tonumber(since or now)
+  local waited = now - guard.number(since, now)
   if got_new[registration] or (total > 0 and kind ~= 'seen') then
     redis.call('HSET', hash, registration, 'seen:' .. now)
   elseif kind == 'seen' and waited >= tonumber(quiet_ms) then

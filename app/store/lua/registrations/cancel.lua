@@ -33,6 +33,6 @@ ending.keep(id, keep_s)
 local latest = 0
 local fields = redis.call('HGETALL', progress)
 for i = 1, #fields, 2 do
-  if string.sub(fields[i], 1, 7) == 'permit:' then latest = math.max(latest, tonumber(fields[i + 1])) end
+  if string.sub(fields[i], 1, 7) == 'permit:' then latest = math.max(latest, guard.number(fields[i + 1], 0)) end
 end
 return latest

@@ -92,7 +92,7 @@ end
 
 -- Pauses a lane until a time (ms). A longer pause stays in force.
 function agenda.pause(name, lane, till)
-  if tonumber(redis.call('HGET', key.lane(name, lane), 'not_before') or '0') < till then
+  if guard.number(redis.call('HGET', key.lane(name, lane), 'not_before'), 0) < till then
     redis.call('HSET', key.lane(name, lane), 'not_before', till)
   end
 end

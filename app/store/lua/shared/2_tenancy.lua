@@ -14,7 +14,8 @@ function tenancy.count_stopped(progress)
   local own = redis.call('HMGET', progress, 'tenant', 'state', 'open')
   if own[1] and not own[2] then
     tenancy.count(own[1], 'registrations', -1)
-    if tonumber(own[3] or 0) > 0 then tenancy.count(own[1], 'jobs', -own[3]) end
+    local open = guard.number(own[3], 0)
+    if open > 0 then tenancy.count(own[1], 'jobs', -open) end
   end
 end
 
@@ -39,9 +40,9 @@ function tenancy.has_no_callback(lane) return string.sub(lane, -1) == constant.L
 function tenancy.exceeded_quota(tenant, new_jobs, destination, quotas)
   local registrations, jobs, destinations, deliveries = string.match(quotas, '(%d+) (%d+) (%d+) (%d+)')
   local counts = redis.call('HMGET', key.tenant_counts(tenant), 'registrations', 'deliveries', 'jobs')
-  local function is_reached(quota, count) return quota ~= '0' and tonumber(count or 0) >= tonumber(quota) end
+  local function is_reached(quota, count) return quota ~= '0' and guard.number(count, 0) >= tonumber(quota) end
   if is_reached(registrations, counts[1]) then return 'registrations' end
-  if is_reached(jobs, tonumber(counts[3] or 0) + new_jobs - 1) then return 'jobs' end
+  if is_reached(jobs, guard.number(counts[3], 0) + new_jobs - 1) then return 'jobs' end
   if is_reached(deliveries, counts[2]) then return 'deliveries' end
   if destination == '' then return end
   local index = key.destinations(tenant)

@@ -8,7 +8,7 @@ local breaker = {}
 function breaker.open(name, lane, now, pause, pauses)
   local hash = key.lane(name, lane)
   local own = redis.call('HMGET', hash, 'refusals', 'not_before')
-  local refusals, paused_until = tonumber(own[1] or '0'), tonumber(own[2] or '0')
+  local refusals, paused_until = guard.number(own[1], 0), guard.number(own[2], 0)
   if refusals > 0 and paused_until > now then return 0 end
   if refusals > 0 then pause = math.max(pause, tonumber(pauses[math.min(1 + refusals, #pauses)])) end
   redis.call('HSETNX', hash, 'refused_since', now)
@@ -23,7 +23,7 @@ end
 function breaker.close(name, lane, now)
   local hash = key.lane(name, lane)
   local own = redis.call('HMGET', hash, 'refusals', 'not_before')
-  if not own[1] or tonumber(own[2]) > now then return false end
+  if not own[1] or guard.number(own[2], 0) > now then return false end
   redis.call('HDEL', hash, 'refusals', 'refused_since', 'refused_at')
   if name == 'deliver' then redis.call('SREM', key.lanes_in_state('failing'), lane) end
   return true

@@ -8,8 +8,9 @@ local DOUBLES_MS = 300000
 -- rate: for a lane without its own.
 function budget.rate(name, lane, rate, now)
   local own = redis.call('HMGET', key.lane(name, lane), 'rate', 'learned', 'learned_at')
-  rate = tonumber(own[1] or rate)
-  local learned = own[2] and tonumber(own[2]) * 2 ^ ((now - tonumber(own[3])) / DOUBLES_MS)
+  rate = guard.number(own[1], tonumber(rate))
+  local learned = guard.number(own[2])
+  learned = learned and learned * 2 ^ ((now - guard.number(own[3], now)) / DOUBLES_MS)
   if learned and learned < rate then return learned, learned end
   return rate, nil
 end
@@ -26,5 +27,5 @@ function budget.tokens(name, lane, rate, burst, now)
   if rate <= 0 then return math.huge end
   local own = redis.call('HMGET', key.lane(name, lane), 'tokens', 'stamp', 'most')
   local most = own[3] and 1 or math.max(1, rate * burst)
-  return math.min(most, tonumber(own[1] or most) + math.max(0, now - tonumber(own[2] or now)) * rate / 1000)
+  return math.min(most, guard.number(own[1], most) + math.max(0, now - guard.number(own[2], now)) * rate / 1000)
 end

@@ -11,7 +11,7 @@ end
 -- Lets a registration expire `keep_s` after it has ended and its last delivery is settled.
 function ending.keep(registration, keep_s)
   local own = redis.call('HMGET', key.progress(registration), 'state', 'pending')
-  if own[1] and tonumber(own[2] or 0) == 0 then
+  if own[1] and guard.number(own[2], 0) == 0 then
     redis.call('EXPIRE', key.registration(registration), keep_s)
     redis.call('EXPIRE', key.progress(registration), keep_s)
   end
@@ -114,6 +114,7 @@ local function summary(registration)
   local listed, bytes = {}, 0
   for i = 1, math.min(#order, MOST_JOBS) do
     local snapshot = redis.call('HGET', key.ends(registration), order[i])
+      or cjson.encode({job_id = order[i], state = states[order[i]]})
     bytes = bytes + #snapshot + MARGIN
     if bytes > MOST_BYTES then break end
     listed[i] = snapshot
@@ -164,7 +165,7 @@ function ending.complete(project, job, state, snapshot, now, keep_s)
   local waited = 0
   for _, field in ipairs(redis.call('HKEYS', watch)) do
     if string.sub(field, 1, 4) == 'reg_' then
-      ending.end_job(field, job, state, snapshot, now, now, keep_s)
+      guard.item(field, function() ending.end_job(field, job, state, snapshot, now, now, keep_s) end)
       waited = waited + 1
     end
   end

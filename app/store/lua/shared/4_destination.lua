@@ -28,13 +28,13 @@ local LEAST_RATE = 1
 -- the rate recovers by itself. Attempts that began before the last reduction do not count: they do not show its effect.
 -- A probe while the breaker is open does not change the rate.
 local function adapt(lane, hash, own, signal, now)
-  local concurrency, halved_at = tonumber(own[1] or signal.concurrency), tonumber(own[2] or '0')
+  local concurrency, halved_at = guard.number(own[1], signal.concurrency), guard.number(own[2], 0)
   if signal.started <= halved_at then return end
   local is_new = own[1] and not own[2]
   if signal.overloaded then
     local fewer = math.max(1, math.floor(math.min(concurrency, signal.concurrency) / 2))
     redis.call('HSET', hash, 'places', fewer, 'halved_at', now, 'run', 0)
-    local rate = tonumber(redis.call('HGET', hash, 'rate') or signal.rate)
+    local rate = guard.number(redis.call('HGET', hash, 'rate'), signal.rate)
     if rate > 0 and not own[4] then budget.halve('deliver', lane, rate, now, math.min(LEAST_RATE, rate / 8)) end
   elseif is_new and signal.answered then redis.call('HDEL', hash, 'places')
   elseif own[1] and signal.answered and redis.call('HINCRBY', hash, 'run', 1) >= concurrency then

@@ -35,6 +35,6 @@ end
 
 -- Records that the outcome of an attempt is known: it no longer counts as possibly delivered.
 function attempt.confirm(id, lane)
-  local doubts = is_bot(lane) and tonumber(redis.call('HGET', key.delivery(id), 'doubts') or '0') or 0
+  local doubts = is_bot(lane) and guard.number(redis.call('HGET', key.delivery(id), 'doubts'), 0) or 0
   if doubts > 0 then redis.call('HSET', key.delivery(id), 'doubts', doubts - 1) end
 end
