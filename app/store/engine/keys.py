@@ -127,7 +127,7 @@ def turns(lane: str) -> str:
 def tenant_due(lane: str, tenant: str) -> str:
     """Sorted set: those of a project's due ids for which the tenant waits, with the same scores. Ids that are not due
     in the lane any more are ignored."""
-    return f"cph:poll:due:{lane}:{tenant}"
+    return f"cph:poll:own:{lane}:{tenant}"
 
 
 def leased(agenda: str, lane: str) -> str:

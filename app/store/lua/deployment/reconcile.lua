@@ -1,0 +1,86 @@
+-- Examines keys: puts back on the agendas, and into the indexes, what belongs there and is missing.
+-- args: now (ms), keep_s, names... (of any keys of the bridge)
+-- Returns: for each count its name and its share among these keys: `tenant:<name> <count>`, `watch:<state>`,
+--          `delivery:pending`.
+-- flags: allow-oom
+now = tonumber(now)
+local counted = {}
+
+local function count(name, by) counted[name] = (counted[name] or 0) + by end
+
+-- A registration that is watching has a deadline, and each of its open jobs is watched.
+local function registration(id)
+  local progress = key.progress(id)
+  local own = redis.call('HMGET', progress, 'tenant', 'project', 'state', 'request', 'open')
+  if not own[1] then return end
+  redis.call('ZADD', key.registrations(own[1]), 0, id)
+  if own[3] then return end
+  count('tenant:' .. own[1] .. ' registrations', 1)
+  count('tenant:' .. own[1] .. ' jobs', guard.number(own[5], 0))
+  if not redis.call('ZSCORE', key.deadlines(), id) then
+    local record = redis.call('GET', key.registration(id))
+    redis.call('ZADD', key.deadlines(), record and cjson.decode(record).deadline or now, id)
+  end
+  if own[4] and redis.call('HSETNX', key.request(own[2], own[4]), id, '') == 1 then
+    turns.share(own[2], 'request:' .. own[4], own[1])
+    watching.poll_request_soon(own[2], own[4], now)
+  end
+  for job, state in pairs(ending.jobs(id)) do
+    local watched = redis.call('HMGET', key.watch(own[2], job), id, 'job')
+    if state == '' and job ~= '#' and (not watched[1] or watched[2]) then
+      if watching.watch(id, own[1], own[2], job, now, keep_s, '') then watching.poll_job(own[2], job, now) end
+    end
+  end
+end
+
+-- A watched job is polled, by itself or with its request.
+local function watch(project, job)
+  local own = redis.call('HMGET', key.watch(project, job), 'state', 'job', 'request_id')
+  if not own[1] or own[2] then return end
+  count('watch:' .. own[1], 1)
+  local source = own[3] and redis.call('HGET', key.request(project, own[3]), 'job:' .. job)
+  local listed = source == watching.SHOWN or source == watching.CALLER_NAMED
+  if not listed and not agenda.has('poll', project, job) then watching.poll_job(project, job, now) end
+end
+
+local function request(project, id)
+  if not agenda.has('poll', project, 'request:' .. id) then watching.poll_request_soon(project, id, now) end
+end
+
+-- A pending delivery is due, leased or on hold.
+local function delivery(id)
+  local own = redis.call('HMGET', key.delivery(id), 'state', 'lane', 'tenant', 'next', 'created')
+  if own[1] ~= 'pending' or not own[2] or not own[3] then return end
+  count('tenant:' .. own[3] .. ' deliveries', 1)
+  count('delivery:pending', 1)
+  if not agenda.has('deliver', own[2], id) then agenda.schedule('deliver', own[2], id, guard.number(own[4], now)) end
+  redis.call('ZADD', key.deliveries(own[3]), 0, string.format('%013d:%s', guard.number(own[5], now), id))
+end
+
+-- A lane with items is served.
+local function lane(name, its_name)
+  if redis.call('HEXISTS', key.lane(name, its_name), 'held') == 0 then
+    redis.call('ZADD', key.lanes(name), 'NX', now, its_name)
+  end
+end
+
+local KINDS = {
+  {'^cph:(reg_[^:]+):progress$', registration},
+  {'^cph:watch:(.+):([^:]+)$', watch},
+  {'^cph:request:(.+):([^:]+)$', request},
+  {'^cph:dlv:(dlv_[^:]+)$', delivery},
+  {'^cph:(%l+):due:(.+)$', lane},
+  {'^cph:(%l+):leased:(.+)$', lane},
+}
+for _, name in ipairs(names) do
+  for _, kind in ipairs(KINDS) do
+    local one, two = string.match(name, kind[1])
+    if one then guard.item(name, function() kind[2](one, two) end) end
+  end
+end
+local out = {}
+for name, by in pairs(counted) do
+  out[#out + 1] = name
+  out[#out + 1] = by
+end
+return out
