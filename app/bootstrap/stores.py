@@ -123,7 +123,7 @@ class Stores:
 
     @cached_property
     def events(self) -> Events:
-        return Events(self.redis, self.registrations)
+        return Events(self.scripts, self.registrations)
 
     @cached_property
     def jobs(self) -> Jobs:

@@ -42,8 +42,8 @@ class QuotaReached(CallerError):
 class Quotas:
     """The maxima of a tenant; 0 is unlimited.
 
-    registrations: in state watching. jobs: of these, that have not ended. destinations: with a recent registration. deliveries: pending ones. requests: per
-    minute.
+    registrations: in state watching. jobs: of these, that have not ended. destinations: with a recent registration.
+    deliveries: pending ones. requests: per minute.
     """
 
     registrations: int = 0

@@ -27,7 +27,11 @@ class LaneLimits:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A leased item. tenant: in whose turn it was claimed. fence: end of the lease (ms); a failure, or a new due time, counts only with the current one."""
+    """A leased item.
+
+    tenant: in whose turn it was claimed. fence: end of the lease (ms); a failure, or a new due time, counts only with
+    the current one.
+    """
 
     tenant: str
     lane: str

@@ -4,10 +4,12 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from app.domain.delivery import Death, DeliveryState, NextStep, TryCount
 from app.domain.destination import lane_of, split_lane
+from app.domain.errors import OperatorError
 from app.domain.event import FINISHED, TEST, DestinationChange, Event, EventType, Group, OwnEventType, event_type
 from app.domain.ids import event_id
 from app.domain.job import Job
@@ -19,6 +21,7 @@ from app.store.agenda import DELIVER, Claimed
 from app.store.destinations import SignalReport
 from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall, Scripts
+from app.store.engine.unreadable import read
 from app.store.registrations import SCAN, SCAN_MOST, Registrations, job_id_of
 
 REDELIVERY_BATCH = 100  # deliveries examined per call, which blocks Redis for some milliseconds
@@ -95,7 +98,16 @@ class Deliveries:
         return [replace(item, digested=digested.get(item.claimed.id, ())) for item in started]
 
     def decrypt(self, started: StartedAttempt) -> tuple[Registration, Event]:
-        """Returns the registration to notify, and the event. Raises OperatorError if the encryption key is missing."""
+        """Returns the registration to notify, and the event.
+
+        Raises OperatorError if the encryption key is missing, or the record is damaged.
+        """
+        found = read(self._scripts, started.claimed.id, partial(self._parse, started))
+        if found is None:
+            raise OperatorError(f"what Redis stores of {started.claimed.id} is damaged")
+        return found
+
+    def _parse(self, started: StartedAttempt) -> tuple[Registration, Event]:
         registration_id, record, end, snapshot, observed, project = started.facts
         registration = self._registrations.parse(registration_id, record, project=project, lane=started.claimed.lane)
         event = Event(
@@ -189,7 +201,9 @@ class Deliveries:
         fields, lines = pipeline.execute()
         if fields.get("tenant") != tenant:
             return None
-        return _delivery(id, fields, self._lanes_on_hold([fields])), [json.loads(line) for line in lines]
+        delivery = read(self._scripts, id, partial(_delivery, id, fields, self._lanes_on_hold([fields])))
+        attempts = (read(self._scripts, keys.attempts(id), partial(json.loads, line)) for line in lines)
+        return (delivery, [attempt for attempt in attempts if attempt is not None]) if delivery else None
 
     def page(
         self,
@@ -229,14 +243,16 @@ class Deliveries:
         loaded = []
         for entry, fields in zip(entries, answers, strict=True):
             if fields:
-                loaded.append((entry, _delivery(entry.partition(":")[2], fields, on_hold)))
+                id = entry.partition(":")[2]
+                delivery = read(self._scripts, id, partial(_delivery, id, fields, on_hold))
+                loaded += [(entry, delivery)] if delivery else []
             else:
                 self._redis.zrem(keys.deliveries(tenant), entry)
         return loaded
 
     def _lanes_on_hold(self, deliveries: Sequence[Mapping[str, str]]) -> set[str]:
         """Returns the lanes on hold. Deliveries do not store this: a change would have to update very many at once."""
-        lanes = {fields["lane"] for fields in deliveries if fields and fields["state"] == DeliveryState.PENDING}
+        lanes = {fields.get("lane", "") for fields in deliveries if fields.get("state") == DeliveryState.PENDING}
         pipeline = self._redis.pipeline(transaction=False)
         for lane in lanes:
             pipeline.hexists(keys.lane(DELIVER, lane), "held")

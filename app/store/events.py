@@ -4,13 +4,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from app.domain.event import Event
 from app.domain.ids import event_id
 from app.domain.times import from_ms
 from app.store.deliveries import about
 from app.store.engine import keys
-from app.store.engine.client import Client
+from app.store.engine.scripts import Scripts
+from app.store.engine.unreadable import read
 from app.store.registrations import Registrations
 
 BEGINNING = "0-0"
@@ -29,12 +31,13 @@ class FeedEntry:
 class Events:
     """A cursor is the id of an entry in the tenant's stream."""
 
-    def __init__(self, redis: Client, registrations: Registrations) -> None:
-        self._redis = redis
+    def __init__(self, scripts: Scripts, registrations: Registrations) -> None:
+        self._scripts = scripts
+        self._redis = scripts.redis
         self._registrations = registrations
 
     def read_after(self, tenant: str, cursor: str, limit: int) -> tuple[list[FeedEntry], str]:
-        """Returns events after the cursor, oldest first, and the next cursor; omits no stored event.
+        """Returns events after the cursor, oldest first, and the next cursor; omits no stored event that can be read.
 
         Raises OperatorError if the encryption key of one is missing: without its metadata the event would differ.
         """
@@ -57,7 +60,7 @@ class Events:
 
     def _load(self, entries: Sequence[tuple[str, dict[str, str]]]) -> list[FeedEntry]:
         """Loads the events that still exist: a stream is trimmed a little late."""
-        ids = ["dlv_" + fields["d"] for _, fields in entries]
+        ids = ["dlv_" + fields.get("d", "") for _, fields in entries]
         pipeline = self._redis.pipeline(transaction=False)
         for id in ids:
             pipeline.hmget(keys.delivery(id), FIELDS)
@@ -66,13 +69,14 @@ class Events:
             pipeline.get(keys.registration(registration or ""))
             pipeline.hmget(keys.progress(registration or ""), "project", "lane")
         answers = pipeline.execute()
-        return [
-            FeedEntry(cursor, self._event(id, delivery, record, *owner))
-            for (cursor, _), id, delivery, record, owner in zip(
-                entries, ids, deliveries, answers[::2], answers[1::2], strict=True
-            )
-            if delivery[0] and record
-        ]
+        found = []
+        for (cursor, _), id, delivery, record, owner in zip(
+            entries, ids, deliveries, answers[::2], answers[1::2], strict=True
+        ):
+            if delivery[0] and record:
+                event = read(self._scripts, id, partial(self._event, id, delivery, record, *owner))
+                found += [FeedEntry(cursor, event)] if event else []
+        return found
 
     def _event(self, id: str, delivery: Sequence[str], record: str, project: str, lane: str) -> Event:
         registration_id, end, snapshot, observed = delivery

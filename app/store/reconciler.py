@@ -40,7 +40,9 @@ class Reconciler:
 
     def unreadable(self) -> dict[str, int]:
         """Returns what scripts could not read, by when (ms)."""
-        return {name: int(score) for name, score in self._scripts.redis.zrange(keys.unreadable(), 0, -1, withscores=True)}
+        return {
+            name: int(score) for name, score in self._scripts.redis.zrange(keys.unreadable(), 0, -1, withscores=True)
+        }
 
     def _end_pass(self) -> None:
         if self._healing_passes == 1:

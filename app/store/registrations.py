@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from app.domain.destination import lane_of, split_lane
@@ -20,6 +21,7 @@ from app.store.encryption import registration_secrets
 from app.store.encryption.cipher import Cipher
 from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall, Scripts
+from app.store.engine.unreadable import read
 from app.store.gone_urls import GoneUrls
 from app.store.idempotency import Idempotency, Repeated, StoredResponses
 
@@ -229,18 +231,26 @@ class Registrations:
             if record is None or fields.get("tenant") != tenant:
                 self._redis.zrem(keys.registrations(tenant), id)
                 continue
-            jobs = _job_states(fields, watch_states)
-            registration, is_decrypted = self._parse_or_redact(
-                id, record, project=fields["project"], lane=fields["lane"]
-            )
-            ended_before = {job.job_id for job in registration.ended}
-            watched = tuple(job_id for job_id in jobs if job_id not in ended_before)
-            yield replace(registration, job_ids=watched), replace(_progress(fields, jobs), decrypted=is_decrypted)
+            known = read(self._scripts, id, partial(self._known, id, record, fields, watch_states))
+            if known:
+                yield known
+
+    def _known(
+        self, id: str, record: str, fields: dict[str, str], watch_states: Mapping[tuple[str, str], str | None]
+    ) -> Known:
+        jobs = _job_states(fields, watch_states)
+        registration, is_decrypted = self._parse_or_redact(id, record, project=fields["project"], lane=fields["lane"])
+        ended_before = {job.job_id for job in registration.ended}
+        watched = tuple(job_id for job_id in jobs if job_id not in ended_before)
+        return replace(registration, job_ids=watched), replace(_progress(fields, jobs), decrypted=is_decrypted)
 
     def _watch_states(self, registrations: Sequence[Mapping[str, str]]) -> dict[tuple[str, str], str | None]:
         """Returns the state of the watches of jobs that have not ended, by project and job."""
         running = {
-            (fields["project"], job) for fields in registrations for job, end in _ends(fields).items() if not end
+            (fields.get("project", ""), job)
+            for fields in registrations
+            for job, end in _ends(fields).items()
+            if not end
         }
         pipeline = self._redis.pipeline(transaction=False)
         for project, job in running:

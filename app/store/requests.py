@@ -2,15 +2,16 @@
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.domain.job import Job, JobState
-from app.domain.times import from_ms, to_ms
+from app.domain.times import to_ms
 from app.domain.wire import to_json
 from app.store.agenda import Claimed
 from app.store.engine.scripts import Argument, ScriptCall, Scripts
-from app.store.watches import with_traces
+from app.store.watches import moment, with_traces
 
 ITEM = "request:"  # prefix of a request's id on the agenda; no job id has a colon
 JOB_FIELD, REGISTRATION_FIELD = "job:", "reg_"
@@ -156,14 +157,14 @@ def _id(claimed: Claimed) -> str:
 
 
 def _request(claimed: Claimed, answer: Sequence[str], traceparents: tuple[str, ...]) -> WatchedRequest:
-    fields = dict(zip(answer[::2], answer[1::2], strict=True))
+    fields = dict(zip(answer[::2], answer[1::2], strict=True)) if answer else {}
     jobs = {name.removeprefix(JOB_FIELD): kind for name, kind in fields.items() if name.startswith(JOB_FIELD)}
     waiting = [seen for name, seen in fields.items() if name.startswith(REGISTRATION_FIELD)]
     shown = frozenset(job for job, kind in jobs.items() if kind == SHOWN)
     return WatchedRequest(
         project=claimed.lane,
         id=_id(claimed),
-        since=from_ms(int(fields.get("since", 0))),
+        since=moment(fields.get("since")) or claimed.due_at,
         unconfirmed=frozenset(jobs) - shown,
         shown=shown,
         wants_all=bool(waiting),
@@ -177,8 +178,10 @@ def _request(claimed: Claimed, answer: Sequence[str], traceparents: tuple[str, .
 def _cut(stored: str | None) -> ListCursor | None:
     if not stored:
         return None
-    page, *unseen = json.loads(stored)
-    return ListCursor(page, frozenset(unseen))
+    with suppress(ValueError, TypeError):  # damaged: the list starts again
+        page, *unseen = json.loads(stored)
+        return ListCursor(int(page), frozenset(unseen))
+    return None
 
 
 def _ends(jobs: Iterable[Job]) -> Iterator[str]:

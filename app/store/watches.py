@@ -1,6 +1,7 @@
 """Watches: one for each (project, job), however many registrations wait for it."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -129,6 +130,13 @@ def with_traces(
     return answers[: len(calls)], found or [()] * len(calls)
 
 
+def moment(stored: str | None) -> datetime | None:
+    """None if it is missing or damaged."""
+    with suppress(ValueError, OverflowError, OSError):
+        return from_ms(int(stored or ""))
+    return None
+
+
 def _watch(
     item: Claimed,
     traceparents: tuple[str, ...],
@@ -140,8 +148,8 @@ def _watch(
     return Watch(
         project=item.lane,
         job_id=item.id,
-        since=from_ms(int(since)),
-        unknown_since=from_ms(int(unknown)) if unknown else None,
+        since=moment(since) or item.due_at,
+        unknown_since=moment(unknown),
         operation=operation,
         last_seen=seen,
         traceparents=traceparents,

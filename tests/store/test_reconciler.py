@@ -61,7 +61,8 @@ def test_everything_ends_although_a_key_was_lost(
     claim_due(stores.polls_due, now, 0)  # a script that finds it
     reconcile()
     polled = {item.id for item in claim_due(stores.polls_due, now, 10)}
-    assert polled in ({"job-1", "request:r"}, {"job-1", "job-2"})  # without its request, a job is polled by itself
+    assert "job-1" in polled
+    assert polled & {"request:r", "job-2"}  # without its request, a job is polled by itself
     mark_answered(stores.redis)
     assert len(claim_due(stores.deliveries_due, now, 10)) == 1
     assert stores.redis.zcard(keys.deadlines()) == 2

@@ -146,7 +146,9 @@ class Script:
         item = ITEM.search(text)
         guarded = _guarded(parameters, *item.groups()) if item else ""
         function = f"local function script({parameters})\n{text}end\n{guarded}"
-        self.source = "".join([head, *_used(shared, text + guarded), function, self._loop("guarded" if item else "script")])
+        self.source = "".join(
+            [head, *_used(shared, text + guarded), function, self._loop("guarded" if item else "script")]
+        )
         self.digest = sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
     def arguments(self, arguments: Mapping[str, Any]) -> list[Argument]:

@@ -15,14 +15,15 @@ function attempt.begin(id, lane, fence, permit_until)
   local held = redis.call('HEXISTS', key.lane('deliver', lane), 'held') == 1
   if own[2] ~= 'pending' or held then
     agenda.remove('deliver', lane, id)
-    if own[2] == 'pending' then agenda.schedule('deliver', lane, id, own[12]) end
+    if own[2] == 'pending' then agenda.schedule('deliver', lane, id, guard.number(own[12], 0)) end
     return {}
   end
   redis.call('HSET', key.progress(own[1]), 'permit:' .. id, permit_until)
   local number = redis.call('HINCRBY', delivery, 'attempts', 1)
-  local spent, refused, began, doubts = own[9] or 0, own[10] or 0, own[11] or own[6], own[13] or 0
+  local spent, refused, doubts = guard.number(own[9], 0), guard.number(own[10], 0), guard.number(own[13], 0)
+  local began = guard.number(own[11], guard.number(own[6], 0))
   if own[8] then
-    spent, refused, began, doubts = number - 1, 0, own[8], 0
+    spent, refused, began, doubts = number - 1, 0, guard.number(own[8], began), 0
     redis.call('HSET', delivery, 'spent', spent, 'refused', refused, 'began', began)
     redis.call('HDEL', delivery, 'again')
   end
