@@ -73,6 +73,7 @@ class Runtime:
         settings = self.settings
         return Destinations(
             self.stores.scripts,
+            self.stores.cipher,
             concurrency=settings.destination_concurrency,
             rate=settings.destination_rate,
             retention=settings.retention,

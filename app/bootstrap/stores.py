@@ -105,13 +105,13 @@ class Stores:
 
     @cached_property
     def watches(self) -> Watches:
-        return Watches(self.scripts, retention=self.settings.retention)
+        return Watches(self.scripts, self.cipher, retention=self.settings.retention)
 
     @cached_property
     def requests(self) -> Requests:
         settings = self.settings
         quiet, grace = timedelta(seconds=settings.request_quiet_s), timedelta(seconds=settings.lost_grace_s)
-        return Requests(self.scripts, quiet=quiet, grace=grace, retention=settings.retention)
+        return Requests(self.scripts, self.cipher, quiet=quiet, grace=grace, retention=settings.retention)
 
     @cached_property
     def durations(self) -> SeenDurations:
@@ -119,15 +119,15 @@ class Stores:
 
     @cached_property
     def deliveries(self) -> Deliveries:
-        return Deliveries(self.scripts, self.registrations, retention=self.settings.retention)
+        return Deliveries(self.scripts, self.cipher, self.registrations, retention=self.settings.retention)
 
     @cached_property
     def events(self) -> Events:
-        return Events(self.scripts, self.registrations)
+        return Events(self.scripts, self.cipher, self.registrations)
 
     @cached_property
     def jobs(self) -> Jobs:
-        return Jobs(self.scripts, self.registrations)
+        return Jobs(self.scripts, self.cipher, self.registrations)
 
     @cached_property
     def request_quota(self) -> RequestQuota:

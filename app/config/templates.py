@@ -5,21 +5,17 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache, partial
 from pathlib import Path
-from traceback import walk_tb
 from typing import Annotated, Any, Literal, Self
 
-from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import Field, model_validator
 
-from app.config import yaml_files
+from app.config import template_renderer, yaml_files
 from app.config.yaml_files import Strict, describe_problem
-from app.domain.errors import InvalidField, OperatorError, Unrenderable
+from app.domain.errors import InvalidField, OperatorError, Unavailable, Unrenderable
 from app.domain.event import Event
 from app.domain.headers import check_headers
 from app.domain.job import Job
 from app.domain.verdict import Verdict, by_status
-from app.domain.wire import to_json
 from app.formats import links, standard
 from app.formats.format import AnswerVerdict, Format, MessageOptions, Outgoing, ServiceAnswer
 from app.formats.samples import SAMPLES
@@ -88,29 +84,23 @@ def _read(file: Path) -> Format:
 @lru_cache(maxsize=CACHE_SIZE)
 def _compile(file: Path, source: str, settings_json: str) -> Format:
     settings = _TemplateSettings.model_validate_json(settings_json)
-    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
-    environment.filters["tojson"] = partial(json.dumps, default=_not_json)
-    try:
-        template = environment.from_string(source)
-    except TemplateSyntaxError as error:
-        raise OperatorError(f"{file}: line {error.lineno}: {error.message}") from None
     name = file.name.removesuffix(SOURCE_SUFFIX)
     for sample in SAMPLES:
         try:
-            _body(template, name, sample, MessageOptions(url=""))
-        except Unrenderable as error:
+            _body(source, name, sample, MessageOptions(url=""))
+        except (Unrenderable, Unavailable) as error:
             raise OperatorError(f"{file}: {error}") from None
     headers = {"Content-Type": settings.content_type, **settings.headers}
     return Format(
         name=PREFIX + name,
-        render=partial(_render, template, name, headers),
+        render=partial(_render, source, name, headers),
         judge=partial(_judge, settings.success),
         machine=True,
     )
 
 
 def _render(
-    template: Template,
+    source: str,
     name: str,
     headers: Mapping[str, str],
     events: Sequence[Event],
@@ -118,46 +108,16 @@ def _render(
     _: datetime,
 ) -> Outgoing:
     (event,) = events
-    return Outgoing(options.url, _body(template, name, event, options), headers)
+    return Outgoing(options.url, _body(source, name, event, options), headers)
 
 
-def _body(template: Template, name: str, event: Event, options: MessageOptions) -> bytes:
+def _body(source: str, name: str, event: Event, options: MessageOptions) -> bytes:
     """Renders an event as JSON. Raises Unrenderable, naming event, line and reason, if the template gives no JSON."""
-    payload = json.loads(standard.render(event))
+    payload = standard.body(event)
     payload["data"] = {**DATA_DEFAULTS, **payload["data"]}
-    prefix = f"template {name}, for {event.type}"
-    try:
-        link = links.filled(options.link, event, event.about if isinstance(event.about, Job) else None)
-        text = template.render(event=payload, language=options.language.value, link=link)
-    except Exception as error:  # noqa: BLE001 - an operator's expression may raise anything
-        line = _line(error, template)
-        raise Unrenderable(f"{prefix}, line {line}: {_reason(error)}") from None
-    try:
-        return to_json(json.loads(text, parse_constant=_reject_constant)).encode()
-    except json.JSONDecodeError as error:
-        raise Unrenderable(f"{prefix}: gives no JSON: {error.msg} in line {error.lineno} of its output") from None
-    except (ValueError, RecursionError) as error:
-        raise Unrenderable(f"{prefix}: gives no JSON: {error}") from None
-
-
-def _not_json(value: Any) -> str:
-    """Raises TypeError. For an undefined value, `str` itself raises an error that names it."""
-    raise TypeError(str(value))
-
-
-def _line(error: BaseException, template: Template) -> int:
-    """Returns the line in the template: Jinja rewrites tracebacks to its lines."""
-    lines = [line for frame, line in walk_tb(error.__traceback__) if frame.f_code.co_filename == template.filename]
-    return lines[-1] if lines else 0
-
-
-def _reason(error: Exception) -> str:
-    """Returns Jinja's message; of other exceptions only the type, as their messages may quote an event."""
-    return str(error.message) if isinstance(error, TemplateError) else type(error).__name__
-
-
-def _reject_constant(name: str) -> None:
-    raise ValueError(f"{name} is not allowed")
+    link = links.filled(options.link, event, event.about if isinstance(event.about, Job) else None)
+    variables = {"event": payload, "language": options.language.value, "link": link}
+    return template_renderer.render(f"template {name}, for {event.type}", source, variables)
 
 
 def _judge(success: _Success, answer: ServiceAnswer) -> AnswerVerdict:

@@ -19,6 +19,8 @@ from app.domain.verdict import Verdict
 from app.domain.wire import to_json
 from app.store.agenda import DELIVER, Claimed
 from app.store.destinations import SignalReport
+from app.store.encryption.cipher import Cipher
+from app.store.encryption.sealed_values import ATTEMPT_TEXTS, seal, unseal, unseal_job
 from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall, Scripts
 from app.store.engine.unreadable import read
@@ -71,8 +73,9 @@ class DeadDeliveryFilter:
 
 
 class Deliveries:
-    def __init__(self, scripts: Scripts, registrations: Registrations, *, retention: timedelta) -> None:
+    def __init__(self, scripts: Scripts, cipher: Cipher, registrations: Registrations, *, retention: timedelta) -> None:
         self._scripts = scripts
+        self._cipher = cipher
         self._redis = scripts.redis
         self._registrations = registrations
         self._keep_s = int(retention.total_seconds())
@@ -114,7 +117,7 @@ class Deliveries:
             id=event_id(started.claimed.id),
             registration_id=registration_id,
             project=registration.project,
-            about=about(end, json.loads(snapshot)),
+            about=about(self._cipher, end, json.loads(snapshot)),
             observed_at=from_ms(int(observed)),
             metadata=registration.metadata,
         )
@@ -143,7 +146,7 @@ class Deliveries:
             fence=claimed.fence,
             next_state=next_step.state,
             due=to_ms(next_step.due) if next_step.due else "",
-            line=to_json(line) if line else "",
+            line=to_json(seal(self._cipher, line, ATTEMPT_TEXTS, claimed.id)) if line else "",
             keep_s=self._keep_s,
             verdict=verdict or "",
             death=next_step.death or "",
@@ -194,7 +197,7 @@ class Deliveries:
         return total
 
     def get(self, tenant: str, id: str) -> tuple[Delivery, list[dict[str, Any]]] | None:
-        """Returns a delivery and its attempts, oldest first."""
+        """Returns a delivery and its attempts, oldest first, without texts whose encryption key is missing."""
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.hgetall(keys.delivery(id))
         pipeline.lrange(keys.attempts(id), 0, -1)
@@ -202,8 +205,11 @@ class Deliveries:
         if fields.get("tenant") != tenant:
             return None
         delivery = read(self._scripts, id, partial(_delivery, id, fields, self._lanes_on_hold([fields])))
-        attempts = (read(self._scripts, keys.attempts(id), partial(json.loads, line)) for line in lines)
+        attempts = (read(self._scripts, keys.attempts(id), partial(self._attempt, id, line)) for line in lines)
         return (delivery, [attempt for attempt in attempts if attempt is not None]) if delivery else None
+
+    def _attempt(self, id: str, line: str) -> dict[str, Any]:
+        return unseal(self._cipher, json.loads(line), ATTEMPT_TEXTS, id, redact=True)
 
     def page(
         self,
@@ -287,8 +293,11 @@ def _digested(leader: StartedAttempt, answers: Sequence[Sequence[Any]]) -> tuple
     return tuple(_started(replace(leader.claimed, id=id), leader.permit_until, answer) for id, *answer in answers)
 
 
-def about(end: str, values: Any) -> Job | Group | DestinationChange | None:
-    """Returns the subject of an event, as stored when it happened; None for a test."""
+def about(cipher: Cipher, end: str, values: Any) -> Job | Group | DestinationChange | None:
+    """Returns the subject of an event, as stored when it happened; None for a test.
+
+    Raises OperatorError if the encryption key is missing.
+    """
     if end == TEST:
         return None
     if end == FINISHED:
@@ -296,7 +305,7 @@ def about(end: str, values: Any) -> Job | Group | DestinationChange | None:
     if end in frozenset(OwnEventType):
         since = from_ms(values.pop("since"))
         return DestinationChange(type=OwnEventType(end), since=since, **values)
-    return Job.from_dict(values | {"state": end})
+    return unseal_job(cipher, values | {"state": end})
 
 
 def _delivery(id: str, fields: Mapping[str, str], on_hold: Collection[str]) -> Delivery:

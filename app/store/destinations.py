@@ -13,11 +13,14 @@ from app.domain.destination import (
     Destination,
     DestinationState,
     destination_id,
+    is_bot,
     lane_of,
 )
 from app.domain.times import from_ms, to_ms
 from app.domain.wire import to_json
 from app.store.agenda import DELIVER, MILLISECOND
+from app.store.encryption.cipher import Cipher
+from app.store.encryption.sealed_values import seal_text, unseal_text
 from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall, Scripts
 
@@ -55,9 +58,17 @@ class Destinations:
     """concurrency: maximum for one destination. rate: attempts per second; 0 is unlimited."""
 
     def __init__(
-        self, scripts: Scripts, *, concurrency: int, rate: float, retention: timedelta, operator: Operator | None = None
+        self,
+        scripts: Scripts,
+        cipher: Cipher,
+        *,
+        concurrency: int,
+        rate: float,
+        retention: timedelta,
+        operator: Operator | None = None,
     ) -> None:
         self._scripts = scripts
+        self._cipher = cipher
         self._redis = scripts.redis
         self._concurrency = concurrency
         self._rate = rate
@@ -69,17 +80,21 @@ class Destinations:
             "lane": operator.lane,
         }
 
-    def report(self, signal: AttemptSignal, why: str, started: datetime, *, is_bot: bool = False) -> str:
-        """Returns JSON for SignalReport. why: reason of a failure. is_bot: limits the concurrency to one."""
+    def report(self, lane: str, signal: AttemptSignal, why: str, started: datetime) -> str:
+        """Returns JSON for SignalReport. why: reason of a failure, which may quote the destination's answer."""
         report: dict[str, Any] = {
             "started": to_ms(started),
-            "concurrency": 1 if is_bot else self._concurrency,
+            "concurrency": 1 if is_bot(lane) else self._concurrency,
             "rate": self._rate,
             "answered": signal.available,
             "overloaded": signal.overloaded,
         }
         if not signal.available:
-            report |= {"why": why, "pause": signal.pause // MILLISECOND, "rules": RULES}
+            report |= {
+                "why": seal_text(self._cipher, why, failure_context(lane)),
+                "pause": signal.pause // MILLISECOND,
+                "rules": RULES,
+            }
             if self._operator:
                 report["operator"] = self._operator
         return to_json(report)
@@ -149,7 +164,7 @@ class Destinations:
             failing_since=failing_since,
             answered_at=answered,
             failed_at=failed,
-            failure=fields.get("failure"),
+            failure=unseal_text(self._cipher, fields.get("failure"), failure_context(lane)),
             tripped="refusals" in fields,
             not_before=not_before,
             concurrency=1
@@ -157,6 +172,11 @@ class Destinations:
             else int(fields.get("places") or fields.get("most") or self._concurrency),
             deliveries=due + leased,
         )
+
+
+def failure_context(lane: str) -> str:
+    """Returns the context to which the encryption of a destination's last failure is bound."""
+    return f"failure|{lane}"
 
 
 def _moment(milliseconds: str | None) -> datetime | None:

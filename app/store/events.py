@@ -10,6 +10,7 @@ from app.domain.event import Event
 from app.domain.ids import event_id
 from app.domain.times import from_ms
 from app.store.deliveries import about
+from app.store.encryption.cipher import Cipher
 from app.store.engine import keys
 from app.store.engine.scripts import Scripts
 from app.store.engine.unreadable import read
@@ -31,15 +32,16 @@ class FeedEntry:
 class Events:
     """A cursor is the id of an entry in the tenant's stream."""
 
-    def __init__(self, scripts: Scripts, registrations: Registrations) -> None:
+    def __init__(self, scripts: Scripts, cipher: Cipher, registrations: Registrations) -> None:
         self._scripts = scripts
         self._redis = scripts.redis
+        self._cipher = cipher
         self._registrations = registrations
 
     def read_after(self, tenant: str, cursor: str, limit: int) -> tuple[list[FeedEntry], str]:
         """Returns events after the cursor, oldest first, and the next cursor; omits no stored event that can be read.
 
-        Raises OperatorError if the encryption key of one is missing: without its metadata the event would differ.
+        Raises OperatorError if the encryption key of one is missing: without its texts the event would differ.
         """
         while True:
             entries = self._redis.xrange(keys.feed(tenant), f"({cursor}", count=limit)
@@ -85,7 +87,7 @@ class Events:
             id=event_id(id),
             registration_id=registration_id,
             project=project,
-            about=about(end, json.loads(snapshot)),
+            about=about(self._cipher, end, json.loads(snapshot)),
             observed_at=from_ms(int(observed)),
             metadata=registration.metadata,
         )

@@ -7,6 +7,8 @@ from datetime import datetime
 
 from app.domain.job import Job, JobState
 from app.domain.times import from_ms
+from app.store.encryption.cipher import Cipher
+from app.store.encryption.sealed_values import unseal_job
 from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall, Scripts
 from app.store.registrations import Registrations
@@ -22,8 +24,9 @@ class KnownJob:
 
 
 class Jobs:
-    def __init__(self, scripts: Scripts, registrations: Registrations) -> None:
+    def __init__(self, scripts: Scripts, cipher: Cipher, registrations: Registrations) -> None:
         self._scripts = scripts
+        self._cipher = cipher
         self._redis = scripts.redis
         self._registrations = registrations
 
@@ -35,7 +38,7 @@ class Jobs:
         for registration in waiting:
             pipeline.hget(keys.progress(registration), "tenant")
         if tenant in pipeline.execute():
-            return _from_watch(id, watch)
+            return self._from_watch(id, watch)
         return self._from_registration(tenant, project, id)
 
     def _from_registration(self, tenant: str, project: str, id: str) -> KnownJob | None:
@@ -49,14 +52,18 @@ class Jobs:
             about, observed = self._scripts.run(outcome)
             if about is None or observed is None:
                 return KnownJob(Job(id, state), None)
-            return KnownJob(Job.from_dict(json.loads(about) | {"state": state}), from_ms(int(observed)))
+            return self._ended(about, state, observed)
         return None
 
+    def _from_watch(self, id: str, watch: Mapping[str, str]) -> KnownJob:
+        state = JobState(watch["state"])
+        if "job" in watch:
+            return self._ended(watch["job"], state, watch["observed"])
+        seen = {name: watch.get(name) or None for name in LAST_SEEN}
+        status = seen.pop("status")
+        return KnownJob(Job(id, state, int(status) if status else None, **seen), None)
 
-def _from_watch(id: str, watch: Mapping[str, str]) -> KnownJob:
-    state = JobState(watch["state"])
-    if "job" in watch:
-        return KnownJob(Job.from_dict(json.loads(watch["job"]) | {"state": state}), from_ms(int(watch["observed"])))
-    seen = {name: watch.get(name) or None for name in LAST_SEEN}
-    status = seen.pop("status")
-    return KnownJob(Job(id, state, int(status) if status else None, **seen), None)
+    def _ended(self, snapshot: str, state: JobState, observed: str) -> KnownJob:
+        """Leaves out what cannot be decrypted."""
+        job = unseal_job(self._cipher, json.loads(snapshot) | {"state": state}, redact=True)
+        return KnownJob(job, from_ms(int(observed)))

@@ -11,7 +11,7 @@ from app.domain.destination import lane_of, split_lane
 from app.domain.errors import OperatorError
 from app.domain.event import EventType
 from app.domain.ids import created_ms, new_id
-from app.domain.job import Job, JobState
+from app.domain.job import JobState
 from app.domain.quota import QuotaReached, Quotas
 from app.domain.registration import Notify, Progress, Registration, RegistrationState
 from app.domain.times import from_ms, to_ms
@@ -19,6 +19,7 @@ from app.domain.verdict import Verdict
 from app.domain.wire import to_json
 from app.store.encryption import registration_secrets
 from app.store.encryption.cipher import Cipher
+from app.store.encryption.sealed_values import RECORD_TEXTS, seal, seal_job, unseal, unseal_job
 from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall, Scripts
 from app.store.engine.unreadable import read
@@ -95,7 +96,7 @@ class Registrations:
                 rate=rate or "",
                 traceparent=registration.traceparent or "",
                 jobs=registration.job_ids,
-                ended=list(_ended(registration)),
+                ended=list(self._ended(registration)),
                 **self._answers.arguments(registration.tenant, idempotency),
             )
         )
@@ -181,7 +182,7 @@ class Registrations:
             "traceparent": registration.traceparent,
             "notify": registration.notify,
             "request_id": registration.request_id,
-            "ended": [job.as_dict() for job in registration.ended],
+            "ended": [seal_job(self._cipher, job) for job in registration.ended],
             "verify": registration.verify,
             "format": registration.format,
             "language": registration.language,
@@ -191,27 +192,66 @@ class Registrations:
             "sealed": self._encrypt(registration),
             "deadline": to_ms(registration.deadline_at),
         }
-        return to_json(fields | {name: value for name, value in optional.items() if value != DEFAULTS[name]})
+        optional = {name: value for name, value in optional.items() if value != DEFAULTS[name]}
+        return to_json(
+            fields | seal(self._cipher, optional, RECORD_TEXTS, context(registration.tenant, registration.id))
+        )
 
     def parse(self, id: str, record: str, *, project: str, lane: str) -> Registration:
         """Returns the registration of a `record`, without job ids, which are stored elsewhere."""
-        fields: dict[str, Any] = {**DEFAULTS, **json.loads(record)}
+        stored: dict[str, Any] = json.loads(record)
         tenant, _ = split_lane(lane)
-        secrets = registration_secrets.load(self._cipher.decrypt(fields["sealed"], context(tenant, id)))
-        return _registration(id, fields, secrets, project=project, lane=lane)
+        secrets = registration_secrets.load(self._cipher.decrypt(stored["sealed"], context(tenant, id)))
+        return self._registration(id, stored, secrets, project=project, lane=lane)
 
     def _parse_or_redact(self, id: str, record: str, *, project: str, lane: str) -> tuple[Registration, bool]:
         """Same as `parse`, but (without secrets, False) if decryption fails: one must not hide all the others."""
         try:
             return self.parse(id, record, project=project, lane=lane), True
         except OperatorError:
-            fields, secrets = {**DEFAULTS, **json.loads(record)}, registration_secrets.unknown(split_lane(lane)[1])
-            return _registration(id, fields, secrets, project=project, lane=lane), False
+            secrets = registration_secrets.unknown(split_lane(lane)[1])
+            return self._registration(id, json.loads(record), secrets, project=project, lane=lane, redact=True), False
+
+    def _registration(
+        self,
+        id: str,
+        record: Mapping[str, Any],
+        secrets: Mapping[str, Any],
+        *,
+        project: str,
+        lane: str,
+        redact: bool = False,
+    ) -> Registration:
+        tenant, destination = split_lane(lane)
+        fields = {**DEFAULTS, **unseal(self._cipher, record, RECORD_TEXTS, context(tenant, id), redact=redact)}
+        return Registration(
+            id=id,
+            tenant=tenant,
+            project=project,
+            job_ids=(),
+            destination=destination,
+            events=tuple(EventType(event) for event in fields["events"]),
+            created_at=from_ms(created_ms(id)),
+            deadline_at=from_ms(fields["deadline"]),
+            traceparent=fields["traceparent"],
+            notify=Notify(fields["notify"]),
+            request_id=fields["request_id"],
+            ended=tuple(unseal_job(self._cipher, job, redact=redact) for job in fields["ended"]),
+            verify=fields["verify"],
+            format=fields["format"],
+            language=fields["language"],
+            link=fields["link"],
+            **secrets,
+        )
 
     def _encrypt(self, registration: Registration) -> str:
         return self._cipher.encrypt(
             registration_secrets.dump(registration), context(registration.tenant, registration.id)
         )
+
+    def _ended(self, registration: Registration) -> Iterator[str]:
+        for number, job in enumerate(registration.ended):
+            yield from (job.job_id or f"{NO_ID}{number}", job.state, to_json(seal_job(self._cipher, job)))
 
     def _load(self, tenant: str, ids: list[str]) -> Iterator[Known]:
         known = list(self._read(tenant, ids))
@@ -277,40 +317,10 @@ def context(tenant: str, id: str) -> str:
     return f"{tenant}|{id}"
 
 
-def _registration(
-    id: str, fields: Mapping[str, Any], secrets: Mapping[str, Any], *, project: str, lane: str
-) -> Registration:
-    tenant, destination = split_lane(lane)
-    return Registration(
-        id=id,
-        tenant=tenant,
-        project=project,
-        job_ids=(),
-        destination=destination,
-        events=tuple(EventType(event) for event in fields["events"]),
-        created_at=from_ms(created_ms(id)),
-        deadline_at=from_ms(fields["deadline"]),
-        traceparent=fields["traceparent"],
-        notify=Notify(fields["notify"]),
-        request_id=fields["request_id"],
-        ended=tuple(Job.from_dict(job) for job in fields["ended"]),
-        verify=fields["verify"],
-        format=fields["format"],
-        language=fields["language"],
-        link=fields["link"],
-        **secrets,
-    )
-
-
 def _events_argument(registration: Registration) -> str:
     """Returns the subscribed events for the script; '' for the default, every end of a job."""
     events = registration.subscribed_events
     return "" if set(events) == set(EACH_JOB) else ",".join(event.end for event in events) or NO_EVENTS
-
-
-def _ended(registration: Registration) -> Iterator[str]:
-    for number, job in enumerate(registration.ended):
-        yield from (job.job_id or f"{NO_ID}{number}", job.state, to_json(job.as_dict()))
 
 
 def job_id_of(key: str) -> str | None:

@@ -10,6 +10,8 @@ from app.domain.job import Job, JobState
 from app.domain.times import to_ms
 from app.domain.wire import to_json
 from app.store.agenda import Claimed
+from app.store.encryption.cipher import Cipher
+from app.store.encryption.sealed_values import seal_job
 from app.store.engine.scripts import Argument, ScriptCall, Scripts
 from app.store.watches import moment, with_traces
 
@@ -70,8 +72,11 @@ def is_request(claimed: Claimed) -> bool:
 class Requests:
     """quiet: time without a new job after which all jobs of a request are known. grace: how long it may show none."""
 
-    def __init__(self, scripts: Scripts, *, quiet: timedelta, grace: timedelta, retention: timedelta) -> None:
+    def __init__(
+        self, scripts: Scripts, cipher: Cipher, *, quiet: timedelta, grace: timedelta, retention: timedelta
+    ) -> None:
         self._scripts = scripts
+        self._cipher = cipher
         self._quiet = quiet
         self._grace = grace
         self._keep_s = int(retention.total_seconds())
@@ -122,7 +127,7 @@ class Requests:
             on_reply,
             **self._about(claimed, now, due, cut),
             total=NOT_KNOWN if cut else len(seen) + earlier,
-            shown=[*(value for job_id in new for value in (job_id, JobState.RUNNING, "")), *_ends(ended)],
+            shown=[*(value for job_id in new for value in (job_id, JobState.RUNNING, "")), *self._ends(ended)],
             missing=[] if cut else list(unseen),
         )
 
@@ -135,6 +140,10 @@ class Requests:
         claimed, request = asked
         about = self._about(claimed, now, due)
         return ScriptCall("record_list", **about, total=NOT_KNOWN, shown=(), missing=list(request.members))
+
+    def _ends(self, jobs: Iterable[Job]) -> Iterator[str]:
+        for job in jobs:
+            yield from (job.job_id or "", job.state, to_json(seal_job(self._cipher, job)))
 
     def _about(
         self, claimed: Claimed, now: datetime, due: datetime, cut: ListCursor | None = None
@@ -182,11 +191,6 @@ def _cut(stored: str | None) -> ListCursor | None:
         page, *unseen = json.loads(stored)
         return ListCursor(int(page), frozenset(unseen))
     return None
-
-
-def _ends(jobs: Iterable[Job]) -> Iterator[str]:
-    for job in jobs:
-        yield from (job.job_id or "", job.state, to_json(job.as_dict()))
 
 
 def _ms(time: timedelta) -> int:

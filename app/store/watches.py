@@ -10,6 +10,8 @@ from app.domain.job import Job, JobState
 from app.domain.times import from_ms, to_ms
 from app.domain.wire import to_json
 from app.store.agenda import Claimed
+from app.store.encryption.cipher import Cipher
+from app.store.encryption.sealed_values import seal_job
 from app.store.engine.scripts import Argument, ScriptCall, Scripts
 
 LAST_SEEN = ("status", "request_id", "phone_id", "server_id", "begin_time")
@@ -40,8 +42,9 @@ class Watch:
 
 
 class Watches:
-    def __init__(self, scripts: Scripts, *, retention: timedelta) -> None:
+    def __init__(self, scripts: Scripts, cipher: Cipher, *, retention: timedelta) -> None:
         self._scripts = scripts
+        self._cipher = cipher
         self._keep_s = int(retention.total_seconds())
 
     def load(self, claimed: Sequence[Claimed], *, traced: bool = False) -> list[Watch | None]:
@@ -72,7 +75,7 @@ class Watches:
             job=claimed.id,
             fence=claimed.fence,
             state=job.state,
-            snapshot=to_json(job.as_dict()),
+            snapshot=to_json(seal_job(self._cipher, job)),
             keep_s=self._keep_s,
         )
 

@@ -7,7 +7,7 @@ from secrets import randbits
 from typing import Any
 
 from app.domain import signature
-from app.domain.errors import Unrenderable
+from app.domain.errors import Unavailable, Unrenderable
 from app.domain.event import Event
 from app.domain.ids import RANDOM_BITS, new_id
 from app.domain.signature import Signer
@@ -70,6 +70,8 @@ def _send(
         outgoing = subscriber.format.render(events, subscriber.options, now)
     except Unrenderable as error:
         return failed(Verdict.REFUSED, str(error), stopwatch)
+    except Unavailable as error:
+        return failed(Verdict.RETRY, str(error), stopwatch)
     own = {name.lower() for name in outgoing.headers}
     headers = {name: value for name, value in subscriber.headers.items() if name.lower() not in own}
     headers |= outgoing.headers

@@ -31,7 +31,7 @@ def make_attempt(runtime: Runtime, registration, deliveries_of, now: datetime) -
     def make(signal: AttemptSignal, *, at: datetime = now, started: datetime = now) -> str:
         replies: list[str] = []
         claimed = Claimed("t", LANE, delivery.id, fence=0, due_at=now)
-        report = SignalReport(runtime.destinations.report(signal, "why", started), at, replies.append)
+        report = SignalReport(runtime.destinations.report(LANE, signal, "why", started), at, replies.append)
         attempt = {"number": next(numbers)}
         step = NextStep(DeliveryState.DEAD, death=Death.TRIES)
         runtime.stores.scripts.run(runtime.stores.deliveries.record(claimed, Verdict.RETRY, step, attempt, report))

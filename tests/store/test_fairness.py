@@ -41,7 +41,7 @@ class SimulatedProject:
         self._runtime = runtime
         limits = LaneLimits(rate=rate, burst=1, concurrency=256)
         self.agenda = Agenda(runtime.stores.scripts, "poll", lease=60 * SECOND, limits=limits)
-        self._watches = Watches(runtime.stores.scripts, retention=60 * SECOND)
+        self._watches = Watches(runtime.stores.scripts, runtime.stores.cipher, retention=60 * SECOND)
         self._intervals: dict[str, timedelta] = {}
         self.now = now
 

@@ -48,6 +48,41 @@ def test_no_secret_is_in_a_log_or_a_metric_or_unencrypted_in_redis(running_deplo
     assert leaks(secrets, stored) == []
 
 
+def test_what_jobs_print_and_receivers_answer_is_encrypted_in_redis(running_deployment) -> None:
+    """Jobs end in every way in which an output is stored; a receiver and a bot answer with words of their own."""
+    output, link = "canary-in-the-output", "https://console.example/canary-in-the-link/{job_id}"
+    running_deployment.receiver.echoes = True
+    running_deployment.receiver.statuses = [(500, {})]
+    fields = {"metadata": {"who": "canary-in-metadata"}, "link": link, "notify": "both"}
+    job = {"outcome": "failed", "execute_msg": output}
+    registrations = [
+        running_deployment.register(running_deployment.job(**job), **fields),
+        running_deployment.register(running_deployment.job(**job, duration_s=1), **fields),
+        running_deployment.bridge.call("POST", "/v1/registrations", {"job_id": running_deployment.job(**job)}),
+    ]
+    with closing(ChatService(SERVICES["dingtalk"], running_deployment.clock)) as bot:
+        bot.says = [answer(200, {"errcode": 310000, "errmsg": "canary-in-the-answer"})]
+        registrations.append(
+            running_deployment.register(
+                running_deployment.job(**job), callback_url=bot.url, secret=SECRET, format="dingtalk", link=link
+            )
+        )
+        wait_until(
+            lambda: all(was_attempted(running_deployment, registrations[number]) for number in (0, 1, 3)),
+            what="attempts",
+        )
+    # Those of the first two jobs and their summaries, and one each of the others.
+    events = wait_until(
+        lambda: (items := running_deployment.bridge.call("GET", "/v1/events")["items"]) and len(items) >= 6 and items,
+        what="events",
+    )
+    shown = [*map(str, events), *(str(running_deployment.attempts(registrations[number])) for number in (0, 1, 3))]
+    shown += [str(running_deployment.get_registration(each)) for each in registrations]
+    for canary in ("in-the-output", "in-metadata", "in-the-link", "in-the-answer"):
+        assert f"canary-{canary}" in "".join(shown)
+    assert leaks(["canary"], running_deployment.redis_values()) == []
+
+
 @pytest.mark.slow
 def test_what_goes_wrong_shows_no_secret_either(running_deployment) -> None:
     """Callbacks fail: the receiver echoes requests, TLS fails, a name is unknown. The API refuses registrations."""

@@ -209,7 +209,7 @@ class DeliveryWorker:
         if seen is None:
             return None
         why = attempt.error or attempt.service_message or f"HTTP {attempt.status_code}"
-        report = self._destinations.report(seen, why, started, is_bot=to_bot)
+        report = self._destinations.report(begun.claimed.lane, seen, why, started)
         return SignalReport(report, self._clock(), partial(self._telemetry.destination_changed, begun.claimed.lane))
 
     def _put_back(self, begun: StartedAttempt, now: datetime) -> ScriptCall:

@@ -34,6 +34,11 @@ class Cipher:
         return f"{self._write_key_id}.{base64.b64encode(nonce + encrypted).decode()}"
 
     @property
+    def has_key(self) -> bool:
+        """False in a deployment without keys, which stores plain text."""
+        return self._write_key_id != UNENCRYPTED
+
+    @property
     def key_id(self) -> str:
         """Id of the key that encrypts."""
         return self._write_key_id

@@ -7,8 +7,8 @@ Names of keys and fields stay when a word of the code changes: versions of a rol
 
 
 def registration(id: str) -> str:
-    """String: JSON; sealed (encrypted secrets, callback URL, headers), deadline (ms), and fields that differ from their
-    default. The id contains the time of creation."""
+    """String: JSON; sealed (encrypted secrets, callback URL, headers, metadata), deadline (ms), and fields that differ
+    from their default, some encrypted (encryption/sealed_values.py). The id contains the time of creation."""
     return f"cph:{id}"
 
 
@@ -44,7 +44,7 @@ def watch(project: str, job: str) -> str:
     """Hash: state, since (ms), unknown_since (ms), the fields last seen; tenants: of its registrations, separated by
     spaces; `reg_…` of each waiting registration;
     unlisted: 1 once ListJobs has failed to show it; operation: of the job, if a caller named it; once it has ended:
-    job (JSON), observed (ms).
+    job (JSON; its output is encrypted), observed (ms).
     """
     return f"cph:watch:{project}:{job}"
 
@@ -63,15 +63,16 @@ def request(project: str, id: str) -> str:
 
 def delivery(id: str) -> str:
     """Hash: registration, tenant, lane (domain/destination.py), job_id ('' for all jobs of the registration), end (the
-    job's state, `finished`, `test`, or `destination.…`), about (JSON), observed, created, next (ms); state; attempts
-    (count); spent: attempts before the current retry schedule; began (ms): its start; refused: refusals since then;
-    doubts: attempts of a chat message that may have been delivered without confirmation; death: why it is dead; again
-    (ms): start of a new schedule. Without a callback only the event: registration, end, about, observed."""
+    job's state, `finished`, `test`, or `destination.…`), about (JSON; a job's output is encrypted), observed, created,
+    next (ms); state; attempts (count); spent: attempts before the current retry schedule; began (ms): its start;
+    refused: refusals since then; doubts: attempts of a chat message that may have been delivered without confirmation;
+    death: why it is dead; again (ms): start of a new schedule. Without a callback only the event: registration, end,
+    about, observed."""
     return f"cph:dlv:{id}"
 
 
 def attempts(id: str) -> str:
-    """List: attempts in order, each JSON."""
+    """List: attempts in order, each JSON; what the receiver answered is encrypted."""
     return f"cph:dlv:{id}:attempts"
 
 
@@ -141,8 +142,8 @@ def lane(agenda: str, lane: str) -> str:
     open: refusals (in a row), refused_since, refused_at (ms, the last); if the lane has its own: rate, places
     (concurrency), most (maximum concurrency).
     Of a destination also: held (ms): on hold since, held_why (`paused` or `disabled`); failures (in a row),
-    failing_since, answered, failed (ms), failure (text of the last); halved_at (ms): last cut of its concurrency, run
-    (answers since its last change); redelivery (ms): the next free due time for bulk redelivery."""
+    failing_since, answered, failed (ms), failure (encrypted text of the last); halved_at (ms): last cut of its
+    concurrency, run (answers since its last change); redelivery (ms): the next free due time for bulk redelivery."""
     return f"cph:{agenda}:lane:{lane}"
 
 

@@ -36,7 +36,7 @@ CONSTANTS = {"LANE_SEPARATOR": LANE_SEPARATOR, "BOT_MARK": BOT_MARK}
 class ScriptCall:
     """A script with its arguments, named as in its header; a list where the header has `...`.
 
-    Raises TypeError if an argument is missing or unknown. on_reply: called with the script's answer, unless that is None.
+    Raises TypeError if an argument is missing or unknown. on_reply: called with the script's answer unless it is None.
     """
 
     script: str

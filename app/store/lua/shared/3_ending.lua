@@ -147,7 +147,7 @@ function ending.end_job(registration, job, state, snapshot, observed, now, keep_
   if wants(own[2], state) then create(registration, job, state, snapshot, observed, now, keep_s) end
   if wants(own[2], 'finished') then
     local short = cjson.decode(snapshot)
-    short.execute_msg, short.state = nil, state
+    short.execute_msg, short.sealed_execute_msg, short.state = nil, nil, state
     redis.call('HSET', key.ends(registration), job, cjson.encode(short))
   end
   ending.release(registration, now, keep_s)
