@@ -64,7 +64,7 @@ class Settings(BaseModel):
     """Password of the Sentinels themselves, if they require one."""
 
     wait_replicas: int = Field(default=0, ge=0)
-    """Redis replicas that must hold a write before the API acknowledges it; with fewer, it answers 503."""
+    """Redis replicas that must hold what the API acknowledges, else 503; all of them, or a failover can lose it."""
 
     api_bind: str = "0.0.0.0:8080"
     """`host:port` of the API."""

@@ -105,7 +105,7 @@ class RedisGroup:
         """Whether the Sentinels are those of Valkey 9 or newer."""
         with self._sentinel(self.sentinels[0]) as sentinel:
             version = str(sentinel.info("server").get("valkey_version", "0"))
-        return int(version.split(".")[0]) >= 9
+        return int(version.partition(".")[0]) >= 9
 
     def tell_sentinels(self, *command: str) -> None:
         for port in self.sentinels:
