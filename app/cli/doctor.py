@@ -23,6 +23,7 @@ from app.domain.errors import OperatorError, Unavailable
 from app.domain.project_health import CHECK_CREDENTIALS, TRY_AT_ONCE, ProjectHealth
 from app.store.agenda import DELIVER, POLL, Agenda
 from app.store.engine.memory_guard import FULL
+from app.store.engine.sentinels import count_known_replicas
 from app.store.fitness import NO_EVICTION, FitnessReport, inspect_redis, name_of
 
 FIELDS = ("redis_version", "aof_enabled", "maxmemory_policy", "used_memory", "maxmemory")
@@ -35,6 +36,12 @@ BACKLOG_AFTER = timedelta(seconds=10)
 HEARTBEAT_TIMEOUT = timedelta(minutes=1)
 MEMORY_WARNING = 0.6  # share of maxmemory
 MAX_CLOCK_SKEW = timedelta(seconds=1)
+FORGET_REPLICAS = "replicas that are gone for good are forgotten by SENTINEL RESET, one Sentinel after another"
+CHECK_NETWORK = (
+    "no answer came from there, so this says nothing about the credentials: check the endpoint, DNS, and what firewalls"
+    " and network policies let out of here (in the chart: networkPolicy.cphTo, networkPolicy.cphPorts)"
+)
+CHECK_ADDRESS = "the credentials were not refused: check the project's id and the endpoint"
 # Well-formed, but no id that CPH assigns.
 UNKNOWN_JOB_ID = "0" * 32
 
@@ -97,7 +104,8 @@ def examine() -> Iterator[Finding]:
             yield Finding(Level.WARN, "workers, backlog and CPH were not checked", "fix Redis first")
             return
         yield from judge_redis(report.info)
-        yield from judge_replicas(report.info, runtime.settings.wait_replicas)
+        known = count_known_replicas(runtime.stores.redis)
+        yield from judge_replicas(report.info, runtime.settings.wait_replicas, known)
         yield judge_latency(_measure_latency(runtime))
         runtime.stores.clock()
         yield judge_clock(runtime.stores.clock.ahead)
@@ -160,21 +168,27 @@ def judge_append_only(info: Mapping[str, Any]) -> Finding:
     return Finding(Level.OK, "Redis writes its append-only file")
 
 
-def judge_replicas(info: Mapping[str, Any], wait: int) -> Iterator[Finding]:
-    """wait: BRIDGE_WAIT_REPLICAS. Yields nothing if there are no replicas and none are required."""
+def judge_replicas(info: Mapping[str, Any], wait: int, known: int | None) -> Iterator[Finding]:
+    """wait: BRIDGE_WAIT_REPLICAS. known: how many replicas the Sentinels know; None without Sentinels.
+
+    Yields nothing if there are no replicas and none are required.
+    """
     states = [value["state"] for name, value in info.items() if re.fullmatch(r"slave\d+", name)]
     online = states.count("online")
+    every = max(len(states), known or 0)
     text = f"{online} Redis replica{'' if online == 1 else 's'} in sync, BRIDGE_WAIT_REPLICAS is {wait}"
+    if known is not None and known != online:
+        text += f", Sentinels know {known}"
     if online < wait:
-        remedy = "restore the replicas, or lower it"
+        remedy = "restore the replicas; or lower it to the number that is left and restart the API"
         yield Finding(Level.FAIL, f"{text}: callers get 503", remedy)
-    elif wait and online == wait:
-        yield Finding(Level.WARN, f"{text}: if one is lost, all callers get 503", "add a replica")
+    elif wait < every:
+        remedy = f"set it to {every}, the number of all replicas"
+        if every > online:
+            remedy += f"; {FORGET_REPLICAS}"
+        yield Finding(Level.WARN, f"{text}: a failover can lose what was acknowledged", remedy)
     elif wait:
         yield Finding(Level.OK, text)
-    elif online:
-        remedy = "set it to 1, or a failover can lose acknowledged registrations"
-        yield Finding(Level.WARN, text, remedy)
     # INFO has this field only if min-replicas-to-write is set. CONFIG GET would show it, but needs more rights.
     if online and "min_slaves_good_slaves" not in info:
         what = "a Redis primary that is cut off from its replicas keeps accepting writes"
@@ -262,11 +276,17 @@ def _check_project(name: str, runtime: Runtime) -> Iterator[Finding]:
         return
     outcome = client.show_job(UNKNOWN_JOB_ID)
     if isinstance(outcome, Unanswered):
-        yield Finding(Level.FAIL, f"CPH project {name}: {outcome.reason}", CHECK_CREDENTIALS)
+        yield Finding(Level.FAIL, f"CPH project {name}: {outcome.reason}", _remedy_of(outcome))
     else:
         yield Finding(Level.OK, f"CPH project {name} answers")
     health = ProjectHealth(credentials_expire_at=client.credentials_expire_at, clock_ahead=client.clock_ahead)
     yield from judge_project(name, health, now)
+
+
+def _remedy_of(outcome: Unanswered) -> str:
+    if outcome.unreachable:
+        return CHECK_NETWORK
+    return CHECK_CREDENTIALS if outcome.unauthenticated else CHECK_ADDRESS
 
 
 def judge_project(name: str, health: ProjectHealth, now: datetime) -> Iterator[Finding]:

@@ -2,9 +2,12 @@
 
 import os
 import sys
+from importlib.util import find_spec
 from typing import NoReturn
 
 import click
+
+from app.domain.errors import OperatorError
 
 OPAQUE = {"ignore_unknown_options": True, "help_option_names": []}
 
@@ -23,18 +26,22 @@ def worker(kind: str) -> None:
 
 
 def _devkit_command(name: str, summary: str) -> click.Command:
-    """Builds the command for a program of app.devkit, which parses its own arguments."""
+    """Builds the command for a program of app.devkit, which parses its own arguments. The image does not contain it."""
 
     @click.command(name, help=summary, context_settings=OPAQUE)
     @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
     def command(arguments: tuple[str, ...]) -> None:
+        if find_spec("app.devkit") is None:
+            raise OperatorError(f"{name} is not part of this installation: run .venv/bin/cph-bridge of a checkout")
         _exec(f"app.devkit.{name}", *arguments)
 
     return command
 
 
-standin = _devkit_command("standin", "Runs the CPH and IAM stand-in, for trials and tests.")
-inbox = _devkit_command("inbox", "Receives callbacks, verifies and prints them.")
+standin = _devkit_command(
+    "standin", "Runs the CPH and IAM stand-in, for trials and tests (in a checkout, not in the image)."
+)
+inbox = _devkit_command("inbox", "Receives callbacks, verifies and prints them (in a checkout, not in the image).")
 
 
 def _exec(module: str, *arguments: str) -> NoReturn:

@@ -33,6 +33,7 @@ FILE_SUFFIX = "_FILE"
 KEY_BYTES = 32
 REDIS_SCHEMES = frozenset({"redis", "rediss", "unix"})
 OTEL = "opentelemetry.exporter.otlp.proto.http"  # it depends on the API and the SDK
+DEVKIT = "app.devkit"
 
 
 def _split(value: Any) -> Any:
@@ -64,7 +65,7 @@ class Settings(BaseModel):
     """Password of the Sentinels themselves, if they require one."""
 
     wait_replicas: int = Field(default=0, ge=0)
-    """Redis replicas that must hold a write before the API acknowledges it; with fewer, it answers 503."""
+    """Redis replicas that must hold what the API acknowledges, else 503; all of them, or a failover can lose it."""
 
     api_bind: str = "0.0.0.0:8080"
     """`host:port` of the API."""
@@ -271,7 +272,7 @@ class Settings(BaseModel):
     """`DEBUG`, `INFO`, `WARNING` or `ERROR`."""
 
     test_crash_at: str | None = None
-    """For tests: the process kills itself at this crash point."""
+    """For tests in a checkout: the process kills itself at this crash point. The image rejects it."""
 
     @field_validator("redis_url")
     @classmethod
@@ -299,6 +300,13 @@ class Settings(BaseModel):
     def _check_otel_installed(cls, value: bool) -> bool:
         if value and not _is_installed(OTEL):
             raise ValueError("OpenTelemetry is not installed: pip install 'cph-webhook-bridge[otel]'")
+        return value
+
+    @field_validator("test_crash_at")
+    @classmethod
+    def _check_for_tests(cls, value: str | None) -> str | None:
+        if value and not _is_installed(DEVKIT):
+            raise ValueError("for tests in a checkout only: this installation has no crash points")
         return value
 
     @field_validator("operator_secret")

@@ -1,7 +1,7 @@
 """Temporary credentials as the workers share them: when to renew them, and when not to call their issuer."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Generic, TypeVar
 
@@ -31,12 +31,14 @@ class CachedCredential(Generic[Proof]):
     """A credential, or why there is none. The field names are stored in Redis.
 
     quiet_until: the issuer is not called before it. failure: why, for logs. refused: an operator must act.
+    unreachable: the issuer sent no response.
     """
 
     grant: IssuedCredential[Proof] | None = None
     quiet_until: datetime = LONG_AGO
     failure: str = ""
     refused: bool = False
+    unreachable: bool = False
 
     def up_to_date(self, now: datetime) -> bool:
         """Returns whether there is no reason to call the issuer, or it must not be called yet."""
@@ -51,7 +53,7 @@ class CachedCredential(Generic[Proof]):
             return self
         quiet_until = max(self.quiet_until, self.grant.issued_at + MIN_RENEWAL_INTERVAL)
         if self.failure:
-            return CachedCredential(None, quiet_until, self.failure, self.refused)
+            return replace(self, grant=None, quiet_until=quiet_until)
         return CachedCredential(None, quiet_until, "CPH refuses newly issued credentials", refused=True)
 
     def time_to_live(self, now: datetime) -> timedelta:

@@ -46,12 +46,14 @@ class Unanswered:
     pause: how long to pause the whole project; None if only this job must wait.
     throttled: the rate limit was exceeded; with what CPH reports of the limit.
     unauthenticated: CPH or the issuer rejects us, and renewing the credentials did not help: an operator must act.
+    unreachable: CPH or the issuer sent no response.
     """
 
     reason: str
     pause: timedelta | None = None
     throttled: Throttle | None = None
     unauthenticated: bool = field(default=False, kw_only=True)
+    unreachable: bool = field(default=False, kw_only=True)
 
 
 Outcome = Answered | Unknown | Unanswered
@@ -190,8 +192,12 @@ class CphClient:
         try:
             return self._ask(request, read, max_bytes)
         except NoCredentials as error:
-            return Unanswered(str(error), error.pause, unauthenticated=error.refused)
-        except (Unreachable, UnexpectedAnswer) as error:
+            return Unanswered(
+                str(error), error.pause, unauthenticated=error.refused, unreachable=error.issuer_unreachable
+            )
+        except Unreachable as error:
+            return Unanswered(str(error), unreachable=True)
+        except UnexpectedAnswer as error:
             return Unanswered(str(error))
 
     def _ask(self, request: CphRequest, read: Read[T], max_bytes: int) -> T | CphRefusal:

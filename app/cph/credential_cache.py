@@ -66,7 +66,12 @@ class CredentialCache(Generic[Proof]):
                 self._renewal.release()
         grant = cached.usable(now)
         if grant is None:
-            raise NoCredentials(cached.failure, cached.quiet_until - now, refused=cached.refused)
+            raise NoCredentials(
+                cached.failure,
+                cached.quiet_until - now,
+                refused=cached.refused,
+                issuer_unreachable=cached.unreachable,
+            )
         return grant.proof
 
     def renew_if(self, is_refused: Callable[[Proof], bool]) -> bool:
@@ -97,10 +102,16 @@ class CredentialCache(Generic[Proof]):
         except NoCredentials as error:
             failure = error
         except Unreachable as error:
-            failure = NoCredentials(str(error))
+            failure = NoCredentials(str(error), issuer_unreachable=True)
         quiet_until = self._clock() + failure.pause
         reason = f"{self._issuer}: {failure}"
-        return replace(cached, failure=reason, quiet_until=quiet_until, refused=failure.refused)
+        return replace(
+            cached,
+            failure=reason,
+            quiet_until=quiet_until,
+            refused=failure.refused,
+            unreachable=failure.issuer_unreachable,
+        )
 
     def _issued(self) -> IssuedCredential[Proof]:
         proof, expires_at = self._issue()

@@ -15,12 +15,21 @@ class NoCredentials(BridgeError):
     """No credentials are available; retry after `pause`. The message never contains a secret.
 
     refused: the issuer rejected us, or CPH new credentials: an operator must act; if False, a retry may succeed.
+    issuer_unreachable: it sent no response.
     """
 
-    def __init__(self, message: str, pause: timedelta = FAILED_PAUSE, *, refused: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        pause: timedelta = FAILED_PAUSE,
+        *,
+        refused: bool = False,
+        issuer_unreachable: bool = False,
+    ) -> None:
         super().__init__(message)
         self.pause = pause
         self.refused = refused
+        self.issuer_unreachable = issuer_unreachable
 
 
 @dataclass(frozen=True, slots=True)

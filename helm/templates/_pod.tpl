@@ -154,11 +154,13 @@ capabilities:
 {{- toJson $volumes }}
 {{- end }}
 
-{{/* A worker's liveness is a file that it touches, so a long outage of Redis does not restart pods. */}}
+{{/* A worker's liveness is a file that it touches, so a long outage of Redis does not restart pods. Startup probes begin when
+     processes usually are up: each failed probe is a warning among the pod's events. */}}
 {{- define "bridge.probes" -}}
 {{- if eq . "api" -}}
 startupProbe:
   httpGet: {path: /healthz, port: probes}
+  initialDelaySeconds: 10
   periodSeconds: 2
   failureThreshold: 30
 livenessProbe:
@@ -174,12 +176,14 @@ readinessProbe:
 startupProbe:
   exec:
     command: [find, /tmp/alive]
+  initialDelaySeconds: 15
   periodSeconds: 2
   failureThreshold: 30
 livenessProbe:
   exec:
-    # Works without a shell: `find` runs `false`, and the probe fails, if the file is older than a minute.
-    command: [find, /tmp/alive, -mmin, "+1", -exec, "false", "{}", +]
+    # Works without a shell: if the file is older than a minute, `find` says so, for the event, and runs `false`, so that
+    # the probe fails.
+    command: [find, /tmp/alive, -mmin, "+1", -printf, "the worker has not touched %p since %Tc %TZ\\n", -exec, "false", "{}", +]
   periodSeconds: 20
   timeoutSeconds: 10
   failureThreshold: 3
@@ -205,6 +209,10 @@ metadata:
 spec:
   {{- if not $roleValues.autoscaling.kind }}
   replicas: {{ $roleValues.replicas }}
+  {{- end }}
+  {{- if ne $role "api" }}
+  # Workers have no readiness probe: new ones that die soon must not have replaced good ones by then.
+  minReadySeconds: 15
   {{- end }}
   revisionHistoryLimit: 5
   strategy:

@@ -103,7 +103,7 @@ def test_a_server_that_does_not_answer_leaves_one_job_unanswered(cloud, transpor
     cloud.cph = lambda handler: handler.server.closing.wait()
     client = cph_client(cloud, transport, deadline=timedelta(seconds=0.2))
 
-    assert client.show_job("j") == Unanswered("timed out after 0.2 s")
+    assert client.show_job("j") == Unanswered("timed out after 0.2 s", unreachable=True)
 
 
 def test_a_server_that_is_unavailable_leaves_one_job_unanswered(transport):
@@ -113,7 +113,7 @@ def test_a_server_that_is_unavailable_leaves_one_job_unanswered(transport):
         transport=transport, endpoint=url, project_id="p", credentials=FixedToken("t"), deadline=SECONDS_5
     )
 
-    assert client.show_job("j") == Unanswered("connection refused")
+    assert client.show_job("j") == Unanswered("connection refused", unreachable=True)
 
 
 def test_a_server_that_does_not_speak_http_leaves_one_job_unanswered(cloud, transport):

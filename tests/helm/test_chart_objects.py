@@ -1,6 +1,7 @@
 """Kubernetes accepts what the chart renders, and the objects refer to one another correctly."""
 
 import copy
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -248,8 +249,56 @@ def test_a_workers_probe_tells_a_fresh_file_from_an_old_one(age: str | None, ali
         subprocess.run(["touch", "--date", age, file], check=True)
     probe = render(values_of("trial")).pod("sender")["spec"]["containers"][0]["livenessProbe"]["exec"]["command"]
     assert probe[1] == "/tmp/alive"
-    result = subprocess.run([probe[0], file, *probe[2:]], check=False, capture_output=True)
+    result = subprocess.run([probe[0], file, *probe[2:]], check=False, capture_output=True, encoding="utf-8")
     assert (result.returncode == 0) is alive
+    # Kubernetes' event "Liveness probe failed: …" quotes what the probe prints.
+    reason = f"the worker has not touched {file} since " if age else "No such file"
+    assert (reason in result.stdout + result.stderr) is not alive
+
+
+def cpu(quantity: str) -> int:
+    """In thousandths of a CPU."""
+    return int(quantity[:-1]) if quantity.endswith("m") else 1_000 * int(quantity)
+
+
+def test_the_trial_fits_on_a_node_of_two_cpus_even_in_a_rollout() -> None:
+    trial = yaml.safe_load((CHART / "trial-values.yaml").read_text(encoding="utf-8"))
+    rendered = render(merged(values_of("trial"), trial))
+    requested = 0
+    for found in rendered.of("Deployment", "StatefulSet"):
+        spec = found["spec"]
+        pods = spec["replicas"] + spec.get("strategy", {}).get("rollingUpdate", {}).get("maxSurge", 0)
+        (container,) = spec["template"]["spec"]["containers"]
+        requested += pods * cpu(container["resources"]["requests"]["cpu"])
+    # The components of Kubernetes itself ask for up to 950m on a node that is all of its cluster.
+    assert requested == 500
+
+
+def test_new_workers_must_live_for_a_while_before_they_replace_others() -> None:
+    """They have no readiness probe: without this, pods that soon die would count as available at once."""
+    waits = {
+        role: render(values_of("trial")).one("Deployment", f"-{role}")["spec"].get("minReadySeconds") for role in ROLES
+    }
+    assert waits == {"api": None, "poller": 15, "sender": 15}
+
+
+def test_startup_probes_do_not_begin_before_a_process_can_be_up() -> None:
+    """Each failed probe is a warning among the pod's events."""
+    pods = render(values_of("trial")).pods()
+    delays = {name: pod["spec"]["containers"][0]["startupProbe"]["initialDelaySeconds"] for name, pod in pods.items()}
+    assert delays == {"api": 10, "poller": 15, "sender": 15, "redis": 2}
+
+
+def test_the_bundled_redis_has_a_tag_that_does_not_move() -> None:
+    (_, tag) = render(values_of("trial")).pod("redis")["spec"]["containers"][0]["image"].split(":")
+    assert re.fullmatch(r"\d+\.\d+\.\d+", tag)
+
+
+def test_notes_ask_for_all_replicas_where_sentinels_fail_over() -> None:
+    advice = "set settings.wait_replicas to the number of all replicas"
+    assert advice in render(values_of("sentinel")).notes
+    assert advice not in render(merged(values_of("sentinel"), {"settings": {"wait_replicas": 2}})).notes
+    assert advice not in render(values_of("trial")).notes
 
 
 def test_a_misspelt_field_would_be_seen() -> None:

@@ -42,6 +42,8 @@ def test_nothing_of_the_build_is_left_in_it(image: Image) -> None:
     packages = {path.name for path in image.root.glob("opt/bridge/lib/python3*/site-packages/*")}
     assert {"app", "workers", "flask"} <= packages
     assert packages & {"pip", "setuptools", "pytest", "tests"} == set()
+    (application,) = image.root.glob("opt/bridge/lib/python3*/site-packages/app")
+    assert not (application / "devkit").exists()
     assert not (image.root / "src").exists()
     assert not (image.root / "opt/build").exists()
 

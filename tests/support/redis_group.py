@@ -20,7 +20,8 @@ from app.store.fitness import RIGHTS
 SERVICE = "bridge"
 QUORUM = 2
 SEEN_DOWN_MS = 1_000
-CLIENTS, SERVERS = "127.0.0.1", "127.0.0.2"  # source addresses, by which Door distinguishes them
+# Source addresses, by which Door distinguishes them. NEAR: servers on the first primary's side of a partition.
+CLIENTS, SERVERS, NEAR = "127.0.0.1", "127.0.0.2", "127.0.0.3"
 PASSWORD = "pw-of-redis"
 SENTINEL_PASSWORD = "pw-of-sentinels"
 USER = "bridge"
@@ -30,11 +31,14 @@ class RedisGroup:
     """While entered, it has a primary that all replicas follow and on which all Sentinels agree.
 
     Replicas and Sentinels reach the first primary only through `door`, which can be shut while clients still connect.
+    near: how many of the replicas stay with the first primary in a partition; they have doors of their own.
     """
 
-    def __init__(self, folder: Path, *, replicas: int = 1, sentinels: int = 0, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self, folder: Path, *, replicas: int = 1, near: int = 0, sentinels: int = 0, options: Sequence[str] = ()
+    ) -> None:
         self._folder = folder
-        self._replica_count, self._sentinel_count = replicas, sentinels
+        self._replica_count, self._near_count, self._sentinel_count = replicas, near, sentinels
         self._options = options
         self._stack = ExitStack()
         self.processes: dict[int, Process] = {}  # of the servers, by port
@@ -46,8 +50,12 @@ class RedisGroup:
         self.door = self._stack.enter_context(Door(self.first))
         self._start_server(self.first, "--replica-announce-port", str(self.door.port), *self._options)
         self.replicas = [free_port() for _ in range(self._replica_count)]
+        self._near_doors = {port: self._stack.enter_context(Door(port)) for port in self.replicas[: self._near_count]}
         for port in self.replicas:
-            self._start_server(port, "--replicaof", f"{CLIENTS} {self.door.port}", *self._options)
+            options = ["--replicaof", f"{CLIENTS} {self.door.port}", *self._options]
+            if port in self._near_doors:
+                options += ["--replica-announce-port", str(self._near_doors[port].port)]
+            self._start_server(port, *options, source=NEAR if port in self._near_doors else SERVERS)
         self.wait_until_followed(self.first, self._replica_count)
         self.sentinels = [self._start_sentinel() for _ in range(self._sentinel_count)]
         for port in self.sentinels:
@@ -79,11 +87,25 @@ class RedisGroup:
         ports = [self._primary_info(port)["port"] for port in self.sentinels]
         return max(ports, key=ports.count)
 
-    def fail_over(self) -> None:
+    @contextmanager
+    def partitioned(self) -> Iterator[None]:
+        """Clients still reach the first primary and the replicas near it. The other servers and Sentinels do not."""
+        with ExitStack() as stack:
+            for door in (self.door, *self._near_doors.values()):
+                stack.enter_context(door.shut_on_servers())
+            yield
+
+    def fail_over(self, *options: str) -> None:
         """Fails over as an operator would. Returns when another server is the primary."""
         with self._sentinel(self.sentinels[0]) as sentinel:
-            sentinel.sentinel_failover(SERVICE)
+            sentinel.execute_command("SENTINEL", "FAILOVER", SERVICE, *options)
         self.wait_until_replaced()
+
+    def knows_coordinated_failover(self) -> bool:
+        """Whether the Sentinels are those of Valkey 9 or newer."""
+        with self._sentinel(self.sentinels[0]) as sentinel:
+            version = str(sentinel.info("server").get("valkey_version", "0"))
+        return int(version.partition(".")[0]) >= 9
 
     def tell_sentinels(self, *command: str) -> None:
         for port in self.sentinels:
@@ -140,10 +162,10 @@ class RedisGroup:
             except RedisError:
                 return {}
 
-    def _start_server(self, port: int, *options: str) -> None:
+    def _start_server(self, port: int, *options: str, source: str = SERVERS) -> None:
         folder = self._folder / str(port)
         folder.mkdir(mode=0o700, parents=True)
-        argv = [find_server().path, *_options(port, folder), "--appendonly", "yes"]
+        argv = [find_server().path, *_options(port, folder, source), "--appendonly", "yes"]
         argv += ["--replica-announce-ip", CLIENTS]
         argv += ["--user", USER, "on", f">{PASSWORD}", *RIGHTS.split()]
         argv += ["--requirepass", PASSWORD, "--masterauth", PASSWORD, "--repl-diskless-sync-delay", "0", *options]
@@ -248,9 +270,9 @@ class Door:
                 connection.shutdown(socket.SHUT_RDWR)
 
 
-def _options(port: int, folder: Path) -> list[str]:
+def _options(port: int, folder: Path, source: str = SERVERS) -> list[str]:
     log = folder / "log"
-    options = {"port": str(port), "bind": CLIENTS, "bind-source-addr": SERVERS, "dir": str(folder), "logfile": str(log)}
+    options = {"port": str(port), "bind": CLIENTS, "bind-source-addr": source, "dir": str(folder), "logfile": str(log)}
     return [argument for name, value in options.items() for argument in (f"--{name}", value)]
 
 

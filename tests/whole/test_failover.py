@@ -1,8 +1,8 @@
-"""Under load, the primary of Redis is partitioned from its replicas, replaced, and returns as a replica."""
+"""Under load, the primary of Redis is replaced, as planned or because it is away, and returns as a replica."""
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
@@ -18,6 +18,8 @@ from tests.support.redis_group import RedisGroup
 from tests.whole.conftest import QUICK
 
 THREADS = 4
+REPLICAS = 2
+CANCELLED_JOB_S = 0.5
 ENOUGH = 25  # acknowledged registrations before the failover, during it, and after the old primary is back
 BOUND_S = 20.0  # 2 s to read the clock, twice 2 s for the registration, then time for Sentinels and a busy machine
 PATIENCE_S = 120.0
@@ -34,9 +36,11 @@ class RegistrationAnswer:
 
 
 class RegistrationLoad:
-    """While entered, threads register one job after another, each with an Idempotency-Key.
+    """While entered, threads register one job after another, each with an Idempotency-Key. They cancel every second
+    registration at once: its job would end a little later.
 
-    answers: in the order in which they arrived.
+    answers: to the registrations that stay, in the order in which they arrived. cancels: the time of each 204, by
+    registration.
     """
 
     def __init__(self, bridge: Bridge, standin: Any, receiver: Receiver) -> None:
@@ -44,6 +48,7 @@ class RegistrationLoad:
         self._stopping = Event()
         self._threads = [Thread(target=self._run) for _ in range(THREADS)]
         self.answers: list[RegistrationAnswer] = []
+        self.cancels: dict[str, float] = {}
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -70,8 +75,21 @@ class RegistrationLoad:
         with requests.Session() as session:
             session.headers["Authorization"] = f"Bearer {self._bridge.key}"
             while not self._stopping.wait(0.02):
-                made = self._standin.call("POST", "/_standin/jobs", {"duration_s": 0})
-                self.answers.append(self._register(session, made["jobs"][0]["job_id"]))
+                self.answers.append(self._register(session, self._job(0)))
+                cancelled = self._register(session, self._job(CANCELLED_JOB_S))
+                if cancelled.id:
+                    self._cancel(session, cancelled.id)
+
+    def _job(self, duration_s: float) -> str:
+        job_id: str = self._standin.call("POST", "/_standin/jobs", {"duration_s": duration_s})["jobs"][0]["job_id"]
+        return job_id
+
+    def _cancel(self, session: requests.Session, id: str) -> None:
+        """Whether another answer than 204 cancels is unknown."""
+        with suppress(requests.ConnectionError):
+            answer = session.delete(f"{self._bridge.url}/v1/registrations/{id}", timeout=60)
+            if answer.status_code == 204:
+                self.cancels[id] = time.monotonic()
 
     def _register(self, session: requests.Session, job_id: str) -> RegistrationAnswer:
         body = {"job_id": job_id, "callback_url": self._receiver.url, "secret": self._bridge.secret}
@@ -108,12 +126,20 @@ class ReplicatedDeployment:
             what="a callback for each acknowledged registration",
         )
 
+    def check_cancels(self) -> None:
+        """No callback has begun, or was still under way, after its registration's 204."""
+        assert len(self.load.cancels) > ENOUGH
+        received = [(each.event["data"]["registration_id"], each.received_at) for each in list(self.receiver.callbacks)]
+        assert [id for id, at in received if at > self.load.cancels.get(id, at)] == []
+        states = {self.bridge.call("GET", f"/v1/registrations/{id}")["state"] for id in self.load.cancels}
+        assert states == {"cancelled"}
+
 
 @contextmanager
 def replicated_deployment(
-    folder: Path, receiver: Receiver, *options: str, wait_replicas: int
+    folder: Path, receiver: Receiver, *options: str, wait_replicas: int, near: int = 0
 ) -> Iterator[ReplicatedDeployment]:
-    with RedisGroup(folder / "group", replicas=2, sentinels=3, options=options) as group:
+    with RedisGroup(folder / "group", replicas=REPLICAS, near=near, sentinels=3, options=options) as group:
         settings = {**QUICK, **group.settings, "BRIDGE_WAIT_REPLICAS": str(wait_replicas)}
         with Bridge(folder / "bridge", settings) as bridge:
             standin = bridge.start_standin()
@@ -132,8 +158,7 @@ def frozen(group: RedisGroup) -> Iterator[None]:
 
 
 def partitioned(group: RedisGroup) -> AbstractContextManager[None]:
-    """Clients still reach the first primary. Replicas and Sentinels do not."""
-    return group.door.shut_on_servers()
+    return group.partitioned()
 
 
 @pytest.mark.slow
@@ -161,6 +186,46 @@ def test_every_acknowledged_registration_survives_a_failover_under_load(
     assert len(receiver.ids()) == len(
         deployment.notified_registrations()
     )  # an event has one id, however often it arrived
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [[], ["COORDINATED"]], ids=["plain", "coordinated"])
+def test_a_planned_failover_under_load_loses_nothing_if_all_replicas_are_waited_for(
+    tmp_path: Path, receiver: Receiver, options: list[str]
+) -> None:
+    """Until Sentinel demotes it, the old primary accepts writes, and its other replica confirms them."""
+    with replicated_deployment(tmp_path, receiver, *REPLICA_REQUIRED, wait_replicas=REPLICAS) as deployment:
+        if options and not deployment.group.knows_coordinated_failover():
+            pytest.skip("this server knows no coordinated failover")
+        with deployment.load as load:
+            load.wait_for_more()
+            deployment.group.fail_over(*options)
+            deployment.group.wait_until_it_follows(deployment.group.first)
+            load.wait_for_more()
+        deployment.wait_until_notified(load.acknowledged())
+        deployment.check_cancels()
+        deployment.bridge.check()
+    assert {(answer.status, answer.retry_after) for answer in load.answers} <= {(201, None), (503, "2")}
+
+
+@pytest.mark.slow
+def test_a_primary_that_is_parted_with_a_replica_acknowledges_nothing_if_all_are_waited_for(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    """Both sides refuse (503) until the partition ends: neither has all replicas."""
+    with replicated_deployment(tmp_path, receiver, *REPLICA_REQUIRED, wait_replicas=REPLICAS, near=1) as deployment:
+        with deployment.load as load:
+            load.wait_for_more()
+            with partitioned(deployment.group):
+                deployment.group.wait_until_promoted()
+                refused = len(load.answers)
+                wait_until(lambda: len(load.answers) > refused + 2 * THREADS, timeout=PATIENCE_S, what="answers")
+                assert load.acknowledged(refused + THREADS) == []
+            deployment.group.wait_until_it_follows(deployment.group.first)
+            load.wait_for_more()
+        deployment.wait_until_notified(load.acknowledged())
+        deployment.check_cancels()
+        deployment.bridge.check()
 
 
 @pytest.mark.slow
