@@ -16,7 +16,7 @@ POLL_S = 0.5
 RESTART_S = 1.0
 # What Python, the dynamic linker, TLS and tests need. Everything else in the environment may be a secret.
 SYSTEM_VARIABLES = ("PATH", "HOME", "TMPDIR", "TZ", "LANG", "LOCPATH", "SSL_CERT_FILE", "SSL_CERT_DIR")
-SYSTEM_PREFIXES = ("PYTHON", "LC_", "LD_", "DYLD_")
+SYSTEM_PREFIXES = ("PYTHON", "LC_", "LD_", "DYLD_", "MALLOC_")
 REFUSED = 2  # exit code of a process that needs its operator; it has logged the reason
 
 
