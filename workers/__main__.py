@@ -20,7 +20,7 @@ from app.store.agenda import POLL
 from app.store.engine.connection import MESSAGES, UNAVAILABLE_ERRORS
 from workers import rq_jobs
 from workers.dispatcher import Dispatcher
-from workers.dispatcher_keeper import REFUSED, DispatcherKeeper
+from workers.dispatcher_keeper import REFUSED, DispatcherKeeper, end_with_parent
 from workers.engine.stop_flag import StopFlag
 from workers.polling.retry_refused import RefusedProjectRetry
 from workers.rq_queues import KINDS, DrainWorker, queue
@@ -44,6 +44,19 @@ def main(role: str) -> int:
         return REFUSED
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: rq_jobs.stopping.set())
+    try:
+        if role in KINDS:
+            return _work_with_dispatcher(role, runtime, rq_jobs.stopping)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        end_with_parent(rq_jobs.stopping)
+        Dispatcher(runtime).run(rq_jobs.stopping)
+    except UnfitRedis as error:
+        logs.event("redis.unfit", level=logging.CRITICAL, reason=str(error))
+        return REFUSED
+    return 0
+
+
+def _work_with_dispatcher(kind: str, runtime: Runtime, stopping: StopFlag) -> int:
     retrying = RefusedProjectRetry(
         runtime.stores.polls_due, runtime.stores.scripts, runtime.cph_clients, runtime.stores.clock
     )
@@ -53,17 +66,6 @@ def main(role: str) -> int:
         retrying.ask()
 
     signal.signal(signal.SIGHUP, reload)
-    try:
-        if role in KINDS:
-            return _work_with_dispatcher(role, runtime, retrying, rq_jobs.stopping)
-        Dispatcher(runtime).run(rq_jobs.stopping)
-    except UnfitRedis as error:
-        logs.event("redis.unfit", level=logging.CRITICAL, reason=str(error))
-        return REFUSED
-    return 0
-
-
-def _work_with_dispatcher(kind: str, runtime: Runtime, retrying: RefusedProjectRetry, stopping: StopFlag) -> int:
     with suppress(Unavailable):  # checked again once Redis can be reached
         runtime.stores.fitness.check()
     keeper = DispatcherKeeper(stopping)
@@ -71,7 +73,9 @@ def _work_with_dispatcher(kind: str, runtime: Runtime, retrying: RefusedProjectR
     keeper_thread.start()
     logs.event("worker.started", kind=kind)
     try:
-        _work(kind, runtime, retrying, stopping)
+        # RQ's handler of SIGTERM raises StopRequested, wherever the main thread is.
+        with suppress(StopRequested):
+            _work(kind, runtime, retrying, stopping)
     finally:
         stopping.set()
         keeper_thread.join()
@@ -88,8 +92,6 @@ def _work(kind: str, runtime: Runtime, retrying: RefusedProjectRetry, stopping: 
             if kind == POLL and not retry_thread.ident:
                 retry_thread.start()
             DrainWorker(queue(kind, runtime.stores), stopping).work(logging_level="WARNING")
-        except StopRequested:
-            stopping.set()
         except (Unavailable, *UNAVAILABLE_ERRORS) as error:
             reason = str(error) if isinstance(error, Unavailable) else MESSAGES.get(type(error), f"Redis: {error}")
             logs.event("worker.waits", level=logging.WARNING, kind=kind, reason=reason)

@@ -1,7 +1,7 @@
 """Enqueues RQ jobs while work is due, ends overdue registrations. Level-triggered: each tick reads the state anew."""
 
 import logging
-import os
+from contextlib import suppress
 from datetime import datetime
 from time import monotonic
 
@@ -34,9 +34,8 @@ class Dispatcher:
         self._drain_timeout_s = 2 * runtime.settings.lease_s
 
     def run(self, stopping: StopFlag) -> None:
-        """Runs until stopped, or until the parent process ends. Raises UnfitRedis, also if a later Redis is unfit."""
-        parent = os.getppid()
-        while not stopping.is_set() and os.getppid() == parent:
+        """Runs until stopped. Raises UnfitRedis, also if a later Redis is unfit."""
+        while not stopping.is_set():
             try:
                 self._fitness.check()
                 if self._lock.acquire():
@@ -46,7 +45,8 @@ class Dispatcher:
             except (Unavailable, *UNAVAILABLE_ERRORS) as error:
                 logs.event("dispatcher.waits", level=logging.WARNING, reason=MESSAGES.get(type(error), str(error)))
                 stopping.wait(LOCK_CHECK_S)
-        self._lock.release()
+        with suppress(Unavailable):  # it expires soon
+            self._lock.release()
 
     def tick(self) -> datetime | None:
         """Ends what is overdue and enqueues a drain for each agenda with due items. Returns when to tick again."""

@@ -1,14 +1,17 @@
 """The only RQ job: it drains an agenda. It carries no work, so losing one or running two changes nothing."""
 
+import os
 from datetime import timedelta
 from functools import cache
 
+from app import logs
 from app.bootstrap.runtime import Runtime
 from app.config import settings
 from app.domain.errors import OperatorError
 from app.store.agenda import POLL
+from app.store.engine.connection import PATIENT
 from workers.delivery.deliver import DeliveryWorker
-from workers.engine.drain_loop import DrainLoop, ThreadPool, Work
+from workers.engine.drain_loop import DrainLoop, StuckCheck, ThreadPool, Work
 from workers.engine.stop_flag import StopFlag
 from workers.polling.project_health import HealthRecorder
 from workers.polling.schedule import PollSchedule
@@ -27,7 +30,7 @@ def drain(kind: str) -> None:
 @cache
 def runtime() -> Runtime:
     """Returns this process' Runtime; its connections live as long as the process."""
-    return Runtime(settings.load(), patient=True)
+    return Runtime(settings.load(), patient=True, stopping=stopping.is_set)
 
 
 @cache
@@ -35,13 +38,23 @@ def engine(kind: str) -> DrainLoop:
     """Returns the drain loop of this kind of worker. Raises OperatorError if a setting is missing."""
     parts = runtime()
     work = _polling(parts) if kind == POLL else _delivering(parts)
+    pool = ThreadPool(parts.settings.worker_threads, work.do)
+    # A task ends before its lease does, unless it waits for Redis.
+    limit_s = parts.settings.lease_s + PATIENT.within.total_seconds()
     return DrainLoop(
         work,
-        ThreadPool(parts.settings.worker_threads, work.do),
+        pool,
         parts.stores.scripts,
         parts.stores.clock,
-        parts.crash_point,
+        is_stuck=StuckCheck(pool, limit_s, end_process),
+        crash_point=parts.crash_point,
     )
+
+
+def end_process() -> None:
+    """Ends this process at once: a thread that does not end would delay any other way."""
+    logs.drain()
+    os._exit(1)
 
 
 def _polling(parts: Runtime) -> Work:

@@ -3,12 +3,13 @@
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app import logs
 from app.bootstrap.cph_clients import CphClients
 from app.bootstrap.stores import Stores
 from app.config.live_config import LiveConfig
@@ -22,6 +23,7 @@ from app.domain.destination import lane_of
 from app.domain.errors import InvalidField, OperatorError
 from app.domain.registration import OPERATOR, operator_registration
 from app.observability.exposition import Exposition
+from app.observability.metric_definitions import LOG_LINES_DROPPED
 from app.observability.metric_registry import MetricRegistry
 from app.observability.redis_collector import Overviews, RedisCollector
 from app.store.agenda import POLL, Agenda
@@ -48,8 +50,8 @@ METRICS_TIMEOUT = timedelta(seconds=1)
 class Runtime:
     """The objects of one process; each is built at its first use.
 
-    patient: as for Stores. environment: may contain secrets of CPH projects. shared_counts: the folder given to
-    app.observability.metric_registry.share.
+    patient, stopping: as for Stores. environment: may contain secrets of CPH projects. shared_counts: the folder given
+    to app.observability.metric_registry.share.
     """
 
     def __init__(
@@ -57,11 +59,12 @@ class Runtime:
         settings: Settings,
         *,
         patient: bool = False,
+        stopping: Callable[[], bool] = lambda: False,
         environment: Mapping[str, str] | None = None,
         shared_counts: Path | None = None,
     ) -> None:
         self.settings = settings
-        self.stores = Stores(settings, patient=patient)
+        self.stores = Stores(settings, patient=patient, stopping=stopping)
         self._environment = variables() if environment is None else environment
         self.config = LiveConfig(settings, self._environment)
         self.cph_clients = ReloadableMapping("cph_clients", self._build_clients, time.monotonic)
@@ -141,7 +144,9 @@ class Runtime:
 
     @cached_property
     def metric_registry(self) -> MetricRegistry:
-        return MetricRegistry(tenants=self.settings.metrics_tenants, shared=self._shared_counts)
+        registry = MetricRegistry(tenants=self.settings.metrics_tenants, shared=self._shared_counts)
+        logs.on_drop(partial(registry.count, LOG_LINES_DROPPED))
+        return registry
 
     @cached_property
     def metrics(self) -> Exposition:

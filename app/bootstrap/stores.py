@@ -2,6 +2,8 @@
 
 import logging
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from typing import Any
@@ -38,11 +40,16 @@ from app.store.workers import Workers
 
 
 class Stores:
-    """patient: retry through short failures of Redis, as workers do; otherwise they raise within seconds."""
+    """patient: retry through short failures of Redis, as workers do; otherwise they raise within seconds.
 
-    def __init__(self, settings: Settings, *, patient: bool = False) -> None:
+    stopping: whether the process is to end, which ends its patience.
+    """
+
+    def __init__(
+        self, settings: Settings, *, patient: bool = False, stopping: Callable[[], bool] = lambda: False
+    ) -> None:
         self.settings = settings
-        self._retry_policy = PATIENT if patient else QUICK
+        self._retry_policy = replace(PATIENT if patient else QUICK, stopping=stopping)
         self._timeout = timedelta(seconds=5 if patient else 2)
 
     @cached_property

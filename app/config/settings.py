@@ -8,7 +8,7 @@ from datetime import timedelta
 from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -404,6 +404,14 @@ def _is_installed(package: str) -> bool:
 def variables() -> Mapping[str, str]:
     """Returns the environment, for files that refer to its variables."""
     return os.environ
+
+
+def without_secrets(environment: Mapping[str, str], *, but: str) -> dict[str, str]:
+    """Returns the variables of settings that are no secret, and of those whose field's name begins with `but`."""
+    types = {name: (field.annotation, *get_args(field.annotation)) for name, field in Settings.model_fields.items()}
+    fields = [name for name in types if name.startswith(but) or SecretStr not in types[name]]
+    given = {PREFIX + name.upper() + suffix for name in fields for suffix in ("", FILE_SUFFIX)} & environment.keys()
+    return {name: environment[name] for name in given}
 
 
 def load(environment: Mapping[str, str] | None = None) -> Settings:

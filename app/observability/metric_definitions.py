@@ -18,6 +18,7 @@ class MetricSource(StrEnum):
     API = "counted by the API"
     POLL = "counted by each poll worker"
     DELIVER = "counted by each deliver worker"
+    ALL = "counted by the API and each worker"
     REDIS = "read from Redis"
 
 
@@ -114,6 +115,13 @@ DEATHS = MetricDefinition(
     "Deliveries that workers gave up, by reason.",
     ("reason",),
     by_tenant=True,
+)
+
+LOG_LINES_DROPPED = MetricDefinition(
+    "log_lines_dropped_total",
+    MetricKind.COUNTER,
+    MetricSource.ALL,
+    "Log lines dropped because nobody read stderr, or because it could not be written.",
 )
 
 REDIS_UP = MetricDefinition(

@@ -143,7 +143,8 @@ def test_one_that_answers_nothing_costs_the_others_nothing(
             ThreadPool(2 * (CONCURRENCY + 2), delivery_worker.do),
             runtime.stores.scripts,
             clock,
-            runtime.crash_point,
+            is_stuck=lambda: False,
+            crash_point=runtime.crash_point,
         )
         stopping = StopFlag()
         thread = Thread(target=drain_loop.run, kwargs={"seconds": 30, "stopping": stopping})

@@ -119,6 +119,15 @@ def test_no_other_function_runs_on_rq(stores: Stores) -> None:
         job.perform()
 
 
+@pytest.mark.parametrize(("own", "other"), [(POLL, DELIVER), (DELIVER, POLL)])
+def test_a_worker_runs_no_drain_of_the_other_kind(stores: Stores, own: str, other: str) -> None:
+    """Whoever can write to Redis could make a worker do what it has no rights for."""
+    enqueue_drain(queue(own, stores), other, 60)
+    (job,) = queue(own, stores).get_jobs()
+    with pytest.raises(PermissionError, match=own):
+        job.perform()
+
+
 def test_an_rq_job_carries_nothing_but_its_kind(stores: Stores) -> None:
     target = queue(DELIVER, stores)
     enqueue_drain(target, DELIVER, 60)

@@ -1,6 +1,9 @@
 """The drain loop, on a real agenda."""
 
+import json
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from threading import Event, Thread
 from time import monotonic
@@ -9,14 +12,34 @@ import pytest
 
 from app.bootstrap.runtime import Runtime
 from app.bootstrap.stores import Stores
-from app.devkit.processes import wait_until
+from app.devkit.processes import PATIENCE_S, wait_until
 from app.domain.times import to_ms
 from app.store.agenda import Agenda, Claimed
 from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall
 from tests.support.claims import claim_due, put_due
-from workers.engine.drain_loop import CLAIM_EVERY_S, DrainLoop, ThreadPool
+from workers.engine.drain_loop import CLAIM_EVERY_S, STUCK_GRACE_S, DrainLoop, StuckCheck, ThreadPool
 from workers.engine.stop_flag import StopFlag
+
+ENDLESS = """
+from app import logs
+from workers import rq_jobs
+from workers.engine.drain_loop import Results, StuckCheck, ThreadPool
+
+class Task:
+    tenant = "t"
+
+def do(_):
+    while True:
+        pass
+
+logs.configure("INFO")
+pool = ThreadPool(1, do)
+is_stuck = StuckCheck(pool, 0.5, rq_jobs.end_process)
+pool.submit(Task(), Results())
+while True:
+    is_stuck()
+"""
 
 
 class RecordingWork:
@@ -55,10 +78,18 @@ def make_due_watches(stores: Stores) -> Callable[[int], None]:
     return make
 
 
-def make_drain_loop(runtime: Runtime, work: RecordingWork, threads: int = 4) -> DrainLoop:
-    return DrainLoop(
-        work, ThreadPool(threads, work.do), runtime.stores.scripts, runtime.stores.clock, runtime.crash_point
-    )
+def make_drain_loop(
+    runtime: Runtime,
+    work: RecordingWork,
+    threads: int = 4,
+    *,
+    limit_s: float = PATIENCE_S,
+    give_up: Callable[[], None] = lambda: None,
+) -> DrainLoop:
+    pool = ThreadPool(threads, work.do)
+    scripts, clock, crash_point = runtime.stores.scripts, runtime.stores.clock, runtime.crash_point
+    is_stuck = StuckCheck(pool, limit_s, give_up)
+    return DrainLoop(work, pool, scripts, clock, is_stuck=is_stuck, crash_point=crash_point)
 
 
 def test_a_drain_works_off_what_is_due_and_ends(runtime: Runtime, make_due_watches) -> None:
@@ -143,3 +174,46 @@ def test_a_bug_in_one_task_costs_that_task_alone(runtime: Runtime, make_due_watc
     assert [record.message for record in caplog.records] == ["work.failed"]
     due_again = claim_due(runtime.stores.polls_due, runtime.stores.clock() + runtime.settings.lease, 100)
     assert "job-7" in [item.id for item in due_again]
+
+
+@pytest.mark.slow  # waits out the grace
+def test_a_task_that_outlives_its_lease_ends_the_process_and_until_then_nothing_is_claimed(
+    runtime: Runtime, make_due_watches, caplog
+) -> None:
+    make_due_watches(1)
+    gate, gave_up = Event(), []
+
+    def give_up() -> None:
+        gave_up.append((monotonic(), runtime.stores.redis.zcard(keys.leased("poll", "default"))))
+        gate.set()
+
+    work = RecordingWork(runtime.stores, lambda _: gate.wait(PATIENCE_S) and None)
+    loop = make_drain_loop(runtime, work, limit_s=0.5, give_up=give_up)
+    began = monotonic()
+    thread = Thread(target=loop.run, kwargs={"seconds": PATIENCE_S, "stopping": StopFlag()})
+    thread.start()
+    wait_until(lambda: monotonic() > began + 2, what="the task is stuck")
+    make_due_watches(5)
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+    [(gave_up_at, leased)] = gave_up
+    assert gave_up_at - began > STUCK_GRACE_S
+    assert leased == 1
+    assert [record.message for record in caplog.records] == ["worker.stuck"]
+
+
+@pytest.mark.slow  # waits out the grace
+def test_a_process_with_an_endless_task_ends_with_its_last_line_written() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", ENDLESS], stderr=subprocess.PIPE, encoding="utf-8", timeout=PATIENCE_S, check=False
+    )
+    assert ended.returncode == 1
+    assert json.loads(ended.stderr)["event"] == "worker.stuck"
+
+
+def test_a_long_task_that_ends_in_the_grace_costs_nobody_anything(runtime: Runtime, make_due_watches) -> None:
+    make_due_watches(20)
+    work = RecordingWork(runtime.stores, lambda task: Event().wait(1.5) and None if task.id == "job-0" else None)
+    make_drain_loop(runtime, work, threads=2, limit_s=0.5).run(seconds=30, stopping=StopFlag())
+    make_drain_loop(runtime, work, threads=2, limit_s=0.5).run(seconds=30, stopping=StopFlag())
+    assert len(work.done) == 20

@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from math import inf
 from queue import Empty, SimpleQueue
 from threading import Thread
 from time import monotonic, sleep
@@ -16,6 +17,8 @@ from workers.engine.stop_flag import StopFlag
 
 CLAIM_EVERY_S = 0.02  # while a thread is free: the longest delay until a due item is seen
 IDLE_S = 0.25  # without work for this long, the drain ends: starting an RQ job costs more than a few claims
+CHECK_S = 1.0  # while nothing can be claimed: between two checks for a stuck task
+STUCK_GRACE_S = 10.0  # what the tasks of a drain that sees a stuck one have to end
 BATCH_S = 0.005  # while other tasks run, results of this long share a round trip, which costs as much as several
 
 
@@ -47,24 +50,60 @@ class ThreadPool:
         self.size = size
         self._do = do
         self._tasks: SimpleQueue[tuple[Task, Results]] = SimpleQueue()
+        self._started = [inf] * size  # when each thread's task began; inf without one
         for number in range(size):
-            Thread(target=self._work, name=f"work-{number}", daemon=True).start()
+            Thread(target=self._work, args=[number], name=f"work-{number}", daemon=True).start()
+
+    @property
+    def longest_s(self) -> float:
+        """For how long the oldest running task has run."""
+        return monotonic() - min(self._started)
 
     def submit(self, task: Task, results: Results) -> None:
         self._tasks.put((task, results))
 
-    def _work(self) -> None:
+    def _work(self, number: int) -> None:
         while True:
             task, results = self._tasks.get()
+            self._started[number] = monotonic()
             try:
                 results.put((task.tenant, self._do(task)))
             except Exception:  # noqa: BLE001 - a bug costs one task, not the drain: its lease ends and the item is due again
                 logs.event("work.failed", level=logging.ERROR, exc_info=True, task=type(task).__name__)
                 results.put((task.tenant, ()))
+            self._started[number] = inf
+
+
+class StuckCheck:
+    """Ends the process when a task has run for `limit_s`: its thread does not come back, and its lease has ended, so
+    the next worker may lose a thread to the same item.
+
+    give_up: ends the process, which a supervisor restarts.
+    """
+
+    def __init__(self, pool: ThreadPool, limit_s: float, give_up: Callable[[], None]) -> None:
+        self._pool = pool
+        self._limit_s = limit_s
+        self._give_up = give_up
+        self._seen_at: float | None = None
+
+    def __call__(self) -> bool:
+        """Returns True if a task is stuck, so that nothing more should be claimed. Gives up STUCK_GRACE_S after that.
+
+        The grace is for the other tasks, and for a process that was suspended: then all tasks seem old.
+        """
+        if self._pool.longest_s < self._limit_s:
+            self._seen_at = None
+            return False
+        self._seen_at = self._seen_at or monotonic()
+        if monotonic() > self._seen_at + STUCK_GRACE_S:
+            logs.event("worker.stuck", level=logging.ERROR, task_s=round(self._pool.longest_s), limit_s=self._limit_s)
+            self._give_up()
+        return True
 
 
 class DrainLoop:
-    """Works on an agenda until nothing is due, the time is up, or the process is told to stop."""
+    """Works on an agenda until nothing is due, the time is up, a task is stuck, or the process is told to stop."""
 
     def __init__(
         self,
@@ -72,10 +111,13 @@ class DrainLoop:
         pool: ThreadPool,
         scripts: Scripts,
         clock: Callable[[], datetime],
+        *,
+        is_stuck: Callable[[], bool],
         crash_point: Callable[[str], None],
     ) -> None:
         self._work = work
         self._pool = pool
+        self._is_stuck = is_stuck
         self._scripts = scripts
         self._clock = clock
         self._crash_point = crash_point
@@ -88,16 +130,14 @@ class DrainLoop:
         idle_end = monotonic() + CLAIM_EVERY_S  # soon, for an RQ job that finds nothing due
         calls: list[ScriptCall] = []
         while True:
-            over = stopping.is_set() or monotonic() >= until
+            over = stopping.is_set() or monotonic() >= until or self._is_stuck()
             self._turn(calls, running, results, claims=not over)
             busy = running.total()
             if busy:
                 idle_end = monotonic() + IDLE_S
             elif over or monotonic() > idle_end:
                 return
-            calls, finished = _collect(
-                results, busy, timeout=None if over or busy == self._pool.size else CLAIM_EVERY_S
-            )
+            calls, finished = _collect(results, busy, CHECK_S if over or busy == self._pool.size else CLAIM_EVERY_S)
             running -= finished
 
     def _turn(self, calls: list[ScriptCall], running: Counter[str], results: Results, *, claims: bool) -> None:
@@ -116,8 +156,8 @@ class DrainLoop:
             running[task.tenant] += 1
 
 
-def _collect(results: Results, running: int, timeout: float | None) -> tuple[list[ScriptCall], Counter[str]]:
-    """Waits for a first result (without limit if `timeout` is None), then takes all that are there.
+def _collect(results: Results, running: int, timeout: float) -> tuple[list[ScriptCall], Counter[str]]:
+    """Waits for a first result, at most `timeout` seconds, then takes all that are there.
 
     Returns the scripts to run, and how many tasks of each tenant finished.
     """

@@ -22,20 +22,24 @@ from app.domain.errors import OperatorError, Unavailable
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """retry: number of retries, and backoff. within: no attempt begins later than this after the first, so that
-    timeouts are retried fewer times than immediate errors."""
+    timeouts are retried fewer times than immediate errors. stopping: once true, `within` is STOPPING_S at most."""
 
     retry: Retry
     within: timedelta
+    stopping: Callable[[], bool] = lambda: False
 
     def run(self, command: Callable[[], Any]) -> Any:
         """Runs the command, with retries; raises our errors."""
-        last = monotonic() + self.within.total_seconds()
+        began, within_s = monotonic(), self.within.total_seconds()
         try:
             # No retry for a rejected password: it stays wrong, and the operator waits for the message.
             return self.retry.call_with_retry(
                 command,
                 lambda _: None,
-                is_retryable=lambda error: not isinstance(error, AuthenticationError) and monotonic() < last,
+                is_retryable=lambda error: (
+                    not isinstance(error, AuthenticationError)
+                    and monotonic() < began + (min(within_s, STOPPING_S) if self.stopping() else within_s)
+                ),
             )
         except UNAVAILABLE_ERRORS as error:
             raise translate(error) from error
@@ -49,6 +53,7 @@ ONCE = Retry(NoBackoff(), retries=0)
 NO_RETRY = RetryPolicy(ONCE, timedelta(0))
 # A worker keeps its results and retries during a restart of Redis: by default for the length of its lease.
 PATIENT = RetryPolicy(Retry(ExponentialBackoff(cap=1, base=0.05), retries=FOR_EVER), timedelta(minutes=1))
+STOPPING_S = 2.0  # patience of a process that is to end; a result that it cannot record falls due again elsewhere
 SENTINEL_TIMEOUT_S = 0.5  # short: a Sentinel has nothing else to do
 
 
