@@ -59,6 +59,10 @@ class Server(BaseApplication):  # type: ignore[misc] # its base is untyped
             "limit_request_line": 4094,
             "limit_request_fields": 64,
             "limit_request_field_size": 8190,
+            # By default gunicorn lets loopback set these, and so the path. ProxyFix alone reads a proxy's headers.
+            "forwarded_allow_ips": "",
+            "forwarder_headers": "",
+            "secure_scheme_headers": {},
             "control_socket_disable": True,
             "logger_class": JsonLog,
             "when_ready": self._announce,

@@ -127,6 +127,32 @@ def test_what_is_no_request_of_ours_is_refused(api: ServedApi, request_bytes: by
     assert_alive(api)
 
 
+@pytest.mark.parametrize(
+    ("target", "headers"),
+    [
+        ("//v1/keys", ""),
+        ("///v1/keys", ""),
+        ("http://x//v1/keys", ""),
+        ("/v1/keys#", ""),
+        ("/v1/keys?#", ""),
+        ("/x/v1/keys", "SCRIPT_NAME: /x\r\n"),
+        ("/x", "PATH_INFO: /v1/keys\r\n"),
+        ("/x", "X-Original-URL: /v1/keys\r\nX-Rewrite-URL: /v1/keys\r\nX-Forwarded-Prefix: /x\r\n"),
+    ],
+)
+def test_a_call_has_one_path(api: ServedApi, target: str, headers: str) -> None:
+    """From loopback, whose headers gunicorn believes by default."""
+    assert statuses(send(api, f"GET {target} HTTP/1.1\r\n{headers}".encode() + AUTHORIZED + b"\r\n")) == [404]
+
+
+def test_no_header_changes_what_a_call_is_or_whence_it_comes(api: ServedApi) -> None:
+    """`SCRIPT_NAME` and others are as if they had not been sent; contradictory schemes are none of our business."""
+    spoofed = b"SCRIPT_NAME: /v1\r\nREMOTE_ADDR: 9.9.9.9\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Ssl: off\r\n"
+    post = POST + spoofed + b"X-Forwarded-For: 9.9.9.9\r\nContent-Length: %d\r\n\r\n" % len(BODY)
+    assert statuses(send(api, post, BODY)) == [201]
+    assert [line["address"] for line in api.log if line["event"] == "audit"][-1] == "127.0.0.1"
+
+
 def test_sizes_are_bounded_with_and_without_a_length(api: ServedApi) -> None:
     large = b'{"a":"' + b"x" * 400_000 + b'"}'
     with_length = send(api, POST + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(large), large)
