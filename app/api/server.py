@@ -14,6 +14,7 @@ from gunicorn.glogging import Logger  # type: ignore[import-untyped] # as above
 
 from app import logs
 from app.api.app import create_app
+from app.api.worker import Worker
 from app.bootstrap.runtime import Runtime
 from app.config.settings import Settings
 from app.observability import metric_registry, probe_server
@@ -52,7 +53,7 @@ class Server(BaseApplication):  # type: ignore[misc] # its base is untyped
         options = {
             "bind": settings.api_bind,
             "workers": settings.api_workers,
-            "worker_class": "gthread",
+            "worker_class": Worker,
             "threads": settings.api_threads + settings.api_streams,
             "keepalive": int(KEEP_ALIVE.total_seconds()),
             "graceful_timeout": int(settings.attempt_deadline_s + GRACE.total_seconds()),
