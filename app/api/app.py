@@ -34,7 +34,7 @@ from app.bootstrap.runtime import Runtime
 from app.observability.exposition import METRICS, metrics_page
 from app.version import VERSION
 
-PAGES_AT_ONCE = 5  # of the documentation, in each process
+PAGES_AT_ONCE = 5  # of the documentation, in each process; WaitSlots keeps one of them back
 UNAUTHENTICATED_CALLS = {
     "/": "Redirects to `/docs`.",
     "/healthz": "Liveness probe: the process runs.",

@@ -37,8 +37,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # its base is untyped
                     return
 
     def enqueue_req(self, conn: TConn) -> None:
-        """Gives the connection to a thread once it has sent a head: a new one, a kept-alive one, or one with a pipelined
-        request."""
+        """Gives the connection to a thread once it has sent a head. It is new, was kept alive, or has pipelined."""
         if not conn.initialized:
             conn.init()
             conn.parser.unreader.sock = _TimedSocket(conn.sock)

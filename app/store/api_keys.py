@@ -141,8 +141,10 @@ class ApiKeys:
         return left[:limit], _sort_key(left[limit - 1]) if len(left) > limit else None
 
     def principal(self, key: str, *, cached: bool = True) -> Principal | None:
-        """Returns the owner of the key; None if it is unknown, expired or revoked. With `cached`, a key that was revoked
-        less than CACHE_S ago may pass."""
+        """Returns the owner of the key; None if it is unknown, expired or revoked.
+
+        cached: accept a key that was valid less than CACHE_S ago.
+        """
         digest = _digest(key)
         if self._bootstrap and hmac.compare_digest(self._bootstrap, digest):
             return Principal("default", frozenset({Scope.ADMIN}), BOOTSTRAP)

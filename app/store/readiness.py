@@ -10,7 +10,6 @@ from app.domain.errors import Unavailable, UnfitRedis
 from app.store.engine.client import Client
 from app.store.fitness import Fitness
 
-
 LOG_EVERY_S = 60.0
 
 

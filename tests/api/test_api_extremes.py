@@ -96,7 +96,7 @@ def test_no_pair_of_times_is_too_much(used_api: ApiCaller) -> None:
 
 def test_no_last_event_id_is_too_much(used_api: ApiCaller) -> None:
     for cursor in filter(str.isascii, CURSORS):
-        not_failed(used_api.call("GET", "/v1/events/stream", headers={"Last-Event-ID": cursor}, buffered=False))
+        not_failed(used_api.call("GET", "/v1/events/stream", headers={"Last-Event-ID": cursor}))
 
 
 def test_nothing_follows_the_last_id_that_a_feed_can_have(api: ApiCaller) -> None:

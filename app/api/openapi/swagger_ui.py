@@ -57,7 +57,7 @@ ASSETS = {
 
 
 class Docs:
-    """Pages that need no key. slots: limit those that are sent at once, as slow readers of large ones occupy threads."""
+    """Pages that need no key. slots: limit those that are sent at once: slow readers of large ones occupy threads."""
 
     def __init__(self, document: Callable[[], Any], slots: WaitSlots) -> None:
         self._document = document

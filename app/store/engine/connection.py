@@ -168,8 +168,8 @@ class _Pipeline(Pipeline):
 
 
 class _SentinelPool(SentinelConnectionPool):
-    """Also asks for the primary every few seconds: a primary that is parted from the Sentinels keeps its connections, and
-    reads from it would go on until a write fails."""
+    """Also asks for the primary every few seconds: one that is parted from the Sentinels keeps its connections, and we
+    would read from it until a write fails."""
 
     _ask_at = 0.0
 
@@ -177,7 +177,8 @@ class _SentinelPool(SentinelConnectionPool):
         if monotonic() >= self._ask_at:
             self._ask_at = monotonic() + ASK_SILENT_SENTINELS_EVERY_S
             with suppress(*UNAVAILABLE_ERRORS):
-                self.get_master_address()  # closes idle connections if the primary has changed
+                # Closes idle connections if the primary has changed.
+                self.get_master_address()  # type: ignore[no-untyped-call] # redis-py's
                 self._ask_at = monotonic() + ASK_SENTINELS_EVERY_S
         return super().get_connection(*args, **options)
 
