@@ -2,11 +2,12 @@
 
 import logging
 import sys
-from contextlib import closing, suppress
+from contextlib import closing
 
 from app import logs
 from app.api.server import Server
 from app.bootstrap.runtime import Runtime
+from app.bootstrap.stores import Stores
 from app.config.settings import load
 from app.domain.errors import OperatorError, Unavailable, UnfitRedis
 
@@ -19,15 +20,22 @@ def main() -> int:
         logs.configure(settings.log_level)
         runtime = Runtime(settings)
         runtime.check_configuration()
-        # While Redis is unavailable the API answers 503; it repeats the check once Redis answers.
-        with closing(runtime.stores.redis), suppress(Unavailable):
-            runtime.stores.fitness.check()
+        _check_redis(runtime.stores)
         Server(settings).run()
     except UnfitRedis as error:
         logs.event("redis.unfit", level=logging.CRITICAL, reason=str(error))
     except OperatorError as error:
         logs.event("settings.wrong", level=logging.CRITICAL, reason=str(error))
     return 2
+
+
+def _check_redis(stores: Stores) -> None:
+    """Raises UnfitRedis. While Redis is unavailable the API answers 503; it repeats the check once Redis answers."""
+    with closing(stores.redis):
+        try:
+            stores.fitness.check()
+        except Unavailable as error:
+            logs.event("redis.unavailable", level=logging.ERROR, reason=str(error))
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from app.bootstrap.runtime import Runtime
 from app.observability.exposition import METRICS, metrics_page
 from app.version import VERSION
 
+PAGES_AT_ONCE = 5  # of the documentation, in each process; WaitSlots keeps one of them back
 UNAUTHENTICATED_CALLS = {
     "/": "Redirects to `/docs`.",
     "/healthz": "Liveness probe: the process runs.",
@@ -102,5 +103,6 @@ def create_app(runtime: Runtime, stopping: Callable[[], bool] = lambda: False) -
         app.register_api(views.routes())
     other_port = {METRICS} if settings.metrics_bind else set()
     unauthenticated_calls = {path: summary for path, summary in UNAUTHENTICATED_CALLS.items() if path not in other_port}
-    Docs(cache(lambda: document.complete(app.api_doc, unauthenticated_calls))).register(app)
+    whole_document = cache(lambda: document.complete(app.api_doc, unauthenticated_calls))
+    Docs(whole_document, WaitSlots(PAGES_AT_ONCE, stopping)).register(app)
     return app

@@ -14,6 +14,7 @@ from gunicorn.glogging import Logger  # type: ignore[import-untyped] # as above
 
 from app import logs
 from app.api.app import create_app
+from app.api.worker import Worker
 from app.bootstrap.runtime import Runtime
 from app.config.settings import Settings
 from app.observability import metric_registry, probe_server
@@ -52,13 +53,17 @@ class Server(BaseApplication):  # type: ignore[misc] # its base is untyped
         options = {
             "bind": settings.api_bind,
             "workers": settings.api_workers,
-            "worker_class": "gthread",
+            "worker_class": Worker,
             "threads": settings.api_threads + settings.api_streams,
             "keepalive": int(KEEP_ALIVE.total_seconds()),
             "graceful_timeout": int(settings.attempt_deadline_s + GRACE.total_seconds()),
             "limit_request_line": 4094,
             "limit_request_fields": 64,
             "limit_request_field_size": 8190,
+            # By default gunicorn lets loopback set these, and so the path. ProxyFix alone reads a proxy's headers.
+            "forwarded_allow_ips": "",
+            "forwarder_headers": "",
+            "secure_scheme_headers": {},
             "control_socket_disable": True,
             "logger_class": JsonLog,
             "when_ready": self._announce,

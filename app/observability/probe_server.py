@@ -47,13 +47,16 @@ def url_of(listener: socket.socket) -> str:
 
 
 def probes(check: Callable[[], object]) -> Pages:
-    """Returns `/healthz` and `/readyz`. check: raises Unavailable while the process is not ready."""
+    """Returns `/healthz` and `/readyz`, whose body says what is missing.
+
+    check: raises Unavailable while the process is not ready. Its message names addresses only after a colon.
+    """
 
     def ready() -> Page:
         try:
             check()
-        except Unavailable:
-            return Page(503)
+        except Unavailable as error:
+            return Page(503, f"{str(error).partition(':')[0]}\n".encode())
         return Page(200)
 
     return {"/healthz": lambda: Page(200), "/readyz": ready}

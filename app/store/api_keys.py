@@ -102,7 +102,10 @@ class ApiKeys:
         return key if done else None
 
     def revoke(self, id: str, tenant: str | None = None) -> bool:
-        """Deletes a key; returns False if there is none. tenant: its required owner; None for any."""
+        """Deletes a key; returns False if there is none. tenant: its required owner; None for any.
+
+        Returns True if it was there before: a second try, after a lost reply, deletes nothing.
+        """
         owner = self.owner(id)
         if owner is None or tenant not in (None, owner):
             return False
@@ -110,7 +113,8 @@ class ApiKeys:
         pipeline.delete(keys.api_key(id))
         pipeline.zrem(keys.api_keys(owner), id)  # if this fails, the next `page` does it
         self._cache.clear()
-        return bool(self._scripts.replicas.execute(pipeline)[0])
+        self._scripts.replicas.execute(pipeline)
+        return True
 
     def owner(self, id: str) -> str | None:
         """Returns the tenant that owns the key."""
@@ -136,14 +140,17 @@ class ApiKeys:
         left = sorted((key for key in found if cursor is None or _sort_key(key) < cursor), key=_sort_key, reverse=True)
         return left[:limit], _sort_key(left[limit - 1]) if len(left) > limit else None
 
-    def principal(self, key: str) -> Principal | None:
-        """Returns the owner of the key; None if it is unknown, expired, or revoked more than CACHE_S ago."""
+    def principal(self, key: str, *, cached: bool = True) -> Principal | None:
+        """Returns the owner of the key; None if it is unknown, expired or revoked.
+
+        cached: accept a key that was valid less than CACHE_S ago.
+        """
         digest = _digest(key)
         if self._bootstrap and hmac.compare_digest(self._bootstrap, digest):
             return Principal("default", frozenset({Scope.ADMIN}), BOOTSTRAP)
-        until, cached = self._cache.get(digest, (0.0, None))
+        until, known = self._cache.get(digest, (0.0, None))
         if cached and self._monotonic() < until:
-            return cached
+            return known
         return self._look_up(key, digest)
 
     def _look_up(self, key: str, digest: str) -> Principal | None:

@@ -234,16 +234,6 @@ def test_a_stream_goes_on_where_it_broke_off(api: ApiCaller, stream: Callable[..
     assert reported_jobs(api, after=first["id"]) == ["two", "three"]
 
 
-def test_a_stream_ends_with_its_key(api: ApiCaller, stream: Callable[..., TestResponse]) -> None:
-    key = api.runtime.stores.api_keys.create("acme", frozenset({Scope.REGISTRATIONS_READ}), api.runtime.stores.clock())
-    answer = stream(Authorization=f"Bearer {key}")
-    assert next(iter(answer.response)).startswith(b"retry: ")
-    api.runtime.stores.api_keys.revoke(key.split("_")[1])
-    began = time.monotonic()
-    assert list(answer.response) == []
-    assert time.monotonic() - began < 5
-
-
 def test_a_stream_without_events_sends_heartbeats(api: ApiCaller) -> None:
     slots = WaitSlots(1, stopping=lambda: False)
     often = timedelta(seconds=1)

@@ -6,11 +6,12 @@ import socket
 import string
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 import requests
 
+from app.api.worker import BODY_TIMEOUT_S, HEAD_TIMEOUT_S
 from app.devkit.processes import start, wait_until
 from app.devkit.redis_server import RedisServer
 from tests.support.api_client import KEY, SMALLEST
@@ -21,6 +22,7 @@ BODY = json.dumps(SMALLEST).encode()
 JSON = b"Content-Type: application/json\r\n"
 POST = b"POST /v1/registrations HTTP/1.1\r\n" + AUTHORIZED + JSON
 SMUGGLED = b"GET /v1/keys HTTP/1.1\r\n" + AUTHORIZED + b"\r\n"
+PROMPT_S = 2.0  # a few milliseconds, and time for a busy machine
 CHUNKED = b"".join((b"%x\r\n" % len(BODY), BODY, b"\r\n0\r\n\r\n"))
 
 
@@ -127,6 +129,32 @@ def test_what_is_no_request_of_ours_is_refused(api: ServedApi, request_bytes: by
     assert_alive(api)
 
 
+@pytest.mark.parametrize(
+    ("target", "headers"),
+    [
+        ("//v1/keys", ""),
+        ("///v1/keys", ""),
+        ("http://x//v1/keys", ""),
+        ("/v1/keys#", ""),
+        ("/v1/keys?#", ""),
+        ("/x/v1/keys", "SCRIPT_NAME: /x\r\n"),
+        ("/x", "PATH_INFO: /v1/keys\r\n"),
+        ("/x", "X-Original-URL: /v1/keys\r\nX-Rewrite-URL: /v1/keys\r\nX-Forwarded-Prefix: /x\r\n"),
+    ],
+)
+def test_a_call_has_one_path(api: ServedApi, target: str, headers: str) -> None:
+    """From loopback, whose headers gunicorn believes by default."""
+    assert statuses(send(api, f"GET {target} HTTP/1.1\r\n{headers}".encode() + AUTHORIZED + b"\r\n")) == [404]
+
+
+def test_no_header_changes_what_a_call_is_or_whence_it_comes(api: ServedApi) -> None:
+    """`SCRIPT_NAME` and others are as if they had not been sent; contradictory schemes are none of our business."""
+    spoofed = b"SCRIPT_NAME: /v1\r\nREMOTE_ADDR: 9.9.9.9\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Ssl: off\r\n"
+    post = POST + spoofed + b"X-Forwarded-For: 9.9.9.9\r\nContent-Length: %d\r\n\r\n" % len(BODY)
+    assert statuses(send(api, post, BODY)) == [201]
+    assert [line["address"] for line in api.log if line["event"] == "audit"][-1] == "127.0.0.1"
+
+
 def test_sizes_are_bounded_with_and_without_a_length(api: ServedApi) -> None:
     large = b'{"a":"' + b"x" * 400_000 + b'"}'
     with_length = send(api, POST + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(large), large)
@@ -151,6 +179,83 @@ def test_clients_that_drip_cannot_keep_the_probes_from_answering(api: ServedApi)
             assert [api.probe(path) for path in ("/healthz", "/readyz")] == [200, 200]
     wait_until(lambda: requests.get(f"{api.address}/healthz", timeout=10).ok, what="the API to answer again")
     assert_alive(api)
+
+
+SLOW_CLIENTS = {
+    "send nothing": b"",
+    "drip a head": b"GET /v1/projects HTTP/1.1\r\nHost: x\r\nX-A: ",
+    "drip a second head": b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /heal",
+    "drip a body without a key": b"POST /v1/keys HTTP/1.1\r\nHost: x\r\nContent-Length: 9000\r\n\r\n",
+    "leave connections open": b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    "stay idle": b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+    "do not read pages": b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("kind", SLOW_CLIENTS)
+def test_slow_clients_without_a_key_keep_nobody_waiting(api: ServedApi, kind: str) -> None:
+    """Each would take one of four threads for seconds."""
+    with ExitStack() as stack:
+        clients = [stack.enter_context(socket.socket()) for _ in range(100)]
+        for client in clients:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+            client.connect(address_of(api.address))
+            client.sendall(SLOW_CLIENTS[kind])
+        # The last of these connections has been accepted once a call on a later one is answered.
+        api.call("GET", "/healthz")
+        for _ in range(3):
+            if "drip" in kind:
+                for client in clients:
+                    with suppress(OSError):  # refused and closed
+                        client.send(b"a")
+            began = time.monotonic()
+            assert api.call("GET", "/v1/projects").status_code == 200
+            assert time.monotonic() - began < PROMPT_S
+
+
+def test_a_head_that_does_not_come_in_time_closes_the_connection(api: ServedApi) -> None:
+    with socket.create_connection(address_of(api.address), timeout=HEAD_TIMEOUT_S + 10) as client:
+        began = time.monotonic()
+        client.sendall(b"GET /healthz HT")
+        assert client.recv(1) == b""
+        assert HEAD_TIMEOUT_S - 1 < time.monotonic() - began < HEAD_TIMEOUT_S + 5
+
+
+def test_a_body_that_does_not_come_in_time_is_refused_and_nothing_after_it_is_read(api: ServedApi) -> None:
+    """What comes later belongs to the body, and is no request of its own."""
+    with socket.create_connection(address_of(api.address), timeout=BODY_TIMEOUT_S + 10) as client:
+        client.sendall(POST + b"Content-Length: 1000\r\n\r\n{")
+        answer = client.recv(65_536)
+        with suppress(OSError):
+            client.sendall(SMUGGLED)
+            while chunk := client.recv(65_536):
+                answer += chunk
+    assert statuses(answer) == [400]
+
+
+def test_a_head_in_pieces_is_one_request(api: ServedApi) -> None:
+    with socket.create_connection(address_of(api.address), timeout=10) as client:
+        for byte in b"GET /v1/projects HTTP/1.1\r\nConnection: close\r\n" + AUTHORIZED + b"\r\n":
+            client.sendall(bytes([byte]))
+        assert client.makefile("rb").read().startswith(b"HTTP/1.1 200 ")
+
+
+def test_requests_in_one_piece_are_answered_in_order(api: ServedApi) -> None:
+    get = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    post = POST + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY
+    refused = b"POST /v1/keys HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+    assert statuses(send(api, get + post + refused + get)) == [200, 201, 401, 200]
+
+
+def test_more_connections_than_fit_close_the_slowest(api: ServedApi) -> None:
+    """gunicorn accepts 1,000 for each process."""
+    with ExitStack() as stack:
+        for _ in range(1_100):
+            client = stack.enter_context(socket.create_connection(address_of(api.address), timeout=10))
+            client.sendall(b"GET")
+        began = time.monotonic()
+        assert api.call("GET", "/v1/projects").status_code == 200
+        assert time.monotonic() - began < PROMPT_S
 
 
 def test_noise_ends_nothing(api: ServedApi) -> None:

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 import requests
 
+from app.bootstrap.stores import Stores
 from app.devkit.processes import PATIENCE_S, start, wait_until
+from app.devkit.redis_server import RedisServer
 from tests.support.api_client import KEY, SMALLEST
 from tests.support.served_api import CPH_BRIDGE, ServedApi, address_of
 
@@ -21,7 +23,9 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
 @pytest.fixture
-def make_served_api(environment: dict[str, str], tmp_path: Path) -> Iterator[MakeServedApi]:
+def make_served_api(environment: dict[str, str], stores: Stores, tmp_path: Path) -> Iterator[MakeServedApi]:
+    """On an empty Redis: a stream from the beginning ends at an event that was encrypted with another key."""
+    stores.redis.flushall()
     with ExitStack() as stack:
 
         def make(**more: str) -> ServedApi:
@@ -50,6 +54,22 @@ def test_probes_are_answered_while_slow_clients_hold_every_thread(make_served_ap
             head = f"POST /v1/registrations HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
             client.sendall(f"{head}Content-Type: application/json\r\nContent-Length: 9\r\n\r\n".encode())
         assert [api.probe(path) for path in ("/healthz", "/readyz", "/nothing")] == [200, 200, 404]
+
+
+def test_without_redis_the_log_and_the_probe_say_why(make_served_api: MakeServedApi, tmp_path: Path) -> None:
+    server = RedisServer(tmp_path / "redis")
+    api = make_served_api(BRIDGE_REDIS_URL=server.url)
+    for _ in range(5):
+        answer = requests.get(f"{api.listening['probes']}/readyz", timeout=10)
+        assert (answer.status_code, answer.text) == (503, "Redis cannot be reached\n")
+        assert api.call("GET", "/v1/projects").status_code == 503
+    lines = [line for line in api.log if line["event"] == "redis.unavailable"]
+    assert {line["reason"].partition(":")[0] for line in lines} == {"Redis cannot be reached"}
+    assert len(lines) == 2  # of the start, and of the process that serves
+    with server:
+        wait_until(lambda: api.probe("/readyz") == 200, what="the API to be ready")
+    assert api.probe("/readyz") == 503
+    assert len([line for line in api.log if line["event"] == "redis.unavailable"]) == 3
 
 
 def test_a_request_in_hand_is_answered_before_the_end(make_served_api: MakeServedApi) -> None:

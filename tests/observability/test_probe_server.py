@@ -7,7 +7,7 @@ import requests
 
 from app.bootstrap.runtime import Runtime
 from app.config.settings import load
-from app.domain.errors import OperatorError
+from app.domain.errors import OperatorError, Unavailable
 from app.observability import probe_server
 
 
@@ -27,6 +27,14 @@ def test_readiness_is_whether_redis_answers_and_life_is_not(probe_target: tuple[
     url, readiness = probe_target
     answers = [requests.get(url + path, timeout=10).status_code for path in ("/healthz", "/readyz", "/nothing")]
     assert answers == [200, readiness, 404]
+
+
+def test_a_probe_says_what_is_missing_and_names_no_address() -> None:
+    def check() -> None:
+        raise Unavailable("Redis cannot be reached: Error 111 connecting to 10.0.0.1:6379. Connection refused.")
+
+    page = probe_server.probes(check)["/readyz"]()
+    assert (page.status, page.body) == (503, b"Redis cannot be reached\n")
 
 
 @pytest.mark.parametrize("bind", ["", "127.0.0.1", "unix:/x", "127.0.0.1:x", "127.0.0.1:65536", "203.0.113.1:1"])

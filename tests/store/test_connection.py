@@ -4,6 +4,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ from redis.exceptions import ConnectionError as NotConnected
 from app.bootstrap.runtime import Runtime
 from app.bootstrap.stores import Stores
 from app.config.settings import load
+from app.devkit.processes import wait_until
 from app.devkit.redis_server import RedisServer
 from app.domain.errors import Unavailable
 from app.domain.job import Job, JobState
@@ -25,6 +27,7 @@ from app.store.engine.clock import RedisClock
 from app.store.engine.connection import PATIENT, QUICK, connect
 from app.store.engine.replicas import Replicas
 from app.store.engine.scripts import Scripts
+from app.store.events import BEGINNING
 from tests.support.certificates import Authority
 from tests.support.claims import claim_due
 
@@ -136,6 +139,63 @@ def test_a_quick_client_comes_back_twice_to_a_redis_that_breaks_off() -> None:
         with pytest.raises(Unavailable):
             redis.ping()
         assert len(connections) == 3
+
+
+def unblock(stores: Stores, command: str) -> None:
+    """Ends the command, once it waits, as a failover does: with the error `UNBLOCKED`."""
+
+    def unblocked() -> bool:
+        clients = [client["id"] for client in stores.redis.client_list() if client["cmd"] == command]
+        return any(stores.redis.execute_command("CLIENT", "UNBLOCK", client, "ERROR") for client in clients)
+
+    wait_until(unblocked, what=f"{command} to wait")
+
+
+def test_a_command_that_waits_in_a_failover_is_tried_again(stores: Stores) -> None:
+    with ThreadPoolExecutor() as threads:
+        popped = threads.submit(stores.redis.blpop, ["list"], 10)
+        unblock(stores, "blpop")
+        unblock(stores, "blpop")
+        stores.redis.execute_command("RPUSH", "list", "x")
+        assert popped.result() == ("list", "x")
+        read = threads.submit(stores.events.wait, "t", BEGINNING, timedelta(seconds=1))
+        unblock(stores, "xread")
+        read.result()
+
+
+def test_a_command_that_can_wait_nowhere_is_unavailable(stores: Stores) -> None:
+    with ThreadPoolExecutor() as threads:
+        popped = threads.submit(stores.redis.blpop, ["list"], 10)
+        for _ in range(3):
+            unblock(stores, "blpop")
+        with pytest.raises(Unavailable, match="Redis ended a command that was waiting"):
+            popped.result()
+
+
+@pytest.mark.parametrize("raise_on_error", [True, False])
+def test_waiting_for_replicas_in_a_failover_is_tried_again(stores: Stores, raise_on_error: bool) -> None:
+    def write() -> None:
+        pipeline = stores.redis.pipeline(transaction=False).set("a", "1")
+        Replicas(stores.redis, 1).execute(pipeline, raise_on_error=raise_on_error)
+
+    with ThreadPoolExecutor() as threads:
+        written = threads.submit(write)
+        unblock(stores, "wait")
+        with pytest.raises(Unavailable, match="too few replicas hold what was written: 0 of 1"):
+            written.result()
+
+
+def test_a_lock_does_not_depend_on_scripts_that_redis_keeps(stores: Stores) -> None:
+    lock = stores.redis.lock("cph:lock:x", timeout=10)
+    assert lock.acquire()
+    stores.redis.config_resetstat()
+    stores.redis.script_flush()
+    assert lock.reacquire()
+    stores.redis.script_flush()
+    lock.release()
+    called = stores.redis.info("commandstats")
+    assert "cmdstat_script|load" not in called
+    assert "cmdstat_evalsha" not in called
 
 
 def test_the_clock_does_not_come_back_to_a_redis_that_breaks_off() -> None:

@@ -10,6 +10,7 @@ from redis.exceptions import NoPermissionError
 from app.bootstrap.runtime import Runtime
 from app.bootstrap.stores import Stores
 from app.config.settings import Settings, load
+from app.devkit.processes import wait_until
 from app.domain.errors import Unavailable
 from tests.support.redis_group import SENTINEL_PASSWORD, RedisGroup
 
@@ -89,6 +90,20 @@ def test_a_primary_that_was_parted_from_all_but_us_acknowledges_nothing_and_is_l
             assert runtime.stores.registrations.get("t", acknowledged.id)
             assert runtime.stores.registrations.get("t", unacknowledged.id) is None
         close(runtime.stores)
+
+
+def test_reads_leave_a_primary_that_was_parted_from_all_but_us(tmp_path: Path, registration) -> None:
+    """Nothing is written: only the Sentinels, asked every few seconds, show that it was replaced."""
+    with RedisGroup(tmp_path, replicas=2, sentinels=3) as group:
+        reader, writer = Runtime(load(group.settings)), Runtime(load(group.settings))
+        made = registration()
+        assert reader.stores.registrations.get("t", made.id) is None
+        with group.door.shut_on_servers():
+            group.wait_until_replaced()
+            writer.stores.registrations.add(made)
+            wait_until(lambda: reader.stores.registrations.get("t", made.id), what="a read from the new primary")
+        close(reader.stores)
+        close(writer.stores)
 
 
 def test_a_client_follows_when_the_primary_is_replaced(group: RedisGroup, settings: Settings, registration) -> None:

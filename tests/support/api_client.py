@@ -22,6 +22,8 @@ class ApiCaller:
         self, method: str, path: str, *, key: str | None = KEY, headers: dict[str, str] | None = None, **details: Any
     ) -> TestResponse:
         all_headers = {**({"Authorization": f"Bearer {key}"} if key else {}), **(headers or {})}
+        # A buffered answer is closed, which releases what it occupies; a stream does not end by itself.
+        details.setdefault("buffered", not path.startswith("/v1/events/stream"))
         return self.app.test_client().open(path, method=method, headers=all_headers, **details)
 
     def get(self, path: str, **details: Any) -> Any:

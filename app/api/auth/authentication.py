@@ -1,6 +1,8 @@
 """Authenticates and authorises requests: every path under /v1 needs an API key or JWT, whether or not it exists."""
 
+import time
 from collections.abc import Callable
+from typing import Protocol
 
 from flask import Request, g
 from flask.globals import request_ctx
@@ -12,6 +14,7 @@ from app.domain.access import Principal, Scope
 from app.store.api_keys import ApiKeys
 
 READ_METHODS = ("GET", "HEAD")
+CHECK_EVERY_S = 1.0
 ADMIN_PATHS = ("/v1/keys/",)
 DELIVERY_PATHS = ("/v1/deliveries/", "/v1/destinations/")  # writes here control what is sent, and when
 
@@ -23,11 +26,36 @@ class Authenticator:
         self._api_keys = api_keys
         self._jwt = jwt
 
-    def principal(self, credential: str) -> Principal | None:
-        """Returns None if the credential is not valid."""
+    def principal(self, credential: str, *, cached: bool = True) -> Principal | None:
+        """Returns None if the credential is not valid. cached: False to look up the API key even if it is cached."""
         if self._jwt and looks_like_jwt(credential):
             return self._jwt.principal(credential)
-        return self._api_keys.principal(credential)
+        return self._api_keys.principal(credential, cached=cached)
+
+
+class PrincipalOf(Protocol):
+    """`Authenticator.principal`."""
+
+    def __call__(self, credential: str, *, cached: bool = True) -> Principal | None: ...
+
+
+class CredentialCheck:
+    """Checks whether the credential of a request that waits is still valid: looks it up once a second at most."""
+
+    def __init__(self, look_up: Callable[[], bool]) -> None:
+        self._look_up = look_up
+        self._next_at = time.monotonic() + CHECK_EVERY_S
+
+    def __call__(self) -> bool:
+        if time.monotonic() < self._next_at:
+            return True
+        self._next_at = time.monotonic() + CHECK_EVERY_S
+        return self._look_up()
+
+    def require(self) -> None:
+        """Raises Unauthorized (401) if the credential is no longer valid."""
+        if not self():
+            raise _unauthorized()
 
 
 class Access:
@@ -36,7 +64,7 @@ class Access:
     principal_of: authenticates a credential; None if invalid. ready: raises Unavailable while requests must be refused.
     """
 
-    def __init__(self, principal_of: Callable[[str], Principal | None], ready: Callable[[], None]) -> None:
+    def __init__(self, principal_of: PrincipalOf, ready: Callable[[], None]) -> None:
         self._principal_of = principal_of
         self._ready = ready
 
@@ -56,10 +84,14 @@ class Access:
         key = key.strip()
         principal = self._principal_of(key) if scheme.lower() == "bearer" else None
         if principal is None:
-            detail = "send `Authorization: Bearer <key>` with a valid key"
-            raise Unauthorized(detail, www_authenticate=WWWAuthenticate("bearer"))
-        g.credential_check = lambda: self._principal_of(key) == principal
+            raise _unauthorized()
+        g.credential_check = CredentialCheck(lambda: self._principal_of(key, cached=False) == principal)
         return principal
+
+
+def _unauthorized() -> Unauthorized:
+    detail = "send `Authorization: Bearer <key>` with a valid key"
+    return Unauthorized(detail, www_authenticate=WWWAuthenticate("bearer"))
 
 
 def required_scope(method: str, path: str) -> Scope:
@@ -78,7 +110,7 @@ def tenant() -> str:
     return principal.tenant
 
 
-def credential_check() -> Callable[[], bool]:
-    """Returns a check whether this request's credential is still valid. Streams call it after the request has ended."""
-    check: Callable[[], bool] = g.credential_check
+def credential_check() -> CredentialCheck:
+    """Returns the check of this request's credential. Streams call it after the request has ended."""
+    check: CredentialCheck = g.credential_check
     return check

@@ -82,8 +82,10 @@ class EventViews:
         entries, cursor = self._events.read_after(tenant(), cursor, query.limit)
         if entries or not query.wait_s:
             return entries, cursor
+        credential = credential_check()
         with self._wait_slots.slices(tenant(), query.wait_s) as slices:
             for longest in slices:
+                credential.require()
                 self._events.wait(tenant(), cursor, longest)
                 entries, cursor = self._events.read_after(tenant(), cursor, query.limit)
                 if entries:

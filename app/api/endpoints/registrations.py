@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from flask import Response, g
 
 from app import logs
-from app.api.auth.authentication import tenant
+from app.api.auth.authentication import credential_check, tenant
 from app.api.endpoints import callback_options
 from app.api.endpoints.callback_options import CallbackOptions
 from app.api.input.blueprint import Routes, json_answer
@@ -108,8 +108,10 @@ class RegistrationViews:
             raise NoSuchId
         if self._attempt_under_way(path.id, until):
             # The cancellation holds even if no slot is free (503): a second call answers once the attempt is over.
+            credential = credential_check()
             with self._wait_slots.one(tenant()):
                 while self._attempt_under_way(path.id, until):
+                    credential.require()
                     time.sleep(POLL_INTERVAL_S)
         return Response(status=204)
 
@@ -119,8 +121,10 @@ class RegistrationViews:
     def _wait(self, id: str, wait_s: int) -> None:
         if not self._registrations.watching(tenant(), id):
             return
+        credential = credential_check()
         with self._wait_slots.slices(tenant(), wait_s) as slices:
             for _ in slices:
+                credential.require()
                 if not self._registrations.watching(tenant(), id):
                     return
                 time.sleep(POLL_INTERVAL_S)

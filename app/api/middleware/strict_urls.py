@@ -12,14 +12,16 @@ MAX_PARAMETERS = 32
 
 
 def register(app: Flask) -> None:
-    app.before_request(_refuse_encoded_path)
+    app.before_request(_refuse_ambiguous_path)
 
 
-def _refuse_encoded_path() -> None:
-    """Refuses `%`, which no API path needs: decoded, a path might differ from the one that an ingress checked."""
+def _refuse_ambiguous_path() -> None:
+    """Refuses what might make a path differ from the one that an ingress checked: `%`, which no API path needs, `//` at
+    the start, which werkzeug reads as `/`, and `#`, after which gunicorn reads no further."""
     request = request_ctx.request
     sent = request.environ.get("RAW_URI") or request.environ.get("REQUEST_URI") or request.path
-    if "%" in sent.partition("?")[0]:
+    path = request.environ.get("PATH_INFO", "")
+    if "%" in sent.partition("?")[0] or "#" in sent or path.startswith("//"):
         raise NotFound
 
 

@@ -9,6 +9,7 @@ from flask import Flask, Response
 from werkzeug.exceptions import NotFound
 
 from app.api.input.blueprint import json_answer
+from app.api.middleware.long_poll_limit import WaitSlots
 
 POLICY = "; ".join(
     (
@@ -56,8 +57,11 @@ ASSETS = {
 
 
 class Docs:
-    def __init__(self, document: Callable[[], Any]) -> None:
+    """Pages that need no key. slots: limit those that are sent at once: slow readers of large ones occupy threads."""
+
+    def __init__(self, document: Callable[[], Any], slots: WaitSlots) -> None:
         self._document = document
+        self._slots = slots
 
     def register(self, app: Flask) -> None:
         app.add_url_rule("/", "root", self.root)
@@ -69,7 +73,7 @@ class Docs:
         return Response(status=302, headers={**HEADERS, "Location": "docs"})
 
     def document(self) -> Response:
-        return json_answer(json.dumps(self._document(), ensure_ascii=False))
+        return self._limited(json_answer(json.dumps(self._document(), ensure_ascii=False)))
 
     def page(self) -> Response:
         return Response(PAGE, headers=HEADERS, mimetype="text/html")
@@ -80,4 +84,8 @@ class Docs:
         if name not in ASSETS:
             raise NotFound
         media_type, file = ASSETS[name]
-        return Response(file.read_bytes(), headers=HEADERS, mimetype=media_type)
+        return self._limited(Response(file.read_bytes(), headers=HEADERS, mimetype=media_type))
+
+    def _limited(self, response: Response) -> Response:
+        response.call_on_close(self._slots.acquire("anyone"))
+        return response

@@ -111,7 +111,9 @@ def _decode_feed_cursor(text: str) -> str:
     if text == LATEST:
         return text
     cursor = decode_cursor(r"[0-9]{1,20}-[0-9]{1,20}")(text)
-    if max(map(int, cursor.split("-"))) > MAX_STREAM_ID_PART:
+    parts = [int(part) for part in cursor.split("-")]
+    # No entry can follow the last id: Redis rejects a range that begins after it.
+    if max(parts) > MAX_STREAM_ID_PART or min(parts) == MAX_STREAM_ID_PART:
         raise ValueError("not a cursor of this list")
     return cursor
 

@@ -1,6 +1,7 @@
 """The connection to Redis. Only this module translates its errors into ours."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
@@ -9,12 +10,13 @@ from typing import Any, Self
 from redis import ConnectionPool, Redis
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.client import Pipeline
+from redis.commands.core import Script
 from redis.connection import DefaultParser, SSLConnection
 from redis.exceptions import AuthenticationError, InvalidResponse, OutOfMemoryError
 from redis.exceptions import ConnectionError as NotConnected
 from redis.exceptions import TimeoutError as TimedOut
 from redis.retry import Retry
-from redis.sentinel import MasterNotFoundError, Sentinel
+from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 
 from app.domain.errors import OperatorError, Unavailable
 
@@ -55,6 +57,8 @@ NO_RETRY = RetryPolicy(ONCE, timedelta(0))
 PATIENT = RetryPolicy(Retry(ExponentialBackoff(cap=1, base=0.05), retries=FOR_EVER), timedelta(minutes=1))
 STOPPING_S = 2.0  # patience of a process that is to end; a result that it cannot record falls due again elsewhere
 SENTINEL_TIMEOUT_S = 0.5  # short: a Sentinel has nothing else to do
+ASK_SENTINELS_EVERY_S = 3.0
+ASK_SILENT_SENTINELS_EVERY_S = 30.0  # each costs the call that asks SENTINEL_TIMEOUT_S
 
 
 class NotPrimary(NotConnected):
@@ -77,6 +81,10 @@ class Busy(NotConnected):
     """The server runs a script of another application that does not end."""
 
 
+class Unblocked(NotConnected):
+    """The server ended a command that was waiting, because its role has changed."""
+
+
 class _Parser(DefaultParser):  # type: ignore[valid-type,misc] # its type depends on whether hiredis is installed
     """Treats a server that rejects writes or commands as not connected, for RQ too: the next retry looks up the primary
     again."""
@@ -87,6 +95,7 @@ class _Parser(DefaultParser):  # type: ignore[valid-type,misc] # its type depend
         "MISCONF": Unwritable,
         "MASTERDOWN": Stale,
         "BUSY": Busy,
+        "UNBLOCKED": Unblocked,
     }
 
 
@@ -102,6 +111,7 @@ MESSAGES: Mapping[type[Exception], str] = {
     Unwritable: "Redis accepts no writes: it cannot write to its disk; its log has the reason",
     Stale: "this Redis is a replica without its primary: BRIDGE_REDIS_URL must name the primary",
     Busy: "Redis is busy with a script of another application: end it with SCRIPT KILL",
+    Unblocked: "Redis ended a command that was waiting: its role has changed",
     MasterNotFoundError: "no Sentinel names a primary: if this persists, check BRIDGE_REDIS_SENTINEL…",
 }
 
@@ -131,10 +141,21 @@ class Connection(Redis):
         execute: Callable[..., Any] = super().execute_command
         return self.retries.run(lambda: execute(*args, **options))
 
+    def register_script(self, script: Any) -> Script:
+        return _Script(self, script)
+
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
         pipeline = _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
         pipeline.retries = self.retries
         return pipeline
+
+
+class _Script(Script):
+    """Of redis-py's locks. Sends its text with each call: redis-py's own sends SCRIPT LOAD after a NOSCRIPT, which may
+    reach another Redis than the call that follows, or be undone before it by a SCRIPT FLUSH."""
+
+    def __call__(self, keys: Any = None, args: Any = None, client: Any = None) -> Any:
+        return client.eval(self.script, len(keys), *keys, *args)
 
 
 class _Pipeline(Pipeline):
@@ -149,6 +170,22 @@ class _Pipeline(Pipeline):
 
         answers: list[Any] = self.retries.run(once)
         return answers
+
+
+class _SentinelPool(SentinelConnectionPool):
+    """Also asks for the primary every few seconds: one that is parted from the Sentinels keeps its connections, and we
+    would read from it until a write fails."""
+
+    _ask_at = 0.0
+
+    def get_connection(self, *args: Any, **options: Any) -> Any:
+        if monotonic() >= self._ask_at:
+            self._ask_at = monotonic() + ASK_SILENT_SENTINELS_EVERY_S
+            with suppress(*UNAVAILABLE_ERRORS):
+                # Closes idle connections if the primary has changed.
+                self.get_master_address()  # type: ignore[no-untyped-call] # redis-py's
+                self._ask_at = monotonic() + ASK_SENTINELS_EVERY_S
+        return super().get_connection(*args, **options)
 
 
 def connect(
@@ -191,7 +228,7 @@ def connect(
     sentinel: Any = Sentinel(  # type: ignore[no-untyped-call] # redis-py's
         hosts, sentinel_kwargs={**sentinel_options, **tls, "password": sentinel_password}
     )
-    return _with_policy(sentinel.master_for(service, redis_class=kind, **options), retries)
+    return _with_policy(sentinel.master_for(service, kind, _SentinelPool, **options), retries)
 
 
 def _parse_url(url: str) -> ConnectionPool:
