@@ -12,6 +12,7 @@ from app.domain.times import from_ms, to_ms
 from app.store.engine import keys
 from app.store.engine.client import Client
 from app.store.engine.scripts import ScriptCall, Scripts
+from app.store.engine.unreadable import moment, whole
 
 PREFIX = "cphb"
 KEY_BYTES = 32
@@ -184,7 +185,8 @@ def _digest(key: str) -> str:
 
 
 def _scopes(fields: dict[str, str]) -> frozenset[Scope]:
-    return frozenset(Scope(scope) for scope in fields["scopes"].split())
+    names = fields.get("scopes", "").split()
+    return frozenset(scope for scope in Scope if scope.value in names)
 
 
 def _sort_key(key: ApiKey) -> str:
@@ -198,7 +200,7 @@ def _key(id: str, fields: dict[str, str]) -> ApiKey:
         tenant=fields["tenant"],
         name=fields.get("name", ""),
         scopes=_scopes(fields),
-        created_at=from_ms(int(fields["created"])),
-        expires_at=from_ms(int(expires)) if expires else None,
-        last_used_at=from_ms(int(used)) if used else None,
+        created_at=from_ms(whole(fields.get("created"), 0)),
+        expires_at=moment(expires),
+        last_used_at=moment(used),
     )

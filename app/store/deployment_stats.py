@@ -9,6 +9,7 @@ from app.domain.times import to_ms
 from app.store.agenda import DELIVER, MILLISECOND, POLL
 from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall, Scripts
+from app.store.engine.unreadable import whole
 
 AGENDAS = (POLL, DELIVER)
 ENDED = "ended:"
@@ -57,16 +58,19 @@ class DeploymentStatsReader:
         pipeline.hgetall(keys.counts())
         pipeline.info("memory")
         *queues, counts, memory = pipeline.execute()
+        looked = whole(counts.get("looked"), None)
         return DeploymentStats(
             watching=watching,
-            watches={state: int(counts.get(f"watch:{state}", 0)) for state in (JobState.PENDING, JobState.RUNNING)},
-            ended={_project_and_state(name): int(count) for name, count in counts.items() if name.startswith(ENDED)},
+            watches={state: whole(counts.get(f"watch:{state}"), 0) for state in (JobState.PENDING, JobState.RUNNING)},
+            ended={
+                _project_and_state(name): whole(count, 0) for name, count in counts.items() if name.startswith(ENDED)
+            },
             # Deliveries on hold are counted as pending, as their own state does not change.
-            deliveries={"pending": max(0, int(counts.get("delivery:pending", 0)) - held), "held": held, "dead": dead},
+            deliveries={"pending": max(0, whole(counts.get("delivery:pending"), 0) - held), "held": held, "dead": dead},
             destinations={"failing": failing, "paused": paused, "disabled": disabled},
-            tick_age=max(0, to_ms(now) - int(counts["looked"])) * MILLISECOND if "looked" in counts else None,
-            ticks=int(counts.get("looks", 0)),
-            overdue=int(counts.get("overdue", 0)),
+            tick_age=max(0, to_ms(now) - looked) * MILLISECOND if looked is not None else None,
+            ticks=whole(counts.get("looks"), 0),
+            overdue=whole(counts.get("overdue"), 0),
             due=dict(zip(AGENDAS, lanes[::2], strict=True)),
             late={agenda: ms * MILLISECOND for agenda, ms in zip(AGENDAS, lanes[1::2], strict=True)},
             queued=dict(zip(AGENDAS, queues[::2], strict=True)),

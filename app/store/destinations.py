@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from app.domain.destination import (
@@ -23,6 +24,7 @@ from app.store.encryption.cipher import Cipher
 from app.store.encryption.sealed_values import seal_text, unseal_text
 from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall, Scripts
+from app.store.engine.unreadable import moment, read, whole
 
 DISCARD_BATCH = 500  # deliveries settled per script, which blocks Redis for some milliseconds
 RULES = {
@@ -139,28 +141,29 @@ class Destinations:
         return discarded
 
     def _load(self, used: Mapping[str, datetime]) -> list[Destination]:
-        """Loads destinations in one round trip. used: time of last use, by lane; the result has the same order."""
+        """Loads destinations in one round trip, without damaged ones. used: time of last use, by lane."""
         pipeline = self._redis.pipeline(transaction=False)
         for lane in used:
             pipeline.hgetall(keys.lane(DELIVER, lane))
             pipeline.zcard(keys.due(DELIVER, lane))
             pipeline.zcard(keys.leased(DELIVER, lane))
         answers = pipeline.execute()
-        return [
-            self._destination(lane, used[lane], answers[index : index + 3])
+        found = (
+            read(self._scripts, lane, partial(self._destination, lane, used[lane], answers[index : index + 3]))
             for index, lane in zip(range(0, len(answers), 3), used, strict=True)
-        ]
+        )
+        return [destination for destination in found if destination]
 
     def _destination(self, lane: str, used_at: datetime, answers: Sequence[Any]) -> Destination:
         fields, due, leased = answers
         moments = ("held", "failing_since", "answered", "failed", "not_before")
-        held, failing_since, answered, failed, not_before = (_moment(fields.get(name)) for name in moments)
+        held, failing_since, answered, failed, not_before = (moment(fields.get(name)) for name in moments)
         return Destination(
             lane=lane,
             used_at=used_at,
             on_hold=DestinationState(fields["held_why"]) if held else None,
             on_hold_since=held,
-            failures=int(fields.get("failures", 0)),
+            failures=whole(fields.get("failures"), 0),
             failing_since=failing_since,
             answered_at=answered,
             failed_at=failed,
@@ -169,7 +172,7 @@ class Destinations:
             not_before=not_before,
             concurrency=1
             if "refusals" in fields
-            else int(fields.get("places") or fields.get("most") or self._concurrency),
+            else whole(fields.get("places") or fields.get("most"), self._concurrency),
             deliveries=due + leased,
         )
 
@@ -177,7 +180,3 @@ class Destinations:
 def failure_context(lane: str) -> str:
     """Returns the context to which the encryption of a destination's last failure is bound."""
     return f"failure|{lane}"
-
-
-def _moment(milliseconds: str | None) -> datetime | None:
-    return from_ms(int(milliseconds)) if milliseconds else None

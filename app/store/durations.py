@@ -8,6 +8,7 @@ from app.domain.errors import Unavailable
 from app.store.engine import keys
 from app.store.engine.client import Client
 from app.store.engine.scripts import ScriptCall
+from app.store.engine.unreadable import whole
 
 CACHE_FOR = timedelta(seconds=10)
 MOST_KINDS = 1_000  # bounds the cache: callers choose the names of operations
@@ -55,4 +56,5 @@ class SeenDurations:
             counts = self._redis.hgetall(keys.durations(*kind))
         except Unavailable:
             return last
-        return Durations.from_counts({int(bucket): int(jobs) for bucket, jobs in counts.items()})
+        readable = {whole(bucket, None): whole(jobs, 0) for bucket, jobs in counts.items()}
+        return Durations.from_counts({bucket: jobs for bucket, jobs in readable.items() if bucket is not None})

@@ -1,13 +1,14 @@
 """The health of CPH projects, as reported by poll workers."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from app.domain.project_health import ProjectHealth
-from app.domain.times import from_ms, to_ms
+from app.domain.times import to_ms
 from app.store.engine import keys
 from app.store.engine.client import Client
 from app.store.engine.scripts import Argument, ScriptCall
+from app.store.engine.unreadable import moment, whole
 
 MILLISECOND = timedelta(milliseconds=1)
 
@@ -50,15 +51,12 @@ class ProjectHealths:
 
 
 def _health(fields: dict[str, str], refused_since: str | None) -> ProjectHealth:
+    ahead_ms = whole(fields.get("ahead_ms"), None)
     return ProjectHealth(
-        answered_at=_moment(fields.get("answered")),
-        failed_at=_moment(fields.get("failed")),
+        answered_at=moment(fields.get("answered")),
+        failed_at=moment(fields.get("failed")),
         failure=fields.get("failure"),
-        refused_since=_moment(refused_since),
-        credentials_expire_at=_moment(fields.get("expires")),
-        clock_ahead=int(fields["ahead_ms"]) * MILLISECOND if "ahead_ms" in fields else None,
+        refused_since=moment(refused_since),
+        credentials_expire_at=moment(fields.get("expires")),
+        clock_ahead=ahead_ms * MILLISECOND if ahead_ms is not None else None,
     )
-
-
-def _moment(milliseconds: str | None) -> datetime | None:
-    return from_ms(int(milliseconds)) if milliseconds else None

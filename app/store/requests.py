@@ -13,7 +13,8 @@ from app.store.agenda import Claimed
 from app.store.encryption.cipher import Cipher
 from app.store.encryption.sealed_values import seal_job
 from app.store.engine.scripts import Argument, ScriptCall, Scripts
-from app.store.watches import moment, with_traces
+from app.store.engine.unreadable import moment
+from app.store.watches import with_traces
 
 ITEM = "request:"  # prefix of a request's id on the agenda; no job id has a colon
 JOB_FIELD, REGISTRATION_FIELD = "job:", "reg_"

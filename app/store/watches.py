@@ -1,7 +1,6 @@
 """Watches: one for each (project, job), however many registrations wait for it."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,6 +12,7 @@ from app.store.agenda import Claimed
 from app.store.encryption.cipher import Cipher
 from app.store.encryption.sealed_values import seal_job
 from app.store.engine.scripts import Argument, ScriptCall, Scripts
+from app.store.engine.unreadable import moment
 
 LAST_SEEN = ("status", "request_id", "phone_id", "server_id", "begin_time")
 LAST_POLL = timedelta(seconds=20)  # after a deadline: how long to wait for the answer to one more poll
@@ -131,13 +131,6 @@ def with_traces(
     )
     found = [tuple(traceparents) for traceparents in answers[len(calls) :]]
     return answers[: len(calls)], found or [()] * len(calls)
-
-
-def moment(stored: str | None) -> datetime | None:
-    """None if it is missing or damaged."""
-    with suppress(ValueError, OverflowError, OSError):
-        return from_ms(int(stored or ""))
-    return None
 
 
 def _watch(

@@ -11,6 +11,7 @@ from app.domain.errors import Unavailable
 from app.store.engine import keys
 from app.store.engine.connection import NO_RETRY
 from app.store.engine.scripts import ScriptCall, Scripts
+from app.store.engine.unreadable import whole
 
 REFRESH_EVERY_S = 2.0
 RETRY_AFTER_S = 0.5  # without an answer, or while Redis' clock has leapt
@@ -98,7 +99,7 @@ class RedisClock:
             return None
         redis_now = seconds + microseconds / 1e6
         self._ahead = redis_now - self._wall()
-        return redis_now - (before + after) / 2, _whole(correction)
+        return redis_now - (before + after) / 2, whole(correction, 0)
 
     def _holds(self, leap: float, correction_ms: int) -> bool:
         """Reports a leap of Redis' clock. Returns False if no other process has seen it: then it was ours."""
@@ -122,10 +123,3 @@ class RedisClock:
         except Unavailable:
             return True
         return self._steady() - self._leapt_at < ALONE_S
-
-
-def _whole(stored: str | None) -> int:
-    try:
-        return int(stored or 0)
-    except ValueError:
-        return 0

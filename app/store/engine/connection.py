@@ -12,13 +12,14 @@ from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.client import Pipeline
 from redis.commands.core import Script
 from redis.connection import DefaultParser, SSLConnection
-from redis.exceptions import AuthenticationError, InvalidResponse, OutOfMemoryError
+from redis.exceptions import AuthenticationError, InvalidResponse, OutOfMemoryError, ResponseError
 from redis.exceptions import ConnectionError as NotConnected
 from redis.exceptions import TimeoutError as TimedOut
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 
 from app.domain.errors import OperatorError, Unavailable
+from app.store.engine import keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ NO_RETRY = RetryPolicy(ONCE, timedelta(0))
 # A worker keeps its results and retries during a restart of Redis: by default for the length of its lease.
 PATIENT = RetryPolicy(Retry(ExponentialBackoff(cap=1, base=0.05), retries=FOR_EVER), timedelta(minutes=1))
 STOPPING_S = 2.0  # patience of a process that is to end; a result that it cannot record falls due again elsewhere
+KEEP_ASIDE = timedelta(days=14)  # a key that was moved aside, for the operator to look at
 SENTINEL_TIMEOUT_S = 0.5  # short: a Sentinel has nothing else to do
 ASK_SENTINELS_EVERY_S = 3.0
 ASK_SILENT_SENTINELS_EVERY_S = 30.0  # each costs the call that asks SENTINEL_TIMEOUT_S
@@ -85,6 +87,10 @@ class Unblocked(NotConnected):
     """The server ended a command that was waiting, because its role has changed."""
 
 
+class WrongType(ResponseError):
+    """A key has another type than the command expects."""
+
+
 class _Parser(DefaultParser):  # type: ignore[valid-type,misc] # its type depends on whether hiredis is installed
     """Treats a server that rejects writes or commands as not connected, for RQ too: the next retry looks up the primary
     again."""
@@ -96,6 +102,7 @@ class _Parser(DefaultParser):  # type: ignore[valid-type,misc] # its type depend
         "MASTERDOWN": Stale,
         "BUSY": Busy,
         "UNBLOCKED": Unblocked,
+        "WRONGTYPE": WrongType,
     }
 
 
@@ -139,7 +146,23 @@ class Connection(Redis):
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         execute: Callable[..., Any] = super().execute_command
-        return self.retries.run(lambda: execute(*args, **options))
+        try:
+            return self.retries.run(lambda: execute(*args, **options))
+        except WrongType:
+            if not self.move_aside(str(args[1])):
+                raise
+            return self.retries.run(lambda: execute(*args, **options))
+
+    def move_aside(self, name: str) -> bool:
+        """Renames a key of a wrong type, as scripts do (lua/shared/0_guard.lua); False if it is not one of ours."""
+        if not name.startswith(keys.PREFIX):
+            return False
+        aside = self.pipeline(transaction=False)
+        aside.rename(name, keys.aside(name))
+        aside.expire(keys.aside(name), KEEP_ASIDE)
+        aside.zadd(keys.unreadable(), {name: 0})
+        aside.execute(raise_on_error=False)
+        return True
 
     def register_script(self, script: Any) -> Script:
         return _Script(self, script)
@@ -147,6 +170,7 @@ class Connection(Redis):
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
         pipeline = _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
         pipeline.retries = self.retries
+        pipeline.move_aside = self.move_aside
         return pipeline
 
 
@@ -160,16 +184,33 @@ class _Script(Script):
 
 class _Pipeline(Pipeline):
     retries = NO_RETRY
+    move_aside: Callable[[str], bool]
 
     def execute(self, raise_on_error: bool = True) -> list[Any]:
+        """Runs the commands; again, if the key of one had a wrong type and was moved aside."""
         execute, commands = super().execute, self.command_stack
 
         def once() -> list[Any]:
-            self.command_stack = commands  # a failed attempt clears them
-            return execute(raise_on_error)
+            self.command_stack = commands  # an earlier run has cleared them
+            answers: list[Any] = execute(raise_on_error=False)
+            if raise_on_error:
+                for answer in answers:
+                    if isinstance(answer, Exception) and not isinstance(answer, WrongType):
+                        raise answer
+            return answers
 
         answers: list[Any] = self.retries.run(once)
+        wrong = [str(command[0][1]) for command, answer in zip(commands, answers, strict=True) if _is_wrong(answer)]
+        moved = [self.move_aside(name) for name in wrong]
+        if any(moved):
+            answers = self.retries.run(once)
+        if raise_on_error and any(map(_is_wrong, answers)):
+            raise next(filter(_is_wrong, answers))
         return answers
+
+
+def _is_wrong(answer: Any) -> bool:
+    return isinstance(answer, WrongType)
 
 
 class _SentinelPool(SentinelConnectionPool):

@@ -3,6 +3,8 @@
 Names of keys and fields stay when a word of the code changes: versions of a rolling upgrade share them.
 """
 
+PREFIX = "cph:"  # of all our keys
+
 # Registrations: until they have ended and their deliveries are settled, and `retention` longer.
 
 

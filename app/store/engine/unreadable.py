@@ -3,14 +3,32 @@
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from typing import TypeVar
 
 from app import logs
 from app.domain.errors import Unavailable
+from app.domain.times import from_ms
 from app.store.engine.scripts import ScriptCall, Scripts
 
 T = TypeVar("T")
+N = TypeVar("N", int, None)
 DAMAGE = (ValueError, KeyError, TypeError, AttributeError, IndexError)  # what parsing a damaged record raises
+
+
+def whole(stored: str | None, default: N) -> int | N:
+    """Returns a stored number; the default if it is missing or damaged."""
+    try:
+        return int(stored or "")
+    except ValueError:
+        return default
+
+
+def moment(stored: str | None) -> datetime | None:
+    """Returns a stored time (ms); None if it is missing or damaged."""
+    with suppress(OverflowError, OSError, ValueError):
+        return from_ms(int(stored or ""))
+    return None
 
 
 def read(scripts: Scripts, what: str, parse: Callable[[], T]) -> T | None:
