@@ -158,6 +158,7 @@ class RedisGroup:
         folder.mkdir()
         port = free_port()
         lines = (
+            f"sentinel announce-ip {HOST}",  # else the others would call the address that it calls from
             f"sentinel monitor {SERVICE} {HOST} {self.proxies[0].port} 2",
             f"sentinel down-after-milliseconds {SERVICE} {DOWN_MS}",
             f"sentinel failover-timeout {SERVICE} 6000",
@@ -188,7 +189,9 @@ class RedisGroup:
     def _knows_all(self, port: int) -> bool:
         with suppress(RedisError), Redis(host=HOST, port=port, socket_timeout=1, decode_responses=True) as client:
             info = client.sentinel_master(SERVICE)
-            return (info["num-other-sentinels"], info["num-slaves"]) == (2, 2)
+            others = client.sentinel_sentinels(SERVICE)
+            heard = all(not other["is_sdown"] for other in others)
+            return heard and (info["num-other-sentinels"], info["num-slaves"], info["flags"]) == (2, 2, "master")
         return False
 
 
