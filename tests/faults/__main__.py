@@ -5,7 +5,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
 import click
@@ -89,7 +89,9 @@ def run_all(
             for done in as_completed(runs):
                 yield done.result()
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            for running in active_children():  # each ends its scene
+                running.terminate()
+            pool.shutdown(wait=True, cancel_futures=True)
             raise
 
 

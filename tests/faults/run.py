@@ -4,6 +4,8 @@ import dataclasses
 import json
 import re
 import shutil
+import signal
+import sys
 import time
 import traceback
 from collections.abc import Iterator
@@ -53,6 +55,7 @@ class Result:
 
 def run(name: str, seed: int, folder: Path, *, keep: bool = False) -> Result:
     """Runs a fault of the catalog. folder: where evidence lies; removed if all is well, unless `keep`."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the scene's processes are ended
     result = run_fault(load_all()[name], seed, folder)
     if result.ok and not keep:
         shutil.rmtree(folder, ignore_errors=True)
