@@ -21,6 +21,7 @@ HELP = """\
 ./dev test     runs the tests; arguments go to pytest
 ./dev check    checks style, types and import layers
 ./dev bench    runs the benchmarks; arguments go to python -m tests.bench
+./dev faults   injects faults into a running bridge and judges what it promises; --help shows the options
 ./dev chart    regenerates the generated files of the Helm chart; the first call installs a gigabyte of test tools
 ./dev lock     updates requirements*.lock; arguments go to uv, e.g. --upgrade
 ./dev help     prints this text
@@ -50,6 +51,7 @@ def main(arguments: Sequence[str]) -> int:
         "test": lambda: become(DEV, *PYTEST, *rest, more=ENCODING_WARNINGS),
         "check": check,
         "bench": lambda: become(DEV, "-m", "tests.bench", *rest),
+        "faults": lambda: become(DEV, "-m", "tests.faults", *rest),
         "chart": chart,
         "lock": lambda: lock(rest),
         **dict.fromkeys(("help", "-h", "--help"), lambda: print(HELP, end="")),
