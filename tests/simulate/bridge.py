@@ -39,7 +39,11 @@ SETTINGS = {
     "BRIDGE_CPH_PROJECT_ID": "p" * 32,
     "BRIDGE_CPH_ENDPOINT": "http://127.0.0.1:9",
     "BRIDGE_CPH_TOKEN": "unused",
-    "BRIDGE_POLL_MAX_S": "120",
+    # Shorter than in production, so that a history has all of it, and the end does not take long.
+    "BRIDGE_LOST_GRACE_S": "20",
+    "BRIDGE_REQUEST_QUIET_S": "10",
+    "BRIDGE_RETRY_SCHEDULE": "5,30,120,600",
+    "BRIDGE_POLL_MAX_S": "600",
 }
 
 

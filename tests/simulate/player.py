@@ -27,7 +27,7 @@ from tests.simulate.world import URLS, Cloud, Receivers
 
 T = TypeVar("T")
 MILLISECOND = timedelta(milliseconds=1)
-SETTLE_STEP = timedelta(seconds=3)  # at the least: precise times are for the steps
+SETTLE_STEP = timedelta(seconds=10)  # at the least: precise times are for the steps
 MOST_ROUNDS = 3_000  # of ticks and drains until nothing is due
 EVENTS = {
     "all": tuple(EventType),
