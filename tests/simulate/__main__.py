@@ -1,5 +1,6 @@
 """`./dev simulate`: plays random histories and checks the promises. Exits with 1 if one is broken."""
 
+import logging
 import sys
 import tempfile
 import time
@@ -24,14 +25,17 @@ PROGRESS_EVERY_S = 10.0
 @click.option("--steps", "length", default=80, show_default=True, help="Steps of each history.")
 @click.option("--seed", type=int, help="This seed only.")
 @click.option("--keep-going", is_flag=True, help="Goes on after a failure, and shrinks nothing.")
-def main(seeds: int, first: int, length: int, seed: int | None, *, keep_going: bool) -> None:
+@click.option("--quick", is_flag=True, help="Ends at the first failure, and shrinks nothing.")
+def main(seeds: int, first: int, length: int, seed: int | None, *, keep_going: bool, quick: bool) -> None:
     """Simulates the bridge's decisions: real scripts on a real Redis, everything else by a seed."""
+    logging.disable(logging.CRITICAL)
     numbers = range(first, first + seeds) if seed is None else [seed]
     with tempfile.TemporaryDirectory() as folder, RedisServer(Path(folder)) as server:
-        sys.exit(1 if simulate(Bridge(server.url), numbers, length, keep_going=keep_going) else 0)
+        bridge = Bridge(server.url)
+        sys.exit(1 if simulate(bridge, numbers, length, keep_going=keep_going, shrinks=not quick) else 0)
 
 
-def simulate(bridge: Bridge, seeds: Sequence[int], length: int, *, keep_going: bool) -> int:
+def simulate(bridge: Bridge, seeds: Sequence[int], length: int, *, keep_going: bool, shrinks: bool) -> int:
     """Returns how many seeds failed. Prints progress, each failure, and a line at the end."""
     began = shown = time.monotonic()
     failures = played = steps_played = 0
@@ -42,7 +46,8 @@ def simulate(bridge: Bridge, seeds: Sequence[int], length: int, *, keep_going: b
             failures += 1
             print(f"seed {seed}: {error!r}", flush=True)
             if not keep_going:
-                _print_shrunk(bridge, steps, error)
+                if shrinks:
+                    _print_shrunk(bridge, steps, error)
                 break
         if time.monotonic() > shown + PROGRESS_EVERY_S:
             shown = time.monotonic()

@@ -1,7 +1,6 @@
 """The bridge that is simulated: its real stores, workers and dispatcher, on a real Redis, in one process."""
 
 import base64
-import logging
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -54,7 +53,6 @@ class Bridge:
     """
 
     def __init__(self, redis_url: str) -> None:
-        logging.disable(logging.CRITICAL)
         self.gate, self.clock = Gate(), ManualClock(START)
         self.runtime = Runtime(load(SETTINGS | {"BRIDGE_REDIS_URL": redis_url}), environment={})
         self.stores = self.runtime.stores
