@@ -39,6 +39,9 @@ SETTINGS = {
     "BRIDGE_CPH_ENDPOINT": "http://127.0.0.1:9",
     "BRIDGE_CPH_TOKEN": "unused",
     # Shorter than in production, so that a history has all of it, and the end does not take long.
+    "BRIDGE_LEASE_S": "21",
+    "BRIDGE_CPH_TIMEOUT_S": "5",
+    "BRIDGE_ATTEMPT_DEADLINE_S": "5",
     "BRIDGE_LOST_GRACE_S": "20",
     "BRIDGE_REQUEST_QUIET_S": "10",
     "BRIDGE_RETRY_SCHEDULE": "5,30,120,600",

@@ -26,7 +26,7 @@ FAILURES: Mapping[str, Unanswered] = {
     "throttled": Unanswered("HTTP 429", timedelta(seconds=10), Throttle(None, None, timedelta(seconds=10))),
     "refused": Unanswered("HTTP 401", timedelta(minutes=1), unauthenticated=True),
 }
-CPH_TIMEOUT = timedelta(seconds=10)
+CPH_TIMEOUT = timedelta(seconds=5)
 URLS = ("https://one.example/hook", "https://one.example/other", "https://two.example/hook")
 RECEIVER_MODES = ("ok", "ok", "500", "500", "429", "404", "410", "timeout", "unreachable")
 RETRY_AFTER = timedelta(seconds=20)
