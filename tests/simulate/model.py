@@ -87,7 +87,10 @@ class Model:
         id, registration_id = event["id"], event["data"]["registration_id"]
         hold("an attempt is for its registration", registration_id in self.known, registration_id)
         known = self.known[registration_id]
-        hold("an attempt has the URL", (post.url, post.tenant) == (known.registration.callback_url, known.registration.tenant))
+        hold(
+            "an attempt has the URL",
+            (post.url, post.tenant) == (known.registration.callback_url, known.registration.tenant),
+        )
         hold("an attempt has its event's id", id == post.headers["webhook-id"], id)
         hold("nothing starts after a cancellation was answered", not known.cancelled, id)
         paused = self.paused.get(lane_of(post.tenant, known.registration.destination))
@@ -174,9 +177,12 @@ class Model:
         counted = int(self._observer.redis.hget(keys.counts(), "delivery:pending") or 0)
         pending = states[DeliveryState.PENDING] + states[DeliveryState.HELD]
         hold("counts equal a recount", counted == pending, (counted, states))
-        hold("counts equal a recount", stats.deliveries["dead"] == states[DeliveryState.DEAD], (stats.deliveries, states))
+        hold(
+            "counts equal a recount", stats.deliveries["dead"] == states[DeliveryState.DEAD], (stats.deliveries, states)
+        )
         for tenant in self._tenants():
-            counts = Counter({name: int(n) for name, n in self._observer.redis.hgetall(keys.tenant_counts(tenant)).items()})
+            stored_counts = self._observer.redis.hgetall(keys.tenant_counts(tenant))
+            counts = Counter({name: int(count) for name, count in stored_counts.items()})
             own = [each for each in watching if each[0].tenant == tenant]
             hold("counts equal a recount", counts["registrations"] == len(own), (tenant, counts))
             pending = [each for each in deliveries.values() if each.tenant == tenant and each.next_at]
@@ -230,9 +236,10 @@ class Model:
             hold("each end is told once", told <= expected, (id, told, expected))
         else:
             hold("each end is told once", told == expected, (id, told, expected))
+        ends = [event for event in own if event.type is not OwnEventType.CALLBACK_TEST]
         groups = [event for event in own if event.type is EventType.GROUP_FINISHED]
         for event in groups:
-            hold("group.finished comes last", event is [e for e in own if e.type is not OwnEventType.CALLBACK_TEST][-1], id)
+            hold("group.finished comes last", event is ends[-1], id)
             states = Counter(_ends(registration, progress))
             hold("group.finished has all jobs", states == Counter(_counts(event.about)), (id, states, event.about))
 
@@ -297,7 +304,9 @@ class Model:
         hold("counts equal a recount", not any(stats.watches.values()), stats.watches)
         for state in (JobState.SUCCEEDED, JobState.FAILED):
             jobs = {job for _, progress in stored.values() for job, end in progress.jobs.items() if end is state}
-            hold("counts equal a recount", stats.ended.get((PROJECT, state), 0) == len(jobs), (state, stats.ended, jobs))
+            hold(
+                "counts equal a recount", stats.ended.get((PROJECT, state), 0) == len(jobs), (state, stats.ended, jobs)
+            )
         for tenant in self._tenants():
             counts = self._observer.redis.hgetall(keys.tenant_counts(tenant))
             hold("counts equal a recount", not any(int(count) for count in counts.values()), (tenant, counts))

@@ -77,7 +77,7 @@ class Player:
         notify: str,
         events: str,
         deadline_s: int,
-        verify: bool,  # noqa: FBT001 - a step is a tuple
+        verify: bool,
     ) -> None:
         number, now = next(self._numbers), from_ms(to_ms(self._clock()))
         target = URLS[url] if url >= 0 else ""
@@ -151,9 +151,7 @@ class Player:
     def redeliver_dead(self, tenant: str) -> None:
         which, ids = DeadDeliveryFilter(None, None, None, None), [each.id for each in self._deliveries()]
         self._model.redelivery_asked(ids)
-        self._call(
-            lambda: self._stores.deliveries.redeliver_dead(tenant, which, self._clock(), rate=10, dry_run=False)
-        )
+        self._call(lambda: self._stores.deliveries.redeliver_dead(tenant, which, self._clock(), rate=10, dry_run=False))
         self._model.redelivery_asked(ids)
 
     def pause(self, number: int) -> None:

@@ -99,9 +99,9 @@ DRAWS: Mapping[str, Draw] = {
 
 ALWAYS = ("register", "wait", "turn", "fault")
 WEIGHTS: Mapping[str, float] = {
-    "register": 7, "repeat": 2, "cancel": 3, "rotate": 2, "redeliver": 3, "redeliver_dead": 1, "pause": 1.5, "resume": 2,
-    "discard": 0.7, "read": 2, "job": 5, "forget": 1.5, "hide": 1.5, "cloud": 4, "receiver": 5, "wait": 14, "tick": 4,
-    "turn": 24, "claim": 8, "work": 10, "record": 5, "fault": 14,
+    "register": 7, "repeat": 2, "cancel": 3, "rotate": 2, "redeliver": 3, "redeliver_dead": 1, "pause": 1.5,
+    "resume": 2, "discard": 0.7, "read": 2, "job": 5, "forget": 1.5, "hide": 1.5, "cloud": 4, "receiver": 5, "wait": 14,
+    "tick": 4, "turn": 24, "claim": 8, "work": 10, "record": 5, "fault": 14,
 }  # fmt: skip
 
 
