@@ -195,6 +195,7 @@ class Model:
         self._check_agendas()
         feeds = {tenant: self._feed(tenant) for tenant in self._tenants()}
         events = [event for feed in feeds.values() for event in feed]
+        self._check_ends_for_everybody(events)
         keys_of = Counter(known.key for id, known in self.known.items() if id in stored)
         hold("an Idempotency-Key registers once", set(keys_of.values()) <= {1}, keys_of)
         for id, known in self.known.items():
@@ -207,6 +208,17 @@ class Model:
         extra = deliveries.keys() - {event.id for event in events}
         hold("every delivery is of an event in the feed", not extra, extra)
         self._check_ended(stored)
+
+    def _check_ends_for_everybody(self, events: list[Event]) -> None:
+        """Once an end that CPH told was recorded for one registration, no other one ends as lost or overdue."""
+        jobs = [(event.about, event.observed_at) for event in events if isinstance(event.about, Job) and _job_id(event)]
+        told: dict[str, datetime] = {}
+        for job, at in jobs:
+            if job.state in (JobState.SUCCEEDED, JobState.FAILED):
+                told[job.job_id] = min(at, told.get(job.job_id, at))
+        for job, at in jobs:
+            if job.state in (JobState.LOST, JobState.OVERDUE):
+                hold("an end ends the job for everybody", at <= told.get(job.job_id, at), (job.job_id, at))
 
     def _check_agendas(self) -> None:
         for agenda in (self._observer.polls_due, self._observer.deliveries_due):
