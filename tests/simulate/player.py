@@ -173,8 +173,9 @@ class Player:
 
     def read(self, tenant: str, limit: int) -> None:
         """Reads the feed on, from where this reader is."""
-        found = self._call(lambda: self._stores.events.read_after(tenant, self._cursors[tenant], limit))
-        if found:
+        cursor = self._cursors[tenant]
+        found = self._call(lambda: self._stores.events.read_after(tenant, cursor, limit))
+        if found and self._cursors[tenant] == cursor:  # else the reader was suspended, and another has read on
             entries, self._cursors[tenant] = found
             self._model.feed_read(tenant, [(entry.cursor, entry.event.id) for entry in entries])
 

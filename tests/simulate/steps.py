@@ -15,6 +15,7 @@ Step = tuple[Any, ...]
 Draw = Callable[[Random], Step]
 
 TENANTS = ("anna", "ben")
+SUSPENDS = (Fault.SUSPEND_BEFORE, Fault.SUSPEND_AFTER)
 KINDS = ("poll", "deliver")
 WORKERS = 2  # of each kind
 WAITS = (0.02, 0.3, 1, 1, 3, 3, 7, 12, 12, 31, 31, 61, 130, 700, 4_000, 90_000)
@@ -67,9 +68,8 @@ def _numbered(name: str) -> Draw:
 
 
 def _fault(random: Random) -> Step:
-    fault = random.choice(tuple(Fault))
-    suspends = fault in (Fault.SUSPEND_BEFORE, Fault.SUSPEND_AFTER)
-    return ("fault", str(fault), random.randrange(1, 8), random.randrange(2, 12) if suspends else 0)
+    fault = random.choice((*Fault, *SUSPENDS, *SUSPENDS))
+    return ("fault", str(fault), random.randrange(1, 8), random.randrange(2, 12) if fault in SUSPENDS else 0)
 
 
 DRAWS: Mapping[str, Draw] = {
