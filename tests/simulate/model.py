@@ -160,7 +160,8 @@ class Model:
         last = known.rotations[-1] if known.rotations else None
         if last is None:
             hold("attempts are signed", signs(known.registration.secret), id)
-        elif last.answered is not None and last.answered <= post.turn:
+        # Rotations at the same time may be recorded in either order.
+        elif all(each.answered is not None for each in known.rotations) and last.answered <= post.turn:
             hold("a rotated secret signs every attempt from then on", signs(last.secret), id)
             if post.began >= last.until:
                 hold("a retired secret signs nothing", not any(map(signs, last.retired)), id)
