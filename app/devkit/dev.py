@@ -19,6 +19,7 @@ HELP = """\
 ./dev run      starts a whole bridge for trying out; Ctrl-C ends it
 ./dev env      prints the variables of ./dev run: eval "$(./dev env)" in another shell
 ./dev test     runs the tests; arguments go to pytest
+./dev simulate plays random histories with faults; arguments go to python -m tests.simulate
 ./dev check    checks style, types and import layers
 ./dev bench    runs the benchmarks; arguments go to python -m tests.bench
 ./dev faults   injects faults into a running bridge and judges what it promises; --help shows the options
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str]) -> int:
         "run": lambda: become(TRIAL, "-c", QUIETLY, "app.devkit.run", *rest),
         "env": print_exports,
         "test": lambda: become(DEV, *PYTEST, *rest, more=ENCODING_WARNINGS),
+        "simulate": lambda: become(DEV, "-m", "tests.simulate", *rest),
         "check": check,
         "bench": lambda: become(DEV, "-m", "tests.bench", *rest),
         "faults": lambda: become(DEV, "-m", "tests.faults", *rest),

@@ -73,11 +73,15 @@ function watching.is_shown(project, job, request)
   return request and redis.call('HGET', key.request(project, request), 'job:' .. job) == watching.SHOWN
 end
 
--- ListJobs has shown a running job. If a registration waits for it, it is from now on polled by ListJobs only.
+-- ListJobs has shown a running job. If a registration waits for it, it is from now on polled by ListJobs only. If none
+-- does any more, the request need not be polled for it: its watch did not name the request when the last one left.
 function watching.record_shown(project, job, request)
   local watch = key.watch(project, job)
   local own = redis.call('HMGET', watch, 'state', 'job')
-  if not own[1] or own[2] then return end
+  if not own[1] or own[2] then
+    redis.call('HDEL', key.request(project, request), 'job:' .. job)
+    return
+  end
   counts.move('watch', own[1], 'running')
   redis.call('HSET', key.request(project, request), 'job:' .. job, watching.SHOWN)
   redis.call('HSET', watch, 'request_id', request, 'state', 'running')
