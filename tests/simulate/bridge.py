@@ -161,7 +161,7 @@ class Worker:
         self, work: Work, scripts: Scripts, clock: ManualClock, gate: Gate, sender: ScriptedSender | None = None
     ) -> None:
         self._work, self._clock, self._gate, self._sender = work, clock, gate, sender
-        self._loop = DrainLoop(work, self, scripts, clock, lambda _: None)
+        self._loop = DrainLoop(work, self, scripts, clock, is_stuck=lambda: False, crash_point=lambda _: None)
         self.busy = False
         self.restart()
 

@@ -97,7 +97,7 @@ class Gate:
                 raise Unavailable("simulated")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GatedRetries(RetryPolicy):
     """The connection's retries, without their waits; each attempt passes the gate."""
 
@@ -108,4 +108,4 @@ class GatedRetries(RetryPolicy):
 
 
 def gated(gate: Gate) -> GatedRetries:
-    return GatedRetries(Retry(NoBackoff(), retries=8), timedelta(hours=1), gate)
+    return GatedRetries(Retry(NoBackoff(), retries=8), timedelta(hours=1), gate=gate)
