@@ -17,8 +17,7 @@ class TrialConsole:
 
     def line(self, line: TimelineLine, time: str | None = None) -> None:
         """Prints one line. time: RFC 3339; default: now."""
-        # The machine's clock, as in the logs of the workers, whose lines are printed between these.
-        moment = datetime.fromisoformat(time) if time else datetime.now(UTC)  # noqa: TID251
+        moment = datetime.fromisoformat(time) if time else datetime.now(UTC)  # noqa: TID251 as the logs in between
         shown = f"{moment.astimezone():%H:%M:%S.%f}"[:10]
         text = Text.assemble(
             (shown, "dim"), "  ", (f"{line.word:<11}", STYLES.get(line.word, "")), f"{line.subject:<10} ", line.detail

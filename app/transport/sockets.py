@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 LOOKUPS_AT_ONCE = 32
 TIMEOUT_STEP_S = 0.05
-WITHOUT_WAITING = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
+WITHOUT_WAITING = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)  # macOS lacks the second
 
 Address = tuple[socket.AddressFamily, tuple[Any, ...]]  # the second part is the family's own: host, port, …
 
@@ -122,7 +122,7 @@ class PlainSocket(socket.socket):
         return size
 
     def sendall(self, data: "ReadableBuffer", flags: int = 0) -> None:
-        """Checks the deadline immediately before the first byte: a process suspended in between sends after it."""
+        """Sends nothing after the deadline, unless the process was suspended between the clock and the write."""
         call = current.call
         try:
             sent = _send_before(call.until, self.fileno(), bytes(data))
@@ -138,7 +138,9 @@ class TLSSocket(PlainSocket, ssl.SSLSocket):
         ssl.SSLSocket.sendall(self, data, flags)  # calls `send` below
 
     def send(self, data: "ReadableBuffer", flags: int = 0) -> int:
-        self.settimeout(0)  # for the same reason as in PlainSocket.sendall
+        # Otherwise ssl waits for buffer space between the clock and the write. OpenSSL still writes without the
+        # interpreter lock, so the gap of `_send_before` is milliseconds here on a busy machine.
+        self.settimeout(0)
         with suppress(ssl.SSLWantWriteError):
             current.call.left()
             return super().send(data, flags)

@@ -1,7 +1,8 @@
 """Name lookups and connections end with the deadline of their call."""
 
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from threading import Thread
 from time import monotonic
 
 import pytest
@@ -80,6 +81,33 @@ def test_nothing_is_sent_after_the_deadline():
         theirs.setblocking(False)
         with pytest.raises(BlockingIOError):
             theirs.recv(100)
+
+
+def test_everything_is_sent_although_the_buffer_is_full_at_first():
+    ours, theirs = socket.socketpair()
+    current.call = exchange()
+    received = bytearray()
+
+    def read_all() -> None:
+        while chunk := theirs.recv(65_536):
+            received.extend(chunk)
+
+    reader = Thread(target=read_all)
+
+    class ReadWhenFull(PlainSocket):
+        def renew_timeout(self, call: Exchange) -> None:
+            reader.start()
+            super().renew_timeout(call)
+
+    with ReadWhenFull(fileno=ours.detach()) as sock, theirs:
+        sock.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                sock.send(bytes(65_536))
+        sock.sendall(b"0123456789")
+        sock.shutdown(socket.SHUT_WR)
+        reader.join()
+    assert received.endswith(b"\x000123456789")
 
 
 def test_writing_to_a_closed_connection_says_so():
