@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from app.domain.job import Job, JobState
-from app.domain.times import from_ms, to_ms
+from app.domain.times import to_ms
 from app.domain.wire import to_json
 from app.store.agenda import Claimed
 from app.store.encryption.cipher import Cipher
 from app.store.encryption.sealed_values import seal_job
 from app.store.engine.scripts import Argument, ScriptCall, Scripts
-from app.store.engine.unreadable import moment
+from app.store.engine.unreadable import moment, nearest
 
 LAST_SEEN = ("status", "request_id", "phone_id", "server_id", "begin_time")
 LAST_POLL = timedelta(seconds=20)  # after a deadline: how long to wait for the answer to one more poll
@@ -94,7 +94,7 @@ class Watches:
                 last_seen=LAST_SEEN,
             )
         )
-        return ended, from_ms(int(following)) if following else None
+        return ended, nearest(float(following)) if following else None
 
     @staticmethod
     def _postpone(claimed: Claimed, due: datetime, now: datetime, changes: Sequence[Argument]) -> ScriptCall:
