@@ -63,13 +63,13 @@ class Cipher:
             )
         raw = base64.b64decode(content)
         try:
-            text = self._ciphers[key_id].decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], context.encode()).decode()
-            self._proved.add(key_id)
-            return text
+            text = self._ciphers[key_id].decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], context.encode())
         except InvalidTag as error:
             if key_id in self._proved:
                 raise Damaged("damaged, or another record's") from error
             raise OperatorError(f"key {key_id!r} cannot decrypt this: another key has its id now") from error
+        self._proved.add(key_id)
+        return text.decode()
 
 
 def key_of(encrypted: str) -> str:
