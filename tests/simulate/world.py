@@ -34,7 +34,8 @@ RETRY_AFTER = timedelta(seconds=20)
 
 @dataclass
 class Cloud:
-    """CPH. request_of: the request of each job, if it has one. states: the jobs that it knows. hidden: those that lists do not show.
+    """CPH. request_of: the request of each job, if it has one. states: the jobs that it knows. hidden: those that
+    lists do not show.
 
     said: the end of each job that any answer has told. unknown: since when answers have said that they do not know a
     job, or `request:…`.
