@@ -37,7 +37,7 @@ MUTANTS: Mapping[str, Mutant] = {
     ),
     "an end is not counted": Mutant(
         f"{LUA}/shared/3_ending.lua",
-        "    ending.end_job(field, job, state, snapshot, now, now, keep_s)\n",
+        "guard.item(field, function() ending.end_job(field, job, state, snapshot, now, now, keep_s) end)",
         "    if waited == 0 then ending.end_job(field, job, state, snapshot, now, now, keep_s) end\n",
     ),
     "a job ends twice": Mutant(
