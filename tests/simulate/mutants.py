@@ -32,7 +32,7 @@ MUTANTS: Mapping[str, Mutant] = {
     ),
     "a cancellation forgets the permits": Mutant(
         f"{LUA}/registrations/cancel.lua",
-        "latest = math.max(latest, tonumber(fields[i + 1]))",
+        "latest = math.max(latest, guard.number(fields[i + 1], 0))",
         "latest = 0",
     ),
     "an end is not counted": Mutant(
