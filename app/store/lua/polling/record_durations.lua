@@ -7,7 +7,7 @@ fade_above = tonumber(fade_above)
 local function halve(hash)
   local sum, jobs_by_bucket = 0, redis.call('HGETALL', hash)
   for i = 1, #jobs_by_bucket, 2 do
-    local bucket, half = jobs_by_bucket[i], math.floor(jobs_by_bucket[i + 1] / 2)
+    local bucket, half = jobs_by_bucket[i], math.floor(guard.number(jobs_by_bucket[i + 1], 0) / 2)
     if half == 0 then redis.call('HDEL', hash, bucket) else redis.call('HSET', hash, bucket, half) end
     sum = sum + half
   end
@@ -16,7 +16,7 @@ end
 
 local function count(hash)
   local sum = 0
-  for _, jobs in ipairs(redis.call('HVALS', hash)) do sum = sum + jobs end
+  for _, jobs in ipairs(redis.call('HVALS', hash)) do sum = sum + guard.number(jobs, 0) end
   for _, bucket in ipairs(buckets) do
     redis.call('HINCRBY', hash, bucket, 1)
     sum = sum + 1
