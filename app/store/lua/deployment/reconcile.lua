@@ -13,16 +13,20 @@ local function count(name, by) counted[name] = (counted[name] or 0) + by end
 local EVENTS = {nothing = true, succeeded = true, failed = true, lost = true, overdue = true, finished = true}
 local ENDS = {[''] = true, succeeded = true, failed = true, lost = true, overdue = true, cancelled = true}
 local function is_sound(id, own)
-  local tenant, project, state, open, lane, events = own[1], own[2], own[3], own[5], own[6], own[7]
+  local tenant, project, state, request, open, lane, events = unpack(own)
   if not (tenant and project and lane and tonumber(open)) then return false end
   if lane_name.split(lane) ~= tenant then return false end
   if state and state ~= 'finished' and state ~= 'cancelled' then return false end
   for event in string.gmatch(events or '', '[^,]+') do
     if not EVENTS[event] then return false end
   end
+  local running = 0
   for _, end_ in pairs(ending.jobs(id)) do
     if not ENDS[end_] then return false end
+    if end_ == '' then running = running + 1 end
   end
+  local more = tonumber(open) - running -- 1 until all jobs of the request are known
+  if not state and more ~= 0 and not (more == 1 and request) then return false end
   if state or events and events ~= '' then return true end
   local record = redis.call('GET', key.registration(id))
   return record and not events and not string.find(record, '"events":') and not string.find(record, '"notify":')
@@ -52,6 +56,13 @@ local function registration(id)
     if state == '' and job ~= '#' and (not watched[1] or watched[2]) then
       if watching.watch(id, own[1], own[2], job, now, keep_s, '') then watching.poll_job(own[2], job, now) end
     end
+  end
+end
+
+-- A registration whose progress was deleted. Both expire at the same time.
+local function record(id)
+  if redis.call('EXISTS', key.progress(id)) == 0 and redis.call('TTL', key.registration(id)) == -1 then
+    guard.report(key.progress(id))
   end
 end
 
@@ -95,6 +106,7 @@ local function lane(name, its_name) agenda.repair(name, its_name, now) end
 
 local KINDS = {
   {'^cph:(reg_[^:]+):progress$', registration},
+  {'^cph:(reg_[^:]+)$', record},
   {'^cph:watch:(.+):([^:]+)$', watch},
   {'^cph:request:(.+):([^:]+)$', request},
   {'^cph:dlv:(dlv_[^:]+)$', delivery},

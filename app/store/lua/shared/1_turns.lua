@@ -44,6 +44,15 @@ function turns.share(project, id, tenant)
   if score then put(project, tenant, id, score) end
 end
 
+-- The keys of all tenants' sets.
+function turns.sets(project)
+  local sets = {}
+  for _, tenant in ipairs(redis.call('ZRANGE', key.turns(project), 0, -1)) do
+    if tenant ~= '' then sets[#sets + 1] = key.tenant_due(project, tenant) end
+  end
+  return sets
+end
+
 -- Returns the sets from which to claim: {tenant = …, due = key}, the one that was served longest ago first. If an item
 -- may be in no tenant's set, the set of all items takes a turn as well, with the tenant ''.
 local MOST_TENANTS = 50 -- that are examined in a call

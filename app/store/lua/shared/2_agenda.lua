@@ -99,8 +99,12 @@ function agenda.repair(name, lane, now)
   local function add(set, from, to)
     for _, id in ipairs(redis.call('ZRANGEBYSCORE', set, from, to)) do wrong[#wrong + 1] = id end
   end
-  for class = 0, LAST_CLASS do add(due, class * CLASS + now + FAR, '(' .. (class + 1) * CLASS) end
-  add(due, TOP, '+inf')
+  local own = agenda.is_shared(name) and turns.sets(lane) or {}
+  for class = 0, LAST_CLASS do
+    local from, to = class * CLASS + now + FAR, class < LAST_CLASS and '(' .. (class + 1) * CLASS or '+inf'
+    add(due, from, to)
+    for _, set in ipairs(own) do redis.call('ZREMRANGEBYSCORE', set, from, to) end
+  end
   add(leased, now + FAR, '+inf')
   for _, id in ipairs(wrong) do
     redis.call('ZREM', leased, id)
