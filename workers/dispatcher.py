@@ -41,6 +41,7 @@ class Dispatcher:
                 if self._lock.acquire():
                     self._tick_until(stopping, monotonic() + LOCK_CHECK_S)
                 else:
+                    self._clock()  # a second process must see when Redis' clock leaps
                     stopping.wait(LOCK_CHECK_S)
             except (Unavailable, *UNAVAILABLE_ERRORS) as error:
                 logs.event("dispatcher.waits", level=logging.WARNING, reason=MESSAGES.get(type(error), str(error)))

@@ -10,6 +10,7 @@ from app.store.agenda import DELIVER, MILLISECOND, POLL
 from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall, Scripts
 from app.store.engine.unreadable import whole
+from app.store.wrong_clocks import read_wrong_clocks
 
 AGENDAS = (POLL, DELIVER)
 ENDED = "ended:"
@@ -21,7 +22,8 @@ class DeploymentStats:
     """ended: watched jobs by project and state. tick_age: since the dispatcher's last tick, None if there was none.
     late: for how long the oldest claimable item has waited, by agenda.
 
-    memory_most: bytes, 0 if Redis has no limit. workers: by kind, those with a recent heartbeat in RQ.
+    clocks: how far wrong ones are ahead, `redis` or a machine's. memory_most: bytes, 0 if Redis has no limit. workers:
+    by kind, those with a recent heartbeat in RQ.
     """
 
     watching: int
@@ -36,6 +38,7 @@ class DeploymentStats:
     late: Mapping[str, timedelta]
     queued: Mapping[str, int]
     workers: Mapping[str, int]
+    clocks: Mapping[str, timedelta]
     memory_used: int
     memory_most: int
 
@@ -58,6 +61,7 @@ class DeploymentStatsReader:
         pipeline.hgetall(keys.counts())
         pipeline.info("memory")
         *queues, counts, memory = pipeline.execute()
+        clocks = read_wrong_clocks(self._redis, now)
         looked = whole(counts.get("looked"), None)
         return DeploymentStats(
             watching=watching,
@@ -75,6 +79,7 @@ class DeploymentStatsReader:
             late={agenda: ms * MILLISECOND for agenda, ms in zip(AGENDAS, lanes[1::2], strict=True)},
             queued=dict(zip(AGENDAS, queues[::2], strict=True)),
             workers={kind: self._alive(names) for kind, names in zip(AGENDAS, queues[1::2], strict=True)},
+            clocks={clock.name: clock.ahead for clock in clocks},
             memory_used=memory["used_memory"],
             memory_most=memory["maxmemory"],
         )
