@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -25,6 +25,7 @@ from app.store.agenda import DELIVER, POLL, Agenda
 from app.store.engine.memory_guard import FULL
 from app.store.engine.sentinels import count_known_replicas
 from app.store.fitness import NO_EVICTION, FitnessReport, inspect_redis, name_of
+from app.store.wrong_clocks import REDIS, WrongClock, read_wrong_clocks
 
 FIELDS = ("redis_version", "aof_enabled", "maxmemory_policy", "used_memory", "maxmemory")
 MIB = 1024 * 1024
@@ -109,6 +110,7 @@ def examine() -> Iterator[Finding]:
         yield judge_latency(_measure_latency(runtime))
         runtime.stores.clock()
         yield judge_clock(runtime.stores.clock.ahead)
+        yield from judge_wrong_clocks(read_wrong_clocks(runtime.stores.redis, runtime.stores.clock()))
         yield from _check_backlog(runtime, POLL, runtime.stores.polls_due)
         yield from _check_backlog(runtime, DELIVER, runtime.stores.deliveries_due)
     yield from _check_cph(runtime)
@@ -239,6 +241,18 @@ def judge_clock(ahead: timedelta) -> Finding:
     """
     text = f"this clock and Redis' differ by {abs(ahead).total_seconds():.3f} s"
     return Finding(Level.OK, text) if abs(ahead) < MAX_CLOCK_SKEW else Finding(Level.WARN, text, "run NTP on both")
+
+
+def judge_wrong_clocks(clocks: Iterable[WrongClock]) -> Iterator[Finding]:
+    """The bridge goes on by its own time. Nothing is said of clocks that are right."""
+    for clock in clocks:
+        side = "ahead of" if clock.ahead > timedelta() else "behind"
+        off = f"{format_duration(abs(clock.ahead))} {side} the bridge's time"
+        if clock.name == REDIS:
+            what = f"Redis' clock has leapt: it is {off} since {_format_time(clock.since)}"
+            yield Finding(Level.WARN, what, "run NTP on Redis' machine")
+        else:
+            yield Finding(Level.WARN, f"the clock of {clock.name} is {off}", "run NTP there")
 
 
 def _measure_latency(runtime: Runtime) -> timedelta:

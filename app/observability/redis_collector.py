@@ -83,6 +83,7 @@ class RedisCollector(Collector):
 def _deployment_metrics(stats: DeploymentStats) -> Iterable[tuple[MetricDefinition, Values]]:
     yield metric_definitions.REDIS_MEMORY, {(): stats.memory_used}
     yield metric_definitions.REDIS_MEMORY_MAX, {(): stats.memory_most}
+    yield metric_definitions.CLOCK_AHEAD, _by({name: ahead.total_seconds() for name, ahead in stats.clocks.items()})
     yield metric_definitions.WATCHING, {(): stats.watching}
     yield metric_definitions.WATCHES, _by(stats.watches)
     yield metric_definitions.JOBS_ENDED, stats.ended

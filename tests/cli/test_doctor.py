@@ -31,6 +31,7 @@ from app.devkit.processes import start, wait_until
 from app.domain.project_health import ProjectHealth
 from app.domain.times import to_ms
 from app.store.engine import keys
+from app.store.engine.scripts import ScriptCall
 from app.store.project_health import set_project_health
 from tests.support.claims import put_due
 from tests.support.redis_group import CLIENTS, PASSWORD, USER, RedisGroup
@@ -306,6 +307,15 @@ def test_programs_get_a_line_of_json_for_each_finding(healthy_environment: dict[
 def test_a_slow_redis_and_a_wrong_clock_deserve_a_warning() -> None:
     assert [judge_latency(timedelta(milliseconds=ms)).level for ms in (1, 20)] == ["ok", "warn"]
     assert [judge_clock(timedelta(seconds=s)).level for s in (0.1, 2, -2)] == ["ok", "warn", "warn"]
+
+
+def test_wrong_clocks_are_named(healthy_environment: dict[str, str], stores: Stores) -> None:
+    stores.redis.hset(keys.clock(), mapping={"correction": 3_600_000, "since": 1_767_323_045_000})
+    stores.scripts.run(ScriptCall("report_clock", machine="node-7", ahead=-90_000, now=to_ms(stores.clock())))
+    output = CliRunner().invoke(main, ["doctor"], env=healthy_environment | {"COLUMNS": "300"}).output
+    leapt = "warn Redis' clock has leapt: it is 1:00:00 behind the bridge's time since 2026-01-02 03:04:05 UTC: run NTP"
+    assert leapt in output
+    assert "warn the clock of node-7 is 1:30 behind the bridge's time: run NTP there" in output
 
 
 def test_each_project_of_the_file_is_checked(
