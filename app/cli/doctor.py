@@ -247,7 +247,7 @@ def judge_wrong_clocks(clocks: Iterable[WrongClock]) -> Iterator[Finding]:
     """The bridge goes on by its own time. Nothing is said of clocks that are right."""
     for clock in clocks:
         side = "ahead of" if clock.ahead > timedelta() else "behind"
-        off = f"{format_duration(abs(clock.ahead))} {side} the bridge's time"
+        off = f"{format_duration(abs(clock.ahead))} {side} the deployment's time"
         if clock.name == REDIS:
             what = f"Redis' clock has leapt: it is {off} since {_format_time(clock.since)}"
             yield Finding(Level.WARN, what, "run NTP on Redis' machine")
@@ -282,7 +282,7 @@ def _check_cph(runtime: Runtime) -> Iterator[Finding]:
 
 def _check_project(name: str, runtime: Runtime) -> Iterator[Finding]:
     """Asks CPH for a job that cannot exist: the answer that it is unknown shows that address and credentials work."""
-    now = runtime.stores.clock()
+    now = runtime.stores.clock.world_time()
     try:
         client = runtime.cph_client(name)
     except OperatorError as error:

@@ -261,7 +261,7 @@ class Settings(BaseModel):
     """File that a live worker touches every few seconds, whether Redis answers or not."""
 
     retention_s: int = Field(default=14 * 86_400, ge=60)
-    """Seconds for which finished registrations, jobs and deliveries are kept, at least; Redis deletes them 25 h later."""
+    """Seconds for which finished registrations, jobs and deliveries are kept at least."""
 
     secret_keys: SecretStr | None = None
     """Keys, `id:base64,…` of 32 bytes: the first encrypts, all decrypt. If unset, secrets are stored unencrypted."""

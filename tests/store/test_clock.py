@@ -21,7 +21,7 @@ NEAR_S = 0.5
 class Process:
     """A process with a clock. leap: how far Redis' clock has leapt, as it sees it. wall: of its own, from Redis'."""
 
-    def __init__(self, stores: Stores, wall_s: float = 0.0, name: str | None = None) -> None:
+    def __init__(self, stores: Stores, wall_s: float = 0.0, name: str | None = None, vote_s: float = 0.0) -> None:
         self.leap = 0.0
         self.wall_s = wall_s
         self._redis = stores.redis
@@ -31,6 +31,7 @@ class Process:
             lambda: self._redis_now() + self.wall_s,
             lambda: steady_clock() - self.leap,
             name or token_hex(4),
+            vote_s=vote_s,
         )
         self.measure()
 
@@ -97,6 +98,42 @@ def test_a_process_that_sees_a_leap_alone_was_suspended_itself(stores: Stores, p
     assert alone.behind == pytest.approx(0, abs=NEAR_S)
     assert not stores.redis.exists(keys.clock())
     assert all(process.behind == pytest.approx(0, abs=NEAR_S) for process in others)
+
+
+def test_two_processes_of_a_machine_that_was_paused_do_not_outvote_the_others(stores: Stores) -> None:
+    paused = [Process(stores, vote_s=1.0) for _ in range(2)]
+    others = [Process(stores) for _ in range(2)]
+    leap(paused, HOUR_S)
+    leap(others, 0)
+    for process in paused:
+        process.leap -= 1.0  # the vote is over
+        process.measure()
+    assert not stores.redis.exists(keys.clock())
+    assert all(process.behind == pytest.approx(0, abs=NEAR_S) for process in others)
+    for process in paused:
+        process.leap -= ALONE_S
+        process.measure()
+        assert process.behind == pytest.approx(0, abs=NEAR_S)
+
+
+def test_a_process_that_starts_after_a_leap_follows_the_others(stores: Stores, processes: list[Process]) -> None:
+    """It does not know the time before, and would have voted for the new one."""
+    for process in processes:
+        process.leap = HOUR_S
+    late = [Process(stores) for _ in range(2)]
+    leap(processes, 0)
+    leap(late, 0)
+    assert all(process.behind == pytest.approx(HOUR_S, abs=NEAR_S) for process in processes + late)
+
+
+def test_a_process_that_starts_while_a_leap_is_disputed_waits(stores: Stores, processes: list[Process]) -> None:
+    leap(processes[:1], HOUR_S)
+    late = Process(stores, wall_s=-HOUR_S)
+    assert late.behind == pytest.approx(HOUR_S, abs=NEAR_S)  # by its own clock
+    leap(processes[1:], HOUR_S)
+    late.measure()
+    assert late.behind == pytest.approx(HOUR_S, abs=NEAR_S)
+    assert late.clock.correction.total_seconds() == pytest.approx(-HOUR_S, abs=NEAR_S)
 
 
 def test_two_processes_that_see_different_leaps_correct_nothing(stores: Stores, processes: list[Process]) -> None:

@@ -21,7 +21,8 @@ REFRESH_EVERY_S = 2.0
 RETRY_AFTER_S = 0.5  # without an answer, or while Redis' clock has leapt
 MAX_ROUND_TRIP_S = 1.0  # a slower answer is discarded as stale: this process may have been suspended
 LEAP_S = 2.0  # a larger change between two measurements is no drift
-ALONE_S = 10.0  # a process that sees a leap alone for so long was itself suspended, with its clock
+VOTE_S = 2.5  # so that every process that measures has said whether it sees the leap
+ALONE_S = 10.0  # a process that is in the minority for so long was itself suspended, with its clock
 LONGEST_LEAP_S = 172_800.0  # a later last tick is damaged
 WRONG_S = 5.0  # a machine's clock that is off by more is reported
 
@@ -33,11 +34,15 @@ def steady_clock() -> float:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """redis: how far Redis' clock is ahead of the steady one. last_tick: the dispatcher's, by the deployment's time."""
+    """redis: how far Redis' clock is ahead of the steady one. last_tick: the dispatcher's, by the deployment's time.
+
+    disputed: another process has seen Redis' clock leap, and its correction is not decided yet.
+    """
 
     redis: float
     correction_ms: int
     last_tick: float
+    disputed: bool
 
     @property
     def offset(self) -> float:
@@ -48,12 +53,13 @@ class Measurement:
 class RedisClock:
     """Returns the deployment's time when called. Without an answer from Redis, the last known offset applies.
 
-    Redis' clock leaps when it is set, or when a failover leads to a machine with another time. Two processes must see
-    the leap, each against its own steady clock; then a correction is stored in Redis, and the deployment's time goes
-    on as before. Until then this process goes on by its steady clock. A process that has just started knows the time of
-    the dispatcher's last tick: if Redis' clock is before that, it has leapt back.
+    Redis' clock leaps when it is set, or when a failover leads to a machine with another time. Processes see it by
+    their own steady clocks. When at least two do, and more than do not, a correction is stored in Redis, and the
+    deployment's time goes on as before. Until then this process goes on by its steady clock. A process that has just
+    started knows the time of the dispatcher's last tick: if Redis' clock is before that, it has leapt back.
 
-    steady, wall: clocks of this machine, in seconds; the wall clock since 1970. process: its name, unique.
+    steady, wall: clocks of this machine, in seconds; the wall clock since 1970. process: its name, unique. vote_s: for
+    how long a process must have seen a leap before it counts the votes.
     """
 
     def __init__(
@@ -62,13 +68,17 @@ class RedisClock:
         wall: Callable[[], float],
         steady: Callable[[], float] = steady_clock,
         process: str | None = None,
+        *,
+        vote_s: float = VOTE_S,
     ) -> None:
         self._scripts = Scripts(scripts.redis.with_retries(NO_RETRY), scripts.replicas)
         self._steady = steady
         self._wall = wall
         self._machine = socket.gethostname()
         self._process = process or f"{self._machine} {os.getpid()}"
+        self._vote_s = vote_s
         self._is_wrong = False
+        self._redis = 0.0  # as last accepted
         self._offset: float | None = None  # of the deployment's time, from the steady clock
         self._correction = 0.0
         self._ahead = 0.0
@@ -106,17 +116,27 @@ class RedisClock:
     def _refresh(self) -> None:
         self._refresh_at = self._steady() + REFRESH_EVERY_S  # first: other threads need not measure as well
         measured = self._measure()
-        if measured is None:
+        if measured is None or not self._accept(measured):
             self._refresh_at = self._steady() + RETRY_AFTER_S
-            return
+        else:
+            self._offset, self._redis, self._leapt_at = measured.offset, measured.redis, None
+            self._correction = measured.correction_ms / 1000
+            self._report_wall()
+
+    def _accept(self, measured: Measurement) -> bool:
+        """Returns False if Redis' clock has leapt, or may have."""
         if self._offset is None:
-            self._offset = self._first_offset(measured)
+            offset = self._first_offset(measured)
+            if measured.disputed and offset == measured.offset:
+                return False  # this process cannot tell who is right
+            self._offset, self._redis = offset, offset - measured.correction_ms / 1000
         leap = measured.offset - self._offset
-        if abs(leap) > LEAP_S and self._holds(leap, measured.correction_ms):
-            self._refresh_at = self._steady() + RETRY_AFTER_S
-            return
-        self._offset, self._correction, self._leapt_at = measured.offset, measured.correction_ms / 1000, None
-        self._report_wall()
+        # If Redis' clock goes on as before, the others have decided on another correction.
+        if min(abs(leap), abs(measured.redis - self._redis)) > LEAP_S:
+            return not self._holds(leap, measured.correction_ms)
+        if measured.disputed:
+            self._vote(0.0, measured.correction_ms)
+        return True
 
     def _first_offset(self, measured: Measurement) -> float:
         last_tick = measured.last_tick - self._steady()
@@ -130,8 +150,9 @@ class RedisClock:
         pipeline.time()
         pipeline.hget(keys.clock(), "correction")
         pipeline.hget(keys.counts(), "looked")
+        pipeline.exists(keys.clock_leaps())
         try:
-            (seconds, microseconds), correction, looked = pipeline.execute()
+            (seconds, microseconds), correction, looked, disputed = pipeline.execute()
         except Unavailable:
             return None
         after = self._steady()
@@ -139,7 +160,9 @@ class RedisClock:
             return None
         redis_now = seconds + microseconds / 1e6
         self._ahead = redis_now - self._wall()
-        return Measurement(redis_now - (before + after) / 2, whole(correction, 0), whole(looked, 0) / 1000)
+        return Measurement(
+            redis_now - (before + after) / 2, whole(correction, 0), whole(looked, 0) / 1000, bool(disputed)
+        )
 
     def _report_wall(self) -> None:
         """Reports this machine's clock while it is wrong, and once when it is right again."""
@@ -157,7 +180,7 @@ class RedisClock:
                 self._scripts.run(ScriptCall("report_clock", machine=self._machine, ahead=ahead_ms, now=to_ms(now)))
 
     def _holds(self, leap: float, correction_ms: int) -> bool:
-        """Reports a leap of Redis' clock. Returns False if no other process has seen it: then it was ours."""
+        """Reports a leap of Redis' clock. Returns False if too few others have seen it: then it was ours."""
         if self._leapt_at is None:
             self._leapt_at = self._steady()
             logs.event(
@@ -166,6 +189,11 @@ class RedisClock:
                 seconds=round(leap, 1),
                 remedy="set the clock of Redis' machine right; until then the bridge goes on by its own",
             )
+        seen_s = self._steady() - self._leapt_at
+        return not self._vote(leap, correction_ms, count=seen_s >= self._vote_s) or seen_s < ALONE_S
+
+    def _vote(self, leap: float, correction_ms: int, *, count: bool = False) -> bool:
+        """Says what this process sees. count: also decides, if it can. Returns False without an answer from Redis."""
         call = ScriptCall(
             "correct_clock",
             process=self._process,
@@ -173,9 +201,10 @@ class RedisClock:
             leap=round(leap * 1000),
             near=LEAP_S * 1000,
             now=to_ms(datetime.fromtimestamp(self._steady() + (self._offset or 0.0), UTC)),
+            count=int(count),
         )
         try:
             self._scripts.run(call)
         except Unavailable:
-            return True
-        return self._steady() - self._leapt_at < ALONE_S
+            return False
+        return True
