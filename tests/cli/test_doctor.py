@@ -313,7 +313,9 @@ def test_wrong_clocks_are_named(healthy_environment: dict[str, str], stores: Sto
     stores.redis.hset(keys.clock(), mapping={"correction": 3_600_000, "since": 1_767_323_045_000})
     stores.scripts.run(ScriptCall("report_clock", machine="node-7", ahead=-90_000, now=to_ms(stores.clock())))
     output = CliRunner().invoke(main, ["doctor"], env=healthy_environment | {"COLUMNS": "300"}).output
-    leapt = "warn Redis' clock has leapt: it is 1:00:00 behind the deployment's time since 2026-01-02 03:04:05 UTC: run NTP"
+    leapt = (
+        "warn Redis' clock has leapt: it is 1:00:00 behind the deployment's time since 2026-01-02 03:04:05 UTC: run NTP"
+    )
     assert leapt in output
     assert "warn the clock of node-7 is 1:30 behind the deployment's time: run NTP there" in output
 

@@ -33,7 +33,7 @@ def steady_clock() -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Measurement:
+class ClockMeasurement:
     """redis: how far Redis' clock is ahead of the steady one. last_tick: the dispatcher's, by the deployment's time.
 
     disputed: another process has seen Redis' clock leap, and its correction is not decided yet.
@@ -123,7 +123,7 @@ class RedisClock:
             self._correction = measured.correction_ms / 1000
             self._report_wall()
 
-    def _accept(self, measured: Measurement) -> bool:
+    def _accept(self, measured: ClockMeasurement) -> bool:
         """Returns False if Redis' clock has leapt, or may have."""
         if self._offset is None:
             offset = self._first_offset(measured)
@@ -138,12 +138,12 @@ class RedisClock:
             self._vote(0.0, measured.correction_ms)
         return True
 
-    def _first_offset(self, measured: Measurement) -> float:
+    def _first_offset(self, measured: ClockMeasurement) -> float:
         last_tick = measured.last_tick - self._steady()
         leapt_back = LEAP_S < last_tick - measured.offset < LONGEST_LEAP_S
         return last_tick if leapt_back else measured.offset
 
-    def _measure(self) -> Measurement | None:
+    def _measure(self) -> ClockMeasurement | None:
         """Returns None without an answer."""
         before = self._steady()
         pipeline = self._scripts.redis.pipeline(transaction=False)
@@ -160,7 +160,7 @@ class RedisClock:
             return None
         redis_now = seconds + microseconds / 1e6
         self._ahead = redis_now - self._wall()
-        return Measurement(
+        return ClockMeasurement(
             redis_now - (before + after) / 2, whole(correction, 0), whole(looked, 0) / 1000, bool(disputed)
         )
 
