@@ -210,10 +210,11 @@ def judge_memory(used: int, limit: int) -> Finding:
 
 
 def _check_backlog(runtime: Runtime, kind: str, agenda: Agenda) -> Iterator[Finding]:
-    now = runtime.stores.clock()
-    alive = [at for at in runtime.stores.workers.last_heartbeats(kind) if now - at < HEARTBEAT_TIMEOUT]
+    now, world_time = runtime.stores.clock(), runtime.stores.clock.world_time()
+    heartbeats = runtime.stores.workers.last_heartbeats(kind, now)
+    alive = sum(world_time - at < HEARTBEAT_TIMEOUT for at in heartbeats)
     oldest = agenda.next_due_at()
-    yield judge_backlog(kind, len(alive), max(timedelta(), now - oldest) if oldest else timedelta())
+    yield judge_backlog(kind, alive, max(timedelta(), now - oldest) if oldest else timedelta())
 
 
 def judge_backlog(kind: str, alive: int, late: timedelta) -> Finding:

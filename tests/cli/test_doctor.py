@@ -29,7 +29,7 @@ from app.cli.doctor import (
 from app.cli.main import main
 from app.devkit.processes import start, wait_until
 from app.domain.project_health import ProjectHealth
-from app.domain.times import to_ms
+from app.domain.times import rfc3339, to_ms
 from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall
 from app.store.project_health import set_project_health
@@ -283,6 +283,18 @@ def test_a_backlog_is_found_and_fails_if_no_worker_is_alive(alive: int, late_s: 
     found = judge_backlog("poll", alive, timedelta(seconds=late_s))
     assert (found.level, found.what) == (level, text)
     assert (found.remedy == "") == (level == "ok")
+
+
+def test_a_worker_whose_clock_is_known_to_be_behind_is_alive(
+    healthy_environment: dict[str, str], stores: Stores
+) -> None:
+    heartbeat = rfc3339(stores.clock() - timedelta(hours=1))
+    stores.redis.sadd(keys.rq_workers("poll"), "rq:worker:one")
+    stores.redis.hset("rq:worker:one", mapping={"last_heartbeat": heartbeat, "hostname": "node-7"})
+    assert "no poll worker is alive" in doctor(healthy_environment).output
+    ahead = -3_600_000
+    stores.scripts.run(ScriptCall("report_clock", machine="node-7", ahead=ahead, now=to_ms(stores.clock())))
+    assert "1 poll worker alive" in doctor(healthy_environment).output
 
 
 def test_a_backlog_that_nobody_works_off_fails(healthy_environment: dict[str, str], stores: Stores) -> None:
