@@ -136,6 +136,14 @@ def test_a_process_that_starts_while_a_leap_is_disputed_waits(stores: Stores, pr
     assert late.clock.correction.total_seconds() == pytest.approx(-HOUR_S, abs=NEAR_S)
 
 
+def test_a_clock_that_jumps_to_and_fro_is_not_followed(processes: list[Observer]) -> None:
+    alone = processes[0]
+    for sign in (1, -1) * 3:
+        alone.leap = sign * HOUR_S
+        alone.measure()
+        assert alone.behind == pytest.approx(sign * HOUR_S, abs=NEAR_S)
+
+
 def test_two_processes_that_see_different_leaps_correct_nothing(stores: Stores, processes: list[Observer]) -> None:
     leap(processes[:1], HOUR_S)
     leap(processes[1:2], 2 * HOUR_S)

@@ -23,6 +23,7 @@ MAX_ROUND_TRIP_S = 1.0  # a slower answer is discarded as stale: this process ma
 LEAP_S = 2.0  # a larger change between two measurements is no drift
 VOTE_S = 2.5  # so that every process that measures has said whether it sees the leap
 ALONE_S = 10.0  # a process that is in the minority for so long was itself suspended, with its clock
+OTHER_LEAP_S = 30.0  # a change of a leap by more is another leap
 LONGEST_LEAP_S = 172_800.0  # a later last tick is damaged
 WRONG_S = 5.0  # a machine's clock that is off by more is reported
 
@@ -84,6 +85,7 @@ class RedisClock:
         self._ahead = 0.0
         self._refresh_at = float("-inf")
         self._leapt_at: float | None = None
+        self._leap = 0.0  # since _leapt_at
 
     def __call__(self) -> datetime:
         if self._steady() >= self._refresh_at:
@@ -189,6 +191,9 @@ class RedisClock:
                 seconds=round(leap, 1),
                 remedy="set the clock of Redis' machine right; until then the bridge goes on by its own",
             )
+            self._leap = leap
+        if abs(leap - self._leap) > OTHER_LEAP_S:  # Redis' clock jumps to and fro: nobody follows it
+            self._leapt_at, self._leap = self._steady(), leap
         seen_s = self._steady() - self._leapt_at
         return not self._vote(leap, correction_ms, count=seen_s >= self._vote_s) or seen_s < ALONE_S
 
