@@ -120,10 +120,13 @@ def test_a_process_that_starts_after_a_leap_follows_the_others(stores: Stores, p
     """It does not know the time before, and would have voted for the new one."""
     for process in processes:
         process.leap = HOUR_S
-    late = [Observer(stores) for _ in range(2)]
+    late = [Observer(stores, vote_s=1.0) for _ in range(2)]
     leap(processes, 0)
     leap(late, 0)
-    assert all(process.behind == pytest.approx(HOUR_S, abs=NEAR_S) for process in processes + late)
+    leap(processes, 0)
+    for seconds in (1.0, ALONE_S):  # the vote, then giving up
+        leap(late, -seconds)
+    assert all(observer.behind == pytest.approx(HOUR_S, abs=NEAR_S) for observer in processes + late)
 
 
 def test_a_process_that_starts_while_a_leap_is_disputed_waits(stores: Stores, processes: list[Observer]) -> None:

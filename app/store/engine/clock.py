@@ -79,7 +79,6 @@ class RedisClock:
         self._process = process or f"{self._machine} {os.getpid()}"
         self._vote_s = vote_s
         self._is_wrong = False
-        self._redis = 0.0  # as last accepted
         self._offset: float | None = None  # of the deployment's time, from the steady clock
         self._correction = 0.0
         self._ahead = 0.0
@@ -121,7 +120,7 @@ class RedisClock:
         if measured is None or not self._accept(measured):
             self._refresh_at = self._steady() + RETRY_AFTER_S
         else:
-            self._offset, self._redis, self._leapt_at = measured.offset, measured.redis, None
+            self._offset, self._leapt_at = measured.offset, None
             self._correction = measured.correction_ms / 1000
             self._report_wall()
 
@@ -131,10 +130,9 @@ class RedisClock:
             offset = self._first_offset(measured)
             if measured.disputed and offset == measured.offset:
                 return False  # this process cannot tell who is right
-            self._offset, self._redis = offset, offset - measured.correction_ms / 1000
+            self._offset = offset
         leap = measured.offset - self._offset
-        # If Redis' clock goes on as before, the others have decided on another correction.
-        if min(abs(leap), abs(measured.redis - self._redis)) > LEAP_S:
+        if abs(leap) > LEAP_S:
             return not self._holds(leap, measured.correction_ms)
         if measured.disputed:
             self._vote(0.0, measured.correction_ms)
