@@ -47,6 +47,7 @@ class Dispatcher:
                     self._tick_until(stopping, monotonic() + LOCK_CHECK_S)
                     self._reconciler.run(self._clock())
                 else:
+                    self._clock()  # a second process must see when Redis' clock leaps
                     stopping.wait(LOCK_CHECK_S)
             except (Unavailable, *UNAVAILABLE_ERRORS) as error:
                 logs.event("dispatcher.waits", level=logging.WARNING, reason=MESSAGES.get(type(error), str(error)))

@@ -74,7 +74,7 @@ def create_app(runtime: Runtime, stopping: Callable[[], bool] = lambda: False) -
     settings, stores, config = runtime.settings, runtime.stores, runtime.config
     request_log.register(app, runtime.metric_registry, runtime.tracing)
     strict_urls.register(app)
-    authenticator = Authenticator(stores.api_keys, jwt_authenticator(settings))
+    authenticator = Authenticator(stores.api_keys, jwt_authenticator(settings, stores.clock.world_time))
     app.before_request(Access(authenticator.principal, stores.readiness.check_first).check)
     RequestRateLimit(stores.request_quota, config.quotas_of).register(app)
     errors.register(app)

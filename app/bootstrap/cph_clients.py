@@ -45,7 +45,8 @@ class _Built:
 class CphClients:
     """Builds a client for each CPH project, and keeps it while the project does not change.
 
-    environment: may contain secrets. cache_of: returns the token cache that workers share, by name of the project and
+    environment: may contain secrets. clock: RedisClock.world_time, as CPH and IAM check the times of signatures and set
+    those of tokens. cache_of: returns the token cache that workers share, by name of the project and
     by owner of the token.
     """
 

@@ -117,7 +117,7 @@ class Runtime:
             policy=lambda: self.config.address_policy,
             deadline=timedelta(seconds=self.settings.attempt_deadline_s),
             user_agent=f"cph-webhook-bridge/{VERSION}",
-            clock=self.stores.clock,
+            clock=self.stores.clock.world_time,
         )
 
     @cached_property
@@ -177,7 +177,9 @@ class Runtime:
 
     @cached_property
     def _clients(self) -> CphClients:
-        return CphClients(self.settings, self._environment, clock=self.stores.clock, cache_of=self.stores.shared_tokens)
+        return CphClients(
+            self.settings, self._environment, clock=self.stores.clock.world_time, cache_of=self.stores.shared_tokens
+        )
 
     def check_configuration(self) -> None:
         """Raises OperatorError if a file, or the operator's URL, is invalid now. Later the last good file stays."""

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -26,6 +26,7 @@ from app.store.data_marker import REMEDY
 from app.store.engine.memory_guard import FULL
 from app.store.engine.sentinels import count_known_replicas
 from app.store.fitness import NO_EVICTION, FitnessReport, inspect_redis, name_of
+from app.store.wrong_clocks import REDIS, WrongClock, read_wrong_clocks
 
 FIELDS = ("redis_version", "aof_enabled", "maxmemory_policy", "used_memory", "maxmemory")
 MIB = 1024 * 1024
@@ -118,6 +119,7 @@ def examine() -> Iterator[Finding]:
         yield judge_clock(runtime.stores.clock.ahead)
         yield from judge_data(runtime.stores.data_marker.lost_at(), runtime.stores.clock())
         yield from judge_records(runtime.stores.reconciler.unreadable())
+        yield from judge_wrong_clocks(read_wrong_clocks(runtime.stores.redis, runtime.stores.clock()))
         yield from _check_backlog(runtime, POLL, runtime.stores.polls_due)
         yield from _check_backlog(runtime, DELIVER, runtime.stores.deliveries_due)
     yield from _check_cph(runtime)
@@ -231,10 +233,11 @@ def judge_records(unreadable: Sequence[str]) -> Iterator[Finding]:
 
 
 def _check_backlog(runtime: Runtime, kind: str, agenda: Agenda) -> Iterator[Finding]:
-    now = runtime.stores.clock()
-    alive = [at for at in runtime.stores.workers.last_heartbeats(kind) if now - at < HEARTBEAT_TIMEOUT]
+    now, world_time = runtime.stores.clock(), runtime.stores.clock.world_time()
+    heartbeats = runtime.stores.workers.last_heartbeats(kind, now)
+    alive = sum(world_time - at < HEARTBEAT_TIMEOUT for at in heartbeats)
     oldest = agenda.next_due_at()
-    yield judge_backlog(kind, len(alive), max(timedelta(), now - oldest) if oldest else timedelta())
+    yield judge_backlog(kind, alive, max(timedelta(), now - oldest) if oldest else timedelta())
 
 
 def judge_backlog(kind: str, alive: int, late: timedelta) -> Finding:
@@ -264,6 +267,18 @@ def judge_clock(ahead: timedelta) -> Finding:
     return Finding(Level.OK, text) if abs(ahead) < MAX_CLOCK_SKEW else Finding(Level.WARN, text, "run NTP on both")
 
 
+def judge_wrong_clocks(clocks: Iterable[WrongClock]) -> Iterator[Finding]:
+    """The bridge goes on by its own time. Nothing is said of clocks that are right."""
+    for clock in clocks:
+        side = "ahead of" if clock.ahead > timedelta() else "behind"
+        off = f"{format_duration(abs(clock.ahead))} {side} the deployment's time"
+        if clock.name == REDIS:
+            what = f"Redis' clock has leapt: it is {off} since {_format_time(clock.since)}"
+            yield Finding(Level.WARN, what, "run NTP on Redis' machine")
+        else:
+            yield Finding(Level.WARN, f"the clock of {clock.name} is {off}", "run NTP there")
+
+
 def _measure_latency(runtime: Runtime) -> timedelta:
     durations = []
     for _ in range(PINGS):
@@ -291,7 +306,7 @@ def _check_cph(runtime: Runtime) -> Iterator[Finding]:
 
 def _check_project(name: str, runtime: Runtime) -> Iterator[Finding]:
     """Asks CPH for a job that cannot exist: the answer that it is unknown shows that address and credentials work."""
-    now = runtime.stores.clock()
+    now = runtime.stores.clock.world_time()
     try:
         client = runtime.cph_client(name)
     except OperatorError as error:

@@ -26,6 +26,7 @@ from app.domain.access import Scope
 from app.domain.callback_url import HOST_AND_PORT
 from app.domain.errors import InvalidField, OperatorError
 from app.domain.signature import secret_bytes
+from app.domain.times import LEAP_MARGIN
 from app.formats import links
 
 PREFIX = "BRIDGE_"
@@ -260,7 +261,7 @@ class Settings(BaseModel):
     """File that a live worker touches every few seconds, whether Redis answers or not."""
 
     retention_s: int = Field(default=14 * 86_400, ge=60)
-    """Seconds for which finished registrations, jobs and deliveries are kept."""
+    """Seconds for which finished registrations, jobs and deliveries are kept at least."""
 
     secret_keys: SecretStr | None = None
     """Keys, `id:base64,…` of 32 bytes: the first encrypts, all decrypt. If unset, secrets are stored unencrypted."""
@@ -372,7 +373,8 @@ class Settings(BaseModel):
 
     @property
     def retention(self) -> timedelta:
-        return timedelta(seconds=self.retention_s)
+        """How long Redis keeps it."""
+        return timedelta(seconds=self.retention_s) + LEAP_MARGIN
 
 
 def parse_keys(value: SecretStr | None) -> dict[str, bytes]:

@@ -38,7 +38,7 @@ class ProjectHealth:
         return ProjectState.OK if self.answered_at else ProjectState.WAITING
 
     def remedy(self, now: datetime) -> str | None:
-        """Returns what an operator should do, None for nothing."""
+        """Returns what an operator should do, None for nothing. now: as CPH has it, RedisClock.world_time."""
         if abs(self.clock_ahead or timedelta()) > MAX_CLOCK_SKEW:
             return "run NTP: CPH's clock and ours differ by more than a minute"
         if self.state is ProjectState.REFUSED:

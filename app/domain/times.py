@@ -1,6 +1,9 @@
 """Conversion of times to and from their wire formats."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+# What must not expire early is kept for so much longer, because the clock by which it expires may leap by a day.
+LEAP_MARGIN = timedelta(hours=25)
 
 
 def from_ms(milliseconds: int) -> datetime:

@@ -139,6 +139,14 @@ REDIS_MEMORY_MAX = MetricDefinition(
     MetricSource.REDIS,
     "`maxmemory` of Redis, which should be set; 0 if it is not.",
 )
+CLOCK_AHEAD = MetricDefinition(
+    "clock_ahead_seconds",
+    MetricKind.GAUGE,
+    MetricSource.REDIS,
+    "How far a wrong clock is ahead, negative if behind: `redis` while the bridge corrects Redis' clock, or the host"
+    " name of a machine that is off by more than 5 s. Missing while all are right.",
+    ("clock",),
+)
 WATCHING = MetricDefinition(
     "registrations_watching", MetricKind.GAUGE, MetricSource.REDIS, "Registrations that have not finished."
 )

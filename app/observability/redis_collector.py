@@ -15,6 +15,7 @@ from app.observability import metric_definitions
 from app.observability.metric_definitions import MetricDefinition, MetricKind
 from app.store.agenda import DELIVER, Agenda
 from app.store.deployment_stats import DeploymentStats, DeploymentStatsReader
+from app.store.engine.clock import RedisClock
 from app.store.fitness import Fitness
 from app.store.project_health import ProjectHealths
 
@@ -23,9 +24,9 @@ Values = Mapping[tuple[str, ...], float]
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """projects: budget and health of each project that this process knows, by name."""
+    """world_time: see RedisClock. projects: budget and health of each project that this process knows, by name."""
 
-    now: datetime
+    world_time: datetime
     stats: DeploymentStats
     projects: Mapping[str, tuple[Budget, ProjectHealth]]
 
@@ -41,7 +42,7 @@ class Overviews:
         healths: ProjectHealths,
         *,
         projects: Callable[[], Sequence[str]],
-        clock: Callable[[], datetime],
+        clock: RedisClock,
     ) -> None:
         self._fitness = fitness
         self._stats_reader = stats_reader
@@ -56,7 +57,7 @@ class Overviews:
         now, projects = self._clock(), self._projects()
         stats = self._stats_reader.read(now)
         states = zip(self._polls.budgets(projects, now), self._healths.of(projects), strict=True)
-        return Overview(now, stats, dict(zip(projects, states, strict=True)))
+        return Overview(self._clock.world_time(), stats, dict(zip(projects, states, strict=True)))
 
 
 class RedisCollector(Collector):
@@ -83,6 +84,7 @@ class RedisCollector(Collector):
 def _deployment_metrics(stats: DeploymentStats) -> Iterable[tuple[MetricDefinition, Values]]:
     yield metric_definitions.REDIS_MEMORY, {(): stats.memory_used}
     yield metric_definitions.REDIS_MEMORY_MAX, {(): stats.memory_most}
+    yield metric_definitions.CLOCK_AHEAD, _by({name: ahead.total_seconds() for name, ahead in stats.clocks.items()})
     yield metric_definitions.WATCHING, {(): stats.watching}
     yield metric_definitions.WATCHES, _by(stats.watches)
     yield metric_definitions.JOBS_ENDED, stats.ended
@@ -110,7 +112,7 @@ def _project_metrics(overview: Overview) -> Iterable[tuple[MetricDefinition, Val
     yield metric_definitions.THROTTLED, _by({name: budget.learned_rate is not None for name, budget in budgets.items()})
     yield metric_definitions.CALLS_LEFT, _by({name: budget.calls_left for name, budget in budgets.items()})
     yield metric_definitions.REFUSED, _by({name: health.refused_since is not None for name, health in healths.items()})
-    left = {name: (end - overview.now).total_seconds() for name, end in expiries.items() if end}
+    left = {name: (end - overview.world_time).total_seconds() for name, end in expiries.items() if end}
     yield metric_definitions.CREDENTIALS_LEFT, _by(left)
 
 

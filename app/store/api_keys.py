@@ -1,4 +1,4 @@
-"""API keys: shown once, stored as a digest, deleted when they expire."""
+"""API keys: shown once, stored as a digest, deleted some time after they have expired."""
 
 import hmac
 import secrets
@@ -20,6 +20,7 @@ BOOTSTRAP = "bootstrap"
 # A valid key is cached for this long; in another process, a revoked key stays valid for at most this long.
 CACHE_S = 2.0
 MAX_CACHED = 10_000
+LONG_AGO = from_ms(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,9 @@ class ApiKey:
     created_at: datetime
     expires_at: datetime | None
     last_used_at: datetime | None
+
+    def has_expired(self, now: datetime) -> bool:
+        return self.expires_at is not None and self.expires_at <= now
 
 
 class ApiKeys:
@@ -96,7 +100,7 @@ class ApiKeys:
                 expires=expires,
                 name=old.name,
                 replaces=id,
-                replaced_expires=to_ms(now + overlap) if overlap else 0,  # now, even if our clock is ahead of Redis'
+                replaced_expires=to_ms(now + overlap) if overlap else 0,
             )
         )
         self._cache.clear()
@@ -118,13 +122,13 @@ class ApiKeys:
         return True
 
     def owner(self, id: str) -> str | None:
-        """Returns the tenant that owns the key."""
+        """Returns the tenant that owns the key, which may have expired."""
         owner: str | None = self._redis.hget(keys.api_key(id), "tenant")
         return owner
 
     def get(self, tenant: str, id: str) -> ApiKey | None:
-        fields = self._redis.hgetall(keys.api_key(id))
-        return _key(id, fields) if fields.get("tenant") == tenant else None
+        key = self._valid(id, self._redis.hgetall(keys.api_key(id)))
+        return key if key and key.tenant == tenant else None
 
     def page(self, tenant: str, *, limit: int, cursor: str | None) -> tuple[list[ApiKey], str | None]:
         """Returns keys, newest first, and the cursor of the next page. Reads all of the tenant's few keys."""
@@ -134,9 +138,9 @@ class ApiKeys:
             pipeline.hgetall(keys.api_key(id))
         found = []
         for id, fields in zip(ids, pipeline.execute(), strict=True):
-            if fields:
-                found.append(_key(id, fields))
-            else:
+            if key := self._valid(id, fields):
+                found.append(key)
+            elif not fields:
                 self._redis.zrem(keys.api_keys(tenant), id)
         left = sorted((key for key in found if cursor is None or _sort_key(key) < cursor), key=_sort_key, reverse=True)
         return left[:limit], _sort_key(left[limit - 1]) if len(left) > limit else None
@@ -158,15 +162,21 @@ class ApiKeys:
         prefix, _, rest = key.partition("_")
         id = rest.partition("_")[0]
         fields = self._redis.hgetall(keys.api_key(id)) if prefix == PREFIX else {}
-        if not hmac.compare_digest(fields.get("digest", ""), digest):
+        valid = self._valid(id, fields)
+        if valid is None or not hmac.compare_digest(fields.get("digest", ""), digest):
             self._cache.pop(digest, None)
             return None
         self._scripts.run(ScriptCall("use_key", id=id, now=to_ms(self._clock())))
-        found = Principal(fields["tenant"], _scopes(fields), id)
+        found = Principal(valid.tenant, valid.scopes, id)
         if len(self._cache) >= MAX_CACHED:
             self._cache.clear()
         self._cache[digest] = (self._monotonic() + CACHE_S, found)
         return found
+
+    def _valid(self, id: str, fields: dict[str, str]) -> ApiKey | None:
+        """Returns None if there is no such key, or if it has expired by the deployment's time."""
+        key = _key(id, fields) if fields.get("tenant") else None
+        return key if key and not key.has_expired(self._clock()) else None
 
 
 def _generate() -> tuple[str, str, str]:
@@ -201,6 +211,6 @@ def _key(id: str, fields: dict[str, str]) -> ApiKey:
         name=fields.get("name", ""),
         scopes=_scopes(fields),
         created_at=from_ms(whole(fields.get("created"), 0)),
-        expires_at=moment(expires),
+        expires_at=None if expires is None else moment(expires) or LONG_AGO,  # long ago if it is damaged
         last_used_at=moment(used),
     )

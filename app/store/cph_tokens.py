@@ -44,8 +44,9 @@ class SharedTokens:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Locks the login. The lock expires, in case its holder crashes; raises Unavailable after waiting as long."""
+        name = keys.lock(f"token:{self._project}")
         lock = self._redis.lock(
-            keys.lock(f"token:{self._project}"),
+            name,
             timeout=self._lock_life_s,
             blocking_timeout=self._lock_life_s,
             raise_on_release_error=False,
@@ -54,6 +55,8 @@ class SharedTokens:
             with lock:
                 yield
         except LockError as error:
+            # If Redis' clock has leapt back since, a lock of a crashed worker would live on for as long.
+            self._redis.pexpire(name, timedelta(seconds=self._lock_life_s), lt=True)
             raise Unavailable("another worker is logging in at IAM") from error
 
     @property

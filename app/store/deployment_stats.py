@@ -10,6 +10,7 @@ from app.store.agenda import DELIVER, MILLISECOND, POLL
 from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall, Scripts
 from app.store.engine.unreadable import moment, whole
+from app.store.wrong_clocks import read_wrong_clocks
 
 AGENDAS = (POLL, DELIVER)
 ENDED = "ended:"
@@ -21,8 +22,9 @@ class DeploymentStats:
     """ended: watched jobs by project and state. tick_age: since the dispatcher's last tick, None if there was none.
     late: for how long the oldest claimable item has waited, by agenda.
 
-    memory_most: bytes, 0 if Redis has no limit. workers: by kind, those with a recent heartbeat in RQ. unreadable: what
-    could not be read within the last day. data_lost_at: when a process found Redis without the data that it had known.
+    clocks: how far wrong ones are ahead, `redis` or a machine's. memory_most: bytes, 0 if Redis has no limit. workers:
+    by kind, those with a recent heartbeat in RQ. unreadable: what could not be read within the last day. data_lost_at:
+    when a process found Redis without the data that it had known.
     """
 
     watching: int
@@ -39,6 +41,7 @@ class DeploymentStats:
     workers: Mapping[str, int]
     unreadable: int
     data_lost_at: datetime | None
+    clocks: Mapping[str, timedelta]
     memory_used: int
     memory_most: int
 
@@ -63,6 +66,7 @@ class DeploymentStatsReader:
         pipeline.hget(keys.data(), "lost")
         pipeline.info("memory")
         *queues, counts, unreadable, lost, memory = pipeline.execute()
+        clocks = read_wrong_clocks(self._redis, now)
         looked = whole(counts.get("looked"), None)
         return DeploymentStats(
             watching=watching,
@@ -82,6 +86,7 @@ class DeploymentStatsReader:
             workers={kind: self._alive(names) for kind, names in zip(AGENDAS, queues[1::2], strict=True)},
             unreadable=unreadable,
             data_lost_at=moment(lost),
+            clocks={clock.name: clock.ahead for clock in clocks},
             memory_used=memory["used_memory"],
             memory_most=memory["maxmemory"],
         )

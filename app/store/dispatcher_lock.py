@@ -26,7 +26,11 @@ class DispatcherLock:
         if self._lock.owned():
             with suppress(LockNotOwnedError):  # it has just expired
                 return bool(self._lock.reacquire())
-        return bool(self._lock.acquire())
+        if self._lock.acquire():
+            return True
+        # Redis' clock may have leapt back since it was taken: its holder extends it, and nobody else waits for long.
+        self._redis.pexpire(self._lock.name, LOCK_LIFE, lt=True)
+        return False
 
     def release(self) -> None:
         """Releases the lock, so that the next dispatcher need not wait until it expires."""

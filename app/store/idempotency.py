@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from app.domain.times import LEAP_MARGIN
 from app.store.encryption.cipher import Cipher
 from app.store.engine import keys
 from app.store.engine.client import Client
 from app.store.engine.connection import NO_RETRY
 from app.store.engine.replicas import Replicas
 
-LIFE = timedelta(hours=24)
+LIFE = timedelta(hours=24) + LEAP_MARGIN
 UNDER_WAY = ""  # instead of a response: the first request is still in progress
 NOTHING: Mapping[str, str | int] = {"idempotency_key": "", "idempotency_record": "", "idempotency_life_s": 0}
 
@@ -81,7 +82,10 @@ class IdempotencyClaims:
             pipeline.get(key)
             [earlier] = self._replicas.execute(pipeline)
             if earlier:  # else it has just expired
-                return self._answers.repeated(tenant, idempotency, earlier)
+                repeated = self._answers.repeated(tenant, idempotency, earlier)
+                if repeated.answer == UNDER_WAY:  # of a process that has died, perhaps before Redis' clock leapt back
+                    self._redis.pexpire(key, self._life, lt=True)
+                return repeated
         return None
 
     def keep(self, tenant: str, idempotency: Idempotency) -> None:

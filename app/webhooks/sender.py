@@ -51,7 +51,10 @@ def judge_by_status(answer: ServiceAnswer) -> AnswerVerdict:
 
 
 class Sender:
-    """Sends requests to subscribers; thread-safe. policy: called at each attempt, as the policy may change."""
+    """Sends requests to subscribers; thread-safe. policy: called at each attempt, as the policy may change.
+
+    clock: RedisClock.world_time.
+    """
 
     def __init__(
         self,

@@ -121,7 +121,7 @@ def test_what_is_not_kept_any_more_is_left_out_and_passed(api: ApiCaller) -> Non
 def test_the_feed_is_forgotten_with_the_rest(api: ApiCaller) -> None:
     api.registered(job_id="one")
     end_jobs(api, "one")
-    assert 0 < api.runtime.stores.redis.ttl(keys.feed("default")) <= api.runtime.settings.retention_s
+    assert 0 < api.runtime.stores.redis.ttl(keys.feed("default")) <= api.runtime.settings.retention.total_seconds()
 
 
 def test_a_hundred_thousand_events_take_little_room(api: ApiCaller) -> None:

@@ -50,7 +50,7 @@ def test_what_is_pulled_is_forgotten_with_the_rest(api: ApiCaller) -> None:
     made = registered(api)
     end_jobs(api, "one")
     [event] = api.get("/v1/events")["items"]
-    redis, retention_s = api.runtime.stores.redis, api.runtime.settings.retention_s
+    redis, retention_s = api.runtime.stores.redis, api.runtime.settings.retention.total_seconds()
     delivery = keys.delivery("dlv_" + event["id"].removeprefix("evt_"))
     for key in (delivery, keys.registration(made["id"]), keys.progress(made["id"])):
         assert 0 < redis.ttl(key) <= retention_s

@@ -5,7 +5,7 @@ import hmac
 import json
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -21,6 +21,7 @@ from app.config.settings import load
 from app.domain.access import Principal, Scope
 from app.domain.errors import OperatorError
 from tests.support.api_client import ApiCaller, problem
+from tests.support.manual_clock import ManualClock
 
 READ = "registrations:read"
 MakeApi = Callable[..., ApiCaller]
@@ -62,7 +63,7 @@ class Issuer:
         return json.dumps({"keys": [*shown, {"kty": "odd", "kid": "x"}]}).encode()
 
     def token(self, *, key: str = "one", algorithm: str = "ES256", signer: Any = None, **claims: Any) -> str:
-        """Signs a token. exp, nbf: in seconds from now. A claim that is None is left out."""
+        """Signs a token. exp, nbf, iat: in seconds from now. A claim that is None is left out."""
         defaults = {
             "iss": self.url,
             "aud": "bridge",
@@ -73,7 +74,7 @@ class Issuer:
         }
         all_claims = {name: value for name, value in (defaults | claims).items() if value is not None}
         now = datetime.now(UTC).timestamp()  # noqa: TID251 - the library reads the real clock
-        all_claims |= {name: now + all_claims[name] for name in ("exp", "nbf") if name in all_claims}
+        all_claims |= {name: now + all_claims[name] for name in ("exp", "nbf", "iat") if name in all_claims}
         return jwt.encode(all_claims, signer or self.keys.get(key), algorithm, headers={"kid": key})
 
 
@@ -172,7 +173,23 @@ def _hs256(secret: bytes, body: str) -> str:
 
 
 def principal_of(runtime: Runtime, token: str) -> Principal | None:
-    return Authenticator(runtime.stores.api_keys, jwt_authenticator(runtime.settings)).principal(token)
+    jwt = jwt_authenticator(runtime.settings, runtime.stores.clock.world_time)
+    return Authenticator(runtime.stores.api_keys, jwt).principal(token)
+
+
+@pytest.mark.parametrize("day_s", [86_400, -86_400])
+def test_a_token_is_judged_by_the_bridges_time_and_not_by_this_machines(
+    make_api: MakeApi, issuer: Issuer, day_s: int
+) -> None:
+    runtime = make_api().runtime
+    clock = ManualClock(runtime.stores.clock() + timedelta(seconds=day_s))
+    authenticator = jwt_authenticator(runtime.settings, clock)
+    assert authenticator
+    assert authenticator.principal(issuer.token(exp=day_s + 60, nbf=day_s - 60, iat=day_s))
+    assert authenticator.principal(issuer.token(exp=day_s - 20, nbf=day_s + 20))  # within the skew
+    assert authenticator.principal(issuer.token(exp=day_s - 60)) is None
+    assert authenticator.principal(issuer.token(exp=day_s + 600, nbf=day_s + 60)) is None
+    assert authenticator.principal(issuer.token(exp=day_s + 600, iat=day_s + 60)) is None
 
 
 def test_a_service_account_of_kubernetes_is_its_namespaces(make_api: MakeApi, issuer: Issuer) -> None:

@@ -1,6 +1,7 @@
 """Clients of several CPH projects, against the stand-in."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -11,7 +12,9 @@ import yaml
 from app.bootstrap.runtime import Runtime
 from app.config.settings import load
 from app.cph.client import Unanswered, Unknown
+from app.cph.credentials import CphRequest
 from app.domain.errors import OperatorError
+from app.store.engine import keys
 from tests.support.served import Served
 
 NO_JOB = uuid4().hex  # the stand-in is shared with tests that create jobs
@@ -49,6 +52,22 @@ def make_runtime(runtime: Runtime, environment: dict[str, str], tmp_path: Path) 
         return Runtime(settings, environment=variables or {})
 
     return make
+
+
+@pytest.mark.parametrize("hours", [1, -24])
+def test_calls_are_signed_with_the_right_time_while_redis_clock_is_corrected(
+    make_runtime: Callable[..., Runtime], hours: int
+) -> None:
+    """The gateway refuses a signature that is a quarter of an hour off. Redis' clock is right again here."""
+    credentials = {"access_key_env": "AK", "secret_key_env": "SK"}
+    project = {"project_id": "p" * 32, "endpoint": "https://cph.example", "credentials": credentials}
+    runtime = make_runtime({"AK": "a", "SK": "s"}, keys=project)
+    runtime.stores.redis.hset(keys.clock(), "correction", hours * 3_600_000)
+    signed = runtime.cph_client("keys")._credentials.authorise(CphRequest("GET", "https://cph.example/v1", {}))
+    now, _ = runtime.stores.redis.time()
+    signed_at = datetime.strptime(signed["X-Sdk-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    assert abs(signed_at.timestamp() - now) < 5
+    assert abs(runtime.stores.clock().timestamp() - now - hours * 3_600) < 5
 
 
 def test_each_project_has_its_own_credentials(make_runtime: Callable[..., Runtime], standin: Served) -> None:

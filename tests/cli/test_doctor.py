@@ -29,8 +29,9 @@ from app.cli.doctor import (
 from app.cli.main import main
 from app.devkit.processes import start, wait_until
 from app.domain.project_health import ProjectHealth
-from app.domain.times import to_ms
+from app.domain.times import rfc3339, to_ms
 from app.store.engine import keys
+from app.store.engine.scripts import ScriptCall
 from app.store.project_health import set_project_health
 from tests.support.claims import put_due
 from tests.support.redis_group import CLIENTS, PASSWORD, USER, RedisGroup
@@ -284,6 +285,18 @@ def test_a_backlog_is_found_and_fails_if_no_worker_is_alive(alive: int, late_s: 
     assert (found.remedy == "") == (level == "ok")
 
 
+def test_a_worker_whose_clock_is_known_to_be_behind_is_alive(
+    healthy_environment: dict[str, str], stores: Stores
+) -> None:
+    heartbeat = rfc3339(stores.clock() - timedelta(hours=1))
+    stores.redis.sadd(keys.rq_workers("poll"), "rq:worker:one")
+    stores.redis.hset("rq:worker:one", mapping={"last_heartbeat": heartbeat, "hostname": "node-7"})
+    assert "no poll worker is alive" in doctor(healthy_environment).output
+    ahead = -3_600_000
+    stores.scripts.run(ScriptCall("report_clock", machine="node-7", ahead=ahead, now=to_ms(stores.clock())))
+    assert "1 poll worker alive" in doctor(healthy_environment).output
+
+
 def test_a_backlog_that_nobody_works_off_fails(healthy_environment: dict[str, str], stores: Stores) -> None:
     late = to_ms(stores.clock() - timedelta(minutes=1))
     put_due(stores.redis, "deliver", "t https://bot.example:443", {"dlv_1": late})
@@ -306,6 +319,17 @@ def test_programs_get_a_line_of_json_for_each_finding(healthy_environment: dict[
 def test_a_slow_redis_and_a_wrong_clock_deserve_a_warning() -> None:
     assert [judge_latency(timedelta(milliseconds=ms)).level for ms in (1, 20)] == ["ok", "warn"]
     assert [judge_clock(timedelta(seconds=s)).level for s in (0.1, 2, -2)] == ["ok", "warn", "warn"]
+
+
+def test_wrong_clocks_are_named(healthy_environment: dict[str, str], stores: Stores) -> None:
+    stores.redis.hset(keys.clock(), mapping={"correction": 3_600_000, "since": 1_767_323_045_000})
+    stores.scripts.run(ScriptCall("report_clock", machine="node-7", ahead=-90_000, now=to_ms(stores.clock())))
+    output = CliRunner().invoke(main, ["doctor"], env=healthy_environment | {"COLUMNS": "300"}).output
+    leapt = (
+        "warn Redis' clock has leapt: it is 1:00:00 behind the deployment's time since 2026-01-02 03:04:05 UTC: run NTP"
+    )
+    assert leapt in output
+    assert "warn the clock of node-7 is 1:30 behind the deployment's time: run NTP there" in output
 
 
 def test_each_project_of_the_file_is_checked(

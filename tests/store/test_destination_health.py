@@ -152,7 +152,7 @@ def test_one_that_was_not_used_for_long_is_forgotten_with_its_lane_but_not_while
         runtime.stores.registrations.add(registration(job_ids=jobs, destination=address, ended=ended))
         runtime.stores.redis.hset(keys.lane("deliver", lane), "answered", 1)
     runtime.destinations.pause(old["paused"], now)
-    runtime.stores.registrations.add(registration("other", at=now + timedelta(days=29)))
+    runtime.stores.registrations.add(registration("other", at=now + timedelta(days=30)))
     found, _ = runtime.destinations.page("t", limit=10, cursor=None)
     assert {destination.lane for destination in found} == {LANE, old["paused"], old["owed"]}
     assert not runtime.stores.redis.exists(keys.lane("deliver", old["unused"]))

@@ -360,4 +360,4 @@ def test_what_has_ended_is_kept_for_a_while_and_what_has_not_for_ever(
     (begun,) = runtime.stores.deliveries.begin(claim_due(runtime.stores.deliveries_due, now, 1), now + MINUTE)
     runtime.stores.scripts.run(runtime.stores.deliveries.record(begun.claimed, Verdict.RETRY, last, {"number": 1}))
     expiring += [keys.delivery(begun.claimed.id), keys.attempts(begun.claimed.id)]
-    assert all(0 < runtime.stores.redis.ttl(key) <= runtime.settings.retention_s for key in expiring)
+    assert all(0 < runtime.stores.redis.ttl(key) <= runtime.settings.retention.total_seconds() for key in expiring)

@@ -79,3 +79,5 @@ def test_one_logs_in_at_a_time_and_who_waits_too_long_says_so(stores: Stores, to
         assert stores.redis.persist(keys.lock("token:default"))  # otherwise it might expire before the other gives up
         with pytest.raises(Unavailable), tokens.lock():
             pass
+        # Nor does it live for long if Redis' clock has leapt back.
+        assert 0 < stores.redis.pttl(keys.lock("token:default")) <= 1_100

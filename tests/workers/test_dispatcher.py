@@ -17,10 +17,23 @@ from app.devkit.processes import wait_until
 from app.domain.errors import UnfitRedis
 from app.store.agenda import DELIVER, POLL
 from app.store.deployment_stats import DeploymentStatsReader
+from app.store.dispatcher_lock import LOCK_LIFE
+from app.store.engine import keys
+from app.store.engine.clock import RedisClock, steady_clock
 from tests.support.claims import answer_polls, claim_due
 from workers.dispatcher import Dispatcher
 from workers.engine.stop_flag import StopFlag
 from workers.rq_queues import DRAIN, DrainJob, enqueue_drain, queue
+
+
+class ManualSteady:
+    """A steady clock that jumps ahead: as if Redis' clock leapt back."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return steady_clock() + self.ahead
 
 
 @pytest.fixture
@@ -96,6 +109,36 @@ def test_one_is_active_and_the_others_stand_by_until_it_releases_the_lock(
     assert not second.acquire()
     first.release()
     assert second.acquire()
+
+
+def test_a_lock_from_before_redis_clock_leapt_back_expires_in_time(two_runtimes: tuple[Runtime, Runtime]) -> None:
+    first, second = (runtime.stores.dispatcher_lock for runtime in two_runtimes)
+    assert first.acquire()
+    name = keys.lock("dispatcher")
+    redis = two_runtimes[0].stores.redis
+    redis.expire(name, 86_400)
+    assert not second.acquire()
+    assert 0 < redis.pttl(name) <= LOCK_LIFE.total_seconds() * 1000
+    before = redis.pttl(name)
+    assert not second.acquire()
+    assert redis.pttl(name) <= before
+
+
+def test_a_dispatcher_that_stands_by_sees_redis_clock_leap(two_runtimes: tuple[Runtime, Runtime]) -> None:
+    active, other = two_runtimes
+    assert active.stores.dispatcher_lock.acquire()
+    steady = ManualSteady()
+    other.stores.clock = RedisClock(other.stores.scripts, steady, steady, "other")
+    other.stores.clock()
+    stopping = StopFlag()
+    thread = Thread(target=Dispatcher(other).run, args=(stopping,))
+    thread.start()
+    try:
+        steady.ahead = 3_600.0
+        wait_until(lambda: active.stores.redis.hget(keys.clock_leaps(), "other"), timeout=5, what="its report")
+    finally:
+        stopping.set()
+        thread.join()
 
 
 def test_a_mark_makes_the_dispatcher_tick_now(stores: Stores, dispatcher: Dispatcher, registration) -> None:

@@ -5,11 +5,12 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from threading import Lock
 from typing import Any, cast
 
 import jwt
+from jwt.types import Options
 
 from app import logs
 from app.config.settings import Settings
@@ -23,6 +24,13 @@ from app.transport.unreachable import Unreachable
 # Asymmetric only: never `none`, nor HMAC, whose key the issuer would have to share.
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 CLOCK_SKEW = timedelta(seconds=30)
+# The library compares times with this machine's clock, which may be wrong: we do it ourselves.
+CLAIM_OPTIONS: Options = {
+    "require": ["exp", "iss", "aud"],
+    "verify_exp": False,
+    "verify_nbf": False,
+    "verify_iat": False,
+}
 FETCH_DEADLINE = timedelta(seconds=3)
 MAX_ANSWER_BYTES = 256 * 1024
 KEYS_TTL_S = 600.0
@@ -92,13 +100,22 @@ class IssuerKeys:
 
 
 class JwtAuthenticator:
-    """Validates JWTs and maps their claims to a principal."""
+    """Validates JWTs and maps their claims to a principal. clock: RedisClock.world_time."""
 
-    def __init__(self, keys: IssuerKeys, *, issuer: str, audience: str, claim_paths: ClaimPaths) -> None:
+    def __init__(
+        self,
+        keys: IssuerKeys,
+        *,
+        issuer: str,
+        audience: str,
+        claim_paths: ClaimPaths,
+        clock: Callable[[], datetime],
+    ) -> None:
         self._keys = keys
         self._issuer = issuer
         self._audience = audience
         self._claim_paths = claim_paths
+        self._clock = clock
 
     def principal(self, token: str) -> Principal | None:
         """Returns None for a wrong issuer, audience or signature, an expired token, or one without a valid tenant."""
@@ -112,10 +129,11 @@ class JwtAuthenticator:
                 algorithms=ALGORITHMS,
                 audience=self._audience,
                 issuer=self._issuer,
-                leeway=CLOCK_SKEW,
-                options={"require": ["exp", "iss", "aud"]},
+                options=CLAIM_OPTIONS,
             )
         except jwt.PyJWTError:
+            return None
+        if not _is_current(claims, self._clock()):
             return None
         tenant = resolve_pointer(claims, self._claim_paths.tenant)
         if not isinstance(tenant, str) or not TENANT_NAME.fullmatch(tenant):
@@ -128,6 +146,16 @@ class JwtAuthenticator:
             return self._claim_paths.default_scopes
         names = claim.split() if isinstance(claim, str) else claim if isinstance(claim, list) else []
         return frozenset(scope for scope in Scope if scope.value in names)
+
+
+def _is_current(claims: Mapping[str, Any], now: datetime) -> bool:
+    """Returns whether a JWT is valid at this time. A time that is no number is never valid."""
+    try:
+        ends, *begins = (int(claims[name]) for name in ("exp", "nbf", "iat") if name in claims)
+    except (TypeError, ValueError, OverflowError):
+        return False
+    skew, now_s = CLOCK_SKEW.total_seconds(), now.timestamp()
+    return now_s < ends + skew and all(begin <= now_s + skew for begin in begins)
 
 
 def looks_like_jwt(credential: str) -> bool:
@@ -152,10 +180,12 @@ def _signature_key(values: Mapping[str, Any]) -> jwt.PyJWK | None:
     return key if key.public_key_use in (None, "sig") and key.algorithm_name in ALGORITHMS else None
 
 
-def jwt_authenticator(settings: Settings) -> JwtAuthenticator | None:
+def jwt_authenticator(settings: Settings, clock: Callable[[], datetime]) -> JwtAuthenticator | None:
     """Returns None if no JWT issuer is configured."""
     if not (settings.oidc_issuer and settings.oidc_audience):
         return None
     keys = IssuerKeys(settings.oidc_issuer, settings.oidc_keys_url, settings.oidc_ca_file, time.monotonic)
     paths = ClaimPaths(settings.oidc_tenant_claim, settings.oidc_scopes_claim, frozenset(settings.oidc_scopes))
-    return JwtAuthenticator(keys, issuer=settings.oidc_issuer, audience=settings.oidc_audience, claim_paths=paths)
+    return JwtAuthenticator(
+        keys, issuer=settings.oidc_issuer, audience=settings.oidc_audience, claim_paths=paths, clock=clock
+    )

@@ -100,9 +100,9 @@ class ProjectViews:
         """Lists the CPH projects of this tenant, in the order of the settings."""
         allowed = self._config.projects_of(tenant())
         projects = {name: project for name, project in self._config.project_settings.items() if name in allowed}
-        now = self._stores.clock()
         healths = self._stores.project_healths.of(tuple(projects))
-        budgets = self._stores.polls_due.budgets(tuple(projects), now)
+        budgets = self._stores.polls_due.budgets(tuple(projects), self._stores.clock())
+        now = self._stores.clock.world_time()
         items = [
             ProjectView.of(name, project, health=health, budget=budget, rate=self._rate, now=now)
             for (name, project), health, budget in zip(projects.items(), healths, budgets, strict=True)

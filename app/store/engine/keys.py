@@ -5,6 +5,9 @@ Names of keys and fields stay when a word of the code changes: versions of a rol
 
 PREFIX = "cph:"  # of all our keys
 
+# Keys expire by Redis' clock, which may leap: what must not go early lives longer by LEAP_MARGIN (domain/times.py), and
+# `retention` includes it.
+
 # Registrations: until they have ended and their deliveries are settled, and `retention` longer.
 
 
@@ -175,8 +178,8 @@ def wake(agenda: str) -> str:
 
 
 def idempotency(tenant: str, digest: str) -> str:
-    """String, 24 h; while the request is in progress, the length of a lease: encrypted digest of the request, then the
-    response."""
+    """String, 24 h and LEAP_MARGIN; while the request is in progress, the length of a lease: encrypted digest of the
+    request, then the response."""
     return f"cph:idem:{tenant}:{digest}"
 
 
@@ -186,8 +189,8 @@ def handshake(tenant: str, digest: str) -> str:
 
 
 def api_key(id: str) -> str:
-    """Hash, until the key expires: tenant, scopes, digest (SHA-256 of the key), created, expires, used (ms; used: to
-    the minute), name."""
+    """Hash, until LEAP_MARGIN after the key expires: tenant, scopes, digest (SHA-256 of the key), created, expires,
+    used (ms; used: to the minute), name."""
     return f"cph:key:{id}"
 
 
@@ -213,7 +216,8 @@ def token(project: str) -> str:
 
 
 def clock() -> str:
-    """String, once Redis' clock has leapt: how far (ms) the deployment's time is ahead of it."""
+    """Hash, while Redis' clock is wrong because it has leapt: correction: how far (ms) the deployment's time is ahead
+    of it; since (ms)."""
     return "cph:clock"
 
 
@@ -225,6 +229,11 @@ def clock_leaps() -> str:
 def data() -> str:
     """Hash, for ever: id (random) of what this Redis contains, since (ms); lost (ms): a process missed other data."""
     return "cph:data"
+
+
+def wrong_clocks() -> str:
+    """Hash: machine whose own clock is wrong → how far it is ahead (ms), when it was reported (ms)."""
+    return "cph:clock:wrong"
 
 
 def unreadable() -> str:

@@ -4,6 +4,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cache
 from hashlib import sha1
 from importlib.resources import files
@@ -13,6 +14,7 @@ from typing import Any
 from redis.exceptions import NoScriptError
 
 from app.domain.destination import BOT_MARK, LANE_SEPARATOR
+from app.domain.times import LEAP_MARGIN
 from app.store.engine import keys
 from app.store.engine.client import Client
 from app.store.engine.connection import translate
@@ -29,7 +31,11 @@ STATEMENT = re.compile(r"^(?=local |function )", re.MULTILINE)  # splits a share
 NAMES = re.compile(r"(?:local )?(?:function )?(\w+(?:\.\w+|(?:, \w+)+)?)")  # that a statement defines
 WORD = re.compile(r"\w+(?:\.\w+)?")
 REMARK = re.compile(r"--.*")  # no string of ours contains `--`
-CONSTANTS = {"LANE_SEPARATOR": LANE_SEPARATOR, "BOT_MARK": BOT_MARK}
+CONSTANTS = {
+    "LANE_SEPARATOR": LANE_SEPARATOR,
+    "BOT_MARK": BOT_MARK,
+    "LEAP_MARGIN_MS": LEAP_MARGIN // timedelta(milliseconds=1),
+}
 
 
 @dataclass(slots=True, init=False)

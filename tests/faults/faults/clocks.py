@@ -20,6 +20,12 @@ def step(scene: Scene, names: tuple[str, ...], seconds: float) -> None:
         scene.clocks[name].step(0)
 
 
+def leap(scene: Scene, seconds: float) -> None:
+    """Sets Redis' clock, for good."""
+    scene.clocks["redis"].step(seconds)
+    scene.pause(HOLD_S)
+
+
 def jump(scene: Scene, names: tuple[str, ...], seconds: float) -> None:
     """Steps the clocks to and fro."""
     for sign in (1, -1) * 5:
@@ -57,6 +63,17 @@ def add(label: str, names: tuple[str, ...], whose: str) -> None:
     )
 
 
+for text, seconds in STEPS.items():
+    for sign, word in ((1, "ahead"), (-1, "back")):
+        define(
+            GROUP,
+            f"clock-of-redis-{text}-{word}-for-good",
+            f"Redis' clock steps {text.replace('-', ' ')} {word} and stays there",
+            partial(leap, seconds=sign * seconds),
+            setting=Setting(stepped=("redis",), workers=2),
+            recovers_s=30,
+            settle_s=60,
+        )
 add("redis", ("redis",), "Redis'")
 add("api", PROCESSES[:1], "the API's")
 add("poll", PROCESSES[1:2], "one poll worker's")
