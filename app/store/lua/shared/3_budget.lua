@@ -1,8 +1,9 @@
 -- The rate limit of a lane: its token bucket, and the rate learned from 429 answers and signs of overload.
 local budget = {}
 
--- The learned rate recovers: it doubles every five minutes.
-local DOUBLES_MS = 300000
+-- The learned rate recovers. A destination's doubles every five minutes. A project's is back after five minutes, however
+-- low it was: a 429 may name a limit that is not the project's own.
+local RECOVERY_MS = 300000
 
 -- Returns a lane's effective rate (per second); then the learned rate, nil unless it is lower than the configured one.
 -- rate: for a lane without its own.
@@ -10,8 +11,10 @@ function budget.rate(name, lane, rate, now)
   local own = redis.call('HMGET', key.lane(name, lane), 'rate', 'learned', 'learned_at')
   rate = guard.number(own[1], tonumber(rate))
   local learned = guard.number(own[2])
-  learned = learned and learned * 2 ^ ((now - guard.number(own[3], now)) / DOUBLES_MS)
-  if learned and learned < rate then return learned, learned end
+  if not learned or learned >= rate then return rate, nil end
+  local factor = agenda.is_shared(name) and math.max(2, rate / learned) or 2
+  learned = learned * factor ^ ((now - guard.number(own[3], now)) / RECOVERY_MS)
+  if learned < rate then return learned, learned end
   return rate, nil
 end
 
