@@ -104,9 +104,7 @@ def test_a_job_that_is_unknown_is_never_asked_for_more_often_than_usual(
     assert usual <= unknown_wait(usual, unknown_for) <= max(usual, timedelta(minutes=5))
 
 
-@pytest.mark.parametrize(
-    ("unknown_s", "wait_s"), [(0, 3), (29.9, 3), (30, 15), (60, 30), (600, 300), (100_000, 300)]
-)
+@pytest.mark.parametrize(("unknown_s", "wait_s"), [(0, 3), (29.9, 3), (30, 15), (60, 30), (600, 300), (100_000, 300)])
 def test_a_job_that_stays_unknown_is_asked_for_ever_more_seldom(unknown_s: float, wait_s: float) -> None:
     assert unknown_wait(3 * SECOND, unknown_s * SECOND) == wait_s * SECOND
 

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import pytest
 
+from app.devkit.client import ApiRefused
 from app.devkit.processes import wait_until
 from app.domain.ids import created_ms
 from app.domain.times import from_ms
@@ -118,7 +119,7 @@ def delays_of(bridge: Deployment, registration: dict[str, Any]) -> Delays:
 
 def register(bridge: Deployment, bodies: Sequence[dict[str, Any]]) -> None:
     tenant = bridge.as_tenant(HOSTILE)
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda body: tenant.call("POST", "/v1/registrations", body), bodies))
 
 
@@ -135,10 +136,19 @@ def test_a_tenant_that_registers_thousands_of_jobs_that_do_not_exist(bridge: Dep
 
 
 @pytest.mark.slow
-def test_a_tenant_with_many_destinations_that_never_answer(bridge: Deployment, silent: Silent) -> None:
+def test_a_tenant_with_destinations_that_never_answer_and_then_with_all_that_it_may_have(
+    bridge: Deployment, silent: Silent
+) -> None:
+    """In the end it has as many destinations and jobs as its quotas allow, and the deadlines of the jobs pass."""
     calm = measure(bridge)
     jobs = [bridge.job() for _ in range(6)]
-    for urls, seconds in ((silent.urls(60), 1), (silent.urls(1_000), DRAIN_S + 2)):
+    for urls in (silent.urls(60), silent.urls(1_000)):
         register(bridge, [{"job_ids": jobs, "callback_url": url} for url in urls])
         wait_until(lambda: silent.calls >= HOSTILE_SHARE, what="as many attempts as the tenant may make at once")
-        measure(bridge, seconds).assert_fair(calm)
+        measure(bridge).assert_fair(calm)
+    register(bridge, [{"job_ids": unknown_jobs(1_000), "deadline_s": 30} for _ in range(100)])
+    for more in ({}, {"callback_url": silent.urls(1_001)[-1]}):
+        with pytest.raises(ApiRefused, match="quota"):
+            register(bridge, [{"job_ids": unknown_jobs(1_000)} | more])
+    # Longer than a drain: its end must not wait for the attempts that are under way.
+    measure(bridge, DRAIN_S + 2).assert_fair(calm)

@@ -18,7 +18,8 @@ def progress(id: str) -> str:
     """Hash: tenant, project, lane; state unless it is watching; events unless the default (every end of a job); open,
     pending, delivered, dead (counts; 0 if missing); `job:<id>` → its end or '' (a job without id is `#`, or `#` and a
     number); request: for all of whose jobs it waits; `permit:<delivery>` → until when (ms) an attempt may be in
-    progress; asked (ms): when CPH was asked for the last time, after the deadline; tested: last verdict of its test;
+    progress; asked (ms): when CPH was asked for the last time, after the deadline;
+    awaits: an item of the agenda whose poll this awaits, '' once it awaits none; tested: last verdict of its test;
     traceparent: copy for scripts. open: jobs that have not ended, plus 1 until all jobs are known.
     """
     return f"cph:{id}:progress"

@@ -7,6 +7,7 @@
 -- flags: allow-oom
 local CHECK_MS = 200 -- the first wait for the answers; the following ones are longer
 local MOST_REGISTRATIONS = 100 -- examined in a call
+local ENDS = '' -- of a registration that awaits no poll any more
 now = tonumber(now)
 
 local function snapshot(project, job)
@@ -18,33 +19,43 @@ local function snapshot(project, job)
   return cjson.encode(seen)
 end
 
+local work = 0 -- jobs examined
+local READ = 50 -- reading all jobs of a registration costs as much as examining so many
+
 -- Calls `visit` with each item of the agenda by which CPH is asked for the open jobs of a registration, until it returns
 -- true. An item may come twice. Returns that true.
 local function any_item(id, project, request, visit)
   if request and visit('request:' .. request) then return true end
+  work = work + READ
   for job, state in pairs(ending.jobs(id)) do
-    if state == '' and visit(watching.item_of(project, job)) then return true end
+    if state == '' then
+      work = work + 1
+      if visit(watching.item_of(project, job)) then return true end
+    end
   end
 end
 
-local work = 0 -- jobs asked for, or ended
-
 -- Returns when (ms) to look at the registration again, nil if it is to be ended now.
 local function wait_for_last_poll(id, project, request)
-  local asked = guard.number(redis.call('HGET', key.progress(id), 'asked'))
+  local progress = key.progress(id)
+  local own = redis.call('HMGET', progress, 'asked', 'awaits')
+  local asked = guard.number(own[1])
   if not asked then
-    redis.call('HSET', key.progress(id), 'asked', now)
-    any_item(id, project, request, function(item)
-      work = work + 1
-      watching.poll_now(project, item)
-    end)
+    redis.call('HSET', progress, 'asked', now)
+    any_item(id, project, request, function(item) watching.poll_now(project, item) end)
     agenda.wake('poll')
     return now + CHECK_MS
   end
-  if now >= asked + tonumber(last_poll_ms) then return nil end
-  if any_item(id, project, request, function(item) return watching.awaits_poll(project, item) end) then
+  if own[2] == ENDS or now >= asked + tonumber(last_poll_ms) then return nil end
+  local function awaits(item)
+    if not watching.awaits_poll(project, item) then return false end
+    redis.call('HSET', progress, 'awaits', item)
+    return true
+  end
+  if own[2] and awaits(own[2]) or any_item(id, project, request, awaits) then
     return now + math.max(CHECK_MS, math.floor((now - asked) / 2))
   end
+  redis.call('HSET', progress, 'awaits', ENDS)
 end
 
 -- Returns true if its last open job has ended; the next call continues otherwise.
@@ -52,10 +63,11 @@ local function end_registration(id, project)
   local jobs, request = ending.jobs(id), watching.stop_waiting(id)
   if request and not next(jobs) then watching.end_unseen(id, request, 'overdue', now, keep_s)
   elseif request then ending.release(id, now, keep_s) end
+  local count = 0
   for job, state in pairs(jobs) do
     if state == '' then
-      if work >= tonumber(limit) then return false end
-      work = work + 1
+      if count >= tonumber(limit) then return false end
+      count, work = count + 1, work + 1
       ending.end_job(id, job, 'overdue', snapshot(project, job), now, now, keep_s)
       ending.leave(project, job, id)
     end
