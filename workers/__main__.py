@@ -76,6 +76,7 @@ def _work_with_dispatcher(kind: str, runtime: Runtime, stopping: StopFlag) -> in
         # RQ's handler of SIGTERM raises StopRequested, wherever the main thread is.
         with suppress(StopRequested):
             _work(kind, runtime, retrying, stopping)
+        rq_jobs.engine(kind).finish()
     finally:
         stopping.set()
         keeper_thread.join()

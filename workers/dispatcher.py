@@ -19,7 +19,7 @@ from workers.rq_queues import KINDS, enqueue_drain, queue
 TICK_S = 0.5  # between two ticks, when nothing is due and no wake mark comes
 BUSY_TICK_S = 0.02  # minimum time between two ticks, when wake marks keep coming or the workers are busy
 LOCK_CHECK_S = 1.0  # between two attempts to take or renew the lock
-OVERDUE_LIMIT = 20  # registrations of up to 1,000 jobs each
+OVERDUE_JOBS = 200  # in a tick, of overdue registrations: more would block Redis for everybody else
 
 
 class Dispatcher:
@@ -57,7 +57,7 @@ class Dispatcher:
 
     def tick(self) -> datetime | None:
         """Ends what is overdue and enqueues a drain for each agenda with due items. Returns when to tick again."""
-        ended, next_deadline = self._watches.end_overdue(self._clock(), OVERDUE_LIMIT)
+        ended, next_deadline = self._watches.end_overdue(self._clock(), OVERDUE_JOBS)
         self._overdue += ended
         due_times = {kind: agenda.next_due_at() for kind, agenda in self._agendas.items()}
         for kind, due in due_times.items():

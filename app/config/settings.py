@@ -168,7 +168,7 @@ class Settings(BaseModel):
     """Shortest interval between two polls of a job, in seconds."""
 
     poll_max_s: PositiveSeconds = 30
-    """Longest interval between two polls of a job, in seconds."""
+    """Longest interval between two polls of a job that CPH knows, in seconds."""
 
     poll_cost_s: PositiveSeconds = 1
     """Seconds of delay that one call to CPH is worth; a higher value means fewer calls (docs/cadence.md)."""

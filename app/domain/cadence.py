@@ -11,6 +11,9 @@ SHARE = 0.1
 BUCKETS = 48
 MIN_JOBS = 3  # jobs that a histogram needs to be used
 FADE_ABOVE = 256  # jobs: a higher limit adapts more slowly to new durations, a lower one is noisier
+# CPH may show a job some seconds after it was submitted. One that it does not know for longer may not exist.
+UNKNOWN_AT_FIRST = timedelta(seconds=30)
+UNKNOWN_SHARE, UNKNOWN_CEILING = 0.5, timedelta(minutes=5)
 PSEUDO_JOBS = 0.25  # jobs assumed to be running at every age: keeps a doubt at ages where no job has ended
 
 
@@ -89,6 +92,13 @@ def observed_duration(since: datetime, ended: datetime | None, now: datetime) ->
     """
     end = min(ended or now, now)
     return end - since if end >= since else None
+
+
+def unknown_wait(usual: timedelta, unknown_for: timedelta) -> timedelta:
+    """Returns the wait before the next poll of a job that CPH has not known for so long. usual: if CPH knew it."""
+    if unknown_for < UNKNOWN_AT_FIRST:
+        return usual
+    return max(usual, min(unknown_for * UNKNOWN_SHARE, UNKNOWN_CEILING))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ WINDOW = timedelta(minutes=1)
 class Quota(StrEnum):
     REGISTRATIONS = "registrations"
     JOBS = "jobs"
+    SAME_JOB = "registrations of one job"  # or of one request
     DESTINATIONS = "destinations"
     DELIVERIES = "deliveries"
     REQUESTS = "requests"
@@ -20,6 +21,7 @@ class Quota(StrEnum):
 REMEDIES = {
     Quota.REGISTRATIONS: "wait until some registrations have ended, or cancel some",
     Quota.JOBS: "wait until some jobs have ended, or cancel registrations",
+    Quota.SAME_JOB: "use the registrations that wait for this job, or request, already, or cancel some",
     Quota.DESTINATIONS: "use a host and port that callbacks already go to",
     Quota.DELIVERIES: "too many deliveries are pending: GET /v1/destinations shows which destinations do not answer",
     Quota.REQUESTS: "wait for as long as Retry-After says",

@@ -80,9 +80,9 @@ class Watches:
         )
 
     def end_overdue(self, now: datetime, limit: int) -> tuple[int, datetime | None]:
-        """Ends up to `limit` registrations whose deadline has passed, once their open jobs have been polled once more.
+        """Ends registrations whose deadline has passed, once their open jobs have been polled once more.
 
-        Returns how many, and when to call again.
+        limit: jobs after which the call ends, as it blocks Redis. Returns how many ended, and when to call again.
         """
         ended, following = self._scripts.run(
             ScriptCall(

@@ -68,15 +68,17 @@ class Transport:
         connect: Connect = connect_anywhere,
         tls: TlsFiles = PUBLIC,
         stopwatch: Stopwatch | None = None,
+        tenant: str = "",
     ) -> Reply:
         """Makes one call. Raises Unreachable, any error of `connect`, or ValueError for a malformed URL or header.
 
         stopwatch: records timings, also of a failed call; the deadline counts from its start.
+        tenant: on whose behalf; see Lookups.
         """
         stopwatch = stopwatch or Stopwatch()
         request = _prepared(method, url, headers, body)
         until = stopwatch.began + deadline.total_seconds()
-        call = Exchange(until, HEADERS_BYTES + max_bytes, connect, tls, stopwatch, max_bytes=max_bytes)
+        call = Exchange(until, HEADERS_BYTES + max_bytes, connect, tls, stopwatch, max_bytes=max_bytes, tenant=tenant)
         try:
             return self._exchange(request, call, deadline)
         except Unreachable as error:

@@ -5,6 +5,7 @@ import os
 import socket
 import ssl
 import threading
+from collections import Counter
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from app.transport.stopwatch import Stopwatch
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-LOOKUPS_AT_ONCE = 32
+LOOKUPS_AT_ONCE = 256  # each in a thread of its own
 TIMEOUT_STEP_S = 0.05
 WITHOUT_WAITING = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)  # macOS lacks the second
 
@@ -56,6 +57,7 @@ class Exchange:
     connected: bool = False  # has opened a connection instead of using a kept-alive one
     received: int = 0
     max_bytes: int | None = 64 * 1024  # of the body; None if the body is streamed
+    tenant: str = ""  # on whose behalf the call is made; "" on our own
 
     @property
     def stale(self) -> bool:
@@ -152,7 +154,31 @@ def connect_anywhere(scheme: str, host: str, port: int, call: Exchange) -> socke
     return dial(resolve(host, port, call), call)
 
 
-lookups = threading.BoundedSemaphore(LOOKUPS_AT_ONCE)
+class Lookups:
+    """Limits lookups at once. A tenant gets at most half of those that the others leave: one may hang for minutes."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._running: Counter[str] = Counter()  # by tenant
+        self._changed = threading.Condition()
+
+    def begin(self, tenant: str, timeout: float) -> None:
+        """Waits for a turn. Raises TimeoutError."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._has_room(tenant), timeout):
+                raise TimeoutError
+            self._running[tenant] += 1
+
+    def end(self, tenant: str) -> None:
+        with self._changed:
+            self._running -= Counter([tenant])
+            self._changed.notify_all()
+
+    def _has_room(self, tenant: str) -> bool:
+        return self._running[tenant] < self._size - self._running.total()
+
+
+lookups = Lookups(LOOKUPS_AT_ONCE)
 
 
 def resolve(host: str, port: int, call: Exchange) -> list[Address]:
@@ -161,21 +187,20 @@ def resolve(host: str, port: int, call: Exchange) -> list[Address]:
         return _look_up(host, port, socket.AI_NUMERICHOST)
     except socket.gaierror:
         pass
-    if not lookups.acquire(timeout=call.left()):
-        raise TimeoutError
+    lookups.begin(call.tenant, call.left())
     addresses: Future[list[Address]] = Future()
     # getaddrinfo has no timeout, so it runs in a thread that may outlive the call.
-    threading.Thread(target=_fulfil, args=(addresses, host, port), daemon=True).start()
+    threading.Thread(target=_fulfil, args=(addresses, host, port, call.tenant), daemon=True).start()
     return addresses.result(call.left())
 
 
-def _fulfil(addresses: Future[list[Address]], host: str, port: int) -> None:
+def _fulfil(addresses: Future[list[Address]], host: str, port: int, tenant: str) -> None:
     try:
         addresses.set_result(_look_up(host, port, 0))
     except OSError as error:
         addresses.set_exception(error)
     finally:
-        lookups.release()
+        lookups.end(tenant)
 
 
 def _look_up(host: str, port: int, flags: int) -> list[Address]:

@@ -141,6 +141,7 @@ class Sender:
                 connect=Guard(policy, target.grants, self._resolve),
                 tls=next((grant.tls for grant in target.grants if grant.tls), PUBLIC),
                 stopwatch=stopwatch,
+                tenant=tenant,
             )
         except InvalidField as error:
             return failed(Verdict.REFUSED, error.detail, stopwatch)

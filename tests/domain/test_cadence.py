@@ -18,6 +18,7 @@ from app.domain.cadence import (
     Durations,
     bucket_of,
     observed_duration,
+    unknown_wait,
 )
 from tests.bench.cadence import CEILING, SAMPLES, SLOW, compare, jobs
 from tests.support.duration_counts import with_one_more
@@ -94,6 +95,18 @@ def test_a_dearer_call_is_never_made_earlier(
 ) -> None:
     cheap, dear = (Cadence(*bounds, cost).wait(age, durations) for cost in costs)
     assert cheap <= dear + ROUNDING
+
+
+@given(usual=st.timedeltas(SECOND, timedelta(hours=1)), unknown_for=ages)
+def test_a_job_that_is_unknown_is_never_asked_for_more_often_than_usual(
+    usual: timedelta, unknown_for: timedelta
+) -> None:
+    assert usual <= unknown_wait(usual, unknown_for) <= max(usual, timedelta(minutes=5))
+
+
+@pytest.mark.parametrize(("unknown_s", "wait_s"), [(0, 3), (29.9, 3), (30, 15), (60, 30), (600, 300), (100_000, 300)])
+def test_a_job_that_stays_unknown_is_asked_for_ever_more_seldom(unknown_s: float, wait_s: float) -> None:
+    assert unknown_wait(3 * SECOND, unknown_s * SECOND) == wait_s * SECOND
 
 
 @given(counts=st.dictionaries(st.integers(0, BUCKETS - 1), st.just(1), max_size=MIN_JOBS - 1))

@@ -4,7 +4,6 @@ import base64
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from queue import SimpleQueue
 from typing import Any
 
 from redis import ConnectionPool
@@ -24,7 +23,7 @@ from tests.support.api_client import KEY
 from tests.support.manual_clock import ManualClock
 from workers.delivery.deliver import DeliveryWorker
 from workers.dispatcher import Dispatcher
-from workers.engine.drain_loop import DrainLoop, Work
+from workers.engine.drain_loop import DrainLoop, Results, Work
 from workers.polling.project_health import HealthRecorder
 from workers.polling.schedule import PollSchedule
 from workers.polling.show_job import PollWorker
@@ -184,7 +183,7 @@ class Worker:
         """Records results, and claims; as the drain loop does. Returns the deliveries whose results are recorded."""
         self._turn = self._gate.passed
         calls, self.calls, done, self.done = self.calls, [], self.done, []
-        self._loop._turn(calls, self._running, SimpleQueue(), claims=claims)
+        self._loop._turn(calls, self._running, Results(lambda *_: None), claims=claims)
         return done
 
     def work(self, number: int) -> None:

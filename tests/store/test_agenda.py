@@ -155,6 +155,16 @@ def test_what_was_learned_wears_off(stores: Stores, now: datetime) -> None:
     assert claimed_in(agenda, now + timedelta(minutes=11), 10) == 40
 
 
+def test_a_project_is_back_at_its_rate_five_minutes_after_a_low_limit_was_named(stores: Stores, now: datetime) -> None:
+    agenda = Agenda(stores.scripts, "poll", lease=LEASE, limits=LaneLimits(rate=10, burst=1, concurrency=10_000))
+    put_due(stores.redis, "poll", "p", {f"{number:04d}": 0 for number in range(5_000)})
+    minute = timedelta(minutes=1)
+    stores.scripts.run(agenda.throttle("p", now, now + minute, 0.9 * 10 / 60))
+    assert claimed_in(agenda, now + minute, 10) <= 2
+    assert 60 <= sum(claimed_in(agenda, now + number * minute, 60) for number in (2, 3, 4)) <= 500
+    assert claimed_in(agenda, now + 6 * minute, 10) == 100
+
+
 def test_the_cost_of_a_claim_does_not_grow_with_the_backlog(stores: Stores, agenda: Agenda, now: datetime) -> None:
     """The cost is the number of commands that Redis ran, not the time."""
 

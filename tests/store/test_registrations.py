@@ -11,6 +11,7 @@ from app.bootstrap.stores import Stores
 from app.domain.delivery import DeliveryState, NextStep
 from app.domain.event import EventType
 from app.domain.job import Job, JobState
+from app.domain.quota import Quota, QuotaReached, Quotas
 from app.domain.registration import Notify, RegistrationState
 from app.domain.verdict import Verdict
 from app.store.engine import keys
@@ -361,3 +362,45 @@ def test_what_has_ended_is_kept_for_a_while_and_what_has_not_for_ever(
     runtime.stores.scripts.run(runtime.stores.deliveries.record(begun.claimed, Verdict.RETRY, last, {"number": 1}))
     expiring += [keys.delivery(begun.claimed.id), keys.attempts(begun.claimed.id)]
     assert all(0 < runtime.stores.redis.ttl(key) <= runtime.settings.retention.total_seconds() for key in expiring)
+
+
+def test_the_end_of_many_overdue_jobs_is_cut_into_short_calls(stores: Stores, registration, now: datetime) -> None:
+    made = [
+        registration(*(f"{number}-{job}" for job in range(250)), deadline_at=now + MINUTE, tenant="t")
+        for number in range(2)
+    ]
+    for one in made:
+        stores.registrations.add(one)
+    for _ in made:
+        assert stores.watches.end_overdue(now + MINUTE, 100)[0] == 0
+    at = now + MINUTE + LAST_POLL
+    ended = [stores.watches.end_overdue(at, 100) for _ in range(5)]
+    assert [count for count, _ in ended] == [0, 0, 1, 0, 1]
+    assert ended[-1][1] is None
+    assert stores.redis.hget(keys.tenant_counts("t"), "jobs") == "0"
+
+
+@pytest.mark.parametrize(("request_id", "most"), [(None, 1_000), ("r", 100)])
+def test_a_tenant_may_register_for_one_job_or_request_only_so_often(
+    stores: Stores, registration, now: datetime, request_id: str | None, most: int
+) -> None:
+    """Ending a job, and recording a list, takes Redis a time in proportion to the registrations that wait."""
+    fields = {"request_id": request_id, "job_ids": () if request_id else ("job-1",)}
+
+    def add(tenant: str = "t") -> str:
+        made = registration(tenant=tenant, **fields)
+        stores.registrations.add(made, quotas=Quotas())
+        return made.id
+
+    ids = [add() for _ in range(most)]
+    with pytest.raises(QuotaReached) as reached:
+        add()
+    assert reached.value.quota is Quota.SAME_JOB
+    add("other")
+    stores.registrations.cancel("t", ids[0])
+    add()
+    if not request_id:
+        answer_polls(stores, now)
+        (item,) = claim_due(stores.polls_due, now + timedelta(hours=1), 1)
+        stores.scripts.run(stores.watches.complete(item, Job("job-1", JobState.SUCCEEDED), now))
+        add()

@@ -3,6 +3,7 @@
 import re
 import ssl
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -116,6 +117,17 @@ def test_a_name_that_changes_between_lookups_never_leads_inward(canary: Canary, 
             verdicts.append(new_sender.post("https://rebind.test/", replace(STRICT, grants=(tls_grant,))).verdict)
     assert set(verdicts) == {Verdict.DELIVERED, Verdict.REFUSED}
     assert canary.reached == [(PUBLIC, 443)] * 3
+
+
+def test_a_tenants_names_that_hang_delay_nobody_elses(canary: Canary, sender: SenderWithPolicy) -> None:
+    """A lookup hangs for longer than its attempt: the resolver asks again after 5 s."""
+    with ThreadPoolExecutor(300) as pool:
+        hanging = [pool.submit(sender.post, "http://slowdns.test/", OPEN, "hostile") for _ in range(300)]
+        wait(hanging)
+        assert {attempt.result().verdict for attempt in hanging} == {Verdict.RETRY}
+        began = monotonic()
+        assert sender.post("http://good.test/", OPEN, "other").verdict is Verdict.DELIVERED
+        assert monotonic() - began < 1
 
 
 BOT = "http://bot.team-b.svc.cluster.local:8080/hook"

@@ -11,6 +11,7 @@ from app.transport.client import PUBLIC
 from app.transport.sockets import (
     LOOKUPS_AT_ONCE,
     Exchange,
+    Lookups,
     PlainSocket,
     connect_anywhere,
     current,
@@ -56,10 +57,27 @@ def test_a_lookup_for_which_there_is_no_time_left_is_left_behind():
         resolve("localhost", 80, ExpiringExchange(0, 1, connect_anywhere, PUBLIC))
 
 
-def test_a_lookup_waits_for_a_free_thread_no_longer_than_the_deadline():
+def test_no_tenant_takes_more_than_half_of_the_lookups_that_others_leave():
+    lookups = Lookups(8)
+    for _ in range(4):
+        lookups.begin("hostile", 0)
+    with pytest.raises(TimeoutError):
+        lookups.begin("hostile", 0.01)
+    lookups.begin("other", 0)
+    lookups.begin("other", 0)
+    with pytest.raises(TimeoutError):
+        lookups.begin("other", 0)
+    lookups.begin("third", 0)
+    lookups.end("hostile")
+    lookups.end("hostile")
+    lookups.begin("other", 0)
+
+
+def test_a_lookup_waits_for_its_turn_no_longer_than_the_deadline():
     with ExitStack() as stack:
-        for _ in range(LOOKUPS_AT_ONCE):
-            stack.enter_context(lookups)
+        for _ in range(LOOKUPS_AT_ONCE // 2):
+            lookups.begin("", 0)
+            stack.callback(lookups.end, "")
         with pytest.raises(TimeoutError):
             resolve("localhost", 80, exchange(0.01))
 

@@ -52,8 +52,16 @@ def telemetry(runtime: Runtime, tracing: Any) -> Telemetry:
 
 
 @pytest.fixture
-def poll_worker(runtime: Runtime, standin: Served, clock: ManualClock, telemetry: Telemetry) -> Iterator[PollWorker]:
-    """Polls the stand-in, at first once a second. A job is lost after it was unknown for ten seconds."""
+def lost_grace() -> timedelta:
+    """A job is lost after it was unknown for so long."""
+    return 10 * SECOND
+
+
+@pytest.fixture
+def poll_worker(
+    runtime: Runtime, standin: Served, clock: ManualClock, telemetry: Telemetry, lost_grace: timedelta
+) -> Iterator[PollWorker]:
+    """Polls the stand-in, at first once a second."""
     transport = Transport()
     client = CphClient(
         transport=transport,
@@ -71,7 +79,7 @@ def poll_worker(runtime: Runtime, standin: Served, clock: ManualClock, telemetry
         schedule=PollSchedule(
             Cadence(SECOND, 30 * SECOND), SeenDurations(runtime.stores.redis, clock, retention=30 * SECOND)
         ),
-        lost_grace=10 * SECOND,
+        lost_grace=lost_grace,
         telemetry=telemetry,
         clock=clock,
         crash_point=lambda _: None,

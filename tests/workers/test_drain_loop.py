@@ -36,7 +36,7 @@ def do(_):
 logs.configure("INFO")
 pool = ThreadPool(1, do)
 is_stuck = StuckCheck(pool, 0.5, rq_jobs.end_process)
-pool.submit(Task(), Results())
+pool.submit(Task(), Results(lambda *_: None))
 while True:
     is_stuck()
 """
@@ -71,7 +71,8 @@ def make_due_watches(stores: Stores) -> Callable[[int], None]:
         stores.redis.hset(keys.lane("poll", "default"), "rate", 0)
         due = to_ms(stores.clock())
         ids = {f"job-{number}": due for number in range(count)}
-        put_due(stores.redis, "poll", "default", ids)
+        if ids:
+            put_due(stores.redis, "poll", "default", ids)
         for id in ids:
             stores.redis.hset(keys.watch("default", id), mapping={"state": "pending", "tenants": "t"})
 
@@ -100,12 +101,42 @@ def test_a_drain_works_off_what_is_due_and_ends(runtime: Runtime, make_due_watch
     assert runtime.stores.redis.zcard(keys.leased("poll", "default")) == 0
 
 
-def test_a_drain_ends_when_its_time_is_up_with_everything_recorded(runtime: Runtime, make_due_watches) -> None:
+def test_a_drain_ends_when_its_time_is_up_and_what_it_leaves_running_is_recorded(
+    runtime: Runtime, make_due_watches
+) -> None:
     make_due_watches(500)
     work = RecordingWork(runtime.stores, lambda _: wait_until(lambda: monotonic() > begun + 0.5, what="half a second"))
     begun = monotonic()
-    make_drain_loop(runtime, work).run(seconds=0.3, stopping=StopFlag())
+    loop = make_drain_loop(runtime, work)
+    loop.run(seconds=0.3, stopping=StopFlag())
+    loop.finish()
     assert 0 < len(work.done) < 500
+    assert runtime.stores.redis.zcard(keys.leased("poll", "default")) == 0
+
+
+def test_what_a_drain_leaves_running_delays_nobody_and_keeps_its_threads(runtime: Runtime, make_due_watches) -> None:
+    gate, started = Event(), []
+
+    def run(task: Claimed) -> None:
+        if task.tenant == "slow":
+            started.append(task.id)
+            gate.wait(PATIENCE_S)
+
+    work = RecordingWork(runtime.stores, run)
+    loop = make_drain_loop(runtime, work, threads=8)
+    make_due_watches(0)
+    for number in range(20):
+        runtime.stores.redis.hset(
+            keys.watch("default", f"slow-{number}"), mapping={"state": "pending", "tenants": "slow"}
+        )
+    put_due(runtime.stores.redis, "poll", "default", {f"slow-{number}": 0 for number in range(20)}, tenant="slow")
+    loop.run(seconds=0.2, stopping=StopFlag())
+    make_due_watches(50)
+    loop.run(seconds=1, stopping=StopFlag())
+    assert len(work.done) == 50
+    assert len(started) == 4
+    gate.set()
+    loop.finish()
     assert runtime.stores.redis.zcard(keys.leased("poll", "default")) == 0
 
 

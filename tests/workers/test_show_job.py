@@ -1,6 +1,7 @@
 """Polling by job id: how the poll worker handles CPH's answers."""
 
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -51,6 +52,22 @@ def test_a_job_that_stays_unknown_is_lost_after_the_grace_time(poll_worker, run_
     run_due(poll_worker)
     assert job.state is JobState.LOST
     assert job.events == [EventType.JOB_LOST]
+
+
+@pytest.mark.parametrize("lost_grace", [timedelta(minutes=10)])
+def test_a_job_that_stays_unknown_is_asked_for_ever_more_seldom(
+    poll_worker, run_due, make_watched_job, clock, lost_grace: timedelta
+) -> None:
+    job = make_watched_job("nobody-knows-me", deadline_at=clock.now + 2 * lost_grace)
+    begin, polled_s = clock.now, []
+    while job.state is JobState.PENDING:
+        if run_due(poll_worker):
+            polled_s.append((clock.now - begin).total_seconds())
+        clock.now += SECOND
+    pauses = [later - earlier for earlier, later in pairwise(polled_s)]
+    assert max(pause for pause, polled in zip(pauses, polled_s, strict=False) if polled < 30) <= 4
+    assert len([polled for polled in polled_s if polled > 30]) < 12
+    assert polled_s[-1] == lost_grace.total_seconds()
 
 
 def test_a_job_that_is_unknown_once_and_then_found_is_not_lost(

@@ -1,4 +1,8 @@
-"""The loop of a drain: claims due items, works on them in threads, records the results. No thread waits for another."""
+"""The loop of a drain: claims due items, works on them in threads, records the results. No thread waits for another.
+
+A drain whose time is up leaves its running tasks to themselves: the next one claims at once, so that no tenant waits
+for long tasks of another.
+"""
 
 import logging
 from collections import Counter
@@ -6,7 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from math import inf
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 from time import monotonic, sleep
 from typing import Any, Protocol
 
@@ -28,7 +32,42 @@ class Task(Protocol):
         """The tenant in whose turn it was claimed."""
 
 
-Results = SimpleQueue[tuple[str, Sequence[ScriptCall]]]  # tenant of the task, scripts that record its result
+Result = tuple[str, Sequence[ScriptCall]]  # tenant of the task, scripts that record its result
+
+
+class Results:
+    """Results of a drain's tasks. record_late: called with those that come after the drain has closed it."""
+
+    def __init__(self, record_late: Callable[[str, Sequence[ScriptCall]], None]) -> None:
+        self._record_late = record_late
+        self._queue: SimpleQueue[Result] = SimpleQueue()
+        self._lock = Lock()
+        self._closed = False
+
+    def put(self, tenant: str, calls: Sequence[ScriptCall]) -> None:
+        with self._lock:
+            if not self._closed:
+                self._queue.put((tenant, calls))
+                return
+        self._record_late(tenant, calls)
+
+    def take(self, timeout: float = 0.0, batch_s: float = 0.0) -> list[Result]:
+        """Waits for a first result, at most `timeout` seconds, and `batch_s` for more. Returns all that are there."""
+        try:
+            taken = [self._queue.get(timeout=timeout) if timeout else self._queue.get_nowait()]
+        except Empty:
+            return []
+        if batch_s:
+            sleep(batch_s)
+        while not self._queue.empty():
+            taken.append(self._queue.get())
+        return taken
+
+    def close(self) -> list[Result]:
+        """Returns what is there."""
+        with self._lock:
+            self._closed = True
+        return self.take()
 
 
 class Work(Protocol):
@@ -66,11 +105,12 @@ class ThreadPool:
         while True:
             task, results = self._tasks.get()
             self._started[number] = monotonic()
+            calls: Sequence[ScriptCall] = ()
             try:
-                results.put((task.tenant, self._do(task)))
+                calls = self._do(task)
             except Exception:  # noqa: BLE001 - a bug costs one task, not the drain: its lease ends and the item is due again
                 logs.event("work.failed", level=logging.ERROR, exc_info=True, task=type(task).__name__)
-                results.put((task.tenant, ()))
+            results.put(task.tenant, calls)
             self._started[number] = inf
 
 
@@ -121,18 +161,27 @@ class DrainLoop:
         self._scripts = scripts
         self._clock = clock
         self._crash_point = crash_point
+        self._left: Counter[str] = Counter()  # tasks by tenant that earlier drains have left running
+        self._lock = Lock()  # of `_left`
 
     def run(self, *, seconds: float, stopping: StopFlag) -> None:
-        """Finishes and records every task that it started. Raises Unavailable if Redis cannot be reached for long."""
-        results: Results = SimpleQueue()
+        """Records every task that ends meanwhile; if told to stop, waits for all.
+
+        Raises Unavailable if Redis cannot be reached for long.
+        """
+        results = Results(self._record_late)
         until = monotonic() + seconds
         running: Counter[str] = Counter()  # tasks by tenant
         idle_end = monotonic() + CLAIM_EVERY_S  # soon, for an RQ job that finds nothing due
         calls: list[ScriptCall] = []
         while True:
-            over = stopping.is_set() or monotonic() >= until or self._is_stuck()
-            self._turn(calls, running, results, claims=not over)
+            over = stopping.is_set() or self._is_stuck()
+            time_is_up = monotonic() >= until
+            self._turn(calls, running, results, claims=not over and not time_is_up)
             busy = running.total()
+            if time_is_up and not over:
+                self._leave(running, results)
+                return
             if busy:
                 idle_end = monotonic() + IDLE_S
             elif over or monotonic() > idle_end:
@@ -140,10 +189,35 @@ class DrainLoop:
             calls, finished = _collect(results, busy, CHECK_S if over or busy == self._pool.size else CLAIM_EVERY_S)
             running -= finished
 
+    def finish(self) -> None:
+        """Waits until all tasks have ended and are recorded. Nothing may run drains any more."""
+        while self._left.total():
+            self._is_stuck()
+            sleep(CLAIM_EVERY_S)
+
+    def _leave(self, running: Counter[str], results: Results) -> None:
+        """The tasks of this drain that still run record their results themselves."""
+        with self._lock:
+            self._left += running
+        for tenant, calls in results.close():
+            self._record_late(tenant, calls)
+
+    def _record_late(self, tenant: str, calls: Sequence[ScriptCall]) -> None:
+        try:
+            if calls:
+                self._scripts.run_all(calls)
+        except Exception:  # noqa: BLE001 - costs one task: its lease ends and the item is due again
+            logs.event("work.failed", level=logging.ERROR, exc_info=True, task="record")
+        finally:
+            with self._lock:
+                self._left -= Counter([tenant])
+
     def _turn(self, calls: list[ScriptCall], running: Counter[str], results: Results, *, claims: bool) -> None:
         """Records results, claims items and submits tasks, in one or two round trips. Adds the tasks to `running`."""
-        free = self._pool.size - running.total() if claims else 0
-        claim = [self._work.agenda.claim(self._clock(), free, list(running.elements()))] if free else []
+        with self._lock:
+            threads = running + self._left
+        free = self._pool.size - threads.total() if claims else 0
+        claim = [self._work.agenda.claim(self._clock(), free, list(threads.elements()))] if free else []
         if not calls and not claim:
             return
         answers = self._scripts.run_all(calls + claim)
@@ -168,15 +242,7 @@ def _collect(results: Results, running: int, timeout: float) -> tuple[list[Scrip
         sleep(CLAIM_EVERY_S)
         return [], finished
     calls: list[ScriptCall] = []
-    try:
-        arrived = [results.get(timeout=timeout)]
-    except Empty:
-        return calls, finished
-    if running > 1:
-        sleep(BATCH_S)
-    while not results.empty():
-        arrived.append(results.get())
-    for tenant, recorded in arrived:
+    for tenant, recorded in results.take(timeout, BATCH_S if running > 1 else 0.0):
         finished[tenant] += 1
         calls.extend(recorded)
     return calls, finished

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from app.domain.cadence import Cadence, observed_duration
+from app.domain.cadence import Cadence, observed_duration, unknown_wait
 from app.domain.job import Job
 from app.domain.times import parse_rfc3339
 from app.store.durations import SeenDurations
@@ -25,6 +25,11 @@ class PollSchedule:
         """Returns when to poll next. Age counts from registering: CPH's `begin_time` may be years ago, or wrong."""
         durations = self._durations.of(asked.project, asked.operation)
         return now + self._cadence.wait(now - asked.since, durations)
+
+    def due_unknown(self, watch: Watch, now: datetime) -> datetime:
+        """Returns when to poll a job again that CPH does not know."""
+        unknown_for = now - (watch.unknown_since or now)
+        return now + unknown_wait(self.due(watch, now) - now, unknown_for)
 
     def record_durations(self, asked: Watch | WatchedRequest, ended: Iterable[Job], now: datetime) -> list[ScriptCall]:
         """Records jobs that were seen running and have now ended; one without a usable `end_time` ended now."""

@@ -124,7 +124,7 @@ class PollWorker:
         if now >= lost_at:
             self._telemetry.job_lost(watch)
             return self._watches.complete(task.claimed, Job(watch.job_id, JobState.LOST), now)
-        due = min(self._schedule.due(watch, now), lost_at)
+        due = min(self._schedule.due_unknown(watch, now), lost_at)
         return self._watches.postpone_unknown(task.claimed, watch, due, now)
 
     def _after_no_answer(self, task: ShowJobTask, answer: Unanswered, now: datetime) -> list[ScriptCall]:

@@ -21,7 +21,8 @@ def progress(id: str) -> str:
     """Hash: tenant, project, lane; state unless it is watching; events unless the default (every end of a job); open,
     pending, delivered, dead (counts; 0 if missing); `job:<id>` → its end or '' (a job without id is `#`, or `#` and a
     number); request: for all of whose jobs it waits; `permit:<delivery>` → until when (ms) an attempt may be in
-    progress; asked (ms): when CPH was asked for the last time, after the deadline; tested: last verdict of its test;
+    progress; asked (ms): when CPH was asked for the last time, after the deadline;
+    awaits: an item of the agenda whose poll this awaits, '' once it awaits none; tested: last verdict of its test;
     traceparent: copy for scripts. open: jobs that have not ended, plus 1 until all jobs are known.
     """
     return f"cph:{id}:progress"
@@ -47,7 +48,7 @@ def deadlines() -> str:
 
 def watch(project: str, job: str) -> str:
     """Hash: state, since (ms), unknown_since (ms), the fields last seen; tenants: of its registrations, separated by
-    spaces; `reg_…` of each waiting registration;
+    spaces; `reg_…` of each waiting registration; `by:<tenant>`: how many of them are its own;
     unlisted: 1 once ListJobs has failed to show it; operation: of the job, if a caller named it; once it has ended:
     job (JSON; its output is encrypted), observed (ms).
     """
@@ -58,8 +59,8 @@ def request(project: str, id: str) -> str:
     """Hash, until it has no job and no registration: since (ms); `job:<id>` of each job that ListJobs may show → 1 once
     it has, before that 0 if the job's own answer named the request, 2 if a caller did; `reg_…` of each registration
     that waits for all of its jobs → '', `seen:<ms>` or `unknown:<ms>`; again: 1 if it is to be polled again at once;
-    cut: if its list was cut off, JSON of the next page and of the members not shown yet; tenants, operation: as in a
-    watch. On the agenda it is `request:<id>`."""
+    cut: if its list was cut off, JSON of the next page and of the members not shown yet; tenants, `by:<tenant>`,
+    operation: as in a watch. On the agenda it is `request:<id>`."""
     return f"cph:request:{project}:{id}"
 
 

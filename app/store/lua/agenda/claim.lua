@@ -9,7 +9,7 @@
 -- The flag makes a Redis that accepts no writes refuse the script even if nothing is due. Without it, an idle worker
 -- would stay connected to a primary that has been replaced and does not know it yet.
 -- flags: allow-oom
-local MOST_LANES, SOON_MS = 500, 20 -- lanes examined in a call; until a tenant without free threads is examined again
+local MOST_LANES, SOON_MS = 500, 100 -- lanes examined in a call; until a tenant without free threads is examined again
 now, limit = tonumber(now), tonumber(limit)
 local lanes = redis.call('ZRANGEBYSCORE', key.lanes(agenda_name), '-inf', now, 'LIMIT', 0, MOST_LANES)
 local lease_end = now + tonumber(lease_ms)

@@ -1,10 +1,13 @@
 -- Ends the registrations whose deadline has passed. CPH is first asked once more for their open jobs: an end that it
 -- knows already is not hidden because polls were late.
--- args: now (ms), limit (registrations in this call), keep_s, last_poll_ms (how long to wait for these answers),
+-- args: now (ms), limit (jobs, after which the call ends: it blocks everybody else), keep_s,
+--       last_poll_ms (how long to wait for these answers),
 --       last_seen... (fields of a watch that go into the snapshot)
 -- Returns: how many registrations were ended; when the next deadline is (ms; '' if there is none).
 -- flags: allow-oom
 local CHECK_MS = 200 -- the first wait for the answers; the following ones are longer
+local MOST_REGISTRATIONS = 100 -- examined in a call
+local ENDS = '' -- of a registration that awaits no poll any more
 now = tonumber(now)
 
 local function snapshot(project, job)
@@ -16,55 +19,71 @@ local function snapshot(project, job)
   return cjson.encode(seen)
 end
 
--- The items of the agenda by which CPH is asked for the open jobs of a registration.
-local function open_items(id, project, request)
-  local items = {}
-  if request then items['request:' .. request] = true end
+local work = 0 -- jobs examined
+local READ = 50 -- reading all jobs of a registration costs as much as examining so many
+
+-- Calls `visit` with each item of the agenda by which CPH is asked for the open jobs of a registration, until it returns
+-- true. An item may come twice. Returns that true.
+local function any_item(id, project, request, visit)
+  if request and visit('request:' .. request) then return true end
+  work = work + READ
   for job, state in pairs(ending.jobs(id)) do
-    if state == '' then items[watching.item_of(project, job)] = true end
+    if state == '' then
+      work = work + 1
+      if visit(watching.item_of(project, job)) then return true end
+    end
   end
-  return items
 end
 
 -- Returns when (ms) to look at the registration again, nil if it is to be ended now.
 local function wait_for_last_poll(id, project, request)
-  local items = open_items(id, project, request)
-  local asked = guard.number(redis.call('HGET', key.progress(id), 'asked'))
+  local progress = key.progress(id)
+  local own = redis.call('HMGET', progress, 'asked', 'awaits')
+  local asked = guard.number(own[1])
   if not asked then
-    redis.call('HSET', key.progress(id), 'asked', now)
-    for item in pairs(items) do watching.poll_now(project, item) end
+    redis.call('HSET', progress, 'asked', now)
+    any_item(id, project, request, function(item) watching.poll_now(project, item) end)
     agenda.wake('poll')
     return now + CHECK_MS
   end
-  if now >= asked + tonumber(last_poll_ms) then return nil end
-  for item in pairs(items) do
-    if watching.awaits_poll(project, item) then return now + math.max(CHECK_MS, math.floor((now - asked) / 2)) end
+  if own[2] == ENDS or now >= asked + tonumber(last_poll_ms) then return nil end
+  local function awaits(item)
+    if not watching.awaits_poll(project, item) then return false end
+    redis.call('HSET', progress, 'awaits', item)
+    return true
   end
+  if own[2] and awaits(own[2]) or any_item(id, project, request, awaits) then
+    return now + math.max(CHECK_MS, math.floor((now - asked) / 2))
+  end
+  redis.call('HSET', progress, 'awaits', ENDS)
 end
 
+-- Returns true if its last open job has ended; the next call continues otherwise.
 local function end_registration(id, project)
-  redis.call('ZREM', key.deadlines(), id)
   local jobs, request = ending.jobs(id), watching.stop_waiting(id)
   if request and not next(jobs) then watching.end_unseen(id, request, 'overdue', now, keep_s)
   elseif request then ending.release(id, now, keep_s) end
+  local count = 0
   for job, state in pairs(jobs) do
     if state == '' then
+      if count >= tonumber(limit) then return false end
+      count, work = count + 1, work + 1
       ending.end_job(id, job, 'overdue', snapshot(project, job), now, now, keep_s)
       ending.leave(project, job, id)
     end
   end
+  redis.call('ZREM', key.deadlines(), id)
+  return true
 end
 
 local ended = 0
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', key.deadlines(), '-inf', now, 'LIMIT', 0, limit)) do
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', key.deadlines(), '-inf', now, 'LIMIT', 0, MOST_REGISTRATIONS)) do
+  if work >= tonumber(limit) then break end
   local function serve()
     local own = redis.call('HMGET', key.progress(id), 'project', 'request')
     local later = wait_for_last_poll(id, own[1], own[2] or nil)
     if later then redis.call('ZADD', key.deadlines(), later, id)
-    else
-      end_registration(id, own[1])
-      ended = ended + 1
-    end
+    elseif end_registration(id, own[1]) then ended = ended + 1 end
   end
   guard.item(id, serve, function() redis.call('ZREM', key.deadlines(), id) end)
 end

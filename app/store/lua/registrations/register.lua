@@ -20,6 +20,9 @@ local all_of_request = job_count == 0
 local open = all_of_request and 1 or job_count
 local full = quotas ~= '' and tenancy.exceeded_quota(tenant, open, destination_name, quotas)
 if full then return {full} end
+if quotas ~= '' and tenancy.is_crowded(tenant, project, jobs, all_of_request and request or '') then
+  return {'registrations of one job'}
+end
 if idempotency_key ~= '' then redis.call('SET', idempotency_key, idempotency_record, 'EX', idempotency_life_s) end
 tenancy.count(tenant, 'registrations', 1)
 tenancy.count(tenant, 'jobs', open)
@@ -43,7 +46,7 @@ if rate ~= '' then redis.call('HSET', key.lane('deliver', lane), 'rate', rate, '
 if test == '1' then ending.test(id, now, keep_s) end
 local poll_request, poll_jobs = all_of_request, false
 if poll_request then
-  redis.call('HSET', key.request(project, request), id, '')
+  tenancy.wait(key.request(project, request), id, tenant, '')
   turns.share(project, 'request:' .. request, tenant)
 end
 for _, job in ipairs(jobs) do

@@ -51,6 +51,31 @@ function tenancy.exceeded_quota(tenant, new_jobs, destination, quotas)
   end
 end
 
+-- A registration waits for a job, or for all jobs of a request, whose hash is given. since: value of its field.
+function tenancy.wait(hash, registration, tenant, since)
+  if redis.call('HSET', hash, registration, since) == 1 then redis.call('HINCRBY', hash, 'by:' .. tenant, 1) end
+end
+
+-- It waits no more. Returns false if it did not wait.
+function tenancy.stop_waiting(hash, registration)
+  if redis.call('HDEL', hash, registration) == 0 then return false end
+  local field = 'by:' .. (redis.call('HGET', key.progress(registration), 'tenant') or '')
+  if redis.call('HINCRBY', hash, field, -1) < 1 then redis.call('HDEL', hash, field) end
+  return true
+end
+
+-- True if as many registrations of the tenant wait for the job, or the request, as may: its end is told to all of them
+-- in one step, and each list of the request is compared with all of them.
+local MOST_OF_JOB, MOST_OF_REQUEST = 1000, 100
+function tenancy.is_crowded(tenant, project, jobs, request)
+  for _, job in ipairs(jobs) do
+    local own = redis.call('HMGET', key.watch(project, job), 'by:' .. tenant, 'job')
+    if guard.number(own[1], 0) >= MOST_OF_JOB and not own[2] then return true end
+  end
+  local hash = key.request(project, request)
+  return request ~= '' and guard.number(redis.call('HGET', hash, 'by:' .. tenant), 0) >= MOST_OF_REQUEST
+end
+
 -- Appends an event to the feed, numbered by Redis' own clock: a later event gets a higher number than all earlier ones,
 -- even if a failover has lost some of them. The entry names the delivery, which has the content, so that nothing is
 -- stored twice.

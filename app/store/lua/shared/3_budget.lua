@@ -1,8 +1,9 @@
 -- The rate limit of a lane: its token bucket, and the rate learned from 429 answers and signs of overload.
 local budget = {}
 
--- The learned rate recovers: it doubles every five minutes.
-local DOUBLES_MS = 300000
+-- The learned rate recovers. A destination's doubles every five minutes. A project's is back after five minutes, however
+-- low it was: a 429 may name a limit that is not the project's own.
+local RECOVERY_MS = 300000
 local MOST_DEBT = 600 -- seconds of the rate; a larger one is damage
 
 -- Returns a lane's effective rate (per second); then the learned rate, nil unless it is lower than the configured one.
@@ -11,8 +12,10 @@ function budget.rate(name, lane, rate, now)
   local own = redis.call('HMGET', key.lane(name, lane), 'rate', 'learned', 'learned_at')
   rate = guard.number(own[1], tonumber(rate))
   local learned = guard.number(own[2])
-  learned = learned and learned * 2 ^ (math.max(0, now - guard.number(own[3], now)) / DOUBLES_MS)
-  if learned and learned > 0 and learned < rate then return learned, learned end
+  if not learned or learned <= 0 or learned >= rate then return rate, nil end
+  local factor = agenda.is_shared(name) and math.max(2, rate / learned) or 2
+  learned = learned * factor ^ (math.max(0, now - guard.number(own[3], now)) / RECOVERY_MS)
+  if learned < rate then return learned, learned end
   return rate, nil
 end
 
@@ -28,5 +31,6 @@ function budget.tokens(name, lane, rate, burst, now)
   if rate <= 0 then return math.huge end
   local own = redis.call('HMGET', key.lane(name, lane), 'tokens', 'stamp', 'most')
   local most = own[3] and 1 or math.max(1, rate * burst)
-  return math.min(most, math.max(MOST_DEBT * -rate, guard.number(own[1], most)) + math.max(0, now - guard.number(own[2], now)) * rate / 1000)
+  local left = math.max(guard.number(own[1], most), -MOST_DEBT * rate)
+  return math.min(most, left + math.max(0, now - guard.number(own[2], now)) * rate / 1000)
 end

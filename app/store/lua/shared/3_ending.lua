@@ -187,7 +187,7 @@ end
 -- Stops watching a job for one registration; deletes the watch if no other registration waits for it.
 function ending.leave(project, job, registration)
   local watch = key.watch(project, job)
-  redis.call('HDEL', watch, registration)
+  tenancy.stop_waiting(watch, registration)
   for _, field in ipairs(redis.call('HKEYS', watch)) do
     if string.sub(field, 1, 4) == 'reg_' then return end
   end

@@ -18,11 +18,12 @@ function watching.watch(registration, tenant, project, job, now, keep_s, operati
   local known = redis.call('HMGET', watch, 'state', 'job', 'observed', 'request_id')
   if known[2] then ending.end_job(registration, job, known[1], known[2], known[3], now, keep_s)
   elseif known[1] then
-    redis.call('HSET', watch, registration, '')
+    tenancy.wait(watch, registration, tenant, '')
     turns.share(project, job, tenant)
     if known[4] then turns.share(project, 'request:' .. known[4], tenant) end
   else
-    redis.call('HSET', watch, registration, '', 'state', 'pending', 'since', now, 'tenants', tenant)
+    redis.call('HSET', watch, 'state', 'pending', 'since', now, 'tenants', tenant)
+    tenancy.wait(watch, registration, tenant, '')
     if operation ~= '' then redis.call('HSET', watch, 'operation', operation) end
     counts.move('watch', nil, 'pending')
     return true
@@ -107,7 +108,7 @@ end
 -- A registration stops waiting for all jobs of its request. Returns the request, nil if it did not wait.
 function watching.stop_waiting(registration)
   local own = redis.call('HMGET', key.progress(registration), 'project', 'request')
-  if own[2] and redis.call('HDEL', key.request(own[1], own[2]), registration) == 1 then return own[2] end
+  if own[2] and tenancy.stop_waiting(key.request(own[1], own[2]), registration) then return own[2] end
 end
 
 -- Ends a request that has shown no job, as one job without id.
