@@ -14,7 +14,7 @@ Inject = Callable[[Scene], Sequence[Breach] | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class FaultCase:
     """text: one line that says what it does. inject: returns when the fault is over.
 
     recovers_s: until the first callback after it. settle_s: until nothing is open any more. prompt: callbacks must stay
@@ -39,13 +39,13 @@ class Fault:
     loses: str = ""
 
 
-CATALOG: dict[str, Fault] = {}
+CATALOG: dict[str, FaultCase] = {}
 
 
 def define(group: str, name: str, text: str, inject: Inject, **options: Any) -> None:
     if name in CATALOG:
         raise ValueError(f"two faults are called {name}")
-    CATALOG[name] = Fault(group, name, text, inject, **options)
+    CATALOG[name] = FaultCase(group, name, text, inject, **options)
 
 
 def fault(group: str, text: str, **options: Any) -> Callable[[Inject], Inject]:
@@ -58,7 +58,7 @@ def fault(group: str, text: str, **options: Any) -> Callable[[Inject], Inject]:
     return add
 
 
-def load_all() -> dict[str, Fault]:
+def load_all() -> dict[str, FaultCase]:
     for file in sorted((Path(__file__).parent / "faults").glob("*.py")):
         import_module(f"tests.faults.faults.{file.stem}")
     return CATALOG

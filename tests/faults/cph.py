@@ -52,7 +52,7 @@ class CphJob:
         }
 
 
-class Cph:
+class CphServer:
     def __init__(self) -> None:
         self.behave: Behaviour = lambda _: None
         self.twist: Twist = lambda job: job

@@ -8,7 +8,7 @@ from statistics import quantiles
 from typing import Any
 
 from tests.faults.load import GROUP_FINISHED, Order
-from tests.faults.receiver import Callback
+from tests.faults.receiver import ReceivedCallback
 
 # What the receiver's own thread may be late with on a busy machine.
 SLACK_S = 0.3
@@ -36,7 +36,7 @@ class Evidence:
     with later times."""
 
     orders: Sequence[Order]
-    callbacks: Sequence[Callback]
+    callbacks: Sequence[ReceivedCallback]
     feeds: Mapping[str, Sequence[dict[str, Any]]] = field(default_factory=dict)
     followed: Mapping[str, Sequence[str]] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -80,7 +80,7 @@ def judge(evidence: Evidence) -> list[Breach]:
     return [Breach(promise, len(examples), tuple(examples[:5])) for promise, examples in found.items()]
 
 
-def missing(orders: Iterable[Order], callbacks: Iterable[Callback]) -> list[str]:
+def missing(orders: Iterable[Order], callbacks: Iterable[ReceivedCallback]) -> list[str]:
     """Callbacks that are owed and have not arrived."""
     arrived = {(event["data"]["registration_id"], *_kind(event)) for event in _events(callbacks, accepted=True)}
     return [
@@ -98,7 +98,7 @@ def recovery_s(evidence: Evidence) -> float | None:
     return min(after) - evidence.fault_ended if after else None
 
 
-def delays_s(orders: Iterable[Order], callbacks: Iterable[Callback], since: float, until: float) -> list[float]:
+def delays_s(orders: Iterable[Order], callbacks: Iterable[ReceivedCallback], since: float, until: float) -> list[float]:
     """From the end of a job (or its registration, if that was later) to its callback, for jobs that ended in a span."""
     first: dict[tuple[str, str], float] = {}
     for callback in callbacks:
@@ -243,7 +243,7 @@ def _kind(event: Mapping[str, Any]) -> tuple[str, str]:
     return (job["job_id"] if job else "", event["type"])
 
 
-def _event(callback: Callback) -> dict[str, Any] | None:
+def _event(callback: ReceivedCallback) -> dict[str, Any] | None:
     try:
         event: dict[str, Any] = json.loads(callback.body)
     except ValueError:
@@ -251,6 +251,6 @@ def _event(callback: Callback) -> dict[str, Any] | None:
     return event if "id" in event and "data" in event else None
 
 
-def _events(callbacks: Iterable[Callback], *, accepted: bool = False) -> list[dict[str, Any]]:
+def _events(callbacks: Iterable[ReceivedCallback], *, accepted: bool = False) -> list[dict[str, Any]]:
     wanted = (callback for callback in callbacks if callback.accepted or not accepted)
     return [event for callback in wanted if (event := _event(callback))]

@@ -18,12 +18,12 @@ from tests.faults.answers import Answer
 from tests.faults.api import Api
 from tests.faults.children import Fleet, Launch, Member, kill, wait_until
 from tests.faults.clock import SteppedClock, library
-from tests.faults.cph import PROJECT_ID, TOKEN, Cph
+from tests.faults.cph import PROJECT_ID, TOKEN, CphServer
 from tests.faults.judge import Evidence, missing
 from tests.faults.load import MARKER, Load
 from tests.faults.proxy import Proxy
-from tests.faults.receiver import Behaviour, Receiver, accept
-from tests.faults.servers import SERVICE, RedisGroup, RedisServer, free_port
+from tests.faults.receiver import Behaviour, CallbackReceiver, accept
+from tests.faults.servers import SERVICE, SceneRedis, SceneRedisGroup, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = {"api": ("app.api",), "poll": ("workers", "poll"), "deliver": ("workers", "deliver")}
@@ -88,14 +88,14 @@ class Scene:
             built = library(self.folder)
             self.clocks = {name: SteppedClock(built, self.folder / f"clock-{name}") for name in self.setting.stepped}
         self._start_redis()
-        self.cph = Cph()
+        self.cph = CphServer()
         self._stack.enter_context(self.cph.server)
         for name, text in self.setting.files.items():
             file = self.folder / name
             file.parent.mkdir(exist_ok=True)
             named = text.replace("{folder}", str(self.folder)).replace("{cph}", self.cph.server.url)
             file.write_text(named, encoding="utf-8")
-        self.receiver = Receiver()
+        self.receiver = CallbackReceiver()
         self._stack.enter_context(self.receiver.server)
         self.fleet = Fleet(self.logs, ROOT, self._launch)
         self._stack.callback(self.fleet.stop)
@@ -106,15 +106,15 @@ class Scene:
         wait_until(self.ready, timeout=PATIENCE_S, what="a bridge that is ready")
 
     def _start_redis(self) -> None:
-        self.group: RedisGroup | None = None
+        self.group: SceneRedisGroup | None = None
         if self.setting.sentinel:
-            self.group = RedisGroup(self.folder / "redis")
+            self.group = SceneRedisGroup(self.folder / "redis")
             self._stack.callback(self.group.stop)
             self.group.start()
             return
         clock = self.clocks.get("redis")
         environment = {**self._inherited(), **clock.environment} if clock else None
-        self.redis = RedisServer(self.folder / "redis", options=self.setting.redis, environment=environment)
+        self.redis = SceneRedis(self.folder / "redis", options=self.setting.redis, environment=environment)
         self._stack.callback(self.redis.stop)
         self.redis.start()
         if self.setting.proxied:
@@ -155,9 +155,9 @@ class Scene:
         workers = self.fleet.of("poll", "deliver")
         return [pid for member in workers for pid in member.family() if pid != member.pid]
 
-    def neighbour(self, behaviour: Behaviour) -> Receiver:
+    def neighbour(self, behaviour: Behaviour) -> CallbackReceiver:
         """Another tenant's receiver, on all addresses of loopback."""
-        receiver = Receiver(behaviour, host="")
+        receiver = CallbackReceiver(behaviour, host="")
         self._stack.enter_context(receiver.server)
         return receiver
 
@@ -271,7 +271,7 @@ class Scene:
                 "BRIDGE_REDIS_URL": "redis://by-sentinel/0",
                 "BRIDGE_REDIS_SENTINELS": sentinels,
                 "BRIDGE_REDIS_SENTINEL_SERVICE": SERVICE,
-                "BRIDGE_WAIT_REPLICAS": "1",
+                "BRIDGE_WAIT_REPLICAS": "2",
             }
         port = self.proxy.port if self.setting.proxied else self.redis.port
         return {"BRIDGE_REDIS_URL": f"redis://127.0.0.1:{port}/0"}

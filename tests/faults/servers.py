@@ -32,7 +32,7 @@ def free_port() -> int:
         return port
 
 
-class RedisServer:
+class SceneRedis:
     """A server on a port of its own with an append-only file. environment: of its process, for a preload."""
 
     def __init__(self, folder: Path, *, options: Sequence[str] = (), environment: dict[str, str] | None = None) -> None:
@@ -87,7 +87,7 @@ class RedisServer:
         return max((self.folder / "appendonlydir").glob("*.incr.aof"), key=lambda file: file.stat().st_mtime)
 
 
-class RedisGroup:
+class SceneRedisGroup:
     """Three servers, three Sentinels. Everybody reaches a server only through its proxy, which knows who is calling.
 
     Servers and Sentinels call from addresses of their own (127.0.0.11 …, 127.0.0.21 …), clients from 127.0.0.1.
@@ -95,7 +95,7 @@ class RedisGroup:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
-        self.servers = [RedisServer(folder / f"redis-{number}") for number in range(3)]
+        self.servers = [SceneRedis(folder / f"redis-{number}") for number in range(3)]
         self.proxies = [Proxy((HOST, server.port)) for server in self.servers]
         self._folder = folder
         self._sentinels: list[subprocess.Popen[bytes]] = []

@@ -33,7 +33,7 @@ RETRY_AFTER = timedelta(seconds=20)
 
 
 @dataclass
-class Cloud:
+class SimulatedCloud:
     """CPH. states: the jobs that it knows. hidden: those that lists do not show.
 
     said: the end of each job that any answer has told. unknown: since when answers have said that they do not know a

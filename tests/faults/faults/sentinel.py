@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from tests.faults.catalog import fault
 from tests.faults.scene import Scene, Setting
-from tests.faults.servers import SERVICE, RedisGroup
+from tests.faults.servers import SERVICE, SceneRedisGroup
 
 GROUP = "sentinel"
 SENTINELS = Setting(sentinel=True, workers=2)
@@ -18,7 +18,7 @@ OPTIONS: dict[str, Any] = {"setting": SENTINELS, "recovers_s": 25, "settle_s": 6
 SENTINEL_ADDRESSES = {f"127.0.0.{21 + number}" for number in range(3)}
 
 
-def group_of(scene: Scene) -> RedisGroup:
+def group_of(scene: Scene) -> SceneRedisGroup:
     assert scene.group
     return scene.group
 
