@@ -1,4 +1,6 @@
-"""Enqueues RQ jobs while work is due, ends overdue registrations. Level-triggered: each tick reads the state anew."""
+"""Enqueues RQ jobs while work is due, ends overdue registrations, has damage repaired.
+
+Level-triggered: each tick reads the state anew."""
 
 import logging
 from contextlib import suppress
@@ -26,6 +28,8 @@ class Dispatcher:
     def __init__(self, runtime: Runtime) -> None:
         self._fitness = Fitness(runtime.stores.scripts)
         self._lock = runtime.stores.dispatcher_lock
+        self._data_marker = runtime.stores.data_marker
+        self._reconciler = runtime.stores.reconciler
         self._watches = runtime.stores.watches
         self._clock = runtime.stores.clock
         self._agendas = {POLL: runtime.stores.polls_due, DELIVER: runtime.stores.deliveries_due}
@@ -38,8 +42,10 @@ class Dispatcher:
         while not stopping.is_set():
             try:
                 self._fitness.check()
+                self._data_marker.check(self._clock())
                 if self._lock.acquire():
                     self._tick_until(stopping, monotonic() + LOCK_CHECK_S)
+                    self._reconciler.run(self._clock())
                 else:
                     stopping.wait(LOCK_CHECK_S)
             except (Unavailable, *UNAVAILABLE_ERRORS) as error:

@@ -15,6 +15,7 @@ from app.config.settings import Settings, parse_keys
 from app.store.agenda import DELIVER, POLL, Agenda, LaneLimits
 from app.store.api_keys import ApiKeys
 from app.store.cph_tokens import SharedTokens
+from app.store.data_marker import DataMarker
 from app.store.deliveries import Deliveries
 from app.store.dispatcher_lock import DispatcherLock
 from app.store.durations import SeenDurations
@@ -32,6 +33,7 @@ from app.store.idempotency import IdempotencyClaims
 from app.store.jobs import Jobs
 from app.store.project_health import ProjectHealths
 from app.store.readiness import Readiness
+from app.store.reconciler import Reconciler
 from app.store.registrations import Registrations
 from app.store.request_rates import RequestQuota
 from app.store.requests import Requests
@@ -147,6 +149,14 @@ class Stores:
     @cached_property
     def dispatcher_lock(self) -> DispatcherLock:
         return DispatcherLock(self.scripts)
+
+    @cached_property
+    def data_marker(self) -> DataMarker:
+        return DataMarker(self.scripts)
+
+    @cached_property
+    def reconciler(self) -> Reconciler:
+        return Reconciler(self.scripts, retention=self.settings.retention)
 
     @cached_property
     def polls_due(self) -> Agenda:

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -22,6 +22,7 @@ from app.domain.budget import Budget
 from app.domain.errors import OperatorError, Unavailable
 from app.domain.project_health import CHECK_CREDENTIALS, TRY_AT_ONCE, ProjectHealth
 from app.store.agenda import DELIVER, POLL, Agenda
+from app.store.data_marker import REMEDY
 from app.store.engine.memory_guard import FULL
 from app.store.engine.sentinels import count_known_replicas
 from app.store.fitness import NO_EVICTION, FitnessReport, inspect_redis, name_of
@@ -35,6 +36,12 @@ BACKLOG_AFTER = timedelta(seconds=10)
 # RQ workers send a heartbeat every 15 s, but not before their current job is finished.
 HEARTBEAT_TIMEOUT = timedelta(minutes=1)
 MEMORY_WARNING = 0.6  # share of maxmemory
+LOST_FOR = timedelta(days=14)
+LISTED_AT_MOST = 10
+REPAIR = (
+    "find out who writes to this Redis; delete each damaged key: the bridge restores what it can within minutes"
+    " (docs/operations.md#bridgeunreadablerecords)"
+)
 MAX_CLOCK_SKEW = timedelta(seconds=1)
 FORGET_REPLICAS = "replicas that are gone for good are forgotten by SENTINEL RESET, one Sentinel after another"
 CHECK_NETWORK = (
@@ -109,6 +116,8 @@ def examine() -> Iterator[Finding]:
         yield judge_latency(_measure_latency(runtime))
         runtime.stores.clock()
         yield judge_clock(runtime.stores.clock.ahead)
+        yield from judge_data(runtime.stores.data_marker.lost_at(), runtime.stores.clock())
+        yield from judge_records(runtime.stores.reconciler.unreadable())
         yield from _check_backlog(runtime, POLL, runtime.stores.polls_due)
         yield from _check_backlog(runtime, DELIVER, runtime.stores.deliveries_due)
     yield from _check_cph(runtime)
@@ -205,6 +214,20 @@ def judge_memory(used: int, limit: int) -> Finding:
     if used >= FULL * limit:
         return Finding(Level.FAIL, f"{text}: the API refuses registrations", remedy)
     return Finding(Level.WARN, text, remedy) if used >= MEMORY_WARNING * limit else Finding(Level.OK, text)
+
+
+def judge_data(lost_at: datetime | None, now: datetime) -> Iterator[Finding]:
+    """Yields nothing if Redis has not lost its data within LOST_FOR."""
+    if lost_at and now - lost_at < LOST_FOR:
+        yield Finding(Level.WARN, f"Redis lost its data, noticed at {_format_time(lost_at)}", REMEDY)
+
+
+def judge_records(unreadable: Sequence[str]) -> Iterator[Finding]:
+    """unreadable: as Reconciler lists it. Yields nothing if it is empty."""
+    if unreadable:
+        shown = ", ".join(unreadable[:LISTED_AT_MOST]) + (", …" if len(unreadable) > LISTED_AT_MOST else "")
+        noun = "record" if len(unreadable) == 1 else "records"
+        yield Finding(Level.WARN, f"{len(unreadable)} damaged {noun} in Redis: {shown}", REPAIR)
 
 
 def _check_backlog(runtime: Runtime, kind: str, agenda: Agenda) -> Iterator[Finding]:

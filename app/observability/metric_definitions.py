@@ -254,5 +254,17 @@ OVERDUE = MetricDefinition(
     MetricSource.REDIS,
     "Registrations whose deadline passed before they finished.",
 )
+UNREADABLE = MetricDefinition(
+    "unreadable_records",
+    MetricKind.GAUGE,
+    MetricSource.REDIS,
+    "Records in Redis that could not be read within the last day: `cph-bridge doctor` lists them.",
+)
+DATA_LOST = MetricDefinition(
+    "redis_data_lost_timestamp_seconds",
+    MetricKind.GAUGE,
+    MetricSource.REDIS,
+    "When a dispatcher found Redis without the data that it had known; missing if it never did.",
+)
 
 ALL = tuple(definition for definition in list(globals().values()) if isinstance(definition, MetricDefinition))

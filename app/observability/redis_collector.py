@@ -95,6 +95,8 @@ def _deployment_metrics(stats: DeploymentStats) -> Iterable[tuple[MetricDefiniti
     yield metric_definitions.TICK_AGE, {(): stats.tick_age.total_seconds()} if stats.tick_age is not None else {}
     yield metric_definitions.TICKS, {(): stats.ticks}
     yield metric_definitions.OVERDUE, {(): stats.overdue}
+    yield metric_definitions.UNREADABLE, {(): stats.unreadable}
+    yield metric_definitions.DATA_LOST, {(): stats.data_lost_at.timestamp()} if stats.data_lost_at else {}
 
 
 def _project_metrics(overview: Overview) -> Iterable[tuple[MetricDefinition, Values]]:

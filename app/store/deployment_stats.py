@@ -9,7 +9,7 @@ from app.domain.times import to_ms
 from app.store.agenda import DELIVER, MILLISECOND, POLL
 from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall, Scripts
-from app.store.engine.unreadable import whole
+from app.store.engine.unreadable import moment, whole
 
 AGENDAS = (POLL, DELIVER)
 ENDED = "ended:"
@@ -21,7 +21,8 @@ class DeploymentStats:
     """ended: watched jobs by project and state. tick_age: since the dispatcher's last tick, None if there was none.
     late: for how long the oldest claimable item has waited, by agenda.
 
-    memory_most: bytes, 0 if Redis has no limit. workers: by kind, those with a recent heartbeat in RQ.
+    memory_most: bytes, 0 if Redis has no limit. workers: by kind, those with a recent heartbeat in RQ. unreadable: what
+    could not be read within the last day. data_lost_at: when a process found Redis without the data that it had known.
     """
 
     watching: int
@@ -36,6 +37,8 @@ class DeploymentStats:
     late: Mapping[str, timedelta]
     queued: Mapping[str, int]
     workers: Mapping[str, int]
+    unreadable: int
+    data_lost_at: datetime | None
     memory_used: int
     memory_most: int
 
@@ -56,8 +59,10 @@ class DeploymentStatsReader:
             pipeline.llen(keys.rq_queue(kind))
             pipeline.smembers(keys.rq_workers(kind))
         pipeline.hgetall(keys.counts())
+        pipeline.zcard(keys.unreadable())
+        pipeline.hget(keys.data(), "lost")
         pipeline.info("memory")
-        *queues, counts, memory = pipeline.execute()
+        *queues, counts, unreadable, lost, memory = pipeline.execute()
         looked = whole(counts.get("looked"), None)
         return DeploymentStats(
             watching=watching,
@@ -75,6 +80,8 @@ class DeploymentStatsReader:
             late={agenda: ms * MILLISECOND for agenda, ms in zip(AGENDAS, lanes[1::2], strict=True)},
             queued=dict(zip(AGENDAS, queues[::2], strict=True)),
             workers={kind: self._alive(names) for kind, names in zip(AGENDAS, queues[1::2], strict=True)},
+            unreadable=unreadable,
+            data_lost_at=moment(lost),
             memory_used=memory["used_memory"],
             memory_most=memory["maxmemory"],
         )

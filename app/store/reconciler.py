@@ -1,52 +1,89 @@
 """Puts back what is missing on the agendas and in the indexes, after a record could not be read or was deleted."""
 
+import logging
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
+from app import logs
 from app.domain.times import to_ms
 from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall, Scripts
 
-EVERYTHING = "cph:*"
+EVERYTHING = f"{keys.PREFIX}*"
+STEP = 200  # keys, which blocks Redis for about 2 ms
+HURRY = 10  # steps in a row, while something has been unreadable recently
+LISTED_FOR = timedelta(days=1)  # since it was last found unreadable
+LOGGED_AT_MOST = 20  # at once
 
 
 class Reconciler:
-    """Examines all keys, some at a time, again and again. One pass costs about 10 μs of Redis for each key."""
+    """Examines all keys, some at a time, again and again. One pass costs about 10 μs of Redis for each key.
+
+    A pass also counts what metrics and quotas count (names as in reconcile.lua).
+    """
 
     def __init__(self, scripts: Scripts, *, retention: timedelta) -> None:
         self._scripts = scripts
         self._keep_s = int(retention.total_seconds())
         self._cursor = 0
-        self._counted: Counter[str] = Counter()
-        self._healing_passes = 0
+        self._known: set[str] = set()  # what is listed as unreadable
+        self._counted: Counter[str] = Counter()  # in this pass
+        self._stored: Mapping[str, int] = {}  # after the last pass
+        self._errors: Mapping[str, int] = {}  # of the counts after the last pass
 
-    def heal(self) -> None:
-        """Starts two passes from the beginning: one mends, the other sets the counts of metrics and quotas."""
-        self._cursor, self._healing_passes = 0, 2
-        self._counted.clear()
+    def run(self, now: datetime) -> None:
+        """Does a second's share of the work. Raises Unavailable."""
+        self._report_unreadable(now)
+        for _ in range(HURRY if self._known else 1):
+            self.step(now)
 
-    @property
-    def heals(self) -> bool:
-        return self._healing_passes > 0
-
-    def step(self, now: datetime, count: int) -> None:
-        """Examines about `count` keys."""
+    def step(self, now: datetime, count: int = STEP) -> bool:
+        """Examines about `count` keys. Returns whether this ends a pass."""
         self._cursor, names = self._scripts.redis.scan(self._cursor, match=EVERYTHING, count=count)
         if names:
             answer = self._scripts.run(ScriptCall("reconcile", now=to_ms(now), keep_s=self._keep_s, names=names))
             self._counted.update(dict(zip(answer[::2], answer[1::2], strict=True)))
         if self._cursor == 0:
-            self._end_pass()
+            self._correct_counts()
+            self._counted.clear()
+        return self._cursor == 0
 
-    def unreadable(self) -> dict[str, int]:
-        """Returns what scripts could not read, by when (ms)."""
-        return {
-            name: int(score) for name, score in self._scripts.redis.zrange(keys.unreadable(), 0, -1, withscores=True)
+    def unreadable(self) -> list[str]:
+        """Returns what could not be read within the last day, the oldest first. Raises Unavailable."""
+        return self._scripts.redis.zrange(keys.unreadable(), 0, -1)
+
+    def _report_unreadable(self, now: datetime) -> None:
+        self._scripts.redis.zremrangebyscore(keys.unreadable(), 0, to_ms(now - LISTED_FOR))
+        listed = set(self.unreadable())
+        new, self._known = sorted(listed - self._known), listed
+        for name in new[:LOGGED_AT_MOST]:
+            logs.event("record.unreadable", level=logging.ERROR, record=name, remedy="see `cph-bridge doctor`")
+        if (unlogged := len(new) - LOGGED_AT_MOST) > 0:
+            logs.event("record.unreadable", level=logging.ERROR, more=unlogged)
+
+    def _correct_counts(self) -> None:
+        """Corrects what two passes in a row have found too high or too low, by the smaller difference.
+
+        Counts change during a pass. A difference that may be due to that is no error.
+        """
+        stored = self._add(dict.fromkeys(self._counted, 0))
+        errors = {
+            name: _beyond(self._counted[name] - now, now - self._stored.get(name, now)) for name, now in stored.items()
         }
+        both = {name: (error, self._errors.get(name, 0)) for name, error in errors.items()}
+        corrections = {name: min(pair, key=abs) for name, pair in both.items() if pair[0] * pair[1] > 0}
+        if corrections:
+            logs.event("counts.corrected", level=logging.WARNING, corrections=corrections)
+            stored = dict(stored) | dict(self._add(corrections))
+        self._stored = stored
+        self._errors = {name: error - corrections.get(name, 0) for name, error in errors.items()}
 
-    def _end_pass(self) -> None:
-        if self._healing_passes == 1:
-            values = [value for item in self._counted.items() for value in item]
-            self._scripts.run(ScriptCall("set_counts", values=values))
-        self._healing_passes = max(0, self._healing_passes - 1)
-        self._counted.clear()
+    def _add(self, amounts: Mapping[str, int]) -> Mapping[str, int]:
+        values = [value for item in amounts.items() for value in item]
+        return dict(zip(amounts, self._scripts.run(ScriptCall("add_to_counts", values=values)), strict=True))
+
+
+def _beyond(error: int, noise: int) -> int:
+    size = max(0, abs(error) - abs(noise))
+    return size if error > 0 else -size

@@ -1,4 +1,4 @@
-"""What was deleted, or moved aside because it could not be read, comes back."""
+"""What was deleted, or moved aside because it could not be read, comes back and is reported."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -7,25 +7,29 @@ import pytest
 
 from app.bootstrap.stores import Stores
 from app.domain.job import Job, JobState
+from app.domain.times import from_ms
 from app.store.agenda import DELIVER, POLL
+from app.store.data_marker import DataMarker
 from app.store.engine import keys
-from app.store.reconciler import Reconciler
 from tests.support.claims import claim_due, mark_answered
 
 HOUR = timedelta(hours=1)
-RETENTION = timedelta(days=14)
 LANE = "t https://bot.example:443"
 
 
 @pytest.fixture
 def reconcile(stores: Stores, now: datetime) -> Callable[[], None]:
     def run() -> None:
-        reconciler = Reconciler(stores.scripts, retention=RETENTION)
-        reconciler.heal()
-        while reconciler.heals:
-            reconciler.step(now, 3)
+        for _ in range(3):  # what the first restores, the two others count
+            while not stores.reconciler.step(now, 3):
+                pass
 
     return run
+
+
+def counts_of(stores: Stores) -> list[dict[str, str]]:
+    found = [stores.redis.hgetall(name) for name in (keys.counts(), keys.tenant_counts("t"))]
+    return [{name: count for name, count in counts.items() if count != "0"} for counts in found]
 
 
 @pytest.mark.parametrize(
@@ -54,7 +58,7 @@ def test_everything_ends_although_a_key_was_lost(
     ended = registration(job_ids=(), ended=(Job("job-3", JobState.FAILED),))
     for each in (by_job, by_request, ended):
         stores.registrations.add(each)
-    counts = [stores.redis.hgetall(name) for name in (keys.counts(), keys.tenant_counts("t"))]
+    counts = counts_of(stores)
     stores.redis.delete(lost)
     if wrong:
         stores.redis.set(lost, "x")
@@ -66,7 +70,43 @@ def test_everything_ends_although_a_key_was_lost(
     mark_answered(stores.redis)
     assert len(claim_due(stores.deliveries_due, now, 10)) == 1
     assert stores.redis.zcard(keys.deadlines()) == 2
-    assert [stores.redis.hgetall(name) for name in (keys.counts(), keys.tenant_counts("t"))] == counts
+    assert counts_of(stores) == counts
     assert len(deliveries_of()) == 1
     found, _ = stores.registrations.page("t", limit=10, cursor=None, wanted=lambda _: True)
     assert {known[0].id for known in found} == {by_job.id, by_request.id, ended.id}
+
+
+def test_a_wrong_count_is_counted_again_once_it_was_reported(stores: Stores, registration, now: datetime) -> None:
+    stores.registrations.add(registration("job-1"))
+    stores.redis.hset(keys.tenant_counts("t"), "registrations", "many")
+    stores.redis.hset(keys.tenant_counts("t"), "jobs", "7")  # wrong, but a number
+    stores.registrations.add(registration("job-2"))  # finds the text, and counts from 0
+    assert stores.redis.hget(keys.tenant_counts("t"), "registrations") == "1"
+    stores.reconciler.run(now)
+    assert counts_of(stores)[1] == {"registrations": "2", "jobs": "2"}
+
+
+def test_what_cannot_be_read_is_reported_once_and_listed_for_a_day(stores: Stores, caplog) -> None:
+    damaged = keys.watch("default", "job-1")
+    stores.redis.set(damaged, "x")
+    today = from_ms(stores.redis.time()[0] * 1000)  # of the server, which dates the list
+    for _ in range(3):
+        stores.reconciler.run(today)
+    assert [(record.message, record.fields["record"]) for record in caplog.records] == [("record.unreadable", damaged)]
+    assert stores.reconciler.unreadable() == [damaged]
+    assert stores.redis.get(keys.aside(damaged)) == "x"
+    stores.reconciler.run(today + timedelta(days=1, minutes=1))
+    assert stores.reconciler.unreadable() == []
+
+
+def test_a_redis_that_has_lost_its_data_is_reported_once_by_each_process(stores: Stores, now: datetime, caplog) -> None:
+    markers = [stores.data_marker, DataMarker(stores.scripts)]
+    for marker in markers:
+        marker.check(now)
+    assert stores.data_marker.lost_at() is None
+    stores.redis.flushall()
+    for _ in range(2):
+        for marker in markers:
+            marker.check(now)
+    assert caplog.messages == ["redis.data_lost"] * len(markers)
+    assert stores.data_marker.lost_at() == now

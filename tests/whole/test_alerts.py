@@ -117,6 +117,18 @@ def test_a_redis_that_is_full_or_unavailable(deployment: Deployment, prometheus:
     prometheus.is_over("BridgeRedisAway")
 
 
+def test_data_that_are_damaged_and_lost(deployment: Deployment, prometheus: Prometheus, scrape) -> None:
+    scrape("api")
+    deployment.start_worker("poll")
+    deployment.redis.set("cph:watch:default:damaged", "x")
+    prometheus.fires("BridgeUnreadableRecords")
+    deployment.redis.flushall()
+    prometheus.fires("BridgeDataLost")
+    prometheus.is_over("BridgeUnreadableRecords")
+    deployment.redis.hdel("cph:data", "lost")
+    prometheus.is_over("BridgeDataLost")
+
+
 def both_alerts_fire(deployment: Deployment, prometheus: Prometheus) -> bool:
     """Calls the API first, so that there are answers to count."""
     with suppress(ApiRefused, OSError):  # the answer may take longer than the client's timeout

@@ -57,6 +57,7 @@ NO_RETRY = RetryPolicy(ONCE, timedelta(0))
 # A worker keeps its results and retries during a restart of Redis: by default for the length of its lease.
 PATIENT = RetryPolicy(Retry(ExponentialBackoff(cap=1, base=0.05), retries=FOR_EVER), timedelta(minutes=1))
 STOPPING_S = 2.0  # patience of a process that is to end; a result that it cannot record falls due again elsewhere
+LIST_UNREADABLE = "redis.call('ZADD', KEYS[1], redis.call('TIME')[1] * 1000, ARGV[1])"
 KEEP_ASIDE = timedelta(days=14)  # a key that was moved aside, for the operator to look at
 SENTINEL_TIMEOUT_S = 0.5  # short: a Sentinel has nothing else to do
 ASK_SENTINELS_EVERY_S = 3.0
@@ -160,7 +161,7 @@ class Connection(Redis):
         aside = self.pipeline(transaction=False)
         aside.rename(name, keys.aside(name))
         aside.expire(keys.aside(name), KEEP_ASIDE)
-        aside.zadd(keys.unreadable(), {name: 0})
+        aside.eval(LIST_UNREADABLE, 1, keys.unreadable(), name)
         aside.execute(raise_on_error=False)
         return True
 
@@ -251,6 +252,7 @@ def connect(
         "retry": ONCE if kind is Connection else retries.retry,
         "parser_class": _Parser,
         "decode_responses": kind is Connection,  # RQ reads bytes
+        "encoding_errors": "backslashreplace",  # a damaged value costs its record, not the whole reply
     }
     if not sentinels:
         return _with_policy(kind.from_url(url, **options), retries)

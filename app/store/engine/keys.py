@@ -222,8 +222,14 @@ def clock_leaps() -> str:
     return "cph:clock:leaps"
 
 
+def data() -> str:
+    """Hash, for ever: id (random) of what this Redis contains, since (ms); lost (ms): a process missed other data."""
+    return "cph:data"
+
+
 def unreadable() -> str:
-    """Sorted set of at most 1,000: what a script could not read (a key, a key and a field, an id) by when (ms)."""
+    """Sorted set of at most 1,000, each for a day: what could not be read (a key, a key and a field, an id) by when
+    (ms)."""
     return "cph:unreadable"
 
 

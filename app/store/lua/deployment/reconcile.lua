@@ -57,6 +57,15 @@ local function delivery(id)
   redis.call('ZADD', key.deliveries(own[3]), 0, string.format('%013d:%s', guard.number(own[5], now), id))
 end
 
+-- Counts of nothing are 0.
+local function tenant_counts(tenant)
+  for _, what in ipairs({'registrations', 'jobs', 'deliveries'}) do count('tenant:' .. tenant .. ' ' .. what, 0) end
+end
+
+local function deployment_counts()
+  for _, name in ipairs({'watch:pending', 'watch:running', 'delivery:pending'}) do count(name, 0) end
+end
+
 -- A lane with items is served.
 local function lane(name, its_name)
   if redis.call('HEXISTS', key.lane(name, its_name), 'held') == 0 then
@@ -69,6 +78,8 @@ local KINDS = {
   {'^cph:watch:(.+):([^:]+)$', watch},
   {'^cph:request:(.+):([^:]+)$', request},
   {'^cph:dlv:(dlv_[^:]+)$', delivery},
+  {'^cph:tenant:(.+)$', tenant_counts},
+  {'^cph:counts()$', deployment_counts},
   {'^cph:(%l+):due:(.+)$', lane},
   {'^cph:(%l+):leased:(.+)$', lane},
 }
