@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from app.domain.job import Job, JobState
-from app.domain.times import from_ms, to_ms
+from app.domain.times import to_ms
 from app.domain.wire import to_json
 from app.store.agenda import Claimed
 from app.store.encryption.cipher import Cipher
@@ -15,7 +15,6 @@ from app.store.engine.scripts import Argument, ScriptCall, Scripts
 from app.store.engine.unreadable import moment
 
 LAST_SEEN = ("status", "request_id", "phone_id", "server_id", "begin_time")
-LAST_POLL = timedelta(seconds=20)  # after a deadline: how long to wait for the answer to one more poll
 FIELDS = ("since", "unknown_since", "operation", *LAST_SEEN)
 
 
@@ -78,23 +77,6 @@ class Watches:
             snapshot=to_json(seal_job(self._cipher, job)),
             keep_s=self._keep_s,
         )
-
-    def end_overdue(self, now: datetime, limit: int) -> tuple[int, datetime | None]:
-        """Ends up to `limit` registrations whose deadline has passed, once their open jobs have been polled once more.
-
-        Returns how many, and when to call again.
-        """
-        ended, following = self._scripts.run(
-            ScriptCall(
-                "end_overdue",
-                now=to_ms(now),
-                limit=limit,
-                keep_s=self._keep_s,
-                last_poll_ms=LAST_POLL // timedelta(milliseconds=1),
-                last_seen=LAST_SEEN,
-            )
-        )
-        return ended, from_ms(int(following)) if following else None
 
     @staticmethod
     def _postpone(claimed: Claimed, due: datetime, now: datetime, changes: Sequence[Argument]) -> ScriptCall:

@@ -158,7 +158,7 @@ class BridgeMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([1, 5, 30]))
     def wait(self, seconds: int) -> None:
         self.now += seconds * SECOND
-        self.runtime.stores.watches.end_overdue(self.now, 100)
+        self.runtime.stores.deadlines.end_overdue(self.now, 100)
 
     @rule()
     def claim(self) -> None:
