@@ -161,6 +161,12 @@ class BridgeMachine(RuleBasedStateMachine):
         self.runtime.stores.deadlines.end_overdue(self.now, 100)
 
     @rule()
+    def reconcile(self) -> None:
+        """Nothing is damaged here, so it changes nothing."""
+        while not self.runtime.stores.reconciler.step(self.now):
+            pass
+
+    @rule()
     def claim(self) -> None:
         claimed = claim_due(self.runtime.stores.polls_due, self.now, 100)
         self.tasks += self.poll_worker.prepare(claimed) if claimed else ()

@@ -76,6 +76,20 @@ def test_everything_ends_although_a_key_was_lost(
     assert {known[0].id for known in found} == {by_job.id, by_request.id, ended.id}
 
 
+def test_a_registration_that_knows_all_jobs_of_its_request_does_not_wait_for_them_again(
+    stores: Stores, registration, now: datetime, reconcile
+) -> None:
+    made = registration(job_ids=(), request_id="r")
+    stores.registrations.add(made)
+    for at in (now, now + HOUR, now + 2 * HOUR):
+        (item,) = claim_due(stores.polls_due, at, 1)
+        (request,) = stores.requests.load([item])
+        stores.scripts.run(stores.requests.record_list((item, request), at, at, running={"job-1"}, ended=()))
+    assert not stores.redis.hexists(keys.request("default", "r"), made.id)
+    reconcile()
+    assert not stores.redis.hexists(keys.request("default", "r"), made.id)
+
+
 def test_a_wrong_count_is_counted_again_once_it_was_reported(stores: Stores, registration, now: datetime) -> None:
     stores.registrations.add(registration("job-1"))
     stores.redis.hset(keys.tenant_counts("t"), "registrations", "many")
