@@ -75,6 +75,13 @@ class Member:
         with suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
+    def ends_within(self, seconds: float) -> bool:
+        try:
+            self.child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
     def family(self) -> list[int]:
         """The process itself, and those that it started."""
         return in_sessions({self.pid})

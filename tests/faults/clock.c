@@ -1,4 +1,4 @@
-/* Steps the wall clock of one process: adds the milliseconds in the file LD_CLOCK_FILE, which is read again every 20 ms.
+/* Steps the wall clock of one process: adds the milliseconds in the file LD_CLOCK_FILE, read again every 20 ms.
  * Clocks that count from the machine's start are left alone. */
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -30,7 +30,8 @@ class Breach:
 @dataclass
 class Evidence:
     """All that was seen from outside. feeds: all events by tenant, read at the end. followed: the ids that a follower
-    has read meanwhile, by tenant. logs: lines by process. fault_began, fault_ended: monotonic, s.
+    has read meanwhile, by tenant. logs: lines by process; also what is to hold no secret besides: Redis' files, the
+    environment of dispatchers. fault_began, fault_ended: monotonic, s.
     poisoned: by how much metrics may be off. forgotten: what was acknowledged before the fault's end may be lost.
     replaced: Redis fails over to a replica: by the contract an event may be told twice, with the same id, and then
     with later times."""
@@ -228,7 +229,7 @@ def _secrets(evidence: Evidence) -> Found:
         for line in lines:
             for secret in evidence.secrets:
                 if secret in line:
-                    yield "secret in a log", f"{process}: {line[:60]}…"
+                    yield "secret in the clear", f"{process}: {line[:60]}…"
 
 
 def _errors(evidence: Evidence) -> Found:

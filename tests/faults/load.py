@@ -15,6 +15,7 @@ from tests.faults.api import Api, ApiReply
 from tests.faults.cph import CphJob, CphServer
 
 MARKER = "marker-hush"  # in everything that no log may show
+SIGNING_MARKER = base64.b64encode(f"{MARKER}-secret".encode()).decode()  # in each signing secret: 18 bytes, 24 letters
 PAUSE_S = (0.3, 0.9)  # between two calls of a caller
 CANCEL_WITHIN_S = 4.0
 TRIES = 8

@@ -18,7 +18,7 @@ from tests.faults.clock import NoCompiler
 from tests.faults.judge import Breach, Evidence, delays_s, judge, percentile_95, recovery_s
 from tests.faults.scene import Scene
 
-CALM_S = 4.0  # under load before and after the fault
+CALM_S = 3.5  # under load before and after the fault
 NOISE_S = 3.0  # on a busy machine
 
 
@@ -92,7 +92,7 @@ def _run(fault: FaultCase, seed: int, folder: Path) -> FaultResult:
         scene.load.end()
         evidence = scene.gather(injected, ended)
         left = scene.fleet.stop()
-        evidence.logs = scene.read_logs()
+        evidence.logs = {**evidence.logs, **scene.read_logs()}
         evidence.poisoned, evidence.forgotten = fault.poisoned, bool(fault.loses)
         evidence.replaced = fault.setting.sentinel
         exits = scene.fleet.exits

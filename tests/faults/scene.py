@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,16 +17,22 @@ from tests.faults.answers import Answer
 from tests.faults.api import Api
 from tests.faults.children import Fleet, Launch, Member, kill, wait_until
 from tests.faults.clock import SteppedClock, library
-from tests.faults.cph import PROJECT_ID, TOKEN, CphServer
+from tests.faults.cph import OUTPUT, PROJECT_ID, TOKEN, CphServer
 from tests.faults.judge import Evidence, missing
-from tests.faults.load import MARKER, Load
+from tests.faults.load import MARKER, SIGNING_MARKER, Load
 from tests.faults.proxy import Proxy
 from tests.faults.receiver import Behaviour, CallbackReceiver, accept
 from tests.faults.servers import SERVICE, SceneRedis, SceneRedisGroup, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = {"api": ("app.api",), "poll": ("workers", "poll"), "deliver": ("workers", "deliver")}
-COMMAND_LINE = (sys.executable, "-c", "from app.cli.main import main; main()")
+# `cph-bridge keys create --tenant …` for each argument, in one process.
+CREATE_KEYS = """
+import sys
+from app.cli.main import main
+for tenant in sys.argv[1:]:
+    main(["keys", "create", "--tenant", tenant], standalone_mode=False)
+"""
 TENANTS = ("default", "ann", "ben")
 VICTIM = "victim"
 PATIENCE_S = 180.0  # for a start on a busy machine
@@ -99,10 +104,9 @@ class Scene:
         self._stack.enter_context(self.receiver.server)
         self.fleet = Fleet(self.logs, ROOT, self._launch)
         self._stack.callback(self.fleet.stop)
-        keys = self._create_keys()
         workers = [(kind, number) for kind in ("poll", "deliver") for number in range(self.setting.workers)]
         self.fleet.start([("api", 0), *workers])
-        self.load = Load(self.api, self.cph, self.receiver.url, keys, TENANTS, self._seed)
+        self.load = Load(self.api, self.cph, self.receiver.url, self._create_keys(), TENANTS, self._seed)
         wait_until(self.ready, timeout=PATIENCE_S, what="a bridge that is ready")
 
     def _start_redis(self) -> None:
@@ -212,15 +216,26 @@ class Scene:
             feeds={tenant: self.read_feed(tenant) for tenant in TENANTS},
             followed={tenant: feed.ids for tenant, feed in self.load.feeds.items()},
             metrics=self.metrics() or {"no metrics can be read": 1},
+            logs=self.read_environments(),
             statuses=dict(self.load.statuses.items()),
-            secrets=[MARKER, TOKEN, self.secret_key, *self.load.keys.values()],
+            secrets=[MARKER, SIGNING_MARKER, OUTPUT, TOKEN, self.secret_key, *self.load.keys.values()],
             fault_began=fault_began,
             fault_ended=fault_ended,
         )
 
     def read_logs(self) -> dict[str, list[str]]:
-        files = sorted(self.logs.glob("*.log"))
-        return {file.name: file.read_text(encoding="utf-8", errors="replace").splitlines() for file in files}
+        """By name: the lines of each log, and of each file of Redis' data."""
+        files = [*self.logs.glob("*.log"), *self.folder.glob("redis/**/*.aof"), *self.folder.glob("redis/**/*.rdb")]
+        return {file.name: file.read_text(encoding="utf-8", errors="replace").splitlines() for file in sorted(files)}
+
+    def read_environments(self) -> dict[str, list[str]]:
+        """By process: what each dispatcher has inherited."""
+        found = {}
+        for pid in self.dispatchers():
+            with suppress(OSError):
+                text = Path(f"/proc/{pid}/environ").read_text(encoding="utf-8", errors="replace")
+                found[f"environment of dispatcher {pid}"] = text.split("\0")
+        return found
 
     def _followed(self) -> bool:
         """Whether followers have read all that the feeds hold."""
@@ -278,23 +293,17 @@ class Scene:
 
     def _create_keys(self) -> dict[str, str]:
         """The first tenant has the bootstrap key; the others get theirs by the operator's command."""
-
-        def create(tenant: str) -> str:
-            argv = [*COMMAND_LINE, "keys", "create", "--tenant", tenant]
-            done = subprocess.run(
-                argv,
-                env=self.environment(),
-                cwd=ROOT,
-                capture_output=True,
-                encoding="utf-8",
-                timeout=PATIENCE_S,
-                check=True,
-            )
-            return done.stdout.strip()
-
         others = (*TENANTS[1:], *((VICTIM,) if self.setting.victim else ()))
-        with ThreadPoolExecutor() as pool:
-            return {TENANTS[0]: self.key, **dict(zip(others, pool.map(create, others), strict=True))}
+        done = subprocess.run(
+            [sys.executable, "-c", CREATE_KEYS, *others],
+            env=self.environment(),
+            cwd=ROOT,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=PATIENCE_S,
+            check=True,
+        )
+        return {TENANTS[0]: self.key, **dict(zip(others, done.stdout.split(), strict=True))}
 
 
 def quietly(action: Any, *arguments: Any) -> None:

@@ -58,6 +58,8 @@ class SceneRedis:
             str(self.folder / "log"),
             "--save",
             "",
+            "--rdbcompression",
+            "no",
             "--appendonly",
             "yes",
             "--enable-debug-command",
@@ -143,6 +145,10 @@ class SceneRedisGroup:
             return number + 1 if number != than and self._role(number) == "master" else None
 
         return (wait_until(other, timeout=40, what="another primary") or 0) - 1
+
+    def wait_until_whole(self) -> None:
+        """Until the other two follow the primary; Sentinels demote one that comes back only after some ten seconds."""
+        wait_until(lambda: self._replicas(self.primary()) == 2, timeout=60, what="two replicas of the primary")
 
     def stop(self) -> None:
         for sentinel in self._sentinels:

@@ -109,7 +109,7 @@ GROUP_EVENT = {
         ("feed not exactly once", evidence(feeds={"ann": [event(), event()]})),
         ("feed not in order", evidence(followed={"ann": []})),
         ("metrics disagree", evidence(metrics={"registrations_watching": 1.0})),
-        ("secret in a log", evidence(logs={"api": [f"… {MARKER}-path …"]}, secrets=[MARKER])),
+        ("secret in the clear", evidence(logs={"api": [f"… {MARKER}-path …"]}, secrets=[MARKER])),
         ("API answers an error of its own", evidence(statuses={500: 1})),
     ],
 )
