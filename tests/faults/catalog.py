@@ -20,7 +20,8 @@ class FaultCase:
     recovers_s: until the first callback after it. settle_s: until nothing is open any more. prompt: callbacks must stay
     about as quick as before. goes_on: callbacks must arrive while it lasts. told: a line that some log must have.
     may_exit: processes may end by themselves. poisoned: records that it broke for good, by which metrics may be off.
-    quick: is run by CI. loses: why what was acknowledged before its end may be lost, if that is a documented limit.
+    damages: data in Redis, which may be told. quick: is run by CI. loses: why what was acknowledged before its end may
+    be lost, if that is a documented limit.
     """
 
     group: str
@@ -35,6 +36,7 @@ class FaultCase:
     told: str = ""
     may_exit: bool = False
     poisoned: int = 0
+    damages: bool = False
     quick: bool = False
     loses: str = ""
 

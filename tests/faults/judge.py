@@ -1,6 +1,7 @@
 """Judges the promises from what callers were told, what the receiver got, and what the feed says."""
 
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,8 @@ from tests.faults.receiver import ReceivedCallback
 # What the receiver's own thread may be late with on a busy machine.
 SLACK_S = 0.3
 TESTS = ("callback.test",)
+LOG = ".log"
+ALARMS = re.compile(r'"event": "(record\.unreadable|redis\.data_lost|counts\.corrected|secrets\.unencrypted)"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +32,14 @@ class Breach:
 
 @dataclass
 class Evidence:
-    """All that was seen from outside. feeds: all events by tenant, read at the end. followed: the ids that a follower
-    has read meanwhile, by tenant. logs: lines by process; also what is to hold no secret besides: Redis' files, the
-    environment of dispatchers. fault_began, fault_ended: monotonic, s.
-    poisoned: by how much metrics may be off. forgotten: what was acknowledged before the fault's end may be lost.
-    replaced: Redis fails over to a replica: by the contract an event may be told twice, with the same id, and then
-    with later times."""
+    """All that was seen from outside.
+
+    feeds: all events by tenant, read at the end. followed: the ids that a follower has read meanwhile, by tenant. logs:
+    lines by process; also what is to hold no secret besides: Redis' files, the environment of dispatchers. fault_began,
+    fault_ended: monotonic, s. poisoned: by how much metrics may be off. damaged: data in Redis are, and that may be
+    told. forgotten: what was acknowledged before the fault's end may be lost. replaced: Redis fails over to a replica:
+    by the contract an event may be told twice, with the same id, and then with later times.
+    """
 
     orders: Sequence[Order]
     callbacks: Sequence[ReceivedCallback]
@@ -47,6 +52,7 @@ class Evidence:
     fault_began: float = 0.0
     fault_ended: float = 0.0
     poisoned: int = 0
+    damaged: bool = False
     forgotten: bool = False
     replaced: bool = False
 
@@ -65,6 +71,7 @@ def judge(evidence: Evidence) -> list[Breach]:
         _feed,
         _metrics,
         _secrets,
+        _log_lines,
         _errors,
     )
     found: defaultdict[str, list[str]] = defaultdict(list)
@@ -230,6 +237,15 @@ def _secrets(evidence: Evidence) -> Found:
             for secret in evidence.secrets:
                 if secret in line:
                     yield "secret in the clear", f"{process}: {line[:60]}…"
+
+
+def _log_lines(evidence: Evidence) -> Found:
+    for log, lines in evidence.logs.items():
+        for line in lines if log.endswith(LOG) else ():
+            if not line.startswith("{") or not line.endswith("}"):
+                yield "log line is no JSON", f"{log}: {line[:60]}"
+            elif not evidence.damaged and ALARMS.search(line):
+                yield "false alarm", f"{log}: {line[:300]}"
 
 
 def _errors(evidence: Evidence) -> Found:

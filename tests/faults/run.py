@@ -94,6 +94,7 @@ def _run(fault: FaultCase, seed: int, folder: Path) -> FaultResult:
         left = scene.fleet.stop()
         evidence.logs = {**evidence.logs, **scene.read_logs()}
         evidence.poisoned, evidence.forgotten = fault.poisoned, bool(fault.loses)
+        evidence.damaged = fault.damages
         evidence.replaced = fault.setting.sentinel
         exits = scene.fleet.exits
     breaches = [*(found or ()), *judge(evidence)]

@@ -193,7 +193,7 @@ class Scene:
             name, _, value = line.removeprefix("cph_bridge_").rpartition(" ")
             if name in GAUGES:
                 values[name] = float(value)
-        return values
+        return values if len(values) == len(GAUGES) else {}
 
     def read_feed(self, tenant: str) -> list[dict[str, Any]]:
         events: list[dict[str, Any]] = []

@@ -57,7 +57,7 @@ ANSWERS: tuple[tuple[str, str, Choose, dict[str, Any]], ...] = (
     ),
     (
         "cph-401",
-        "refuses the credentials, after which all calls stop for a minute",
+        "refuses the credentials",
         always(refusal(401, "APIGW.0301", "Incorrect IAM authentication")),
         {"recovers_s": 80, "settle_s": 100},
     ),

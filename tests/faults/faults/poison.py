@@ -134,6 +134,7 @@ for name, bad in (*OWN.items(), *SHARED.items()):
         setting=Setting(victim=True),
         goes_on=True,
         poisoned=LEFT if name in OWN else 0,
+        damages=True,
         quick=name in ("progress-wrong-type", "stray-deadline"),
     )
 

@@ -143,6 +143,7 @@ def redis_password_changed(scene: Scene) -> None:
     GROUP,
     "FLUSHALL: everything is gone, and that is told",
     loses="Redis has lost all data",
+    damages=True,
     told=r'"level": "error", "event": "redis\.data_lost"',
 )
 def redis_emptied(scene: Scene) -> None:
