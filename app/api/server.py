@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from datetime import timedelta
 from functools import partial
@@ -10,6 +11,7 @@ from typing import Any
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped] # gunicorn has none
+from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped] # as above
 from gunicorn.glogging import Logger  # type: ignore[import-untyped] # as above
 
 from app import logs
@@ -39,6 +41,9 @@ class Server(BaseApplication):  # type: ignore[misc] # its base is untyped
         self._counters_folder = _create_counters_folder()
         metric_registry.share(self._counters_folder)
         super().__init__()
+
+    def run(self) -> None:
+        Master(self).run()
 
     def load_config(self) -> None:
         for name, value in self._options().items():
@@ -95,6 +100,26 @@ class Server(BaseApplication):  # type: ignore[misc] # its base is untyped
         else:
             pages = {**pages, **metrics}
         probe_server.ProbeServer(self._probe_socket, pages).start()
+
+
+class Master(Arbiter):  # type: ignore[misc] # as above
+    """Takes several SIGHUP as one. gunicorn's own starts workers anew for each, and SIGTERM waits for all of that."""
+
+    def __init__(self, server: Server) -> None:
+        self._reload_is_queued = False
+        super().__init__(server)
+
+    def signal(self, sig: int, frame: Any) -> None:
+        """The handler of all signals, which are queued."""
+        if sig == signal.SIGHUP:
+            if self._reload_is_queued:
+                return
+            self._reload_is_queued = True
+        super().signal(sig, frame)
+
+    def handle_hup(self) -> None:
+        self._reload_is_queued = False
+        super().handle_hup()
 
 
 def _create_counters_folder() -> Path:
