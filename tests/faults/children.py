@@ -175,6 +175,13 @@ def in_sessions(sessions: set[int]) -> list[int]:
     return [pid for pid, state, session in _processes() if session in sessions and state != "Z"]
 
 
+def has_socket(pid: int) -> bool:
+    """Whether the process has connected to anything."""
+    with suppress(OSError):
+        return any(str(file.readlink()).startswith("socket:") for file in Path(f"/proc/{pid}/fd").iterdir())
+    return False
+
+
 def _processes() -> list[tuple[int, str, int]]:
     """(pid, state, session) of each process; proc(5)."""
     found = []

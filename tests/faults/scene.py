@@ -15,7 +15,7 @@ from typing import Any, Self, cast
 
 from tests.faults.answers import Answer
 from tests.faults.api import Api
-from tests.faults.children import Fleet, Launch, Member, kill, wait_until
+from tests.faults.children import Fleet, Launch, Member, has_socket, kill, wait_until
 from tests.faults.clock import SteppedClock, library
 from tests.faults.cph import OUTPUT, PROJECT_ID, TOKEN, CphServer
 from tests.faults.judge import Evidence, missing
@@ -126,8 +126,12 @@ class Scene:
             self._stack.callback(self.proxy.close)
 
     def ready(self) -> bool:
-        """Workers must have made a first call, so that a fault meets them at work."""
-        return bool(self.api.call(self.key, "GET", "/v1/projects").ok)
+        """True once a fault meets all processes at work: the API answers, all workers and dispatchers have connected."""
+        workers = [member.family() for member in self.fleet.of("poll", "deliver")]
+        return (
+            all(len(family) > 1 and all(map(has_socket, family)) for family in workers)
+            and self.api.call(self.key, "GET", "/v1/projects").ok
+        )
 
     def client(self) -> Any:
         """A connection to Redis beside the bridge's own."""
