@@ -126,7 +126,7 @@ class Scene:
             self._stack.callback(self.proxy.close)
 
     def ready(self) -> bool:
-        """True once a fault meets all processes at work: the API answers, all workers and dispatchers have connected."""
+        """True once a fault meets all at work: the API answers, all workers and dispatchers have connected."""
         workers = [member.family() for member in self.fleet.of("poll", "deliver")]
         return (
             all(len(family) > 1 and all(map(has_socket, family)) for family in workers)
