@@ -23,7 +23,7 @@ from app.store.durations import SeenDurations
 from app.store.encryption.cipher import Cipher
 from app.store.engine.client import Client
 from app.store.engine.clock import RedisClock
-from app.store.engine.connection import NO_RETRY, PATIENT, QUICK, Connection, RetryPolicy, connect
+from app.store.engine.connection import NO_RETRY, PATIENT, QUICK, Connection, ReserveClient, RetryPolicy, connect
 from app.store.engine.memory_guard import MemoryGuard
 from app.store.engine.replicas import Replicas
 from app.store.engine.scripts import Scripts
@@ -43,7 +43,8 @@ from app.store.workers import Workers
 
 
 class Stores:
-    """patient: retry through short failures of Redis, as workers do; otherwise they raise within seconds.
+    """patient: retry through short failures of Redis and go on when it is full, as workers do; otherwise they raise
+    within seconds.
 
     stopping: whether the process is to end, which ends its patience.
     """
@@ -52,6 +53,7 @@ class Stores:
         self, settings: Settings, *, patient: bool = False, stopping: Callable[[], bool] = lambda: False
     ) -> None:
         self.settings = settings
+        self._patient = patient
         self._retry_policy = replace(PATIENT if patient else QUICK, stopping=stopping)
         self._timeout = timedelta(seconds=5 if patient else 2)
 
@@ -62,7 +64,7 @@ class Stores:
     @cached_property
     def rq_redis(self) -> Redis:
         """For RQ, which handles redis-py's own errors and reads bytes."""
-        client: Redis = self._connect(QUICK, Redis, self._timeout)
+        client: Redis = self._connect(QUICK, ReserveClient, self._timeout)
         return client
 
     @cached_property
@@ -195,7 +197,7 @@ class Stores:
         client: Client = self._connect(tries, Connection, timeout or self._timeout)
         return client
 
-    def _connect(self, tries: RetryPolicy, kind: type[Redis], timeout: timedelta) -> Any:
+    def _connect(self, tries: RetryPolicy, kind: type[ReserveClient], timeout: timedelta) -> Any:
         settings = self.settings
         password = settings.redis_sentinel_password
         return connect(
@@ -206,4 +208,5 @@ class Stores:
             retries=tries,
             timeout=timeout,
             kind=kind,
+            uses_reserve=self._patient,
         )

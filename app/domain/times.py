@@ -4,7 +4,11 @@ from datetime import UTC, datetime
 
 
 def from_ms(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    """Raises ValueError if no datetime can be so early or late."""
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (OverflowError, OSError) as error:
+        raise ValueError(f"{milliseconds} ms is out of range") from error
 
 
 def to_ms(moment: datetime) -> int:

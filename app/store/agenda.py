@@ -8,6 +8,7 @@ from app.domain.budget import Budget
 from app.domain.times import from_ms, to_ms
 from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall, Scripts
+from app.store.engine.unreadable import moment, nearest
 
 POLL, DELIVER = "poll", "deliver"
 MILLISECOND = timedelta(milliseconds=1)
@@ -154,7 +155,7 @@ class Agenda:
     def next_due_at(self) -> datetime | None:
         """Returns when the next item may be due; None if the agenda is empty."""
         head = self._scripts.redis.zrange(keys.lanes(self.name), 0, 0, withscores=True)
-        return from_ms(int(head[0][1])) if head else None
+        return nearest(head[0][1]) if head else None
 
 
 def _budget(rate: str, learned: str, tokens: str, paused_until: str, late_ms: int) -> Budget:
@@ -162,6 +163,6 @@ def _budget(rate: str, learned: str, tokens: str, paused_until: str, late_ms: in
         rate=float(rate),
         learned_rate=float(learned) if learned else None,
         calls_left=float(tokens),
-        paused_until=from_ms(int(paused_until)) if paused_until else None,
+        paused_until=moment(paused_until),
         late=late_ms * MILLISECOND,
     )

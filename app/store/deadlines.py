@@ -2,8 +2,9 @@
 
 from datetime import datetime, timedelta
 
-from app.domain.times import from_ms, to_ms
+from app.domain.times import to_ms
 from app.store.engine.scripts import ScriptCall, Scripts
+from app.store.engine.unreadable import nearest
 from app.store.watches import LAST_SEEN
 
 LAST_POLL = timedelta(seconds=20)  # after a deadline: how long to wait for the answer to one more poll
@@ -29,4 +30,4 @@ class Deadlines:
                 last_seen=LAST_SEEN,
             )
         )
-        return ended, from_ms(int(following)) if following else None
+        return ended, nearest(float(following)) if following else None

@@ -23,7 +23,7 @@ from app.store.encryption.cipher import Cipher
 from app.store.encryption.sealed_values import ATTEMPT_TEXTS, seal, unseal, unseal_job
 from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall, Scripts
-from app.store.engine.unreadable import read
+from app.store.engine.unreadable import nearest, read
 from app.store.registrations import SCAN, SCAN_MOST, Registrations, job_id_of
 
 REDELIVERY_BATCH = 100  # deliveries examined per call, which blocks Redis for some milliseconds
@@ -272,7 +272,7 @@ def _bounds(since: datetime | None, until: datetime | None) -> tuple[str, str]:
 
 def _started(item: Claimed, permit_until: datetime, answer: Sequence[Any]) -> StartedAttempt:
     number, spent, refused, began, doubts, gone, *facts = answer
-    tried = TryCount(number - int(spent), from_ms(int(began)), int(refused), int(doubts))
+    tried = TryCount(number - int(spent), nearest(began), int(refused), int(doubts))
     return StartedAttempt(item, permit_until, number, tried, bool(gone), tuple(facts))
 
 

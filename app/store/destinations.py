@@ -26,6 +26,7 @@ from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall, Scripts
 from app.store.engine.unreadable import moment, read, whole
 
+NEVER = from_ms(0)  # when a destination was used, if that is damaged
 DISCARD_BATCH = 500  # deliveries settled per script, which blocks Redis for some milliseconds
 RULES = {
     "opens_after": OPENS_AFTER,
@@ -104,7 +105,7 @@ class Destinations:
     def page(self, tenant: str, *, limit: int, cursor: str | None) -> tuple[list[Destination], str | None]:
         """Returns destinations by address, an order that use does not change, and the cursor of the next page."""
         used_at = {
-            address: from_ms(int(used))
+            address: moment(used) or NEVER
             for address, used in self._redis.zrange(keys.destinations(tenant), 0, -1, withscores=True)
         }
         remaining = sorted(address for address in used_at if cursor is None or address > cursor)
@@ -117,7 +118,7 @@ class Destinations:
         for address, used in self._redis.zscan_iter(keys.destinations(tenant), count=1_000):
             lane = lane_of(tenant, address)
             if destination_id(lane) == id:
-                return self._load({lane: from_ms(int(used))})[0]
+                return self._load({lane: moment(used) or NEVER})[0]
         return None
 
     def pause(self, lane: str, now: datetime) -> None:

@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from redis import Redis
 
 from app.devkit.redis_server import RedisServer
+from tests.simulate import damage as damaging
 from tests.simulate.bridge import SimulatedBridge
+from tests.simulate.damage import DamagedBridge
 from tests.simulate.model import Violation
 from tests.simulate.player import Player
 from tests.simulate.shrink import shrunk
@@ -26,12 +29,17 @@ PROGRESS_EVERY_S = 10.0
 @click.option("--seed", type=int, help="This seed only.")
 @click.option("--keep-going", is_flag=True, help="Goes on after a failure, and shrinks nothing.")
 @click.option("--quick", is_flag=True, help="Ends at the first failure, and shrinks nothing.")
-def main(seeds: int, first: int, length: int, seed: int | None, *, keep_going: bool, quick: bool) -> None:
+@click.option("--damages", is_flag=True, help="Damages each kind of record in each way instead, one at a time.")
+def main(
+    seeds: int, first: int, length: int, seed: int | None, *, keep_going: bool, quick: bool, damages: bool
+) -> None:
     """Simulates the bridge's decisions: real scripts on a real Redis, everything else by a seed."""
     logging.disable(logging.CRITICAL)
     numbers = range(first, first + seeds) if seed is None else [seed]
     with tempfile.TemporaryDirectory() as folder, RedisServer(Path(folder)) as server:
         bridge = SimulatedBridge(server.url)
+        if damages:
+            sys.exit(1 if try_damages(DamagedBridge(bridge, Redis.from_url(server.url))) else 0)
         sys.exit(1 if simulate(bridge, numbers, length, keep_going=keep_going, shrinks=not quick) else 0)
 
 
@@ -54,6 +62,22 @@ def simulate(bridge: SimulatedBridge, seeds: Sequence[int], length: int, *, keep
             print(f"{played} of {len(seeds)} seeds, {failures} failures, {shown - began:.0f} s", flush=True)
     took = time.monotonic() - began
     print(f"{played} seeds, {steps_played} steps, {took:.1f} s, {failures} failures", flush=True)
+    return failures
+
+
+def try_damages(scene: DamagedBridge) -> int:
+    """Returns how many damages cost more than their record. Prints progress, each of them, and a line at the end."""
+    began = shown = time.monotonic()
+    scene.restore()
+    failures, all_damages = 0, list(damaging.damages(scene.raw))
+    for number, damage in enumerate(all_damages, 1):
+        if broken := damaging.broken_by(scene, damage):
+            failures += 1
+            print(f"{damage}: {'; '.join(broken)}", flush=True)
+        if time.monotonic() > shown + PROGRESS_EVERY_S:
+            shown = time.monotonic()
+            print(f"{number} of {len(all_damages)} damages, {failures} failures, {shown - began:.0f} s", flush=True)
+    print(f"{len(all_damages)} damages, {time.monotonic() - began:.1f} s, {failures} failures", flush=True)
     return failures
 
 

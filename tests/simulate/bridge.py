@@ -20,6 +20,7 @@ from app.store.engine.scripts import ScriptCall, Scripts
 from app.webhooks.callback_client import CallbackClient
 from tests.simulate.gate import Gate, gated
 from tests.simulate.world import Receivers, ScriptedSender, SimulatedCloud
+from tests.support.api_client import KEY
 from tests.support.manual_clock import ManualClock
 from workers.delivery.deliver import DeliveryWorker
 from workers.dispatcher import Dispatcher
@@ -38,6 +39,8 @@ SETTINGS = {
     "BRIDGE_CPH_PROJECT_ID": "p" * 32,
     "BRIDGE_CPH_ENDPOINT": "http://127.0.0.1:9",
     "BRIDGE_CPH_TOKEN": "unused",
+    "BRIDGE_BOOTSTRAP_KEY": KEY,
+    "BRIDGE_ALLOW_NETWORKS": "127.0.0.0/8",
     # Shorter than in production, so that a history has all of it, and the end does not take long.
     "BRIDGE_LEASE_S": "21",
     "BRIDGE_CPH_TIMEOUT_S": "5",

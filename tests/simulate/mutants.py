@@ -32,12 +32,12 @@ MUTANTS: Mapping[str, Mutant] = {
     ),
     "a cancellation forgets the permits": Mutant(
         f"{LUA}/registrations/cancel.lua",
-        "latest = math.max(latest, tonumber(fields[i + 1]))",
+        "latest = math.max(latest, guard.number(fields[i + 1], 0))",
         "latest = 0",
     ),
     "an end is not counted": Mutant(
         f"{LUA}/shared/3_ending.lua",
-        "    ending.end_job(field, job, state, snapshot, now, now, keep_s)\n",
+        "guard.item(field, function() ending.end_job(field, job, state, snapshot, now, now, keep_s) end)",
         "    if waited == 0 then ending.end_job(field, job, state, snapshot, now, now, keep_s) end\n",
     ),
     "a job ends twice": Mutant(

@@ -34,7 +34,8 @@ RETRY_AFTER = timedelta(seconds=20)
 
 @dataclass
 class SimulatedCloud:
-    """CPH. states: the jobs that it knows. hidden: those that lists do not show.
+    """CPH. request_of: the request of each job, if it has one. states: the jobs that it knows. hidden: those that
+    lists do not show.
 
     said: the end of each job that any answer has told. unknown: since when answers have said that they do not know a
     job, or `request:…`.
@@ -43,6 +44,7 @@ class SimulatedCloud:
     gate: Gate
     clock: ManualClock
     mode: str = "ok"
+    request_of: Mapping[str, str | None] = field(default_factory=lambda: REQUEST_OF)
     states: dict[str, JobState] = field(default_factory=dict)
     hidden: set[str] = field(default_factory=set)
     said: dict[str, JobState] = field(default_factory=dict)
@@ -73,8 +75,8 @@ class SimulatedCloud:
             return failure
         if self.mode == "may_not_list":
             return MayNotList("CPS.0006")
-        known = [job for job in sorted(self.states.keys() - self.hidden) if REQUEST_OF[job] in request_ids]
-        if {REQUEST_OF[job] for job in known} != set(request_ids):
+        known = [job for job in sorted(self.states.keys() - self.hidden) if self.request_of.get(job) in request_ids]
+        if {self.request_of.get(job) for job in known} != set(request_ids):
             for request in request_ids:
                 self._told_unknown(f"request:{request}")
             return NoSuchRequest()
@@ -99,7 +101,7 @@ class SimulatedCloud:
         state = self.states[job_id]
         if state.ended:
             self.said[job_id] = state
-        return Job(job_id, state, status=STATUS[state], request_id=REQUEST_OF[job_id])
+        return Job(job_id, state, status=STATUS[state], request_id=self.request_of.get(job_id))
 
     def _told_unknown(self, name: str) -> None:
         self.unknown.setdefault(name, self.clock())

@@ -16,11 +16,16 @@ DIGEST_DIGITS = 32  # 128 bits
 UNENCRYPTED = "open"  # the "key id" of plain text, in a deployment without keys
 
 
+class Damaged(OperatorError, ValueError):
+    """What was encrypted has changed: its key has decrypted others."""
+
+
 class Cipher:
     """keys: id → 32 bytes; the first key encrypts, every key decrypts."""
 
     def __init__(self, keys: Mapping[str, bytes]) -> None:
         self._ciphers = {id: AESGCM(key) for id, key in keys.items()}
+        self._proved: set[str] = set()  # ids of keys that have decrypted something
         self._write_key_id = next(iter(keys), UNENCRYPTED)
         # Derived keys: a key is for one purpose only.
         self._digest_keys = [hmac.digest(key, DIGEST_PURPOSE, "sha256") for key in keys.values() or (b"",)]
@@ -48,7 +53,7 @@ class Cipher:
         return tuple(hmac.digest(key, text.encode(), "sha256").hex()[:DIGEST_DIGITS] for key in self._digest_keys)
 
     def decrypt(self, encrypted: str, context: str) -> str:
-        """Raises OperatorError if the key is missing or wrong."""
+        """Raises OperatorError if the key is missing or wrong, Damaged if the text is."""
         key_id, _, content = encrypted.partition(".")
         if key_id == UNENCRYPTED:
             return content
@@ -58,9 +63,13 @@ class Cipher:
             )
         raw = base64.b64decode(content)
         try:
-            return self._ciphers[key_id].decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], context.encode()).decode()
+            text = self._ciphers[key_id].decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], context.encode())
         except InvalidTag as error:
+            if key_id in self._proved:
+                raise Damaged("damaged, or another record's") from error
             raise OperatorError(f"key {key_id!r} cannot decrypt this: another key has its id now") from error
+        self._proved.add(key_id)
+        return text.decode()
 
 
 def key_of(encrypted: str) -> str:

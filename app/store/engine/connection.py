@@ -57,7 +57,18 @@ NO_RETRY = RetryPolicy(ONCE, timedelta(0))
 # A worker keeps its results and retries during a restart of Redis: by default for the length of its lease.
 PATIENT = RetryPolicy(Retry(ExponentialBackoff(cap=1, base=0.05), retries=FOR_EVER), timedelta(minutes=1))
 STOPPING_S = 2.0  # patience of a process that is to end; a result that it cannot record falls due again elsewhere
-LIST_UNREADABLE = "redis.call('ZADD', KEYS[1], redis.call('TIME')[1] * 1000, ARGV[1])"
+EVEN_IF_FULL = "#!lua flags=allow-oom"
+# Arguments: for each command the number of its words, then these.
+CALL_IN_RESERVE = f"""{EVEN_IF_FULL}
+local out, at = {{}}, 1
+while ARGV[at] do
+  local last = at + ARGV[at]
+  out[#out + 1] = redis.pcall(unpack(ARGV, at + 1, last))
+  at = last + 1
+end
+return out"""
+LIST_UNREADABLE = f"""{EVEN_IF_FULL}
+redis.call('ZADD', KEYS[1], redis.call('TIME')[1] * 1000, ARGV[1])"""
 KEEP_ASIDE = timedelta(days=14)  # a key that was moved aside, for the operator to look at
 SENTINEL_TIMEOUT_S = 0.5  # short: a Sentinel has nothing else to do
 ASK_SENTINELS_EVERY_S = 3.0
@@ -131,7 +142,63 @@ def translate(error: Exception) -> Exception:
     return Unavailable(MESSAGES.get(type(error), f"Redis cannot be reached: {error}"))
 
 
-class Connection(Redis):
+class _ReservePipeline(Pipeline):
+    """See ReserveClient."""
+
+    uses_reserve = False
+
+    def execute(self, raise_on_error: bool = True) -> list[Any]:
+        commands = self.command_stack
+        try:
+            answers: list[Any] = super().execute(raise_on_error=False)
+        except OutOfMemoryError as error:  # of a transaction: no command has run
+            answers = [error] * len(commands)
+        refused = [index for index, answer in enumerate(answers) if isinstance(answer, OutOfMemoryError)]
+        if refused and self.uses_reserve:
+            sent = _call_in_reserve([commands[index][0] for index in refused])
+            call_at_once: Any = self.immediate_execute_command
+            for index, answer in zip(refused, call_at_once(*sent), strict=True):
+                answers[index] = answer
+            self.reset()
+        if raise_on_error:
+            self.raise_first_error(commands, answers)  # type: ignore[no-untyped-call] # redis-py's
+        return answers
+
+
+class ReserveClient(Redis):
+    """redis-py's client. uses_reserve: its commands also run when Redis is full, as scripts with the flag allow-oom do.
+
+    That is for workers: they finish what is registered, which frees memory. Of replies a full Redis returns what the
+    server sent, not what redis-py makes of it.
+    """
+
+    uses_reserve = False
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        execute: Callable[..., Any] = super().execute_command
+        try:
+            return execute(*args, **options)
+        except OutOfMemoryError:
+            if not self.uses_reserve:
+                raise
+            (answer,) = execute(*_call_in_reserve([args]))
+            if isinstance(answer, Exception):
+                raise answer from None
+            return answer
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
+        pipeline = _ReservePipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+        pipeline.uses_reserve = self.uses_reserve
+        return pipeline
+
+
+def _call_in_reserve(commands: Sequence[Sequence[Any]]) -> list[Any]:
+    """Returns the command that runs these commands. None of them may be a script."""
+    values = [value for command in commands for value in (len(command), *command)]
+    return ["EVAL", CALL_IN_RESERVE, 0, *values]
+
+
+class Connection(ReserveClient):
     """redis-py's client, with our errors and our retries.
 
     Its own retries are off: they would reconnect within each of our attempts.
@@ -142,7 +209,7 @@ class Connection(Redis):
     def with_retries(self, retries: RetryPolicy) -> Self:
         """Returns a client with another policy, on the same connection pool."""
         client = type(self)(connection_pool=self.connection_pool)
-        client.retries = retries
+        client.retries, client.uses_reserve = retries, self.uses_reserve
         return client
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
@@ -170,20 +237,21 @@ class Connection(Redis):
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
         pipeline = _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
-        pipeline.retries = self.retries
+        pipeline.retries, pipeline.uses_reserve = self.retries, self.uses_reserve
         pipeline.move_aside = self.move_aside
         return pipeline
 
 
 class _Script(Script):
     """Of redis-py's locks. Sends its text with each call: redis-py's own sends SCRIPT LOAD after a NOSCRIPT, which may
-    reach another Redis than the call that follows, or be undone before it by a SCRIPT FLUSH."""
+    reach another Redis than the call that follows, or be undone before it by a SCRIPT FLUSH. Also runs when
+    Redis is full."""
 
     def __call__(self, keys: Any = None, args: Any = None, client: Any = None) -> Any:
-        return client.eval(self.script, len(keys), *keys, *args)
+        return client.eval("\n".join([EVEN_IF_FULL, str(self.script)]), len(keys), *keys, *args)
 
 
-class _Pipeline(Pipeline):
+class _Pipeline(_ReservePipeline):
     retries = NO_RETRY
     move_aside: Callable[[str], bool]
 
@@ -238,9 +306,11 @@ def connect(
     service: str = "",
     retries: RetryPolicy,
     timeout: timedelta,
-    kind: type[Redis] = Connection,
+    kind: type[ReserveClient] = Connection,
+    uses_reserve: bool = False,
 ) -> Any:
-    """Returns a thread-safe client, which connects on first use. timeout: for one reply.
+    """Returns a thread-safe client, which connects on first use. timeout: for one reply. uses_reserve: see
+    ReserveClient.
 
     sentinels: host:port of each; `rediss` and the TLS options of the URL apply to them too. kind: any but Connection
     retries as redis-py does. Raises OperatorError for an invalid URL.
@@ -255,7 +325,7 @@ def connect(
         "encoding_errors": "backslashreplace",  # a damaged value costs its record, not the whole reply
     }
     if not sentinels:
-        return _with_policy(kind.from_url(url, **options), retries)
+        return _with_policy(kind.from_url(url, **options), retries, uses_reserve)
     from_url = pool.connection_kwargs
     tls = {name: value for name, value in from_url.items() if name.startswith("ssl_")}
     if issubclass(pool.connection_class, SSLConnection):
@@ -271,7 +341,7 @@ def connect(
     sentinel: Any = Sentinel(  # type: ignore[no-untyped-call] # redis-py's
         hosts, sentinel_kwargs={**sentinel_options, **tls, "password": sentinel_password}
     )
-    return _with_policy(sentinel.master_for(service, kind, _SentinelPool, **options), retries)
+    return _with_policy(sentinel.master_for(service, kind, _SentinelPool, **options), retries, uses_reserve)
 
 
 def _parse_url(url: str) -> ConnectionPool:
@@ -284,7 +354,9 @@ def _parse_url(url: str) -> ConnectionPool:
     return pool
 
 
-def _with_policy(client: Redis, retries: RetryPolicy) -> Redis:
+def _with_policy(client: Redis, retries: RetryPolicy, uses_reserve: bool) -> Redis:
+    if isinstance(client, ReserveClient):
+        client.uses_reserve = uses_reserve
     if isinstance(client, Connection):
         client.retries = retries
     return client

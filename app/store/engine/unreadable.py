@@ -13,6 +13,7 @@ from app.store.engine.scripts import ScriptCall, Scripts
 
 T = TypeVar("T")
 N = TypeVar("N", int, None)
+LATEST_MS = 9_999_999_999_999  # in the year 2286
 DAMAGE = (ValueError, KeyError, TypeError, AttributeError, IndexError)  # what parsing a damaged record raises
 
 
@@ -24,11 +25,16 @@ def whole(stored: str | None, default: N) -> int | N:
         return default
 
 
-def moment(stored: str | None) -> datetime | None:
+def moment(stored: str | float | None) -> datetime | None:
     """Returns a stored time (ms); None if it is missing or damaged."""
-    with suppress(OverflowError, OSError, ValueError):
-        return from_ms(int(stored or ""))
+    with suppress(OverflowError, ValueError):  # int(inf)
+        return from_ms(int("" if stored is None else stored))
     return None
+
+
+def nearest(score: float) -> datetime:
+    """Returns the time (ms) of a sorted set; a damaged one is as early or late as can be."""
+    return from_ms(int(min(max(score, 0), LATEST_MS)))
 
 
 def read(scripts: Scripts, what: str, parse: Callable[[], T]) -> T | None:

@@ -83,7 +83,7 @@ local function serve(lane, tenant)
   local tokens = budget.tokens(agenda_name, lane, rate_now, burst, now)
   -- While the breaker is open, one item is tried and the others wait for its answer.
   local leases = redis.call('ZCARD', key.leased(agenda_name, lane))
-  local free = (own[3] and 1 or guard.number(own[2] or own[5], tonumber(concurrency))) - leases
+  local free = (own[3] and 1 or math.max(1, guard.number(own[2] or own[5], tonumber(concurrency)))) - leases
   local count = math.min(limit, shares[tenant or ''], free, math.floor(tokens), tenant and room(tenant) or limit)
   if count > 0 then
     local leased = tenant and take(tenant, lane, key.due(agenda_name, lane), count, own[3])

@@ -2,6 +2,7 @@
 -- args: agenda_name, lane, now (ms), rate (per second of a lane without its own; 0 is unlimited), burst (seconds)
 -- Returns: the effective rate; the learned rate if it is lower than the configured one, else ''; calls left in the
 --          token bucket; end of the pause (ms), '' if there is none; for how long (ms) the oldest item is overdue.
+-- flags: allow-oom
 now = tonumber(now)
 local rate_now, learned = budget.rate(agenda_name, lane, rate, now)
 local tokens = budget.tokens(agenda_name, lane, rate_now, burst, now)

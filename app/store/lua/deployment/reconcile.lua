@@ -3,21 +3,43 @@
 -- Returns: for each count its name and its share among these keys: `tenant:<name> <count>`, `watch:<state>`,
 --          `delivery:pending`.
 -- flags: allow-oom
+local LONGEST_MS = 8 * 86400 * 1000 -- until a deadline, of 7 days at the most
 now = tonumber(now)
 local counted = {}
 
 local function count(name, by) counted[name] = (counted[name] or 0) + by end
 
+-- False if something is missing that each registration has, or cannot be.
+local EVENTS = {nothing = true, succeeded = true, failed = true, lost = true, overdue = true, finished = true}
+local ENDS = {[''] = true, succeeded = true, failed = true, lost = true, overdue = true, cancelled = true}
+local function is_sound(id, own)
+  local tenant, project, state, open, lane, events = own[1], own[2], own[3], own[5], own[6], own[7]
+  if not (tenant and project and lane and tonumber(open)) then return false end
+  if lane_name.split(lane) ~= tenant then return false end
+  if state and state ~= 'finished' and state ~= 'cancelled' then return false end
+  for event in string.gmatch(events or '', '[^,]+') do
+    if not EVENTS[event] then return false end
+  end
+  for _, end_ in pairs(ending.jobs(id)) do
+    if not ENDS[end_] then return false end
+  end
+  if state or events and events ~= '' then return true end
+  local record = redis.call('GET', key.registration(id))
+  return record and not events and not string.find(record, '"events":') and not string.find(record, '"notify":')
+end
+
 -- A registration that is watching has a deadline, and each of its open jobs is watched.
 local function registration(id)
   local progress = key.progress(id)
-  local own = redis.call('HMGET', progress, 'tenant', 'project', 'state', 'request', 'open')
+  local own = redis.call('HMGET', progress, 'tenant', 'project', 'state', 'request', 'open', 'lane', 'events')
+  if not is_sound(id, own) then guard.report(progress) end
   if not own[1] then return end
   redis.call('ZADD', key.registrations(own[1]), 0, id)
   if own[3] then return end
   count('tenant:' .. own[1] .. ' registrations', 1)
   count('tenant:' .. own[1] .. ' jobs', guard.number(own[5], 0))
-  if not redis.call('ZSCORE', key.deadlines(), id) then
+  local deadline = tonumber(redis.call('ZSCORE', key.deadlines(), id) or '') or math.huge
+  if deadline > now + LONGEST_MS then
     local record = redis.call('GET', key.registration(id))
     redis.call('ZADD', key.deadlines(), record and cjson.decode(record).deadline or now, id)
   end
@@ -55,6 +77,9 @@ end
 -- A pending delivery is due, leased or on hold.
 local function delivery(id)
   local own = redis.call('HMGET', key.delivery(id), 'state', 'lane', 'tenant', 'next', 'created')
+  if own[1] == 'pending' and not (own[2] and own[3]) or own[1] and not attempt.STATES[own[1]] then
+    guard.report(key.delivery(id))
+  end
   if own[1] ~= 'pending' or not own[2] or not own[3] then return end
   count('tenant:' .. own[3] .. ' deliveries', 1)
   count('delivery:pending', 1)
@@ -71,12 +96,7 @@ local function deployment_counts()
   for _, name in ipairs({'watch:pending', 'watch:running', 'delivery:pending'}) do count(name, 0) end
 end
 
--- A lane with items is served.
-local function lane(name, its_name)
-  if redis.call('HEXISTS', key.lane(name, its_name), 'held') == 0 then
-    redis.call('ZADD', key.lanes(name), 'NX', now, its_name)
-  end
-end
+local function lane(name, its_name) agenda.repair(name, its_name, now) end
 
 local KINDS = {
   {'^cph:(reg_[^:]+):progress$', registration},

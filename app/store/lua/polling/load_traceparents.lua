@@ -2,6 +2,7 @@
 -- for a request, those that wait for all of its jobs or for one of them.
 -- args: project, item
 -- Returns: traceparents, each once.
+-- flags: allow-oom
 local LIMIT = 128 -- jobs, and registrations: by default, the SDK keeps no more links of a span
 local found, known, left = {}, {}, LIMIT
 

@@ -10,6 +10,9 @@ function agenda.is_shared(name) return name == 'poll' end
 function agenda.tenant_of(name, lane) return not agenda.is_shared(name) and (lane_name.split(lane)) or nil end
 
 local CLASS, LAST_CLASS = 1e13, 9 -- milliseconds that no clock reaches before 2286
+local TOP = (LAST_CLASS + 1) * CLASS -- of all scores
+local FAR = 60 * 86400 * 1000 -- (ms) nothing is due, leased or to be served that far ahead
+local LONGEST_PAUSE = 2 * 86400 * 1000
 
 function agenda.patience(class) return 1000 * 2 ^ (class - 1) end
 
@@ -37,13 +40,13 @@ end
 function agenda.classes(due, count, after)
   local classes, from = {}, after and '(' .. after or '-inf'
   while true do
-    local found = redis.call('ZRANGEBYSCORE', due, from, '+inf', 'WITHSCORES', 'LIMIT', 0, count)
+    local found = redis.call('ZRANGEBYSCORE', due, from, '(' .. TOP, 'WITHSCORES', 'LIMIT', 0, count)
     if not found[1] then return classes end
-    local class, items = math.floor(found[2] / CLASS), {}
+    local class, items = math.max(0, math.floor(found[2] / CLASS)), {}
     from = (class + 1) * CLASS
     for i = 1, #found, 2 do
       if tonumber(found[i + 1]) >= from then break end
-      items[#items + 1] = {id = found[i], due = found[i + 1] - class * CLASS}
+      items[#items + 1] = {id = found[i], due = math.max(0, found[i + 1] - class * CLASS)}
     end
     classes[#classes + 1] = {class = class, items = items}
   end
@@ -60,7 +63,7 @@ end
 function agenda.count_due(name, lane, now)
   local last = redis.call('ZRANGE', key.due(name, lane), -1, -1, 'WITHSCORES')[2]
   local count = redis.call('ZCOUNT', key.leased(name, lane), '-inf', now)
-  for class = 0, last and math.floor(last / CLASS) or -1 do
+  for class = 0, last and math.min(math.floor(last / CLASS), LAST_CLASS) or -1 do
     count = count + redis.call('ZCOUNT', key.due(name, lane), class * CLASS, class * CLASS + now)
   end
   return count
@@ -88,6 +91,28 @@ function agenda.end_leases(name, lane, now, limit)
     redis.call('ZADD', key.due(name, lane), expired[i + 1], expired[i])
     if agenda.is_shared(name) then turns.put(lane, expired[i], expired[i + 1]) end
   end
+end
+
+-- Makes due what has a score that it cannot have, and has a lane served that has items.
+function agenda.repair(name, lane, now)
+  local due, leased, wrong = key.due(name, lane), key.leased(name, lane), {}
+  local function add(set, from, to)
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', set, from, to)) do wrong[#wrong + 1] = id end
+  end
+  for class = 0, LAST_CLASS do add(due, class * CLASS + now + FAR, '(' .. (class + 1) * CLASS) end
+  add(due, TOP, '+inf')
+  add(leased, now + FAR, '+inf')
+  for _, id in ipairs(wrong) do
+    redis.call('ZREM', leased, id)
+    agenda.schedule(name, lane, id, now)
+  end
+  if guard.number(redis.call('HGET', key.lane(name, lane), 'not_before'), 0) > now + LONGEST_PAUSE then
+    redis.call('HDEL', key.lane(name, lane), 'not_before')
+    redis.call('ZADD', key.lanes(name), 'LT', now, lane)
+  end
+  local served = tonumber(redis.call('ZSCORE', key.lanes(name), lane) or '') or math.huge
+  if served < now + FAR or redis.call('HEXISTS', key.lane(name, lane), 'held') == 1 then return end
+  if redis.call('EXISTS', due, leased) > 0 then redis.call('ZADD', key.lanes(name), now, lane) end
 end
 
 -- Pauses a lane until a time (ms). A longer pause stays in force.

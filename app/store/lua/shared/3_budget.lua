@@ -3,6 +3,7 @@ local budget = {}
 
 -- The learned rate recovers: it doubles every five minutes.
 local DOUBLES_MS = 300000
+local MOST_DEBT = 600 -- seconds of the rate; a larger one is damage
 
 -- Returns a lane's effective rate (per second); then the learned rate, nil unless it is lower than the configured one.
 -- rate: for a lane without its own.
@@ -10,8 +11,8 @@ function budget.rate(name, lane, rate, now)
   local own = redis.call('HMGET', key.lane(name, lane), 'rate', 'learned', 'learned_at')
   rate = guard.number(own[1], tonumber(rate))
   local learned = guard.number(own[2])
-  learned = learned and learned * 2 ^ ((now - guard.number(own[3], now)) / DOUBLES_MS)
-  if learned and learned < rate then return learned, learned end
+  learned = learned and learned * 2 ^ (math.max(0, now - guard.number(own[3], now)) / DOUBLES_MS)
+  if learned and learned > 0 and learned < rate then return learned, learned end
   return rate, nil
 end
 
@@ -27,5 +28,5 @@ function budget.tokens(name, lane, rate, burst, now)
   if rate <= 0 then return math.huge end
   local own = redis.call('HMGET', key.lane(name, lane), 'tokens', 'stamp', 'most')
   local most = own[3] and 1 or math.max(1, rate * burst)
-  return math.min(most, guard.number(own[1], most) + math.max(0, now - guard.number(own[2], now)) * rate / 1000)
+  return math.min(most, math.max(MOST_DEBT * -rate, guard.number(own[1], most)) + math.max(0, now - guard.number(own[2], now)) * rate / 1000)
 end

@@ -1,5 +1,5 @@
 -- Attempts of a delivery: each needs a permit.
-local attempt = {}
+local attempt = {STATES = {pending = true, delivered = true, dead = true, cancelled = true}}
 
 -- True for the lane of a chat bot, whose readers cannot discard a duplicate message.
 local function is_bot(lane) return string.find(lane, constant.BOT_MARK, 1, true) end
@@ -15,6 +15,7 @@ function attempt.begin(id, lane, fence, permit_until)
   local held = redis.call('HEXISTS', key.lane('deliver', lane), 'held') == 1
   if own[2] ~= 'pending' or held then
     agenda.remove('deliver', lane, id)
+    if not attempt.STATES[own[2]] then guard.report(delivery) end
     if own[2] == 'pending' then agenda.schedule('deliver', lane, id, guard.number(own[12], 0)) end
     return {}
   end
