@@ -24,6 +24,7 @@ from app.domain.verdict import Verdict
 from app.store.durations import SeenDurations
 from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall
+from app.store.reconciler import Reconciler
 from tests.support.claims import claim_due
 from workers.polling.project_health import HealthRecorder
 from workers.polling.schedule import PollSchedule
@@ -105,6 +106,7 @@ class BridgeMachine(RuleBasedStateMachine):
             clock=lambda: self.now,
             crash_point=lambda _: None,
         )
+        self.reconciler = Reconciler(runtime.stores.scripts, retention=runtime.settings.retention)
         self.registrations: list[Registration] = []
         self.tasks: list[Any] = []
         self.answers: list[Sequence[ScriptCall]] = []
@@ -163,7 +165,7 @@ class BridgeMachine(RuleBasedStateMachine):
     @rule()
     def reconcile(self) -> None:
         """Nothing is damaged here, so it changes nothing."""
-        while not self.runtime.stores.reconciler.step(self.now):
+        while not self.reconciler.step(self.now):
             pass
 
     @rule()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from random import Random
 
 import pytest
 
@@ -98,6 +99,22 @@ def test_a_wrong_count_is_counted_again_once_it_was_reported(stores: Stores, reg
     assert stores.redis.hget(keys.tenant_counts("t"), "registrations") == "1"
     stores.reconciler.run(now)
     assert counts_of(stores)[1] == {"registrations": "2", "jobs": "2"}
+
+
+def test_counts_that_change_while_they_are_counted_are_not_corrected(
+    stores: Stores, registration, now: datetime, caplog
+) -> None:
+    """There are 20 registrations at any time, each time others."""
+    chance = Random(1)
+    made = [registration(f"job-{number}") for number in range(20)]
+    for each in made:
+        stores.registrations.add(each)
+    for _ in range(10):
+        while not stores.reconciler.step(now, 3):
+            stores.registrations.cancel("t", made.pop(chance.randrange(20)).id)
+            made.append(registration(f"job-{chance.randrange(1000)}"))
+            stores.registrations.add(made[-1])
+    assert "counts.corrected" not in caplog.messages
 
 
 def test_what_cannot_be_read_is_reported_once_and_listed_for_a_day(stores: Stores, caplog) -> None:
