@@ -72,7 +72,7 @@ class Server(BaseApplication):  # type: ignore[misc] # its base is untyped
             "control_socket_disable": True,
             "logger_class": JsonLog,
             "when_ready": self._announce,
-            "post_worker_init": self._start_probe_servers,
+            "post_worker_init": self._on_worker_start,
             "on_exit": lambda _: shutil.rmtree(self._counters_folder, ignore_errors=True),
         }
         # gunicorn's heartbeat is a file: on disk it can stall, and the root file system may be read-only.
@@ -91,8 +91,9 @@ class Server(BaseApplication):  # type: ignore[misc] # its base is untyped
     def _stopping(self) -> bool:
         return self._worker is not None and not self._worker.alive
 
-    def _start_probe_servers(self, worker: Any) -> None:
+    def _on_worker_start(self, worker: Any) -> None:
         self._worker = worker
+        signal.signal(signal.SIGHUP, lambda *_: self._runtime.reload())
         metrics = {METRICS: partial(metrics_page, self._runtime.metrics)}
         pages = probe_server.probes(self._runtime.stores.readiness.check)
         if self._metrics_socket:
@@ -103,23 +104,11 @@ class Server(BaseApplication):  # type: ignore[misc] # its base is untyped
 
 
 class Master(Arbiter):  # type: ignore[misc] # as above
-    """Takes several SIGHUP as one. gunicorn's own starts workers anew for each, and SIGTERM waits for all of that."""
-
-    def __init__(self, server: Server) -> None:
-        self._reload_is_queued = False
-        super().__init__(server)
-
-    def signal(self, sig: int, frame: Any) -> None:
-        """The handler of all signals, which are queued."""
-        if sig == signal.SIGHUP:
-            if self._reload_is_queued:
-                return
-            self._reload_is_queued = True
-        super().signal(sig, frame)
+    """On SIGHUP, workers re-read their files. gunicorn's own starts them anew, one after the other: that takes a second
+    for each signal, and one that finds a broken file has no last good value."""
 
     def handle_hup(self) -> None:
-        self._reload_is_queued = False
-        super().handle_hup()
+        self.kill_workers(signal.SIGHUP)
 
 
 def _create_counters_folder() -> Path:

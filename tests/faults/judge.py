@@ -34,11 +34,12 @@ class Breach:
 class Evidence:
     """All that was seen from outside.
 
-    feeds: all events by tenant, read at the end. followed: the ids that a follower has read meanwhile, by tenant. logs:
-    lines by process; also what is to hold no secret besides: Redis' files, the environment of dispatchers. fault_began,
-    fault_ended: monotonic, s. poisoned: by how much metrics may be off. damaged: data in Redis are, and that may be
-    told. forgotten: what was acknowledged before the fault's end may be lost. replaced: Redis fails over to a replica:
-    by the contract an event may be told twice, with the same id, and then with later times.
+    feeds: all events by tenant, read at the end. followed: the ids that a follower has read meanwhile, by tenant.
+    logs: lines by process; also what is to hold no secret besides: Redis' files, the environment of dispatchers.
+    fault_began, fault_ended: monotonic, s. poisoned: by how much metrics may be off. damaged: data in Redis are,
+    and that may be told. last_words: processes end, and may say so in no JSON. forgotten: what was acknowledged
+    before the fault's end may be lost. replaced: Redis fails over to a replica: by the contract an event may be
+    told twice, with the same id, and then with later times.
     """
 
     orders: Sequence[Order]
@@ -53,6 +54,7 @@ class Evidence:
     fault_ended: float = 0.0
     poisoned: int = 0
     damaged: bool = False
+    last_words: bool = False
     forgotten: bool = False
     replaced: bool = False
 
@@ -242,7 +244,7 @@ def _secrets(evidence: Evidence) -> Found:
 def _log_lines(evidence: Evidence) -> Found:
     for log, lines in evidence.logs.items():
         for line in lines if log.endswith(LOG) else ():
-            if not line.startswith("{") or not line.endswith("}"):
+            if not evidence.last_words and not (line.startswith("{") and line.endswith("}")):
                 yield "log line is no JSON", f"{log}: {line[:60]}"
             elif not evidence.damaged and ALARMS.search(line):
                 yield "false alarm", f"{log}: {line[:300]}"

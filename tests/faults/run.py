@@ -87,6 +87,7 @@ def _run(fault: FaultCase, seed: int, folder: Path) -> FaultResult:
         found = fault.inject(scene)
         ended = time.monotonic()
         scene.pause(CALM_S)
+        scene.wait_for_callback_after(ended, fault.recovers_s)
         scene.load.stop()
         scene.settle(fault.settle_s, fault.poisoned)
         scene.load.end()
@@ -94,7 +95,7 @@ def _run(fault: FaultCase, seed: int, folder: Path) -> FaultResult:
         left = scene.fleet.stop()
         evidence.logs = {**evidence.logs, **scene.read_logs()}
         evidence.poisoned, evidence.forgotten = fault.poisoned, bool(fault.loses)
-        evidence.damaged = fault.damages
+        evidence.damaged, evidence.last_words = fault.damages, fault.may_exit
         evidence.replaced = fault.setting.sentinel
         exits = scene.fleet.exits
     breaches = [*(found or ()), *judge(evidence)]

@@ -107,7 +107,7 @@ class Scene:
         workers = [(kind, number) for kind in ("poll", "deliver") for number in range(self.setting.workers)]
         self.fleet.start([("api", 0), *workers])
         self.load = Load(self.api, self.cph, self.receiver.url, self._create_keys(), TENANTS, self._seed)
-        wait_until(self.ready, timeout=PATIENCE_S, what="a bridge that is ready")
+        self.wait_until_at_work()
 
     def _start_redis(self) -> None:
         self.group: SceneRedisGroup | None = None
@@ -178,6 +178,17 @@ class Scene:
     def pause(self, low: float, high: float | None = None) -> None:
         """Waits so many seconds, or a random time between two bounds."""
         time.sleep(self.random.uniform(low, high) if high else low)
+
+    def wait_for_callback_after(self, moment: float, limit_s: float) -> None:
+        """Waits until a callback has come since then (monotonic, s), at most until `limit_s` after it."""
+        while time.monotonic() < moment + limit_s:
+            if any(callback.at >= moment for callback in self.receiver.callbacks()):
+                return
+            time.sleep(0.1)
+
+    def wait_until_at_work(self) -> None:
+        """After a restart of everything: on a busy machine that takes long."""
+        wait_until(self.ready, timeout=PATIENCE_S, what="a bridge that is ready")
 
     def settle(self, limit_s: float, slack: int = 0) -> bool:
         """Waits until all that is owed has arrived and no metric is above `slack`. Returns whether it came."""

@@ -126,7 +126,6 @@ def test_work_goes_on_within_seconds_of_the_return_of_redis(own_bridge: Bridge, 
 
 
 def test_an_api_that_was_told_often_to_reload_ends_soon(own_bridge: Bridge) -> None:
-    """One reload takes about a second."""
     api = own_bridge.start_api()
     for number in range(60):
         os.kill(api.pid, signal.SIGHUP)
@@ -135,6 +134,23 @@ def test_an_api_that_was_told_often_to_reload_ends_soon(own_bridge: Bridge) -> N
     os.kill(api.pid, signal.SIGTERM)
     wait_until(lambda: api.exit_code is not None, timeout=STOPS_WITHIN_S, what="its end")
     assert api.exit_code == 0
+
+
+def test_an_api_that_is_told_to_reload_a_broken_file_keeps_what_it_knows(tmp_path: Path) -> None:
+    file = tmp_path / "tenants.yaml"
+    file.write_text("tenants: {ann: {quotas: {requests: 9}}}", encoding="utf-8")
+    with Bridge(tmp_path / "bridge", QUICK | {"BRIDGE_TENANTS_FILE": str(file)}) as bridge:
+        api = bridge.start_api()
+        bridge.call("GET", "/v1/registrations")
+        file.write_text("tenants: [", encoding="utf-8")
+        os.kill(api.pid, signal.SIGHUP)
+        log = bridge.logs / "api.log"
+
+        def tells() -> bool:
+            bridge.call("GET", "/v1/registrations")
+            return "tenants.not_reloaded" in log.read_text(encoding="utf-8")
+
+        wait_until(tells, what="a log line about the broken file")
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.05, 0.2, 0.5, 2.0])

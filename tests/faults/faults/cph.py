@@ -17,7 +17,7 @@ HTML = Answer(200, b"<html><body>Maintenance</body></html>", {"Content-Type": "t
 ERROR = ("CPS.0003", "Internal error.")
 LIMIT_TEXT = "The throttling threshold has been reached: policy user over ratelimit,limit:10,time:1 minute"
 NONSENSE: tuple[object, ...] = ({"job": [1, 2, {"status": "2"}]}, [{"status": 2}], None, 7, "", {"jobs": {}})
-NO_RECORDS: tuple[object, ...] = (None, 7, "x", {"job_id": 5}, {"status": 2}, {"job_id": "f" * 32, "status": 2})
+NO_RECORDS: tuple[object, ...] = (None, 7, "x", {"job_id": 5}, {"status": 2})
 
 Choose = Callable[[Request], Answer | None]
 Twist = Callable[[dict[str, Any]], dict[str, Any]]
@@ -96,7 +96,7 @@ ANSWERS: tuple[tuple[str, str, Choose, dict[str, Any]], ...] = (
     ("cph-may-not-list", "refuses ListJobs", listing_only(refusal(403, "CPS.0001", "No permission.")), {}),
     (
         "cph-lists-nonsense",
-        "lists a job of somebody else, and records that are none",
+        "lists records that are none",
         listing_only(answer_json({"request_id": new_id(), "jobs": NO_RECORDS})),
         {},
     ),
@@ -110,6 +110,11 @@ def half(**fields: Any) -> Twist:
     return lambda job: {**job, **fields} if random.random() < 0.5 else job
 
 
+def shown_instead(**fields: Any) -> Twist:
+    """The same, of jobs that are shown one by one: only these name their request."""
+    return lambda job: half(**fields)(job) if "request_id" in job else job
+
+
 TWISTS: tuple[tuple[str, str, Twist], ...] = (
     ("cph-goes-backwards", "shows jobs that have ended as running, half of the time", half(status=1, end_time=None)),
     (
@@ -117,7 +122,7 @@ TWISTS: tuple[tuple[str, str, Twist], ...] = (
         "shows an unknown status, a text, or none",
         lambda job: {**job, "status": random.choice([job["status"], 7, "2", None])},
     ),
-    ("cph-wrong-job", "shows another job's record, half of the time", half(job_id="f" * 32, status=2)),
+    ("cph-wrong-job", "ShowJob shows another job's record, half of the time", shown_instead(job_id="f" * 32, status=2)),
     ("cph-wrong-request", "names another request for each job", lambda job: {**job, "request_id": new_id()}),
 )
 for name, text, twist in TWISTS:

@@ -31,9 +31,13 @@ def with_stderr(scene: Scene, descriptor: int, *roles: str) -> None:
     """Replaces the processes by some with this standard error, and those by others again."""
     scene.fleet.stderr = descriptor
     scene.fleet.restart(*roles)
-    scene.pause(10)
+    scene.pause(1)
+    scene.wait_until_at_work()
+    scene.pause(8)
     scene.fleet.stderr = None
     scene.fleet.restart(*roles)
+    scene.pause(1)
+    scene.wait_until_at_work()
     os.close(descriptor)
 
 
@@ -57,7 +61,7 @@ for label, roles in (("workers", ("poll", "deliver")), ("api", ("api",))):
     define(
         GROUP,
         f"stderr-of-{label}-full",
-        f"nobody reads the standard error of {label}, for 10 s",
+        f"nobody reads the standard error of {label}, for 8 s",
         partial(stderr_full, roles=roles),
         goes_on=True,
         quick=label == "workers",
