@@ -30,7 +30,7 @@ class Dispatcher:
         self._lock = runtime.stores.dispatcher_lock
         self._data_marker = runtime.stores.data_marker
         self._reconciler = runtime.stores.reconciler
-        self._watches = runtime.stores.watches
+        self._deadlines = runtime.stores.deadlines
         self._clock = runtime.stores.clock
         self._agendas = {POLL: runtime.stores.polls_due, DELIVER: runtime.stores.deliveries_due}
         self._queues = {kind: queue(kind, runtime.stores) for kind in KINDS}
@@ -57,7 +57,7 @@ class Dispatcher:
 
     def tick(self) -> datetime | None:
         """Ends what is overdue and enqueues a drain for each agenda with due items. Returns when to tick again."""
-        ended, next_deadline = self._watches.end_overdue(self._clock(), OVERDUE_JOBS)
+        ended, next_deadline = self._deadlines.end_overdue(self._clock(), OVERDUE_JOBS)
         self._overdue += ended
         due_times = {kind: agenda.next_due_at() for kind, agenda in self._agendas.items()}
         for kind, due in due_times.items():

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from datetime import timedelta
 from functools import partial
@@ -10,6 +11,7 @@ from typing import Any
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped] # gunicorn has none
+from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped] # as above
 from gunicorn.glogging import Logger  # type: ignore[import-untyped] # as above
 
 from app import logs
@@ -40,6 +42,9 @@ class Server(BaseApplication):  # type: ignore[misc] # its base is untyped
         metric_registry.share(self._counters_folder)
         super().__init__()
 
+    def run(self) -> None:
+        Master(self).run()
+
     def load_config(self) -> None:
         for name, value in self._options().items():
             self.cfg.set(name, value)
@@ -67,7 +72,7 @@ class Server(BaseApplication):  # type: ignore[misc] # its base is untyped
             "control_socket_disable": True,
             "logger_class": JsonLog,
             "when_ready": self._announce,
-            "post_worker_init": self._start_probe_servers,
+            "post_worker_init": self._on_worker_start,
             "on_exit": lambda _: shutil.rmtree(self._counters_folder, ignore_errors=True),
         }
         # gunicorn's heartbeat is a file: on disk it can stall, and the root file system may be read-only.
@@ -86,8 +91,9 @@ class Server(BaseApplication):  # type: ignore[misc] # its base is untyped
     def _stopping(self) -> bool:
         return self._worker is not None and not self._worker.alive
 
-    def _start_probe_servers(self, worker: Any) -> None:
+    def _on_worker_start(self, worker: Any) -> None:
         self._worker = worker
+        signal.signal(signal.SIGHUP, lambda *_: self._runtime.reload())
         metrics = {METRICS: partial(metrics_page, self._runtime.metrics)}
         pages = probe_server.probes(self._runtime.stores.readiness.check)
         if self._metrics_socket:
@@ -95,6 +101,14 @@ class Server(BaseApplication):  # type: ignore[misc] # its base is untyped
         else:
             pages = {**pages, **metrics}
         probe_server.ProbeServer(self._probe_socket, pages).start()
+
+
+class Master(Arbiter):  # type: ignore[misc] # as above
+    """On SIGHUP, workers re-read their files. gunicorn's own starts them anew, one after the other: that takes a second
+    for each signal, and one that finds a broken file has no last good value."""
+
+    def handle_hup(self) -> None:
+        self.kill_workers(signal.SIGHUP)
 
 
 def _create_counters_folder() -> Path:

@@ -5,6 +5,7 @@ Here the main loop reads heads, and a thread begins with a complete one.
 """
 
 import selectors
+import signal
 import socket
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -23,6 +24,10 @@ SEND_TIMEOUT_S = 10.0  # of an answer; of a stream, for one event
 
 
 class Worker(ThreadWorker):  # type: ignore[misc] # its base is untyped
+    def init_signals(self) -> None:
+        super().init_signals()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it has something to re-read
+
     def accept(self, listener: socket.socket) -> None:
         """Makes room for the next connection: closes the one that has waited longest for a head."""
         super().accept(listener)

@@ -16,6 +16,7 @@ from app.store.agenda import DELIVER, POLL, Agenda, LaneLimits
 from app.store.api_keys import ApiKeys
 from app.store.cph_tokens import SharedTokens
 from app.store.data_marker import DataMarker
+from app.store.deadlines import Deadlines
 from app.store.deliveries import Deliveries
 from app.store.dispatcher_lock import DispatcherLock
 from app.store.durations import SeenDurations
@@ -117,6 +118,10 @@ class Stores:
     @cached_property
     def watches(self) -> Watches:
         return Watches(self.scripts, self.cipher, retention=self.settings.retention)
+
+    @cached_property
+    def deadlines(self) -> Deadlines:
+        return Deadlines(self.scripts, retention=self.settings.retention)
 
     @cached_property
     def requests(self) -> Requests:

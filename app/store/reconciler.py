@@ -29,7 +29,7 @@ class Reconciler:
         self._cursor = 0
         self._known: set[str] = set()  # what is listed as unreadable
         self._counted: Counter[str] = Counter()  # in this pass
-        self._stored: Mapping[str, int] = {}  # after the last pass
+        self._changed: Mapping[str, int] = {}  # by how much counts had changed until the last pass
         self._errors: Mapping[str, int] = {}  # of the counts after the last pass
 
     def run(self, now: datetime) -> None:
@@ -65,25 +65,30 @@ class Reconciler:
     def _correct_counts(self) -> None:
         """Corrects what two passes in a row have found too high or too low, by the smaller difference.
 
-        Counts change during a pass. A difference that may be due to that is no error.
+        Counts change during a pass. A difference that may be due to that is no error. One pass does not suffice: SCAN
+        may return a key twice.
         """
         stored = self._add(dict.fromkeys(self._counted, 0))
         errors = {
-            name: _beyond(self._counted[name] - now, now - self._stored.get(name, now)) for name, now in stored.items()
+            name: _beyond(self._counted[name] - now, abs(changed - self._changed[name])) if name in self._changed else 0
+            for name, (now, changed) in stored.items()
         }
         both = {name: (error, self._errors.get(name, 0)) for name, error in errors.items()}
         corrections = {name: min(pair, key=abs) for name, pair in both.items() if pair[0] * pair[1] > 0}
         if corrections:
             logs.event("counts.corrected", level=logging.WARNING, corrections=corrections)
-            stored = dict(stored) | dict(self._add(corrections))
-        self._stored = stored
+            self._add(corrections)
+        self._changed = {name: changed for name, (_, changed) in stored.items()}
         self._errors = {name: error - corrections.get(name, 0) for name, error in errors.items()}
 
-    def _add(self, amounts: Mapping[str, int]) -> Mapping[str, int]:
+    def _add(self, amounts: Mapping[str, int]) -> Mapping[str, tuple[int, int]]:
+        """Returns each count, and by how much those of its tenant or of the deployment have changed so far."""
         values = [value for item in amounts.items() for value in item]
-        return dict(zip(amounts, self._scripts.run(ScriptCall("add_to_counts", values=values)), strict=True))
+        answer = self._scripts.run(ScriptCall("add_to_counts", values=values))
+        return dict(zip(amounts, zip(answer[::2], answer[1::2], strict=True), strict=True))
 
 
-def _beyond(error: int, noise: int) -> int:
-    size = max(0, abs(error) - abs(noise))
+def _beyond(error: int, changed: int) -> int:
+    """Returns what of the error so many changes cannot explain."""
+    size = max(0, abs(error) - changed)
     return size if error > 0 else -size

@@ -12,10 +12,9 @@ from app.store.agenda import Claimed
 from app.store.encryption.cipher import Cipher
 from app.store.encryption.sealed_values import seal_job
 from app.store.engine.scripts import Argument, ScriptCall, Scripts
-from app.store.engine.unreadable import moment, nearest
+from app.store.engine.unreadable import moment
 
 LAST_SEEN = ("status", "request_id", "phone_id", "server_id", "begin_time")
-LAST_POLL = timedelta(seconds=20)  # after a deadline: how long to wait for the answer to one more poll
 FIELDS = ("since", "unknown_since", "operation", *LAST_SEEN)
 
 
@@ -78,23 +77,6 @@ class Watches:
             snapshot=to_json(seal_job(self._cipher, job)),
             keep_s=self._keep_s,
         )
-
-    def end_overdue(self, now: datetime, limit: int) -> tuple[int, datetime | None]:
-        """Ends registrations whose deadline has passed, once their open jobs have been polled once more.
-
-        limit: jobs after which the call ends, as it blocks Redis. Returns how many ended, and when to call again.
-        """
-        ended, following = self._scripts.run(
-            ScriptCall(
-                "end_overdue",
-                now=to_ms(now),
-                limit=limit,
-                keep_s=self._keep_s,
-                last_poll_ms=LAST_POLL // timedelta(milliseconds=1),
-                last_seen=LAST_SEEN,
-            )
-        )
-        return ended, nearest(float(following)) if following else None
 
     @staticmethod
     def _postpone(claimed: Claimed, due: datetime, now: datetime, changes: Sequence[Argument]) -> ScriptCall:

@@ -11,8 +11,8 @@ from pathlib import Path
 import click
 
 from tests.faults import report
-from tests.faults.catalog import Fault, load_all
-from tests.faults.run import Result, run
+from tests.faults.catalog import FaultCase, load_all
+from tests.faults.run import FaultResult, run
 
 BROKEN, WRONG_USAGE = 1, 2
 
@@ -63,7 +63,9 @@ def main(
     sys.exit(0 if all(result.ok for result in results) else BROKEN)
 
 
-def choose(all_faults: Iterable[Fault], names: Sequence[str], groups: Sequence[str], *, quick: bool) -> list[Fault]:
+def choose(
+    all_faults: Iterable[FaultCase], names: Sequence[str], groups: Sequence[str], *, quick: bool
+) -> list[FaultCase]:
     faults = list(all_faults)
     known = {fault.name for fault in faults} | {fault.group for fault in faults}
     if unknown := {*names, *groups} - known:
@@ -76,8 +78,8 @@ def choose(all_faults: Iterable[Fault], names: Sequence[str], groups: Sequence[s
 
 
 def run_all(
-    faults: Sequence[Fault], seeds: Sequence[int], jobs: int, folder: Path, *, keep: bool = False
-) -> Iterator[Result]:
+    faults: Sequence[FaultCase], seeds: Sequence[int], jobs: int, folder: Path, *, keep: bool = False
+) -> Iterator[FaultResult]:
     """Yields the results as they come. Each run has a process of its own."""
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
         runs = [

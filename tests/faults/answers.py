@@ -123,7 +123,7 @@ class _Server(ThreadingHTTPServer):
         """Callers that hang up are part of the faults."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _AnswerHandler(BaseHTTPRequestHandler):
     """decide, released: set by `_handler`."""
 
     protocol_version = "HTTP/1.1"
@@ -174,7 +174,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _handler(decide: Decide, released: Event) -> type[BaseHTTPRequestHandler]:
-    return type("Handler", (_Handler,), {"decide": staticmethod(decide), "released": released})
+    return type("Handler", (_AnswerHandler,), {"decide": staticmethod(decide), "released": released})
 
 
 def _parts(answer: Answer) -> Iterator[bytes]:

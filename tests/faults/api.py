@@ -11,7 +11,7 @@ TIMEOUT_S = 12.0
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ApiReply:
     """status: 0 if there was no answer."""
 
     status: int
@@ -35,7 +35,7 @@ class Api:
         headers: Mapping[str, str] | None = None,
         *,
         timeout: float = TIMEOUT_S,
-    ) -> Reply:
+    ) -> ApiReply:
         """Never raises for what the API or the connection does."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         sent = {"Authorization": f"Bearer {key}", **(headers or {})}
@@ -47,13 +47,13 @@ class Api:
             connection.request(method, path, content, sent)
             answer = connection.getresponse()
             text = answer.read()
-            return Reply(answer.status, json.loads(text) if text else None)
+            return ApiReply(answer.status, json.loads(text) if text else None)
         except (OSError, http.client.HTTPException, ValueError):
-            return Reply(0)
+            return ApiReply(0)
         finally:
             connection.close()
 
-    def events(self, key: str, after: str = "", *, wait_s: int = 0) -> Reply:
+    def events(self, key: str, after: str = "", *, wait_s: int = 0) -> ApiReply:
         query = "limit=200" + (f"&after={quote(after)}" if after else "") + (f"&wait_s={wait_s}" if wait_s else "")
         return self.call(key, "GET", f"/v1/events?{query}", timeout=TIMEOUT_S + wait_s)
 

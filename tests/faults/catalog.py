@@ -14,13 +14,14 @@ Inject = Callable[[Scene], Sequence[Breach] | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class FaultCase:
     """text: one line that says what it does. inject: returns when the fault is over.
 
     recovers_s: until the first callback after it. settle_s: until nothing is open any more. prompt: callbacks must stay
     about as quick as before. goes_on: callbacks must arrive while it lasts. told: a line that some log must have.
     may_exit: processes may end by themselves. poisoned: records that it broke for good, by which metrics may be off.
-    quick: is run by CI. loses: why what was acknowledged before its end may be lost, if that is a documented limit.
+    damages: data in Redis, which may be told. quick: is run by CI. loses: why what was acknowledged before its end may
+    be lost, if that is a documented limit.
     """
 
     group: str
@@ -35,17 +36,18 @@ class Fault:
     told: str = ""
     may_exit: bool = False
     poisoned: int = 0
+    damages: bool = False
     quick: bool = False
     loses: str = ""
 
 
-CATALOG: dict[str, Fault] = {}
+CATALOG: dict[str, FaultCase] = {}
 
 
 def define(group: str, name: str, text: str, inject: Inject, **options: Any) -> None:
     if name in CATALOG:
         raise ValueError(f"two faults are called {name}")
-    CATALOG[name] = Fault(group, name, text, inject, **options)
+    CATALOG[name] = FaultCase(group, name, text, inject, **options)
 
 
 def fault(group: str, text: str, **options: Any) -> Callable[[Inject], Inject]:
@@ -58,7 +60,7 @@ def fault(group: str, text: str, **options: Any) -> Callable[[Inject], Inject]:
     return add
 
 
-def load_all() -> dict[str, Fault]:
+def load_all() -> dict[str, FaultCase]:
     for file in sorted((Path(__file__).parent / "faults").glob("*.py")):
         import_module(f"tests.faults.faults.{file.stem}")
     return CATALOG

@@ -75,6 +75,13 @@ class Member:
         with suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
+    def ends_within(self, seconds: float) -> bool:
+        try:
+            self.child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
     def family(self) -> list[int]:
         """The process itself, and those that it started."""
         return in_sessions({self.pid})
@@ -166,6 +173,13 @@ def kill(pid: int, number: int) -> None:
 def in_sessions(sessions: set[int]) -> list[int]:
     """Ids of the running processes of these sessions."""
     return [pid for pid, state, session in _processes() if session in sessions and state != "Z"]
+
+
+def has_socket(pid: int) -> bool:
+    """Whether the process has connected to anything."""
+    with suppress(OSError):
+        return any(str(file.readlink()).startswith("socket:") for file in Path(f"/proc/{pid}/fd").iterdir())
+    return False
 
 
 def _processes() -> list[tuple[int, str, int]]:

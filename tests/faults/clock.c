@@ -1,4 +1,4 @@
-/* Steps the wall clock of one process: adds the milliseconds in the file CLOCK_FILE, which is read again every 20 ms.
+/* Steps the wall clock of one process: adds the milliseconds in the file LD_CLOCK_FILE, read again every 20 ms.
  * Clocks that count from the machine's start are left alone. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -21,7 +21,7 @@ static long long steady_ms(void) {
 static long long offset(void) {
     long long now = steady_ms();
     if (now - read_at_ms >= 20) {
-        const char *name = getenv("CLOCK_FILE");
+        const char *name = getenv("LD_CLOCK_FILE");
         read_at_ms = now;
         if (name) {
             char text[32] = {0};

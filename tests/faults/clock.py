@@ -28,7 +28,7 @@ class SteppedClock:
     def __init__(self, library: Path, file: Path) -> None:
         self._file = file
         self.step(0)
-        self.environment = {"LD_PRELOAD": str(library), "CLOCK_FILE": str(file)}
+        self.environment = {"LD_PRELOAD": str(library), "LD_CLOCK_FILE": str(file)}
 
     def step(self, seconds: float) -> None:
         """Sets how far the clock is ahead of the true time."""

@@ -14,6 +14,7 @@ from tests.faults.answers import Answer, HttpServer, Request
 
 PROJECT_ID = "5f0c" * 8
 TOKEN = "marker-cph-token-6a1f"
+OUTPUT = "marker-output"  # of every job: subscribers see it, and nobody else
 PAGE = 100
 REQUESTS_AT_ONCE = 20
 RUNNING, SUCCEEDED, FAILED = 1, 2, -1
@@ -48,11 +49,11 @@ class CphJob:
             "status": self.status if ended else RUNNING,
             "error_code": "CPS.0004" if ended and self.status == FAILED else None,
             "error_msg": "refused" if ended and self.status == FAILED else None,
-            "execute_msg": None,
+            "execute_msg": f"{OUTPUT} of {self.job_id}" if ended else None,
         }
 
 
-class Cph:
+class CphServer:
     def __init__(self) -> None:
         self.behave: Behaviour = lambda _: None
         self.twist: Twist = lambda job: job

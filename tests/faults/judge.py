@@ -1,6 +1,7 @@
 """Judges the promises from what callers were told, what the receiver got, and what the feed says."""
 
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,11 +9,13 @@ from statistics import quantiles
 from typing import Any
 
 from tests.faults.load import GROUP_FINISHED, Order
-from tests.faults.receiver import Callback
+from tests.faults.receiver import ReceivedCallback
 
 # What the receiver's own thread may be late with on a busy machine.
 SLACK_S = 0.3
 TESTS = ("callback.test",)
+LOG = ".log"
+ALARMS = re.compile(r'"event": "(record\.unreadable|redis\.data_lost|counts\.corrected|secrets\.unencrypted)"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +32,18 @@ class Breach:
 
 @dataclass
 class Evidence:
-    """All that was seen from outside. feeds: all events by tenant, read at the end. followed: the ids that a follower
-    has read meanwhile, by tenant. logs: lines by process. fault_began, fault_ended: monotonic, s.
-    poisoned: by how much metrics may be off. forgotten: what was acknowledged before the fault's end may be lost.
-    replaced: Redis fails over to a replica: by the contract an event may be told twice, with the same id, and then
-    with later times."""
+    """All that was seen from outside.
+
+    feeds: all events by tenant, read at the end. followed: the ids that a follower has read meanwhile, by tenant.
+    logs: lines by process; also what is to hold no secret besides: Redis' files, the environment of dispatchers.
+    fault_began, fault_ended: monotonic, s. poisoned: by how much metrics may be off. damaged: data in Redis are,
+    and that may be told. last_words: processes end, and may say so in no JSON. forgotten: what was acknowledged
+    before the fault's end may be lost. replaced: Redis fails over to a replica: by the contract an event may be
+    told twice, with the same id, and then with later times.
+    """
 
     orders: Sequence[Order]
-    callbacks: Sequence[Callback]
+    callbacks: Sequence[ReceivedCallback]
     feeds: Mapping[str, Sequence[dict[str, Any]]] = field(default_factory=dict)
     followed: Mapping[str, Sequence[str]] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -46,6 +53,8 @@ class Evidence:
     fault_began: float = 0.0
     fault_ended: float = 0.0
     poisoned: int = 0
+    damaged: bool = False
+    last_words: bool = False
     forgotten: bool = False
     replaced: bool = False
 
@@ -64,6 +73,7 @@ def judge(evidence: Evidence) -> list[Breach]:
         _feed,
         _metrics,
         _secrets,
+        _log_lines,
         _errors,
     )
     found: defaultdict[str, list[str]] = defaultdict(list)
@@ -80,7 +90,7 @@ def judge(evidence: Evidence) -> list[Breach]:
     return [Breach(promise, len(examples), tuple(examples[:5])) for promise, examples in found.items()]
 
 
-def missing(orders: Iterable[Order], callbacks: Iterable[Callback]) -> list[str]:
+def missing(orders: Iterable[Order], callbacks: Iterable[ReceivedCallback]) -> list[str]:
     """Callbacks that are owed and have not arrived."""
     arrived = {(event["data"]["registration_id"], *_kind(event)) for event in _events(callbacks, accepted=True)}
     return [
@@ -98,7 +108,7 @@ def recovery_s(evidence: Evidence) -> float | None:
     return min(after) - evidence.fault_ended if after else None
 
 
-def delays_s(orders: Iterable[Order], callbacks: Iterable[Callback], since: float, until: float) -> list[float]:
+def delays_s(orders: Iterable[Order], callbacks: Iterable[ReceivedCallback], since: float, until: float) -> list[float]:
     """From the end of a job (or its registration, if that was later) to its callback, for jobs that ended in a span."""
     first: dict[tuple[str, str], float] = {}
     for callback in callbacks:
@@ -228,7 +238,16 @@ def _secrets(evidence: Evidence) -> Found:
         for line in lines:
             for secret in evidence.secrets:
                 if secret in line:
-                    yield "secret in a log", f"{process}: {line[:60]}…"
+                    yield "secret in the clear", f"{process}: {line[:60]}…"
+
+
+def _log_lines(evidence: Evidence) -> Found:
+    for log, lines in evidence.logs.items():
+        for line in lines if log.endswith(LOG) else ():
+            if not evidence.last_words and not (line.startswith("{") and line.endswith("}")):
+                yield "log line is no JSON", f"{log}: {line[:60]}"
+            elif not evidence.damaged and ALARMS.search(line):
+                yield "false alarm", f"{log}: {line[:300]}"
 
 
 def _errors(evidence: Evidence) -> Found:
@@ -243,7 +262,7 @@ def _kind(event: Mapping[str, Any]) -> tuple[str, str]:
     return (job["job_id"] if job else "", event["type"])
 
 
-def _event(callback: Callback) -> dict[str, Any] | None:
+def _event(callback: ReceivedCallback) -> dict[str, Any] | None:
     try:
         event: dict[str, Any] = json.loads(callback.body)
     except ValueError:
@@ -251,6 +270,6 @@ def _event(callback: Callback) -> dict[str, Any] | None:
     return event if "id" in event and "data" in event else None
 
 
-def _events(callbacks: Iterable[Callback], *, accepted: bool = False) -> list[dict[str, Any]]:
+def _events(callbacks: Iterable[ReceivedCallback], *, accepted: bool = False) -> list[dict[str, Any]]:
     wanted = (callback for callback in callbacks if callback.accepted or not accepted)
     return [event for callback in wanted if (event := _event(callback))]

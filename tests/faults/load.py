@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
 from typing import Any
 
-from tests.faults.api import Api, Reply
-from tests.faults.cph import Cph, CphJob
+from tests.faults.api import Api, ApiReply
+from tests.faults.cph import CphJob, CphServer
 
 MARKER = "marker-hush"  # in everything that no log may show
+SIGNING_MARKER = base64.b64encode(f"{MARKER}-secret".encode()).decode()  # in each signing secret: 18 bytes, 24 letters
 PAUSE_S = (0.3, 0.9)  # between two calls of a caller
 CANCEL_WITHIN_S = 4.0
 TRIES = 8
@@ -61,7 +62,7 @@ class Feed:
         self.cursor = ""
         self.statuses: Counter[int] = Counter()
 
-    def take(self, reply: Reply) -> bool:
+    def take(self, reply: ApiReply) -> bool:
         """Returns whether there were events."""
         self.statuses[reply.status] += 1
         if not reply.ok:
@@ -75,7 +76,7 @@ class Load:
     """keys: API keys by tenant. callers: the tenants of the steady load; calls of others are not judged."""
 
     def __init__(
-        self, api: Api, cph: Cph, receiver_url: str, keys: Mapping[str, str], callers: Sequence[str], seed: int
+        self, api: Api, cph: CphServer, receiver_url: str, keys: Mapping[str, str], callers: Sequence[str], seed: int
     ) -> None:
         self._api, self._cph, self._receiver_url, self.keys = api, cph, receiver_url, keys
         self._seed = seed
@@ -110,7 +111,7 @@ class Load:
         with self._lock:
             return list(self._orders)
 
-    def call(self, tenant: str, method: str, path: str, body: object = None, **headers: str) -> Reply:
+    def call(self, tenant: str, method: str, path: str, body: object = None, **headers: str) -> ApiReply:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         reply = self._api.call(self.keys[tenant], method, path, body, named)
         if tenant in self.feeds:

@@ -16,7 +16,7 @@ Behaviour = Callable[[Request], Answer]
 
 
 @dataclass(frozen=True, slots=True)
-class Callback:
+class ReceivedCallback:
     """at: when its first line was read (monotonic, s). accepted: whether it was answered with success."""
 
     at: float
@@ -53,25 +53,25 @@ def accept(_: Request) -> Answer:
     return Answer(204)
 
 
-class Receiver:
+class CallbackReceiver:
     def __init__(self, behave: Behaviour = accept, host: str = HOST) -> None:
         self.behave = behave
         self._lock = Lock()
-        self._callbacks: list[Callback] = []
+        self._callbacks: list[ReceivedCallback] = []
         self.server = HttpServer(self._answer, host)
 
     @property
     def url(self) -> str:
         return self.server.url
 
-    def callbacks(self) -> list[Callback]:
+    def callbacks(self) -> list[ReceivedCallback]:
         with self._lock:
             return list(self._callbacks)
 
     def _answer(self, request: Request) -> Answer:
         answer = self.behave(request)
         headers = request.headers
-        callback = Callback(
+        callback = ReceivedCallback(
             at=request.began,
             path=request.path,
             id=headers.get("webhook-id", ""),

@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.faults.catalog import Fault
-from tests.faults.run import Result
+from tests.faults.catalog import FaultCase
+from tests.faults.run import FaultResult
 
 
-def listing(faults: Sequence[Fault]) -> str:
+def listing(faults: Sequence[FaultCase]) -> str:
     lines = [f"{fault.group:13} {fault.name:40} {fault.text}" for fault in faults]
     return "\n".join([*lines, f"{len(faults)} faults"])
 
 
-def table(results: Sequence[Result]) -> str:
+def table(results: Sequence[FaultResult]) -> str:
     lines = ["", f"{'fault':40} {'runs':>4} {'ok':>4} {'regs':>6} {'callbacks':>9} {'recovery':>9}  broke"]
     for name, runs in by_fault(results).items():
         lines.append(
@@ -26,20 +26,20 @@ def table(results: Sequence[Result]) -> str:
     return "\n".join([*lines, f"{good} of {len(results)} runs held"])
 
 
-def by_fault(results: Sequence[Result]) -> dict[str, list[Result]]:
-    runs: defaultdict[str, list[Result]] = defaultdict(list)
+def by_fault(results: Sequence[FaultResult]) -> dict[str, list[FaultResult]]:
+    runs: defaultdict[str, list[FaultResult]] = defaultdict(list)
     for result in results:
         runs[result.name].append(result)
     return dict(runs)
 
 
-def broken(runs: Sequence[Result]) -> list[str]:
+def broken(runs: Sequence[FaultResult]) -> list[str]:
     """The promises that broke in any of the runs."""
     promises = {breach.promise for run in runs for breach in run.breaches}
     return [*sorted(promises), *({"failed to run"} if any(run.error for run in runs) else ())]
 
 
-def _recovery(runs: Sequence[Result]) -> str:
+def _recovery(runs: Sequence[FaultResult]) -> str:
     times = [run.recovery_s for run in runs if run.recovery_s is not None]
     return f"{max(times):.1f} s" if times else "–"
 
@@ -56,7 +56,7 @@ nothing of the product's code.
 PROMISES = Path(__file__).with_name("promises.md")
 
 
-def document(results: Sequence[Result], faults: Mapping[str, Fault]) -> str:
+def document(results: Sequence[FaultResult], faults: Mapping[str, FaultCase]) -> str:
     """The text of docs/reliability.md."""
     runs = by_fault(results)
     seeds = sorted({result.seed for result in results})
@@ -79,7 +79,7 @@ def document(results: Sequence[Result], faults: Mapping[str, Fault]) -> str:
     return "\n".join([*parts, ""])
 
 
-def _row(fault: Fault, runs: Sequence[Result]) -> str:
+def _row(fault: FaultCase, runs: Sequence[FaultResult]) -> str:
     held = f"{sum(run.ok for run in runs)} of {len(runs)}"
     skipped = {f"skipped: {run.skipped}" for run in runs if run.skipped}
     text = f"{fault.text} ({fault.loses}: what was acknowledged before is gone)" if fault.loses else fault.text

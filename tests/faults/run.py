@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.faults.catalog import Fault, load_all
+from tests.faults.catalog import FaultCase, load_all
 from tests.faults.clock import NoCompiler
 from tests.faults.judge import Breach, Evidence, delays_s, judge, percentile_95, recovery_s
 from tests.faults.scene import Scene
 
-CALM_S = 4.0  # under load before and after the fault
+CALM_S = 3.5  # under load before and after the fault
 NOISE_S = 3.0  # on a busy machine
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class FaultResult:
     """error: why the run says nothing. skipped: why it did not run. recovery_s: None if no callback came."""
 
     name: str
@@ -53,7 +53,7 @@ class Result:
         return "ok"
 
 
-def run(name: str, seed: int, folder: Path, *, keep: bool = False) -> Result:
+def run(name: str, seed: int, folder: Path, *, keep: bool = False) -> FaultResult:
     """Runs a fault of the catalog. folder: where evidence lies; removed if all is well, unless `keep`."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the scene's processes are ended
     result = run_fault(load_all()[name], seed, folder)
@@ -62,21 +62,23 @@ def run(name: str, seed: int, folder: Path, *, keep: bool = False) -> Result:
     return result
 
 
-def run_fault(fault: Fault, seed: int, folder: Path) -> Result:
+def run_fault(fault: FaultCase, seed: int, folder: Path) -> FaultResult:
     """Never raises: a fault that cannot be run is a result, too."""
     began = time.monotonic()
     try:
         result = _run(fault, seed, folder)
     except NoCompiler as reason:
-        result = Result(fault.name, fault.group, seed, skipped=str(reason))
+        result = FaultResult(fault.name, fault.group, seed, skipped=str(reason))
     except Exception as error:  # noqa: BLE001 - the other faults are to be run all the same
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
-        result = Result(fault.name, fault.group, seed, error=f"{type(error).__name__}: {error}", evidence=str(folder))
+        result = FaultResult(
+            fault.name, fault.group, seed, error=f"{type(error).__name__}: {error}", evidence=str(folder)
+        )
     return dataclasses.replace(result, took_s=time.monotonic() - began)
 
 
-def _run(fault: Fault, seed: int, folder: Path) -> Result:
+def _run(fault: FaultCase, seed: int, folder: Path) -> FaultResult:
     with Scene(folder, fault.setting, seed) as scene:
         scene.load.start()
         began = time.monotonic()
@@ -85,13 +87,15 @@ def _run(fault: Fault, seed: int, folder: Path) -> Result:
         found = fault.inject(scene)
         ended = time.monotonic()
         scene.pause(CALM_S)
+        scene.wait_for_callback_after(ended, fault.recovers_s)
         scene.load.stop()
         scene.settle(fault.settle_s, fault.poisoned)
         scene.load.end()
         evidence = scene.gather(injected, ended)
         left = scene.fleet.stop()
-        evidence.logs = scene.read_logs()
+        evidence.logs = {**evidence.logs, **scene.read_logs()}
         evidence.poisoned, evidence.forgotten = fault.poisoned, bool(fault.loses)
+        evidence.damaged, evidence.last_words = fault.damages, fault.may_exit
         evidence.replaced = fault.setting.sentinel
         exits = scene.fleet.exits
     breaches = [*(found or ()), *judge(evidence)]
@@ -103,7 +107,7 @@ def _run(fault: Fault, seed: int, folder: Path) -> Result:
         breaches.append(Breach("process ended by itself", len(crashed), tuple(crashed)))
     breaches += [*_slow(fault, evidence, began), *_silent(fault, evidence)]
     _write(folder, evidence)
-    return Result(
+    return FaultResult(
         fault.name,
         fault.group,
         seed,
@@ -115,7 +119,7 @@ def _run(fault: Fault, seed: int, folder: Path) -> Result:
     )
 
 
-def _slow(fault: Fault, evidence: Evidence, began: float) -> Iterator[Breach]:
+def _slow(fault: FaultCase, evidence: Evidence, began: float) -> Iterator[Breach]:
     recovery = recovery_s(evidence)
     if recovery is None or recovery > fault.recovers_s:
         took = "no callback" if recovery is None else f"{recovery:.1f} s"
@@ -128,7 +132,7 @@ def _slow(fault: Fault, evidence: Evidence, began: float) -> Iterator[Breach]:
             yield Breach("others delayed", len(now), (f"p95 {percentile_95(now):.1f} s, limit {limit:.1f} s",))
 
 
-def _silent(fault: Fault, evidence: Evidence) -> Iterator[Breach]:
+def _silent(fault: FaultCase, evidence: Evidence) -> Iterator[Breach]:
     middle = (evidence.fault_began + evidence.fault_ended) / 2
     if fault.goes_on and not any(middle < callback.at < evidence.fault_ended for callback in evidence.callbacks):
         yield Breach("goes on", 1, ("no callback arrived in the second half of the fault",))

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,18 +15,24 @@ from typing import Any, Self, cast
 
 from tests.faults.answers import Answer
 from tests.faults.api import Api
-from tests.faults.children import Fleet, Launch, Member, kill, wait_until
+from tests.faults.children import Fleet, Launch, Member, has_socket, kill, wait_until
 from tests.faults.clock import SteppedClock, library
-from tests.faults.cph import PROJECT_ID, TOKEN, Cph
+from tests.faults.cph import OUTPUT, PROJECT_ID, TOKEN, CphServer
 from tests.faults.judge import Evidence, missing
-from tests.faults.load import MARKER, Load
+from tests.faults.load import MARKER, SIGNING_MARKER, Load
 from tests.faults.proxy import Proxy
-from tests.faults.receiver import Behaviour, Receiver, accept
-from tests.faults.servers import SERVICE, RedisGroup, RedisServer, free_port
+from tests.faults.receiver import Behaviour, CallbackReceiver, accept
+from tests.faults.servers import SERVICE, SceneRedis, SceneRedisGroup, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = {"api": ("app.api",), "poll": ("workers", "poll"), "deliver": ("workers", "deliver")}
-COMMAND_LINE = (sys.executable, "-c", "from app.cli.main import main; main()")
+# `cph-bridge keys create --tenant …` for each argument, in one process.
+CREATE_KEYS = """
+import sys
+from app.cli.main import main
+for tenant in sys.argv[1:]:
+    main(["keys", "create", "--tenant", tenant], standalone_mode=False)
+"""
 TENANTS = ("default", "ann", "ben")
 VICTIM = "victim"
 PATIENCE_S = 180.0  # for a start on a busy machine
@@ -88,33 +93,32 @@ class Scene:
             built = library(self.folder)
             self.clocks = {name: SteppedClock(built, self.folder / f"clock-{name}") for name in self.setting.stepped}
         self._start_redis()
-        self.cph = Cph()
+        self.cph = CphServer()
         self._stack.enter_context(self.cph.server)
         for name, text in self.setting.files.items():
             file = self.folder / name
             file.parent.mkdir(exist_ok=True)
             named = text.replace("{folder}", str(self.folder)).replace("{cph}", self.cph.server.url)
             file.write_text(named, encoding="utf-8")
-        self.receiver = Receiver()
+        self.receiver = CallbackReceiver()
         self._stack.enter_context(self.receiver.server)
         self.fleet = Fleet(self.logs, ROOT, self._launch)
         self._stack.callback(self.fleet.stop)
-        keys = self._create_keys()
         workers = [(kind, number) for kind in ("poll", "deliver") for number in range(self.setting.workers)]
         self.fleet.start([("api", 0), *workers])
-        self.load = Load(self.api, self.cph, self.receiver.url, keys, TENANTS, self._seed)
-        wait_until(self.ready, timeout=PATIENCE_S, what="a bridge that is ready")
+        self.load = Load(self.api, self.cph, self.receiver.url, self._create_keys(), TENANTS, self._seed)
+        self.wait_until_at_work()
 
     def _start_redis(self) -> None:
-        self.group: RedisGroup | None = None
+        self.group: SceneRedisGroup | None = None
         if self.setting.sentinel:
-            self.group = RedisGroup(self.folder / "redis")
+            self.group = SceneRedisGroup(self.folder / "redis")
             self._stack.callback(self.group.stop)
             self.group.start()
             return
         clock = self.clocks.get("redis")
         environment = {**self._inherited(), **clock.environment} if clock else None
-        self.redis = RedisServer(self.folder / "redis", options=self.setting.redis, environment=environment)
+        self.redis = SceneRedis(self.folder / "redis", options=self.setting.redis, environment=environment)
         self._stack.callback(self.redis.stop)
         self.redis.start()
         if self.setting.proxied:
@@ -122,8 +126,12 @@ class Scene:
             self._stack.callback(self.proxy.close)
 
     def ready(self) -> bool:
-        """Workers must have made a first call, so that a fault meets them at work."""
-        return bool(self.api.call(self.key, "GET", "/v1/projects").ok)
+        """True once a fault meets all at work: the API answers, all workers and dispatchers have connected."""
+        workers = [member.family() for member in self.fleet.of("poll", "deliver")]
+        return (
+            all(len(family) > 1 and all(map(has_socket, family)) for family in workers)
+            and self.api.call(self.key, "GET", "/v1/projects").ok
+        )
 
     def client(self) -> Any:
         """A connection to Redis beside the bridge's own."""
@@ -155,9 +163,9 @@ class Scene:
         workers = self.fleet.of("poll", "deliver")
         return [pid for member in workers for pid in member.family() if pid != member.pid]
 
-    def neighbour(self, behaviour: Behaviour) -> Receiver:
+    def neighbour(self, behaviour: Behaviour) -> CallbackReceiver:
         """Another tenant's receiver, on all addresses of loopback."""
-        receiver = Receiver(behaviour, host="")
+        receiver = CallbackReceiver(behaviour, host="")
         self._stack.enter_context(receiver.server)
         return receiver
 
@@ -170,6 +178,17 @@ class Scene:
     def pause(self, low: float, high: float | None = None) -> None:
         """Waits so many seconds, or a random time between two bounds."""
         time.sleep(self.random.uniform(low, high) if high else low)
+
+    def wait_for_callback_after(self, moment: float, limit_s: float) -> None:
+        """Waits until a callback has come since then (monotonic, s), at most until `limit_s` after it."""
+        while time.monotonic() < moment + limit_s:
+            if any(callback.at >= moment for callback in self.receiver.callbacks()):
+                return
+            time.sleep(0.1)
+
+    def wait_until_at_work(self) -> None:
+        """After a restart of everything: on a busy machine that takes long."""
+        wait_until(self.ready, timeout=PATIENCE_S, what="a bridge that is ready")
 
     def settle(self, limit_s: float, slack: int = 0) -> bool:
         """Waits until all that is owed has arrived and no metric is above `slack`. Returns whether it came."""
@@ -189,7 +208,7 @@ class Scene:
             name, _, value = line.removeprefix("cph_bridge_").rpartition(" ")
             if name in GAUGES:
                 values[name] = float(value)
-        return values
+        return values if len(values) == len(GAUGES) else {}
 
     def read_feed(self, tenant: str) -> list[dict[str, Any]]:
         events: list[dict[str, Any]] = []
@@ -212,15 +231,26 @@ class Scene:
             feeds={tenant: self.read_feed(tenant) for tenant in TENANTS},
             followed={tenant: feed.ids for tenant, feed in self.load.feeds.items()},
             metrics=self.metrics() or {"no metrics can be read": 1},
+            logs=self.read_environments(),
             statuses=dict(self.load.statuses.items()),
-            secrets=[MARKER, TOKEN, self.secret_key, *self.load.keys.values()],
+            secrets=[MARKER, SIGNING_MARKER, OUTPUT, TOKEN, self.secret_key, *self.load.keys.values()],
             fault_began=fault_began,
             fault_ended=fault_ended,
         )
 
     def read_logs(self) -> dict[str, list[str]]:
-        files = sorted(self.logs.glob("*.log"))
-        return {file.name: file.read_text(encoding="utf-8", errors="replace").splitlines() for file in files}
+        """By name: the lines of each log, and of each file of Redis' data."""
+        files = [*self.logs.glob("*.log"), *self.folder.glob("redis/**/*.aof"), *self.folder.glob("redis/**/*.rdb")]
+        return {file.name: file.read_text(encoding="utf-8", errors="replace").splitlines() for file in sorted(files)}
+
+    def read_environments(self) -> dict[str, list[str]]:
+        """By process: what each dispatcher has inherited."""
+        found = {}
+        for pid in self.dispatchers():
+            with suppress(OSError):
+                text = Path(f"/proc/{pid}/environ").read_text(encoding="utf-8", errors="replace")
+                found[f"environment of dispatcher {pid}"] = text.split("\0")
+        return found
 
     def _followed(self) -> bool:
         """Whether followers have read all that the feeds hold."""
@@ -271,30 +301,24 @@ class Scene:
                 "BRIDGE_REDIS_URL": "redis://by-sentinel/0",
                 "BRIDGE_REDIS_SENTINELS": sentinels,
                 "BRIDGE_REDIS_SENTINEL_SERVICE": SERVICE,
-                "BRIDGE_WAIT_REPLICAS": "1",
+                "BRIDGE_WAIT_REPLICAS": "2",
             }
         port = self.proxy.port if self.setting.proxied else self.redis.port
         return {"BRIDGE_REDIS_URL": f"redis://127.0.0.1:{port}/0"}
 
     def _create_keys(self) -> dict[str, str]:
         """The first tenant has the bootstrap key; the others get theirs by the operator's command."""
-
-        def create(tenant: str) -> str:
-            argv = [*COMMAND_LINE, "keys", "create", "--tenant", tenant]
-            done = subprocess.run(
-                argv,
-                env=self.environment(),
-                cwd=ROOT,
-                capture_output=True,
-                encoding="utf-8",
-                timeout=PATIENCE_S,
-                check=True,
-            )
-            return done.stdout.strip()
-
         others = (*TENANTS[1:], *((VICTIM,) if self.setting.victim else ()))
-        with ThreadPoolExecutor() as pool:
-            return {TENANTS[0]: self.key, **dict(zip(others, pool.map(create, others), strict=True))}
+        done = subprocess.run(
+            [sys.executable, "-c", CREATE_KEYS, *others],
+            env=self.environment(),
+            cwd=ROOT,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=PATIENCE_S,
+            check=True,
+        )
+        return {TENANTS[0]: self.key, **dict(zip(others, done.stdout.split(), strict=True))}
 
 
 def quietly(action: Any, *arguments: Any) -> None:

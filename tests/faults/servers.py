@@ -32,7 +32,7 @@ def free_port() -> int:
         return port
 
 
-class RedisServer:
+class SceneRedis:
     """A server on a port of its own with an append-only file. environment: of its process, for a preload."""
 
     def __init__(self, folder: Path, *, options: Sequence[str] = (), environment: dict[str, str] | None = None) -> None:
@@ -58,6 +58,8 @@ class RedisServer:
             str(self.folder / "log"),
             "--save",
             "",
+            "--rdbcompression",
+            "no",
             "--appendonly",
             "yes",
             "--enable-debug-command",
@@ -87,7 +89,7 @@ class RedisServer:
         return max((self.folder / "appendonlydir").glob("*.incr.aof"), key=lambda file: file.stat().st_mtime)
 
 
-class RedisGroup:
+class SceneRedisGroup:
     """Three servers, three Sentinels. Everybody reaches a server only through its proxy, which knows who is calling.
 
     Servers and Sentinels call from addresses of their own (127.0.0.11 …, 127.0.0.21 …), clients from 127.0.0.1.
@@ -95,7 +97,7 @@ class RedisGroup:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
-        self.servers = [RedisServer(folder / f"redis-{number}") for number in range(3)]
+        self.servers = [SceneRedis(folder / f"redis-{number}") for number in range(3)]
         self.proxies = [Proxy((HOST, server.port)) for server in self.servers]
         self._folder = folder
         self._sentinels: list[subprocess.Popen[bytes]] = []
@@ -143,6 +145,10 @@ class RedisGroup:
             return number + 1 if number != than and self._role(number) == "master" else None
 
         return (wait_until(other, timeout=40, what="another primary") or 0) - 1
+
+    def wait_until_whole(self) -> None:
+        """Until the other two follow the primary; Sentinels demote one that comes back only after some ten seconds."""
+        wait_until(lambda: self._replicas(self.primary()) == 2, timeout=60, what="two replicas of the primary")
 
     def stop(self) -> None:
         for sentinel in self._sentinels:

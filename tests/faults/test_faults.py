@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from tests.faults import report
-from tests.faults.catalog import Fault, load_all
+from tests.faults.catalog import FaultCase, load_all
 from tests.faults.cph import FAILED, SUCCEEDED, CphJob
 from tests.faults.judge import Breach, Evidence, judge
 from tests.faults.load import MARKER, Order
-from tests.faults.receiver import Callback
-from tests.faults.run import Result, run_fault
+from tests.faults.receiver import ReceivedCallback
+from tests.faults.run import FaultResult, run_fault
 from tests.faults.scene import Scene
 
 HERE = Path(__file__).parent
@@ -65,12 +65,12 @@ def event(kind: str = "job.succeeded", id: str = "evt_1", **data: object) -> dic
     return {"id": id, "type": kind, "data": {"registration_id": "reg_1", "job": {"job_id": "job-1"}, **data}}
 
 
-def callback(of: dict[str, Any], *, at: float = 2.0, accepted: bool = True) -> Callback:
+def callback(of: dict[str, Any], *, at: float = 2.0, accepted: bool = True) -> ReceivedCallback:
     """A callback as the bridge would sign it."""
-    return Callback.signed(of, SECRET, at=at, path="/ann/1", accepted=accepted)
+    return ReceivedCallback.signed(of, SECRET, at=at, path="/ann/1", accepted=accepted)
 
 
-def evidence(*callbacks: Callback, **changes: object) -> Evidence:
+def evidence(*callbacks: ReceivedCallback, **changes: object) -> Evidence:
     fields: dict[str, Any] = {
         "orders": [order()],
         "callbacks": callbacks or (callback(event()),),
@@ -109,7 +109,9 @@ GROUP_EVENT = {
         ("feed not exactly once", evidence(feeds={"ann": [event(), event()]})),
         ("feed not in order", evidence(followed={"ann": []})),
         ("metrics disagree", evidence(metrics={"registrations_watching": 1.0})),
-        ("secret in a log", evidence(logs={"api": [f"… {MARKER}-path …"]}, secrets=[MARKER])),
+        ("secret in the clear", evidence(logs={"api": [f"… {MARKER}-path …"]}, secrets=[MARKER])),
+        ("log line is no JSON", evidence(logs={"api-0.log": ["Traceback (most recent call last):"]})),
+        ("false alarm", evidence(logs={"api-0.log": ['{"level": "error", "event": "redis.data_lost"}']})),
         ("API answers an error of its own", evidence(statuses={500: 1})),
     ],
 )
@@ -128,16 +130,18 @@ def delete_a_registration(scene: Scene) -> None:
 def test_the_document_has_a_line_for_each_fault_and_says_what_broke() -> None:
     breach = Breach("lost", 2, ("reg_1",))
 
-    text = report.document([Result("kill-poll", "processes", 1, (breach,)), Result("cph-401", "cph", 1)], load_all())
+    text = report.document(
+        [FaultResult("kill-poll", "processes", 1, (breach,)), FaultResult("cph-401", "cph", 1)], load_all()
+    )
 
     assert "1 held" in text
     assert "| `kill-poll` | SIGKILL to a random poll process, three times | 0 of 1 | 0 | – | lost |" in text
-    assert "| `cph-401` | refuses the credentials, for 6 s | 1 of 1 | 0 | – | – |" in text
+    assert "| `cph-401` | refuses the credentials, for 5 s | 1 of 1 | 0 | – | – |" in text
 
 
 @pytest.mark.slow
 def test_a_registration_that_is_deleted_by_hand_is_found_lost(tmp_path: Path) -> None:
-    fault = Fault("none", "deleted", "", delete_a_registration, settle_s=8)
+    fault = FaultCase("none", "deleted", "", delete_a_registration, settle_s=8)
 
     result = run_fault(fault, 1, tmp_path / "scene")
 

@@ -12,8 +12,8 @@ from redis import Redis
 
 from app.devkit.redis_server import RedisServer
 from tests.simulate import damage as damaging
-from tests.simulate.bridge import Bridge
-from tests.simulate.damage import Scene
+from tests.simulate.bridge import SimulatedBridge
+from tests.simulate.damage import DamagedBridge
 from tests.simulate.model import Violation
 from tests.simulate.player import Player
 from tests.simulate.shrink import shrunk
@@ -37,13 +37,13 @@ def main(
     logging.disable(logging.CRITICAL)
     numbers = range(first, first + seeds) if seed is None else [seed]
     with tempfile.TemporaryDirectory() as folder, RedisServer(Path(folder)) as server:
-        bridge = Bridge(server.url)
+        bridge = SimulatedBridge(server.url)
         if damages:
-            sys.exit(1 if try_damages(Scene(bridge, Redis.from_url(server.url))) else 0)
+            sys.exit(1 if try_damages(DamagedBridge(bridge, Redis.from_url(server.url))) else 0)
         sys.exit(1 if simulate(bridge, numbers, length, keep_going=keep_going, shrinks=not quick) else 0)
 
 
-def simulate(bridge: Bridge, seeds: Sequence[int], length: int, *, keep_going: bool, shrinks: bool) -> int:
+def simulate(bridge: SimulatedBridge, seeds: Sequence[int], length: int, *, keep_going: bool, shrinks: bool) -> int:
     """Returns how many seeds failed. Prints progress, each failure, and a line at the end."""
     began = shown = time.monotonic()
     failures = played = steps_played = 0
@@ -65,7 +65,7 @@ def simulate(bridge: Bridge, seeds: Sequence[int], length: int, *, keep_going: b
     return failures
 
 
-def try_damages(scene: Scene) -> int:
+def try_damages(scene: DamagedBridge) -> int:
     """Returns how many damages cost more than their record. Prints progress, each of them, and a line at the end."""
     began = shown = time.monotonic()
     scene.restore()
@@ -81,7 +81,7 @@ def try_damages(scene: Scene) -> int:
     return failures
 
 
-def failure(bridge: Bridge, steps: Sequence[Step]) -> Exception | None:
+def failure(bridge: SimulatedBridge, steps: Sequence[Step]) -> Exception | None:
     """Plays a history. Returns how it failed: a broken promise, or an error of the product."""
     try:
         Player(bridge, steps).run()
@@ -90,7 +90,7 @@ def failure(bridge: Bridge, steps: Sequence[Step]) -> Exception | None:
     return None
 
 
-def _print_shrunk(bridge: Bridge, steps: Sequence[Step], error: Exception) -> None:
+def _print_shrunk(bridge: SimulatedBridge, steps: Sequence[Step], error: Exception) -> None:
     kind = _kind(error)
     least = shrunk(steps, lambda some: (found := failure(bridge, some)) is not None and _kind(found) == kind)
     print(f"shrunk from {len(steps)} to {len(least)} steps; keep them in tests/simulate/kept.py:\n[")

@@ -18,7 +18,7 @@ from app.store.durations import SeenDurations
 from app.store.engine.scripts import ScriptCall, Scripts
 from app.webhooks.callback_client import CallbackClient
 from tests.simulate.gate import Gate, gated
-from tests.simulate.world import Cloud, Receivers, ScriptedSender
+from tests.simulate.world import Receivers, ScriptedSender, SimulatedCloud
 from tests.support.api_client import KEY
 from tests.support.manual_clock import ManualClock
 from workers.delivery.deliver import DeliveryWorker
@@ -51,7 +51,7 @@ SETTINGS = {
 }
 
 
-class Bridge:
+class SimulatedBridge:
     """Built once for all seeds: `reset` makes it empty.
 
     stores: what the bridge uses; its calls pass the gate. observer: reads for the model, without faults.
@@ -74,7 +74,7 @@ class Bridge:
             queue.count = 0
         self.clock.now = START
 
-    def poll_worker(self, cloud: Cloud) -> "Worker":
+    def poll_worker(self, cloud: SimulatedCloud) -> "SimulatedWorker":
         telemetry = Telemetry(self.runtime.metric_registry, None)
         durations = SeenDurations(self.stores.redis, self.clock, retention=timedelta(days=14))
         work = PollWorker(
@@ -89,9 +89,9 @@ class Bridge:
             clock=self.clock,
             crash_point=lambda _: None,
         )
-        return Worker(work, self.stores.scripts, self.clock, self.gate)
+        return SimulatedWorker(work, self.stores.scripts, self.clock, self.gate)
 
-    def deliver_worker(self, receivers: Receivers) -> "Worker":
+    def deliver_worker(self, receivers: Receivers) -> "SimulatedWorker":
         sender = ScriptedSender(receivers)
         work = DeliveryWorker(
             agenda=self.stores.deliveries_due,
@@ -106,7 +106,7 @@ class Bridge:
             clock=self.clock,
             crash_point=lambda _: None,
         )
-        return Worker(work, self.stores.scripts, self.clock, self.gate, sender)
+        return SimulatedWorker(work, self.stores.scripts, self.clock, self.gate, sender)
 
 
 class OneConnection(ConnectionPool):
@@ -150,7 +150,7 @@ class Recorded:
         self.begun, self.turn, self.verdicts = begun, turn, verdicts
 
 
-class Worker:
+class SimulatedWorker:
     """A worker process, step by step: a drain loop whose threads work when the history says so.
 
     It stands for the loop's ThreadPool. tasks: claimed, each with the number of its turn. calls: results to record.

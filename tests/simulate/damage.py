@@ -18,8 +18,8 @@ from app.domain.job import JobState
 from app.store.agenda import DELIVER, POLL
 from app.store.engine import keys
 from app.store.handshakes import Handshakes
-from tests.simulate.bridge import PROJECT, Bridge
-from tests.simulate.world import Cloud, Post, Receivers
+from tests.simulate.bridge import PROJECT, SimulatedBridge
+from tests.simulate.world import Post, Receivers, SimulatedCloud
 from tests.support.api_client import ApiCaller
 
 VICTIM, OTHER = "victim", "other"
@@ -74,10 +74,10 @@ class Recorder:
         del event
 
 
-class Scene:
+class DamagedBridge:
     """A bridge with work of every kind. `restore` makes it as it was."""
 
-    def __init__(self, bridge: Bridge, raw: Raw) -> None:
+    def __init__(self, bridge: SimulatedBridge, raw: Raw) -> None:
         self.bridge, self.raw = bridge, raw
         bridge.reset()
         bridge.gate.reset(lambda _: None)
@@ -128,7 +128,7 @@ class Scene:
         receivers.modes = {GOOD: "ok", FAILING: "500", GONE: "410", PAUSED: "ok"}
         self.receivers = receivers
         requests = {f"{tenant}-{job}": f"{tenant}-request" for tenant in TENANTS for job in ("listed", "also-listed")}
-        self.cloud = Cloud(bridge.gate, bridge.clock, states=self.states, request_of=requests)
+        self.cloud = SimulatedCloud(bridge.gate, bridge.clock, states=self.states, request_of=requests)
         self.workers = {POLL: bridge.poll_worker(self.cloud), DELIVER: bridge.deliver_worker(receivers)}
 
     def _fill(self, tenant: str) -> None:
@@ -297,7 +297,7 @@ def kinds() -> dict[str, re.Pattern[bytes]]:
 # The check
 
 
-def broken_by(scene: Scene, damage: Damage) -> list[str]:
+def broken_by(scene: DamagedBridge, damage: Damage) -> list[str]:
     """Returns the promises that this damage breaks."""
     scene.restore()
     damage.write(scene.raw)
@@ -327,7 +327,7 @@ def broken_by(scene: Scene, damage: Damage) -> list[str]:
     return found
 
 
-def _read(scene: Scene, when: str, *tenants: str) -> Sequence[str]:
+def _read(scene: DamagedBridge, when: str, *tenants: str) -> Sequence[str]:
     return [
         f"{path} is {status} {when} for {tenant}"
         for tenant in tenants

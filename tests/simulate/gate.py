@@ -20,7 +20,7 @@ class Crash(BaseException):
     """The process that made the call is killed. No handler of the product catches it."""
 
 
-class Fault(StrEnum):
+class GateFault(StrEnum):
     """before: the call has not happened. after: it has, and the caller does not get the reply."""
 
     CRASH_BEFORE = "crash_before"
@@ -33,14 +33,14 @@ class Fault(StrEnum):
     FAIL_AFTER = "fail_after"
 
 
-OUTSIDE = (Fault.CRASH_BEFORE, Fault.CRASH_AFTER, Fault.SUSPEND_BEFORE, Fault.SUSPEND_AFTER)
+OUTSIDE = (GateFault.CRASH_BEFORE, GateFault.CRASH_AFTER, GateFault.SUSPEND_BEFORE, GateFault.SUSPEND_AFTER)
 
 
 @dataclass(slots=True)
 class Armed:
     """countdown: calls until the fault. steps: of the history, which are played while the caller is suspended."""
 
-    fault: Fault
+    fault: GateFault
     countdown: int
     steps: int
 
@@ -56,7 +56,7 @@ class Gate:
     def reset(self, play: Play) -> None:
         self._armed, self._play, self.passed = [], play, 0
 
-    def arm(self, fault: Fault, countdown: int, steps: int = 0) -> None:
+    def arm(self, fault: GateFault, countdown: int, steps: int = 0) -> None:
         self._armed.append(Armed(fault, countdown, steps))
 
     def disarm(self) -> None:
@@ -87,13 +87,13 @@ class Gate:
 
     def _strike(self, hit: Armed) -> None:
         match hit.fault:
-            case Fault.CRASH_BEFORE | Fault.CRASH_AFTER:
+            case GateFault.CRASH_BEFORE | GateFault.CRASH_AFTER:
                 raise Crash
-            case Fault.SUSPEND_BEFORE | Fault.SUSPEND_AFTER:
+            case GateFault.SUSPEND_BEFORE | GateFault.SUSPEND_AFTER:
                 self._play(hit.steps)
-            case Fault.RESEND_BEFORE | Fault.RESEND_AFTER:
+            case GateFault.RESEND_BEFORE | GateFault.RESEND_AFTER:
                 raise NotConnected("simulated")
-            case Fault.FAIL_BEFORE | Fault.FAIL_AFTER:
+            case GateFault.FAIL_BEFORE | GateFault.FAIL_AFTER:
                 raise Unavailable("simulated")
 
 

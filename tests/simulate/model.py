@@ -22,8 +22,8 @@ from app.store.deployment_stats import DeploymentStatsReader
 from app.store.engine import keys
 from app.store.events import BEGINNING
 from app.store.registrations import Known as StoredRegistration
-from tests.simulate.bridge import PROJECT, Bridge, Recorded
-from tests.simulate.world import Cloud, Post, Receivers
+from tests.simulate.bridge import PROJECT, Recorded, SimulatedBridge
+from tests.simulate.world import Post, Receivers, SimulatedCloud
 
 ALL = 10_000
 FAR = timedelta(hours=2)  # longer than any pause of a project
@@ -66,7 +66,7 @@ class Known:
 
 
 class Model:
-    def __init__(self, bridge: Bridge, cloud: Cloud) -> None:
+    def __init__(self, bridge: SimulatedBridge, cloud: SimulatedCloud) -> None:
         self._bridge, self._cloud = bridge, cloud
         self._gate, self._clock, self._observer = bridge.gate, bridge.clock, bridge.observer
         self.known: dict[str, Known] = {}

@@ -19,11 +19,11 @@ from app.store.agenda import DELIVER, POLL
 from app.store.deliveries import DeadDeliveryFilter, Delivery
 from app.store.events import BEGINNING
 from app.store.idempotency import Idempotency
-from tests.simulate.bridge import PROJECT, Bridge, Worker
-from tests.simulate.gate import Crash, Fault
+from tests.simulate.bridge import PROJECT, SimulatedBridge, SimulatedWorker
+from tests.simulate.gate import Crash, GateFault
 from tests.simulate.model import Known, Model, Rotation, Violation
 from tests.simulate.steps import TENANTS, WORKERS, Step
-from tests.simulate.world import URLS, Cloud, Receivers
+from tests.simulate.world import URLS, Receivers, SimulatedCloud
 
 T = TypeVar("T")
 MILLISECOND = timedelta(milliseconds=1)
@@ -40,14 +40,14 @@ REFUSED_JOB = Job(None, JobState.FAILED, error_code="CPS.0005")
 class Player:
     """Its public methods are the steps (steps.py)."""
 
-    def __init__(self, bridge: Bridge, steps: Sequence[Step]) -> None:
+    def __init__(self, bridge: SimulatedBridge, steps: Sequence[Step]) -> None:
         bridge.reset()
         seed(len(steps))  # of the jitter
         self._bridge, self._steps, self._at = bridge, steps, 0
         self._stores, self._clock, self._gate = bridge.stores, bridge.clock, bridge.gate
         self._gate.reset(self._play)
         self._numbers = count(1)
-        self._cloud = Cloud(self._gate, self._clock)
+        self._cloud = SimulatedCloud(self._gate, self._clock)
         self._model = Model(bridge, self._cloud)
         self._receivers = Receivers(self._gate, self._clock, self._model)
         self._model.use(self._receivers)
@@ -208,7 +208,7 @@ class Player:
     def turn(self, kind: str, worker: int, _: int) -> None:
         """A whole turn: claims, works, records."""
 
-        def act(chosen: Worker) -> None:
+        def act(chosen: SimulatedWorker) -> None:
             self._turn(chosen, claims=True)
             while chosen.tasks:
                 chosen.work(0)
@@ -227,7 +227,7 @@ class Player:
         self._on(kind, worker, lambda chosen: self._turn(chosen, claims=False))
 
     def fault(self, name: str, countdown: int, steps: int) -> None:
-        self._gate.arm(Fault(name), countdown, steps)
+        self._gate.arm(GateFault(name), countdown, steps)
 
     # How they are played
 
@@ -248,7 +248,7 @@ class Player:
         except (Crash, Unavailable):
             return None
 
-    def _on(self, kind: str, number: int, act: Callable[[Worker], None]) -> None:
+    def _on(self, kind: str, number: int, act: Callable[[SimulatedWorker], None]) -> None:
         worker = self._workers[kind][number]
         if worker.busy:
             return
@@ -260,7 +260,7 @@ class Player:
         finally:
             worker.busy = False
 
-    def _turn(self, worker: Worker, *, claims: bool) -> None:
+    def _turn(self, worker: SimulatedWorker, *, claims: bool) -> None:
         started = self._clock()
         for each in worker.turn(claims=claims):
             self._model.recorded(each, started)

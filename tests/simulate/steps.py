@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any
 
-from tests.simulate.gate import Fault
+from tests.simulate.gate import GateFault
 from tests.simulate.world import CLOUD_MODES, JOBS, RECEIVER_MODES, REQUESTS, URLS
 
 Step = tuple[Any, ...]
 Draw = Callable[[Random], Step]
 
 TENANTS = ("anna", "ben")
-SUSPENDS = (Fault.SUSPEND_BEFORE, Fault.SUSPEND_AFTER)
+SUSPENDS = (GateFault.SUSPEND_BEFORE, GateFault.SUSPEND_AFTER)
 KINDS = ("poll", "deliver")
 WORKERS = 2  # of each kind
 WAITS = (0.02, 0.3, 1, 1, 3, 3, 7, 12, 12, 31, 31, 61, 130, 700, 4_000, 90_000)
@@ -68,7 +68,7 @@ def _numbered(name: str) -> Draw:
 
 
 def _fault(random: Random) -> Step:
-    fault = random.choice((*Fault, *SUSPENDS, *SUSPENDS))
+    fault = random.choice((*GateFault, *SUSPENDS, *SUSPENDS))
     return ("fault", str(fault), random.randrange(1, 8), random.randrange(2, 12) if fault in SUSPENDS else 0)
 
 

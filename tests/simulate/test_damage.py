@@ -6,20 +6,20 @@ import pytest
 from redis import Redis
 
 from app.devkit.redis_server import RedisServer
-from tests.simulate.bridge import Bridge
-from tests.simulate.damage import ABSENT, Scene, broken_by, damages, kinds
+from tests.simulate.bridge import SimulatedBridge
+from tests.simulate.damage import ABSENT, DamagedBridge, broken_by, damages, kinds
 
 PARTS = 4
 EACH = 50  # of how many damages one is tried
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DamagedBridge]:
     with RedisServer(tmp_path_factory.mktemp("damage")) as server:
-        yield Scene(Bridge(server.url), Redis.from_url(server.url))
+        yield DamagedBridge(SimulatedBridge(server.url), Redis.from_url(server.url))
 
 
-def test_all_keys_of_ours_are_there_to_be_damaged(scene: Scene) -> None:
+def test_all_keys_of_ours_are_there_to_be_damaged(scene: DamagedBridge) -> None:
     scene.restore()
     names = scene.raw.keys("*")
     absent = {kind for kind, pattern in kinds().items() if not any(map(pattern.fullmatch, names))}
@@ -28,7 +28,7 @@ def test_all_keys_of_ours_are_there_to_be_damaged(scene: Scene) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(PARTS))
-def test_a_damaged_record_costs_itself_only(scene: Scene, part: int) -> None:
+def test_a_damaged_record_costs_itself_only(scene: DamagedBridge, part: int) -> None:
     scene.restore()
     chosen = list(damages(scene.raw))[part * EACH // PARTS :: EACH]
     assert {str(damage): broken for damage in chosen if (broken := broken_by(scene, damage))} == {}

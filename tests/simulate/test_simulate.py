@@ -7,7 +7,7 @@ import pytest
 
 from app.devkit.redis_server import RedisServer
 from tests.simulate.__main__ import failure
-from tests.simulate.bridge import Bridge
+from tests.simulate.bridge import SimulatedBridge
 from tests.simulate.kept import KEPT
 from tests.simulate.mutants import MUTANTS, RARE, planted, simulated
 from tests.simulate.shrink import shrunk
@@ -18,21 +18,21 @@ ENOUGH_SEEDS = "400"  # for any bug of mutants.py that is not RARE
 
 
 @pytest.fixture(scope="module")
-def bridge(tmp_path_factory: pytest.TempPathFactory) -> Bridge:
+def bridge(tmp_path_factory: pytest.TempPathFactory) -> SimulatedBridge:
     with RedisServer(tmp_path_factory.mktemp("simulate")) as server:
-        yield Bridge(server.url)
+        yield SimulatedBridge(server.url)
 
 
 @pytest.mark.parametrize("name", KEPT)
-def test_a_history_that_broke_a_promise_breaks_none_now(bridge: Bridge, name: str) -> None:
+def test_a_history_that_broke_a_promise_breaks_none_now(bridge: SimulatedBridge, name: str) -> None:
     assert failure(bridge, KEPT[name]) is None
 
 
-def test_some_seeds_keep_the_promises(bridge: Bridge) -> None:
+def test_some_seeds_keep_the_promises(bridge: SimulatedBridge) -> None:
     assert {seed: found for seed in SEEDS if (found := failure(bridge, history(seed, LENGTH)))} == {}
 
 
-def test_a_seed_is_the_same_history_each_time(bridge: Bridge) -> None:
+def test_a_seed_is_the_same_history_each_time(bridge: SimulatedBridge) -> None:
     def passed() -> int:
         failure(bridge, history(7, LENGTH))
         return bridge.gate.passed

@@ -33,7 +33,7 @@ RETRY_AFTER = timedelta(seconds=20)
 
 
 @dataclass
-class Cloud:
+class SimulatedCloud:
     """CPH. request_of: the request of each job, if it has one. states: the jobs that it knows. hidden: those that
     lists do not show.
 

@@ -18,7 +18,7 @@ HOUR_S = 3600.0
 NEAR_S = 0.5
 
 
-class Observer:
+class ClockProcess:
     """A process with a clock. leap: how far Redis' clock has leapt, as it sees it. wall: of its own, from Redis'."""
 
     def __init__(self, stores: Stores, wall_s: float = 0.0, name: str | None = None, vote_s: float = 0.0) -> None:
@@ -54,11 +54,11 @@ class Observer:
 
 
 @pytest.fixture
-def processes(stores: Stores) -> list[Observer]:
-    return [Observer(stores) for _ in range(3)]
+def processes(stores: Stores) -> list[ClockProcess]:
+    return [ClockProcess(stores) for _ in range(3)]
 
 
-def leap(processes: list[Observer], seconds: float) -> None:
+def leap(processes: list[ClockProcess], seconds: float) -> None:
     for process in processes:
         process.leap += seconds
     for _ in range(2):
@@ -68,7 +68,7 @@ def leap(processes: list[Observer], seconds: float) -> None:
 
 @pytest.mark.parametrize("leap_s", [HOUR_S, -HOUR_S, 86_400.0, -86_400.0, 10.0])
 def test_time_goes_on_when_two_processes_see_redis_clock_leap(
-    stores: Stores, processes: list[Observer], leap_s: float
+    stores: Stores, processes: list[ClockProcess], leap_s: float
 ) -> None:
     for process in processes:
         process.leap = leap_s
@@ -78,10 +78,10 @@ def test_time_goes_on_when_two_processes_see_redis_clock_leap(
             assert process.behind == pytest.approx(leap_s, abs=NEAR_S)
     corrections = [process.clock.correction.total_seconds() for process in processes]
     assert corrections == [pytest.approx(-leap_s, abs=NEAR_S)] * 3
-    assert Observer(stores).behind == pytest.approx(leap_s, abs=NEAR_S)  # one that has just started
+    assert ClockProcess(stores).behind == pytest.approx(leap_s, abs=NEAR_S)  # one that has just started
 
 
-def test_a_leap_back_takes_the_correction_back(stores: Stores, processes: list[Observer]) -> None:
+def test_a_leap_back_takes_the_correction_back(stores: Stores, processes: list[ClockProcess]) -> None:
     leap(processes, HOUR_S)
     leap(processes, -HOUR_S)
     assert not stores.redis.exists(keys.clock())
@@ -89,7 +89,7 @@ def test_a_leap_back_takes_the_correction_back(stores: Stores, processes: list[O
     assert all(process.behind == pytest.approx(0, abs=NEAR_S) for process in processes)
 
 
-def test_a_process_that_sees_a_leap_alone_was_suspended_itself(stores: Stores, processes: list[Observer]) -> None:
+def test_a_process_that_sees_a_leap_alone_was_suspended_itself(stores: Stores, processes: list[ClockProcess]) -> None:
     alone, *others = processes
     leap([alone], HOUR_S)
     assert alone.behind == pytest.approx(HOUR_S, abs=NEAR_S)
@@ -101,8 +101,8 @@ def test_a_process_that_sees_a_leap_alone_was_suspended_itself(stores: Stores, p
 
 
 def test_two_processes_of_a_machine_that_was_paused_do_not_outvote_the_others(stores: Stores) -> None:
-    paused = [Observer(stores, vote_s=1.0) for _ in range(2)]
-    others = [Observer(stores) for _ in range(2)]
+    paused = [ClockProcess(stores, vote_s=1.0) for _ in range(2)]
+    others = [ClockProcess(stores) for _ in range(2)]
     leap(paused, HOUR_S)
     leap(others, 0)
     for process in paused:
@@ -116,11 +116,11 @@ def test_two_processes_of_a_machine_that_was_paused_do_not_outvote_the_others(st
         assert process.behind == pytest.approx(0, abs=NEAR_S)
 
 
-def test_a_process_that_starts_after_a_leap_follows_the_others(stores: Stores, processes: list[Observer]) -> None:
+def test_a_process_that_starts_after_a_leap_follows_the_others(stores: Stores, processes: list[ClockProcess]) -> None:
     """It does not know the time before, and would have voted for the new one."""
     for process in processes:
         process.leap = HOUR_S
-    late = [Observer(stores, vote_s=1.0) for _ in range(2)]
+    late = [ClockProcess(stores, vote_s=1.0) for _ in range(2)]
     leap(processes, 0)
     leap(late, 0)
     leap(processes, 0)
@@ -129,9 +129,9 @@ def test_a_process_that_starts_after_a_leap_follows_the_others(stores: Stores, p
     assert all(observer.behind == pytest.approx(HOUR_S, abs=NEAR_S) for observer in processes + late)
 
 
-def test_a_process_that_starts_while_a_leap_is_disputed_waits(stores: Stores, processes: list[Observer]) -> None:
+def test_a_process_that_starts_while_a_leap_is_disputed_waits(stores: Stores, processes: list[ClockProcess]) -> None:
     leap(processes[:1], HOUR_S)
-    late = Observer(stores, wall_s=-HOUR_S)
+    late = ClockProcess(stores, wall_s=-HOUR_S)
     assert late.behind == pytest.approx(HOUR_S, abs=NEAR_S)  # by its own clock
     leap(processes[1:], HOUR_S)
     late.measure()
@@ -139,7 +139,7 @@ def test_a_process_that_starts_while_a_leap_is_disputed_waits(stores: Stores, pr
     assert late.clock.correction.total_seconds() == pytest.approx(-HOUR_S, abs=NEAR_S)
 
 
-def test_a_clock_that_jumps_to_and_fro_is_not_followed(processes: list[Observer]) -> None:
+def test_a_clock_that_jumps_to_and_fro_is_not_followed(processes: list[ClockProcess]) -> None:
     alone = processes[0]
     for sign in (1, -1) * 3:
         alone.leap = sign * HOUR_S
@@ -147,33 +147,33 @@ def test_a_clock_that_jumps_to_and_fro_is_not_followed(processes: list[Observer]
         assert alone.behind == pytest.approx(sign * HOUR_S, abs=NEAR_S)
 
 
-def test_two_processes_that_see_different_leaps_correct_nothing(stores: Stores, processes: list[Observer]) -> None:
+def test_two_processes_that_see_different_leaps_correct_nothing(stores: Stores, processes: list[ClockProcess]) -> None:
     leap(processes[:1], HOUR_S)
     leap(processes[1:2], 2 * HOUR_S)
     assert not stores.redis.exists(keys.clock())
 
 
-def test_a_small_change_is_drift(processes: list[Observer]) -> None:
+def test_a_small_change_is_drift(processes: list[ClockProcess]) -> None:
     leap(processes[:1], 1)
     assert processes[0].behind == pytest.approx(0, abs=NEAR_S)
 
 
 def test_a_correction_that_cannot_be_read_is_none(stores: Stores) -> None:
     stores.redis.hset(keys.clock(), "correction", "an hour")
-    assert Observer(stores).behind == pytest.approx(0, abs=NEAR_S)
+    assert ClockProcess(stores).behind == pytest.approx(0, abs=NEAR_S)
 
 
 @pytest.mark.parametrize(("wall_s", "leap_s"), [(0.0, HOUR_S), (HOUR_S, 0.0), (-86_400.0, 0.0)])
 def test_one_wrong_clock_signs_no_wrong_time(stores: Stores, wall_s: float, leap_s: float) -> None:
     """Here a leap leaves Redis' clock right and the time of the deployment behind."""
-    processes = [Observer(stores, wall_s) for _ in range(2)]
+    processes = [ClockProcess(stores, wall_s) for _ in range(2)]
     leap(processes, leap_s)
     assert processes[0].signs_ahead() == pytest.approx(0, abs=NEAR_S)
 
 
 def test_two_clocks_of_one_process_are_one_witness(stores: Stores) -> None:
     """A machine that was paused, with all its clocks, is wrong about Redis' clock."""
-    leap([Observer(stores, name="api 7") for _ in range(2)], HOUR_S)
+    leap([ClockProcess(stores, name="api 7") for _ in range(2)], HOUR_S)
     assert not stores.redis.exists(keys.clock())
 
 
@@ -182,14 +182,14 @@ def test_time_does_not_go_back_while_no_process_runs(stores: Stores, last_tick_s
     """Somebody set Redis' clock right meanwhile. A last tick of the far future is damage."""
     seconds, _ = stores.redis.time()
     stores.redis.hset(keys.counts(), "looked", int((seconds + last_tick_s) * 1000))
-    processes = [Observer(stores) for _ in range(2)]
+    processes = [ClockProcess(stores) for _ in range(2)]
     for process in processes * 2:
         process.measure()
         assert process.behind == pytest.approx(behind_s, abs=2)
     assert processes[0].clock.correction.total_seconds() == pytest.approx(-behind_s, abs=2)
 
 
-def test_a_correction_says_since_when(stores: Stores, processes: list[Observer]) -> None:
+def test_a_correction_says_since_when(stores: Stores, processes: list[ClockProcess]) -> None:
     leap(processes, HOUR_S)
     since = stores.redis.hget(keys.clock(), "since")
     assert abs(from_ms(int(since)) - processes[0].clock()) < timedelta(seconds=2)
@@ -197,7 +197,7 @@ def test_a_correction_says_since_when(stores: Stores, processes: list[Observer])
     assert stores.redis.hget(keys.clock(), "since") == since
 
 
-def test_a_machine_with_a_wrong_clock_is_known_until_it_is_right(stores: Stores, processes: list[Observer]) -> None:
+def test_a_machine_with_a_wrong_clock_is_known_until_it_is_right(stores: Stores, processes: list[ClockProcess]) -> None:
     def wrong() -> list[float]:
         clocks = DeploymentStatsReader(stores.scripts).read(processes[0].clock()).clocks
         return [ahead.total_seconds() for ahead in clocks.values()]
@@ -214,7 +214,7 @@ def test_a_machine_with_a_wrong_clock_is_known_until_it_is_right(stores: Stores,
 
 def test_when_redis_clock_has_leapt_it_alone_is_wrong(stores: Stores) -> None:
     """Here a leap leaves Redis' clock where it was, and the clocks of machines fall behind with the steady ones."""
-    processes = [Observer(stores) for _ in range(2)]
+    processes = [ClockProcess(stores) for _ in range(2)]
     for process in processes:
         process.wall_s = -HOUR_S
     leap(processes, HOUR_S)

@@ -24,6 +24,7 @@ from app.domain.verdict import Verdict
 from app.store.durations import SeenDurations
 from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall
+from app.store.reconciler import Reconciler
 from tests.support.claims import claim_due
 from workers.polling.project_health import HealthRecorder
 from workers.polling.schedule import PollSchedule
@@ -105,6 +106,7 @@ class BridgeMachine(RuleBasedStateMachine):
             clock=lambda: self.now,
             crash_point=lambda _: None,
         )
+        self.reconciler = Reconciler(runtime.stores.scripts, retention=runtime.settings.retention)
         self.registrations: list[Registration] = []
         self.tasks: list[Any] = []
         self.answers: list[Sequence[ScriptCall]] = []
@@ -158,7 +160,13 @@ class BridgeMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([1, 5, 30]))
     def wait(self, seconds: int) -> None:
         self.now += seconds * SECOND
-        self.runtime.stores.watches.end_overdue(self.now, 100)
+        self.runtime.stores.deadlines.end_overdue(self.now, 100)
+
+    @rule()
+    def reconcile(self) -> None:
+        """Nothing is damaged here, so it changes nothing."""
+        while not self.reconciler.step(self.now):
+            pass
 
     @rule()
     def claim(self) -> None:

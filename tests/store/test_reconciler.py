@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from random import Random
 
 import pytest
 
@@ -76,6 +77,20 @@ def test_everything_ends_although_a_key_was_lost(
     assert {known[0].id for known in found} == {by_job.id, by_request.id, ended.id}
 
 
+def test_a_registration_that_knows_all_jobs_of_its_request_does_not_wait_for_them_again(
+    stores: Stores, registration, now: datetime, reconcile
+) -> None:
+    made = registration(job_ids=(), request_id="r")
+    stores.registrations.add(made)
+    for at in (now, now + HOUR, now + 2 * HOUR):
+        (item,) = claim_due(stores.polls_due, at, 1)
+        (request,) = stores.requests.load([item])
+        stores.scripts.run(stores.requests.record_list((item, request), at, at, running={"job-1"}, ended=()))
+    assert not stores.redis.hexists(keys.request("default", "r"), made.id)
+    reconcile()
+    assert not stores.redis.hexists(keys.request("default", "r"), made.id)
+
+
 def test_a_wrong_count_is_counted_again_once_it_was_reported(stores: Stores, registration, now: datetime) -> None:
     stores.registrations.add(registration("job-1"))
     stores.redis.hset(keys.tenant_counts("t"), "registrations", "many")
@@ -84,6 +99,22 @@ def test_a_wrong_count_is_counted_again_once_it_was_reported(stores: Stores, reg
     assert stores.redis.hget(keys.tenant_counts("t"), "registrations") == "1"
     stores.reconciler.run(now)
     assert counts_of(stores)[1] == {"registrations": "2", "jobs": "2"}
+
+
+def test_counts_that_change_while_they_are_counted_are_not_corrected(
+    stores: Stores, registration, now: datetime, caplog
+) -> None:
+    """There are 20 registrations at any time, each time others."""
+    chance = Random(1)
+    made = [registration(f"job-{number}") for number in range(20)]
+    for each in made:
+        stores.registrations.add(each)
+    for _ in range(10):
+        while not stores.reconciler.step(now, 3):
+            stores.registrations.cancel("t", made.pop(chance.randrange(20)).id)
+            made.append(registration(f"job-{chance.randrange(1000)}"))
+            stores.registrations.add(made[-1])
+    assert "counts.corrected" not in caplog.messages
 
 
 def test_what_cannot_be_read_is_reported_once_and_listed_for_a_day(stores: Stores, caplog) -> None:

@@ -14,11 +14,11 @@ from app.domain.job import Job, JobState
 from app.domain.quota import Quota, QuotaReached, Quotas
 from app.domain.registration import Notify, RegistrationState
 from app.domain.verdict import Verdict
+from app.store.deadlines import LAST_POLL
 from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall
 from app.store.fitness import name_of
 from app.store.idempotency import NOTHING, Idempotency, Repeated
-from app.store.watches import LAST_POLL
 from tests.support.claims import answer_polls, claim_due, mark_answered, pass_deadlines
 
 SECOND = timedelta(seconds=1)
@@ -179,9 +179,9 @@ def test_what_is_overdue_ends_with_what_was_last_seen(
     assert watch is not None
     running = Job("job-1", JobState.RUNNING, status=1, phone_id="phone")
     stores.scripts.run(stores.watches.postpone(claimed["job-1"], watch, now + SECOND, now, running))
-    assert stores.watches.end_overdue(now + MINUTE - SECOND, 10) == (0, now + MINUTE)
+    assert stores.deadlines.end_overdue(now + MINUTE - SECOND, 10) == (0, now + MINUTE)
     pass_deadlines(stores, now + MINUTE)
-    assert stores.watches.end_overdue(now + MINUTE, 10) == (0, None)
+    assert stores.deadlines.end_overdue(now + MINUTE, 10) == (0, None)
     assert {delivery.job_id for delivery in deliveries_of()} == {"job-1", "job-2"}
     mark_answered(stores.redis)
     begun = stores.deliveries.begin(claim_due(stores.deliveries_due, now + 2 * MINUTE, 10), now + 3 * MINUTE)
@@ -198,12 +198,12 @@ def test_a_job_that_has_ended_by_its_deadline_is_not_overdue(
     stores.registrations.add(registration(*(f"other-{number}" for number in range(200))))
     stores.registrations.add(registration("job-1", deadline_at=now + MINUTE))
     answer_polls(stores, now)
-    assert stores.watches.end_overdue(now + MINUTE, 10)[0] == 0
+    assert stores.deadlines.end_overdue(now + MINUTE, 10)[0] == 0
     (item, *_) = claim_due(stores.polls_due, now + MINUTE, 1)
     assert item.id == "job-1"
-    assert stores.watches.end_overdue(now + MINUTE + SECOND, 10)[0] == 0  # the poll is under way
+    assert stores.deadlines.end_overdue(now + MINUTE + SECOND, 10)[0] == 0  # the poll is under way
     stores.scripts.run(stores.watches.complete(item, Job("job-1", JobState.SUCCEEDED), now + MINUTE + SECOND))
-    stores.watches.end_overdue(now + MINUTE + LAST_POLL, 10)
+    stores.deadlines.end_overdue(now + MINUTE + LAST_POLL, 10)
     assert [delivery.type for delivery in deliveries_of()] == ["job.succeeded"]
 
 
@@ -211,9 +211,9 @@ def test_a_job_that_still_runs_at_its_deadline_is_overdue_at_once(
     stores: Stores, registration, deliveries_of, now: datetime
 ) -> None:
     stores.registrations.add(registration("job-1", deadline_at=now + MINUTE))
-    stores.watches.end_overdue(now + MINUTE, 10)
+    stores.deadlines.end_overdue(now + MINUTE, 10)
     assert answer_polls(stores, now + MINUTE) == 1
-    assert stores.watches.end_overdue(now + MINUTE + SECOND, 10) == (1, None)
+    assert stores.deadlines.end_overdue(now + MINUTE + SECOND, 10) == (1, None)
     assert [delivery.type for delivery in deliveries_of()] == ["job.overdue"]
 
 
@@ -372,9 +372,9 @@ def test_the_end_of_many_overdue_jobs_is_cut_into_short_calls(stores: Stores, re
     for one in made:
         stores.registrations.add(one)
     for _ in made:
-        assert stores.watches.end_overdue(now + MINUTE, 100)[0] == 0
+        assert stores.deadlines.end_overdue(now + MINUTE, 100)[0] == 0
     at = now + MINUTE + LAST_POLL
-    ended = [stores.watches.end_overdue(at, 100) for _ in range(5)]
+    ended = [stores.deadlines.end_overdue(at, 100) for _ in range(5)]
     assert [count for count, _ in ended] == [0, 0, 1, 0, 1]
     assert ended[-1][1] is None
     assert stores.redis.hget(keys.tenant_counts("t"), "jobs") == "0"

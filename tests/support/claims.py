@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 
 from app.bootstrap.stores import Stores
 from app.store.agenda import DELIVER, POLL, Agenda, Claimed
+from app.store.deadlines import LAST_POLL
 from app.store.engine import keys
 from app.store.engine.client import Client
-from app.store.watches import LAST_POLL
 
 
 def claim_due(agenda: Agenda, now: datetime, limit: int) -> tuple[Claimed, ...]:
@@ -29,8 +29,8 @@ def answer_polls(stores: Stores, now: datetime) -> int:
 
 def pass_deadlines(stores: Stores, at: datetime) -> None:
     """Ends the registrations whose deadline has passed; nobody answers the last poll of their jobs."""
-    stores.watches.end_overdue(at, 100)
-    stores.watches.end_overdue(at + LAST_POLL, 100)
+    stores.deadlines.end_overdue(at, 100)
+    stores.deadlines.end_overdue(at + LAST_POLL, 100)
 
 
 def mark_answered(redis: Client) -> None:

@@ -125,6 +125,34 @@ def test_work_goes_on_within_seconds_of_the_return_of_redis(own_bridge: Bridge, 
         assert monotonic() - back_at < BACK_WITHIN_S + float(QUICK["BRIDGE_LOST_GRACE_S"]) + 1
 
 
+def test_an_api_that_was_told_often_to_reload_ends_soon(own_bridge: Bridge) -> None:
+    api = own_bridge.start_api()
+    for number in range(60):
+        os.kill(api.pid, signal.SIGHUP)
+        sent_at = monotonic()
+        wait_until(lambda: monotonic() >= sent_at + 0.05, what=f"the moment of signal {number}")  # noqa: B023
+    os.kill(api.pid, signal.SIGTERM)
+    wait_until(lambda: api.exit_code is not None, timeout=STOPS_WITHIN_S, what="its end")
+    assert api.exit_code == 0
+
+
+def test_an_api_that_is_told_to_reload_a_broken_file_keeps_what_it_knows(tmp_path: Path) -> None:
+    file = tmp_path / "tenants.yaml"
+    file.write_text("tenants: {ann: {quotas: {requests: 9}}}", encoding="utf-8")
+    with Bridge(tmp_path / "bridge", QUICK | {"BRIDGE_TENANTS_FILE": str(file)}) as bridge:
+        api = bridge.start_api()
+        bridge.call("GET", "/v1/registrations")
+        file.write_text("tenants: [", encoding="utf-8")
+        os.kill(api.pid, signal.SIGHUP)
+        log = bridge.logs / "api.log"
+
+        def tells() -> bool:
+            bridge.call("GET", "/v1/registrations")
+            return "tenants.not_reloaded" in log.read_text(encoding="utf-8")
+
+        wait_until(tells, what="a log line about the broken file")
+
+
 @pytest.mark.parametrize("after_s", [0.0, 0.05, 0.2, 0.5, 2.0])
 def test_a_dispatcher_never_outlives_its_worker(own_bridge: Bridge, after_s: float) -> None:
     worker = own_bridge.start_worker(POLL)

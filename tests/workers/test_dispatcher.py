@@ -21,6 +21,7 @@ from app.store.dispatcher_lock import LOCK_LIFE
 from app.store.engine import keys
 from app.store.engine.clock import RedisClock, steady_clock
 from tests.support.claims import answer_polls, claim_due
+from tests.support.log_lines import event_names
 from workers.dispatcher import Dispatcher
 from workers.engine.stop_flag import StopFlag
 from workers.rq_queues import DRAIN, DrainJob, enqueue_drain, queue
@@ -43,6 +44,14 @@ def dispatcher(runtime: Runtime) -> Dispatcher:
 
 def queued(stores: Stores, kind: str) -> int:
     return queue(kind, stores).count
+
+
+def test_the_dispatcher_which_needs_no_key_at_rest_does_not_say_that_one_is_missing(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    Dispatcher(Runtime(settings.model_copy(update={"secret_keys": None}))).tick()
+
+    assert event_names(caplog, "secrets.") == []
 
 
 def test_what_is_due_wakes_one_worker_however_often_the_dispatcher_ticks(

@@ -160,6 +160,12 @@ def counts() -> str:
     return "cph:counts"
 
 
+def count_changes() -> str:
+    """Hash, for ever: by how much counts have changed, up or down; of the deployment: '', of a tenant: its name. So the
+    reconciler knows which difference cannot be due to changes while it was counting."""
+    return "cph:counts:changes"
+
+
 def dead() -> str:
     """Sorted set: dead deliveries by when (ms) they expire."""
     return "cph:dead"

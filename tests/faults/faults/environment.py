@@ -3,8 +3,10 @@
 import fcntl
 import os
 import resource
+import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -25,13 +27,17 @@ PROJECTS_FILE = f"""projects:
 TEMPLATE = '{"id": {{ event.id | tojson }}}'
 
 
-def with_stderr(scene: Scene, descriptor: int, *roles: str, seconds: float = 10) -> None:
+def with_stderr(scene: Scene, descriptor: int, *roles: str) -> None:
     """Replaces the processes by some with this standard error, and those by others again."""
     scene.fleet.stderr = descriptor
     scene.fleet.restart(*roles)
-    scene.pause(seconds)
+    scene.pause(1)
+    scene.wait_until_at_work()
+    scene.pause(8)
     scene.fleet.stderr = None
     scene.fleet.restart(*roles)
+    scene.pause(1)
+    scene.wait_until_at_work()
     os.close(descriptor)
 
 
@@ -45,20 +51,20 @@ def full_pipe() -> tuple[int, int]:
     return reading, writing
 
 
-def stderr_full(scene: Scene, role: str) -> None:
+def stderr_full(scene: Scene, roles: Sequence[str]) -> None:
     reading, writing = full_pipe()
-    with_stderr(scene, writing, role, seconds=12)
+    with_stderr(scene, writing, *roles)
     os.close(reading)
 
 
-for role in ("poll", "deliver", "api"):
+for label, roles in (("workers", ("poll", "deliver")), ("api", ("api",))):
     define(
         GROUP,
-        f"stderr-of-{role}-full",
-        f"nobody reads the standard error of {role} processes, for 12 s",
-        partial(stderr_full, role=role),
+        f"stderr-of-{label}-full",
+        f"nobody reads the standard error of {label}, for 8 s",
+        partial(stderr_full, roles=roles),
         goes_on=True,
-        quick=role == "deliver",
+        quick=label == "workers",
     )
 
 
@@ -66,12 +72,12 @@ for role in ("poll", "deliver", "api"):
 def stderr_closed(scene: Scene) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    with_stderr(scene, writing, "api", "poll", "deliver", seconds=12)
+    with_stderr(scene, writing, "api", "poll", "deliver")
 
 
 @fault(GROUP, "the disk of the logs is full", goes_on=True)
 def log_disk_full(scene: Scene) -> None:
-    with_stderr(scene, os.open("/dev/full", os.O_WRONLY), "api", "poll", "deliver", seconds=12)
+    with_stderr(scene, os.open("/dev/full", os.O_WRONLY), "api", "poll", "deliver")
 
 
 @fault(GROUP, "the alive files cannot be written for 8 s", goes_on=True)
@@ -85,13 +91,15 @@ def alive_file_unwritable(scene: Scene) -> None:
         file.rmdir()
 
 
-def break_file(scene: Scene, name: str, content: bytes | None, seconds: float = 8) -> None:
+def break_file(scene: Scene, name: str, content: bytes | None) -> None:
     """Replaces an operator's file, or removes it, and restores it."""
     file = scene.folder / name
     before = file.read_bytes() if file.exists() else None
-    _write(file, content)
-    scene.pause(seconds)
-    _write(file, before)
+    for wanted in (content, before):
+        _write(file, wanted)
+        for member in scene.fleet.of():
+            member.send(signal.SIGHUP)
+        scene.pause(6 if wanted is content else 0)
 
 
 def _write(file: Path, content: bytes | None) -> None:
@@ -101,50 +109,36 @@ def _write(file: Path, content: bytes | None) -> None:
         file.write_bytes(content)
 
 
-CONTENTS: tuple[tuple[str, str, bytes | None], ...] = (
-    ("broken", "is no YAML", b"tenants: [\x00"),
-    ("not-utf-8", "is not UTF-8", b"\xff\xfe\x00"),
-    ("gone", "is gone", None),
-    ("empty", "is empty", b""),
-)
-FILES: tuple[tuple[str, Setting], ...] = (
+def with_tenants(content: str) -> Setting:
+    return Setting(variables={"BRIDGE_TENANTS_FILE": "{folder}/tenants.yaml"}, files={"tenants.yaml": content})
+
+
+def with_projects(content: str) -> Setting:
+    return Setting(
+        variables={"BRIDGE_PROJECTS_FILE": "{folder}/projects.yaml"}, files={"projects.yaml": content, "token": TOKEN}
+    )
+
+
+FILES: tuple[tuple[str, str, str, bytes | None, Setting], ...] = (
+    ("tenants-file-broken", "tenants.yaml", "is no YAML", b"tenants: [\x00", with_tenants(TENANTS_FILE)),
+    ("projects-file-not-utf-8", "projects.yaml", "is not UTF-8", b"\xff\xfe\x00", with_projects(PROJECTS_FILE)),
+    ("projects-file-empty", "projects.yaml", "is empty", b"", with_projects(PROJECTS_FILE)),
     (
-        "tenants.yaml",
-        Setting(variables={"BRIDGE_TENANTS_FILE": "{folder}/tenants.yaml"}, files={"tenants.yaml": TENANTS_FILE}),
-    ),
-    (
-        "projects.yaml",
-        Setting(
-            variables={"BRIDGE_PROJECTS_FILE": "{folder}/projects.yaml"},
-            files={"projects.yaml": PROJECTS_FILE, "token": TOKEN},
-        ),
+        "template-loops",
+        "templates/other.json.j2",
+        "never ends",
+        b"{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+        Setting(variables={"BRIDGE_TEMPLATES_DIR": "{folder}/templates"}, files={"templates/sound.json.j2": TEMPLATE}),
     ),
 )
-for file, setting in FILES:
-    for label, text, content in CONTENTS:
-        define(
-            GROUP,
-            f"{file.removesuffix('.yaml')}-file-{label}",
-            f"{file} {text} for 8 s while all runs",
-            partial(break_file, name=file, content=content),
-            setting=setting,
-            goes_on=True,
-        )
-for label, text, content in (
-    ("broken", "has a syntax error", b"{% if"),
-    ("loops", "never ends", b"{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"),
-    ("not-utf-8", "is not UTF-8", b"\xff\xfe"),
-):
+for name, file, text, content, setting in FILES:
     define(
         GROUP,
-        f"template-{label}",
-        f"a template {text} for 8 s while all runs",
-        partial(break_file, name="templates/other.json.j2", content=content),
+        name,
+        f"{file} {text} for 6 s while all runs and reads it again",
+        partial(break_file, name=file, content=content),
+        setting=setting,
         goes_on=True,
-        prompt=True,
-        setting=Setting(
-            variables={"BRIDGE_TEMPLATES_DIR": "{folder}/templates"}, files={"templates/sound.json.j2": TEMPLATE}
-        ),
     )
 
 

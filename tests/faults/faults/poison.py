@@ -8,14 +8,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from rq import Queue, Worker
+from rq.command import send_shutdown_command
+from rq.serializers import JSONSerializer
+
 from tests.faults.answers import Answer
-from tests.faults.catalog import define
+from tests.faults.catalog import define, fault
 from tests.faults.cph import new_id
+from tests.faults.judge import Breach
 from tests.faults.receiver import accept
 from tests.faults.scene import VICTIM, Scene, Setting, quietly
 
 GROUP = "poison"
-HOLD_S = 8.0
+HOLD_S = 7.0
 HUGE = b"x" * 5_000_000
 NOT_UTF8 = b"\xff\xfe\x00bad"
 LEFT = 4  # jobs, deliveries and registrations of the victim that may stay counted once its records are gone
@@ -26,13 +31,11 @@ Plant = Callable[[Any, str, Mapping[str, str]], None]
 
 @dataclass(frozen=True, slots=True)
 class Poison:
-    """heal: commands instead of deleting the key. shared: the key belongs to nobody, so that metrics must agree."""
+    """heal: commands instead of deleting the key."""
 
-    name: str
     key: str
     plant: Plant
     heal: Sequence[Sequence[str]] = ()
-    shared: bool = False
 
 
 def wrong_type(client: Any, key: str, _: Mapping[str, str]) -> None:
@@ -49,12 +52,8 @@ def field(name: str, content: str | bytes) -> Plant:
     return lambda client, key, names: client.hset(key, name.format_map(names), content)
 
 
-def without(name: str) -> Plant:
-    return lambda client, key, _: client.hdel(key, name)
-
-
 def command(*parts: str) -> Plant:
-    """Runs commands after a wrong type: each is one text, with names of the victim."""
+    """Runs commands: each is one text, with names of the victim."""
 
     def plant(client: Any, key: str, names: Mapping[str, str]) -> None:
         for part in parts:
@@ -63,123 +62,42 @@ def command(*parts: str) -> Plant:
     return plant
 
 
-def stray(kind: str, content: str) -> tuple[Plant, Sequence[Sequence[str]]]:
-    """A lane of nobody whose hash, due or leased set is wrong, and which is due to be served."""
-    lane = "stray https://x.example:443"
-    return (
-        command(f"SET|cph:deliver:{kind}:{lane}|{content}", f"ZADD|cph:deliver:lanes|1|{lane}"),
-        (["DEL", f"cph:deliver:{kind}:{lane}"], ["ZREM", "cph:deliver:lanes", lane]),
+def stray(key: str, content: str, agenda: str, member: str) -> Poison:
+    """A bad key of nobody, of which an agenda says that it is due."""
+    return Poison(
+        key, command(f"SET|{key}|{content}", f"ZADD|{agenda}|1|{member}"), (["DEL", key], ["ZREM", agenda, member])
     )
 
 
+STRAY_LANE = "stray https://x.example:443"
 RECORD, PROGRESS, ENDS = "cph:{reg}", "cph:{reg}:progress", "cph:{reg}:ends"
 WATCH, REQUEST, DELIVERY = "cph:watch:default:{job}", "cph:request:default:{request}", "cph:dlv:{dlv}"
-OWN: tuple[tuple[str, str, Plant], ...] = (
-    ("registration-wrong-type", RECORD, wrong_type),
-    ("registration-broken-json", RECORD, value(b'{"sealed": ')),
-    ("registration-other-json", RECORD, value(b'[1, "two"]')),
-    ("registration-huge", RECORD, value(HUGE)),
-    ("registration-not-utf-8", RECORD, value(NOT_UTF8)),
-    ("progress-wrong-type", PROGRESS, wrong_type),
-    ("progress-open-is-text", PROGRESS, field("open", "many")),
-    ("progress-without-tenant", PROGRESS, without("tenant")),
-    ("progress-without-project", PROGRESS, without("project")),
-    ("progress-not-utf-8", PROGRESS, field("tenant", NOT_UTF8)),
-    ("ends-wrong-type", ENDS, wrong_type),
-    ("ends-broken-json", ENDS, field("{job}", "{")),
-    ("watch-wrong-type", WATCH, wrong_type),
-    ("watch-since-is-text", WATCH, field("since", "yesterday")),
-    ("watch-without-since", WATCH, without("since")),
-    ("watch-tenants-not-utf-8", WATCH, field("tenants", NOT_UTF8)),
-    ("watch-huge", WATCH, field("operation", HUGE)),
-    ("request-wrong-type", REQUEST, wrong_type),
-    ("request-since-is-text", REQUEST, field("since", "yesterday")),
-    ("request-cut-broken", REQUEST, field("cut", "{")),
-    ("delivery-wrong-type", DELIVERY, wrong_type),
-    ("delivery-about-broken-json", DELIVERY, field("about", "{")),
-    ("delivery-without-registration", DELIVERY, without("registration")),
-    ("delivery-without-lane", DELIVERY, without("lane")),
-    ("delivery-attempts-is-text", DELIVERY, field("attempts", "many")),
-    ("delivery-created-is-text", DELIVERY, field("created", "today")),
-    ("delivery-huge", DELIVERY, field("about", HUGE)),
-    ("delivery-not-utf-8", DELIVERY, field("about", NOT_UTF8)),
-    ("attempts-wrong-type", "cph:dlv:{dlv}:attempts", wrong_type),
-    ("attempts-broken-json", "cph:dlv:{dlv}:attempts", command("LPUSH|cph:dlv:{dlv}:attempts|{{")),
-    ("delivery-registration-wrong-type", "cph:{failing}", wrong_type),
-    ("delivery-progress-wrong-type", "cph:{failing}:progress", wrong_type),
-    ("tenant-counts-wrong-type", "cph:tenant:victim", wrong_type),
-    ("tenant-counts-are-text", "cph:tenant:victim", field("registrations", "many")),
-    ("registrations-wrong-type", "cph:regs:victim", wrong_type),
-    ("deliveries-wrong-type", "cph:dlvs:victim", wrong_type),
-    ("destinations-wrong-type", "cph:dests:victim", wrong_type),
-    ("gone-wrong-type", "cph:gone:victim", wrong_type),
-    ("feed-wrong-type", "cph:events:victim", wrong_type),
-    ("feed-entry-without-field", "cph:events:victim", command("XADD|cph:events:victim|*|other|1")),
-    ("keys-wrong-type", "cph:keys:victim", wrong_type),
-    ("tenant-due-wrong-type", "cph:poll:due:default:victim", wrong_type),
-    ("lane-wrong-type", "cph:deliver:lane:{lane}", wrong_type),
-    ("lane-tokens-are-text", "cph:deliver:lane:{lane}", field("tokens", "many")),
-    ("lane-due-wrong-type", "cph:deliver:due:{lane}", wrong_type),
-    ("lane-leased-wrong-type", "cph:deliver:leased:{lane}", wrong_type),
-)
-SHARED: tuple[Poison, ...] = (
-    Poison(
-        "stray-deadline",
-        "cph:reg_x:progress",
-        command("SET|cph:reg_x:progress|x", "ZADD|cph:deadlines|1|reg_x"),
-        (["DEL", "cph:reg_x:progress"], ["ZREM", "cph:deadlines", "reg_x"]),
-    ),
-    *(Poison(f"stray-lane-{kind}", "", *stray(kind, "x")) for kind in ("lane", "due", "leased")),
-    Poison(
-        "stray-poll",
-        "",
-        command("SET|cph:watch:default:bad|x", "ZADD|cph:poll:due:default|1|bad"),
-        (["DEL", "cph:watch:default:bad"], ["ZREM", "cph:poll:due:default", "bad"]),
-    ),
-    Poison(
-        "stray-poll-of-a-request",
-        "",
-        command("SET|cph:request:default:bad|x", "ZADD|cph:poll:due:default|1|request:bad"),
-        (["DEL", "cph:request:default:bad"], ["ZREM", "cph:poll:due:default", "request:bad"]),
-    ),
-    Poison(
-        "stray-delivery",
-        "",
-        command("SET|cph:dlv:dlv_x|x", "ZADD|cph:deliver:due:{lane}|1|dlv_x"),
-        (["DEL", "cph:dlv:dlv_x"], ["ZREM", "cph:deliver:due:{lane}", "dlv_x"]),
-    ),
-    Poison(
-        "stray-dead",
-        "",
-        command("ZADD|cph:dead|1|dlv_x", "SET|cph:dlv:dlv_x|x"),
-        (["ZREM", "cph:dead", "dlv_x"], ["DEL", "cph:dlv:dlv_x"]),
-    ),
-    Poison(
-        "stray-lane-in-state",
-        "",
-        command("SADD|cph:lanes:failing|nonsense"),
-        (["SREM", "cph:lanes:failing", "nonsense"],),
-    ),
-    Poison("counts-are-text", "cph:counts", field("watch:pending", "many"), (["HDEL", "cph:counts", "watch:pending"],)),
-    Poison(
-        "count-of-deliveries-is-text",
-        "cph:counts",
-        field("delivery:pending", "many"),
-        (["HDEL", "cph:counts", "delivery:pending"],),
-    ),
-    Poison("project-wrong-type", "cph:project:default", wrong_type),
-    Poison("project-is-text", "cph:project:default", field("answered", "never")),
-    Poison("durations-wrong-type", "cph:durations:default:", wrong_type),
-    Poison("durations-are-text", "cph:durations:default:", field("3", "many")),
-    Poison("poll-lane-wrong-type", "cph:poll:lane:default", wrong_type),
-    Poison("poll-lane-is-text", "cph:poll:lane:default", field("tokens", "many")),
-    Poison("turns-wrong-type", "cph:poll:turns:default", wrong_type),
-    Poison("lock-wrong-type", "cph:lock:dispatcher", wrong_type),
-    Poison("wake-wrong-type", "cph:wake:poll", wrong_type),
-    Poison("wake-of-deliveries-wrong-type", "cph:wake:deliver", wrong_type),
-    Poison("rq-queue-nonsense", "rq:queue:cph-poll", command("LPUSH|rq:queue:cph-poll|nonsense")),
-    Poison("rq-queue-wrong-type", "rq:queue:cph-deliver", wrong_type),
-)
+OWN: Mapping[str, Poison] = {
+    "registration-broken-json": Poison(RECORD, value(b'{"sealed": ')),
+    "registration-other-json": Poison(RECORD, value(b'[1, "two"]')),
+    "progress-wrong-type": Poison(PROGRESS, wrong_type),
+    "progress-not-utf-8": Poison(PROGRESS, field("tenant", NOT_UTF8)),
+    "ends-broken-json": Poison(ENDS, field("{job}", "{")),
+    "watch-wrong-type": Poison(WATCH, wrong_type),
+    "watch-since-is-text": Poison(WATCH, field("since", "yesterday")),
+    "delivery-wrong-type": Poison(DELIVERY, wrong_type),
+    "delivery-about-broken-json": Poison(DELIVERY, field("about", "{")),
+    "delivery-huge": Poison(DELIVERY, field("about", HUGE)),
+    "attempts-broken-json": Poison("cph:dlv:{dlv}:attempts", command("LPUSH|cph:dlv:{dlv}:attempts|{{")),
+    "tenant-counts-are-text": Poison("cph:tenant:victim", field("registrations", "many")),
+    "feed-entry-without-field": Poison("cph:events:victim", command("XADD|cph:events:victim|*|other|1")),
+    "lane-due-wrong-type": Poison("cph:deliver:due:{lane}", wrong_type),
+}
+SHARED: Mapping[str, Poison] = {
+    "stray-deadline": stray("cph:reg_x:progress", "x", "cph:deadlines", "reg_x"),
+    "stray-lane": stray(f"cph:deliver:lane:{STRAY_LANE}", "x", "cph:deliver:lanes", STRAY_LANE),
+    "stray-due": stray(f"cph:deliver:due:{STRAY_LANE}", "x", "cph:deliver:lanes", STRAY_LANE),
+    "stray-delivery": stray("cph:dlv:dlv_x", "x", "cph:deliver:due:{lane}", "dlv_x"),
+    "counts-are-text": Poison("cph:counts", field("watch:pending", "many"), (["HDEL", "cph:counts", "watch:pending"],)),
+    "poll-lane-is-text": Poison("cph:poll:lane:default", field("tokens", "many")),
+    "lock-wrong-type": Poison("cph:lock:dispatcher", wrong_type),
+    "rq-queue-wrong-type": Poison("rq:queue:cph-deliver", wrong_type),
+}
 
 
 def poison(scene: Scene, bad: Poison) -> None:
@@ -207,26 +125,32 @@ def poison(scene: Scene, bad: Poison) -> None:
             quietly(client.execute_command, *(part.format_map(names) for part in heal))
 
 
-for name, key, plant in OWN:
-    own = Poison(name, key, plant)
+for name, bad in (*OWN.items(), *SHARED.items()):
     define(
         GROUP,
         f"bad-{name}",
-        f"{key} of one registration or tenant: {name}, deleted after 8 s",
-        partial(poison, bad=own),
-        setting=Setting(victim=True, workers=1),
+        f"{bad.key}: {name}, undone after 7 s",
+        partial(poison, bad=bad),
+        setting=Setting(victim=True),
         goes_on=True,
-        poisoned=LEFT,
-        quick=name == "progress-wrong-type",
+        poisoned=LEFT if name in OWN else 0,
+        damages=True,
+        quick=name in ("progress-wrong-type", "stray-deadline"),
     )
-for shared in SHARED:
-    define(
-        GROUP,
-        f"bad-{shared.name}",
-        f"{shared.key or 'a key of nobody'}: {shared.name}, undone after 8 s",
-        partial(poison, bad=shared),
-        setting=Setting(victim=True, workers=1),
-        goes_on=True,
-        poisoned=0,
-        quick=shared.name == "stray-deadline",
-    )
+
+
+@fault(GROUP, "somebody enqueues RQ jobs of their own, and tells all workers by PUBLISH to end", goes_on=True)
+def rq_forged(scene: Scene) -> Sequence[Breach]:
+    trace = scene.folder / "forged"
+    with scene.client() as client:
+        for _ in range(5):
+            for queue in ("cph-poll", "cph-deliver"):
+                target = Queue(queue, connection=client, serializer=JSONSerializer)
+                target.enqueue("os.mkdir", str(trace))
+                target.enqueue("workers.drain.drain", "deliver")
+            for worker in Worker.all(client, serializer=JSONSerializer):
+                send_shutdown_command(client, worker.name)
+            scene.pause(1)
+    ran = [f"{trace} was made"] if trace.exists() else []
+    ran += [f"{log} delivers" for log in ("poll-0.log",) if "delivery.attempted" in (scene.logs / log).read_text()]
+    return [Breach("runs what others enqueue", len(ran), tuple(ran))] if ran else []

@@ -1,25 +1,23 @@
 """Faults of the bridge's own processes."""
 
 import signal
+from collections.abc import Sequence
 from functools import partial
 
 from tests.faults.catalog import define, fault
+from tests.faults.judge import Breach
 from tests.faults.scene import Scene, Setting
 
 GROUP = "processes"
 ROLES = ("api", "poll", "deliver")
 TWO = Setting(workers=2)
+STOPS_WITHIN_S = 15
 
 
-def kill_often(scene: Scene, *roles: str, number: int = signal.SIGKILL, times: int = 3) -> None:
-    for _ in range(times):
-        scene.pick(*roles).send(number)
+def kill_often(scene: Scene, role: str) -> None:
+    for _ in range(3):
+        scene.pick(role).send(signal.SIGKILL)
         scene.pause(0.3, 2.0)
-
-
-def kill_all(scene: Scene, *roles: str) -> None:
-    scene.fleet.restart(*roles)
-    scene.pause(2)
 
 
 def suspend(scene: Scene, role: str, seconds: float) -> None:
@@ -32,39 +30,14 @@ def suspend(scene: Scene, role: str, seconds: float) -> None:
         scene.signal(pid, signal.SIGCONT)
 
 
-def add(role: str) -> None:
+for role in ROLES:
     define(
         GROUP,
         f"kill-{role}",
         f"SIGKILL to a random {role} process, three times",
-        lambda scene: kill_often(scene, role),
+        partial(kill_often, role=role),
         setting=TWO,
     )
-    define(
-        GROUP,
-        f"stop-{role}",
-        f"SIGTERM to a random {role} process, three times",
-        lambda scene: kill_often(scene, role, number=signal.SIGTERM),
-        setting=TWO,
-    )
-    define(
-        GROUP,
-        f"kill-all-{role}",
-        f"SIGKILL to all {role} processes at once, with their children",
-        lambda scene: kill_all(scene, role),
-        setting=TWO,
-    )
-    define(
-        GROUP,
-        f"suspend-{role}",
-        f"SIGSTOP to a {role} process and its children for 4 s",
-        lambda scene: suspend(scene, role, 4),
-        setting=TWO,
-    )
-
-
-for role in ROLES:
-    add(role)
 for role in ROLES[1:]:
     define(
         GROUP,
@@ -78,26 +51,8 @@ for role in ROLES[1:]:
 
 @fault(GROUP, "SIGKILL to everything at once", setting=TWO, quick=True)
 def kill_everything(scene: Scene) -> None:
-    kill_all(scene, *ROLES)
-
-
-@fault(GROUP, "SIGKILL to a poll and a deliver worker at the same moment, three times", setting=TWO)
-def kill_two_at_once(scene: Scene) -> None:
-    for _ in range(3):
-        for role in ("poll", "deliver"):
-            scene.pick(role).send(signal.SIGKILL)
-        scene.pause(0.5, 2.5)
-
-
-@fault(GROUP, "SIGKILL to a worker within 0.5 s of its start, five times in a row", setting=TWO)
-def kill_soon_after_start(scene: Scene) -> None:
-    member = scene.pick("poll", "deliver")
-    for _ in range(5):
-        member.send(signal.SIGKILL)
-        member = scene.successor(member)
-        scene.pause(0.01, 0.5)
-    member.send(signal.SIGKILL)
-    scene.pause(1)
+    scene.fleet.restart(*ROLES)
+    scene.pause(2)
 
 
 @fault(GROUP, "SIGKILL to a worker within 0.5 s of the start of its dispatcher, four times", setting=TWO)
@@ -131,10 +86,28 @@ def suspend_dispatchers(scene: Scene) -> None:
 
 
 @fault(GROUP, "SIGTERM to everything at once, as a drained machine does", setting=TWO)
-def stop_everything(scene: Scene) -> None:
-    for member in scene.fleet.of():
+def stop_everything(scene: Scene) -> Sequence[Breach]:
+    scene.slow_receiver(1.0)
+    return stop_all(scene, *ROLES)
+
+
+@fault(GROUP, "SIGTERM to all workers while Redis is away: each ends within 15 s", setting=TWO)
+def stop_while_redis_is_away(scene: Scene) -> Sequence[Breach]:
+    scene.redis.kill()
+    scene.pause(1)
+    slow = stop_all(scene, *ROLES[1:])
+    scene.redis.start()
+    return slow
+
+
+def stop_all(scene: Scene, *roles: str) -> Sequence[Breach]:
+    members = scene.fleet.of(*roles)
+    for member in members:
         member.send(signal.SIGTERM)
-    scene.pause(4)
+    scene.pause(2)
+    scene.calm_receiver()
+    slow = [member.role for member in members if not member.ends_within(STOPS_WITHIN_S)]
+    return [Breach("slow to stop", len(slow), tuple(slow))] if slow else []
 
 
 @fault(GROUP, "SIGTERM to each process in turn, as a rolling restart does", setting=TWO)
@@ -160,14 +133,3 @@ def stutter(scene: Scene) -> None:
             for member in scene.fleet.of("poll", "deliver"):
                 member.send(number)
             scene.pause(0.05)
-
-
-@fault(GROUP, "SIGTERM to a deliver worker while its receiver is slow, then SIGKILL after a second", setting=TWO)
-def kill_while_stopping(scene: Scene) -> None:
-    scene.slow_receiver(2.0)
-    member = scene.pick("deliver")
-    member.send(signal.SIGTERM)
-    scene.pause(1)
-    member.send(signal.SIGKILL)
-    scene.pause(3)
-    scene.calm_receiver()

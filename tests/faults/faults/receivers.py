@@ -1,71 +1,61 @@
 """Faults of subscribers' servers."""
 
 import random
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from tests.faults.answers import Answer
 from tests.faults.catalog import define, fault
+from tests.faults.judge import Breach
 from tests.faults.receiver import Behaviour, accept, alternating, answering
 from tests.faults.scene import VICTIM, Scene, Setting
 
 GROUP = "receivers"
 OPTIONS: dict[str, Any] = {"recovers_s": 20, "settle_s": 90}
+HEAD = b"HTTP/1.1 200 OK\r\nX-Large: "
 
 
-def behaves(scene: Scene, behaviour: Behaviour, seconds: float = 5) -> None:
+def behaves(scene: Scene, behaviour: Behaviour) -> None:
     scene.receiver.behave = behaviour
-    scene.pause(seconds)
+    scene.pause(5)
     scene.calm_receiver()
 
 
 BEHAVIOURS: tuple[tuple[str, str, Behaviour], ...] = (
-    ("receiver-500", "answers 500", answering(status=500)),
-    ("receiver-503", "answers 503", answering(status=503)),
-    ("receiver-429", "answers 429 with Retry-After: 3", answering(status=429, headers={"Retry-After": "3"})),
-    ("receiver-408", "answers 408", answering(status=408)),
     (
-        "receiver-odd-retry-after",
-        "answers 503 with a Retry-After that is none",
-        answering(status=503, headers={"Retry-After": "soon\x7f"}),
+        "receiver-fails-half",
+        "answers half of the calls with 408, 500, 503 or nonsense in Retry-After",
+        lambda request: random.choice(
+            [accept(request)] * 4
+            + [Answer(408), Answer(500), Answer(503), Answer(503, headers={"Retry-After": "soon\x7f"})]
+        ),
     ),
-    ("receiver-slow", "answers after 2 s", answering(wait_s=2.0)),
+    ("receiver-429", "answers 429 with Retry-After: 3", answering(status=429, headers={"Retry-After": "3"})),
     ("receiver-silent", "does not answer", answering(silent=True)),
     ("receiver-drips", "answers a byte every 0.2 s", answering(status=500, body=b"x" * 100, drip_s=0.2)),
-    ("receiver-resets", "resets each connection", answering(reset=True)),
-    ("receiver-garbage", "answers with bytes that are no HTTP", answering(raw=b"\x16\x03\x01garbage\r\n\r\n")),
     (
-        "receiver-huge-head",
-        "answers with a head of 300 KB",
-        answering(raw=b"HTTP/1.1 200 OK\r\n" + b"X-Large: " + b"a" * 300_000 + b"\r\n\r\n"),
+        "receiver-garbage",
+        "answers with bytes that are no HTTP, 103 again and again, or a head of 300 KB",
+        lambda _: Answer(
+            raw=random.choice(
+                [
+                    b"\x16\x03\x01garbage\r\n\r\n",
+                    b"HTTP/1.1 103 Early Hints\r\n\r\n" * 50,
+                    HEAD + b"a" * 300_000 + b"\r\n\r\n",
+                ]
+            )
+        ),
     ),
     (
         "receiver-endless",
-        "answers 500 with a body that never ends",
-        answering(status=500, body=b"y" * 4096, endless=True),
-    ),
-    ("receiver-wrong-length", "closes after half of a 500's body", answering(status=500, body=b"z" * 100, cut=50)),
-    ("receiver-closes", "closes each connection after its answer", answering(close=True)),
-    (
-        "receiver-fails-half",
-        "answers half of the calls with 500",
-        lambda request: Answer(500) if random.random() < 0.5 else accept(request),
+        "answers 500 with a body that never ends, or ends too soon",
+        lambda _: random.choice([Answer(500, b"y" * 4096, endless=True), Answer(500, b"z" * 100, cut=50)]),
     ),
     ("receiver-flaps", "accepts and resets in turns of 0.5 s", alternating(0.5, accept, answering(reset=True))),
-    (
-        "receiver-1xx",
-        "answers 100 and 103 again and again, then nothing",
-        answering(raw=b"HTTP/1.1 103 Early Hints\r\n\r\n" * 50),
-    ),
 )
 for name, text, behaviour in BEHAVIOURS:
-    define(
-        GROUP,
-        name,
-        f"{text}, for 5 s",
-        partial(behaves, behaviour=behaviour),
-        **OPTIONS,
-    )
+    define(GROUP, name, f"{text}, for 5 s", partial(behaves, behaviour=behaviour), **OPTIONS)
 
 
 @fault(GROUP, "refuses connections for 4 s", quick=True, **OPTIONS)
@@ -82,27 +72,20 @@ def receiver_drops_kept_alive(scene: Scene) -> None:
         scene.pause(0.1)
 
 
-def neighbour(scene: Scene, behaviour: Behaviour, count: int = 20) -> None:
+def neighbour(scene: Scene, behaviour: Behaviour) -> None:
     """Another tenant's receiver behaves so for good; that tenant registers some finished jobs."""
     other = scene.neighbour(behaviour)
-    for _ in range(count):
+    for _ in range(20):
         job = scene.cph.start(runs_s=0)
         scene.load.register(VICTIM, [job], bystander=False, url=other.url, tries=1)
-    scene.pause(6)
+    scene.pause(5)
     other.behave = accept
 
 
+TO_A_VICTIM: dict[str, Any] = {"setting": Setting(victim=True), "prompt": True, "goes_on": True, "settle_s": 90}
 NEIGHBOURS: tuple[tuple[str, str, Behaviour], ...] = (
-    (
-        "neighbour-redirects",
-        "redirects to a private address",
-        answering(status=302, headers={"Location": "http://127.0.0.1:6379/"}),
-    ),
     ("neighbour-gone", "answers 410", answering(status=410)),
-    ("neighbour-404", "answers 404", answering(status=404)),
     ("neighbour-silent", "does not answer", answering(silent=True)),
-    ("neighbour-endless", "answers with a body that never ends", answering(status=200, body=b"y" * 4096, endless=True)),
-    ("neighbour-drips", "answers a byte every 0.2 s", answering(status=200, body=b"x" * 100, drip_s=0.2)),
 )
 for name, text, behaviour in NEIGHBOURS:
     define(
@@ -110,8 +93,12 @@ for name, text, behaviour in NEIGHBOURS:
         name,
         f"another tenant's receiver {text}; ours are unharmed",
         partial(neighbour, behaviour=behaviour),
-        setting=Setting(victim=True),
-        prompt=True,
-        goes_on=True,
-        settle_s=90,
+        **TO_A_VICTIM,
     )
+
+
+@fault(GROUP, "another tenant's receiver redirects to ours, which is not followed", **TO_A_VICTIM)
+def neighbour_redirects(scene: Scene) -> Sequence[Breach]:
+    neighbour(scene, answering(status=302, headers={"Location": f"{scene.receiver.url}/redirected"}))
+    followed = [callback.id for callback in scene.receiver.callbacks() if callback.path == "/redirected"]
+    return [Breach("redirect followed", len(followed), tuple(followed))] if followed else []

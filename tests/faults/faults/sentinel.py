@@ -1,4 +1,7 @@
-"""Faults of three Redis and three Sentinels, with BRIDGE_WAIT_REPLICAS and min-replicas-to-write as documented."""
+"""Faults of three Redis and three Sentinels, with BRIDGE_WAIT_REPLICAS and min-replicas-to-write as documented.
+
+Each ends when all servers are back and follow one primary: until then registering is answered 503, as documented.
+"""
 
 import os
 import signal
@@ -10,59 +13,53 @@ from redis.exceptions import RedisError
 
 from tests.faults.catalog import fault
 from tests.faults.scene import Scene, Setting
-from tests.faults.servers import SERVICE, RedisGroup
+from tests.faults.servers import SERVICE, SceneRedisGroup
 
 GROUP = "sentinel"
-SENTINELS = Setting(sentinel=True, workers=2)
-OPTIONS: dict[str, Any] = {"setting": SENTINELS, "recovers_s": 25, "settle_s": 60}
+OPTIONS: dict[str, Any] = {"setting": Setting(sentinel=True), "recovers_s": 25, "settle_s": 60}
 SENTINEL_ADDRESSES = {f"127.0.0.{21 + number}" for number in range(3)}
+OPEN_JOBS_S = (10, 14, 26, 28)  # ends during and after a fault of about 20 s
 
 
-def group_of(scene: Scene) -> RedisGroup:
+def group_of(scene: Scene) -> SceneRedisGroup:
     assert scene.group
     return scene.group
 
 
-@fault(GROUP, "SENTINEL FAILOVER, as before an upgrade", **OPTIONS)
-def failover_planned(scene: Scene) -> None:
+def fail_over(scene: Scene, *how: str) -> None:
+    """Lets the Sentinels fail over, and waits until all follow the new primary."""
     group = group_of(scene)
     old = group.primary()
-    group.sentinel("FAILOVER", SERVICE)
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        with suppress(RedisError):  # a failover too soon after another one is refused
+            group.sentinel("FAILOVER", SERVICE, *how)
+            break
+        scene.pause(0.5)
     group.wait_for_another(old)
-    scene.pause(2)
+    group.wait_until_whole()
+
+
+@fault(GROUP, "SENTINEL FAILOVER, twice", **OPTIONS)
+def failover_planned(scene: Scene) -> None:
+    fail_over(scene)
+    fail_over(scene)
 
 
 @fault(GROUP, "SENTINEL FAILOVER … COORDINATED, which Valkey 9 has", **OPTIONS)
 def failover_coordinated(scene: Scene) -> None:
-    group = group_of(scene)
-    old = group.primary()
-    group.sentinel("FAILOVER", SERVICE, "COORDINATED")
-    group.wait_for_another(old)
-    scene.pause(2)
+    fail_over(scene, "COORDINATED")
 
 
-@fault(GROUP, "two planned failovers, one after the other", **OPTIONS)
-def failover_twice(scene: Scene) -> None:
-    group = group_of(scene)
-    for _ in range(2):
-        old = group.primary()
-        until = time.monotonic() + 30
-        while time.monotonic() < until:
-            with suppress(RedisError):  # a failover too soon after another one is refused
-                group.sentinel("FAILOVER", SERVICE)
-                break
-            scene.pause(0.5)
-        group.wait_for_another(old)
-        scene.pause(1)
-
-
-@fault(GROUP, "SIGKILL to the primary", **OPTIONS)
+@fault(GROUP, "SIGKILL to the primary for good: what is registered goes on", goes_on=True, **OPTIONS)
 def failover_unplanned(scene: Scene) -> None:
+    for runs_s in OPEN_JOBS_S:
+        scene.load.register("ann", [scene.cph.start(runs_s=runs_s)])
     group = group_of(scene)
     old = group.primary()
     group.servers[old].kill()
     group.wait_for_another(old)
-    scene.pause(2)
+    scene.pause(15)
 
 
 @fault(GROUP, "SIGKILL to the primary, which comes back after its replacement", **OPTIONS)
@@ -72,7 +69,7 @@ def old_primary_returns(scene: Scene) -> None:
     group.servers[old].kill()
     group.wait_for_another(old)
     group.servers[old].start(*group.options(old))
-    scene.pause(4)
+    group.wait_until_whole()
 
 
 @fault(GROUP, "SIGSTOP to the primary until it is replaced, and SIGCONT", **OPTIONS)
@@ -82,7 +79,7 @@ def primary_suspended(scene: Scene) -> None:
     os.kill(group.servers[old].pid, signal.SIGSTOP)
     group.wait_for_another(old)
     os.kill(group.servers[old].pid, signal.SIGCONT)
-    scene.pause(4)
+    group.wait_until_whole()
 
 
 def part(scene: Scene, inside: set[int], *, clients: bool) -> None:
@@ -101,7 +98,7 @@ def part(scene: Scene, inside: set[int], *, clients: bool) -> None:
     scene.pause(6)
     for proxy in group.proxies:
         proxy.calm()
-    scene.pause(4)
+    group.wait_until_whole()
 
 
 @fault(GROUP, "the primary, with the clients, is parted from the rest", **OPTIONS)
@@ -139,7 +136,7 @@ def kill_replicas(scene: Scene, count: int) -> None:
     for number in replicas:
         group.servers[number].start(*group.options(number))
         group.follow(number, group.primary())
-    scene.pause(2)
+    group.wait_until_whole()
 
 
 @fault(GROUP, "all Sentinels are suspended for 4 s, and all connections to Redis are cut", **OPTIONS)
@@ -152,3 +149,4 @@ def sentinels_suspended(scene: Scene) -> None:
     scene.pause(4)
     for pid in group.sentinel_pids():
         os.kill(pid, signal.SIGCONT)
+    group.wait_until_whole()

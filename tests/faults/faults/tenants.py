@@ -82,14 +82,6 @@ define(
     quick=True,
     **{**CALM, "settle_s": 150},
 )
-define(
-    GROUP,
-    "200-silent-destinations",
-    "200 destinations that accept and never answer, an event each",
-    partial(silent_destinations, count=200, events=1),
-    setting=FLOODED,
-    **{**CALM, "settle_s": 150},
-)
 
 
 @fault(GROUP, "1,500 jobs that have ended, to one receiver", setting=FLOODED, **CALM)
@@ -118,16 +110,6 @@ def quota_of_registrations(scene: Scene) -> None:
     at_once(300, register)
     at_once(len(ids), lambda n: call(scene, "DELETE", f"/v1/registrations/{ids[n]}"))
     scene.pause(3)
-
-
-@fault(
-    GROUP,
-    "a tenant sends 2,000 requests as fast as it can, its quota is 600 a minute",
-    setting=Setting(victim=True, variables={"BRIDGE_QUOTA_REQUESTS": "600"}),
-    **CALM,
-)
-def quota_of_requests(scene: Scene) -> None:
-    at_once(2000, lambda _: call(scene, "GET", "/v1/registrations?limit=1"))
 
 
 @fault(GROUP, "60 calls of one tenant wait for events for 10 s", setting=FLOODED, **CALM)
@@ -168,18 +150,6 @@ define(
     partial(hold_connections, count=100, seconds=12, head=HALF_A_BODY),
     **CALM,
 )
-define(
-    GROUP,
-    "idle-connections",
-    "400 idle connections to the API for 8 s",
-    partial(hold_connections, head=b"", count=400, seconds=8),
-    **CALM,
-)
-
-
-@fault(GROUP, "1,500 requests with wrong keys", **CALM)
-def flood_of_wrong_keys(scene: Scene) -> None:
-    at_once(1500, lambda n: scene.api.call(f"cphb_{n:08x}_wrong", "GET", "/v1/events"))
 
 
 @fault(GROUP, "200 bodies of 300 KB", setting=FLOODED, **CALM)
@@ -248,3 +218,24 @@ def revoked_key_waits(scene: Scene) -> Sequence[Breach]:
         revoked = time.monotonic()
         waiting.result()
     return [Breach("revoked key is answered", len(late), tuple(late))] if late else []
+
+
+ODD_REQUESTS: tuple[tuple[str, str, dict[str, str], object, frozenset[int]], ...] = (
+    ("GET", "//v1/keys", {}, None, frozenset({404})),
+    ("GET", "/x/v1/keys", {"SCRIPT_NAME": "/x"}, None, frozenset({404})),
+    ("GET", f"/v1/events?after={2**64 - 1}-{2**64 - 1}", {}, None, frozenset({422})),
+    ("GET", "/v1/events?after=%00&limit=-1", {}, None, frozenset({404, 422})),
+    ("POST", "/v1/registrations", {}, {"job_id": "\ud800", "metadata": {"a": "\ud800"}}, frozenset({400, 422})),
+    ("POST", "/v1/registrations", {}, [[[[[[]]]]]] * 1000, frozenset({400, 422})),
+    ("DELETE", "/v1/registrations/" + "x" * 3000, {}, None, frozenset({404, 414, 422})),
+)
+
+
+@fault(GROUP, "paths, cursors and bodies that are none, 30 times each: refused, and never with 500", prompt=True)
+def odd_requests(scene: Scene) -> Sequence[Breach]:
+    wrong: list[str] = []
+    for method, path, headers, body, allowed in ODD_REQUESTS * 30:
+        status = scene.api.call(scene.key, method, path, body, headers).status
+        if status not in allowed:
+            wrong.append(f"{method} {path[:40]} is answered {status}")
+    return [Breach("odd request", len(wrong), tuple(wrong[:5]))] if wrong else []

@@ -47,11 +47,16 @@ local function registration(id)
     local record = redis.call('GET', key.registration(id))
     redis.call('ZADD', key.deadlines(), record and cjson.decode(record).deadline or now, id)
   end
-  if own[4] and redis.call('HSETNX', key.request(own[2], own[4]), id, '') == 1 then
+  local jobs, open = ending.jobs(id), guard.number(own[5], 0)
+  for _, state in pairs(jobs) do
+    if state == '' then open = open - 1 end
+  end
+  -- While it waits for all jobs of its request, it has one open job more than it knows.
+  if own[4] and open > 0 and redis.call('HSETNX', key.request(own[2], own[4]), id, '') == 1 then
     turns.share(own[2], 'request:' .. own[4], own[1])
     watching.poll_request_soon(own[2], own[4], now)
   end
-  for job, state in pairs(ending.jobs(id)) do
+  for job, state in pairs(jobs) do
     local watched = redis.call('HMGET', key.watch(own[2], job), id, 'job')
     if state == '' and job ~= '#' and (not watched[1] or watched[2]) then
       if watching.watch(id, own[1], own[2], job, now, keep_s, '') then watching.poll_job(own[2], job, now) end

@@ -4,6 +4,7 @@ local tenancy = {}
 -- Changes one of a tenant's counts. what: 'registrations' (watching), 'jobs' (of these, that have not ended) or
 -- 'deliveries' (pending).
 function tenancy.count(tenant, what, by)
+  counts.note(tenant, by)
   if redis.call('HINCRBY', key.tenant_counts(tenant), what, by) < 0 then
     redis.call('HSET', key.tenant_counts(tenant), what, 0) -- what an earlier version registered was not counted
   end
