@@ -189,6 +189,13 @@ def test_time_does_not_go_back_while_no_process_runs(stores: Stores, last_tick_s
     assert processes[0].clock.correction.total_seconds() == pytest.approx(-behind_s, abs=2)
 
 
+def test_a_process_that_starts_while_redis_clock_alone_is_ahead_does_not_follow_it(stores: Stores) -> None:
+    seconds, _ = stores.redis.time()
+    stores.redis.hset(keys.counts(), "looked", int((seconds - HOUR_S) * 1000))
+    assert ClockProcess(stores, wall_s=-HOUR_S).behind == pytest.approx(HOUR_S, abs=2)
+    assert ClockProcess(stores).behind == pytest.approx(0, abs=NEAR_S)  # the dispatcher has not run for an hour
+
+
 def test_a_correction_says_since_when(stores: Stores, processes: list[ClockProcess]) -> None:
     leap(processes, HOUR_S)
     since = stores.redis.hget(keys.clock(), "since")

@@ -23,6 +23,7 @@ MAX_ROUND_TRIP_S = 1.0  # a slower answer is discarded as stale: this process ma
 LEAP_S = 2.0  # a larger change between two measurements is no drift
 VOTE_S = 2.5  # so that every process that measures has said whether it sees the leap
 ALONE_S = 10.0  # a process that is in the minority for so long was itself suspended, with its clock
+SAME_S = 10.0  # this machine's clock and a running dispatcher's last tick agree this well
 OTHER_LEAP_S = 30.0  # a change of a leap by more is another leap
 LONGEST_LEAP_S = 172_800.0  # a later last tick is damaged
 WRONG_S = 5.0  # a machine's clock that is off by more is reported
@@ -57,7 +58,8 @@ class RedisClock:
     Redis' clock leaps when it is set, or when a failover leads to a machine with another time. Processes see it by
     their own steady clocks. When at least two do, and more than do not, a correction is stored in Redis, and the
     deployment's time goes on as before. Until then this process goes on by its steady clock. A process that has just
-    started knows the time of the dispatcher's last tick: if Redis' clock is before that, it has leapt back.
+    started knows the time of the dispatcher's last tick: if Redis' clock is before that, it has leapt back; if it is
+    far ahead of that and of this machine's clock, it has leapt ahead.
 
     steady, wall: clocks of this machine, in seconds; the wall clock since 1970. process: its name, unique. vote_s: for
     how long a process must have seen a leap before it counts the votes.
@@ -139,9 +141,10 @@ class RedisClock:
         return True
 
     def _first_offset(self, measured: ClockMeasurement) -> float:
-        last_tick = measured.last_tick - self._steady()
+        last_tick, wall = (moment - self._steady() for moment in (measured.last_tick, self._wall()))
         leapt_back = LEAP_S < last_tick - measured.offset < LONGEST_LEAP_S
-        return last_tick if leapt_back else measured.offset
+        leapt_ahead = abs(wall - last_tick) < SAME_S < measured.offset - last_tick
+        return last_tick if leapt_back or leapt_ahead else measured.offset
 
     def _measure(self) -> ClockMeasurement | None:
         """Returns None without an answer."""
