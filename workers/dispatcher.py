@@ -14,7 +14,7 @@ from app.store.agenda import DELIVER, POLL
 from app.store.engine.connection import MESSAGES, UNAVAILABLE_ERRORS
 from app.store.fitness import Fitness
 from workers.engine.stop_flag import StopFlag
-from workers.rq_queues import KINDS, enqueue_drain, queue
+from workers.rq_queues import KINDS, enqueue_drain, has_waiting, queue
 
 TICK_S = 0.5  # between two ticks, when nothing is due and no wake mark comes
 BUSY_TICK_S = 0.02  # minimum time between two ticks, when wake marks keep coming or the workers are busy
@@ -62,7 +62,7 @@ class Dispatcher:
         due_times = {kind: agenda.next_due_at() for kind, agenda in self._agendas.items()}
         for kind, due in due_times.items():
             # One RQ job waits in the queue while work is due: the next free worker takes it.
-            if due and due <= self._clock() and not self._queues[kind].count:
+            if due and due <= self._clock() and not has_waiting(self._queues[kind]):
                 enqueue_drain(self._queues[kind], kind, self._drain_timeout_s)
         return min((moment for moment in (next_deadline, *due_times.values()) if moment), default=None)
 

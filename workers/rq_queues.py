@@ -1,5 +1,6 @@
 """RQ's queues and worker. Only one function may run there, with one plain argument."""
 
+import logging
 from typing import Any, ClassVar
 
 from rq import Queue, SimpleWorker
@@ -8,9 +9,10 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.utils import import_attribute
 
+from app import logs
 from app.bootstrap.stores import Stores
 from app.store.agenda import DELIVER, POLL
-from app.store.engine.connection import NO_RETRY
+from app.store.engine.connection import NO_RETRY, WrongType
 from workers.engine.stop_flag import StopFlag
 
 KINDS = (POLL, DELIVER)
@@ -58,6 +60,17 @@ class DeliverJob(DrainJob):
 def queue(kind: str, stores: Stores) -> Queue:
     job_class = PollJob if kind == POLL else DeliverJob
     return Queue(f"cph-{kind}", connection=stores.rq_redis, job_class=job_class, serializer=JSONSerializer)
+
+
+def has_waiting(target: Queue) -> bool:
+    """Whether an RQ job waits. A queue of a wrong type is deleted: it can hold nothing but wake-ups."""
+    try:
+        return bool(target.count)
+    except WrongType:
+        target.connection.delete(target.key)
+        remedy = "find out who writes to Redis; the key has been deleted"
+        logs.event("record.unreadable", level=logging.ERROR, record=target.key, remedy=remedy)
+        return False
 
 
 def enqueue_drain(target: Queue, kind: str, timeout_s: float) -> None:

@@ -87,6 +87,14 @@ def test_rq_jobs_that_were_lost_are_enqueued_again(stores: Stores, dispatcher: D
     assert queued(stores, POLL) == 1
 
 
+def test_a_queue_of_a_wrong_type_is_replaced(stores: Stores, dispatcher: Dispatcher, registration, caplog) -> None:
+    stores.rq_redis.set("rq:queue:cph-poll", "x")
+    stores.registrations.add(registration(at=stores.clock()))
+    dispatcher.tick()
+    assert queued(stores, POLL) == 1
+    assert event_names(caplog, "record.") == ["record.unreadable"]
+
+
 def test_what_is_overdue_is_polled_once_more_and_then_ended_by_the_dispatcher(
     stores: Stores, dispatcher: Dispatcher, registration, deliveries_of
 ) -> None:

@@ -23,6 +23,8 @@ GROUP = "poison"
 HOLD_S = 7.0
 HUGE = b"x" * 5_000_000
 NOT_UTF8 = b"\xff\xfe\x00bad"
+UNREADABLE = r'"level": "error", "event": "record\.unreadable"'
+TOLD = ("progress-wrong-type", "watch-wrong-type", "rq-queue-wrong-type")
 LEFT = 4  # jobs, deliveries and registrations of the victim that may stay counted once its records are gone
 
 # Writes the bad value. Arguments: a client of Redis, the key, and what the victim's names stand for.
@@ -135,6 +137,7 @@ for name, bad in (*OWN.items(), *SHARED.items()):
         goes_on=True,
         poisoned=LEFT if name in OWN else 0,
         damages=True,
+        told=UNREADABLE if name in TOLD else "",
         quick=name in ("progress-wrong-type", "stray-deadline"),
     )
 
