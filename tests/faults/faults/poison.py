@@ -155,5 +155,9 @@ def rq_forged(scene: Scene) -> Sequence[Breach]:
                 send_shutdown_command(client, worker.name)
             scene.pause(1)
     ran = [f"{trace} was made"] if trace.exists() else []
-    ran += [f"{log} delivers" for log in ("poll-0.log",) if "delivery.attempted" in (scene.logs / log).read_text()]
+    ran += [
+        f"{log} delivers"
+        for log in ("poll-0.log",)
+        if "delivery.attempted" in (scene.logs / log).read_text(encoding="utf-8")
+    ]
     return [Breach("runs what others enqueue", len(ran), tuple(ran))] if ran else []
