@@ -12,7 +12,7 @@ from app.domain.times import from_ms, to_ms
 from app.store.engine import keys
 from app.store.engine.client import Client
 from app.store.engine.scripts import ScriptCall, Scripts
-from app.store.engine.unreadable import moment, whole
+from app.store.engine.unreadable import moment, nearest, whole
 
 PREFIX = "cphb"
 KEY_BYTES = 32
@@ -210,7 +210,7 @@ def _key(id: str, fields: dict[str, str]) -> ApiKey:
         tenant=fields["tenant"],
         name=fields.get("name", ""),
         scopes=_scopes(fields),
-        created_at=from_ms(whole(fields.get("created"), 0)),
+        created_at=nearest(whole(fields.get("created"), 0)),
         expires_at=None if expires is None else moment(expires) or LONG_AGO,  # long ago if it is damaged
         last_used_at=moment(used),
     )

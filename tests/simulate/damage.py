@@ -163,7 +163,7 @@ class DamagedBridge:
 
     def read_all(self, tenant: str) -> dict[str, int]:
         """Reads what the tenant can read. Returns the statuses that are not 200."""
-        paths = ["/v1/registrations", "/v1/events", "/v1/deliveries", "/v1/destinations", "/v1/projects"]
+        paths = ["/v1/registrations", "/v1/events", "/v1/deliveries", "/v1/destinations", "/v1/projects", "/v1/keys"]
         paths.append(f"/v1/jobs/{tenant}-late")
         statuses = {path: self.call("GET", tenant, path) for path in paths}
         return {path: status for path, status in statuses.items() if status != 200}
