@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from app.domain.job import Job, JobState
 from app.domain.times import from_ms
@@ -11,6 +12,7 @@ from app.store.encryption.cipher import Cipher
 from app.store.encryption.sealed_values import unseal_job
 from app.store.engine import keys
 from app.store.engine.scripts import ScriptCall, Scripts
+from app.store.engine.unreadable import read
 from app.store.registrations import Registrations
 from app.store.watches import LAST_SEEN
 
@@ -38,7 +40,9 @@ class Jobs:
         for registration in waiting:
             pipeline.hget(keys.progress(registration), "tenant")
         if tenant in pipeline.execute():
-            return self._from_watch(id, watch)
+            found = read(self._scripts, keys.watch(project, id), partial(self._from_watch, id, watch))
+            if found:
+                return found
         return self._from_registration(tenant, project, id)
 
     def _from_registration(self, tenant: str, project: str, id: str) -> KnownJob | None:

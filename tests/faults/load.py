@@ -73,13 +73,21 @@ class Feed:
 
 
 class Load:
-    """keys: API keys by tenant. callers: the tenants of the steady load; calls of others are not judged."""
+    """keys: API keys by tenant. callers: the tenants of the steady load; calls of others are not judged. deadline_s: of
+    half of the registrations."""
 
     def __init__(
-        self, api: Api, cph: CphServer, receiver_url: str, keys: Mapping[str, str], callers: Sequence[str], seed: int
+        self,
+        api: Api,
+        cph: CphServer,
+        receiver_url: str,
+        keys: Mapping[str, str],
+        callers: Sequence[str],
+        seed: int,
+        deadline_s: int,
     ) -> None:
         self._api, self._cph, self._receiver_url, self.keys = api, cph, receiver_url, keys
-        self._seed = seed
+        self._seed, self._deadline_s = seed, deadline_s
         self._numbers = itertools.count(1)
         self._lock = Lock()
         self._orders: list[Order] = []
@@ -177,7 +185,7 @@ class Load:
             succeeds = chance.random() < 0.85
             return self._cph.start(runs_s=chance.uniform(0.3, 4), succeeds=succeeds, request_id=request_id)
 
-        deadline: dict[str, Any] = {"deadline_s": 120} if chance.random() < 0.5 else {}
+        deadline: dict[str, Any] = {"deadline_s": self._deadline_s} if chance.random() < 0.5 else {}
         match chance.choices(("one", "pulled", "group", "request"), (6, 2, 2, 1))[0]:
             case "one":
                 self.register(tenant, [job()], **deadline)

@@ -50,7 +50,7 @@ class Setting:
     """What a fault needs of its scene. workers: of each kind. variables: settings of the bridge. stepped: processes
     whose clocks can be stepped, each by itself: `redis`, `api-0`, `poll-0`, … files: operator's files by name.
     `{folder}` in them and in variables is the scene's folder, `{cph}` CPH's URL. victim: a further tenant, whose fate
-    is not judged."""
+    is not judged. deadline_s: of half of the registrations."""
 
     proxied: bool = False
     sentinel: bool = False
@@ -60,6 +60,7 @@ class Setting:
     stepped: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     victim: bool = False
+    deadline_s: int = 120
 
 
 class Scene:
@@ -106,7 +107,8 @@ class Scene:
         self._stack.callback(self.fleet.stop)
         workers = [(kind, number) for kind in ("poll", "deliver") for number in range(self.setting.workers)]
         self.fleet.start([("api", 0), *workers])
-        self.load = Load(self.api, self.cph, self.receiver.url, self._create_keys(), TENANTS, self._seed)
+        keys, deadline_s = self._create_keys(), self.setting.deadline_s
+        self.load = Load(self.api, self.cph, self.receiver.url, keys, TENANTS, self._seed, deadline_s)
         self.wait_until_at_work()
 
     def _start_redis(self) -> None:

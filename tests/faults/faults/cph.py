@@ -9,7 +9,7 @@ from typing import Any
 from tests.faults.answers import Answer, Request
 from tests.faults.catalog import define, fault
 from tests.faults.cph import answer_json, new_id, refusal
-from tests.faults.scene import Scene
+from tests.faults.scene import Scene, Setting
 
 GROUP = "cph"
 SECONDS = 5.0
@@ -53,7 +53,8 @@ ANSWERS: tuple[tuple[str, str, Choose, dict[str, Any]], ...] = (
         "cph-429-with-its-limit",
         "answers 429 and names a limit of 10 calls a minute",
         always(refusal(429, "APIGW.0308", LIMIT_TEXT)),
-        {"recovers_s": 90, "settle_s": 240},
+        # The rate is back five minutes later; no deadline may pass meanwhile.
+        {"recovers_s": 120, "settle_s": 400, "setting": Setting(deadline_s=1_200)},
     ),
     (
         "cph-401",

@@ -73,8 +73,14 @@ end
 
 -- A watched job is polled, by itself or with its request.
 local function watch(project, job)
-  local own = redis.call('HMGET', key.watch(project, job), 'state', 'job', 'request_id')
-  if not own[1] or own[2] then return end
+  local name = key.watch(project, job)
+  local own = redis.call('HMGET', name, 'state', 'job', 'request_id', 'since')
+  if own[2] or redis.call('EXISTS', name) == 0 then return end
+  if not own[1] or not tonumber(own[4] or '') then
+    guard.report(name)
+    redis.call('HSET', name, 'state', own[1] or 'pending', 'since', guard.number(own[4], now))
+    own[1] = own[1] or 'pending'
+  end
   count('watch:' .. own[1], 1)
   local source = own[3] and redis.call('HGET', key.request(project, own[3]), 'job:' .. job)
   local listed = source == watching.SHOWN or source == watching.CALLER_NAMED

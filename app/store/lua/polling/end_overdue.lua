@@ -35,12 +35,20 @@ local function any_item(id, project, request, visit)
   end
 end
 
+-- The deadline (ms) that the caller set; 0 if it cannot be read.
+local function deadline_of(id)
+  local is_json, record = pcall(cjson.decode, redis.call('GET', key.registration(id)) or '')
+  return is_json and type(record) == 'table' and guard.number(record.deadline, 0) or 0
+end
+
 -- Returns when (ms) to look at the registration again, nil if it is to be ended now.
 local function wait_for_last_poll(id, project, request)
   local progress = key.progress(id)
   local own = redis.call('HMGET', progress, 'asked', 'awaits')
   local asked = guard.number(own[1])
-  if not asked then
+  if not asked or asked > now + CHECK_MS then
+    local deadline = deadline_of(id)
+    if deadline > now then return deadline end -- its place among the deadlines was damaged
     redis.call('HSET', progress, 'asked', now)
     any_item(id, project, request, function(item) watching.poll_now(project, item) end)
     agenda.wake('poll')
