@@ -1,6 +1,7 @@
 """`./dev simulate`: plays random histories and checks the promises. Exits with 1 if one is broken."""
 
 import logging
+import re
 import sys
 import tempfile
 import time
@@ -30,8 +31,9 @@ PROGRESS_EVERY_S = 10.0
 @click.option("--keep-going", is_flag=True, help="Goes on after a failure, and shrinks nothing.")
 @click.option("--quick", is_flag=True, help="Ends at the first failure, and shrinks nothing.")
 @click.option("--damages", is_flag=True, help="Damages each kind of record in each way instead, one at a time.")
+@click.option("--only", default="", help="With --damages: those whose line matches this regular expression.")
 def main(
-    seeds: int, first: int, length: int, seed: int | None, *, keep_going: bool, quick: bool, damages: bool
+    seeds: int, first: int, length: int, seed: int | None, *, keep_going: bool, quick: bool, damages: bool, only: str
 ) -> None:
     """Simulates the bridge's decisions: real scripts on a real Redis, everything else by a seed."""
     logging.disable(logging.CRITICAL)
@@ -39,7 +41,7 @@ def main(
     with tempfile.TemporaryDirectory() as folder, RedisServer(Path(folder)) as server:
         bridge = SimulatedBridge(server.url)
         if damages:
-            sys.exit(1 if try_damages(DamagedBridge(bridge, Redis.from_url(server.url))) else 0)
+            sys.exit(1 if try_damages(DamagedBridge(bridge, Redis.from_url(server.url)), only) else 0)
         sys.exit(1 if simulate(bridge, numbers, length, keep_going=keep_going, shrinks=not quick) else 0)
 
 
@@ -65,11 +67,11 @@ def simulate(bridge: SimulatedBridge, seeds: Sequence[int], length: int, *, keep
     return failures
 
 
-def try_damages(scene: DamagedBridge) -> int:
+def try_damages(scene: DamagedBridge, only: str) -> int:
     """Returns how many damages cost more than their record. Prints progress, each of them, and a line at the end."""
     began = shown = time.monotonic()
     scene.restore()
-    failures, all_damages = 0, list(damaging.damages(scene.raw))
+    failures, all_damages = 0, [each for each in damaging.damages(scene.raw) if re.search(only, str(each))]
     for number, damage in enumerate(all_damages, 1):
         if broken := damaging.broken_by(scene, damage):
             failures += 1
