@@ -52,7 +52,7 @@ def engine(kind: str) -> DrainLoop:
 
 
 def end_process() -> None:
-    """Ends this process at once: a thread that does not end would delay any other way."""
+    """Ends this process at once. Any other way would wait for the thread that does not end."""
     logs.drain()
     os._exit(1)
 

@@ -268,7 +268,7 @@ def judge_clock(ahead: timedelta) -> Finding:
 
 
 def judge_wrong_clocks(clocks: Iterable[WrongClock]) -> Iterator[Finding]:
-    """The bridge goes on by its own time. Nothing is said of clocks that are right."""
+    """Warnings only: the bridge goes on by its own time. Yields nothing for clocks that are right."""
     for clock in clocks:
         side = "ahead of" if clock.ahead > timedelta() else "behind"
         off = f"{format_duration(abs(clock.ahead))} {side} the deployment's time"

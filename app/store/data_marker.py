@@ -17,18 +17,18 @@ REMEDY = (
 
 
 class DataMarker:
-    """A key with a random id, which each process remembers."""
+    """A key with a random id, which each dispatcher remembers."""
 
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
         self._id = ""
 
     def lost_at(self) -> datetime | None:
-        """Returns when any process found other data than it had known. Raises Unavailable."""
+        """Returns when a dispatcher last found other data than it had known. Raises Unavailable."""
         return moment(self._scripts.redis.hget(keys.data(), "lost"))
 
     def check(self, now: datetime) -> None:
-        """Reports once if the data are others than at the last call. Raises Unavailable."""
+        """Reports once if Redis has other data than at the last call. Raises Unavailable."""
         known = self._id
         call = ScriptCall("check_data", known=known, new=uuid4().hex, now=to_ms(now))
         self._id = self._scripts.run(call)

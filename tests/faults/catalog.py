@@ -19,9 +19,9 @@ class FaultCase:
 
     recovers_s: until the first callback after it. settle_s: until nothing is open any more. prompt: callbacks must stay
     about as quick as before. goes_on: callbacks must arrive while it lasts. told: a line that some log must have.
-    may_exit: processes may end by themselves. poisoned: records that it broke for good, by which metrics may be off.
-    damages: data in Redis, which may be told. quick: is run by CI. loses: why what was acknowledged before its end may
-    be lost, if that is a documented limit.
+    may_exit: processes may end by themselves. poisoned: how many records it breaks for good; metrics may be off by so
+    many. damages: it damages data in Redis, so logs may report damage. quick: is run by CI. loses: why what was
+    acknowledged before its end may be lost, if that is a documented limit.
     """
 
     group: str

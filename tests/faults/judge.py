@@ -11,7 +11,7 @@ from typing import Any
 from tests.faults.load import GROUP_FINISHED, Order
 from tests.faults.receiver import ReceivedCallback
 
-# What the receiver's own thread may be late with on a busy machine.
+# How late the receiver's own thread may be on a busy machine.
 SLACK_S = 0.3
 TESTS = ("callback.test",)
 LOG = ".log"
@@ -35,11 +35,11 @@ class Evidence:
     """All that was seen from outside.
 
     feeds: all events by tenant, read at the end. followed: the ids that a follower has read meanwhile, by tenant.
-    logs: lines by process; also what is to hold no secret besides: Redis' files, the environment of dispatchers.
-    fault_began, fault_ended: monotonic, s. poisoned: by how much metrics may be off. damaged: data in Redis are,
-    and that may be told. last_words: processes end, and may say so in no JSON. forgotten: what was acknowledged
-    before the fault's end may be lost. replaced: Redis fails over to a replica: by the contract an event may be
-    told twice, with the same id, and then with later times.
+    logs: lines by process, and other texts that must hold no secret: Redis' files, the environment of dispatchers.
+    fault_began, fault_ended: monotonic, s. poisoned: by how much metrics may be off. damaged: the fault damages data
+    in Redis, so logs may report damage. last_words: processes may end by themselves, with a last line that is no
+    JSON. forgotten: what was acknowledged before the fault's end may be lost. replaced: Redis fails over to a
+    replica; by the contract an event may then be told twice, with the same id and later times.
     """
 
     orders: Sequence[Order]

@@ -1,4 +1,4 @@
-"""The checker itself: it sees the bridge only from outside, finds what is broken, and a dozen faults hold."""
+"""The checker itself: it sees the bridge only from outside and finds what is broken. The quick faults hold."""
 
 import ast
 import inspect

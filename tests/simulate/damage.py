@@ -32,12 +32,12 @@ HUGE, NOT_UTF8 = b"x" * 2_000_000, b"\xff\xfe\x00bad"
 TEXTS = (b"", b"many", b"-1", b"1e400", b"99999999999999999999", b"{", b"[1]", NOT_UTF8)
 SCORES = (float("-inf"), float("inf"), 1e300, -1.0)
 ROUNDS, ROUND = 40, timedelta(minutes=2)
-# Not in Redis while a test looks, or no records of ours.
-# What a lane may have, whether it has or not.
+# Fields that the hash of a lane may have: all are damaged, also those that it does not have.
 LANE_FIELDS = (
     b"not_before tokens stamp learned learned_at passed refusals refused_since refused_at rate places most failures"
     b" failing_since failed answered halved_at run redelivery"
 ).split()
+# Keys that are not in Redis while a test looks, or are no records of ours.
 ABSENT = {
     *("aside", "held", "fit", "lock", "wake", "rq_queue", "rq_workers"),
     "unreadable",

@@ -1,7 +1,7 @@
 """The loop of a drain: claims due items, works on them in threads, records the results. No thread waits for another.
 
-A drain whose time is up leaves its running tasks to themselves: the next one claims at once, so that no tenant waits
-for long tasks of another.
+A drain whose time is up does not wait for its running tasks, which then record their own results. So the next drain
+claims at once, and no tenant waits for long tasks of another.
 """
 
 import logging
@@ -22,7 +22,7 @@ from workers.engine.stop_flag import StopFlag
 CLAIM_EVERY_S = 0.02  # while a thread is free: the longest delay until a due item is seen
 IDLE_S = 0.25  # without work for this long, the drain ends: starting an RQ job costs more than a few claims
 CHECK_S = 1.0  # while nothing can be claimed: between two checks for a stuck task
-STUCK_GRACE_S = 10.0  # what the tasks of a drain that sees a stuck one have to end
+STUCK_GRACE_S = 10.0  # once a task is stuck: for the others to end, before the process does
 BATCH_S = 0.005  # while other tasks run, results of this long share a round trip, which costs as much as several
 
 
@@ -190,7 +190,7 @@ class DrainLoop:
             running -= finished
 
     def finish(self) -> None:
-        """Waits until all tasks have ended and are recorded. Nothing may run drains any more."""
+        """Waits until all tasks have ended and are recorded. Call it when no drain runs any more."""
         while self._left.total():
             self._is_stuck()
             sleep(CLAIM_EVERY_S)

@@ -229,12 +229,12 @@ def clock() -> str:
 
 
 def clock_leaps() -> str:
-    """Hash, for 30 s: process → leap of Redis' clock (ms) that it has seen."""
+    """Hash, for 15 s: process → leap of Redis' clock (ms) that it has seen; 0 for none."""
     return "cph:clock:leaps"
 
 
 def data() -> str:
-    """Hash, for ever: id (random) of what this Redis contains, since (ms); lost (ms): a process missed other data."""
+    """Hash, for ever: id (random) of what this Redis contains, since (ms); lost (ms): a process had known others."""
     return "cph:data"
 
 
@@ -269,7 +269,8 @@ def lock(name: str) -> str:
     return f"cph:lock:{name}"
 
 
-# Keys of RQ (workers/rq_queues.py), which we only read; a test compares them with RQ's own names.
+# Keys of RQ (workers/rq_queues.py), which only RQ writes; we delete a queue of a wrong type. A test compares them with
+# RQ's own names.
 
 
 def rq_queue(kind: str) -> str:
