@@ -1,4 +1,4 @@
-"""gunicorn's worker process with threads, in which a slow client occupies no thread.
+"""gunicorn's worker process with threads, in which a client occupies none while it sends a request's head.
 
 gunicorn's own reads a request's head in a thread, however long it takes, and waits for a client's end in its main loop.
 Here the main loop reads heads, and a thread begins with a complete one.

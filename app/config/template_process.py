@@ -32,7 +32,7 @@ MEMORY_BYTES = 32 * 1024 * 1024  # beyond what the process has when it starts
 OUTPUT_BYTES = 1024 * 1024
 COMPILE_S = 0.5  # of CPU time
 CACHE_SIZE = 64
-RENDERS = 10_000  # then a new process takes over, with the memory of a new one
+RENDERS = 10_000  # then a new process takes over: memory that a process keeps does not add up
 RETIRED, OUT_OF_MEMORY = 3, 4  # exit codes of the process that renders
 
 

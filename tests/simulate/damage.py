@@ -211,7 +211,7 @@ def damages(raw: Raw) -> Iterator[Damage]:
 
 
 def _names_of(raw: Raw, tenant: str) -> tuple[bytes, ...]:
-    """Returns what names in keys are of this tenant: its ids, and itself."""
+    """Returns the names in keys that belong to this tenant: its ids, and its own name."""
     deliveries = [name.split(b":")[1] for name in raw.zrange(keys.deliveries(tenant), 0, -1)]
     events = [b"dlv_" + fields[b"d"] for _, fields in raw.xrange(keys.feed(tenant))]
     own = [id for name in (keys.registrations, keys.api_keys) for id in raw.zrange(name(tenant), 0, -1)]

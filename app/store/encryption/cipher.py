@@ -17,7 +17,7 @@ UNENCRYPTED = "open"  # the "key id" of plain text, in a deployment without keys
 
 
 class Damaged(OperatorError, ValueError):
-    """What was encrypted has changed: its key has decrypted others."""
+    """An encrypted text was changed: its key is the right one, as it has decrypted others."""
 
 
 class Cipher:
