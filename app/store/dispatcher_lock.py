@@ -8,6 +8,7 @@ from redis.exceptions import LockError, LockNotOwnedError
 
 from app.domain.times import to_ms
 from app.store.engine import keys
+from app.store.engine.connection import WrongType
 from app.store.engine.scripts import ScriptCall, Scripts
 
 LOCK_LIFE = timedelta(seconds=3)
@@ -43,4 +44,9 @@ class DispatcherLock:
 
     def wait(self, agendas: Sequence[str], longest_s: float) -> None:
         """Waits until one of the agendas is woken, at most `longest_s` seconds."""
-        self._redis.blpop([keys.wake(agenda) for agenda in agendas], timeout=longest_s)
+        marks = [keys.wake(agenda) for agenda in agendas]
+        try:
+            self._redis.blpop(marks, timeout=longest_s)
+        except WrongType:  # of any of them: each LLEN moves its own key aside
+            for mark in marks:
+                self._redis.llen(mark)

@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from time import monotonic
 
 from app import logs
 from app.domain.times import to_ms
@@ -13,6 +14,7 @@ from app.store.engine.scripts import ScriptCall, Scripts
 EVERYTHING = f"{keys.PREFIX}*"
 STEP = 200  # keys, which blocks Redis for about 2 ms
 HURRY = 10  # steps in a row, while something has been unreadable recently
+LONGEST_S = 0.2  # of these steps: the dispatcher has more to do
 LISTED_FOR = timedelta(days=1)  # since it was last found unreadable
 LOGGED_AT_MOST = 20  # at once
 
@@ -35,15 +37,20 @@ class Reconciler:
     def run(self, now: datetime) -> None:
         """Does a second's share of the work. Raises Unavailable."""
         self._report_unreadable(now)
+        until = monotonic() + LONGEST_S
         for _ in range(HURRY if self._known else 1):
             self.step(now)
+            if monotonic() > until:
+                break
 
     def step(self, now: datetime, count: int = STEP) -> bool:
         """Examines about `count` keys. Returns whether this ends a pass."""
         self._cursor, names = self._scripts.redis.scan(self._cursor, match=EVERYTHING, count=count)
-        if names:
-            answer = self._scripts.run(ScriptCall("reconcile", now=to_ms(now), keep_s=self._keep_s, names=names))
+        while names:
+            call = ScriptCall("reconcile", now=to_ms(now), keep_s=self._keep_s, names=names)
+            done, *answer = self._scripts.run(call)
             self._counted.update(dict(zip(answer[::2], answer[1::2], strict=True)))
+            names = names[done:]
         if self._cursor == 0:
             self._correct_counts()
             self._counted.clear()

@@ -65,7 +65,7 @@ def test_a_key_expires_after_the_given_time(
     run(environment, "keys", "create", "--tenant", "acme", "--expires-in", expires_in)
     [name] = stores.redis.keys("cph:key:*")
     left = int(stores.redis.hget(name, "expires")) / 1000 - stores.clock().timestamp()
-    assert seconds - 60 < left <= seconds
+    assert seconds - 60 < left < seconds + 1  # each process measures the clock a little differently
 
 
 @pytest.mark.parametrize(

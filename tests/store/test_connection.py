@@ -24,7 +24,7 @@ from app.devkit.redis_server import RedisServer
 from app.domain.errors import Unavailable
 from app.domain.job import Job, JobState
 from app.store.engine.clock import RedisClock
-from app.store.engine.connection import PATIENT, QUICK, connect
+from app.store.engine.connection import NO_RETRY, PATIENT, QUICK, connect
 from app.store.engine.replicas import Replicas
 from app.store.engine.scripts import Scripts
 from app.store.events import BEGINNING
@@ -295,3 +295,19 @@ def test_redis_is_reached_by_tls_and_must_show_a_certificate_of_the_authority(
             assert redis.ping()
         with client_trusting(others) as redis, pytest.raises(Unavailable):
             redis.ping()
+
+
+def test_a_script_that_a_full_redis_refuses_is_unavailable_for_workers_too(runtime: Runtime) -> None:
+    stores = Stores(runtime.settings, patient=True)
+    once = stores.redis.with_retries(NO_RETRY)
+    once.config_set("maxmemory", 1)
+    try:
+        assert once.set("cph:any", "x")
+        pipeline = once.pipeline()
+        pipeline.rpush("cph:list", "x")
+        pipeline.llen("cph:list")
+        assert pipeline.execute() == [1, 1]
+        with pytest.raises(Unavailable, match="full"):
+            once.eval("#!lua\nreturn redis.call('SET', KEYS[1], 'x')", 1, "cph:other")  # type: ignore[attr-defined]
+    finally:
+        once.config_set("maxmemory", 0)

@@ -8,10 +8,11 @@ import pytest
 
 from app.bootstrap.stores import Stores
 from app.domain.job import Job, JobState
-from app.domain.times import from_ms
+from app.domain.times import from_ms, to_ms
 from app.store.agenda import DELIVER, POLL
 from app.store.data_marker import DataMarker
 from app.store.engine import keys
+from app.store.engine.scripts import ScriptCall
 from tests.support.claims import claim_due, mark_answered
 
 HOUR = timedelta(hours=1)
@@ -141,3 +142,30 @@ def test_a_redis_that_has_lost_its_data_is_reported_once_by_each_process(stores:
             marker.check(now)
     assert caplog.messages == ["redis.data_lost"] * len(markers)
     assert stores.data_marker.lost_at() == now
+
+
+def test_the_registration_that_notifies_the_operator_is_no_damage(stores: Stores, now: datetime) -> None:
+    """It has no jobs, and lives for ever."""
+    stores.redis.set(keys.registration("reg_operator"), "{}")
+    stores.redis.hset(keys.progress("reg_operator"), mapping={"tenant": ":operator", "project": "", "lane": LANE})
+    for _ in range(3):
+        stores.reconciler.run(now)
+    assert stores.reconciler.unreadable() == []
+    assert stores.redis.zcard(keys.deadlines()) == 0
+    assert counts_of(stores) == [{}, {}]
+
+
+def test_a_key_that_ends_before_it_is_examined_is_no_damage(stores: Stores, registration, now: datetime) -> None:
+    gone = [keys.progress(registration().id), keys.request("default", "r"), keys.watch("default", "job-1")]
+    stores.scripts.run(ScriptCall("reconcile", now=to_ms(now), keep_s=1, names=gone))
+    assert stores.redis.keys("*") == []
+
+
+def test_a_call_ends_early_after_much_work(stores: Stores, registration, now: datetime) -> None:
+    names = []
+    for number in range(3):
+        made = registration(*(f"{number}-{job}" for job in range(400)))
+        stores.registrations.add(made)
+        names.append(keys.progress(made.id))
+    done, *_ = stores.scripts.run(ScriptCall("reconcile", now=to_ms(now), keep_s=1, names=names))
+    assert done == 2

@@ -154,3 +154,27 @@ def test_a_new_destination_gets_one_attempt_at_a_time_until_it_has_answered(
     stores.registrations.add(made)
     assert len(claim_due(stores.deliveries_due, now, 10)) == 1
     assert claim_due(stores.deliveries_due, now, 10) == ()
+
+
+def test_an_item_in_no_tenants_set_is_claimed_although_another_is_in_two(
+    stores: Stores, registration, slow_polls: Agenda, now: datetime
+) -> None:
+    """Versions without turns leave no tenants."""
+    stores.registrations.add(registration("old"))
+    stores.redis.hdel(keys.watch("default", "old"), "tenants")
+    stores.redis.delete(keys.tenant_due("default", "t"))
+    for tenant in ("a", "b"):
+        stores.registrations.add(registration("shared", tenant=tenant, at=now + timedelta(hours=1)))
+    put_due(stores.redis, POLL, "default", {"shared": to_ms(now + timedelta(hours=1))}, tenant="a")
+    put_due(stores.redis, POLL, "default", {"shared": to_ms(now + timedelta(hours=1))}, tenant="b")
+    assert [item.id for item in claim_due(slow_polls, now, 8)] == ["old"]
+
+
+def test_an_item_that_an_older_version_moved_is_claimed_at_its_new_time(
+    stores: Stores, registration, slow_polls: Agenda, now: datetime
+) -> None:
+    register_flood(stores, registration, "a", 1)
+    later = now + timedelta(minutes=1)
+    stores.redis.zadd(keys.due(POLL, "default"), {"a-0000": to_ms(later)})
+    assert claim_due(slow_polls, now, 8) == ()
+    assert [item.id for item in claim_due(slow_polls, later, 8)] == ["a-0000"]

@@ -4,6 +4,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from app.devkit.processes import wait_until
 from tests.support.paths import ROOT
 
@@ -14,6 +16,7 @@ TEMPLATE = """
 LIMIT = "template errbot, for job.succeeded: takes more than 0.5 s of CPU time"
 
 
+@pytest.mark.slow
 def test_deliveries_die_at_the_limit_and_others_arrive_meanwhile(deployment: Any, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "docs" / "templates", tmp_path, dirs_exist_ok=True)
     (tmp_path / "errbot.json.j2").write_text(

@@ -212,6 +212,14 @@ def test_what_else_a_stranger_put_into_an_rq_job_is_not_there(stores: Stores) ->
     assert forged.webhooks == []
 
 
+def test_a_wake_list_of_a_wrong_type_stops_nobody(stores: Stores) -> None:
+    stores.redis.set(keys.wake(DELIVER), "x")
+    stores.dispatcher_lock.wait([POLL, DELIVER], 0.01)
+    assert stores.redis.keys(f"{keys.wake('*')}") == []
+    assert stores.reconciler.unreadable() == [keys.wake(DELIVER)]
+
+
+@pytest.mark.slow
 def test_its_ticks_and_what_it_has_ended_are_reported_for_metrics(
     stores: Stores, dispatcher: Dispatcher, registration
 ) -> None:

@@ -169,9 +169,13 @@ class DrainLoop:
 
         Raises Unavailable if Redis cannot be reached for long.
         """
-        results = Results(self._record_late)
-        until = monotonic() + seconds
-        running: Counter[str] = Counter()  # tasks by tenant
+        results, running = Results(self._record_late), Counter[str]()  # tasks by tenant
+        try:
+            self._run(results, running, monotonic() + seconds, stopping)
+        finally:
+            self._leave(running, results)
+
+    def _run(self, results: Results, running: Counter[str], until: float, stopping: StopFlag) -> None:
         idle_end = monotonic() + CLAIM_EVERY_S  # soon, for an RQ job that finds nothing due
         calls: list[ScriptCall] = []
         while True:
@@ -180,7 +184,6 @@ class DrainLoop:
             self._turn(calls, running, results, claims=not over and not time_is_up)
             busy = running.total()
             if time_is_up and not over:
-                self._leave(running, results)
                 return
             if busy:
                 idle_end = monotonic() + IDLE_S

@@ -21,6 +21,7 @@ REFRESH_EVERY_S = 2.0
 RETRY_AFTER_S = 0.5  # without an answer, or while Redis' clock has leapt
 MAX_ROUND_TRIP_S = 1.0  # a slower answer is discarded as stale: this process may have been suspended
 LEAP_S = 2.0  # a larger change between two measurements is no drift
+MOST_DRIFT = 0.0005  # of the time since the last one: an API without calls measures rarely
 VOTE_S = 2.5  # so that every process that measures has said whether it sees the leap
 ALONE_S = 10.0  # a process that is in the minority for so long was itself suspended, with its clock
 SAME_S = 10.0  # this machine's clock and a running dispatcher's last tick agree this well
@@ -85,6 +86,7 @@ class RedisClock:
         self._correction = 0.0
         self._ahead = 0.0
         self._refresh_at = float("-inf")
+        self._accepted_at = 0.0
         self._leapt_at: float | None = None
         self._leap = 0.0  # since _leapt_at
 
@@ -122,7 +124,7 @@ class RedisClock:
         if measured is None or not self._accept(measured):
             self._refresh_at = self._steady() + RETRY_AFTER_S
         else:
-            self._offset, self._leapt_at = measured.offset, None
+            self._offset, self._leapt_at, self._accepted_at = measured.offset, None, self._steady()
             self._correction = measured.correction_ms / 1000
             self._report_wall()
 
@@ -132,9 +134,9 @@ class RedisClock:
             offset = self._first_offset(measured)
             if measured.disputed and offset == measured.offset:
                 return False  # this process cannot tell who is right
-            self._offset = offset
+            self._offset, self._accepted_at = offset, self._steady()
         leap = measured.offset - self._offset
-        if abs(leap) > LEAP_S:
+        if abs(leap) > LEAP_S + MOST_DRIFT * max(0.0, self._steady() - self._accepted_at):
             return not self._holds(leap, measured.correction_ms)
         if measured.disputed:
             self._vote(0.0, measured.correction_ms)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, Self
 
 from redis import ConnectionPool, Redis
@@ -69,6 +69,9 @@ end
 return out"""
 LIST_UNREADABLE = f"""{EVEN_IF_FULL}
 redis.call('ZADD', KEYS[1], redis.call('TIME')[1] * 1000, ARGV[1])"""
+SCRIPTS = ("EVAL", "EVALSHA")  # cannot be called by a script
+BLOCKING = ("BLMOVE",)  # within a script it does not wait
+RESERVE_WAIT_S = 0.1
 KEEP_ASIDE = timedelta(days=14)  # a key that was moved aside, for the operator to look at
 SENTINEL_TIMEOUT_S = 0.5  # short: a Sentinel has nothing else to do
 ASK_SENTINELS_EVERY_S = 3.0
@@ -153,7 +156,11 @@ class _ReservePipeline(Pipeline):
             answers: list[Any] = super().execute(raise_on_error=False)
         except OutOfMemoryError as error:  # of a transaction: no command has run
             answers = [error] * len(commands)
-        refused = [index for index, answer in enumerate(answers) if isinstance(answer, OutOfMemoryError)]
+        refused = [
+            index
+            for index, answer in enumerate(answers)
+            if isinstance(answer, OutOfMemoryError) and commands[index][0][0] not in SCRIPTS
+        ]
         if refused and self.uses_reserve:
             sent = _call_in_reserve([commands[index][0] for index in refused])
             call_at_once: Any = self.immediate_execute_command
@@ -179,11 +186,13 @@ class ReserveClient(Redis):
         try:
             return execute(*args, **options)
         except OutOfMemoryError:
-            if not self.uses_reserve:
+            if not self.uses_reserve or args[0] in SCRIPTS:
                 raise
             (answer,) = execute(*_call_in_reserve([args]))
             if isinstance(answer, Exception):
                 raise answer from None
+            if answer is None and args[0] in BLOCKING:
+                sleep(RESERVE_WAIT_S)
             return answer
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
@@ -222,11 +231,17 @@ class Connection(ReserveClient):
             return self.retries.run(lambda: execute(*args, **options))
 
     def move_aside(self, name: str) -> bool:
-        """Renames a key of a wrong type, as scripts do (lua/shared/0_guard.lua); False if it is not one of ours."""
+        """Renames a key of a wrong type, as scripts do (lua/shared/0_guard.lua).
+
+        Returns False if it is not one of ours, or does not exist: then another key of the command was wrong.
+        """
         if not name.startswith(keys.PREFIX):
             return False
         aside = self.pipeline(transaction=False)
         aside.rename(name, keys.aside(name))
+        (renamed,) = aside.execute(raise_on_error=False)
+        if isinstance(renamed, Exception):
+            return False
         aside.expire(keys.aside(name), KEEP_ASIDE)
         aside.eval(LIST_UNREADABLE, 1, keys.unreadable(), name)
         aside.execute(raise_on_error=False)

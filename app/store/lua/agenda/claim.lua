@@ -51,8 +51,13 @@ local function take(tenant, lane, due, count, by_age)
   repeat
     items, passed = fairness.take(due, now, count - leased, passed, by_age)
     for _, item in ipairs(items) do
-      if lease(tenant, lane, item) then leased = leased + 1 end
-      redis.call('ZREM', due, item.id)
+      local score = redis.call('ZSCORE', key.due(agenda_name, lane), item.id)
+      -- An older version moves an item without its tenants' sets.
+      if score and score ~= redis.call('ZSCORE', due, item.id) then redis.call('ZADD', due, score, item.id)
+      else
+        if lease(tenant, lane, item) then leased = leased + 1 end
+        redis.call('ZREM', due, item.id)
+      end
     end
   until leased == count or not items[1]
   if passed ~= before then redis.call('HSET', hash, field, passed) end
@@ -61,12 +66,16 @@ end
 
 -- Leases up to `count` items of a project, in turns. Returns how many.
 local function take_in_turns(lane, count, by_age)
-  local order, leased = turns.in_order(lane, now), 0
+  local order, leased, refused = turns.in_order(lane, now), 0, false
   for i, one in ipairs(order) do
     local most = math.min(math.ceil((count - leased) / (#order - i + 1)), room(one.tenant))
     local taken = most > 0 and take(one.tenant, lane, one.due, most, by_age) or 0
     if taken > 0 then turns.served(lane, one.tenant, now) end
-    leased = leased + taken
+    leased, refused = leased + taken, refused or room(one.tenant) < 1
+  end
+  -- What is due may be in no tenant's set, although as many items are in two.
+  if leased == 0 and not refused then
+    leased = take('', lane, key.due(agenda_name, lane), math.min(count, room('')), by_age)
   end
   return leased
 end

@@ -9,6 +9,8 @@ local tokens = budget.tokens(agenda_name, lane, rate_now, burst, now)
 local not_before = guard.number(redis.call('HGET', key.lane(agenda_name, lane), 'not_before'), 0)
 local late = 0
 -- A due time of 0 means "before all others", not a time.
-for _, class in ipairs(agenda.classes(key.due(agenda_name, lane), 1, 0)) do late = math.max(late, now - class.items[1].due) end
+for _, class in ipairs(agenda.classes(key.due(agenda_name, lane), 1, 0)) do
+  late = math.max(late, now - class.items[1].due)
+end
 local paused_until = not_before > now and tostring(not_before) or ''
 return {tostring(rate_now), learned and tostring(learned) or '', tostring(tokens), paused_until, late}

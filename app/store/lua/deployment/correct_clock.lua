@@ -8,6 +8,7 @@ local LIFE_S = 15
 local leaps = key.clock_leaps()
 near, leap = tonumber(near), tonumber(leap)
 if guard.number(redis.call('HGET', key.clock(), 'correction'), 0) ~= tonumber(correction) then return end
+if leap == 0 and redis.call('EXISTS', leaps) == 0 then return end -- it has just ended: nothing would let this expire
 redis.call('HSET', leaps, process, leap)
 if leap ~= 0 then redis.call('EXPIRE', leaps, LIFE_S) end
 if count ~= '1' then return end

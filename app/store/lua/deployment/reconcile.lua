@@ -1,18 +1,19 @@
 -- Examines keys: puts back on the agendas, and into the indexes, what belongs there and is missing.
 -- args: now (ms), keep_s, names... (of any keys of the bridge)
--- Returns: for each count its name and its share among these keys: `tenant:<name> <count>`, `watch:<state>`,
---          `delivery:pending`.
+-- Returns: how many names it has examined: it ends early after much work; then for each count its name and its share
+--          among these keys: `tenant:<name> <count>`, `watch:<state>`, `delivery:pending`.
 -- flags: allow-oom
 local LONGEST_MS = 8 * 86400 * 1000 -- until a deadline, of 7 days at the most
 now = tonumber(now)
-local counted = {}
+local counted, work, done = {}, 0, 0
+local MOST_WORK = 500 -- jobs and keys, after which the call ends: it blocks everybody else
 
 local function count(name, by) counted[name] = (counted[name] or 0) + by end
 
 -- False if something is missing that each registration has, or cannot be.
 local EVENTS = {nothing = true, succeeded = true, failed = true, lost = true, overdue = true, finished = true}
 local ENDS = {[''] = true, succeeded = true, failed = true, lost = true, overdue = true, cancelled = true}
-local function is_sound(id, own)
+local function is_sound(id, own, jobs)
   local tenant, project, state, request, open, lane, events = unpack(own)
   if not (tenant and project and lane and tonumber(open)) then return false end
   if lane_name.split(lane) ~= tenant then return false end
@@ -21,7 +22,7 @@ local function is_sound(id, own)
     if not EVENTS[event] then return false end
   end
   local running = 0
-  for _, end_ in pairs(ending.jobs(id)) do
+  for _, end_ in pairs(jobs) do
     if not ENDS[end_] then return false end
     if end_ == '' then running = running + 1 end
   end
@@ -36,7 +37,11 @@ end
 local function registration(id)
   local progress = key.progress(id)
   local own = redis.call('HMGET', progress, 'tenant', 'project', 'state', 'request', 'open', 'lane', 'events')
-  if not is_sound(id, own) then guard.report(progress) end
+  if redis.call('EXISTS', progress) == 0 then return end -- it has expired since SCAN returned it
+  if own[1] and string.sub(own[1], 1, 1) == ':' then return end -- the operator's watches nothing
+  local jobs = ending.jobs(id)
+  for _ in pairs(jobs) do work = work + 1 end
+  if not is_sound(id, own, jobs) then guard.report(progress) end
   if not own[1] then return end
   redis.call('ZADD', key.registrations(own[1]), 0, id)
   if own[3] then return end
@@ -47,7 +52,7 @@ local function registration(id)
     local record = redis.call('GET', key.registration(id))
     redis.call('ZADD', key.deadlines(), record and cjson.decode(record).deadline or now, id)
   end
-  local jobs, open = ending.jobs(id), guard.number(own[5], 0)
+  local open = guard.number(own[5], 0)
   for _, state in pairs(jobs) do
     if state == '' then open = open - 1 end
   end
@@ -57,9 +62,11 @@ local function registration(id)
     watching.poll_request_soon(own[2], own[4], now)
   end
   for job, state in pairs(jobs) do
-    local watched = redis.call('HMGET', key.watch(own[2], job), id, 'job')
-    if state == '' and job ~= '#' and (not watched[1] or watched[2]) then
-      if watching.watch(id, own[1], own[2], job, now, keep_s, '') then watching.poll_job(own[2], job, now) end
+    if state == '' and job ~= '#' then
+      local watched = redis.call('HMGET', key.watch(own[2], job), id, 'job')
+      if (not watched[1] or watched[2]) and watching.watch(id, own[1], own[2], job, now, keep_s, '') then
+        watching.poll_job(own[2], job, now)
+      end
     end
   end
 end
@@ -88,6 +95,7 @@ local function watch(project, job)
 end
 
 local function request(project, id)
+  if redis.call('EXISTS', key.request(project, id)) == 0 then return end
   if not agenda.has('poll', project, 'request:' .. id) then watching.poll_request_soon(project, id, now) end
 end
 
@@ -127,12 +135,14 @@ local KINDS = {
   {'^cph:(%l+):leased:(.+)$', lane},
 }
 for _, name in ipairs(names) do
+  if work >= MOST_WORK then break end
+  work, done = work + 1, done + 1
   for _, kind in ipairs(KINDS) do
     local one, two = string.match(name, kind[1])
     if one then guard.item(name, function() kind[2](one, two) end) end
   end
 end
-local out = {}
+local out = {done}
 for name, by in pairs(counted) do
   out[#out + 1] = name
   out[#out + 1] = by

@@ -68,7 +68,12 @@ for registration, was in pairs(waiting) do
   end
 end
 for _, job in ipairs(missing) do watching.record_missing(project, job, request, now) end
-if redis.call('HLEN', hash) == 1 + redis.call('HEXISTS', hash, 'operation') + redis.call('HEXISTS', hash, 'tenants') then
+-- Nobody needs the request any more. An older version leaves `by:…` behind.
+local needed = false
+for _, field in ipairs(redis.call('HKEYS', hash)) do
+  if string.find(field, '^job:') or string.find(field, '^reg_') then needed = true break end
+end
+if not needed then
   redis.call('DEL', hash)
   return ended
 end

@@ -3,6 +3,7 @@
 -- args: name (of the key), old, new,
 --       idempotency_key ('' for none), idempotency_record, idempotency_life_s
 -- Returns: 1; 0 if the value has changed, or a response is stored already.
+-- flags: allow-oom
 local value = redis.call('GET', name)
 if value == new then return 1 end -- sent again because the reply was lost
 if value ~= old then return 0 end

@@ -55,7 +55,9 @@ end
 -- When the first item of a lane is due, nil if there is none.
 function agenda.next_due(name, lane)
   local first
-  for _, class in ipairs(agenda.classes(key.due(name, lane), 1)) do first = math.min(first or math.huge, class.items[1].due) end
+  for _, class in ipairs(agenda.classes(key.due(name, lane), 1)) do
+    first = math.min(first or math.huge, class.items[1].due)
+  end
   return first
 end
 

@@ -24,8 +24,9 @@ end
 -- Overload lowers a rate no further (per second; an eighth of a rate that is below 8): a backlog of hours must end.
 local LEAST_RATE = 1
 
--- Adapts concurrency and rate. A new destination gets one attempt at a time until it has answered once. A sign of overload halves both. As many answers as the concurrency raise it by one;
--- the rate recovers by itself. Attempts that began before the last reduction do not count: they do not show its effect.
+-- Adapts concurrency and rate. A new destination gets one attempt at a time until it has answered once. A sign of
+-- overload halves both. As many answers as the concurrency raise it by one; the rate recovers by itself. Attempts that
+-- began before the last reduction do not count: they do not show its effect.
 -- A probe while the breaker is open does not change the rate.
 local function adapt(lane, hash, own, signal, now)
   local concurrency, halved_at = guard.number(own[1], signal.concurrency), guard.number(own[2], 0)

@@ -20,7 +20,9 @@ function watching.watch(registration, tenant, project, job, now, keep_s, operati
   elseif known[1] then
     tenancy.wait(watch, registration, tenant, '')
     turns.share(project, job, tenant)
-    if known[4] then turns.share(project, 'request:' .. known[4], tenant) end
+    if known[4] and redis.call('EXISTS', key.request(project, known[4])) == 1 then
+      turns.share(project, 'request:' .. known[4], tenant)
+    end
   else
     redis.call('HSET', watch, 'state', 'pending', 'since', now, 'tenants', tenant)
     tenancy.wait(watch, registration, tenant, '')
