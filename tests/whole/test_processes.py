@@ -44,7 +44,12 @@ def _stat(path: Path) -> list[str]:
 
 
 def dispatcher_of(worker: Process) -> int:
-    return wait_until(lambda: children(worker.pid), what="a dispatcher")[0]
+    """Its process once it runs our code: a worker has other children, too, and each begins as a copy of the worker."""
+
+    def dispatchers() -> list[int]:
+        return [pid for pid in children(worker.pid) if b"dispatcher" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+    return wait_until(dispatchers, what="a dispatcher")[0]
 
 
 def is_alive(pid: int) -> bool:
