@@ -105,9 +105,11 @@ def test_a_registration_ends_in_a_signed_callback(bridge: Running, key: str) -> 
 
 def test_a_sender_that_is_told_to_end_finishes_its_attempts_within_the_grace(bridge: Running, key: str) -> None:
     receiver = bridge.receiver
+    bridge.wait_until_delivered(key, *bridge.register(key, *(bridge.job() for _ in range(20))))  # it may get many at once
+    receiver.callbacks.clear()
     receiver.gate.clear()
     registrations = bridge.register(key, *(bridge.job() for _ in range(20)))
-    wait_until(lambda: len(receiver.callbacks) == 8, what="all threads at their attempts")
+    wait_until(lambda: len(receiver.callbacks) == 4, what="half of the threads at their attempts")
     in_progress = set(receiver.ids())
     assert bridge.pods["sender"].terminate(then=receiver.gate.set) == 0
     assert set(receiver.ids()) == in_progress

@@ -41,7 +41,7 @@ class RedisGroup:
         self._replica_count, self._near_count, self._sentinel_count = replicas, near, sentinels
         self._options = options
         self._stack = ExitStack()
-        self.processes: dict[int, Process] = {}  # of the servers, by port
+        self.processes: dict[int, Process] = {}  # of servers and Sentinels, by port
         self.sentinels: list[int] = []  # ports
         self.sentinel_password = SENTINEL_PASSWORD  # the current one
 
@@ -188,7 +188,7 @@ class RedisGroup:
         ]
         config.write_text("\n".join(lines) + "\n", encoding="utf-8")
         argv = [find_server().path, config, "--sentinel", *_options(port, folder)]
-        self._stack.enter_context(start(argv))
+        self.processes[port] = self._stack.enter_context(start(argv))
         return port
 
     def _sees_all(self, port: int) -> bool:
