@@ -24,7 +24,7 @@ HELP = """\
 ./dev bench    runs the benchmarks; arguments go to python -m tests.bench
 ./dev faults   injects faults into a running bridge and judges what it promises; --help shows the options
 ./dev chart    regenerates the generated files of the Helm chart; the first call installs a gigabyte of test tools
-./dev lock     updates requirements*.lock; arguments go to uv, e.g. --upgrade
+./dev lock     updates all *.lock files; arguments go to uv, e.g. --upgrade
 ./dev help     prints this text
 """
 # Without ./dev the bridge runs without Python's UTF-8 mode, so our code must name the encoding of each text file.
@@ -104,12 +104,14 @@ def lock(arguments: Sequence[str]) -> None:
     if not tools.exists():
         run(*PIP, "install", "--quiet", "--target", tools, "uv")
     common = ("--universal", "--python-version", "3.11", "--generate-hashes", "--no-emit-index-url", "--no-header")
-    compiler = ("--quiet", "pip", "compile", "pyproject.toml", *common, *arguments)
-    uv: tuple[str | Path, ...] = (tools / "bin" / "uv", *compiler)
-    run(*uv, "--extra", "dev", "--output-file", "requirements-dev.lock")
+    compiler: tuple[str | Path, ...] = (tools / "bin" / "uv", "--quiet", "pip", "compile", *common, *arguments)
+    ours = (*compiler, "pyproject.toml")
+    run(*ours, "--extra", "dev", "--output-file", "requirements-dev.lock")
     for extra, file in (("otel", ""), ("trial", "-trial"), ("chart", "-chart")):
         options = ("--constraint", "requirements-dev.lock", "--output-file", f"requirements{file}.lock")
-        run(*uv, "--extra", extra, *options)
+        run(*ours, "--extra", extra, *options)
+    for wanted in sorted(ROOT.glob("tests/**/*.in")):
+        run(*compiler, wanted, "--output-file", wanted.with_suffix(".lock"))
 
 
 def run(*command: str | Path) -> None:

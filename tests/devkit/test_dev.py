@@ -149,6 +149,7 @@ def test_all_that_a_machine_may_have_at_once(tmp_path: Path, old_redis: Path, lo
     temporary.mkdir(parents=True)
     before = f"umask 777; ulimit -n 256; export TZ=Asia/Kathmandu; PATH={shlex.quote(str(old_redis))}:$PATH"
     machine = {**FOREIGN_SETTINGS, **FOREIGN_PIP_SETTINGS, **NO_NETWORK, "LC_ALL": "zh_CN.GBK", "LOCPATH": locales}
+    machine["PIP_CONFIG_FILE"] = pips_own_file(tmp_path)
     shown = demo(checkout, before=before, TMPDIR=str(temporary), **machine)
     assert "ignoring these variables of your shell: BRIDGE_LEASE_S, BRIDGE_REDIS_URL, BRIDGE_TENANTS_FILE\n" in shown
     assert re.search("starting +Valkey 9", shown)
@@ -156,12 +157,18 @@ def test_all_that_a_machine_may_have_at_once(tmp_path: Path, old_redis: Path, lo
     assert list(temporary.iterdir()) == []
 
 
-@pytest.mark.slow
-def test_what_pips_own_files_say_of_where_to_install_does_not_matter(checkout: Path, tmp_path: Path) -> None:
+def pips_own_file(folder: Path) -> str:
+    """A file that says of where to install what must not matter."""
     options = "user = true\ntarget = /nope\nprefix = /nope\nrequire-virtualenv = true\n"
     settings = f"[global]\nindex-url = {NOWHERE}\nquiet = 2\n{options}[install]\n{options}"
-    (tmp_path / "pip.conf").write_text(settings, encoding="utf-8")
-    is_whole(checkout, PIP_CONFIG_FILE=str(tmp_path / "pip.conf"))
+    (folder / "pip.conf").write_text(settings, encoding="utf-8")
+    return str(folder / "pip.conf")
+
+
+@pytest.mark.slow
+@pytest.mark.one_by_one
+def test_what_pips_own_files_say_of_where_to_install_does_not_matter(checkout: Path, tmp_path: Path) -> None:
+    is_whole(checkout, PIP_CONFIG_FILE=pips_own_file(tmp_path))
 
 
 @pytest.mark.slow

@@ -47,17 +47,19 @@ def main(
         return
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
     print(f"{len(chosen)} faults × {runs} from seed {seed}, {jobs} at once; evidence goes to {folder}", flush=True)
-    results = []
-    for result in run_all(chosen, range(seed, seed + runs), jobs, folder, keep=keep):
-        results.append(result)
-        number = f"[{len(results)}/{len(chosen) * runs}]"
-        print(
-            f"{number} {result.group} {result.name} (seed {result.seed}, {result.took_s:.0f} s): {result.verdict}",
-            flush=True,
-        )
-    print(report.table(results))
-    if document:
-        document.write_text(report.document(results, load_all()), encoding="utf-8")
+    results: list[FaultResult] = []
+    try:
+        for result in run_all(chosen, range(seed, seed + runs), jobs, folder, keep=keep):
+            results.append(result)
+            number = f"[{len(results)}/{len(chosen) * runs}]"
+            print(
+                f"{number} {result.group} {result.name} (seed {result.seed}, {result.took_s:.0f} s): {result.verdict}",
+                flush=True,
+            )
+    finally:  # an interrupted run shows what it has
+        print(report.table(results))
+        if document and results:
+            document.write_text(report.document(results, load_all()), encoding="utf-8")
     if not any(folder.iterdir()):
         folder.rmdir()
     sys.exit(0 if all(result.ok for result in results) else BROKEN)

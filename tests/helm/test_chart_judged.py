@@ -81,7 +81,7 @@ def unhardened(name: str) -> Object:
 @pytest.fixture(scope="module")
 def checkov(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[tuple[str, str]]]:
     """Its findings in each namespace, as (check, object). There is one run for all, as it takes seconds to start."""
-    program = tools.python_packages(Path(__file__).with_name("checkov.txt"), "checkov").with_name("checkov")
+    program = tools.python_packages(Path(__file__).with_name("checkov.lock"), "checkov").with_name("checkov")
     folder = tmp_path_factory.mktemp("checkov")
     # Each has its own name: checkov applies a network policy to matching pods in any namespace.
     objects_by_name: dict[str, Sequence[Object]] = {

@@ -105,7 +105,8 @@ def test_a_registration_ends_in_a_signed_callback(bridge: Running, key: str) -> 
 
 def test_a_sender_that_is_told_to_end_finishes_its_attempts_within_the_grace(bridge: Running, key: str) -> None:
     receiver = bridge.receiver
-    bridge.wait_until_delivered(key, *bridge.register(key, *(bridge.job() for _ in range(20))))  # it may get many at once
+    # A destination that has answered may get more than one callback at once.
+    bridge.wait_until_delivered(key, *bridge.register(key, *(bridge.job() for _ in range(20))))
     receiver.callbacks.clear()
     receiver.gate.clear()
     registrations = bridge.register(key, *(bridge.job() for _ in range(20)))

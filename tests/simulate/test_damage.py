@@ -10,7 +10,7 @@ from tests.simulate.bridge import SimulatedBridge
 from tests.simulate.damage import ABSENT, DamagedBridge, broken_by, damages, kinds
 
 PARTS = 4
-EACH = 50  # one in so many damages is tried
+EACH = 100  # one in so many damages is tried
 
 
 @pytest.fixture(scope="module")

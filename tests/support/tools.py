@@ -57,15 +57,19 @@ def npm_packages(wanted: Path, name: str) -> Path:
     return folder
 
 
-def python_packages(requirements: Path, name: str) -> Path:
-    """Installs Python packages into a virtual environment in .dev/<name>. Returns its Python."""
-    folder = DEV / name
-    with _installation(folder, [requirements]) as missing:
+def python_packages(lock: Path, name: str) -> Path:
+    """Installs the packages of a lock file into a virtual environment in .dev/<name>. Returns its Python.
+
+    By uv: pip takes a minute of CPU for a hundred packages.
+    """
+    folder, uv = DEV / name, program("uv")
+    python = folder / "venv" / "bin" / "python"
+    with _installation(folder, [lock]) as missing:
         if missing:
-            _run([sys.executable, "-m", "venv", "--clear", "venv"], folder)
-            pip = [folder / "venv" / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install"]
-            _run([*pip, "--quiet", "--requirement", requirements], folder)
-    return folder / "venv" / "bin" / "python"
+            _run([sys.executable, "-m", "venv", "--clear", "--without-pip", "venv"], folder)
+            install = [uv, "pip", "install", "--python", python, "--no-deps", "--require-hashes"]
+            _run([*install, "--requirement", lock], folder)
+    return python
 
 
 def locales(folder: Path) -> Path:

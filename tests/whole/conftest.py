@@ -1,8 +1,6 @@
 """Fixtures that run the processes of production beside the stand-in and a receiver."""
 
-import os
 import re
-import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -128,10 +126,6 @@ class Deployment:
     def queued_rq_jobs(self, kind: str) -> int:
         return queue(kind, self._runtime.stores).count
 
-    def delete_rq_keys(self) -> None:
-        for key in self._runtime.stores.rq_redis.keys("rq:*"):
-            self._runtime.stores.rq_redis.delete(key)
-
     def redis_values(self) -> list[str]:
         """Every key with its value, including RQ's keys."""
         redis = self._runtime.stores.redis
@@ -171,12 +165,6 @@ class Deployment:
             return re.findall(r'"metrics": "([^"]+)"', self._whole_log(process))[before:]
 
         return wait_until(logged_urls, what=f"the log line of {process} with the URL of its metrics")[-1]
-
-    def freeze(self, process: Process) -> None:
-        os.killpg(process.pid, signal.SIGSTOP)
-
-    def thaw(self, process: Process) -> None:
-        os.killpg(process.pid, signal.SIGCONT)
 
     def one_event_each(self) -> bool:
         """Whether all callbacks of a registration have the same event id and the same bytes."""

@@ -24,7 +24,7 @@ OTHER_SECRET = "whsec_" + "A" * 40
 @pytest.fixture
 def errbot(tmp_path: Path, running_deployment: Deployment) -> Iterator[tuple[Process, str]]:
     """The bot and its URL."""
-    python = python_packages(BOTS / "errbot" / "requirements.txt", "errbot")
+    python = python_packages(BOTS / "errbot" / "requirements.lock", "errbot")
     home = tmp_path / "errbot"
     (home / "data").mkdir(parents=True)
     shutil.copy(BOTS / "errbot" / "config.py", home)

@@ -60,11 +60,11 @@ def attempts_of_all_deliveries(running_deployment: Deployment) -> list[dict[str,
 @pytest.mark.parametrize(
     ("point", "messages"),
     [
-        pytest.param("claimed", 1, marks=pytest.mark.slow),
+        pytest.param("claimed", 1, marks=pytest.mark.one_by_one),
         ("claimed_more", 1),
-        pytest.param("before_post", 1, marks=pytest.mark.slow),
+        pytest.param("before_post", 1, marks=pytest.mark.one_by_one),
         ("after_post", 2),
-        pytest.param("recorded", 1, marks=pytest.mark.slow),
+        pytest.param("recorded", 1, marks=pytest.mark.one_by_one),
     ],
 )
 def test_a_worker_that_is_killed_at_any_point_of_a_digest_loses_none(

@@ -1,4 +1,7 @@
-"""Processes whose surroundings fail: Redis, the parent, the reader of their log, whoever can write to Redis."""
+"""Processes that are told to stop, and whose surroundings fail: Redis, settings, the parent, the reader of their log.
+
+tests/faults has what kills and suspends them.
+"""
 
 import json
 import os
@@ -14,7 +17,7 @@ import pytest
 from app.bootstrap.runtime import Runtime
 from app.config.settings import load
 from app.devkit.bridge import COMMAND, Bridge
-from app.devkit.processes import Process, start, wait_until
+from app.devkit.processes import PATIENCE_S, Process, start, wait_until
 from app.store.agenda import DELIVER, POLL
 from tests.support.receiver import Receiver
 from tests.support.tcp_proxy import TcpProxy
@@ -43,11 +46,18 @@ def _stat(path: Path) -> list[str]:
     return []
 
 
+def command_line(pid: int) -> str:
+    """Empty if it has ended."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8")
+    return ""
+
+
 def dispatcher_of(worker: Process) -> int:
     """Its process once it runs our code: a worker has other children, too, and each begins as a copy of the worker."""
 
     def dispatchers() -> list[int]:
-        return [pid for pid in children(worker.pid) if b"dispatcher" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        return [pid for pid in children(worker.pid) if "dispatcher" in command_line(pid)]
 
     return wait_until(dispatchers, what="a dispatcher")[0]
 
@@ -89,8 +99,7 @@ def ready(own_bridge: Bridge) -> Callable[[str], Process]:
     return start_one
 
 
-@pytest.mark.parametrize("mode", ["refusing", "silent"])
-@pytest.mark.parametrize("waits_s", [0.0, 4.0])
+@pytest.mark.parametrize(("mode", "waits_s"), [("refusing", 4.0), ("silent", 0.0)])
 def test_processes_that_are_stopped_while_redis_is_away_end_soon(
     own_bridge: Bridge, ready, mode: str, waits_s: float
 ) -> None:
@@ -110,6 +119,35 @@ def test_processes_that_are_stopped_while_redis_is_away_end_soon(
         events = [line["event"] for line in lines(own_bridge.logs / f"worker-{kind}.log")]
         assert events[-1] == "worker.stopped"
         assert "process.failed" not in events
+
+
+@pytest.mark.parametrize("kind", ["poll", "deliver"])
+def test_a_worker_told_to_stop_finishes_what_is_in_hand(deployment: Deployment, kind: str) -> None:
+    processes = {each: deployment.start_worker(each) for each in ("poll", "deliver")}
+    registrations = [deployment.register(deployment.job(duration_s=1)) for _ in range(20)]
+    deployment.receiver.wait_for(1)
+    assert processes[kind].stop(PATIENCE_S) == 0
+    deployment.start_worker(kind)
+    deployment.wait_until_delivered(*registrations)
+    assert set(deployment.receiver.ids().values()) == {1}
+
+
+def test_a_worker_that_starts_before_redis_waits_for_it(deployment: Deployment) -> None:
+    deployment.bridge.redis.stop()
+    worker = deployment.start_worker("poll")
+    wait_until(lambda: "waits" in deployment.log_of("worker-poll"), what="a log line about Redis")
+    assert worker.exit_code is None
+    deployment.bridge.redis.start()
+    deployment.start_worker("deliver")
+    registration = deployment.register(deployment.job())
+    deployment.wait_until_delivered(registration)
+
+
+def test_a_worker_that_lacks_a_setting_says_so_and_ends(deployment: Deployment) -> None:
+    worker = deployment.start_worker("poll", BRIDGE_CPH_PROJECT_ID="")
+    wait_until(lambda: worker.exit_code is not None, what="the worker's end")
+    assert worker.exit_code == 2
+    assert "set BRIDGE_CPH_PROJECT_ID" in deployment.log_of("worker-poll")
 
 
 def test_work_goes_on_within_seconds_of_the_return_of_redis(own_bridge: Bridge, ready, receiver: Receiver) -> None:
@@ -158,7 +196,7 @@ def test_an_api_that_is_told_to_reload_a_broken_file_keeps_what_it_knows(tmp_pat
         wait_until(tells, what="a log line about the broken file")
 
 
-@pytest.mark.parametrize("after_s", [0.0, 0.05, 0.2, 0.5, 2.0])
+@pytest.mark.parametrize("after_s", [0.0, 0.2])
 def test_a_dispatcher_never_outlives_its_worker(own_bridge: Bridge, after_s: float) -> None:
     worker = own_bridge.start_worker(POLL)
     dispatcher = dispatcher_of(worker)

@@ -1,6 +1,6 @@
 """The promises of reliability, checked by a receiver outside the bridge.
 
-test_secrets_stay_secret.py checks that no secret leaks, test_faults.py has further faults.
+test_secrets_stay_secret.py checks that no secret leaks, tests/faults has further faults.
 """
 
 import os
@@ -19,9 +19,7 @@ from app.devkit.processes import Process, wait_until
 pytestmark = pytest.mark.slow  # starts and kills processes
 
 # The values of QUICK in conftest.py.
-LEASE_S = 3
 LONGEST_RETRY_WAIT_S = 1.1
-WORKER_THREADS = 8
 CANCELS = 1_000
 MAX_FILE_GROWTH = 8  # a connection for each thread: some may have been closed at the first count
 MAX_MEMORY_GROWTH = 4 << 20  # 2 KiB for each of 2,000 callbacks
@@ -30,13 +28,13 @@ MAX_MEMORY_GROWTH = 4 << 20  # 2 KiB for each of 2,000 callbacks
 @pytest.mark.parametrize(
     ("kind", "point", "before", "total"),
     [
-        pytest.param("poll", "poll.claimed", 0, 1, marks=pytest.mark.slow),
+        pytest.param("poll", "poll.claimed", 0, 1, marks=pytest.mark.one_by_one),
         ("poll", "poll.ended", 0, 1),
-        pytest.param("deliver", "deliver.claimed", 0, 1, marks=pytest.mark.slow),
+        pytest.param("deliver", "deliver.claimed", 0, 1, marks=pytest.mark.one_by_one),
         ("deliver", "deliver.before_post", 0, 1),
         ("deliver", "deliver.after_post", 1, 2),
-        pytest.param("deliver", "deliver.recorded", 1, 1, marks=pytest.mark.slow),
-        pytest.param("poll", "poll.recorded", 0, 1, marks=pytest.mark.slow),
+        pytest.param("deliver", "deliver.recorded", 1, 1, marks=pytest.mark.one_by_one),
+        pytest.param("poll", "poll.recorded", 0, 1, marks=pytest.mark.one_by_one),
     ],
 )
 def test_a_worker_killed_at_any_point_of_its_work_loses_nothing_and_changes_nothing(
@@ -58,37 +56,6 @@ def test_a_worker_killed_at_any_point_of_its_work_loses_nothing_and_changes_noth
     assert deployment.one_event_each()
 
 
-@pytest.mark.slow
-def test_workers_that_stand_still_for_twice_a_lease_do_no_harm(deployment) -> None:
-    """Promises 1 to 3. Meanwhile other workers take over, and half of the registrations are cancelled."""
-    deployment.receiver.statuses = [
-        (503, {}),
-        (200, {}),
-    ] * 30  # never five failures in a row, which would open the breaker
-    deployment.receiver.gate.clear()
-    frozen_workers = [deployment.start_worker(kind) for kind in ("poll", "deliver")]
-    registrations = [deployment.register(deployment.job(duration_s=number / 20)) for number in range(60)]
-    deployment.receiver.wait_for(WORKER_THREADS)  # each thread waits for an answer
-    for worker in frozen_workers:
-        deployment.freeze(worker)
-    deployment.receiver.gate.set()
-    for kind in ("poll", "deliver"):
-        deployment.start_worker(kind)
-    time.sleep(LEASE_S)
-    active, cancelled = registrations[::2], registrations[1::2]
-    for registration in cancelled:
-        deployment.bridge.call("DELETE", f"/v1/registrations/{registration['id']}")
-    callbacks_before = len(deployment.receiver.callbacks)
-    time.sleep(LEASE_S)
-    for worker in frozen_workers:
-        deployment.thaw(worker)
-    active.append(deployment.register(deployment.job(duration_s=1)))
-    deployment.wait_until_delivered(*active)
-    assert deployment.one_event_each()
-    assert notified_registrations(deployment, callbacks_before).isdisjoint(each["id"] for each in cancelled)
-
-
-@pytest.mark.slow
 def test_no_attempt_begins_after_a_cancel_is_answered(running_deployment) -> None:
     """Promise 3. Each registration is cancelled at a random moment while its delivery is attempted again and again."""
     running_deployment.start_worker("deliver")
@@ -151,7 +118,6 @@ def test_the_same_job_notifies_each_tenant_of_its_own_registration_alone(running
     assert by_path["t-path"].verified_by(running_deployment.bridge.secret)
 
 
-@pytest.mark.slow
 def test_at_rest_the_api_says_what_the_receiver_saw(deployment) -> None:
     """Promises 2 and 6. The receiver fails in several ways. The log has each attempt with its status."""
     deployment.start_worker("poll")
@@ -185,7 +151,6 @@ def test_at_rest_the_api_says_what_the_receiver_saw(deployment) -> None:
     assert {each["state"] for each in deliveries} == {"delivered", "dead"}
 
 
-@pytest.mark.slow
 def test_open_files_and_memory_of_the_workers_go_back_to_where_they_were(deployment) -> None:
     """Promise 6. The first callbacks are not counted: they open connections, start threads and load code."""
     processes = [deployment.start_worker(kind) for kind in ("poll", "deliver")]

@@ -138,7 +138,7 @@ for name, bad in (*OWN.items(), *SHARED.items()):
         poisoned=LEFT if name in OWN else 0,
         damages=True,
         told=UNREADABLE if name in TOLD else "",
-        quick=name in ("progress-wrong-type", "stray-deadline"),
+        quick=name == "progress-wrong-type",
     )
 
 

@@ -94,7 +94,7 @@ def redis_cannot_save(scene: Scene) -> None:
         client.bgsave(schedule=True)
 
 
-@fault(GROUP, "all keys of RQ are deleted every 0.3 s for 5 s")
+@fault(GROUP, "all keys of RQ are deleted every 0.3 s for 5 s", quick=True)
 def rq_keys_deleted(scene: Scene) -> None:
     delete_keys(scene, "rq:*", every=0.3)
 

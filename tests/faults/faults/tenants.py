@@ -79,7 +79,6 @@ define(
     "60 destinations that accept and never answer, six events each",
     partial(silent_destinations, count=60, events=6),
     setting=FLOODED,
-    quick=True,
     **{**CALM, "settle_s": 150},
 )
 
