@@ -61,6 +61,12 @@ class Receiver:
         """How often each event arrived, by event id."""
         return Counter(callback.id for callback in list(self.callbacks))
 
+    def one_event_each(self) -> bool:
+        """Whether all callbacks of a registration have the same event id and the same bytes."""
+        callbacks = list(self.callbacks)
+        bodies = {(callback.event["data"]["registration_id"], callback.body) for callback in callbacks}
+        return len(bodies) == len({callback.id for callback in callbacks}) == len({id for id, _ in bodies})
+
     def wait_for(self, count: int, timeout: float = PATIENCE_S) -> None:
         """Waits until `count` different events have arrived."""
         wait_until(lambda: len(self.ids()) >= count, timeout=timeout, what=f"{count} events at the receiver")

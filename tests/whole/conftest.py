@@ -166,11 +166,6 @@ class Deployment:
 
         return wait_until(logged_urls, what=f"the log line of {process} with the URL of its metrics")[-1]
 
-    def one_event_each(self) -> bool:
-        """Whether all callbacks of a registration have the same event id and the same bytes."""
-        bodies = {(callback.event["data"]["registration_id"], callback.body) for callback in self.receiver.callbacks}
-        return len(bodies) == len(self.receiver.ids()) == len({registration for registration, _ in bodies})
-
 
 @pytest.fixture(scope="session")
 def bridge_and_standin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Bridge, StubProcess]]:

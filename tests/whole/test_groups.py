@@ -45,7 +45,7 @@ def test_a_poll_worker_killed_at_any_step_costs_a_group_nothing(deployment, step
     deployment.start_worker("poll")
     deployment.wait_until_delivered(registration)
     assert list(jobs_by_group_event(deployment).values()) == [jobs]
-    assert deployment.one_event_each()
+    assert deployment.receiver.one_event_each()
 
 
 @pytest.mark.slow
@@ -61,7 +61,7 @@ def test_a_group_that_has_finished_is_reported_whoever_is_killed_then(deployment
     deployment.start_worker("deliver")
     deployment.wait_until_delivered(registration)
     assert list(jobs_by_group_event(deployment).values()) == [jobs]
-    assert deployment.one_event_each()
+    assert deployment.receiver.one_event_each()
 
 
 @pytest.mark.slow

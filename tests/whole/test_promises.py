@@ -53,7 +53,7 @@ def test_a_worker_killed_at_any_point_of_its_work_loses_nothing_and_changes_noth
         deployment.start_worker("deliver")  # not earlier: it could deliver before the count above
     deployment.wait_until_delivered(registration)
     assert list(deployment.receiver.ids().values()) == [total]
-    assert deployment.one_event_each()
+    assert deployment.receiver.one_event_each()
 
 
 def test_no_attempt_begins_after_a_cancel_is_answered(running_deployment) -> None:
@@ -133,7 +133,7 @@ def test_at_rest_the_api_says_what_the_receiver_saw(deployment) -> None:
         return found["state"] == "finished" and not found["deliveries"]["pending"]
 
     wait_until(lambda: all(map(at_rest, registrations)), what="no pending delivery")
-    assert deployment.one_event_each()
+    assert deployment.receiver.one_event_each()
     received: dict[str, list[int]] = defaultdict(list)
     answers = [*statuses, *[200] * len(deployment.receiver.callbacks)]
     for callback, status in zip(deployment.receiver.callbacks, answers, strict=False):

@@ -33,7 +33,7 @@ def test_a_dead_delivery_arrives_when_it_is_sent_once_more(running_deployment) -
     answer = running_deployment.bridge.call("POST", f"/v1/deliveries/{dead['id']}/redeliver")
     assert answer["state"] == "pending"
     running_deployment.wait_until_delivered(registration)
-    assert running_deployment.one_event_each()
+    assert running_deployment.receiver.one_event_each()
     times = [int(callback.headers["webhook-timestamp"]) for callback in running_deployment.receiver.callbacks]
     assert [callback.headers["bridge-attempt"] for callback in running_deployment.receiver.callbacks] == [
         "1",
@@ -55,7 +55,7 @@ def test_all_that_died_while_a_receiver_was_set_up_wrongly_arrives_when_that_is_
     counted = running_deployment.bridge.call("POST", "/v1/deliveries/redeliver", selection | {"dry_run": True})
     assert counted == running_deployment.bridge.call("POST", "/v1/deliveries/redeliver", selection) == {"count": 20}
     running_deployment.wait_until_delivered(*registrations)
-    assert running_deployment.one_event_each()
+    assert running_deployment.receiver.one_event_each()
     assert set(running_deployment.receiver.ids().values()) == {4}
 
 

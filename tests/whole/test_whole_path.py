@@ -49,7 +49,7 @@ def test_a_receiver_that_is_down_gets_its_callback_when_it_is_back(running_deplo
     registration = running_deployment.register(running_deployment.job())
     running_deployment.wait_until_delivered(registration)
     assert [attempt["status_code"] for attempt in running_deployment.attempts(registration)] == [503, 500, 429, 200]
-    assert running_deployment.one_event_each()
+    assert running_deployment.receiver.one_event_each()
 
 
 @pytest.mark.slow
@@ -59,7 +59,7 @@ def test_a_hundred_registrations_for_one_job_cost_the_calls_of_one(running_deplo
     registrations = [running_deployment.register(job_id) for _ in range(100)]
     single = running_deployment.register(other_job_id)
     running_deployment.wait_until_delivered(*registrations, single)
-    assert running_deployment.one_event_each()
+    assert running_deployment.receiver.one_event_each()
     assert len(running_deployment.receiver.ids()) == 101
     calls_by_job = running_deployment.standin.call("GET", "/_standin/calls")["by_job"]
     # This job was registered a moment earlier than the other one, so it may be polled a few times more.
