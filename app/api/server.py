@@ -1,6 +1,7 @@
 """Runs the API under gunicorn, with the reasons for its options."""
 
 import os
+import resource
 import shutil
 import signal
 import tempfile
@@ -27,6 +28,7 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 gunicorn creates its own file the
 KEEP_ALIVE = timedelta(seconds=75)
 # Added to the longest wait of a request: a cancellation waits for a running attempt.
 GRACE = timedelta(seconds=5)
+MAX_CONNECTIONS = 1_000  # of a process; gunicorn's default
 
 
 class Server(BaseApplication):  # type: ignore[misc] # its base is untyped
@@ -59,6 +61,7 @@ class Server(BaseApplication):  # type: ignore[misc] # its base is untyped
             "bind": settings.api_bind,
             "workers": settings.api_workers,
             "worker_class": Worker,
+            "worker_connections": _max_connections(),
             "threads": settings.api_threads + settings.api_streams,
             "keepalive": int(KEEP_ALIVE.total_seconds()),
             "graceful_timeout": int(settings.attempt_deadline_s + GRACE.total_seconds()),
@@ -109,6 +112,13 @@ class Master(Arbiter):  # type: ignore[misc] # as above
 
     def handle_hup(self) -> None:
         self.kill_workers(signal.SIGHUP)
+
+
+def _max_connections() -> int:
+    """Half of the files that a process may open, and MAX_CONNECTIONS at most: gunicorn's worker ends when a connection
+    finds none left, and Redis and the rest need some too."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MAX_CONNECTIONS if files == resource.RLIM_INFINITY else min(MAX_CONNECTIONS, files // 2)
 
 
 def _create_counters_folder() -> Path:

@@ -28,18 +28,17 @@ class Worker(ThreadWorker):  # type: ignore[misc] # its base is untyped
         super().init_signals()
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it has something to re-read
 
-    def accept(self, listener: socket.socket) -> None:
-        """Makes room for the next connection: closes the one that has waited longest for a head."""
-        super().accept(listener)
-        if self.nr_conns >= self.worker_connections:
-            for waiting, close_expired in (
-                (self.pending_conns, self.murder_pending),
-                (self.keepalived_conns, self.murder_keepalived),
-            ):
-                if waiting:
-                    waiting[0].timeout = 0.0
-                    close_expired()
-                    return
+    def murder_pending(self) -> None:
+        """Closes connections whose time is up, and makes room for the next: closes those that have waited longest for a
+        head.
+
+        gunicorn calls it after it has handled a batch of events: a closed connection must not have one in that batch.
+        """
+        super().murder_pending()
+        while self.nr_conns >= self.worker_connections and (waiting := self.pending_conns or self.keepalived_conns):
+            waiting[0].timeout = 0.0
+            super().murder_pending()
+            self.murder_keepalived()
 
     def enqueue_req(self, conn: TConn) -> None:
         """Gives the connection to a thread once it has sent a head. It is new, was kept alive, or has pipelined."""

@@ -1,12 +1,16 @@
 """Raw bytes sent to gunicorn: request smuggling, slow clients, huge headers. The API survives; its probes answer."""
 
 import json
+import os
 import random
+import shlex
+import signal
 import socket
 import string
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import pytest
 import requests
@@ -27,9 +31,8 @@ CHUNKED = b"".join((b"%x\r\n" % len(BODY), BODY, b"\r\n0\r\n\r\n"))
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) -> Iterator[ServedApi]:
-    folder = tmp_path_factory.mktemp("raw")
-    environment = {
+def environment(redis_server: RedisServer) -> dict[str, str]:
+    return {
         "BRIDGE_REDIS_URL": redis_server.url,
         "BRIDGE_API_BIND": "127.0.0.1:0",
         "BRIDGE_PROBE_BIND": "127.0.0.1:0",
@@ -40,8 +43,13 @@ def api(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) -> 
         "BRIDGE_API_THREADS": "2",
         "BRIDGE_API_STREAMS": "2",
     }
-    with start([CPH_BRIDGE, "api"], environment, log=folder / "log") as process:
-        yield ServedApi(process, folder / "log")
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Iterator[ServedApi]:
+    log = tmp_path_factory.mktemp("raw") / "log"
+    with start([CPH_BRIDGE, "api"], environment, log=log) as process:
+        yield ServedApi(process, log)
 
 
 def send(api: ServedApi, *parts: bytes, timeout: float = 10) -> bytes:
@@ -256,6 +264,37 @@ def test_more_connections_than_fit_close_the_slowest(api: ServedApi) -> None:
         began = time.monotonic()
         assert api.call("GET", "/v1/projects").status_code == 200
         assert time.monotonic() - began < PROMPT_S
+
+
+def test_a_connection_that_is_closed_to_make_room_may_have_sent_something_at_that_moment(api: ServedApi) -> None:
+    """The processes are suspended, so that they see both at once: a further connection, and data on the oldest."""
+    with ExitStack() as stack:
+
+        def connect() -> socket.socket:
+            return stack.enter_context(socket.create_connection(address_of(api.address), timeout=10))
+
+        clients = [connect() for _ in range(1_000)]
+        assert api.call("GET", "/v1/projects").status_code == 200  # so all are accepted
+        os.killpg(api.process.pid, signal.SIGSTOP)
+        connect()
+        for client in clients:
+            client.sendall(b"GET")
+        os.killpg(api.process.pid, signal.SIGCONT)
+        assert api.call("GET", "/v1/projects").status_code == 200
+    assert [line for line in api.log if "Exception in worker process" in line.get("message", "")] == []
+
+
+def test_more_connections_than_the_process_may_open_files_close_the_slowest(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    command = f"ulimit -n 128 && exec {shlex.quote(str(CPH_BRIDGE))} api"
+    with start(["sh", "-c", command], environment, log=tmp_path / "log") as process, ExitStack() as stack:
+        api = ServedApi(process, tmp_path / "log")
+        for _ in range(200):
+            client = stack.enter_context(socket.create_connection(address_of(api.address), timeout=10))
+            client.sendall(b"GET")
+        assert api.call("GET", "/v1/projects").status_code == 200
+        assert [line for line in api.log if "Exception in worker process" in line.get("message", "")] == []
 
 
 def test_noise_ends_nothing(api: ServedApi) -> None:
