@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import resource
 import shlex
 import signal
 import socket
@@ -18,6 +19,7 @@ import requests
 from app.api.worker import BODY_TIMEOUT_S, HEAD_TIMEOUT_S
 from app.devkit.processes import start, wait_until
 from app.devkit.redis_server import RedisServer
+from tests.support import tools
 from tests.support.api_client import KEY, SMALLEST
 from tests.support.served_api import CPH_BRIDGE, ServedApi, address_of
 
@@ -50,6 +52,17 @@ def api(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -
     log = tmp_path_factory.mktemp("raw") / "log"
     with start([CPH_BRIDGE, "api"], environment, log=log) as process:
         yield ServedApi(process, log)
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """This process may open 2,000 files; often a thousand is the limit that it begins with."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 2_000:
+        tools.cannot(f"this machine allows only {hard} open files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2_000), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def send(api: ServedApi, *parts: bytes, timeout: float = 10) -> bytes:
@@ -255,6 +268,7 @@ def test_requests_in_one_piece_are_answered_in_order(api: ServedApi) -> None:
     assert statuses(send(api, get + post + refused + get)) == [200, 201, 401, 200]
 
 
+@pytest.mark.usefixtures("many_files")
 def test_more_connections_than_fit_close_the_slowest(api: ServedApi) -> None:
     """gunicorn accepts 1,000 for each process."""
     with ExitStack() as stack:
@@ -266,6 +280,7 @@ def test_more_connections_than_fit_close_the_slowest(api: ServedApi) -> None:
         assert time.monotonic() - began < PROMPT_S
 
 
+@pytest.mark.usefixtures("many_files")
 def test_a_connection_that_is_closed_to_make_room_may_have_sent_something_at_that_moment(api: ServedApi) -> None:
     """The processes are suspended, so that they see both at once: a further connection, and data on the oldest."""
     with ExitStack() as stack:
