@@ -70,7 +70,7 @@ return out"""
 LIST_UNREADABLE = f"""{EVEN_IF_FULL}
 redis.call('ZADD', KEYS[1], redis.call('TIME')[1] * 1000, ARGV[1])"""
 SCRIPTS = ("EVAL", "EVALSHA")  # cannot be called by a script
-BLOCKING = ("BLMOVE",)  # within a script it does not wait
+BLOCKING = "BLMOVE"  # scripts of Redis 7.0 cannot call it, and later ones do not wait
 RESERVE_WAIT_S = 0.1
 KEEP_ASIDE = timedelta(days=14)  # a key that was moved aside, for the operator to look at
 SENTINEL_TIMEOUT_S = 0.5  # short: a Sentinel has nothing else to do
@@ -188,10 +188,11 @@ class ReserveClient(Redis):
         except OutOfMemoryError:
             if not self.uses_reserve or args[0] in SCRIPTS:
                 raise
-            (answer,) = execute(*_call_in_reserve([args]))
+            blocks = args[0] == BLOCKING
+            (answer,) = execute(*_call_in_reserve([("LMOVE", *args[1:-1]) if blocks else args]))
             if isinstance(answer, Exception):
                 raise answer from None
-            if answer is None and args[0] in BLOCKING:
+            if answer is None and blocks:
                 sleep(RESERVE_WAIT_S)
             return answer
 
