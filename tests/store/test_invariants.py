@@ -320,7 +320,7 @@ def test_nothing_is_forgotten_whatever_happens(runtime: Runtime, registration, n
     run_state_machine_as_test(
         lambda: BridgeMachine(runtime, registration, now),
         settings=hypothesis_settings(
-            max_examples=40,
+            max_examples=25,
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=list(HealthCheck),

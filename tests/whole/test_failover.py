@@ -162,7 +162,7 @@ def partitioned(group: RedisGroup) -> AbstractContextManager[None]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", [frozen, partitioned])
+@pytest.mark.parametrize("fault", [pytest.param(frozen, marks=pytest.mark.one_by_one), partitioned])
 def test_every_acknowledged_registration_survives_a_failover_under_load(
     tmp_path: Path, receiver: Receiver, fault: Callable[[RedisGroup], AbstractContextManager[None]]
 ) -> None:
@@ -189,7 +189,10 @@ def test_every_acknowledged_registration_survives_a_failover_under_load(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [[], ["COORDINATED"]], ids=["plain", "coordinated"])
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param([], id="plain"), pytest.param(["COORDINATED"], id="coordinated", marks=pytest.mark.one_by_one)],
+)
 def test_a_planned_failover_under_load_loses_nothing_if_all_replicas_are_waited_for(
     tmp_path: Path, receiver: Receiver, options: list[str]
 ) -> None:

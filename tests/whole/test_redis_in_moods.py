@@ -58,6 +58,7 @@ class RegisteringTenant(threading.Thread):
 
 
 @pytest.mark.slow
+@pytest.mark.one_by_one
 def test_every_201_is_there_afterwards_and_all_else_was_a_clear_error(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
