@@ -78,6 +78,7 @@ RARE = (
     "begins without a look at the fence",
     "a cancellation forgets the permits",
     "a failure counts without its lease",
+    "a lost reply of registering makes a second registration",
 )
 
 

@@ -42,6 +42,7 @@ def runtime(deployment: Any) -> Iterator[Runtime]:
 
 
 @pytest.mark.slow
+@pytest.mark.one_by_one
 def test_a_sick_destination_costs_the_others_nothing(
     deployment, runtime: Runtime, registration, destination_urls
 ) -> None:
