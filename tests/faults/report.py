@@ -66,8 +66,8 @@ def document(results: Sequence[FaultResult], faults: Mapping[str, FaultCase]) ->
     ).stdout.strip()
     day = f"{datetime.now(UTC):%Y-%m-%d}"  # noqa: TID251
     figures = (
-        f"Commit {commit}, {day}, seeds {', '.join(map(str, seeds))}: {len(results)} runs of {len(runs)} faults (of {len(faults)}),"
-        f" {held} held."
+        f"Commit {commit}, {day}, seeds {', '.join(map(str, seeds))}:"
+        f" {len(results)} runs of {len(runs)} faults (of {len(faults)}), {held} held."
         f" {sum(result.registrations for result in results)} registrations were acknowledged, "
         f"{sum(result.callbacks for result in results)} callbacks arrived."
     )
