@@ -136,7 +136,6 @@ def test_it_may_be_called_from_elsewhere_and_by_a_link(used_checkout: Path, tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.one_by_one
 def test_a_trial_goes_on_when_more_cannot_be_installed(used_checkout: Path, tmp_path: Path) -> None:
     nothing = {"XDG_CACHE_HOME": str(tmp_path), "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": ""}
     done = dev(used_checkout, "check", **nothing)
@@ -228,7 +227,6 @@ def test_when_the_project_has_changed_its_packages_stay(used_checkout: Path) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.one_by_one
 def test_a_folder_that_was_moved_is_made_whole(used_checkout: Path, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
     shutil.copytree(used_checkout, moved, symlinks=True)
