@@ -19,12 +19,11 @@ def test_jobs_of_real_workers_are_shown_until_their_end(commands: CommandRunner)
     deployment.start_worker("poll")
     deployment.standin.call("POST", "/_standin/jobs", [{"request_id": "request-1", "duration_s": 0}] * 2)
     request_watch = commands.start("watch", "--request", "request-1")
-    good, bad = (
-        deployment.job(duration_s=2),
-        deployment.job(duration_s=2, outcome="failed", error_code="CPS.0005", error_msg="no 手机"),
-    )
+    good, bad = deployment.job(duration_s=3600), deployment.job(duration_s=3600)
     with commands.terminal("watch", good, bad) as screen:
         screen.wait_for("0 of 2 ended: 2 pending")
+        deployment.job(job_id=good)
+        deployment.job(job_id=bad, outcome="failed", error_code="CPS.0005", error_msg="no 手机")
         code, shown = screen.end()
     assert code == 1
     assert "CPS.0005: no 手机" in shown
@@ -41,17 +40,18 @@ def test_jobs_of_real_workers_are_shown_until_their_end(commands: CommandRunner)
 
 def test_a_script_gets_a_line_for_each_change_and_zero_when_all_succeeded(commands: CommandRunner) -> None:
     command = commands.start("watch", "one", "two", "one")
-    commands.registered()
+    assert command.stdout
+    before = [command.stdout.readline().split("  ")[:2] for _ in range(2)]
+    assert before == [["one", "pending"], ["two", "pending"]]
     commands.end_jobs("one", "two", phone_id="phone-1")
     out, errors = command.communicate(timeout=PATIENCE_S)
     assert (command.returncode, errors) == (0, "")
-    lines = [line.split("  ") for line in out.splitlines()]
-    assert [line[:2] for line in lines[:2]] == [["one", "pending"], ["two", "pending"]]
-    assert sorted((line[0], line[1], line[3]) for line in lines[2:-1]) == [
+    *jobs, result = (line.split("  ") for line in out.splitlines())
+    assert sorted((line[0], line[1], line[3]) for line in jobs) == [
         ("one", "succeeded", "phone-1"),
         ("two", "succeeded", "phone-1"),
     ]
-    assert lines[-1] == ["2 of 2 ended: 2 succeeded"]
+    assert result == ["2 of 2 ended: 2 succeeded"]
 
 
 def test_ctrl_c_cancels_and_says_how_to_go_on(commands: CommandRunner) -> None:
