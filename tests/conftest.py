@@ -4,6 +4,7 @@ import base64
 import itertools
 import os
 import secrets
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -33,6 +34,12 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 def _warnings_are_for_us() -> None:
     """Turns off encoding warnings in child processes: they may run code that is not ours."""
     os.environ.pop("PYTHONWARNDEFAULTENCODING", None)  # noqa: TID251
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c_is_obeyed() -> None:
+    """A shell starts `command &` with SIGINT ignored, and child processes inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
