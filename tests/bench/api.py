@@ -15,6 +15,7 @@ from app.devkit.processes import start, wait_until
 from tests.bench.bridge import API_KEY, BridgeUnderBench
 from tests.bench.figures import Effort, Figure
 from tests.bench.harness import Rig, job_ids, progress, rig
+from tests.support.ports import free_port
 
 CLIENTS = 4
 CALLS_A_CONNECTION = 100
@@ -141,9 +142,7 @@ def _post(connection: HTTPConnection, body: object) -> None:
 
 
 def _free_bind() -> str:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{listening.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"
 
 
 def _listening(bind: str) -> bool:

@@ -1,5 +1,6 @@
 """Redis for a scene: one server, or three with three Sentinels, all behind proxies if the fault wants that."""
 
+import secrets
 import socket
 import subprocess
 import time
@@ -17,6 +18,8 @@ from tests.faults.proxy import HOST, Proxy
 
 SERVICE = "mymaster"
 DOWN_MS = 1_000
+# Below the ports of outgoing connections: one of those could take the port before the server does.
+PORTS = range(20_000, 32_000)
 
 
 def server_binary() -> str:
@@ -27,9 +30,10 @@ def server_binary() -> str:
 
 
 def free_port() -> int:
-    with socket.create_server((HOST, 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    while True:
+        port = secrets.choice(PORTS)
+        with suppress(OSError), socket.create_server((HOST, port)):
+            return port
 
 
 class SceneRedis:

@@ -17,7 +17,8 @@ from app.devkit.redis_server import RedisServer
 from app.domain.errors import Unavailable, UnfitRedis
 from app.store.fitness import RIGHTS, inspect_redis, judge, name_of
 from tests.support.paths import ROOT
-from tests.support.redis_group import PASSWORD, free_port
+from tests.support.ports import free_port
+from tests.support.redis_group import PASSWORD
 from tests.support.unfit_redis import EVICTING, UNFIT, Unfit, redis_on
 
 OPERATIONS = ROOT / "docs" / "operations.md"

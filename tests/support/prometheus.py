@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +13,7 @@ import yaml
 
 from app.devkit.processes import Process, start, wait_until
 from tests.support.paths import ROOT
+from tests.support.ports import free_port
 from tests.support.tools import cannot
 
 RULES = ROOT / "helm" / "files" / "alerts.yaml"
@@ -47,8 +47,7 @@ class Prometheus:
             "scrape_configs": [{"job_name": "bridge", "file_sd_configs": [discovery]}],
         }
         (folder / "prometheus.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            address = f"127.0.0.1:{free.getsockname()[1]}"
+        address = f"127.0.0.1:{free_port()}"
         self._url = f"http://{address}/api/v1"
         options = {"config.file": folder / "prometheus.yaml", "storage.tsdb.path": folder / "tsdb"}
         argv = [binary, f"--web.listen-address={address}", *(f"--{name}={value}" for name, value in options.items())]

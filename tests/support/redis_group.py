@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from app.devkit.processes import PATIENCE_S, Process, start, wait_until
 from app.devkit.redis_server import find_server
 from app.store.fitness import RIGHTS
+from tests.support.ports import free_port
 
 SERVICE = "bridge"
 QUORUM = 2
@@ -274,9 +275,3 @@ def _options(port: int, folder: Path, source: str = SERVERS) -> list[str]:
     log = folder / "log"
     options = {"port": str(port), "bind": CLIENTS, "bind-source-addr": source, "dir": str(folder), "logfile": str(log)}
     return [argument for name, value in options.items() for argument in (f"--{name}", value)]
-
-
-def free_port() -> int:
-    with socket.create_server((CLIENTS, 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port

@@ -1,7 +1,6 @@
 """A bridge of rendered pods on a simulated node, with the stand-in and a receiver."""
 
 import secrets
-import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -14,21 +13,14 @@ from app.devkit.processes import Process, start, wait_until
 from app.devkit.redis_server import find_server
 from app.domain.signature import new_secret
 from tests.support.pods import Container, Image, Node
+from tests.support.ports import free_port
 from tests.support.receiver import Receiver
 from tests.support.rendered_chart import ROLES, render
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
 def trial_values(cph: Mapping[str, Any]) -> dict[str, Any]:
     """Values for a bundled Redis, one project at the stand-in, free ports and short intervals."""
-    api, probes, redis = free_ports(3)
+    api, probes, redis = (free_port() for _ in range(3))
     return {
         "image": {"repository": "bridge"},
         "redis": {"bundled": {"enabled": True, "port": redis}},

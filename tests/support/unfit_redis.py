@@ -14,7 +14,8 @@ from redis.exceptions import RedisError
 from app.devkit.processes import start, wait_until
 from app.devkit.redis_server import find_server
 from app.store.fitness import RIGHTS
-from tests.support.redis_group import CLIENTS, PASSWORD, USER, free_port
+from tests.support.ports import free_port
+from tests.support.redis_group import CLIENTS, PASSWORD, USER
 
 EVICTING = ("--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru")
 OLD_INFO = "# Server\r\nredis_version:6.0.16\r\nredis_mode:standalone\r\nrun_id:1\r\n# Cluster\r\ncluster_enabled:0\r\n"

@@ -1,7 +1,6 @@
 """Real bots: each verifies callbacks with a third-party package and posts them to its room."""
 
 import shutil
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import pytest
 
 from app.devkit.processes import Process, start, wait_until
 from tests.support.paths import TESTS
+from tests.support.ports import free_port
 from tests.support.tools import npm_packages, python_packages
 from tests.whole.conftest import Deployment
 
@@ -29,9 +29,7 @@ def errbot(tmp_path: Path, running_deployment: Deployment) -> Iterator[tuple[Pro
     (home / "data").mkdir(parents=True)
     shutil.copy(BOTS / "errbot" / "config.py", home)
     shutil.copytree(BOTS / "errbot" / "cph", home / "cph")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = f"{python.with_name('errbot')} -c {home / 'config.py'}"
     webserver = {"configs": {"Webserver": {"HOST": "127.0.0.1", "PORT": port, "SSL": None}}}
     environment = {"CPH_SECRET": running_deployment.bridge.secret, "PYTHONUNBUFFERED": "1"}

@@ -12,7 +12,8 @@ import requests
 from redis import Redis
 
 from app.devkit.processes import PATIENCE_S, Process, start, wait_until
-from tests.support.redis_group import CLIENTS, PASSWORD, free_port
+from tests.support.ports import free_port
+from tests.support.redis_group import CLIENTS, PASSWORD
 from tests.support.unfit_redis import EVICTING, UNFIT, redis_on
 
 pytestmark = pytest.mark.slow
