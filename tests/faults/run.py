@@ -134,7 +134,10 @@ def _slow(fault: FaultCase, evidence: Evidence, began: float) -> Iterator[Breach
 
 def _silent(fault: FaultCase, evidence: Evidence) -> Iterator[Breach]:
     middle = (evidence.fault_began + evidence.fault_ended) / 2
-    if fault.goes_on and not any(middle < callback.at < evidence.fault_ended for callback in evidence.callbacks):
+    # In less time than callbacks may be delayed, silence says nothing.
+    says_something = evidence.fault_ended - middle > NOISE_S
+    arrived = any(middle < callback.at < evidence.fault_ended for callback in evidence.callbacks)
+    if fault.goes_on and says_something and not arrived:
         yield Breach("goes on", 1, ("no callback arrived in the second half of the fault",))
     if fault.told and not any(re.search(fault.told, line) for lines in evidence.logs.values() for line in lines):
         yield Breach("told", 1, (f"no log line has {fault.told}",))
