@@ -1,5 +1,6 @@
 """Plays a history: each step on the real stores and workers, with the model watching. Then lets everything end."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from itertools import count
@@ -55,6 +56,7 @@ class Player:
             POLL: [bridge.poll_worker(self._cloud) for _ in range(WORKERS)],
             DELIVER: [bridge.deliver_worker(self._receivers) for _ in range(WORKERS)],
         }
+        self._resumed: Counter[str] = Counter()  # by lane
         self._unanswered: list[Known] = []  # registrations whose caller got no answer
         self._cursors = dict.fromkeys(TENANTS, BEGINNING)
 
@@ -156,12 +158,15 @@ class Player:
 
     def pause(self, number: int) -> None:
         if lane := self._lane(number):
+            resumed = self._resumed[lane]
             paused = self._call(lambda: self._bridge.runtime.destinations.pause(lane, self._clock()) or True)
-            if paused:
+            # If it was suspended while others resumed the destination, nobody knows which of the two came last.
+            if paused and resumed == self._resumed[lane]:
                 self._model.paused.setdefault(lane, self._gate.passed)
 
     def resume(self, number: int) -> None:
         if lane := self._lane(number):
+            self._resumed[lane] += 1
             self._model.paused.pop(lane, None)
             self._call(lambda: self._bridge.runtime.destinations.resume(lane, self._clock()))
             self._model.paused.pop(lane, None)
