@@ -23,7 +23,8 @@ def test_deliveries_die_at_the_limit_and_others_arrive_meanwhile(deployment: Any
         TEMPLATE.replace("metadata.n", "metadata.n | default(1)"), encoding="utf-8"
     )
     deployment.start_worker("poll")
-    deployment.start_worker("deliver", BRIDGE_TEMPLATES_DIR=str(tmp_path))
+    # Two attempts each: twelve times six, half a second of CPU time each, outlast a minute on a busy machine.
+    deployment.start_worker("deliver", BRIDGE_TEMPLATES_DIR=str(tmp_path), BRIDGE_RETRY_SCHEDULE="0.2")
     hostile = [
         deployment.register(deployment.job(), format="template:errbot", metadata={"n": 99999}) for _ in range(12)
     ]
