@@ -101,6 +101,7 @@ def test_its_port_is_its_own_from_the_first_line_on(folder: Path, temporary_fold
         line_with(run, "starting")
         with pytest.raises(OSError, match="in use"):
             socket.create_server((host, port)).close()
+        end(run)
 
 
 def test_whoever_reads_no_more_leaves_nothing_behind(folder: Path, temporary_folder: Path) -> None:
