@@ -3,7 +3,7 @@
 import base64
 import binascii
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network
@@ -406,6 +406,11 @@ def _is_installed(package: str) -> bool:
 def variables() -> Mapping[str, str]:
     """Returns the environment, for files that refer to its variables."""
     return os.environ
+
+
+def take_out(names: Iterable[str]) -> list[str]:
+    """Removes these variables from the environment of this process. Returns those that were set."""
+    return [name for name in names if os.environ.pop(name, None) is not None]
 
 
 def without_secrets(environment: Mapping[str, str], *, but: str) -> dict[str, str]:
