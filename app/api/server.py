@@ -1,7 +1,7 @@
 """Runs the API under gunicorn, with the reasons for its options."""
 
+import os
 import resource
-import shutil
 import signal
 import socket
 import tempfile
@@ -41,8 +41,8 @@ class Server(BaseApplication):  # type: ignore[misc] # its base is untyped
         self._probe_socket = listening.listen("BRIDGE_PROBE_BIND", settings.probe_bind)
         bind = settings.metrics_bind
         self._metrics_socket = listening.listen("BRIDGE_METRICS_BIND", bind) if bind else None
-        self._counters_folder = counters_folder.create(_memory())
-        metric_registry.share(self._counters_folder)
+        self._counters = counters_folder.create(_memory())
+        metric_registry.share(self._counters.path)
         super().__init__()
 
     def run(self) -> None:
@@ -53,7 +53,7 @@ class Server(BaseApplication):  # type: ignore[misc] # its base is untyped
             self.cfg.set(name, value)
 
     def load(self) -> Flask:
-        self._runtime = Runtime(self._settings, shared_counts=self._counters_folder)
+        self._runtime = Runtime(self._settings, shared_counts=self._counters.path)
         return create_app(self._runtime, self._stopping)
 
     def _options(self) -> dict[str, Any]:
@@ -78,7 +78,8 @@ class Server(BaseApplication):  # type: ignore[misc] # its base is untyped
             "logger_class": JsonLog,
             "when_ready": self._announce,
             "post_worker_init": self._on_worker_start,
-            "on_exit": lambda _: shutil.rmtree(self._counters_folder, ignore_errors=True),
+            "post_fork": lambda _arbiter, _worker: os.close(self._counters.lock),
+            "on_exit": lambda _: self._counters.remove(),
         }
         # gunicorn's heartbeat is a file: on disk it can stall, and the root file system may be read-only.
         return options | ({"worker_tmp_dir": str(SHARED_MEMORY)} if SHARED_MEMORY.is_dir() else {})

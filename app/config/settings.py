@@ -69,7 +69,7 @@ class Settings(BaseModel):
     """Redis replicas that must hold what the API acknowledges, else 503; all of them, or a failover can lose it."""
 
     api_bind: str = "0.0.0.0:8080"
-    """`host:port` of the API."""
+    """`host:port` of the API, or `unix:` and a path; `[::]` takes IPv4 too, here and below."""
 
     probe_bind: str = "0.0.0.0:8081"
     """`host:port` of the probes `/healthz` and `/readyz`: separate, so that slow API clients cannot starve them."""

@@ -5,23 +5,34 @@ import os
 import shutil
 import tempfile
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 PREFIX = "cph-bridge-counts-"
 UNLOCKED = "cph-bridge-new-"
 
 
-def create(parent: Path) -> Path:
-    """Creates the folder, and removes those of processes that ended without doing so (kill -9).
+@dataclass(frozen=True, slots=True)
+class CountersFolder:
+    """lock: the descriptor of its lock, which lasts until every process that has the descriptor closes it or ends."""
 
-    A lock tells them apart: it lasts until this process and those that it forks have ended.
+    path: Path
+    lock: int
+
+    def remove(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def create(parent: Path) -> CountersFolder:
+    """Creates the folder, and removes those that nobody has locked: of processes that were killed.
+
+    Children must close the lock, or the folder of a killed process counts as used until they have ended too.
     """
     _remove_leftovers(parent)
-    folder = Path(tempfile.mkdtemp(prefix=UNLOCKED, dir=parent))
-    with suppress(OSError):  # on a file system without locks nobody can lock it, and so nobody removes it
-        _lock(folder)
+    folder = Path(tempfile.mkdtemp(prefix=f"{UNLOCKED}{os.getpid()}-", dir=parent))
+    lock = _lock(folder)
     # Others see it under this name only once it is locked.
-    return folder.rename(parent / folder.name.replace(UNLOCKED, PREFIX))
+    return CountersFolder(folder.rename(parent / folder.name.replace(UNLOCKED, PREFIX)), lock)
 
 
 def _remove_leftovers(parent: Path) -> None:

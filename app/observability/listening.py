@@ -11,7 +11,7 @@ MAX_PORT = 65_535
 BACKLOG = 2_048  # connections that wait to be accepted; gunicorn's default
 ALL_ADDRESSES = ("", "*")
 REMEDIES = {
-    errno.EADDRINUSE: "; another process listens there: end it, or choose another port",
+    errno.EADDRINUSE: "; something listens there already: end it, or choose another port",
     errno.EADDRNOTAVAIL: "; it is no address of this machine",
     errno.EACCES: "; choose a port from 1024 up",
     errno.EAFNOSUPPORT: "; this machine has no IPv6: use 0.0.0.0",

@@ -12,7 +12,7 @@ CREATES = """
 import sys
 from pathlib import Path
 from app.observability import counters_folder
-print(counters_folder.create(Path(sys.argv[1])), flush=True)
+print(counters_folder.create(Path(sys.argv[1])).path, flush=True)
 sys.stdin.read()
 """
 
@@ -30,7 +30,7 @@ def test_what_a_killed_process_has_left_is_removed_and_that_of_a_living_one_is_n
         os.kill(killed.pid, signal.SIGKILL)
         killed.wait()
         assert sorted(tmp_path.iterdir()) == sorted([left, used])
-        own = counters_folder.create(tmp_path)
+        own = counters_folder.create(tmp_path).path
         assert sorted(tmp_path.iterdir()) == sorted([used, own])
         living.kill()
 
