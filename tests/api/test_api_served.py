@@ -177,11 +177,16 @@ def test_a_port_in_use_is_one_line(environment: dict[str, str], tmp_path: Path, 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")
 def test_probes_and_scrapes_over_ipv4_reach_what_listens_on_all_ipv6_addresses(make_served_api: MakeServedApi) -> None:
     binds = dict.fromkeys(("BRIDGE_API_BIND", "BRIDGE_PROBE_BIND", "BRIDGE_METRICS_BIND"), "[::]:0")
-    listening = make_served_api(**binds).listening
+    api = make_served_api(**binds)
+    listening = api.listening
     urls = (f"{listening['addresses'][0]}/healthz", f"{listening['probes']}/readyz", listening["metrics"])
     for url in urls:
         for host in ("127.0.0.1", "[::1]"):
             assert requests.get(url.replace("[::]", host), timeout=10).status_code == 200
+    api.address = api.address.replace("[::]", "127.0.0.1")
+    assert api.call("POST", "/v1/registrations", json=SMALLEST).status_code == 201
+    audit = wait_until(lambda: api.event("audit"), what="its line")
+    assert audit["address"] == "127.0.0.1"
 
 
 def test_what_gunicorn_reads_from_the_environment_changes_nothing_and_is_warned_of(
@@ -205,8 +210,7 @@ def test_what_gunicorn_reads_from_the_environment_changes_nothing_and_is_warned_
     with start(["sh", "-c", command], one_worker | given, log=tmp_path / "log") as process:
         api = ServedApi(process, tmp_path / "log")
         assert [api.call("GET", path).status_code for path in ("/v1/keys", "/open/v1/keys")] == [200, 404]
-        warned = api.event("environment.ignored")
-    assert warned
+        warned = wait_until(lambda: api.event("environment.ignored"), what="a warning")
     assert set(warned["names"]) == {*given, "LISTEN_PID"}
     assert warned["level"] == "warning"
 
