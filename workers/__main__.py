@@ -14,7 +14,7 @@ from rq.exceptions import StopRequested
 from app import logs
 from app.bootstrap.runtime import Runtime
 from app.domain.errors import OperatorError, Unavailable, UnfitRedis
-from app.observability import probe_server
+from app.observability import listening, probe_server
 from app.observability.exposition import METRICS, metrics_page
 from app.store.agenda import POLL
 from app.store.engine.connection import MESSAGES, UNAVAILABLE_ERRORS
@@ -123,9 +123,9 @@ def _serve_metrics(kind: str, runtime: Runtime) -> None:
     """Serves the metrics of this worker. The dispatcher has no endpoint: it records its numbers in Redis."""
     bind = runtime.settings.metrics_bind
     if bind:
-        listener = probe_server.listen("BRIDGE_METRICS_BIND", bind)
+        listener = listening.listen("BRIDGE_METRICS_BIND", bind)
         probe_server.ProbeServer(listener, {METRICS: partial(metrics_page, runtime.metrics)}).start()
-        logs.event("worker.metrics_served", kind=kind, metrics=f"{probe_server.url_of(listener)}{METRICS}")
+        logs.event("worker.metrics_served", kind=kind, metrics=f"{listening.url_of(listener)}{METRICS}")
 
 
 if __name__ == "__main__":

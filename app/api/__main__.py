@@ -5,16 +5,26 @@ import sys
 from contextlib import closing
 
 from app import logs
-from app.api.server import Server
 from app.bootstrap.runtime import Runtime
 from app.bootstrap.stores import Stores
-from app.config.settings import load
+from app.config.settings import load, take_out
 from app.domain.errors import OperatorError, Unavailable, UnfitRedis
+
+# gunicorn and Flask read these, and some would change what the API serves, or where.
+SERVER_VARIABLES = (
+    *("SCRIPT_NAME", "WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS", "PORT", "SENDFILE", "LISTEN_FDS", "LISTEN_PID"),
+    *("GUNICORN_CMD_ARGS", "GUNICORN_PID", "GUNICORN_FD", "GUNICORN_DIRTY_SOCKET", "FLASK_DEBUG"),
+)
 
 
 def main() -> int:
     """Returns 2 if a setting is invalid or Redis is unfit; otherwise gunicorn ends the process."""
     logs.configure("INFO")
+    if names := take_out(SERVER_VARIABLES):
+        reason = "the BRIDGE_API_… settings take their place"
+        logs.event("environment.ignored", level=logging.WARNING, names=names, reason=reason)
+    from app.api.server import Server  # noqa: PLC0415 gunicorn reads the environment when it is imported
+
     try:
         settings = load()
         logs.configure(settings.log_level)

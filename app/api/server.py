@@ -2,8 +2,8 @@
 
 import os
 import resource
-import shutil
 import signal
+import socket
 import tempfile
 from datetime import timedelta
 from functools import partial
@@ -20,7 +20,7 @@ from app.api.app import create_app
 from app.api.worker import Worker
 from app.bootstrap.runtime import Runtime
 from app.config.settings import Settings
-from app.observability import metric_registry, probe_server
+from app.observability import counters_folder, listening, metric_registry, probe_server
 from app.observability.exposition import METRICS, metrics_page
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 gunicorn creates its own file there, and unlinks it at once
@@ -37,11 +37,12 @@ class Server(BaseApplication):  # type: ignore[misc] # its base is untyped
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._worker: Any = None
-        self._probe_socket = probe_server.listen("BRIDGE_PROBE_BIND", settings.probe_bind)
+        self._api_socket = _listen(settings.api_bind)
+        self._probe_socket = listening.listen("BRIDGE_PROBE_BIND", settings.probe_bind)
         bind = settings.metrics_bind
-        self._metrics_socket = probe_server.listen("BRIDGE_METRICS_BIND", bind) if bind else None
-        self._counters_folder = _create_counters_folder()
-        metric_registry.share(self._counters_folder)
+        self._metrics_socket = listening.listen("BRIDGE_METRICS_BIND", bind) if bind else None
+        self._counters = counters_folder.create(_memory())
+        metric_registry.share(self._counters.path)
         super().__init__()
 
     def run(self) -> None:
@@ -52,13 +53,14 @@ class Server(BaseApplication):  # type: ignore[misc] # its base is untyped
             self.cfg.set(name, value)
 
     def load(self) -> Flask:
-        self._runtime = Runtime(self._settings, shared_counts=self._counters_folder)
+        self._runtime = Runtime(self._settings, shared_counts=self._counters.path)
         return create_app(self._runtime, self._stopping)
 
     def _options(self) -> dict[str, Any]:
         settings = self._settings
         options = {
-            "bind": settings.api_bind,
+            # gunicorn would retry for seconds, and print its own words, where this socket cannot be had.
+            "bind": f"fd://{self._api_socket.detach()}",
             "workers": settings.api_workers,
             "worker_class": Worker,
             "worker_connections": _max_connections(),
@@ -76,7 +78,8 @@ class Server(BaseApplication):  # type: ignore[misc] # its base is untyped
             "logger_class": JsonLog,
             "when_ready": self._announce,
             "post_worker_init": self._on_worker_start,
-            "on_exit": lambda _: shutil.rmtree(self._counters_folder, ignore_errors=True),
+            "post_fork": lambda _arbiter, _worker: os.close(self._counters.lock),
+            "on_exit": lambda _: self._counters.remove(),
         }
         # gunicorn's heartbeat is a file: on disk it can stall, and the root file system may be read-only.
         return options | ({"worker_tmp_dir": str(SHARED_MEMORY)} if SHARED_MEMORY.is_dir() else {})
@@ -87,8 +90,8 @@ class Server(BaseApplication):  # type: ignore[misc] # its base is untyped
         logs.event(
             "api.listening",
             addresses=addresses,
-            probes=probe_server.url_of(self._probe_socket),
-            metrics=f"{probe_server.url_of(metrics)}{METRICS}",
+            probes=listening.url_of(self._probe_socket),
+            metrics=f"{listening.url_of(metrics)}{METRICS}",
         )
 
     def _stopping(self) -> bool:
@@ -121,10 +124,19 @@ def _max_connections() -> int:
     return MAX_CONNECTIONS if files == resource.RLIM_INFINITY else min(MAX_CONNECTIONS, files // 2)
 
 
-def _create_counters_folder() -> Path:
-    """Creates the folder of the shared counters, in memory if possible: a disk may stall or be read-only."""
-    parent = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
-    return Path(tempfile.mkdtemp(prefix=f"cph-bridge-counts-{os.getpid()}-", dir=parent))
+def _listen(bind: str) -> socket.socket:
+    """bind: host:port, `unix:` and a path, or `fd://` and the number of a socket that this process was given."""
+    setting = "BRIDGE_API_BIND"
+    if bind.startswith("fd://"):
+        return listening.inherited(setting, bind.removeprefix("fd://"))
+    if bind.startswith("unix:"):
+        return listening.listen_on_unix_socket(setting, Path(bind.removeprefix("unix:").removeprefix("//")))
+    return listening.listen(setting, bind)
+
+
+def _memory() -> Path:
+    """A disk may stall or be read-only."""
+    return SHARED_MEMORY if SHARED_MEMORY.is_dir() else Path(tempfile.gettempdir())
 
 
 class JsonLog(Logger):  # type: ignore[misc] # as above

@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Any
 
 from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-untyped] # gunicorn has none
+from werkzeug.exceptions import RequestTimeout
 
 HEAD_END = b"\r\n\r\n"
 MAX_HEAD_BYTES = 32 * 1024  # a longer head closes the connection
@@ -62,13 +63,16 @@ class Worker(ThreadWorker):  # type: ignore[misc] # its base is untyped
         return bool(super().handle(conn)) and not timed.ended
 
     def handle_request(self, req: Any, conn: TConn) -> bool:
+        timed: _TimedSocket = conn.parser.unreader.sock
         conn.sock.settimeout(SEND_TIMEOUT_S)
+        timed.in_request = True
         try:
             return bool(super().handle_request(req, conn))
         except TimeoutError:  # the client does not read the answer
             return False
         finally:
-            conn.parser.unreader.sock.until = 0.0  # of an unread body, only what has arrived is discarded
+            timed.in_request = False
+            timed.until = 0.0  # of an unread body, only what has arrived is discarded
 
     def finish_request(self, conn: TConn, fs: "Future[bool]") -> None:
         if not fs.cancelled() and fs.result():
@@ -98,12 +102,15 @@ class Worker(ThreadWorker):  # type: ignore[misc] # its base is untyped
 
 
 class _TimedSocket:
-    """A socket as gunicorn's parser reads it: at its end as soon as `until` has passed and nothing more has arrived."""
+    """A socket as gunicorn's parser reads it: at its end as soon as `until` has passed and nothing more has arrived.
+
+    in_request: while the application reads the body, it raises RequestTimeout (408) instead.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self.until = 0.0
-        self.ended = False
+        self.ended = self.in_request = False
 
     def recv(self, size: int) -> bytes:
         before = self._sock.gettimeout()
@@ -112,6 +119,8 @@ class _TimedSocket:
             return self._sock.recv(size)
         except (TimeoutError, BlockingIOError):
             self.ended = True
+            if self.in_request:
+                raise RequestTimeout(f"The body did not come within {BODY_TIMEOUT_S:.0f} s.") from None
             return b""
         finally:
             self._sock.settimeout(before)

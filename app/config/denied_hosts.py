@@ -25,16 +25,20 @@ def _all(settings: Settings, environment: Mapping[str, str]) -> Iterator[Endpoin
     for text in settings.redis_sentinels:
         yield _endpoint(text, "BRIDGE_REDIS_SENTINELS")
     if host := environment.get(KUBERNETES_HOST):
-        yield Endpoint(host, int(environment.get(KUBERNETES_PORT, "443")))
+        port = environment.get(KUBERNETES_PORT, "443")
+        yield Endpoint(host, int(port) if port.isdecimal() else None)
 
 
 def _endpoint(text: str, setting: str) -> Endpoint:
-    """Parses `host` or `host:port`, an IPv6 address in brackets; raises OperatorError for anything else."""
+    """Parses `host` or `host:port`, an IPv6 address in brackets; raises OperatorError for anything else.
+
+    A name that is not ASCII would match no callback URL.
+    """
     try:
         parts = urlsplit(f"//{text}")
         host, port = parts.hostname, parts.port
     except ValueError:
         host, port = None, None
-    if not host or parts.netloc != text or parts.username:
-        raise OperatorError(f"{setting}: {text!r} is not host or host:port")
+    if not host or parts.netloc != text or parts.username or not host.isascii():
+        raise OperatorError(f"{setting}: {text!r} is not host or host:port in ASCII")
     return Endpoint(host.removesuffix("."), port)

@@ -13,13 +13,13 @@ from app.config import yaml_files
 from app.config.yaml_files import Strict, describe_problem
 from app.domain.grant import Grant, IPNetwork, TlsFiles
 
-NAME = re.compile(r"(\*\.)?[a-z0-9_.-]+\.[a-z0-9_-]+")  # matches IPv4 addresses too
+NAME = re.compile(r"(\*\.[a-z0-9_.-]+\.)?[a-z0-9_.-]*[a-z0-9_-]")  # matches IPv4 addresses too
 
 
 def _host(text: str) -> str:
     low = text.lower()
     if not NAME.fullmatch(low) and not _is_ipv6(low):
-        raise ValueError("give a full name, `*.` and a name for all its subdomains, or an address, and nothing else")
+        raise ValueError("give a name, `*.` and a full name for all its subdomains, or an address, and nothing else")
     return low
 
 

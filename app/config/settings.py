@@ -3,7 +3,7 @@
 import base64
 import binascii
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network
@@ -69,7 +69,7 @@ class Settings(BaseModel):
     """Redis replicas that must hold what the API acknowledges, else 503; all of them, or a failover can lose it."""
 
     api_bind: str = "0.0.0.0:8080"
-    """`host:port` of the API."""
+    """`host:port` of the API, or `unix:` and a path; `[::]` takes IPv4 too, here and below."""
 
     probe_bind: str = "0.0.0.0:8081"
     """`host:port` of the probes `/healthz` and `/readyz`: separate, so that slow API clients cannot starve them."""
@@ -406,6 +406,11 @@ def _is_installed(package: str) -> bool:
 def variables() -> Mapping[str, str]:
     """Returns the environment, for files that refer to its variables."""
     return os.environ
+
+
+def take_out(names: Iterable[str]) -> list[str]:
+    """Removes these variables from the environment of this process. Returns those that were set."""
+    return [name for name in names if os.environ.pop(name, None) is not None]
 
 
 def without_secrets(environment: Mapping[str, str], *, but: str) -> dict[str, str]:

@@ -76,7 +76,8 @@ def _play(folder: Path, screen: TrialConsole, bind: Address | None, file: Path |
 def _listen(bind: Address | None, screen: TrialConsole) -> socket.socket:
     """Binds the port at once: gunicorn would bind seconds later, retry for seconds, and give a vaguer error."""
     try:
-        return socket.create_server(bind or DEFAULT_BIND)
+        address = bind or DEFAULT_BIND
+        return socket.create_server(address, family=socket.AF_INET6 if ":" in address.host else socket.AF_INET)
     except OSError as error:
         if bind:
             hint = "choose another address with --bind, port 0 for a free one"

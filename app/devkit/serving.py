@@ -27,7 +27,7 @@ def parse_address(_context: click.Context, _option: click.Parameter, value: str 
     host, _, port = value.rpartition(":")
     if not host or not port.isdecimal() or int(port) > MAX_PORT:
         raise click.BadParameter(f"{value} is not host:port, with a port of 0 to {MAX_PORT}")
-    return Address(host, int(port))
+    return Address(host.removeprefix("[").removesuffix("]"), int(port))
 
 
 bind_option = click.option(

@@ -1,14 +1,22 @@
 """Serves small pages on a separate port and threads, so that slow clients of the API cannot starve them."""
 
+import logging
+import re
 import socket
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from typing import Any
 
-from app.domain.errors import OperatorError, Unavailable
+from app import logs
+from app.domain.errors import Unavailable
 
-MAX_PORT = 65_535
+# A request may name the whole URL (RFC 9112, 3.2.2).
+ORIGIN = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
+METHODS = "GET, HEAD"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,30 +28,7 @@ class Page:
 
 Pages = Mapping[str, Callable[[], Page]]  # by path
 
-NOT_FOUND = Page(404)
-
-
-def listen(setting: str, bind: str) -> socket.socket:
-    """Opens a listening socket. Call it before forking: the kernel then distributes connections among the processes.
-
-    bind: host:port. setting: its name, for the OperatorError.
-    """
-    host, _, port = bind.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > MAX_PORT:
-        raise OperatorError(f"{setting}: {bind!r} is not host:port")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server((host.strip("[]"), int(port)), family=family)
-    except OSError as error:
-        raise OperatorError(f"{setting}: cannot listen on {bind}: {error}") from error
-    # One connection may wake several processes. Those that do not get it must not block until the next one.
-    listener.setblocking(False)
-    return listener
-
-
-def url_of(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+NOT_FOUND = Page(404, b"Not Found\n")
 
 
 def probes(check: Callable[[], object]) -> Pages:
@@ -74,8 +59,15 @@ class ProbeServer(ThreadingHTTPServer):
     def start(self) -> None:
         Thread(target=self.serve_forever, name="probe server", daemon=True).start()
 
-    def page(self, path: str) -> Page:
-        return self._pages.get(path.partition("?")[0], lambda: NOT_FOUND)()
+    def page(self, target: str) -> Page:
+        path = ORIGIN.sub("", target, count=1).partition("?")[0]
+        return self._pages.get(path, lambda: NOT_FOUND)()
+
+    def handle_error(self, *_: object) -> None:
+        """The client has gone (OSError), or a page has a bug: socketserver would print a traceback to the JSON log."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            logs.event("probe.failed", level=logging.ERROR, error=type(error).__qualname__)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -83,12 +75,27 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 5  # seconds for a client to send its request
 
     def do_GET(self) -> None:
-        page = self.server.page(self.path)
+        self._answer(self.server.page(self.path))
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def send_error(self, code: int, *_: Any) -> None:
+        """Answers what http.server refuses: in plain text, and a method other than GET and HEAD as not allowed."""
+        status = HTTPStatus.METHOD_NOT_ALLOWED if code == HTTPStatus.NOT_IMPLEMENTED else HTTPStatus(code)
+        headers = {"Allow": METHODS} if status is HTTPStatus.METHOD_NOT_ALLOWED else {}
+        self.request_version = self.protocol_version  # http.server would send a client of unknown version no head
+        self._answer(Page(status, f"{status.phrase}\n".encode()), headers)
+
+    def _answer(self, page: Page, headers: Mapping[str, str] | None = None) -> None:
         self.send_response(page.status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
         self.send_header("Content-Type", page.content_type)
         self.send_header("Content-Length", str(len(page.body)))
         self.end_headers()
-        self.wfile.write(page.body)
+        if self.command != "HEAD":
+            self.wfile.write(page.body)
 
     def log_message(self, *_: object) -> None:
         """Logs nothing: probes come every few seconds."""

@@ -161,6 +161,8 @@ def test_what_is_no_request_of_ours_is_refused(api: ServedApi, request_bytes: by
         ("/x/v1/keys", "SCRIPT_NAME: /x\r\n"),
         ("/x", "PATH_INFO: /v1/keys\r\n"),
         ("/x", "X-Original-URL: /v1/keys\r\nX-Rewrite-URL: /v1/keys\r\nX-Forwarded-Prefix: /x\r\n"),
+        ("/open/v1/keys", "SCRIPT_NAME: /open\r\n"),
+        ("/open/v1/keys", "Script-Name: /open\r\nX-Script-Name: /open\r\nX-Forwarded-Prefix: /open\r\n"),
     ],
 )
 def test_a_call_has_one_path(api: ServedApi, target: str, headers: str) -> None:
@@ -174,6 +176,41 @@ def test_no_header_changes_what_a_call_is_or_whence_it_comes(api: ServedApi) -> 
     post = POST + spoofed + b"X-Forwarded-For: 9.9.9.9\r\nContent-Length: %d\r\n\r\n" % len(BODY)
     assert statuses(send(api, post, BODY)) == [201]
     assert [line["address"] for line in api.log if line["event"] == "audit"][-1] == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        "X-Forwarded-Proto: https\r\nX-Forwarded-Ssl: off\r\n",
+        "X-Forwarded-Proto: http\r\nX-Forwarded-Protocol: ssl\r\nX-Forwarded-Ssl: on\r\nFront-End-Https: off\r\n",
+        "SCRIPT_NAME: /open\r\nX-Script-Name: /open\r\nX-Forwarded-Prefix: /open\r\nPATH_INFO: /v1/nothing\r\n",
+    ],
+)
+def test_a_sidecar_may_send_whatever_headers_it_likes(api: ServedApi, headers: str) -> None:
+    assert statuses(send(api, f"GET /v1/keys HTTP/1.1\r\n{headers}".encode() + AUTHORIZED + b"\r\n")) == [200]
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+def test_head_is_answered_by_the_api_too(api: ServedApi, path: str) -> None:
+    answer = send(api, f"HEAD {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    assert statuses(answer) == [200]
+    assert answer.partition(b"\r\n\r\n")[2] == b""
+
+
+def test_a_body_that_ends_early_is_not_taken_for_a_shorter_one(api: ServedApi) -> None:
+    """The client ends after what would be a whole body."""
+    answer = send(api, POST + b"Content-Length: %d\r\n\r\n" % (len(BODY) + 10), BODY)
+    assert statuses(answer) == [400]
+    assert b"shorter than its Content-Length" in answer
+
+
+def test_a_client_that_asks_first_is_told_to_send_its_body(api: ServedApi) -> None:
+    with socket.create_connection(address_of(api.address), timeout=10) as client:
+        expecting = b"Expect: 100-continue\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(BODY)
+        client.sendall(POST + expecting)
+        assert client.recv(65_536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.sendall(BODY)
+        assert client.makefile("rb").read().startswith(b"HTTP/1.1 201 ")
 
 
 def test_sizes_are_bounded_with_and_without_a_length(api: ServedApi) -> None:
@@ -251,7 +288,16 @@ def test_a_body_that_does_not_come_in_time_is_refused_and_nothing_after_it_is_re
             client.sendall(SMUGGLED)
             while chunk := client.recv(65_536):
                 answer += chunk
-    assert statuses(answer) == [400]
+    assert statuses(answer) == [408]
+    assert b"application/problem+json" in answer
+    assert b"The body did not come within 10 s." in answer
+
+
+@pytest.mark.parametrize("chunk", [b"", b"5\r\n{", b"1\r\n{\r\n"])
+def test_a_chunked_body_that_does_not_come_in_time_is_told_the_same(api: ServedApi, chunk: bytes) -> None:
+    with socket.create_connection(address_of(api.address), timeout=BODY_TIMEOUT_S + 10) as client:
+        client.sendall(POST + b"Transfer-Encoding: chunked\r\n\r\n" + chunk)
+        assert statuses(client.makefile("rb").read()) == [408]
 
 
 def test_a_head_in_pieces_is_one_request(api: ServedApi) -> None:

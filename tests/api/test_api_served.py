@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from app.api.server import SHARED_MEMORY
 from app.bootstrap.stores import Stores
 from app.devkit.processes import PATIENCE_S, start, wait_until
 from app.devkit.redis_server import RedisServer
@@ -138,6 +139,90 @@ def test_a_wrong_file_or_url_is_reported_at_the_start(
     log = (tmp_path / "stderr").read_text(encoding="utf-8")
     assert reason in json.loads(log.splitlines()[-1])["reason"]
     assert "s3cret" not in log
+
+
+@pytest.mark.parametrize(
+    ("bind", "reason"),
+    [
+        ("nonsense", "'nonsense' is not host:port"),
+        ("0.0.0.0", "is not host:port"),
+        ("[::1", "is not host:port"),
+        ("203.0.113.1:8080", "it is no address of this machine"),
+        ("unix:/nowhere/api.sock", "cannot listen on /nowhere/api.sock: No such file or directory"),
+        ("fd://999", "fd://999 is no listening socket"),
+        ("fd://x", "fd://x is no listening socket"),
+    ],
+)
+def test_an_address_that_the_api_cannot_have_is_one_line(
+    environment: dict[str, str], tmp_path: Path, bind: str, reason: str
+) -> None:
+    with start([CPH_BRIDGE, "api"], environment | {"BRIDGE_API_BIND": bind}, log=tmp_path / "log") as process:
+        assert wait_until(lambda: process.exit_code, what="the process to exit") == 2
+    [line] = map(json.loads, (tmp_path / "log").read_text(encoding="utf-8").splitlines())
+    assert line["event"] == "settings.wrong"
+    assert line["reason"].startswith("BRIDGE_API_BIND: ")
+    assert reason in line["reason"]
+
+
+@pytest.mark.parametrize("setting", ["BRIDGE_API_BIND", "BRIDGE_PROBE_BIND", "BRIDGE_METRICS_BIND"])
+def test_a_port_in_use_is_one_line(environment: dict[str, str], tmp_path: Path, setting: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        bind = f"127.0.0.1:{taken.getsockname()[1]}"
+        with start([CPH_BRIDGE, "api"], environment | {setting: bind}, log=tmp_path / "log") as process:
+            assert wait_until(lambda: process.exit_code, what="the process to exit") == 2
+    [line] = map(json.loads, (tmp_path / "log").read_text(encoding="utf-8").splitlines())
+    assert line["reason"].startswith(f"{setting}: cannot listen on {bind}: Address already in use; ")
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")
+def test_probes_and_scrapes_over_ipv4_reach_what_listens_on_all_ipv6_addresses(make_served_api: MakeServedApi) -> None:
+    binds = dict.fromkeys(("BRIDGE_API_BIND", "BRIDGE_PROBE_BIND", "BRIDGE_METRICS_BIND"), "[::]:0")
+    api = make_served_api(**binds)
+    listening = api.listening
+    urls = (f"{listening['addresses'][0]}/healthz", f"{listening['probes']}/readyz", listening["metrics"])
+    for url in urls:
+        for host in ("127.0.0.1", "[::1]"):
+            assert requests.get(url.replace("[::]", host), timeout=10).status_code == 200
+    api.address = api.address.replace("[::]", "127.0.0.1")
+    assert api.call("POST", "/v1/registrations", json=SMALLEST).status_code == 201
+    audit = wait_until(lambda: api.event("audit"), what="its line")
+    assert audit["address"] == "127.0.0.1"
+
+
+def test_what_gunicorn_reads_from_the_environment_changes_nothing_and_is_warned_of(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Each of these made every call a 500, ended the API with a traceback, or moved it elsewhere."""
+    given = {
+        "SCRIPT_NAME": "/open",
+        "WEB_CONCURRENCY": "abc",
+        "GUNICORN_CMD_ARGS": "--bind 127.0.0.1:1 --workers 9",
+        "GUNICORN_PID": "1",
+        "GUNICORN_FD": "0",
+        "FORWARDED_ALLOW_IPS": "*",
+        "PORT": "x",
+        "SENDFILE": "x",
+        "LISTEN_FDS": "x",
+        "FLASK_DEBUG": "1",
+    }
+    command = f"LISTEN_PID=$$ exec {CPH_BRIDGE} api"
+    one_worker = environment | {"BRIDGE_API_WORKERS": "1"}
+    with start(["sh", "-c", command], one_worker | given, log=tmp_path / "log") as process:
+        api = ServedApi(process, tmp_path / "log")
+        assert [api.call("GET", path).status_code for path in ("/v1/keys", "/open/v1/keys")] == [200, 404]
+        warned = wait_until(lambda: api.event("environment.ignored"), what="a warning")
+    assert set(warned["names"]) == {*given, "LISTEN_PID"}
+    assert warned["level"] == "warning"
+
+
+def test_what_a_killed_api_has_left_in_memory_is_gone_once_the_next_has_started(make_served_api: MakeServedApi) -> None:
+    killed = make_served_api()
+    [left] = SHARED_MEMORY.glob(f"cph-bridge-counts-{killed.process.pid}-*")
+    os.kill(killed.process.pid, signal.SIGKILL)  # its children notice a second later
+    wait_until(lambda: killed.process.exit_code is not None, what="its end")
+    assert left.is_dir()
+    make_served_api()
+    wait_until(lambda: not left.exists(), what="its folder to be removed")
 
 
 def test_it_may_listen_on_a_unix_socket(make_served_api: MakeServedApi, tmp_path: Path) -> None:

@@ -51,9 +51,9 @@ def test_a_file_without_grants_grants_nothing(grants_file: Path) -> None:
 
 def test_hosts_are_as_urls_have_them(grants_file: Path) -> None:
     [grant] = read_grants(
-        write_grant(grants_file, GOOD | {"hosts": ["BOT.example", "*.b.Example", "10.0.0.1", "fd12::1"]})
+        write_grant(grants_file, GOOD | {"hosts": ["BOT.example", "*.b.Example", "N8N", "10.0.0.1", "fd12::1"]})
     ).values()
-    assert grant.hosts == {"bot.example", "*.b.example", "10.0.0.1", "fd12::1"}
+    assert grant.hosts == {"bot.example", "*.b.example", "n8n", "10.0.0.1", "fd12::1"}
 
 
 @pytest.mark.parametrize(
@@ -65,12 +65,14 @@ def test_hosts_are_as_urls_have_them(grants_file: Path) -> None:
         ({"ports": [0]}, "grants.b.ports.0: "),
         ({"ports": [65536]}, "grants.b.ports.0: "),
         ({"schemes": ["ftp"]}, "grants.b.schemes.0: "),
-        ({"hosts": ["http://bot.example"]}, "grants.b.hosts.0: give a full name"),
-        ({"hosts": ["bot.example:80"]}, "grants.b.hosts.0: give a full name"),
-        ({"hosts": ["10.0.0.1:80"]}, "grants.b.hosts.0: give a full name"),
-        ({"hosts": ["bot.example."]}, "grants.b.hosts.0: give a full name"),
-        ({"hosts": ["*"]}, "grants.b.hosts.0: give a full name"),
-        ({"hosts": ["fd12::0"]}, "grants.b.hosts.0: give a full name"),
+        ({"hosts": ["http://bot.example"]}, "grants.b.hosts.0: give a name"),
+        ({"hosts": ["bot.example:80"]}, "grants.b.hosts.0: give a name"),
+        ({"hosts": ["10.0.0.1:80"]}, "grants.b.hosts.0: give a name"),
+        ({"hosts": ["bot.example."]}, "grants.b.hosts.0: give a name"),
+        ({"hosts": ["*"]}, "grants.b.hosts.0: give a name"),
+        ({"hosts": ["*.local"]}, "grants.b.hosts.0: give a name"),
+        ({"hosts": ["n8n."]}, "grants.b.hosts.0: give a name"),
+        ({"hosts": ["fd12::0"]}, "grants.b.hosts.0: give a name"),
         ({"networks": ["10.0.0.1/8"]}, "grants.b.networks.0: give a network"),
         ({"networks": [10]}, "grants.b.networks.0: give a network"),
         ({"networks": ["127.0.0.0/8"]}, "grants.b.networks.0: loopback cannot be granted"),

@@ -104,6 +104,13 @@ def test_its_port_is_its_own_from_the_first_line_on(folder: Path, temporary_fold
         end(run)
 
 
+@pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
+def test_it_may_listen_on_an_ipv6_address(folder: Path, temporary_folder: Path) -> None:
+    with running(folder, temporary_folder, "--bind", "[::1]:0") as run:
+        assert exported(run, "BRIDGE_URL").startswith("http://[::1]:")
+        end(run)
+
+
 def test_whoever_reads_no_more_leaves_nothing_behind(folder: Path, temporary_folder: Path) -> None:
     command = f"cd {shlex.quote(str(folder))} && {{ {shlex.join([*RUN, *ANYWHERE])}; echo ended >&2; }} | head -1"
     with start(["sh", "-c", command], {"TMPDIR": str(temporary_folder)}, log=folder / "log") as piped:

@@ -15,11 +15,27 @@ STRICT = AddressPolicy(allow_http=False, allow_ports=frozenset({443, 8443}), all
 CLUSTER = AddressPolicy(False, frozenset({443, 8443}), (ip_network("10.0.0.0/8"), ip_network("127.0.0.0/8")))
 
 
-def refused(raw, policy=STRICT):
+LOCAL = AddressPolicy(False, frozenset({443, 8443}), (ip_network("127.0.0.0/8"), ip_network("::1/128")))
+LOCAL_V6 = AddressPolicy(False, frozenset({443, 8443}), (ip_network("::1/128"),))
+FULL_NAME = "host must be a full name such as bot.example, or an address"
+SHORT_NAME = "a short name needs a network grant, or BRIDGE_ALLOW_NETWORKS, for its address: ask the operator"
+PERCENT_ENCODED = "https://…, with every character that URLs do not allow percent-encoded"
+ASCII_HOST = "a host of ASCII letters, digits, hyphens and dots; write an international name in its form with xn--"
+
+
+def refusal(raw, policy):
     with pytest.raises(InvalidField) as caught:
         parse(raw, policy, "t")
     assert caught.value.pointer == "/callback_url"
-    return caught.value.detail
+    return caught.value
+
+
+def refused(raw, policy=STRICT):
+    return refusal(raw, policy).detail
+
+
+def hint(raw, policy=STRICT):
+    return refusal(raw, policy).hint
 
 
 def test_a_url_is_kept_byte_for_byte_and_taken_apart():
@@ -116,6 +132,69 @@ def test_a_named_network_opens_its_addresses_to_http_and_any_port():
 def test_a_name_that_may_lead_into_a_named_network_is_judged_on_connecting():
     assert parse("http://bot.team-b.svc.cluster.local:8080/", CLUSTER, "t").port == 8080
     assert refused("https://bot.example:0/", CLUSTER) == "not allowed here: port_not_allowed"
+
+
+@pytest.mark.parametrize(
+    ("raw", "form"),
+    [
+        ("https://bücher.example/h", "https://xn--bcher-kva.example/h"),
+        ("https://BÜCHER.example./h", "https://xn--bcher-kva.example/h"),
+        ("https://bücher.example:8443?a", "https://xn--bcher-kva.example:8443?a"),
+        ("HTTPS://b%C3%BCcher.example/h", "https://xn--bcher-kva.example/h"),
+        ("https://例え.テスト/ü", "https://xn--r8jz45g.xn--zckzah/%C3%BC"),
+        ("https://bot。example/h", "https://bot.example/h"),
+        ("https://ｂｏｔ.example/h", "https://bot.example/h"),
+        ("https://bot\u200b.example/h", "https://bot.example/h"),
+        ("https://bot.%65xample/", "https://bot.example/"),
+    ],
+)
+def test_an_international_name_is_refused_with_the_form_that_is_accepted(raw, form):
+    assert hint(raw) == f"write {form}"
+    assert parse(form, STRICT, "t").raw == form
+
+
+def test_a_hint_repeats_no_path_that_may_be_a_credential():
+    raw = "https://bücher.example/services/s3cret"
+    assert hint(raw) == "write https://xn--bcher-kva.example/…"
+    assert "s3cret" not in str(refusal(raw, STRICT))
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        ("https://straße.example/", ASCII_HOST),  # IDNA 2003 has strasse.example for it, IDNA 2008 another name
+        ("https://bot\u200d.example/", ASCII_HOST),
+        ("https://bücher/", ASCII_HOST),
+        ("https://１２７.0.0.1/", ASCII_HOST),
+        ("https://℀.example/", ASCII_HOST),
+        (f"https://{'ü' * 60}.example/", ASCII_HOST),
+        ("https://bot .example/", ASCII_HOST),
+        (" https://bot.example/", "leave out the spaces around it"),
+        ("https://bot.example/größe", PERCENT_ENCODED),
+        ("https://me@bücher.example/", PERCENT_ENCODED),
+        ("bücher.example", PERCENT_ENCODED),
+        ("https://-bot.example/", None),
+    ],
+)
+def test_another_host_gets_no_form_that_might_be_another_name(raw, words):
+    assert hint(raw) == words
+
+
+def test_a_name_without_a_dot_is_accepted_once_a_network_is_open():
+    """`http://n8n:5678/x` between containers; its address is judged on connecting."""
+    assert parse("http://N8N:5678/x", CLUSTER, "t").origin == "http://n8n:5678"
+    assert (refused("http://n8n:5678/x"), hint("http://n8n:5678/x")) == (FULL_NAME, SHORT_NAME)
+    assert refused("https://n8n:0/", CLUSTER) == "not allowed here: port_not_allowed"
+    assert refused("https://-/", CLUSTER) == FULL_NAME
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST.", "api.localhost"])
+def test_localhost_is_accepted_where_both_addresses_are_that_it_may_have(host):
+    url = f"http://{host}:3000/hook"
+    assert parse(url, LOCAL, "t").port == 3000
+    assert (refused(url, CLUSTER), hint(url, CLUSTER)) == (FULL_NAME, "127.0.0.1 instead of localhost")
+    assert hint(url, LOCAL_V6) == "[::1] instead of localhost"
+    assert hint(url) == "localhost is the bridge itself: give another name"
 
 
 def test_http_is_on_port_80_unless_it_says_otherwise():

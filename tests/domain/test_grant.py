@@ -7,7 +7,7 @@ import pytest
 from app.domain.address import AddressPolicy, Endpoint, leads_to, refusal
 from app.domain.callback_url import parse
 from app.domain.errors import InvalidField
-from app.domain.grant import Grant
+from app.domain.grant import Grant, TlsFiles
 
 BOT = "bot.team-b.svc.cluster.local"
 GRANT = Grant(
@@ -44,6 +44,28 @@ def test_a_url_that_is_granted_is_accepted_for_its_tenant_alone():
     assert parse(url, POLICY, "team-b").grants == (GRANT,)
     with pytest.raises(InvalidField, match="scheme_not_allowed"):
         parse(url, POLICY, "team-c")
+
+
+def test_a_name_without_a_dot_can_be_granted_to_one_tenant():
+    grant = Grant(
+        tenants=frozenset({"team-b"}),
+        hosts=frozenset({"n8n"}),
+        networks=(ip_network("172.16.0.0/12"),),
+        ports=frozenset({5678}),
+        schemes=frozenset({"http"}),
+    )
+    policy = AddressPolicy(False, frozenset({443}), (), (grant,))
+    assert parse("http://n8n:5678/x", policy, "team-b").grants == (grant,)
+    for tenant, url in (("team-c", "http://n8n:5678/x"), ("team-b", "http://n8n:5679/x"), ("team-b", "http://redis/")):
+        with pytest.raises(InvalidField, match="full name") as refused:
+            parse(url, policy, tenant)
+        assert "grant" in refused.value.hint
+
+
+def test_a_grant_of_certificates_alone_opens_no_short_name():
+    grant = Grant(frozenset({"t"}), frozenset({"n8n"}), (), frozenset({443}), frozenset({"https"}), TlsFiles(ca="/ca"))
+    with pytest.raises(InvalidField, match="full name"):
+        parse("https://n8n/x", AddressPolicy(False, frozenset({443}), (), (grant,)), "t")
 
 
 def test_an_address_in_a_url_is_judged_by_the_grants_that_hold_for_it():

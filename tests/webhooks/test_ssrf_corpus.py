@@ -1,7 +1,8 @@
 """Checks each URL of the SSRF corpus, then the addresses that the corpus gives its host."""
 
 import socket
-from ipaddress import ip_address
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
 from operator import itemgetter
 
 import pytest
@@ -55,6 +56,33 @@ def test_a_row_of_the_corpus_is_judged_as_it_says(row):
 @pytest.mark.parametrize("row", ROWS, ids=itemgetter("id"))
 def test_no_verdict_on_an_address_rests_on_its_scheme_or_port(row):
     assert judge(row["url"], OPEN) == expected(row, OPEN)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=itemgetter("id"))
+def test_an_opened_network_opens_nothing_else(row):
+    """No address of the corpus is in this network, and short names are URLs with it."""
+    opened = replace(STRICT, allow_networks=(ip_network("198.18.7.0/24"),))
+    denied = expected(row, STRICT) != "allow"
+    assert denied == (judge(row["url"], opened) != "allow") or row["category"] in ("port", "scheme")
+
+
+@pytest.mark.parametrize(
+    ("address", "verdict"),
+    [
+        ("172.18.0.5", "allow"),
+        ("10.0.0.1", "deny"),
+        ("169.254.169.254", "deny"),
+        ("127.0.0.1", "deny"),
+        ("8.8.8.8", "deny"),
+    ],
+)
+def test_a_short_name_leads_only_into_the_network_that_is_open(address, verdict):
+    policy = replace(STRICT, allow_networks=(ip_network("172.18.0.0/16"),))
+    url = parse("http://n8n:5678/x", policy, "t")
+    assert url.host == "n8n"
+    guard = Guard(policy, (), lambda name, *call: resolve({"n8n": address}.get(name, name), *call), dial)
+    with pytest.raises(ConnectionAllowed if verdict == "allow" else DestinationRefused):
+        guard(url.scheme, url.host, url.port, None)
 
 
 @given(

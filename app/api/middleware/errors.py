@@ -10,7 +10,7 @@ from typing import Any
 from flask import Flask, Response, g
 from gunicorn.http.errors import NoMoreData, ParseException  # type: ignore[import-untyped] # gunicorn has none
 from pydantic import BaseModel
-from werkzeug.exceptions import HTTPException, NotFound
+from werkzeug.exceptions import HTTPException, NotFound, default_exceptions
 
 from app import logs
 from app.api.input.validation import InvalidInput
@@ -22,6 +22,13 @@ INVALID_FIELD = "/problems/invalid-field"
 RETRY_AFTER_S = 2
 FULL_RETRY_AFTER_S = 30
 QUOTA_REACHED = "/problems/quota-reached"
+INCOMPLETE_BODY = "The body is incomplete, or its chunked encoding is malformed."
+DETAILS = {
+    400: INCOMPLETE_BODY,  # werkzeug's only use of it here: the client disconnects
+    404: "No such path; `/openapi.json` lists them.",
+    405: "The path has no such method; `Allow` lists those that it has.",
+    413: "The body is larger than 256 KiB.",
+}
 
 
 class FieldError(BaseModel):
@@ -63,7 +70,11 @@ def register(app: Flask) -> None:
 def _http(error: HTTPException) -> Response:
     status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
     headers = {name: value for name, value in error.get_headers() if name != "Content-Type"}
-    return _problem(status, error.description or HTTPStatus(status).phrase, headers)
+    # werkzeug's own descriptions are written for people in front of a browser.
+    is_ours = error.description != default_exceptions[status].description
+    return _problem(
+        status, (error.description if is_ours else DETAILS.get(status)) or HTTPStatus(status).phrase, headers
+    )
 
 
 def _invalid_input(error: InvalidInput) -> Response:
@@ -111,7 +122,7 @@ def _misconfigured(error: OperatorError) -> Response:
 
 def _unreadable_body(_: Exception) -> Response:
     """Handles gunicorn's errors while a body is read: it is incomplete, or its chunked encoding is malformed."""
-    return _problem(400, "The body is incomplete, or its chunked encoding is malformed.")
+    return _problem(400, INCOMPLETE_BODY)
 
 
 def _internal_error(error: Exception) -> Response:

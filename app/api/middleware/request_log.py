@@ -74,6 +74,7 @@ def _end(metrics: MetricRegistry, tracing: "Tracing | None", response: Response)
 def _audit_fields(request: Request, principal: Principal, response: Response) -> Iterator[tuple[str, Any]]:
     """Yields the audit fields: key, client address, and the ids of the objects concerned."""
     yield "key_id", principal.key_id
-    yield "address", request.remote_addr
+    # A socket of both families has IPv4 clients as ::ffff:192.0.2.1.
+    yield "address", (request.remote_addr or "").removeprefix("::ffff:")
     yield "location", response.headers.get("Location")
     yield from ((name, value) for name, value in (request.view_args or {}).items() if ID.fullmatch(value))

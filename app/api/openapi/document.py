@@ -31,8 +31,9 @@ PROBLEMS = {
     "403": "The key lacks the scope.",
     "404": "Does not exist, or is another tenant's.",
     "409": "A request with this Idempotency-Key is under way, or the resource's state does not allow the call.",
+    "408": "The body did not come within 10 s.",
     "413": "The body is larger than 256 KiB.",
-    "415": "Not application/json in UTF-8.",
+    "415": "Not application/json in UTF-8, or compressed.",
     "422": "A field is invalid: `errors` names it, `hint` says how to correct it.",
     "429": "A quota is reached; retry after `Retry-After`.",
     "503": "Redis, enough of its replicas, or the JWT issuer is unavailable, Redis is nearly full, or too many"
@@ -135,7 +136,7 @@ def _problems_of(path: str, call: Mapping[str, Any]) -> Iterator[str]:
     if "header" in locations:
         yield from ("409", "413")
     if "requestBody" in call:
-        yield from ("400", "413", "415")
+        yield from ("400", "408", "413", "415")
 
 
 def _problem(status: str) -> dict[str, Any]:
