@@ -1,0 +1,39 @@
+"""Descriptions of redirects. They are not followed: one may lead to an address that no callback may have."""
+
+from http import HTTPStatus
+from urllib.parse import quote, urljoin, urlsplit
+
+from app.domain.callback_url import path_and_query
+from app.transport.client import Reply
+from app.webhooks.excerpt import excerpt
+
+REDIRECTS = frozenset((301, 302, 303, 307, 308))
+PERMANENT = frozenset((HTTPStatus.MOVED_PERMANENTLY, HTTPStatus.PERMANENT_REDIRECT))
+MAX_LOCATION = 140  # characters: what follows it must fit into an excerpt, too
+
+
+def describe(reply: Reply, url: str) -> str | None:
+    """Returns where a redirect leads to, without the query and what `url` has in its path; None for other answers."""
+    if reply.status not in REDIRECTS:
+        return None
+    location = _location(reply.headers.get("location", ""), url)
+    if location is None:
+        return f"a redirect ({reply.status}) to nowhere: its Location header is missing or malformed"
+    shown = excerpt(location.encode(), secrets=(path_and_query(url),))
+    if reply.status in PERMANENT:
+        return f"moved permanently ({reply.status}) to {shown}: register that URL"
+    return f"a redirect ({reply.status}) to {shown}, which is not followed: the callback URL must answer itself"
+
+
+def _location(given: str, url: str) -> str | None:
+    try:
+        parts = urlsplit(urljoin(url, given.strip()))
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return None
+    if not given.strip() or not host or parts.scheme not in ("https", "http"):
+        return None
+    host = f"[{host}]" if ":" in host else host
+    target = f"{parts.scheme}://{host}{f':{port}' if port else ''}{quote(parts.path, safe='/%:@!$&+,;=~*().')}"
+    shown = target if len(target) <= MAX_LOCATION else f"{target[:MAX_LOCATION]}…"
+    return f"{shown}?…" if parts.query else shown
