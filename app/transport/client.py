@@ -132,9 +132,10 @@ class Transport:
 def _answers_idleness(reply: Reply, stopwatch: Stopwatch) -> bool:
     """Returns whether a kept-alive connection had been idle for too long when the request was already in transit.
 
-    An answer about the request itself would take the peer longer.
+    The peer then closes the connection, and has answered before it could have waited for the rest of this request.
     """
-    if reply.status != REQUEST_TIMEOUT or stopwatch.sent is None or stopwatch.first_byte is None:
+    closes = "close" in reply.headers.get("connection", "").lower()
+    if reply.status != REQUEST_TIMEOUT or not closes or stopwatch.sent is None or stopwatch.first_byte is None:
         return False
     return stopwatch.first_byte - stopwatch.sent < IN_TRANSIT_S
 
