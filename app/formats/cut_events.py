@@ -19,7 +19,7 @@ def cut(data: Data, encode: Callable[[Data], bytes]) -> bytes | None:
     succeed.
     """
     full = encode(data)
-    room = min(len(full) // 2, MAX_BYTES)
+    room = MAX_BYTES if len(full) > MAX_BYTES else len(full) // 2
     body = encode(_without_texts(data))
     if len(body) > room and "jobs" in data:
         body = encode(_with_fewer_jobs(_without_texts(data), len(body) - room))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from app.domain.errors import InvalidField
 from app.formats.format import Format, ServiceAnswer
 from app.formats.registry import FORMATS, find, for_url
 from app.formats.verdicts import by_status_alone, describe, seconds
@@ -11,6 +12,14 @@ HOSTS = [
     ("https://hooks.slack.com/services/T/B/x", "slack"),
     ("https://prod-1.westeurope.logic.azure.com/workflows/w?sig=s", "teams"),
     ("https://default1.2.environment.api.powerplatform.com/powerautomate/x?sig=s", "teams"),
+    ("https://DEFAULT1.2.environment.API.powerplatform.com.:443/powerautomate/x?sig=s", "teams"),
+    ("https://x.api.powerplatform.com/workflows/w?sig=s", "teams"),
+    ("https://x.api.gov.powerplatform.us/workflows/w?sig=s", "teams"),
+    ("https://prod.usgovtexas.logic.azure.us/workflows/w?sig=s", "teams"),
+    ("https://prod.chinaeast2.logic.azure.cn/workflows/w?sig=s", "teams"),
+    ("https://x.flow.microsoft.com/workflows/w?sig=s", "teams"),
+    ("https://logic.azure.us.evil.example/w?sig=s", "standard"),
+    ("https://bot.example/workflows/1", "standard"),
     ("https://acme.webhook.office.com/webhookb2/1", "teams"),
     ("https://outlook.office.com/webhook/1", "teams"),
     ("https://discord.com/api/webhooks/1/t", "discord"),
@@ -32,6 +41,15 @@ HOSTS = [
 @pytest.mark.parametrize(("raw", "name"), HOSTS)
 def test_the_host_tells_the_format(raw: str, name: str) -> None:
     assert for_url(url(raw)).name == name
+
+
+@pytest.mark.parametrize("path", ["/workflows/w/triggers/manual?sp=x&sig=s", "/Workflows/w?sig=s"])
+def test_a_flow_at_an_unknown_host_is_asked_for_its_format(path: str) -> None:
+    with pytest.raises(InvalidField) as refused:
+        for_url(url(f"https://flows.cloud.example{path}"))
+    assert refused.value.pointer == "/format"
+    assert refused.value.hint is not None
+    assert "teams" in refused.value.hint
 
 
 def test_each_format_is_found_by_its_name_and_no_other_is() -> None:
