@@ -1,5 +1,6 @@
 """The list of built-in formats."""
 
+import re
 from functools import lru_cache
 
 from app.domain.callback_url import CallbackUrl
@@ -35,6 +36,8 @@ FORMATS: tuple[Format, ...] = (
     dingtalk.FORMAT,
     wecom.FORMAT,
 )
+# Power Automate and Logic Apps; the second kind runs in an app service of its own.
+FLOW = re.compile(r"/workflows/|/triggers/[^/]+/invoke\b", re.IGNORECASE)
 BY_NAME = {each.name: each for each in FORMATS}
 
 
@@ -49,7 +52,7 @@ def for_url(url: CallbackUrl) -> Format:
     Raises InvalidField for a flow of Microsoft at an unknown host: it accepts any JSON, and shows nothing of an event.
     """
     found = next((each for each in FORMATS if each.recognises(url)), None)
-    if found is None and "/workflows/" in path(url).lower() and query_parameter(url.raw, "sig"):
+    if found is None and FLOW.search(path(url)) and query_parameter(url.raw, "sig"):
         raise InvalidField(
             "/format",
             "is needed: the URL looks like a flow's, at an unknown host",

@@ -43,7 +43,9 @@ def test_the_host_tells_the_format(raw: str, name: str) -> None:
     assert for_url(url(raw)).name == name
 
 
-@pytest.mark.parametrize("path", ["/workflows/w/triggers/manual?sp=x&sig=s", "/Workflows/w?sig=s"])
+@pytest.mark.parametrize(
+    "path", ["/workflows/w/triggers/manual?sp=x&sig=s", "/Workflows/w?sig=s", "/api/f/triggers/t/invoke?sig=s"]
+)
 def test_a_flow_at_an_unknown_host_is_asked_for_its_format(path: str) -> None:
     with pytest.raises(InvalidField) as refused:
         for_url(url(f"https://flows.cloud.example{path}"))
