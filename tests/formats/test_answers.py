@@ -1,9 +1,12 @@
 """The tables of answers in docs/formats.md, against the code."""
 
+import json
 import re
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.domain.verdict import Verdict
 from app.formats.format import AnswerVerdict, Format, ServiceAnswer
@@ -79,3 +82,56 @@ def test_each_chat_format_has_a_row_and_each_row_has_examples() -> None:
     own = list(own_answers())
     assert {(form.name, kind) for form, kind, *_ in own} == {(form.name, kind) for form in CHAT for kind in COLUMNS}
     assert {kind for kind, *_ in other_answers()} == set(OTHERS.values())
+
+
+NAMES = st.sampled_from(
+    [
+        *(
+            "ok",
+            "success",
+            "result",
+            "status",
+            "code",
+            "errcode",
+            "StatusCode",
+            "error",
+            "errors",
+            "message",
+            "msg",
+            "id",
+        ),
+        *(
+            "errmsg",
+            "description",
+            "error_code",
+            "parameters",
+            "retry_after",
+            "migrate_to_chat_id",
+            "name",
+            "statusCode",
+        ),
+    ]
+)
+SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | st.sampled_from(["0", "false"])
+)
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3))
+JSON = st.dictionaries(NAMES, VALUES, max_size=5).map(lambda value: json.dumps(value).encode())
+
+
+@pytest.mark.parametrize("form", CHAT, ids=lambda form: form.name)
+@given(status=st.integers(200, 299), body=st.binary(max_size=99) | JSON | st.tuples(JSON, st.binary()).map(b"".join))
+def test_a_message_that_was_answered_by_2xx_is_never_posted_again_and_again(
+    form: Format, status: int, body: bytes
+) -> None:
+    found = form.judge(ServiceAnswer(status, {}, body, "https://bot.example/bot1:a?chat_id=-5"))
+    # Unless the service has said that it refused the message: for its rate, for its own trouble, or for the chat's id.
+    refused = found.overloaded or found.url or re.search(rb"[45][0-9]{2}|retry_after|errcode|error", body)
+    assert found.verdict is not Verdict.RETRY or found.maybe_delivered or refused
+
+
+@pytest.mark.parametrize("form", CHAT, ids=lambda form: form.name)
+@given(status=st.integers(100, 999), body=st.binary(max_size=99) | JSON)
+def test_no_answer_is_a_surprise(form: Format, status: int, body: bytes) -> None:
+    found = form.judge(ServiceAnswer(status, {}, body, "https://bot.example/bot1:a?chat_id=-5"))
+    assert not (found.malformed and found.maybe_delivered and found.verdict is Verdict.REFUSED)
