@@ -1,5 +1,7 @@
 """Descriptions of redirects. They are not followed: one may lead to an address that no callback may have."""
 
+import re
+from collections.abc import Iterable
 from http import HTTPStatus
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -9,17 +11,24 @@ from app.webhooks.excerpt import excerpt
 
 REDIRECTS = frozenset((301, 302, 303, 307, 308))
 PERMANENT = frozenset((HTTPStatus.MOVED_PERMANENTLY, HTTPStatus.PERMANENT_REDIRECT))
+WORD, SEPARATORS = re.compile("[a-z]{0,11}"), re.compile("[/?&=]")
 MAX_LOCATION = 140  # characters: what follows it must fit into an excerpt, too
 
 
-def describe(reply: Reply, url: str) -> str | None:
-    """Returns where a redirect leads to, without the query and what `url` has in its path; None for other answers."""
+def describe(reply: Reply, url: str, secrets: Iterable[str] = ()) -> str | None:
+    """Returns where a redirect leads to, without its query and what may be a credential; None for other answers.
+
+    secrets: values to mask, in addition to the parts of the path and query of `url`. Plain words stay: often the new
+    URL is the old one with another host, or with a slash at its end.
+    """
     if reply.status not in REDIRECTS:
         return None
     location = _location(reply.headers.get("location", ""), url)
     if location is None:
         return f"a redirect ({reply.status}) to nowhere: its Location header is missing or malformed"
-    shown = excerpt(location.encode(), secrets=(path_and_query(url),))
+    tail = path_and_query(url)
+    tokens = (part for part in SEPARATORS.split(tail) if not WORD.fullmatch(part))
+    shown = excerpt(location.encode(), secrets=(*tokens, *(secret for secret in secrets if secret != tail)))
     if reply.status in PERMANENT:
         return f"moved permanently ({reply.status}) to {shown}: register that URL"
     return f"a redirect ({reply.status}) to {shown}, which is not followed: the callback URL must answer itself"

@@ -98,13 +98,13 @@ class Sender:
         )
         if isinstance(reply, Attempt):
             return reply
-        tail = path_and_query(url)
         sent = (value for name, value in headers.items() if not is_owned(name))
+        hidden = (path_and_query(url), *sent, *secrets)
         try:
             judgement = judge(ServiceAnswer(reply.status, reply.headers, reply.body, url))
-            if redirect := redirects.describe(reply, url):
-                judgement = replace(judgement, service_message=redirect)
-            return self._answered(reply, judgement, (tail, *sent, *secrets), stopwatch)
+            attempt = self._answered(reply, judgement, hidden, stopwatch)
+            redirect = redirects.describe(reply, url, hidden)
+            return replace(attempt, service_message=redirect) if redirect else attempt
         except Exception as error:  # noqa: BLE001 - a bug of ours in reading must not cause endless attempts
             # Without the error's message: it may quote the response.
             name, frame = type(error).__name__, traceback.extract_tb(error.__traceback__)[-1]

@@ -10,7 +10,7 @@ FROM = "https://bot.example/hooks/t0ken-of-the-bot?key=k3y-of-the-bot"
 
 def described(status: int, location: str | None) -> str | None:
     headers = {} if location is None else {"location": location}
-    return redirects.describe(Reply(status, headers, b"", truncated=False), FROM)
+    return redirects.describe(Reply(status, headers, b"", truncated=False), FROM, ["S3CRET-of-a-header"])
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,8 @@ def described(status: int, location: str | None) -> str | None:
         ("/b", "to https://bot.example/b:"),
         ("http://[2001:db8::1]:81/b", "to http://[2001:db8::1]:81/b:"),
         ("https://bot.example/hooks/t0ken-of-the-bot?key=k3y-of-the-bot", "to https://bot.example/hooks/…?…:"),
+        ("https://bot.example/hooks/t0ken-of-the-bot/", "to https://bot.example/hooks/…/:"),
+        ("https://bot.example/hooks/S3CRET-of-a-header", "to https://bot.example/hooks/…:"),
         ("https://new.example/" + "x" * 900, "x…: register that URL"),
         (None, "to nowhere"),
         ("", "to nowhere"),
