@@ -165,7 +165,7 @@ class Telemetry:
             error=attempt.error,
             service_message=attempt.service_message,
             state=next_step.state,
-            **({"digest": line["digest"]} if "digest" in line else {}),
+            **{name: line[name] for name in ("digest", "fallback") if name in line},
             **line["timings"],
         )
 

@@ -16,6 +16,6 @@ def by_status(status_code: int) -> Verdict:
         return Verdict.DELIVERED
     if status_code == 410:
         return Verdict.GONE
-    if status_code in (408, 425, 429) or status_code >= 500:
+    if status_code in (408, 425, 429, 499) or status_code >= 500:
         return Verdict.RETRY
     return Verdict.REFUSED

@@ -9,14 +9,16 @@ from typing import Any
 
 from app.domain.callback_url import CallbackUrl
 from app.domain.event import Event
+from app.domain.foreign_json import integer, read_object
 from app.domain.times import to_ms
 from app.domain.verdict import Verdict
+from app.formats.fallback import fit_text
 from app.formats.fit import Body, fit, within
 from app.formats.format import AnswerVerdict, Format, MessageOptions, Outgoing, RateLimit, ServiceAnswer
 from app.formats.markdown import defuse_mentions, format_line
 from app.formats.message import HEX, Fact, Message, MessageLine
 from app.formats.urls import add_parameter, in_domain, invalid_secret, invalid_url, path, query_parameter
-from app.formats.verdicts import UNKNOWN, Code, by_number, integer, json_object
+from app.formats.verdicts import UNKNOWN, Code, by_number
 
 SERVICE = "DingTalk"
 HOST = "oapi.dingtalk.com"
@@ -40,8 +42,8 @@ CODES = {
     400101: Code(Verdict.REFUSED, "the URL is wrong, or the bot was removed"),
     400102: Code(Verdict.REFUSED, "the bot is switched off"),
     400106: Code(Verdict.REFUSED, "the bot was removed"),
-    430101: Code(Verdict.REFUSED, "DingTalk considers a link in the message unsafe"),
-    460101: Code(Verdict.REFUSED, "the message is too long"),
+    430101: Code(Verdict.REFUSED, "DingTalk considers a link in the message unsafe", malformed=True),
+    460101: Code(Verdict.REFUSED, "the message is too long", malformed=True),
 }
 INSECURE = 310000
 KEYWORD = "the bot requires a keyword that the message lacks: set it to require a signature instead"
@@ -87,16 +89,27 @@ def signature(secret: str, timestamp: int) -> str:
 
 
 def render(events: Sequence[Event], options: MessageOptions, now: datetime) -> Outgoing:
-    url = options.url
-    if options.secret:
-        timestamp = to_ms(now)
-        url = add_parameter(url, "timestamp", str(timestamp))
-        url = add_parameter(url, "sign", signature(options.secret, timestamp))
-    return Outgoing(url, fit(events, options, _body, within(MAX_BYTES)))
+    return Outgoing(_signed_url(options, now), fit(events, options, _body, within(MAX_BYTES)))
+
+
+def render_fallback(events: Sequence[Event], options: MessageOptions, now: datetime) -> Outgoing:
+    return Outgoing(_signed_url(options, now), fit_text(events, options, _text_body))
+
+
+def _text_body(text: str) -> Body:
+    return {"msgtype": "text", "text": {"content": text}}
+
+
+def _signed_url(options: MessageOptions, now: datetime) -> str:
+    if not options.secret:
+        return options.url
+    timestamp = to_ms(now)
+    url = add_parameter(options.url, "timestamp", str(timestamp))
+    return add_parameter(url, "sign", signature(options.secret, timestamp))
 
 
 def judge(answer: ServiceAnswer) -> AnswerVerdict:
-    body = json_object(answer)
+    body = read_object(answer.body)
     number, message = integer(body.get("errcode")), body.get("errmsg")
     return by_number(SERVICE, answer, number, message, _code(number, message))
 
@@ -131,6 +144,7 @@ FORMAT = Format(
     "dingtalk",
     render,
     judge,
+    render_fallback,
     limit="20,000 bytes",
     signs=True,
     digest=100,

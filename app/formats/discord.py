@@ -7,7 +7,10 @@ from urllib.parse import urlsplit
 
 from app.domain.callback_url import CallbackUrl
 from app.domain.event import Event
+from app.domain.foreign_json import integer, read_object
 from app.domain.verdict import Verdict
+from app.formats import links
+from app.formats.fallback import fit_text
 from app.formats.fit import Body, fit
 from app.formats.format import AnswerVerdict, Format, MessageOptions, Outgoing, RateLimit, ServiceAnswer
 from app.formats.markdown import defuse_mentions, escape, format_line
@@ -16,27 +19,31 @@ from app.formats.sanitize import clip, units
 from app.formats.urls import in_domain, invalid_url, path
 from app.formats.verdicts import (
     OVERLOADED,
+    UNKNOWN,
     Code,
     by_code,
-    integer,
-    json_object,
     not_2xx,
+    other_2xx,
+    rejected,
     seconds,
     succeeded,
-    unexpected_2xx,
 )
 
 SERVICE = "Discord"
 HOSTS = ("discord.com", "discordapp.com")
 WEBHOOK = re.compile(r"/api(?:/v[0-9]+)?/webhooks/(?P<id>[0-9]+)/(?P<token>[A-Za-z0-9._-]+)/?")
 TITLE, DESCRIPTION, NAME, VALUE, FIELDS, TOTAL = 256, 4_096, 256, 1_024, 25, 6_000
+FIRST_CODE = 10_001
+NO_MENTIONS: Body = {"allowed_mentions": {"parse": []}}
 
 CODES = {
     10003: Code(Verdict.REFUSED, "the channel no longer exists"),
     10015: Code(Verdict.REFUSED, "the webhook was removed: create a new one"),
     20029: OVERLOADED,
     50027: Code(Verdict.REFUSED, "the URL is wrong: copy all of it"),
-    50035: Code(Verdict.REFUSED, "Discord rejected the message"),
+    40005: rejected(SERVICE),
+    50006: rejected(SERVICE),
+    50035: rejected(SERVICE),
 }
 
 
@@ -66,7 +73,7 @@ def _body(message: Message) -> Body:
         ]
     if message.link:
         embed["url"], _ = message.link  # makes the title a link
-    return {"embeds": [embed], "allowed_mentions": {"parse": []}}
+    return {"embeds": [embed], **NO_MENTIONS}
 
 
 def _fits(body: Body, _: bytes) -> bool:
@@ -85,23 +92,37 @@ def _fits(body: Body, _: bytes) -> bool:
 
 def render(events: Sequence[Event], options: MessageOptions, _: datetime) -> Outgoing:
     """Always uses version 10 of the API: without a version in the URL, Discord gives waits in milliseconds."""
-    parts = urlsplit(options.url)
+    return Outgoing(_versioned(options.url), fit(events, links.public_only(options), _body, _fits))
+
+
+def render_fallback(events: Sequence[Event], options: MessageOptions, _: datetime) -> Outgoing:
+    return Outgoing(_versioned(options.url), fit_text(events, options, _text_body, _text))
+
+
+def _text_body(text: str) -> Body:
+    return {"content": text, **NO_MENTIONS}
+
+
+def _versioned(url: str) -> str:
+    parts = urlsplit(url)
     path = re.sub(r"\A/api(?:/v[0-9]+)?/webhooks/", "/api/v10/webhooks/", parts.path)
-    return Outgoing(parts._replace(path=path).geturl(), fit(events, options, _body, _fits))
+    return parts._replace(path=path).geturl()
 
 
 def judge(answer: ServiceAnswer) -> AnswerVerdict:
-    body = json_object(answer)
+    body = read_object(answer.body)
+    number = integer(body.get("code"))
     # With `?wait=true` in the URL, Discord returns the created message.
-    if answer.status == 204 or (answer.status == 200 and "id" in body):
+    if answer.status == 204 or (succeeded(answer) and "id" in body):
         return AnswerVerdict(Verdict.DELIVERED)
+    if succeeded(answer) and number and number >= FIRST_CODE:
+        return by_code(SERVICE, CODES.get(number, UNKNOWN), body.get("message"), number)
     if succeeded(answer):
-        return unexpected_2xx(SERVICE, answer)
+        return other_2xx(SERVICE, answer)
     if answer.status == 429:
         wait = _reset_after(answer.headers) or seconds(body.get("retry_after"))
         found = not_2xx(SERVICE, answer, body.get("message"))
         return AnswerVerdict(found.verdict, found.service_message, wait, overloaded=True)
-    number = integer(body.get("code"))
     if answer.status < 500 and answer.status != 410 and (code := CODES.get(number or 0)):
         return by_code(SERVICE, code, body.get("message"), number)
     return not_2xx(SERVICE, answer, body.get("message"))
@@ -134,6 +155,7 @@ FORMAT = Format(
     "discord",
     render,
     judge,
+    render_fallback,
     limit="6,000 characters in all",
     rate_limit=RateLimit(5, timedelta(seconds=2)),
     bot=bot,

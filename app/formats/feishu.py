@@ -8,13 +8,15 @@ from datetime import datetime, timedelta
 
 from app.domain.callback_url import CallbackUrl
 from app.domain.event import Event
+from app.domain.foreign_json import integer, read_object
 from app.domain.verdict import Verdict
+from app.formats.fallback import fit_text
 from app.formats.fit import Body, fit, within
 from app.formats.format import AnswerVerdict, Format, MessageOptions, Outgoing, RateLimit, ServiceAnswer
 from app.formats.markdown import format_line
 from app.formats.message import Fact, Message, MessageLine, Severity
 from app.formats.urls import in_domain, invalid_secret, invalid_url, path
-from app.formats.verdicts import OVERLOADED, UNKNOWN, Code, by_number, integer, json_object
+from app.formats.verdicts import OVERLOADED, UNKNOWN, Code, by_number, rejected
 
 SERVICE = "Feishu"
 HOSTS = ("open.feishu.cn", "open.larksuite.com")
@@ -32,10 +34,10 @@ MARKUP = re.compile(r"[<>*~`\[\]#&\\]")
 
 TOO_MANY = "too many request"  # the only transient meaning of 9499
 CODES = {
-    9499: Code(Verdict.REFUSED, "Feishu rejected the message"),
+    9499: rejected(SERVICE),
     11232: OVERLOADED,
     19001: Code(Verdict.REFUSED, "the URL is wrong, or the bot was removed"),
-    19002: Code(Verdict.REFUSED, "Feishu rejected the message"),
+    19002: rejected(SERVICE),
     19007: Code(Verdict.REFUSED, "the bot is switched off"),
     19021: Code(Verdict.REFUSED, "the secret is wrong, or the clock is off by more than an hour"),
     19022: Code(Verdict.REFUSED, "the bot's IP allowlist lacks the bridge's address"),
@@ -85,10 +87,7 @@ def signature(secret: str, timestamp: int) -> str:
 
 
 def render(events: Sequence[Event], options: MessageOptions, now: datetime) -> Outgoing:
-    signed: Body = {}
-    if options.secret:
-        timestamp = int(now.timestamp())
-        signed = {"timestamp": str(timestamp), "sign": signature(options.secret, timestamp)}
+    signed = _signed(options.secret, now)
 
     def body(message: Message) -> Body:
         return {**signed, "msg_type": "interactive", "card": _card(message)}
@@ -96,9 +95,26 @@ def render(events: Sequence[Event], options: MessageOptions, now: datetime) -> O
     return Outgoing(options.url, fit(events, options, body, within(MAX_BYTES)))
 
 
+def render_fallback(events: Sequence[Event], options: MessageOptions, now: datetime) -> Outgoing:
+    signed = _signed(options.secret, now)
+
+    def body(text: str) -> Body:
+        return {**signed, "msg_type": "text", "content": {"text": text}}
+
+    return Outgoing(options.url, fit_text(events, options, body))
+
+
+def _signed(secret: str | None, now: datetime) -> Body:
+    if not secret:
+        return {}
+    timestamp = int(now.timestamp())
+    return {"timestamp": str(timestamp), "sign": signature(secret, timestamp)}
+
+
 def judge(answer: ServiceAnswer) -> AnswerVerdict:
-    body = json_object(answer)
-    number = integer(body.get("code", body.get("StatusCode")))
+    body = read_object(answer.body)
+    numbers = (integer(body.get(name)) for name in ("code", "StatusCode"))
+    number = next((number for number in numbers if number is not None), None)
     message = body.get("msg") or body.get("StatusMessage")
     rate_limited = number == 9499 and TOO_MANY in str(message).lower()
     code = OVERLOADED if rate_limited else CODES.get(number or 0, UNKNOWN)
@@ -123,6 +139,7 @@ FORMAT = Format(
     "feishu",
     render,
     judge,
+    render_fallback,
     limit="20,000 bytes",
     signs=True,
     rate_limit=RateLimit(100, timedelta(minutes=1)),

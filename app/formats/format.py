@@ -57,6 +57,8 @@ class AnswerVerdict:
     service_message: the service's message, for people: `DingTalk: sign not match (310000): the secret is wrong`.
     retry_after: wait requested by the service, if stated elsewhere than in the Retry-After header.
     overloaded: the service is overloaded or its rate limit was exceeded; the lane slows down.
+    maybe_delivered: the message may have arrived although the answer does not confirm it.
+    malformed: the message was refused for its content or size; the format's fallback may be accepted.
     url: the destination's new URL; the attempt does not count.
     """
 
@@ -64,6 +66,8 @@ class AnswerVerdict:
     service_message: str | None = None
     retry_after: timedelta | None = None
     overloaded: bool = False
+    maybe_delivered: bool = False
+    malformed: bool = False
     url: str | None = field(default=None, repr=False)
 
 
@@ -76,16 +80,18 @@ class RateLimit:
 
 
 Render = Callable[[Sequence[Event], MessageOptions, datetime], Outgoing]
+RenderFallback = Callable[[Sequence[Event], MessageOptions, datetime], Outgoing | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
     """render: renders one message about one to `digest` events; the time is used only for signatures.
+    fallback: renders it in its simplest form, which is sent once after a refusal of the full one. It may be None.
 
     machine: receivers deduplicate by `webhook-id` and verify `webhook-signature`, so callbacks are signed according to
     Standard Webhooks and retried for days. Otherwise people read the messages, and late or repeated ones are noise.
     signs: messages to people can be signed with the bot's own secret.
-    limit: maximum size of a message, as text; None if there is none.
+    limit: maximum size of a message, as text; It may be None.
     bot: distinguishes destinations with the same scheme, host and port. It is a credential, so store only its digest.
     check: raises InvalidField, with a hint, for a URL or secret that cannot work.
     recognises: returns whether only this service uses such URLs; selects the format for `auto`.
@@ -94,6 +100,7 @@ class Format:
     name: str
     render: Render
     judge: Callable[[ServiceAnswer], AnswerVerdict]
+    fallback: RenderFallback = lambda *_: None
     machine: bool = False
     signs: bool = False
     limit: str | None = None

@@ -2,25 +2,31 @@
 
 import html
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from app.domain.callback_url import CallbackUrl
 from app.domain.event import Event
+from app.domain.foreign_json import integer, read_object
 from app.domain.verdict import Verdict
+from app.formats.fallback import fit_text
 from app.formats.fit import Body, fit, within
 from app.formats.format import AnswerVerdict, Format, MessageOptions, Outgoing, RateLimit, ServiceAnswer
 from app.formats.markdown import defuse_mentions
 from app.formats.message import HEX, Fact, Message, MessageLine
 from app.formats.urls import in_domain, invalid_url, path, query_parameter
-from app.formats.verdicts import OVERLOADED, is_object, json_object, nested_object, not_2xx, succeeded, unexpected_2xx
+from app.formats.verdicts import OVERLOADED, nested_object, not_2xx, other_2xx, succeeded
 
 SERVICE = "Google Chat"
 HOST = "chat.googleapis.com"
 MAX_BYTES = 32_000
 MINUTE = timedelta(minutes=1)
+HEADERS = {"Content-Type": "application/json; charset=UTF-8"}
+BAD_REQUEST = 400
+INVALID = "INVALID_ARGUMENT"
 ADVICE = {
-    "INVALID_ARGUMENT": "Google Chat rejected the message, or the URL is not complete",
+    INVALID: "Google Chat rejected the message, or the URL is not complete",
     "UNAUTHENTICATED": "the URL's key or token is wrong: create a new webhook",
     "PERMISSION_DENIED": "the space's managers or the organisation do not allow it",
     "NOT_FOUND": "the space or the webhook no longer exists",
@@ -63,22 +69,25 @@ def _body(message: Message) -> Body:
 
 
 def render(events: Sequence[Event], options: MessageOptions, _: datetime) -> Outgoing:
-    return Outgoing(
-        options.url,
-        fit(events, options, _body, within(MAX_BYTES)),
-        {"Content-Type": "application/json; charset=UTF-8"},
-    )
+    return Outgoing(options.url, fit(events, options, _body, within(MAX_BYTES)), HEADERS)
+
+
+def render_fallback(events: Sequence[Event], options: MessageOptions, _: datetime) -> Outgoing:
+    return Outgoing(options.url, fit_text(events, options, lambda text: {"text": text}), HEADERS)
 
 
 def judge(answer: ServiceAnswer) -> AnswerVerdict:
-    if answer.status == 200 and is_object(answer):
-        return AnswerVerdict(Verdict.DELIVERED)
+    body = read_object(answer.body)
+    error = nested_object(body, "error")
+    status = integer(error.get("code"))
+    if succeeded(answer) and error and status is not None and status >= BAD_REQUEST:
+        answer = replace(answer, status=status)
     if succeeded(answer):
-        return unexpected_2xx(SERVICE, answer)
-    error = nested_object(json_object(answer), "error")
+        return AnswerVerdict(Verdict.DELIVERED) if "name" in body else other_2xx(SERVICE, answer)
     found = not_2xx(SERVICE, answer, error.get("message"), ADVICE.get(str(error.get("status"))))
+    malformed = found.malformed or (answer.status == BAD_REQUEST and error.get("status") == INVALID)
     # Google gives no wait: its quota is per minute.
-    return AnswerVerdict(found.verdict, found.service_message, MINUTE if found.overloaded else None, found.overloaded)
+    return replace(found, retry_after=MINUTE if found.overloaded else None, malformed=malformed)
 
 
 def bot(url: CallbackUrl) -> str:
@@ -99,6 +108,7 @@ FORMAT = Format(
     "googlechat",
     render,
     judge,
+    render_fallback,
     limit="32,000 bytes",
     digest=20,
     rate_limit=RateLimit(60, MINUTE),

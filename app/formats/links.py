@@ -1,11 +1,15 @@
 """The link in a message, from a URL template of the tenant or the operator."""
 
 import re
+from dataclasses import replace
+from ipaddress import IPv6Address
 from urllib.parse import quote
 
+from app.domain.callback_url import LABEL
 from app.domain.errors import InvalidField
 from app.domain.event import Event
 from app.domain.job import Job
+from app.formats.format import MessageOptions
 
 MAX_TEMPLATE, MAX_LINK = 512, 1024  # characters
 PLACEHOLDER = re.compile(r"\{([a-z_]*)\}")
@@ -13,6 +17,11 @@ NAMES = ("job_id", "request_id", "phone_id", "server_id", "registration_id", "pr
 JOB_NAMES = frozenset(("job_id", "phone_id", "server_id"))
 # Legal in a URL, and ends a link in no markup: no quotes, brackets, asterisks or bars.
 URL_SAFE = "%/:?#@!$&+,;=~"
+LINK = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/?#]*)(?P<tail>.*)", re.DOTALL)
+AUTHORITY = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^@:\[\]]+)(?P<port>:[0-9]{1,5})?")
+# Python's `idna` codec replaces these by other letters, which would name another host.
+REPLACED_LETTERS = frozenset("ßς\u200c\u200d")
+MAX_HOST, MAX_PORT = 253, 65_535
 
 
 def check(template: str, pointer: str = "/link") -> None:
@@ -47,6 +56,37 @@ def filled(template: str | None, event: Event, job: Job | None) -> str | None:
     values = [known.get(name) or "" for name in PLACEHOLDER.findall(template)]
     if not all(values) or sum(map(len, values)) > MAX_LINK:
         return None
-    url = PLACEHOLDER.sub(lambda match: quote(known[match[1]] or "", safe=""), template)
-    url = quote(url, safe=URL_SAFE)
-    return url if url.startswith(("https://", "http://")) and len(url) <= MAX_LINK else None
+    return _well_formed(PLACEHOLDER.sub(lambda match: quote(known[match[1]] or "", safe=""), template))
+
+
+def public_only(options: MessageOptions) -> MessageOptions:
+    """Drops a link whose host has no dot, such as `console` or `localhost`: for services that refuse such links."""
+    link = LINK.fullmatch(options.link or "")
+    return options if link is None or "." in link["authority"] else replace(options, link=None)
+
+
+def _well_formed(url: str) -> str | None:
+    """Returns the URL as services take it; None if it is none. A single wrong link makes some refuse the message."""
+    link = LINK.fullmatch(url)
+    authority = AUTHORITY.fullmatch(link["authority"]) if link else None
+    if link is None or authority is None:
+        return None
+    host, port = _ascii_host(authority["host"]), authority["port"] or ""
+    if host is None or not 0 < int(port[1:] or 1) <= MAX_PORT:
+        return None
+    made = f"{link['scheme']}://{host}{port}{quote(link['tail'], safe=URL_SAFE)}"
+    return made if len(made) <= MAX_LINK else None
+
+
+def _ascii_host(host: str) -> str | None:
+    """Returns the host as DNS knows it: `xn--bcher-kva.example` for `bücher.example`."""
+    if REPLACED_LETTERS.intersection(host):
+        return None
+    try:
+        if host.startswith("["):
+            return f"[{IPv6Address(host[1:-1])}]"
+        name = host.encode("idna").decode().lower()
+    except ValueError:
+        return None
+    labels = name.removesuffix(".").split(".")
+    return name if len(name) <= MAX_HOST and all(LABEL.fullmatch(label) for label in labels) else None

@@ -5,15 +5,17 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from app.domain.event import Event
+from app.domain.foreign_json import read_object
 from app.domain.verdict import Verdict
 from app.formats.attachment import attachment
+from app.formats.fallback import fit_text
 from app.formats.fit import Body, fit
 from app.formats.format import AnswerVerdict, Format, MessageOptions, Outgoing, ServiceAnswer
 from app.formats.markdown import defuse_mentions
 from app.formats.message import Message
 from app.formats.sanitize import units
 from app.formats.urls import path
-from app.formats.verdicts import json_object, not_2xx, succeeded, unexpected_2xx
+from app.formats.verdicts import describe, not_2xx, other_2xx, succeeded
 
 SERVICE = "Mattermost"
 MAX_LENGTH = 16_383  # characters
@@ -43,14 +45,20 @@ def render(events: Sequence[Event], options: MessageOptions, _: datetime) -> Out
     return Outgoing(options.url, fit(events, options, _body, _fits))
 
 
+def render_fallback(events: Sequence[Event], options: MessageOptions, _: datetime) -> Outgoing:
+    return Outgoing(options.url, fit_text(events, options, lambda text: {"text": text}, _text))
+
+
 def judge(answer: ServiceAnswer) -> AnswerVerdict:
-    if answer.status == 200 and answer.body.strip() == b"ok":
+    if succeeded(answer) and answer.body.strip() == b"ok":
         return AnswerVerdict(Verdict.DELIVERED)
-    if succeeded(answer):
-        return unexpected_2xx(SERVICE, answer)
-    error = json_object(answer)
+    error = read_object(answer.body)
     advice = next((advice for end, advice in ADVICE.items() if str(error.get("id")).endswith(end)), None)
-    return not_2xx(SERVICE, answer, error.get("message"), advice)
+    if not succeeded(answer):
+        return not_2xx(SERVICE, answer, error.get("message"), advice)
+    if advice:
+        return AnswerVerdict(Verdict.REFUSED, describe(SERVICE, error.get("message"), advice=advice))
+    return other_2xx(SERVICE, answer)
 
 
-FORMAT = Format("mattermost", render, judge, limit="16,383 characters", bot=path)
+FORMAT = Format("mattermost", render, judge, render_fallback, limit="16,383 characters", bot=path)

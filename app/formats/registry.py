@@ -1,8 +1,10 @@
 """The list of built-in formats."""
 
+import re
 from functools import lru_cache
 
 from app.domain.callback_url import CallbackUrl
+from app.domain.errors import InvalidField
 from app.formats import (
     cloudevents,
     dingtalk,
@@ -18,6 +20,7 @@ from app.formats import (
     wecom,
 )
 from app.formats.format import Format
+from app.formats.urls import path, query_parameter
 
 FORMATS: tuple[Format, ...] = (
     standard.FORMAT,
@@ -33,6 +36,8 @@ FORMATS: tuple[Format, ...] = (
     dingtalk.FORMAT,
     wecom.FORMAT,
 )
+# Power Automate and Logic Apps; the second kind runs in an app service of its own.
+FLOW = re.compile(r"/workflows/|/triggers/[^/]+/invoke\b", re.IGNORECASE)
 BY_NAME = {each.name: each for each in FORMATS}
 
 
@@ -42,5 +47,15 @@ def find(name: str) -> Format | None:
 
 @lru_cache(maxsize=1024)
 def for_url(url: CallbackUrl) -> Format:
-    """Returns the format that `auto` selects; `standard` if no service recognises the URL."""
-    return next((each for each in FORMATS if each.recognises(url)), standard.FORMAT)
+    """Returns the format that `auto` selects; `standard` if no service recognises the URL.
+
+    Raises InvalidField for a flow of Microsoft at an unknown host: it accepts any JSON, and shows nothing of an event.
+    """
+    found = next((each for each in FORMATS if each.recognises(url)), None)
+    if found is None and FLOW.search(path(url)) and query_parameter(url.raw, "sig"):
+        raise InvalidField(
+            "/format",
+            "is needed: the URL looks like a flow's, at an unknown host",
+            'choose "teams" for messages in Teams, or "standard" if the flow reads the event itself',
+        )
+    return found or standard.FORMAT

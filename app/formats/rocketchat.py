@@ -5,14 +5,16 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from app.domain.event import Event
+from app.domain.foreign_json import read_object
 from app.domain.verdict import Verdict
 from app.formats.attachment import attachment
+from app.formats.fallback import fit_text
 from app.formats.fit import Body, fit, within
 from app.formats.format import AnswerVerdict, Format, MessageOptions, Outgoing, ServiceAnswer
 from app.formats.message import Message
 from app.formats.sanitize import ZERO_WIDTH_SPACE
 from app.formats.urls import path
-from app.formats.verdicts import describe, is_object, json_object, not_2xx, succeeded, unexpected_2xx
+from app.formats.verdicts import describe, is_false, not_2xx, other_2xx, succeeded
 
 SERVICE = "Rocket.Chat"
 # Rocket.Chat documents no limit; people read no more. Titles may have 1,024 characters and are always shorter.
@@ -41,17 +43,21 @@ def render(events: Sequence[Event], options: MessageOptions, _: datetime) -> Out
     return Outgoing(options.url, fit(events, options, _body, within(MAX_BYTES)))
 
 
+def render_fallback(events: Sequence[Event], options: MessageOptions, _: datetime) -> Outgoing:
+    return Outgoing(options.url, fit_text(events, options, lambda text: {"text": text}, _text))
+
+
 def judge(answer: ServiceAnswer) -> AnswerVerdict:
-    body = json_object(answer)
+    body = read_object(answer.body)
     error = body.get("error") or body.get("message")
     advice = ADVICE.get(str(error))
     if not succeeded(answer):
         return not_2xx(SERVICE, answer, error, advice)
-    if not is_object(answer):
-        return unexpected_2xx(SERVICE, answer)
-    if body.get("success") is False:
-        return AnswerVerdict(Verdict.REFUSED, describe(SERVICE, error, advice=advice))
-    return AnswerVerdict(Verdict.DELIVERED)
+    if is_false(body.get("success")):
+        return AnswerVerdict(Verdict.REFUSED, describe(SERVICE, error, advice=advice), malformed=advice is None)
+    if body.get("success") is True or answer.body.strip() == b"{}":
+        return AnswerVerdict(Verdict.DELIVERED)
+    return other_2xx(SERVICE, answer)
 
 
-FORMAT = Format("rocketchat", render, judge, limit="20,000 bytes", bot=path)
+FORMAT = Format("rocketchat", render, judge, render_fallback, limit="20,000 bytes", bot=path)

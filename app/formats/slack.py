@@ -6,12 +6,13 @@ from datetime import datetime, timedelta
 from app.domain.callback_url import CallbackUrl
 from app.domain.event import Event
 from app.domain.verdict import Verdict
+from app.formats.fallback import fit_text
 from app.formats.fit import Body, fit
 from app.formats.format import AnswerVerdict, Format, MessageOptions, Outgoing, RateLimit, ServiceAnswer
 from app.formats.message import HEX, Fact, Message, MessageLine
 from app.formats.sanitize import units
 from app.formats.urls import in_domain, invalid_url, path
-from app.formats.verdicts import Code, by_code, not_2xx, succeeded, unexpected_2xx
+from app.formats.verdicts import OVERLOADED, Code, by_code, not_2xx, other_2xx, rejected, succeeded
 
 SERVICE = "Slack"
 HOSTS = ("hooks.slack.com", "hooks.slack-gov.com")
@@ -21,10 +22,17 @@ LINES = 8  # per section
 # Slack has no escape for `*`, `_` and `~`: these only look like them. Ids go into code spans.
 LOOKALIKES = str.maketrans({"*": "∗", "_": "ˍ", "~": "∼", "`": "ˋ"})
 
+REJECTED = rejected(SERVICE)
 CODES = {
-    "invalid_payload": Code(Verdict.REFUSED, "Slack rejected the message"),
-    "invalid_blocks": Code(Verdict.REFUSED, "Slack rejected the message"),
-    "no_text": Code(Verdict.REFUSED, "Slack rejected the message"),
+    "invalid_payload": REJECTED,
+    "invalid_blocks": REJECTED,
+    "invalid_blocks_format": REJECTED,
+    "invalid_attachments": REJECTED,
+    "missing_text_or_fallback_or_attachments": REJECTED,
+    "msg_too_long": REJECTED,
+    "msg_blocks_too_long": REJECTED,
+    "no_text": REJECTED,
+    "rate_limited": OVERLOADED,
     "invalid_token": Code(Verdict.REFUSED, "the URL is wrong or was revoked: create a new webhook"),
     "no_service": Code(Verdict.REFUSED, "the webhook was removed: create a new one"),
     "no_service_id": Code(Verdict.REFUSED, "the URL is not complete"),
@@ -36,7 +44,7 @@ CODES = {
     "channel_is_archived": Code(Verdict.REFUSED, "the channel was archived"),
     "action_prohibited": Code(Verdict.REFUSED, "the workspace's admins do not allow it"),
     "posting_to_general_channel_denied": Code(Verdict.REFUSED, "the workspace's admins do not allow it"),
-    "too_many_attachments": Code(Verdict.REFUSED, "Slack rejected the message"),
+    "too_many_attachments": REJECTED,
 }
 
 
@@ -54,8 +62,12 @@ def _code(text: str) -> str:
     return f"`{escape(text.replace('`', 'ˋ'))}`"
 
 
+def _link(url: str, text: str) -> str:
+    return f"<{escape(url)}|{_text(text)}>"
+
+
 def _line(line: MessageLine) -> str:
-    name = f"<{escape(line.link)}|{_text(line.name)}>" if line.link else _code(line.name)
+    name = _link(line.link, line.name) if line.link else _code(line.name)
     return f"{line.emoji} {name}" + (f" {_code(line.about)}" if line.about else "")
 
 
@@ -80,8 +92,8 @@ def _blocks(message: Message) -> list[Body]:
     blocks += [{"type": "section", "text": _mrkdwn("\n".join(part))} for part in parts]
     if message.link:
         url, label = message.link
-        button = {"type": "button", "text": {"type": "plain_text", "text": label}, "url": url}
-        blocks.append({"type": "actions", "elements": [button]})
+        # A text, not a button: people who click the button of an incoming webhook are shown an error beside it.
+        blocks.append({"type": "section", "text": _mrkdwn(_link(url, label))})
     return blocks
 
 
@@ -109,14 +121,18 @@ def render(events: Sequence[Event], options: MessageOptions, _: datetime) -> Out
     return Outgoing(options.url, fit(events, options, _body, _fits))
 
 
+def render_fallback(events: Sequence[Event], options: MessageOptions, _: datetime) -> Outgoing:
+    return Outgoing(options.url, fit_text(events, options, lambda text: {"text": text}, _text))
+
+
 def judge(answer: ServiceAnswer) -> AnswerVerdict:
-    text = answer.body[:100].decode("utf-8", "replace").strip()
-    if answer.status == 200 and text == "ok":
+    text = answer.body[:100].decode("utf-8-sig", "replace").strip().strip('"')
+    if succeeded(answer) and text.lower() == "ok":
         return AnswerVerdict(Verdict.DELIVERED)
     text_decides = answer.status < 500 and answer.status not in {410, 429}
     if text_decides and (code := CODES.get(text)):
         return by_code(SERVICE, code, text, answer.status)
-    return unexpected_2xx(SERVICE, answer) if succeeded(answer) else not_2xx(SERVICE, answer)
+    return other_2xx(SERVICE, answer) if succeeded(answer) else not_2xx(SERVICE, answer)
 
 
 def check(url: CallbackUrl, _: str | None) -> None:
@@ -135,6 +151,7 @@ FORMAT = Format(
     "slack",
     render,
     judge,
+    render_fallback,
     limit="13,000 bytes",
     digest=20,
     rate_limit=RateLimit(1, timedelta(seconds=1)),

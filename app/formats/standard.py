@@ -1,6 +1,6 @@
 """`standard`: the event as documented in the contract, as compact UTF-8 JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -8,6 +8,7 @@ from app.domain.event import DestinationChange, Event, Group
 from app.domain.job import Job
 from app.domain.times import rfc3339
 from app.domain.wire import to_json
+from app.formats.cut_events import cut
 from app.formats.format import Format, MessageOptions, Outgoing
 from app.formats.verdicts import by_status_alone
 
@@ -24,11 +25,15 @@ def render(event: Event) -> bytes:
 
 def body(event: Event) -> dict[str, Any]:
     """Returns the event as a JSON value."""
+    return _with_data(event, data(event))
+
+
+def _with_data(event: Event, data: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "id": event.id,
         "type": event.type,
         "timestamp": rfc3339(event.observed_at),
-        "data": data(event),
+        "data": data,
     }
 
 
@@ -72,4 +77,10 @@ def _outgoing(events: Sequence[Event], options: MessageOptions, _: datetime) -> 
     return Outgoing(options.url, render(event))
 
 
-FORMAT = Format("standard", _outgoing, by_status_alone, machine=True)
+def _cut(events: Sequence[Event], options: MessageOptions, _: datetime) -> Outgoing | None:
+    (event,) = events
+    shorter = cut(data(event), lambda data: to_json(_with_data(event, data)).encode())
+    return Outgoing(options.url, shorter) if shorter else None
+
+
+FORMAT = Format("standard", _outgoing, by_status_alone, _cut, machine=True)

@@ -10,22 +10,16 @@ from urllib.parse import urlsplit
 
 from app.domain.callback_url import CallbackUrl
 from app.domain.event import Event
+from app.domain.foreign_json import integer, read_object
 from app.domain.verdict import Verdict
+from app.formats import links
+from app.formats.fallback import fit_text
 from app.formats.fit import Body, fit
 from app.formats.format import AnswerVerdict, Format, MessageOptions, Outgoing, RateLimit, ServiceAnswer
 from app.formats.message import Fact, Message, MessageLine
 from app.formats.sanitize import ZERO_WIDTH_SPACE, units
 from app.formats.urls import add_parameter, in_domain, invalid_url, path, query_parameter, remove_parameter
-from app.formats.verdicts import (
-    describe,
-    integer,
-    json_object,
-    nested_object,
-    not_2xx,
-    seconds,
-    succeeded,
-    unexpected_2xx,
-)
+from app.formats.verdicts import describe, is_false, nested_object, not_2xx, other_2xx, seconds, succeeded
 
 SERVICE = "Telegram"
 HOST = "api.telegram.org"
@@ -34,6 +28,7 @@ METHOD = "/sendMessage"
 BOT = re.compile(r"(?P<bot>/bot[^/]+(?:/test)?)(?:/sendMessage)?/?")
 CHAT_ID = re.compile(r"-?[0-9]{1,20}|@[A-Za-z0-9_]{1,64}")
 MAX_LENGTH = 4_096  # characters; Telegram excludes markup from the count, the bridge includes it
+NO_PREVIEW: Body = {"link_preview_options": {"is_disabled": True}}
 # By a part of the error's description, which may begin with "Bad Request: " or the like.
 ADVICE = {
     "chat not found": "chat_id is wrong, or the bot is not in the chat",
@@ -47,9 +42,13 @@ ADVICE = {
 }
 
 
-def _text(text: str) -> str:
+def _defuse(text: str) -> str:
     """Defuses mentions (`@name`), commands (`/word`) and hashtags."""
-    return html.escape(re.sub(r"([@/#])", rf"\1{ZERO_WIDTH_SPACE}", text), quote=False)
+    return re.sub(r"([@/#])", rf"\1{ZERO_WIDTH_SPACE}", text)
+
+
+def _text(text: str) -> str:
+    return html.escape(_defuse(text), quote=False)
 
 
 def _exact(text: str) -> str:
@@ -74,7 +73,7 @@ def _body(message: Message) -> Body:
         *map(_line, message.lines),
         *filter(None, [message.more]),
     ]
-    body: Body = {"text": "\n".join(lines), "parse_mode": "HTML", "link_preview_options": {"is_disabled": True}}
+    body: Body = {"text": "\n".join(lines), "parse_mode": "HTML", **NO_PREVIEW}
     if message.link:
         url, label = message.link
         body["reply_markup"] = {"inline_keyboard": [[{"text": label, "url": url}]]}
@@ -86,20 +85,29 @@ def _fits(body: Body, _: bytes) -> bool:
 
 
 def render(events: Sequence[Event], options: MessageOptions, _: datetime) -> Outgoing:
-    """Moves the chat's id from the query into the body; other parameters, such as a topic, stay in the query."""
-    chat = query_parameter(options.url, CHAT)
-    parts = urlsplit(remove_parameter(options.url, CHAT))
-    bot = BOT.fullmatch(parts.path)
-    url = parts._replace(path=bot["bot"] + METHOD).geturl() if bot else parts.geturl()
+    url, chat = _url_and_chat(options.url)
+    # A button with another link makes Telegram refuse the message: "Wrong HTTP URL".
+    options = links.public_only(options)
     return Outgoing(url, fit(events, options, lambda message: {CHAT: chat, **_body(message)}, _fits))
 
 
+def render_fallback(events: Sequence[Event], options: MessageOptions, _: datetime) -> Outgoing:
+    url, chat = _url_and_chat(options.url)
+    return Outgoing(url, fit_text(events, options, lambda text: {CHAT: chat, "text": text, **NO_PREVIEW}, _defuse))
+
+
+def _url_and_chat(given: str) -> tuple[str, str | None]:
+    """Takes the chat's id out of the query; other parameters, such as a topic, stay there."""
+    parts = urlsplit(remove_parameter(given, CHAT))
+    bot = BOT.fullmatch(parts.path)
+    url = parts._replace(path=bot["bot"] + METHOD).geturl() if bot else parts.geturl()
+    return url, query_parameter(given, CHAT)
+
+
 def judge(answer: ServiceAnswer) -> AnswerVerdict:
-    body = json_object(answer)
-    if answer.status == 200 and body.get("ok") is True:
-        return AnswerVerdict(Verdict.DELIVERED)
-    if succeeded(answer) and body.get("ok") is not False:
-        return unexpected_2xx(SERVICE, answer)
+    body = read_object(answer.body)
+    if succeeded(answer) and not is_false(body.get("ok")):
+        return AnswerVerdict(Verdict.DELIVERED) if body.get("ok") is True else other_2xx(SERVICE, answer)
     error = replace(answer, status=_status(answer, body))
     parameters, description = nested_object(body, "parameters"), body.get("description")
     chat = integer(parameters.get("migrate_to_chat_id"))
@@ -144,6 +152,7 @@ FORMAT = Format(
     "telegram",
     render,
     judge,
+    render_fallback,
     limit="4,096 characters of text",
     digest=16,
     rate_limit=RateLimit(20, timedelta(minutes=1)),

@@ -5,13 +5,15 @@ from datetime import datetime, timedelta
 
 from app.domain.callback_url import CallbackUrl
 from app.domain.event import Event
+from app.domain.foreign_json import integer, read_object
 from app.domain.verdict import Verdict
+from app.formats.fallback import fit_text
 from app.formats.fit import Body, fit
 from app.formats.format import AnswerVerdict, Format, MessageOptions, Outgoing, RateLimit, ServiceAnswer
 from app.formats.markdown import defuse_mentions, format_line, link
 from app.formats.message import Fact, Message, MessageLine, Severity
 from app.formats.urls import in_domain, invalid_url, path, query_parameter
-from app.formats.verdicts import OVERLOADED, UNKNOWN, Code, by_number, integer, json_object
+from app.formats.verdicts import OVERLOADED, UNKNOWN, Code, by_number, rejected
 
 SERVICE = "WeCom"
 HOST = "qyapi.weixin.qq.com"
@@ -31,8 +33,8 @@ BUSY = Code(Verdict.REFUSED, "WeCom is busy")
 CODES = {
     -1: BUSY,
     6000: BUSY,
-    40008: Code(Verdict.REFUSED, "WeCom rejected the message"),
-    40058: Code(Verdict.REFUSED, "WeCom rejected the message"),
+    40008: rejected(SERVICE),
+    40058: rejected(SERVICE),
     45009: OVERLOADED,
     45033: OVERLOADED,
     93000: Code(Verdict.REFUSED, "the URL is wrong, or the bot was removed"),
@@ -72,8 +74,16 @@ def render(events: Sequence[Event], options: MessageOptions, _: datetime) -> Out
     return Outgoing(options.url, fit(events, options, _body, _fits))
 
 
+def render_fallback(events: Sequence[Event], options: MessageOptions, _: datetime) -> Outgoing:
+    return Outgoing(options.url, fit_text(events, options, _text_body))
+
+
+def _text_body(text: str) -> Body:
+    return {"msgtype": "text", "text": {"content": text}}
+
+
 def judge(answer: ServiceAnswer) -> AnswerVerdict:
-    body = json_object(answer)
+    body = read_object(answer.body)
     number = integer(body.get("errcode"))
     return by_number(SERVICE, answer, number, body.get("errmsg"), CODES.get(number or 0, UNKNOWN))
 
@@ -95,6 +105,7 @@ FORMAT = Format(
     "wecom",
     render,
     judge,
+    render_fallback,
     limit="4,096 bytes of content",
     digest=20,
     rate_limit=RateLimit(20, timedelta(minutes=1)),

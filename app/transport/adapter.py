@@ -9,7 +9,6 @@ import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from http.client import HTTPException
-from math import inf
 from operator import itemgetter
 from time import monotonic
 from typing import Any
@@ -26,7 +25,6 @@ from app.transport.answer import HttpAnswer
 from app.transport.sockets import Connect, PlainSocket, current
 
 MAX_HOSTS = 256  # with kept-alive connections; beyond it, those of the least recently called host are closed
-ASSUMED_ALIVE_S = 1.0
 NAME, VALUE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"), re.compile(r"[^\r\n\0]*")  # RFC 9110, 5
 
 
@@ -38,7 +36,6 @@ class _PlainConnection(HTTPConnection):
         super().__init__(host, port, **options)
         self._connect = connect
         self._body = b""
-        self._used_at = -inf
 
     def _new_conn(self) -> socket.socket:
         call = current.call
@@ -75,7 +72,6 @@ class _PlainConnection(HTTPConnection):
     def _write(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> None:
         if not all(NAME.fullmatch(name) and VALUE.fullmatch(value) for name, value in headers.items()):
             raise ValueError("a header is malformed")  # omits the value, which may be a credential
-        self._used_at = monotonic()
         self._body = body
         self.putrequest(method, url, skip_host=any(name.lower() == "host" for name in headers))
         if headers:
@@ -91,13 +87,12 @@ class _PlainConnection(HTTPConnection):
 
     @property
     def is_connected(self) -> bool:
-        """Assumes that a recently used connection is alive, as checking costs a system call.
+        """Whether the connection can be used for the current call.
 
-        If it is not, the call is retried on a fresh connection.
+        Not if something can be read before the request is sent: the peer has closed the connection, or has sent an
+        answer to no request, such as 408.
         """
-        if current.call.fresh:
-            return False
-        return monotonic() - self._used_at < ASSUMED_ALIVE_S or super().is_connected
+        return not current.call.fresh and super().is_connected
 
 
 class _TLSConnection(_PlainConnection, HTTPSConnection):

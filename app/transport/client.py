@@ -25,6 +25,8 @@ from app.transport.unreachable import Unreachable, UnreachableKind, explain, roo
 HEADERS_BYTES = 256 * 1024
 CHUNK_BYTES = 64 * 1024
 UNLIMITED = 2**63
+REQUEST_TIMEOUT = 408
+IN_TRANSIT_S = 1.0
 UNTIMED: Any = Timeout()  # the socket enforces the deadline; shared, because requests would create one per call
 PUBLIC = TlsFiles()  # trusts the public certificate authorities
 
@@ -76,16 +78,20 @@ class Transport:
         tenant: on whose behalf; see Lookups.
         """
         stopwatch = stopwatch or Stopwatch()
+        stopwatch.sent = stopwatch.first_byte = None  # of an earlier call of the same attempt
         request = _prepared(method, url, headers, body)
         until = stopwatch.began + deadline.total_seconds()
         call = Exchange(until, HEADERS_BYTES + max_bytes, connect, tls, stopwatch, max_bytes=max_bytes, tenant=tenant)
         try:
-            return self._exchange(request, call, deadline)
+            reply = self._exchange(request, call, deadline)
+            if call.connected or not _answers_idleness(reply, call.stopwatch):
+                return reply
         except Unreachable as error:
             if not (call.stale and error.kind is UnreachableKind.CLOSED):
                 raise
         # The peer closed a kept-alive connection while the request was in transit, which is not a failure: retry once.
         call.fresh = True
+        call.received = 0
         return self._exchange(request, call, deadline)
 
     @contextmanager
@@ -121,6 +127,17 @@ class Transport:
         except (RequestException, HTTPError) as error:
             cause = root_cause(error)
             raise explain(cause, deadline) from cause
+
+
+def _answers_idleness(reply: Reply, stopwatch: Stopwatch) -> bool:
+    """Returns whether a kept-alive connection had been idle for too long when the request was already in transit.
+
+    The peer then closes the connection, and has answered before it could have waited for the rest of this request.
+    """
+    closes = "close" in reply.headers.get("connection", "").lower()
+    if reply.status != REQUEST_TIMEOUT or not closes or stopwatch.sent is None or stopwatch.first_byte is None:
+        return False
+    return stopwatch.first_byte - stopwatch.sent < IN_TRANSIT_S
 
 
 def _prepared(method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> PreparedRequest:

@@ -65,10 +65,12 @@ class CallbackClient:
         deadline: timedelta,
         stopwatch: Stopwatch,
         lane: str | None = None,
+        may_fall_back: bool = True,
     ) -> Attempt:
         """Sends one message about all of the events, unless the CloudEvents handshake is refused or fails.
 
         number: attempt number, from 1. deadline: counts from the start of `stopwatch`. lane: see `Handshake.refusal`.
+        may_fall_back: see `callback.send`.
         """
         if self.handshake and subscriber.format is cloudevents.FORMAT:
             refusal = self.handshake.refusal(subscriber, lane, deadline, stopwatch)
@@ -82,4 +84,5 @@ class CallbackClient:
             now=self.to_sign(now),
             deadline=deadline,
             stopwatch=stopwatch,
+            may_fall_back=may_fall_back,
         )

@@ -11,6 +11,7 @@ from typing import Protocol
 from app.domain.verdict import Verdict, by_status
 from app.transport.client import Reply
 from app.transport.stopwatch import Stopwatch
+from app.webhooks import redirects
 from app.webhooks.callback import Subscriber
 from app.webhooks.sender import Attempt, Sender, failed
 
@@ -48,14 +49,16 @@ class Handshake:
         reply = self._sender.options(url, tenant=tenant, headers=headers, deadline=deadline, stopwatch=stopwatch)
         if isinstance(reply, Attempt):
             return reply
-        if reason := self._refusal_reason(reply):
+        if reason := self._refusal_reason(reply, url):
             return _refused(reply, reason, stopwatch)
         if lane:
             self._memory.remember(tenant, url, lane, _rate(reply.headers.get("webhook-allowed-rate", ANY)))
         return None
 
-    def _refusal_reason(self, reply: Reply) -> str | None:
+    def _refusal_reason(self, reply: Reply, url: str) -> str | None:
         allowed = reply.headers.get("webhook-allowed-origin")
+        if redirect := redirects.describe(reply, url):
+            return f"the receiver answers the CloudEvents handshake (OPTIONS) with {redirect}"
         if by_status(reply.status) is not Verdict.DELIVERED:
             return f"the receiver answers {reply.status} to the CloudEvents handshake (OPTIONS)"
         if allowed is None:

@@ -18,6 +18,7 @@ from app.transport.client import PUBLIC, Reply, Transport
 from app.transport.sockets import resolve
 from app.transport.stopwatch import Stopwatch, Timings
 from app.transport.unreachable import Unreachable
+from app.webhooks import redirects
 from app.webhooks.excerpt import excerpt
 from app.webhooks.guard import DestinationRefused, Guard, Resolve
 
@@ -31,7 +32,8 @@ class Attempt:
     error: a description or a stable code, without the resolved address and without the URL's path and query.
     service_message: what the response means, if it says more than its status.
     maybe_delivered: the request may have arrived although no response confirmed it.
-    overloaded, url: see AnswerVerdict.
+    overloaded, malformed, url: see AnswerVerdict.
+    fallback: the answer is to the format's fallback, sent after the full message was refused.
     """
 
     verdict: Verdict
@@ -43,6 +45,8 @@ class Attempt:
     service_message: str | None = None
     maybe_delivered: bool = False
     overloaded: bool = False
+    malformed: bool = False
+    fallback: bool = False
     url: str | None = field(default=None, repr=False)
 
 
@@ -94,11 +98,13 @@ class Sender:
         )
         if isinstance(reply, Attempt):
             return reply
-        tail = path_and_query(url)
         sent = (value for name, value in headers.items() if not is_owned(name))
+        hidden = (path_and_query(url), *sent, *secrets)
         try:
             judgement = judge(ServiceAnswer(reply.status, reply.headers, reply.body, url))
-            return self._answered(reply, judgement, (tail, *sent, *secrets), stopwatch)
+            attempt = self._answered(reply, judgement, hidden, stopwatch)
+            redirect = redirects.describe(reply, url, hidden)
+            return replace(attempt, service_message=redirect) if redirect else attempt
         except Exception as error:  # noqa: BLE001 - a bug of ours in reading must not cause endless attempts
             # Without the error's message: it may quote the response.
             name, frame = type(error).__name__, traceback.extract_tb(error.__traceback__)[-1]
@@ -162,7 +168,9 @@ class Sender:
             retry_after=judgement.retry_after or retry_after(reply.headers.get("retry-after"), self._clock()),
             # The service's message may quote what was sent.
             service_message=excerpt((judgement.service_message or "").encode(), secrets=secrets),
+            maybe_delivered=judgement.maybe_delivered,
             overloaded=judgement.overloaded,
+            malformed=judgement.malformed and judgement.verdict is Verdict.REFUSED,
             url=judgement.url,
         )
 

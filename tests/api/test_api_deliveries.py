@@ -85,6 +85,7 @@ def test_a_delivery_is_shown_with_its_attempts(api: ApiCaller) -> None:
             "error": error,
             "service_message": None,
             "digest": None,
+            "fallback": None,
             "response_excerpt": "<html>",
             "next_at": "2030-01-01T00:00:00.123Z",
         }

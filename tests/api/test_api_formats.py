@@ -98,13 +98,32 @@ def test_a_bot_is_a_destination_of_its_own(api: ApiCaller) -> None:
 
 def test_a_test_call_is_sent_and_judged_by_the_format(api: ApiCaller, receiver: Receiver) -> None:
     body = {"callback_url": receiver.url, "format": "slack", "language": "zh-CN"}
+    receiver.answer_body = b"invalid_token"
     answer = api.call("POST", "/v1/callbacks/test", json=body).json
-    assert (answer["verdict"], answer["status_code"], answer["secret"]) == ("retry", 200, None)
+    assert (answer["verdict"], answer["status_code"], answer["secret"]) == ("refused", 200, None)
     assert "Slack" in answer["service_message"]
     receiver.answer_body = b"ok"
     assert api.call("POST", "/v1/callbacks/test", json=body).json["verdict"] == "delivered"
     assert "attachments" in receiver.callbacks[1].event
     assert "webhook-signature" not in receiver.callbacks[1].headers
+
+
+def test_a_test_call_is_sent_again_as_plain_text_if_the_service_refuses_its_form(
+    api: ApiCaller, receiver: Receiver
+) -> None:
+    receiver.statuses = [(400, {})]
+    answer = api.call("POST", "/v1/callbacks/test", json={"callback_url": receiver.url, "format": "slack"}).json
+    assert (answer["verdict"], answer["fallback"]) == ("delivered", True)
+    assert [list(callback.event) for callback in receiver.callbacks] == [["text", "blocks", "attachments"], ["text"]]
+
+
+def test_a_flow_at_an_unknown_host_is_asked_for_its_format(api: ApiCaller) -> None:
+    url = "https://flows.cloud.example/workflows/w/triggers/manual/paths/invoke?sig=t0ken"
+    answer = api.call("POST", "/v1/callbacks/test", json={"callback_url": url})
+    (error,) = answer.json["errors"]
+    assert (answer.status_code, error["pointer"]) == (422, "/format")
+    assert '"teams"' in str(answer.json)
+    assert "t0ken" not in str(answer.json)
 
 
 def test_a_machine_format_is_signed_as_ever(api: ApiCaller, receiver: Receiver) -> None:

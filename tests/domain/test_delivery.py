@@ -45,6 +45,7 @@ def step_after(
         (408, Verdict.RETRY),
         (410, Verdict.GONE),
         (425, Verdict.RETRY),
+        (499, Verdict.RETRY),
         (429, Verdict.RETRY),
         (500, Verdict.RETRY),
         (503, Verdict.RETRY),

@@ -140,7 +140,7 @@ ANSWERS = [
     (200, {"code": 0, "msg": "success", "data": {}}, Verdict.DELIVERED, None),
     (200, {"StatusCode": 0, "StatusMessage": "success"}, Verdict.DELIVERED, None),
     (200, "<html>", Verdict.RETRY, "Feishu: 200 with an HTML page, probably from a proxy"),
-    (200, "{}", Verdict.RETRY, "Feishu: unexpected answer (200)"),
+    (200, "{}", Verdict.DELIVERED, "Feishu: taken as delivered; 200, but not with its usual answer"),
     (
         200,
         {"code": 19021, "msg": "sign match fail or timestamp is not within one hour from current time"},
@@ -173,7 +173,7 @@ ANSWERS = [
     ),
     (200, {"code": 4711, "msg": "New"}, Verdict.REFUSED, "Feishu: New (4711)"),
     (200, {"StatusCode": 4711, "StatusMessage": "New"}, Verdict.REFUSED, "Feishu: New (4711)"),
-    (200, {"code": "0"}, Verdict.RETRY, "Feishu: unexpected answer (200)"),
+    (200, {"code": "0"}, Verdict.DELIVERED, None),
     (404, "", Verdict.REFUSED, "Feishu: answered 404"),
     (410, {"code": 19001, "msg": "Gone"}, Verdict.GONE, "Feishu: Gone (410)"),
     (500, {"code": 1, "msg": "Oops"}, Verdict.RETRY, "Feishu: Oops (500)"),

@@ -140,7 +140,7 @@ JOBS_IN_CHINESE = {
 ANSWERS = [
     (200, {"name": "spaces/A/messages/B"}, Verdict.DELIVERED, None),
     (200, "<html>", Verdict.RETRY, "Google Chat: 200 with an HTML page, probably from a proxy"),
-    (200, "ok", Verdict.RETRY, "Google Chat: unexpected answer (200)"),
+    (200, "ok", Verdict.DELIVERED, "Google Chat: taken as delivered; 200, but not with its usual answer"),
     (
         400,
         {"error": {"code": 400, "message": "Bad card", "status": "INVALID_ARGUMENT"}},

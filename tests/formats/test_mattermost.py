@@ -80,7 +80,7 @@ JOBS_IN_CHINESE = {
 ANSWERS = [
     (200, "ok", Verdict.DELIVERED, None),
     (200, "<html>", Verdict.RETRY, "Mattermost: 200 with an HTML page, probably from a proxy"),
-    (200, "", Verdict.RETRY, "Mattermost: unexpected answer (200)"),
+    (200, "", Verdict.DELIVERED, "Mattermost: taken as delivered; 200, but not with its usual answer"),
     (
         400,
         {"id": "web.incoming_webhook.invalid.app_error", "message": "Invalid webhook", "status_code": 400},

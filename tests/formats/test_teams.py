@@ -138,7 +138,7 @@ ANSWERS = [
     (202, "", Verdict.DELIVERED, ACCEPTED),
     (200, "", Verdict.DELIVERED, ACCEPTED),
     (200, "<html>", Verdict.RETRY, "Teams: 200 with an HTML page, probably from a proxy"),
-    (204, "", Verdict.RETRY, "Teams: unexpected answer (204)"),
+    (204, "", Verdict.DELIVERED, ACCEPTED),
     (
         429,
         {"error": {"code": "x", "message": "Slow down"}},

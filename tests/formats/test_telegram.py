@@ -59,7 +59,7 @@ JOBS_IN_CHINESE = {
 ANSWERS = [
     (200, {"ok": True, "result": {}}, Verdict.DELIVERED, None),
     (200, "<html>", Verdict.RETRY, "Telegram: 200 with an HTML page, probably from a proxy"),
-    (200, "{}", Verdict.RETRY, "Telegram: unexpected answer (200)"),
+    (200, "{}", Verdict.DELIVERED, "Telegram: taken as delivered; 200, but not with its usual answer"),
     (
         200,
         {"ok": False, "error_code": 400, "description": "Bad Request: chat not found"},

@@ -43,7 +43,7 @@ JOBS_IN_CHINESE = {
 ANSWERS = [
     (200, {"errcode": 0, "errmsg": "ok"}, Verdict.DELIVERED, None),
     (200, "<html>", Verdict.RETRY, "WeCom: 200 with an HTML page, probably from a proxy"),
-    (200, "[]", Verdict.RETRY, "WeCom: unexpected answer (200)"),
+    (200, "[]", Verdict.DELIVERED, "WeCom: taken as delivered; 200, but not with its usual answer"),
     (
         200,
         {"errcode": 93000, "errmsg": "invalid webhook url"},

@@ -127,8 +127,18 @@ class ChatService(Receiver):
 MENTION = re.compile(r"<[!@#]")
 
 
+CALLS = re.compile(r"<at|<users/|@(?:all|everyone|channel|here)\b")
+
+
+def _plain(text: str, *, limit: int = 2_000, calls: re.Pattern[str] = CALLS) -> bool:
+    """Whether this is a plain text without the message's link, which mentions nobody."""
+    return 0 < len(text.encode()) <= limit and "console.example" not in text and not calls.search(text)
+
+
 def _slack(callback: Callback, _: datetime) -> bool:
     message = json.loads(callback.body)
+    if message.keys() == {"text"}:
+        return _plain(message["text"], calls=MENTION)
     blocks = [*message["blocks"], *(block for one in message["attachments"] for block in one["blocks"])]
     texts = [block["text"] for block in blocks if "text" in block]
     fields = [text for block in blocks for text in block.get("fields", [])]
@@ -138,7 +148,8 @@ def _slack(callback: Callback, _: datetime) -> bool:
         and bool(message["text"])
         and not MENTION.search(callback.body.decode())
         and all(re.fullmatch("#[0-9A-Fa-f]{6}", one["color"]) for one in message["attachments"])
-        and {block["type"] for block in blocks} <= {"header", "section", "actions"}
+        # The button of an incoming webhook shows an error to who clicks it.
+        and {block["type"] for block in blocks} <= {"header", "section"}
         and all(len(header) <= 150 for header in headers)
         and all(len(text["text"]) <= 3_000 for text in texts)
         and all(len(text["text"]) <= 2_000 for text in fields)
@@ -152,6 +163,8 @@ def _teams(callback: Callback, _: datetime) -> bool:
     message = json.loads(callback.body)
     (attachment,) = message["attachments"]
     card = attachment["content"]
+    if "fallbackText" not in card:
+        return all(block.keys() == {"type", "text", "wrap"} and _plain(block["text"]) for block in card["body"])
     return (
         message["type"] == "message"
         and attachment["contentType"] == "application/vnd.microsoft.card.adaptive"
@@ -165,6 +178,8 @@ def _discord(callback: Callback, _: datetime) -> bool:
     if not callback.path.startswith("/api/v10/webhooks/1/"):
         raise MessageRefused(answer(404, {"message": "Unknown Webhook", "code": 10015}), callback.path)
     message = json.loads(callback.body)
+    if "content" in message:
+        return message["allowed_mentions"] == {"parse": []} and _plain(message["content"])
     (embed,) = message["embeds"]
     fields = embed.get("fields", [])
     texts = [
@@ -184,6 +199,8 @@ def _discord(callback: Callback, _: datetime) -> bool:
 
 def _attachments(callback: Callback, _: datetime) -> bool:
     message = json.loads(callback.body)
+    if message.keys() == {"text"}:
+        return _plain(message["text"])
     (attachment,) = message["attachments"]
     text = json.dumps(message, ensure_ascii=False)
     calls = re.search("@(all|channel|here)\\b", text)
@@ -194,7 +211,10 @@ def _googlechat(callback: Callback, _: datetime) -> bool:
     query = parse_qs(urlsplit(callback.path).query)
     if query.get("token") != [TOKEN]:
         raise MessageRefused(answer(401, {"error": {"status": "UNAUTHENTICATED", "message": "no"}}), "token")
-    (card,) = json.loads(callback.body)["cardsV2"]
+    message = json.loads(callback.body)
+    if message.keys() == {"text"}:
+        return _plain(message["text"])
+    (card,) = message["cardsV2"]
     widgets = [widget for section in card["card"]["sections"] for widget in section["widgets"]]
     kinds = {kind for widget in widgets for kind in widget}
     return len(callback.body) <= 32_000 and kinds <= {"textParagraph", "decoratedText", "buttonList"}
@@ -237,6 +257,12 @@ def _telegram(callback: Callback, _: datetime) -> bool:
             "parameters": {"migrate_to_chat_id": int(NEW_CHAT)},
         }
         raise MessageRefused(answer(400, moved), "moved")
+    buttons = message.get("reply_markup", {"inline_keyboard": []})["inline_keyboard"]
+    if any("." not in (urlsplit(button["url"]).hostname or "") for row in buttons for button in row):
+        wrong = "Bad Request: inline keyboard button URL is invalid: Wrong HTTP URL"
+        raise MessageRefused(answer(400, {"ok": False, "error_code": 400, "description": wrong}), "button")
+    if "parse_mode" not in message:
+        return not buttons and _plain(message["text"])
     parsed = _TelegramsHtml()
     parsed.feed(message["text"])
     parsed.close()
@@ -252,6 +278,8 @@ def _feishu(callback: Callback, now: datetime) -> bool:
         raise MessageRefused(
             answer(200, {"code": 19021, "msg": "sign match fail or timestamp is not within one hour"}), "sign"
         )
+    if message["msg_type"] == "text":
+        return _plain(message["content"]["text"])
     header = message["card"]["header"]
     return (
         message["msg_type"] == "interactive"
@@ -275,6 +303,8 @@ def _dingtalk(callback: Callback, now: datetime) -> bool:
         raise MessageRefused(answer(200, {"errcode": 310000, "errmsg": "invalid timestamp"}), "timestamp")
     message = json.loads(callback.body)
     content_of_message = message[message["msgtype"]]
+    if message["msgtype"] == "text":
+        return _plain(content_of_message["content"])
     return (
         message["msgtype"] in ("markdown", "actionCard")
         and bool(content_of_message["title"])
@@ -285,7 +315,10 @@ def _dingtalk(callback: Callback, now: datetime) -> bool:
 def _wecom(callback: Callback, _: datetime) -> bool:
     if parse_qs(urlsplit(callback.path).query)["key"] != [TOKEN]:
         raise MessageRefused(answer(200, {"errcode": 93000, "errmsg": "invalid webhook url"}), "key")
-    content = json.loads(callback.body)["markdown"]["content"]
+    message = json.loads(callback.body)
+    if message["msgtype"] == "text":
+        return _plain(message["text"]["content"], limit=2_048)
+    content = message["markdown"]["content"]
     return len(content.encode()) <= 4_096 and b"\\u" not in callback.body
 
 

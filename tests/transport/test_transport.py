@@ -5,6 +5,7 @@ import logging
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Event
 from time import monotonic, sleep
 
 import pytest
@@ -198,6 +199,51 @@ def test_a_kept_connection_closed_while_the_request_is_on_its_way_deserves_one_f
     get(transport, server.url)
     assert get(transport, server.url).body == b"ok"
     assert server.connections == 2
+
+
+TIMED_OUT = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n%s\r\n"
+
+
+@pytest.mark.parametrize("late", [TIMED_OUT % b"Connection: close\r\n", TIMED_OUT % b"", OK, b"x"])
+def test_an_answer_that_lay_on_the_connection_before_the_request_is_not_its_answer(transport, serve, late):
+    answered, told = Event(), Event()
+
+    def script(peer):
+        peer.request()
+        peer.send(OK)
+        if server.connections == 1:
+            answered.wait(10)
+            peer.send(late)
+            told.set()
+            peer.hang()
+
+    server = serve(script)
+    assert get(transport, server.url).status == 200
+    answered.set()
+    assert told.wait(10)
+    assert get(transport, server.url).body == b"ok"
+    assert server.connections == 2
+
+
+def test_a_408_that_crosses_the_request_on_a_kept_connection_is_not_its_answer(transport, serve):
+    def script(peer):
+        peer.request()
+        peer.send(OK)
+        if server.connections == 1:
+            peer.request()  # read only so that the answer cannot come before it
+            peer.send(TIMED_OUT % b"Connection: close\r\n")
+
+    server = serve(script)
+    assert [get(transport, server.url).status for _ in range(2)] == [200, 200]
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_408_about_the_request_is_its_answer(transport, serve, kept):
+    answers = [OK, TIMED_OUT % b""] if kept else [TIMED_OUT % b"Connection: close\r\n"]
+    server = serve(answering(*answers))
+    assert [get(transport, server.url).status for _ in answers][-1] == 408
+    assert server.connections == 1
 
 
 def test_the_fresh_try_is_the_last(transport, serve):

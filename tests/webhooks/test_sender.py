@@ -71,6 +71,28 @@ def test_a_status_has_its_verdict(sender, make_subscriber, status, verdict):
     assert (attempt.verdict, attempt.status_code) == (verdict, status)
 
 
+@pytest.mark.parametrize("status", [301, 308])
+def test_who_has_moved_is_to_be_registered_there(sender, make_subscriber, status):
+    attempt = post(sender, make_subscriber(answer(status, b"Location: https://new.example/v2/in?t=s3cret#x\r\n")).url)
+    assert (attempt.verdict, attempt.status_code) == (Verdict.REFUSED, status)
+    assert attempt.service_message == (
+        f"moved permanently ({status}) to https://new.example/v2/in?…: register that URL"
+    )
+
+
+@pytest.mark.parametrize("status", [302, 303, 307])
+def test_a_redirect_for_now_is_shown_and_nobody_is_to_register_it(sender, make_subscriber, status):
+    attempt = post(sender, make_subscriber(answer(status, b"Location: /login\r\n")).url)
+    assert "/login, which is not followed" in attempt.service_message
+    assert f"a redirect ({status}) to http://127.0.0.1:" in attempt.service_message
+    assert "register that" not in attempt.service_message
+
+
+def test_a_secret_of_the_path_is_masked_in_the_attempt_too(sender, make_subscriber):
+    subscriber = make_subscriber(answer(308, b"Location: https://127.0.0.1/hooks/s3cret\r\n"))
+    assert "https://127.0.0.1" in post(sender, subscriber.url).service_message
+
+
 def test_a_server_that_asks_for_a_pause_is_heard(sender, make_subscriber):
     attempt = post(sender, make_subscriber(answer(429, b"Retry-After: Fri, 26 Apr 2019 07:00:30 GMT\r\n")).url)
     assert attempt.retry_after == timedelta(seconds=30)

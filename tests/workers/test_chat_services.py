@@ -1,5 +1,7 @@
 """Each chat format, sent by the real sender to a simulated service with the real one's limits and error answers."""
 
+import json
+import logging
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -15,7 +17,7 @@ from app.domain.job import Job, JobState
 from app.domain.registration import Notify, Registration
 from app.domain.verdict import Verdict
 from app.formats import registry
-from tests.support.chat_services import NEW_CHAT, OLD_CHAT, SERVICES, TOKEN, ChatService, Reply, answer
+from tests.support.chat_services import NEW_CHAT, OLD_CHAT, REFUSED_BY_CODE, SERVICES, TOKEN, ChatService, Reply, answer
 from workers.delivery.deliver import DeliveryWorker
 
 SECOND = timedelta(seconds=1)
@@ -29,7 +31,6 @@ PAGE = answer(200, "<html>log in</html>", Content_Type="text/html")
 # The table of reference/chat-services.md: format, answer, verdict, pause in seconds, part of the service message.
 ROWS: list[tuple[str, Reply, Verdict, float | None, str]] = [
     ("slack", answer(429, "rate_limited", Retry_After="30"), RETRY, 30, "rate limit exceeded"),
-    ("slack", answer(400, "invalid_payload"), REFUSED, None, "rejected the message"),
     ("slack", answer(400, "invalid_token"), REFUSED, None, "create a new webhook"),
     ("slack", answer(403, "action_prohibited"), REFUSED, None, "admins"),
     ("slack", answer(404, "no_service"), REFUSED, None, "was removed"),
@@ -101,11 +102,9 @@ ROWS: list[tuple[str, Reply, Verdict, float | None, str]] = [
         "chat_id is wrong",
     ),
     ("telegram", answer(403, {"ok": False, "description": "Forbidden: bot was kicked"}), REFUSED, None, "add the bot"),
-    ("telegram", answer(200, {"ok": False, "description": "no"}), REFUSED, None, "Telegram: no"),
     ("telegram", answer(502, "<html>Bad Gateway</html>"), RETRY, None, "502"),
     ("feishu", answer(200, {"code": 11232, "msg": "frequency limited"}), RETRY, None, "rate limit exceeded"),
     ("feishu", answer(200, {"code": 9499, "msg": "too many request"}), RETRY, None, "rate limit exceeded"),
-    ("feishu", answer(200, {"code": 9499, "msg": "Bad Request"}), REFUSED, None, "rejected the message"),
     ("feishu", answer(200, {"code": 19021, "msg": "sign match fail"}), REFUSED, None, "secret is wrong"),
     ("feishu", answer(200, {"code": 19022, "msg": "Ip Not Allowed"}), REFUSED, None, "IP allowlist"),
     ("feishu", answer(200, {"code": 19024, "msg": "Key Words Not Found"}), REFUSED, None, "keyword"),
@@ -125,10 +124,60 @@ ROWS: list[tuple[str, Reply, Verdict, float | None, str]] = [
     ("wecom", answer(200, {"errcode": 45009, "errmsg": "api freq out of limit"}), RETRY, None, "rate limit exceeded"),
     ("wecom", answer(200, {"errcode": 45033, "errmsg": "concurrent"}), RETRY, None, "rate limit exceeded"),
     ("wecom", answer(200, {"errcode": 93000, "errmsg": "invalid webhook url"}), REFUSED, None, "(93000)"),
-    ("wecom", answer(200, {"errcode": 40008, "errmsg": "invalid message type"}), REFUSED, None, "rejected the message"),
-    ("wecom", answer(200, {"errcode": 40058, "errmsg": "invalid parameter"}), REFUSED, None, "rejected the message"),
     ("wecom", answer(200, {"errcode": 6000, "errmsg": "conflict"}), REFUSED, None, "busy"),
     *((name, PAGE, RETRY, None, "HTML page") for name in SERVICES),
+]
+
+# Refusals of a message's content or size: format, answer, part of the service message.
+MALFORMED: list[tuple[str, Reply, str]] = [
+    *((name, service.malformed, "") for name, service in SERVICES.items()),
+    *((name, answer(413, "too large"), "413") for name in SERVICES),
+    ("slack", answer(400, "invalid_blocks"), "rejected the message"),
+    ("slack", answer(400, "msg_too_long"), "rejected the message"),
+    ("discord", answer(422, "Unprocessable"), "422"),
+    ("telegram", answer(400, {"ok": False, "description": "Bad Request: BUTTON_URL_INVALID"}), "BUTTON_URL_INVALID"),
+    ("telegram", answer(200, {"ok": False, "description": "no"}), "Telegram: no"),
+    ("feishu", answer(400, {"code": 19002, "msg": "params error"}), "rejected the message"),
+    ("feishu", answer(200, {"code": "9499", "msg": "Bad Request"}), "rejected the message"),
+    ("dingtalk", answer(200, {"errcode": 430101, "errmsg": "unsafe link"}), "unsafe"),
+    ("dingtalk", answer(200, {"errcode": 460101, "errmsg": "too long"}), "too long"),
+    ("wecom", answer(200, {"errcode": 40008, "errmsg": "invalid message type"}), "rejected the message"),
+    ("wecom", answer(200, {"errcode": 45002, "errmsg": "content size out of limit"}), "45002"),
+]
+
+# Answers that are no known no of the service; some are a yes of a compatible server.
+ARRIVED: list[tuple[str, Reply]] = [
+    *((name, answer(200, "")) for name in SERVICES),
+    *((name, answer(204, "")) for name in SERVICES),
+    *((name, answer(201, {"success": True})) for name in SERVICES),  # Rocket.Chat
+    *((name, answer(200, {"result": "success", "msg": ""})) for name in SERVICES),  # Zulip
+    *((name, answer(200, "ok\n", Content_Type="text/html; charset=utf-8")) for name in SERVICES),
+    *((name, (200, {}, "发送成功".encode("gbk"))) for name in SERVICES),
+    *((name, answer(200, "x" * 70_000)) for name in SERVICES),
+    *((name, answer(200, "[[[[")) for name in SERVICES),
+    *((name, (200, {}, b'\xef\xbb\xbf{"errcode":"0","code":"0","errmsg":"\xce')) for name in SERVICES),
+    ("dingtalk", answer(200, {"errcode": 0.0, "errmsg": "ok"})),
+    ("dingtalk", answer(200, {"errcode": "0 ", "errmsg": "ok"})),
+    ("feishu", answer(200, {"code": None, "StatusCode": "0"})),
+    ("feishu", answer(200, {"code": 200, "msg": "success"})),
+]
+
+# Noes inside a 2xx, in whatever spelling.
+NOES: list[tuple[str, Reply]] = [
+    *((name, answer(200, {"success": False, "error": "error-invalid-channel"})) for name in SERVICES),
+    *((name, answer(200, {"result": "error", "msg": "Invalid stream"})) for name in SERVICES),
+    *((name, answer(200, {"ok": False, "description": "chat not found"})) for name in SERVICES),
+    *((name, answer(202, {"error": {"message": "no", "code": 403}})) for name in SERVICES),
+    *((name, (200, {}, b'{"ok":"false","success":"false","errcode":"310000","code":"19021"')) for name in SERVICES),
+    ("dingtalk", (200, {}, b'{"errcode":"310000","errmsg":"sign not match \xb0"}')),
+    ("dingtalk", answer(200, {"errcode": 300001.0, "errmsg": "token is not exist"})),
+    ("slack", answer(200, "invalid_token")),
+    ("discord", answer(200, {"code": 10015, "message": "Unknown Webhook"})),
+    ("mattermost", answer(200, {"id": "x.app_error", "message": "no", "status_code": 400})),
+    (
+        "teams",
+        answer(200, "Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error 403"),
+    ),
 ]
 
 
@@ -337,3 +386,125 @@ def test_what_is_refused_for_good_is_tried_three_times(
         clock.now += 200 * SECOND
     (delivery,) = deliveries_of()
     assert (delivery.death, delivery.attempts) == (Death.REFUSED, 3)
+
+
+@pytest.mark.parametrize(("name", "reply", "expected_message"), MALFORMED)
+@pytest.mark.parametrize("case", ["a link", "a failure with hostile text", "a group"])
+def test_a_message_that_is_refused_for_its_form_arrives_once_as_plain_text(
+    delivery_worker: DeliveryWorker,
+    run_due,
+    make_bot,
+    attempts,
+    caplog,
+    name: str,
+    reply: Reply,
+    expected_message: str,
+    case: str,
+) -> None:
+    caplog.set_level(logging.INFO)
+    bot = make_bot(name)
+    bot.register(**JOBS[case])
+    bot.service.says = [reply]
+    run_due(delivery_worker)
+    assert (len(bot.service.callbacks), len(bot.service.messages), bot.service.refused) == (2, 1, [])
+    (attempt,) = attempts()
+    assert (attempt["verdict"], attempt["number"], attempt["fallback"]) == ("delivered", 1, True)
+    assert expected_message in attempt["service_message"]
+    assert attempt["service_message"].endswith("; sent again in its simplest form, which was accepted")
+    (logged,) = (record for record in caplog.records if record.getMessage() == "delivery.attempted")
+    assert logged.fields["fallback"] is True
+
+
+def test_several_messages_in_one_that_is_refused_arrive_as_plain_text(
+    delivery_worker: DeliveryWorker, run_due, make_bot, deliveries_of, clock
+) -> None:
+    bot = make_bot("wecom")
+    for _ in range(3):
+        bot.register()
+    bot.service.says = [REFUSED_BY_CODE]
+    run_due(delivery_worker)
+    (message,) = bot.service.messages
+    assert all(f"job-{number}" in message["text"]["content"] for number in (1, 2, 3))
+    assert {delivery.state for delivery in deliveries_of()} == {DeliveryState.DELIVERED}
+
+
+def test_plain_text_that_is_refused_too_is_not_sent_with_every_attempt(
+    delivery_worker: DeliveryWorker, run_due, make_bot, deliveries_of, attempts, clock
+) -> None:
+    bot = make_bot("slack")
+    bot.register()
+    bot.service.says = [SERVICES["slack"].malformed] * 9
+    for _ in range(10):
+        run_due(delivery_worker)
+        clock.now += 200 * SECOND
+    assert deliveries_of()[0].death is Death.REFUSED
+    assert [attempt.get("fallback", False) for attempt in attempts()] == [True, False, False]
+    assert len(bot.service.callbacks) == 4
+
+
+def test_plain_text_whose_answer_is_lost_is_followed_by_one_message_at_most(
+    delivery_worker: DeliveryWorker, run_due, make_bot, deliveries_of, clock
+) -> None:
+    bot = make_bot("slack")
+    bot.register()
+    bot.service.says = [SERVICES["slack"].malformed, answer(504, ""), SERVICES["slack"].malformed, answer(504, "")] * 3
+    for _ in range(10):
+        run_due(delivery_worker)
+        clock.now += 200 * SECOND
+    assert deliveries_of()[0].death is Death.DOUBTFUL
+    assert sum("blocks" not in json.loads(callback.body) for callback in bot.service.callbacks) == 2
+
+
+@pytest.mark.parametrize(("name", "reply"), ARRIVED)
+def test_people_are_told_once_whatever_the_service_says_to_a_message_that_arrived(
+    delivery_worker: DeliveryWorker, run_due, make_bot, deliveries_of, clock, name: str, reply: Reply
+) -> None:
+    bot = make_bot(name)
+    bot.register()
+    bot.service.says = [reply]
+    for _ in range(3):
+        run_due(delivery_worker)
+        clock.now += 700 * SECOND
+    assert len(bot.service.callbacks) == 1
+    assert deliveries_of()[0].state is DeliveryState.DELIVERED
+
+
+@pytest.mark.parametrize(("name", "reply"), NOES)
+def test_a_no_in_a_2xx_is_a_no_in_every_spelling(
+    delivery_worker: DeliveryWorker, run_due, make_bot, attempts, name: str, reply: Reply
+) -> None:
+    bot = make_bot(name)
+    bot.register()
+    bot.service.says = [reply] * 2
+    run_due(delivery_worker)
+    assert attempts()[0]["verdict"] == "refused"
+
+
+@pytest.mark.parametrize("status", [408, 499, 504, 524])
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_message_that_a_gateway_did_not_wait_for_is_sent_once_more_at_most(
+    delivery_worker: DeliveryWorker, run_due, make_bot, deliveries_of, clock, name: str, status: int
+) -> None:
+    bot = make_bot(name)
+    bot.register()
+    bot.service.says = [answer(status, "")] * 9
+    for _ in range(4):
+        run_due(delivery_worker)
+        clock.now += 700 * SECOND
+    assert len(bot.service.callbacks) == 2
+    assert deliveries_of()[0].death is Death.DOUBTFUL
+
+
+@pytest.mark.parametrize(
+    "link",
+    ["http://console:8080/jobs/{job_id}", "http://localhost/", "https://", "https://a b", "https://x.example:0/"],
+)
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_link_that_cannot_be_opened_costs_no_message(
+    delivery_worker: DeliveryWorker, run_due, make_bot, attempts, name: str, link: str
+) -> None:
+    bot = make_bot(name)
+    bot.register(link=link)
+    run_due(delivery_worker)
+    assert bot.service.refused == []
+    assert [(attempt["verdict"], "fallback" in attempt) for attempt in attempts()] == [("delivered", False)]

@@ -144,3 +144,10 @@ def test_a_test_call_asks_as_well(runtime: Runtime, receiver: Receiver) -> None:
     receiver.options = (200, ALLOWED)
     assert api.call("POST", "/v1/callbacks/test", json=body).json["verdict"] == "delivered"
     assert runtime.stores.redis.keys("cph:deliver:lane:*") + runtime.stores.redis.keys(keys.handshake("*", "*")) == []
+
+
+def test_a_receiver_that_has_moved_is_named_where_to(make_attempt, receiver: Receiver) -> None:
+    attempt = make_attempt({"Location": "https://new.example/in"}, 308)
+    assert (attempt["verdict"], attempt["status_code"]) == ("refused", 308)
+    assert attempt["error"].endswith("moved permanently (308) to https://new.example/in: register that URL")
+    assert receiver.callbacks == []

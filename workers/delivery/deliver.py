@@ -170,6 +170,8 @@ class DeliveryWorker:
             deadline=min(self._deadline, begun.permit_until - now),
             stopwatch=stopwatch,
             lane=begun.claimed.lane,
+            # Once in a delivery: after a refusal of both forms, the same answers are to be expected.
+            may_fall_back=not begun.try_count.refused,
         )
 
     def _record_url(self, parts: Sequence[MessagePart], attempt: Attempt) -> list[ScriptCall]:

@@ -80,6 +80,7 @@ class AttemptView(BaseModel):
         None, description="Meaning of the service's answer, if the status code alone does not tell it."
     )
     digest: list[str] | None = Field(None, description="Ids of all events of the message, if it has several.")
+    fallback: bool | None = Field(None, description="Whether the message was sent again in its simplest form.")
     response_excerpt: str | None = None
     next_at: PreciseMoment | None = None
 
