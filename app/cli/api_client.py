@@ -11,8 +11,10 @@ from itertools import islice
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
+from app.cli.answers import Answer, UnreadableAnswer, records, required_records
 from app.cli.sse import ServerSentEvent, messages
 from app.domain.errors import OperatorError, Unavailable
+from app.domain.foreign_json import exact_text, read_object
 from app.domain.grant import TlsFiles
 from app.domain.retry_after import retry_after
 from app.transport.client import PUBLIC, StreamReply, Transport
@@ -27,7 +29,8 @@ STREAM_TIMEOUT = timedelta(seconds=45)  # the API sends a heartbeat every 15
 MIN_DELAY, MAX_DELAY = timedelta(seconds=1), timedelta(seconds=30)
 MAX_MESSAGE_LENGTH = 300
 MAX_ERROR_BYTES = 60_000  # read of an error response to a stream request
-RETRY_STATUSES = (429, 502, 503, 504)
+MAX_RETRY_AFTER = timedelta(minutes=5)  # whatever a proxy asks for
+RETRY_STATUSES = (408, 429, 502, 503, 504)
 KEY_HINT = "an admin creates one with `cph-bridge keys create --tenant …`; set BRIDGE_KEY or BRIDGE_KEY_FILE"
 
 Query = Mapping[str, str | int | None]
@@ -58,11 +61,14 @@ class ApiClient:
         if not KEY.fullmatch(self.key):
             raise OperatorError(f"the API key contains invalid characters: {KEY_HINT}")
 
-    def get(self, path: str, query: Query | None = None) -> Any:
-        return self.call("GET", path, query=query)
+    def get(self, path: str, query: Query | None = None) -> Answer:
+        answer = self.call("GET", path, query=query)
+        if not answer:
+            raise UnreadableAnswer(f"{self.origin} gives an empty answer: check --api, BRIDGE_URL")
+        return answer
 
-    def call(self, method: str, path: str, body: object = None, query: Query | None = None) -> Any:
-        """Returns the response's JSON; None if it is empty.
+    def call(self, method: str, path: str, body: object = None, query: Query | None = None) -> Answer:
+        """Returns the fields of the response; none if it is empty.
 
         Raises ApiUnavailable if a retry may help, OperatorError if somebody must act.
         """
@@ -82,20 +88,27 @@ class ApiClient:
             raise self._unavailable(error) from None
         if not 200 <= reply.status < 300:
             raise self._error(path, reply.status, reply.headers, reply.body)
-        return self._parse(reply.body) if reply.body else None
+        if reply.truncated:
+            raise ApiUnavailable(f"the answer of the API at {self.origin} is incomplete")
+        answer = read_object(reply.body)
+        if not answer and reply.body.strip() not in (b"", b"{}"):
+            raise UnreadableAnswer(f"{self.origin} does not answer with JSON: check --api, BRIDGE_URL")
+        return answer
 
-    def items(self, path: str, query: Query, limit: int) -> Iterator[Any]:
+    def items(self, path: str, query: Query, limit: int) -> Iterator[Answer]:
         """Yields items of a list, reading its pages as needed. limit: of items."""
         return islice(self._items(path, query, min(limit, MAX_PAGE_SIZE)), limit)
 
-    def _items(self, path: str, query: Query, page_size: int) -> Iterator[Any]:
+    def _items(self, path: str, query: Query, page_size: int) -> Iterator[Answer]:
         cursor = None
         while True:
             page = self.get(path, {**query, "limit": page_size, "cursor": cursor})
-            yield from page["items"]
-            cursor = page["next_cursor"]
-            if cursor is None:
+            yield from required_records(page, "items")
+            previous, cursor = cursor, exact_text(page.get("next_cursor"))
+            if cursor is None and page.get("next_cursor", "") is None:
                 return
+            if cursor in (None, previous):
+                raise UnreadableAnswer("the list is incomplete: the API's answer does not say where it goes on")
 
     @contextmanager
     def events(self, after: str) -> Iterator[Iterator[ServerSentEvent]]:
@@ -107,6 +120,7 @@ class ApiClient:
             with self.transport.stream(url, headers=headers, idle_timeout=STREAM_TIMEOUT, tls=self.tls) as opened:
                 if opened.status != 200:
                     raise self._error(path, opened.status, opened.headers, _read_error_body(opened))
+                self._check_is_stream(opened.headers)
                 yield messages(opened.chunks)
         except Unreachable as error:
             raise self._unavailable(error) from None
@@ -122,7 +136,7 @@ class ApiClient:
 
     def _url(self, path: str, query: Query | None) -> str:
         params = {name: value for name, value in (query or {}).items() if value is not None}
-        url = self.url.rstrip("/") + path
+        url = self.url.rstrip("/").removesuffix("/v1") + path
         return f"{url}?{urlencode(params, errors='surrogateescape')}" if params else url
 
     def _unavailable(self, error: Unreachable) -> ApiUnavailable:
@@ -133,14 +147,13 @@ class ApiClient:
         message = self._mask_key(_message(problem) or f"HTTP {status}")
         if status in RETRY_STATUSES:
             wait = retry_after(headers.get("retry-after")) or timedelta()
-            return ApiUnavailable(f"the API at {self.origin} asks to retry later: {message}", wait)
+            text = f"the API at {self.origin} asks to retry later: {message}"
+            return ApiUnavailable(text, min(wait, MAX_RETRY_AFTER))
         if status >= 500:
-            id = headers.get("x-request-id", "-")
+            id = _one_line(headers.get("x-request-id", "-"))
             return ApiUnavailable(f"the API at {self.origin} failed: {message} (see request_id {id} in its log)")
         if not problem:
-            return OperatorError(
-                f"{self.origin} answers HTTP {status}, not as the bridge's API: check --api, BRIDGE_URL"
-            )
+            return OperatorError(f"{self.origin} answers HTTP {status}, {self._meaning(status, headers)}")
         messages = {
             401: f"the API at {self.origin} rejects the key: {KEY_HINT}",
             403: f"{message} (the key lacks a scope: use another key, or ask an admin)",
@@ -148,11 +161,22 @@ class ApiClient:
         }
         return OperatorError(messages.get(status, message))
 
-    def _parse(self, body: bytes) -> Any:
-        try:
-            return json.loads(body)
-        except ValueError:
-            raise OperatorError(f"{self.origin} does not answer with JSON: check --api, BRIDGE_URL") from None
+    def _meaning(self, status: int, headers: Mapping[str, str]) -> str:
+        """What to do about an answer that is not the bridge's."""
+        location = self._mask_key(_one_line(headers.get("location", "").partition("?")[0]))
+        if 300 <= status < 400 and location:
+            return f"a redirect to {location}: name the API's own URL in --api, BRIDGE_URL"
+        return {
+            401: "not as the bridge's API: a proxy before it asks for credentials of its own; check --api, BRIDGE_URL",
+            407: "a proxy that asks for credentials: take it out of the way, or check --api, BRIDGE_URL",
+            413: "a proxy that refuses the size of the request: raise its limit, or name fewer items",
+        }.get(status, "not as the bridge's API: check --api, BRIDGE_URL")
+
+    def _check_is_stream(self, headers: Mapping[str, str]) -> None:
+        found = headers.get("content-type", "")
+        if not found.lower().startswith("text/event-stream"):
+            kind = _one_line(found) or "no type"
+            raise ApiUnavailable(f"{self.origin} answers with {kind} instead of events: check --api, BRIDGE_URL")
 
     def _mask_key(self, message: str) -> str:
         return message.replace(self.key, "…")
@@ -182,18 +206,20 @@ def _read_error_body(opened: StreamReply) -> bytes:
 
 def _problem(body: bytes) -> dict[str, Any]:
     """Returns the problem details (RFC 9457); empty if the body has none."""
-    try:
-        problem = json.loads(body)
-    except ValueError:
-        return {}
-    return problem if isinstance(problem, dict) and "detail" in problem else {}
+    problem = read_object(body)
+    return problem if "detail" in problem else {}
 
 
 def _message(problem: Mapping[str, Any]) -> str:
     """Returns one printable line of at most 300 characters: the server may not be the bridge."""
     if not problem:
         return ""
-    faults = "; ".join(f"{each.get('pointer')}: {each.get('detail')}" for each in problem.get("errors") or ())
+    errors = records(problem.get("errors"))
+    faults = "; ".join(f"{each.get('pointer')}: {each.get('detail')}" for each in errors)
     message = faults or str(problem["detail"])
     hint = f" ({problem['hint']})" if problem.get("hint") else ""
-    return "".join(c if c.isprintable() else " " for c in message + hint)[:MAX_MESSAGE_LENGTH]
+    return _one_line(message + hint)
+
+
+def _one_line(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)[:MAX_MESSAGE_LENGTH]

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from app.cli.answers import required_count
 from app.cli.api_client import ApiClient, path_of
 from app.cli.options import as_json, calls_api, limit
 from app.cli.output import echo_json, show_list, show_one
@@ -82,7 +83,7 @@ def redeliver(
     if as_json:
         echo_json(result)
     else:
-        click.echo(f"{result['count']} {'would' if dry_run else 'will'} be redelivered")
+        click.echo(f"{required_count(result, 'count')} {'would' if dry_run else 'will'} be redelivered")
 
 
 def _one_by_one(api: ApiClient, ids: tuple[str, ...], *, as_json: bool) -> None:

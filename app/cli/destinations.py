@@ -2,6 +2,7 @@
 
 import click
 
+from app.cli.answers import required_count
 from app.cli.api_client import ApiClient, path_of
 from app.cli.options import as_json, calls_api, limit
 from app.cli.output import echo_json, show_list, show_one
@@ -61,4 +62,4 @@ def discard(api: ApiClient, id: str, as_json: bool) -> None:
     if as_json:
         echo_json(result)
     else:
-        click.echo(f"{result['discarded']} discarded")
+        click.echo(f"{required_count(result, 'discarded')} discarded")

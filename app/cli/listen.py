@@ -1,25 +1,26 @@
 """`cph-bridge listen`: receives events over the API's stream, also where callbacks cannot reach the machine."""
 
-import json
+import re
 import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import click
 
+from app.cli.answers import Answer, UnreadableAnswer, counts_of, error_of, record, required_text
 from app.cli.api_client import ApiClient, ApiUnavailable, retry_delays
 from app.cli.exit_codes import INTERRUPTED
 from app.cli.options import as_json, calls_api
-from app.cli.output import end_with_reader, printable
+from app.cli.output import echo_json, end_with_reader, printable
 from app.cli.sse import ServerSentEvent
 from app.cli.times import now
 from app.cli.urls import check_url
 from app.domain import signature
 from app.domain.errors import OperatorError
+from app.domain.foreign_json import exact_text, read_object
 from app.domain.signature import Signer
 from app.domain.verdict import Verdict, by_status
 from app.transport.client import Transport
@@ -29,6 +30,7 @@ from app.version import VERSION
 DEADLINE = timedelta(seconds=30)
 STABLE_AFTER_S = 30.0  # a connection that lasted longer resets the backoff
 MAX_REFUSED_ATTEMPTS = 3
+EVENT_ID = re.compile(r"[!-~]{1,200}")  # it becomes a header
 LATEST, OLDEST = "latest", "oldest"
 
 
@@ -134,7 +136,7 @@ def _resolve_latest(api: ApiClient, position: Position) -> None:
     """Resolves `latest` once; again after a reconnect, it would skip events in between."""
     page = api.get("/v1/events", {"limit": 1, "after": position.cursor or None})
     if position.cursor == LATEST:
-        position.move(page["next_cursor"])
+        position.move(required_text(page, "next_cursor"))
 
 
 def _receive(api: ApiClient, position: Position, handle: Callable[[ServerSentEvent], None]) -> None:
@@ -149,10 +151,11 @@ def _receive(api: ApiClient, position: Position, handle: Callable[[ServerSentEve
                 last_error = ""
                 for message in messages:
                     handle(message)
-                    position.move(message.id)
+                    if message.id:
+                        position.move(message.id)
             delay = next(delays)
-        except ApiUnavailable as error:
-            delay = max(next(delays), error.retry_after)
+        except (ApiUnavailable, UnreadableAnswer) as error:
+            delay = max(next(delays), error.retry_after if isinstance(error, ApiUnavailable) else timedelta())
             if str(error) != last_error:
                 click.echo(f"{error}; retrying", err=True)
             last_error = str(error)
@@ -163,27 +166,40 @@ def _receive(api: ApiClient, position: Position, handle: Callable[[ServerSentEve
 
 def _printing(*, as_json: bool) -> Callable[[ServerSentEvent], None]:
     def show(message: ServerSentEvent) -> None:
-        click.echo(message.data if as_json else _line(json.loads(message.data)))
+        event = read_object(message.data)
+        if not event:
+            _tell_skipped(message)
+        elif as_json:
+            echo_json(event)
+        else:
+            click.echo(_line(event))
 
     return show
 
 
-def _line(event: dict[str, Any]) -> str:
+def _tell_skipped(message: ServerSentEvent) -> None:
+    click.echo(f"an event could not be read and is skipped; its cursor is {printable(message.id)}", err=True)
+
+
+def _line(event: Answer) -> str:
     """Returns `2019-04-26T07:00:08Z  job.failed  <job>  <phone>  CPS.0005: no such phone`."""
-    data = event["data"]
-    job, group = data.get("job") or {}, data.get("group")
-    error = ": ".join(filter(None, (job.get("error_code"), job.get("error_msg"))))
-    counts = ", ".join(f"{number} {name}" for name, number in (group or {}).items() if number)
-    details = (job.get("job_id"), job.get("phone_id"), error, group and data["registration_id"], counts)
-    return "  ".join(printable(each) for each in (event["timestamp"], event["type"], *details) if each)
+    data = record(event.get("data"))
+    job, counts = record(data.get("job")), counts_of(data.get("group"))
+    registration = data.get("registration_id") if counts else None
+    details = (job.get("job_id"), job.get("phone_id"), error_of(job), registration, counts)
+    return "  ".join(printable(each) for each in (event.get("timestamp"), event.get("type"), *details) if each)
 
 
 def _forwarding(forwarder: Forwarder) -> Callable[[ServerSentEvent], None]:
     def post(message: ServerSentEvent) -> None:
-        event = json.loads(message.data)
-        prefix = f"{event['id']}  {event['type']}"
+        event = read_object(message.data)
+        id = exact_text(event.get("id"))
+        if id is None or not EVENT_ID.fullmatch(id):
+            _tell_skipped(message)
+            return
+        prefix = f"{id}  {printable(event.get('type'))}"
         for number, delay in enumerate(retry_delays(), start=1):
-            verdict, answer = forwarder.post(event["id"], message.data, number)
+            verdict, answer = forwarder.post(id, message.data, number)
             if verdict is Verdict.DELIVERED:
                 click.echo(f"{prefix}  {answer}")
                 return

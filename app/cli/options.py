@@ -66,7 +66,7 @@ def _from_command_line(name: str) -> bool:
 
 def _read_key(path: str) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return Path(path).read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise OperatorError(f"the key file {path} cannot be read: {_reason(error)}") from None
 

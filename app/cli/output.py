@@ -14,9 +14,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from app.cli.answers import records
 from app.cli.exit_codes import BROKEN_PIPE
 
 PLACEHOLDER = "-"  # for unknown values
+ESCAPES = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x2029)}
 PIPE_WIDTH = 1_000  # output to a pipe is neither cut nor wrapped
 
 Fields = Mapping[str, Any]
@@ -29,7 +31,7 @@ def show_list(items: Iterable[Fields], columns: Sequence[str], *, as_json: bool)
         return
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for item in items:
-        table.add_row(*(printable(item[column]) for column in columns))
+        table.add_row(*(printable(item.get(column)) for column in columns))
     echo_rich(table)
 
 
@@ -42,15 +44,16 @@ def show_one(item: Fields, *, as_json: bool, lists: Mapping[str, Sequence[str]] 
     grid = Table.grid(padding=(0, 2))
     for name, value in item.items():
         if name not in tables:
-            grid.add_row(name, printable(value))
+            grid.add_row(printable(name), printable(value))
     echo_rich(grid)
     for name, columns in tables.items():
         click.echo(f"\n{name}")
-        show_list(item[name], columns, as_json=False)
+        show_list(records(item.get(name)), columns, as_json=False)
 
 
 def echo_json(item: Fields) -> None:
-    click.echo(json.dumps(item, ensure_ascii=False, separators=(",", ":")))
+    """JSON may contain control characters beyond ASCII, which some terminals obey: they are printed as escapes."""
+    click.echo(json.dumps(item, ensure_ascii=False, separators=(",", ":")).translate(ESCAPES))
 
 
 def echo_rich(renderable: Any) -> None:

@@ -5,9 +5,10 @@ from typing import Any
 
 import click
 
+from app.cli.answers import Answer, counts_of, records
 from app.cli.api_client import ApiClient, path_of
 from app.cli.options import as_json, calls_api, limit
-from app.cli.output import show_list, show_one
+from app.cli.output import printable, show_list, show_one
 from app.domain.registration import RegistrationState
 
 STATES = [state.value for state in RegistrationState]
@@ -53,11 +54,7 @@ def cancel(api: ApiClient, ids: tuple[str, ...]) -> None:
         click.echo(f"{id} is cancelled")
 
 
-def _summary(item: dict[str, Any]) -> dict[str, Any]:
+def _summary(item: Answer) -> dict[str, Any]:
     """Replaces lists with counts."""
-    states = Counter(job["state"] for job in item["jobs"])
-    return item | {"jobs": _format_counts(states), "deliveries": _format_counts(item["deliveries"])}
-
-
-def _format_counts(numbers: dict[str, int]) -> str:
-    return ", ".join(f"{number} {name}" for name, number in numbers.items() if number)
+    states = Counter(printable(job.get("state")) for job in records(item.get("jobs")))
+    return {**item, "jobs": counts_of(states), "deliveries": counts_of(item.get("deliveries"))}

@@ -22,7 +22,7 @@ URL = "https://receiver.example/?chat_id=0"
 @click.option("--language", type=click.Choice([each.value for each in Language]), default=Language.EN.value)
 @click.option("--link", help="URL with placeholders such as {job_id}; default: BRIDGE_LINK.")
 @click.option("--check", is_flag=True, help="Prints only sizes. Without files: of a sample of every event.")
-@click.argument("files", nargs=-1, type=click.File(encoding="utf-8"))
+@click.argument("files", nargs=-1, type=click.File(encoding="utf-8-sig"))
 def render(name: str, language: str, link: str | None, check: bool, files: Sequence[TextIO]) -> None:
     """Prints the message body for the event in FILES; several files give one digest. Prints the size on stderr."""
     settings = load()

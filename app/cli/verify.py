@@ -26,7 +26,7 @@ def verify(secret: str | None, secret_file: Path | None, headers_file: Path, bod
     Exits with 1 if the signature does not match. The age is not checked; receivers reject requests older than five
     minutes.
     """
-    key = secret or (secret_file.read_text(encoding="utf-8", errors="replace").strip() if secret_file else "")
+    key = secret or (secret_file.read_text(encoding="utf-8-sig", errors="replace").strip() if secret_file else "")
     headers, body = _headers(headers_file), body_file.read_bytes()
     try:
         secret_bytes(key)
@@ -44,7 +44,7 @@ def verify(secret: str | None, secret_file: Path | None, headers_file: Path, bod
 
 
 def _headers(file: Path) -> dict[str, str]:
-    text = file.read_text(encoding="utf-8", errors="replace")
+    text = file.read_text(encoding="utf-8-sig", errors="replace")
     if text.lstrip().startswith("{"):
         try:
             pairs = json.loads(text).items()

@@ -4,7 +4,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,12 +16,14 @@ from rich.console import Console
 from rich.live import Live
 
 from app.cli import exit_codes
+from app.cli.answers import Answer, UnreadableAnswer, record, records, required_records, required_text
 from app.cli.api_client import ApiClient, ApiUnavailable, path_of, retry_delays
 from app.cli.options import as_json, calls_api
 from app.cli.output import echo_json
 from app.cli.progress_table import ProgressTable, Row
 from app.cli.times import Duration
 from app.domain.errors import BridgeError, OperatorError
+from app.domain.foreign_json import exact_text
 from app.domain.registration import RegistrationState
 
 POLL_INTERVAL = timedelta(seconds=1)
@@ -29,6 +31,7 @@ FRAMES_PER_SECOND = 4
 EVENTS_PAGE_SIZE = 200
 MIN_DEADLINE_S, MAX_DEADLINE_S = 10, 604_800  # the API's limits
 DEADLINE_MARGIN_S = 60  # the deadline is later than --timeout, so that late jobs are not reported as overdue
+STATES = frozenset(state.value for state in RegistrationState)  # a newer API may have others
 MAX_NAMED_JOBS = 10  # listed in the command to resume
 
 
@@ -58,25 +61,31 @@ class ProgressReader:
         self._id = id
         self._cursor = cursor
         self._table = table
-        self._details: dict[str | None, Mapping[str, Any]] = {}
+        self._details: dict[str | None, Answer] = {}
 
-    def poll(self) -> tuple[RegistrationState, list[Row]]:
-        """Returns the registration's state, and the rows that are new or have changed. Raises ApiUnavailable."""
+    def poll(self) -> tuple[str, list[Row]]:
+        """Returns the registration's state, and the rows that are new or have changed.
+
+        Raises ApiUnavailable or UnreadableAnswer.
+        """
         registration = self._api.get(path_of("registrations", self._id))
-        self._read_events(self._table.newly_ended(registration["jobs"]))
-        changed = self._table.update(registration["jobs"], self._details)
-        return RegistrationState(registration["state"]), changed
+        state, jobs = required_text(registration, "state"), required_records(registration, "jobs")
+        self._read_events(self._table.newly_ended(jobs))
+        return state, self._table.update(jobs, self._details)
 
     def _read_events(self, ended: set[str | None]) -> None:
         """Reads events until each ended job has its own, or there are no more; never those before the command."""
         while ended - self._details.keys():
             page = self._api.get("/v1/events", {"after": self._cursor, "limit": EVENTS_PAGE_SIZE})
-            self._cursor = page["next_cursor"]
-            for data in (event["data"] for event in page["items"]):
-                if data["registration_id"] == self._id and "job" in data:
-                    self._details[data["job"]["job_id"]] = data["job"]
-            if not page["items"]:
-                return
+            items = records(page.get("items"))
+            for data in (record(event.get("data")) for event in items):
+                job = record(data.get("job"))
+                if job and data.get("registration_id") == self._id:
+                    self._details[exact_text(job.get("job_id"))] = job
+            cursor = exact_text(page.get("next_cursor"))
+            if not items or cursor in (None, self._cursor):
+                return  # the details are only for show
+            self._cursor = cursor
 
 
 @click.command()
@@ -100,7 +109,7 @@ def watch(api: ApiClient, timeout: timedelta | None, keep: bool, as_json: bool, 
     until = time.monotonic() + timeout.total_seconds() if timeout else None
     table = ProgressTable(time.monotonic)
     try:
-        cursor = api.get("/v1/events", {"after": "latest", "limit": 1})["next_cursor"]
+        cursor = required_text(api.get("/v1/events", {"after": "latest", "limit": 1}), "next_cursor")
         watched = _register(api, timeout=timeout, keep=keep, **target)
     except ApiUnavailable as error:
         raise OperatorError(str(error)) from None
@@ -144,7 +153,7 @@ def _register(
         body["project"] = project
     if timeout:
         body["deadline_s"] = min(max(int(timeout.total_seconds()) + DEADLINE_MARGIN_S, MIN_DEADLINE_S), MAX_DEADLINE_S)
-    id = api.call("POST", "/v1/registrations", body)["id"]
+    id = required_text(api.call("POST", "/v1/registrations", body), "id")
     if keep:
         return WatchTarget(id, keep=True, resume_arguments=("--registration", id))
     target_arguments = ("--request", request_id) if request_id else jobs[:MAX_NAMED_JOBS]
@@ -160,16 +169,16 @@ def _follow(
     while True:
         try:
             state, changed = reader.poll()
-        except ApiUnavailable as error:
-            delay = max(next(delays), error.retry_after)
+        except (ApiUnavailable, UnreadableAnswer) as error:
+            delay = max(next(delays), error.retry_after if isinstance(error, ApiUnavailable) else timedelta())
             table.note = str(error)
             show(())
         else:
             delays, delay, table.note = retry_delays(), POLL_INTERVAL, ""
             show(changed)
-            if state is RegistrationState.FINISHED:
+            if state == RegistrationState.FINISHED or (state not in STATES and table.all_ended):
                 return Result.SUCCEEDED if table.all_succeeded else Result.FAILED
-            if state is RegistrationState.CANCELLED:
+            if state == RegistrationState.CANCELLED:
                 click.echo("the registration was cancelled: its jobs are no longer watched", err=True)
                 return Result.FAILED
         left = until - time.monotonic() if until else delay.total_seconds()

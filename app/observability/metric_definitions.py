@@ -178,6 +178,20 @@ DESTINATIONS = MetricDefinition(
     "Destinations of all tenants: `failing` (breaker open), `paused`, `disabled`. Failing ones may be on hold too.",
     ("state",),
 )
+ON_HOLD_LONGEST = MetricDefinition(
+    "destination_on_hold_longest_seconds",
+    MetricKind.GAUGE,
+    MetricSource.REDIS,
+    "For how long a destination that keeps deliveries back has been paused or disabled, the longest of up to 400; 0 if"
+    " there is none.",
+)
+FAILING_LONGEST = MetricDefinition(
+    "destination_failing_longest_seconds",
+    MetricKind.GAUGE,
+    MetricSource.REDIS,
+    "Time since the first of the failures in a row of a failing destination that deliveries wait for, the longest of up"
+    " to 200; 0 if there is none.",
+)
 DUE = MetricDefinition(
     "due",
     MetricKind.GAUGE,

@@ -19,6 +19,7 @@ from app.store.engine.clock import RedisClock
 from app.store.fitness import Fitness
 from app.store.project_health import ProjectHealths
 
+ENDED_STATES = ("succeeded", "failed", "lost")
 Values = Mapping[tuple[str, ...], float]
 
 
@@ -87,9 +88,10 @@ def _deployment_metrics(stats: DeploymentStats) -> Iterable[tuple[MetricDefiniti
     yield metric_definitions.CLOCK_AHEAD, _by({name: ahead.total_seconds() for name, ahead in stats.clocks.items()})
     yield metric_definitions.WATCHING, {(): stats.watching}
     yield metric_definitions.WATCHES, _by(stats.watches)
-    yield metric_definitions.JOBS_ENDED, stats.ended
     yield metric_definitions.DELIVERIES, _by(stats.deliveries)
     yield metric_definitions.DESTINATIONS, _by(stats.destinations)
+    yield metric_definitions.ON_HOLD_LONGEST, {(): stats.on_hold_longest.total_seconds()}
+    yield metric_definitions.FAILING_LONGEST, {(): stats.failing_longest.total_seconds()}
     yield metric_definitions.DUE, _by(stats.due)
     yield metric_definitions.DELIVERIES_LATE, {(): stats.late[DELIVER].total_seconds()}
     yield metric_definitions.QUEUED, _by(stats.queued)
@@ -103,6 +105,9 @@ def _deployment_metrics(stats: DeploymentStats) -> Iterable[tuple[MetricDefiniti
 
 def _project_metrics(overview: Overview) -> Iterable[tuple[MetricDefinition, Values]]:
     projects = overview.projects
+    # Zero at first: a counter that begins with its first event hides that event from `increase`.
+    ended = {(project, state): 0 for project in projects for state in ENDED_STATES}
+    yield metric_definitions.JOBS_ENDED, ended | overview.stats.ended
     budgets = {name: budget for name, (budget, _) in projects.items()}
     healths = {name: health for name, (_, health) in projects.items()}
     late = {name: _late(*states) for name, states in projects.items()}

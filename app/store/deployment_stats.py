@@ -22,6 +22,8 @@ class DeploymentStats:
     """ended: watched jobs by project and state. tick_age: since the dispatcher's last tick, None if there was none.
     late: for how long the oldest claimable item has waited, by agenda.
 
+    on_hold_longest, failing_longest: for how long a destination with deliveries has been on hold, or failing.
+
     clocks: how far wrong ones are ahead, `redis` or a machine's. memory_most: bytes, 0 if Redis has no limit. workers:
     by kind, those with a recent heartbeat in RQ. unreadable: what could not be read within the last day. data_lost_at:
     when a process found Redis without the data that it had known.
@@ -32,6 +34,8 @@ class DeploymentStats:
     ended: Mapping[tuple[str, ...], int]
     deliveries: Mapping[str, int]
     destinations: Mapping[str, int]
+    on_hold_longest: timedelta
+    failing_longest: timedelta
     tick_age: timedelta | None
     ticks: int
     overdue: int
@@ -56,7 +60,7 @@ class DeploymentStatsReader:
         overview = self._scripts.run(
             ScriptCall("overview", now=to_ms(now), lane_limit=LANE_LIMIT, agenda_names=AGENDAS)
         )
-        watching, dead, failing, paused, disabled, held, *lanes = overview
+        watching, dead, failing, paused, disabled, held, on_hold_ms, failing_ms, *lanes = overview
         pipeline = self._redis.pipeline(transaction=False)
         for kind in AGENDAS:
             pipeline.llen(keys.rq_queue(kind))
@@ -77,6 +81,8 @@ class DeploymentStatsReader:
             # Deliveries on hold are counted as pending, as their own state does not change.
             deliveries={"pending": max(0, whole(counts.get("delivery:pending"), 0) - held), "held": held, "dead": dead},
             destinations={"failing": failing, "paused": paused, "disabled": disabled},
+            on_hold_longest=on_hold_ms * MILLISECOND,
+            failing_longest=failing_ms * MILLISECOND,
             tick_age=max(0, to_ms(now) - looked) * MILLISECOND if looked is not None else None,
             ticks=whole(counts.get("looks"), 0),
             overdue=whole(counts.get("overdue"), 0),

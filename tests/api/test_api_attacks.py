@@ -63,6 +63,27 @@ def test_unknown_fields_are_refused(api: ApiCaller, path: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("jobId", "job_id"),
+        ("callbackUrl", "callback_url"),
+        ("Request-ID", "request_id"),
+        ("job_di", "job_id"),
+        ("x", ""),
+    ],
+)
+def test_an_unknown_field_is_answered_with_the_one_that_was_meant(api: ApiCaller, given: str, meant: str) -> None:
+    errors = problem(api.call("POST", "/v1/registrations", json={"job_ids": ["one"], given: "x"}), 422)["errors"]
+    detail = f"unknown field; did you mean {meant}?" if meant else "unknown field"
+    assert errors == [{"pointer": f"/{given}", "detail": detail}]
+
+
+def test_an_unknown_query_parameter_is_answered_with_the_one_that_was_meant(api: ApiCaller) -> None:
+    errors = problem(api.call("GET", "/v1/registrations?requestId=r"), 422)["errors"]
+    assert errors == [{"pointer": "/query/requestId", "detail": "unknown field; did you mean request_id?"}]
+
+
+@pytest.mark.parametrize(
     ("field", "value"),
     [
         ("deadline_s", 10**400),

@@ -16,6 +16,7 @@ from app.domain.delivery import Death, DeliveryState, NextStep
 from app.domain.destination import lane_of
 from app.domain.job import Job, JobState
 from app.domain.registration import Registration
+from app.domain.times import to_ms
 from app.domain.verdict import Verdict
 from app.store.agenda import DELIVER, POLL
 from app.store.deployment_stats import LANE_LIMIT, DeploymentStats, DeploymentStatsReader
@@ -78,10 +79,32 @@ def test_what_is_on_hold_is_neither_due_nor_late(runtime: Runtime, make_pending_
     assert held.deliveries == {"pending": 0, "held": 3, "dead": 0}
     assert held.destinations == {"failing": 0, "paused": 1, "disabled": 0}
     assert (held.due[DELIVER], held.late[DELIVER]) == (0, timedelta())
+    assert held.on_hold_longest == 9 * SECOND
     assert runtime.destinations.discard(LANE, now) == 3
     assert stats().deliveries == {"pending": 0, "held": 0, "dead": 3}
+    assert stats(9 * SECOND).on_hold_longest == timedelta()  # nothing is kept back any more
     runtime.destinations.resume(LANE, now)
     assert stats().destinations["paused"] == 0
+
+
+def test_for_how_long_a_destination_fails_is_told_while_deliveries_wait_for_it(
+    runtime: Runtime, stores: Stores, make_pending_deliveries, stats, now
+) -> None:
+    make_pending_deliveries(2)
+    stores.redis.sadd(keys.lanes_in_state("failing"), LANE, lane_of("t", "forgotten"))
+    stores.redis.hset(keys.lane(DELIVER, LANE), "failing_since", to_ms(now))
+    assert stats(3_601 * SECOND).failing_longest == 3_601 * SECOND
+    runtime.destinations.pause(LANE, now)
+    assert stats(3_601 * SECOND).failing_longest == timedelta()
+    runtime.destinations.discard(LANE, now)
+    assert stats(3_601 * SECOND).failing_longest == timedelta()
+
+
+def test_what_has_not_ended_yet_is_counted_as_zero(runtime: Runtime) -> None:
+    """Otherwise Prometheus does not see the first job that is lost."""
+    ended = read_samples(runtime)["cph_bridge_jobs_ended_total"]
+    assert {labels: count for labels, count in ended.items() if "lost" in labels}.keys() == {("default", "lost")}
+    assert set(ended.values()) == {0}
 
 
 def test_polls_are_due_whatever_their_patience_and_again_when_a_lease_has_ended(

@@ -62,12 +62,12 @@ def test_workers_that_are_missing(deployment: Deployment, prometheus: Prometheus
 
 
 def test_receivers_that_refuse_and_fail(running_deployment: Deployment, prometheus: Prometheus, scrape) -> None:
-    """The test sets the start of the failures: it cannot wait for five days."""
+    """The test sets the start of the failures and of the hold: it cannot wait for days."""
     scrape("api", "worker-deliver")
     running_deployment.receiver.fail(401)
     for _ in range(4):
         running_deployment.register(running_deployment.job())
-    prometheus.fires("BridgeDeadGrow")
+    prometheus.fires("BridgeDeadGrow", "BridgeDead")
     running_deployment.receiver.fail(500)
     running_deployment.register(running_deployment.job())
     (lane,) = running_deployment.redis.scan_iter("cph:deliver:lane:*")
@@ -76,10 +76,12 @@ def test_receivers_that_refuse_and_fail(running_deployment: Deployment, promethe
     for _ in range(6):
         running_deployment.register(running_deployment.job())
     prometheus.fires("BridgeDestinationDisabled")
+    running_deployment.redis.hset(lane, "held", 1)
+    prometheus.fires("BridgeHeldForLong")
     running_deployment.receiver.heal()
     (destination,) = running_deployment.bridge.call("GET", "/v1/destinations")["items"]
     running_deployment.bridge.call("POST", f"/v1/destinations/{destination['id']}/resume", {})
-    prometheus.is_over("BridgeDestinationDisabled")
+    prometheus.is_over("BridgeDestinationDisabled", "BridgeHeldForLong")
 
 
 def test_a_cloud_that_refuses_and_credentials_that_end(

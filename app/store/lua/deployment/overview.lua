@@ -1,17 +1,24 @@
 -- Returns statistics of the whole deployment, for metrics. The cost is bounded, whatever the size.
 -- args: now (ms), lane_limit (lanes of each kind that are examined), agenda_names...
--- Returns: watching registrations; dead deliveries; failing, paused and disabled destinations; deliveries on hold; then
---          for each agenda: due items, and for how long (ms) the oldest claimable item has waited. Each lane beyond
+-- Returns: watching registrations; dead deliveries; failing, paused and disabled destinations; deliveries on hold; for
+--          how long (ms) a destination with deliveries has been on hold, and failing, at most; then for each agenda: due items, and for how long (ms) the oldest claimable item has waited. Each lane beyond
 --          the limit that is to be served now counts as one due item.
 -- flags: allow-oom
 now, lane_limit = tonumber(now), tonumber(lane_limit)
 
-local function on_hold(state)
-  local total = 0
+-- Returns the deliveries of the lanes in a state, and for how long (ms) the first of these lanes has been in it. field: of
+-- the lane, since when (ms). except: a field that takes a lane out.
+local function waiting(state, field, except)
+  local total, longest = 0, 0
   for _, lane in ipairs(redis.call('SRANDMEMBER', key.lanes_in_state(state), lane_limit)) do
-    total = total + redis.call('ZCARD', key.due('deliver', lane)) + redis.call('ZCARD', key.leased('deliver', lane))
+    local own = redis.call('HMGET', key.lane('deliver', lane), field, except or field)
+    if not except or not own[2] then
+      local count = redis.call('ZCARD', key.due('deliver', lane)) + redis.call('ZCARD', key.leased('deliver', lane))
+      total = total + count
+      if count > 0 then longest = math.max(longest, now - guard.number(own[1], now)) end
+    end
   end
-  return total
+  return total, longest
 end
 
 -- How long (ms) a lane's first item has waited for a worker, without the time during which the rate limit blocked it.
@@ -40,7 +47,12 @@ local out = {redis.call('ZCARD', key.deadlines()), redis.call('ZCOUNT', key.dead
 for _, state in ipairs({'failing', 'paused', 'disabled'}) do
   out[#out + 1] = redis.call('SCARD', key.lanes_in_state(state))
 end
-out[#out + 1] = on_hold('paused') + on_hold('disabled')
+local paused, paused_for = waiting('paused', 'held')
+local disabled, disabled_for = waiting('disabled', 'held')
+local _, failing_for = waiting('failing', 'failing_since', 'held')
+out[#out + 1] = paused + disabled
+out[#out + 1] = math.max(paused_for, disabled_for)
+out[#out + 1] = failing_for
 for _, name in ipairs(agenda_names) do
   local due, late = backlog(name)
   out[#out + 1] = due
