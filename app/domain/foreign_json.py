@@ -67,6 +67,8 @@ def exact_text(value: object) -> str | None:
 
 def integer(value: object) -> int | None:
     """Returns an integer in any spelling: 2, 2.0, "2", " 2.0 ". None for anything else; `true` is no number."""
+    if isinstance(value, DamagedText):
+        return None
     if isinstance(value, str):
         try:
             value = _DECODER.decode(value.strip().removeprefix("+"))
@@ -156,8 +158,10 @@ class _Damaged:
             except (ValueError, RecursionError):
                 pass
             else:
+                # A number at the very end may have lost digits.
+                lost = end == len(self._body) and isinstance(value, int | float)
                 if before.match(self._body, end):
-                    return value, end, True
+                    return None if lost else value, end, not lost
         if depth < MAX_DEPTH and self._body.startswith("{", at):
             sound, later, end = self._fields(depth + 1, at + 1, resume)
             return later | sound, end, False

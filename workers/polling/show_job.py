@@ -88,7 +88,7 @@ class PollWorker:
             return self._after(task, no_answer, self._clock())
         began = perf_counter()
         outcome = client.show_job(task.watch.job_id)
-        self._telemetry.show_job_called(task.watch, outcome, perf_counter() - began)
+        self._telemetry.show_job_called(task.watch, task.watch.job_id, outcome, perf_counter() - began)
         now = self._clock()
         return [*self._after(task, outcome, now), *self._health.record(project, client, outcome, now)]
 
