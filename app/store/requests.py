@@ -92,9 +92,11 @@ class Requests:
         return [_request(*loaded) for loaded in zip(claimed, answers, traces, strict=True)]
 
     @staticmethod
-    def join(project: str, job_id: str, request_id: str, now: datetime) -> ScriptCall:
-        """Adds a job to the request that its own answer has named."""
-        return ScriptCall("join_request", now=to_ms(now), project=project, job=job_id, request=request_id)
+    def join(project: str, job_id: str, request_id: str, now: datetime, *, again: bool = False) -> ScriptCall:
+        """Adds a job to the request that its own answer has named. again: even if its list did not show it before."""
+        return ScriptCall(
+            "join_request", now=to_ms(now), project=project, job=job_id, request=request_id, again=int(again)
+        )
 
     def record_list(
         self,
