@@ -257,7 +257,7 @@ def _unanswered(refusal: CphRefusal) -> Unanswered:
 
 
 def _is_past_the_end(refusal: CphRefusal) -> bool:
-    return refusal.status in (400, 404) and (refusal.code or "").replace(".", "").upper() in PAST_THE_END
+    return (refusal.code or "").replace(".", "").upper() in PAST_THE_END
 
 
 def _read(reply: Reply, read: Read[T]) -> T | None:

@@ -12,8 +12,9 @@ _NAME = r'"[A-Za-z0-9_.\-]{1,64}"\s*:'
 _KEY = re.compile(r'\s*"((?:[^"\\\x00-\x1f]|\\.){0,200})"\s*:\s*')
 _SPACE = re.compile(r"\s*")
 _BETWEEN = re.compile(r"[\s,]*")
-# What may follow a whole value: in an object, and in a list.
-_FIELD_NEXT = re.compile(rf"\s*(?:[}}\]]|\Z|,\s*(?:{_NAME}|\}}))")
+# What may follow a whole value: in an object, where the next name may be cut short, and in a list.
+_CUT_NAME = r'(?:"[A-Za-z0-9_.\-]{0,64}"?\s*)?\Z'
+_FIELD_NEXT = re.compile(rf"\s*(?:[}}\]]|\Z|,\s*(?:{_NAME}|\}}|{_CUT_NAME}))")
 _ITEM_NEXT = re.compile(r"\s*(?:[,}\]]|\Z)")
 # Where reading goes on behind a damaged value: the next field; within a list also the end of the record.
 _NEXT_FIELD = re.compile(rf",\s*(?={_NAME})")
