@@ -29,6 +29,8 @@ def read_page(reply: Reply) -> JobPage | None:
     jobs = payload.get("jobs")
     if jobs is None and is_refusal(payload):
         return None
+    while isinstance(jobs, list) and reply.truncated and jobs and not _has_status(jobs[-1]):
+        jobs.pop()  # the cut went through it
     if not isinstance(jobs, list) or (reply.truncated and not jobs):
         raise UnexpectedAnswer("it has no list of jobs")
     return JobPage(jobs, whole, reply.truncated)
@@ -88,6 +90,10 @@ class JobList:
 
     def _size(self) -> int:
         return len(self.running) + len(self.ended) + len(self.doubtful)
+
+
+def _has_status(record: object) -> bool:
+    return isinstance(record, dict) and foreign_json.integer(record.get("status")) is not None
 
 
 def _read(reply: Reply) -> tuple[dict[str, Any], bool]:
