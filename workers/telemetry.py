@@ -48,12 +48,12 @@ class Telemetry:
         """True if tracing is on, so traceparents must be loaded."""
         return self._tracing is not None
 
-    def show_job_called(self, watch: Watch, outcome: Outcome, took_s: float) -> None:
+    def show_job_called(self, asked: Watch | WatchedRequest, job_id: str, outcome: Outcome, took_s: float) -> None:
         label = outcome_label(outcome)
-        self._metrics.count(POLLS, watch.project, "show_job", label)
+        self._metrics.count(POLLS, asked.project, "show_job", label)
         if self._tracing:
             self._tracing.record_poll(
-                watch.traceparents, took_s, outcome=label, project=watch.project, call="show_job", job_id=watch.job_id
+                asked.traceparents, took_s, outcome=label, project=asked.project, call="show_job", job_id=job_id
             )
 
     def list_jobs_called(
@@ -95,6 +95,21 @@ class Telemetry:
             " separately, and registrations of whole requests find no jobs"
         )
         logs.event("project.may_not_list", level=logging.WARNING, project=project, reason=reason, remedy=remedy)
+
+    def list_failed(self, request: WatchedRequest, reason: str, jobs: int) -> None:
+        """jobs: how many jobs ShowJob polls instead."""
+        logs.event(
+            "request.list_failed",
+            level=logging.WARNING,
+            project=request.project,
+            request_id=request.id,
+            reason=reason,
+            jobs=jobs,
+        )
+
+    def cph_unreadable(self, project: str, reason: str) -> None:
+        """reason: what cannot be read; never the content of the answer."""
+        logs.event("cph.unreadable", level=logging.WARNING, project=project, reason=reason)
 
     def cph_unanswered(self, project: str, reason: str) -> None:
         logs.event("cph.unanswered", level=logging.WARNING, project=project, reason=reason)
@@ -214,6 +229,13 @@ def last_answer(answer: Listing) -> Listing:
     return answer.failure or answer if isinstance(answer, Listed) else answer
 
 
+def unreadable_part(answer: Outcome | Listing) -> Unanswered | None:
+    """Returns the answer if it could not be read, and what stands for the unreadable records of a list."""
+    if isinstance(answer, Listed) and answer.unreadable and answer.pages:
+        return Unanswered(answer.unreadable, unreadable=True)
+    return answer if isinstance(answer, Unanswered) and answer.unreadable else None
+
+
 def outcome_label(answer: Outcome | Listing) -> str:
     match answer:
         case Answered() | Listed():
@@ -225,16 +247,20 @@ def outcome_label(answer: Outcome | Listing) -> str:
         case Unanswered(unauthenticated=True):
             return "refused"
         case Unanswered(throttled=None):
-            return "unanswered"
+            return "unreadable" if answer.unreadable else "unanswered"
         case Unanswered():
             return "throttled"
 
 
 def calls_of(answer: Listing) -> list[tuple[Listing, int]]:
-    """Returns each kind of answer with its number of calls: the last page of a list may have failed."""
+    """Returns each kind of answer with its number of calls: the last page of a list may have failed.
+
+    A list of which records could not be read counts as one unreadable page.
+    """
     if not isinstance(answer, Listed):
         return [(answer, 1)]
-    return [(answer, answer.calls), *([(answer.failure, 1)] if answer.failure else [])]
+    failed = [failure for failure in (answer.failure, unreadable_part(answer)) if failure]
+    return [(answer, answer.calls - len(failed)), *((failure, 1) for failure in failed)]
 
 
 def earliest_delivery_time(event: Event, registration: Registration) -> datetime | None:

@@ -337,18 +337,19 @@ def _check_polling(name: str, runtime: Runtime) -> Iterator[Finding]:
     now = runtime.stores.clock()
     [health] = runtime.stores.project_healths.of([name])
     [budget] = runtime.stores.polls_due.budgets([name], now)
-    yield from judge_polling(name, health, budget)
+    yield from judge_polling(name, health, budget, now)
 
 
-def judge_polling(name: str, health: ProjectHealth, budget: Budget) -> Iterator[Finding]:
+def judge_polling(name: str, health: ProjectHealth, budget: Budget, now: datetime) -> Iterator[Finding]:
     yield Finding(Level.OK, f"CPH project {name}, as poll workers see it: {_describe(health, budget)}")
     if health.refused_since:
         next_try = f"next try {_format_time(budget.paused_until)}" if budget.paused_until else "tried now"
         when = f"since {_format_time(health.refused_since)}, {next_try}"
         what = f"CPH project {name} refuses the poll workers, {when}: {health.failure}"
         yield Finding(Level.WARN, what, f"check their credentials; {TRY_AT_ONCE}")
-    if remedy := budget.remedy():
-        yield Finding(Level.WARN, f"CPH project {name}", remedy)
+    for remedy in (health.unreadable_remedy(now), budget.remedy()):
+        if remedy:
+            yield Finding(Level.WARN, f"CPH project {name}", remedy)
 
 
 def _describe(health: ProjectHealth, budget: Budget) -> str:

@@ -3,28 +3,32 @@
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import quote
 
 from app.cph.credentials import CphRequest, Credentials, Expiring, NoCredentials
 from app.cph.errors import CphRefusal, RefusalKind, Throttle, read_refusal
-from app.cph.parsing import UnexpectedAnswer, read_job, read_object
+from app.cph.job_list import JobList, JobPage, read_further_page, read_page
+from app.cph.parsing import UnexpectedAnswer, is_refusal, not_an_object, read_job, read_object
 from app.cph.server_clock import ServerClock
 from app.domain.job import Job
-from app.transport.client import Transport
+from app.transport.client import Reply, Transport
 from app.transport.unreachable import Unreachable
 from app.version import VERSION
 
 REQUESTS_AT_ONCE = 20  # limit of ListJobs
 JOBS_A_PAGE = 100
 PAGES_AT_ONCE = 100  # calls are charged to the rate limit only after they are made
-RUNNING = 1
+# Codes of a refused offset, without their dot. CPH's official text until 2023: an offset must be less than the number
+# of resources.
+PAST_THE_END = frozenset({"CPS0002", "CPS0049", "CPS0050"})
 
-JOB_BYTES = 64 * 1024
-PAGE_BYTES = 1024 * 1024
+# A job has some 3 KiB by CPH's own limits. A poll worker reads at most 64 answers at once.
+JOB_BYTES = 1024 * 1024
+PAGE_BYTES = 2 * 1024 * 1024
 
 T = TypeVar("T")
-Read = Callable[[dict[str, Any]], T | None]
+Read = Callable[[Reply], T | None]  # None: an error response
 
 HEADERS = {"Accept": "application/json", "User-Agent": f"cph-webhook-bridge/{VERSION}"}
 
@@ -46,7 +50,7 @@ class Unanswered:
     pause: how long to pause the whole project; None if only this job must wait.
     throttled: the rate limit was exceeded; with what CPH reports of the limit.
     unauthenticated: CPH or the issuer rejects us, and renewing the credentials did not help: an operator must act.
-    unreachable: CPH or the issuer sent no response.
+    unreachable: CPH or the issuer sent no response. unreadable: CPH sent a response that cannot be read.
     """
 
     reason: str
@@ -54,6 +58,7 @@ class Unanswered:
     throttled: Throttle | None = None
     unauthenticated: bool = field(default=False, kw_only=True)
     unreachable: bool = field(default=False, kw_only=True)
+    unreadable: bool = field(default=False, kw_only=True)
 
 
 Outcome = Answered | Unknown | Unanswered
@@ -63,8 +68,9 @@ Outcome = Answered | Unknown | Unanswered
 class Listed:
     """All jobs of some requests; if `cut`, only those of the pages that were read.
 
-    running: job ids, as a running job has no further data. calls: one for each page read. failure: the failed call
-    that ended the listing; None if it was only too long to read at once.
+    running: job ids, as a running job has no further data. calls: one for each page, also for a failed one.
+    failure: of the page that ended the listing; None if it was only too long to read at once. doubtful: ids of jobs
+    whose status cannot be read or is not known. unreadable: the reason, if records could not be read.
     """
 
     running: frozenset[str]
@@ -72,6 +78,17 @@ class Listed:
     calls: int
     cut: bool = False
     failure: Unanswered | None = None
+    doubtful: frozenset[str] = frozenset()
+    unreadable: str | None = None
+
+    @property
+    def pages(self) -> int:
+        """Returns how many pages were read whole."""
+        return self.calls - (self.failure is not None)
+
+    @property
+    def seen(self) -> frozenset[str]:
+        return self.running | self.doubtful | {job.job_id for job in self.ended if job.job_id}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +139,7 @@ class CphClient:
         return self._credentials.expires_at if isinstance(self._credentials, Expiring) else None
 
     def show_job(self, job_id: str) -> Outcome:
-        answer = self._answer(f"/{quote(job_id, safe='')}", lambda payload: _job(payload, job_id))
+        answer = self._answer(f"/{quote(job_id, safe='')}", lambda reply: _job(reply, job_id))
         match answer:
             case Job() as job:
                 return Answered(job)
@@ -146,42 +163,57 @@ class CphClient:
         enough: job ids; stops once all were seen, as a full page may be the last. first_page: where to resume a
         listing that was cut. may_go_on: called before each further page; False cuts the listing.
         """
-        running: set[str] = set()
-        ended: dict[str, Job] = {}
+        found = JobList()
         calls = 0
 
         def listed(*, cut: bool = False, failure: Unanswered | None = None) -> Listed:
-            return Listed(frozenset(running - ended.keys()), tuple(ended.values()), calls, cut, failure)
+            unreadable = f"{found.unreadable} of {found.records} listed jobs cannot be read"
+            return Listed(
+                frozenset(found.running),
+                tuple(found.ended.values()),
+                calls,
+                cut,
+                failure,
+                frozenset(found.doubtful),
+                unreadable if found.unreadable else None,
+            )
 
         while True:
-            answer = self._page(request_ids, first_page + calls)
-            match answer:
-                case list():
-                    calls += 1
-                case NoSuchRequest() if calls:
-                    return listed()  # past the last page, where CPH's response is undocumented
-                case Unanswered() if calls:
-                    return listed(cut=True, failure=answer)
+            page = self._page(request_ids, first_page + calls)
+            calls += 1
+            match page:
+                case JobPage():
+                    new = found.add(page.records)
+                case Unanswered() if calls > 1:
+                    return listed(cut=True, failure=page)
                 case _:
-                    return answer
-            # A page without anything new: this endpoint may not support paging.
-            new = _sort(answer, running, ended)
-            if len(answer) < JOBS_A_PAGE or not new or (enough and _seen(enough, running, ended)):
+                    return page
+            if enough and found.shows(enough):
+                return listed()
+            if page.truncated:
+                reason = f"a list of jobs is cut short after {len(page.records)}"
+                return listed(cut=True, failure=Unanswered(reason, unreadable=True))
+            # A page without anything new: this endpoint may not support paging. A damaged page may have lost records.
+            if not new or (page.whole and len(page.records) < JOBS_A_PAGE):
                 return listed()
             if calls == PAGES_AT_ONCE or not may_go_on():
                 return listed(cut=True)
 
-    def _page(self, request_ids: Sequence[str], page: int) -> list[Any] | NoSuchRequest | MayNotList | Unanswered:
+    def _page(self, request_ids: Sequence[str], page: int) -> JobPage | NoSuchRequest | MayNotList | Unanswered:
         ids = quote(",".join(request_ids), safe="")
         query = f"?request_ids={ids}&offset={page * JOBS_A_PAGE}&limit={JOBS_A_PAGE}"
-        match self._answer(query, _jobs, max_bytes=PAGE_BYTES):
+        read = read_further_page if page else read_page
+        match self._answer(query, read, max_bytes=PAGE_BYTES):
+            case CphRefusal() as refusal if page and _is_past_the_end(refusal):
+                return JobPage([])
             case CphRefusal(kind=RefusalKind.NO_SUCH_REQUEST):
                 return NoSuchRequest()
             case (
                 CphRefusal(kind=RefusalKind.FORBIDDEN)
                 | CphRefusal(kind=RefusalKind.OTHER, status=403 | 404 | 405) as refusal
             ):
-                return MayNotList(str(refusal))
+                # The first page was allowed, so lists are: only this page is refused.
+                return Unanswered(str(refusal)) if page else MayNotList(str(refusal))
             case CphRefusal() as refusal:
                 return _unanswered(refusal)
             case answer:
@@ -198,7 +230,7 @@ class CphClient:
         except Unreachable as error:
             return Unanswered(str(error), unreachable=True)
         except UnexpectedAnswer as error:
-            return Unanswered(str(error))
+            return Unanswered(str(error), unreadable=True)
 
     def _ask(self, request: CphRequest, read: Read[T], max_bytes: int) -> T | CphRefusal:
         """Retries once with renewed credentials, if there are any, when the first were refused."""
@@ -216,7 +248,7 @@ class CphClient:
         )
         if self._server_clock:
             self._server_clock.observe(reply)
-        parsed = read(read_object(reply)) if reply.status == 200 else None
+        parsed = _read(reply, read) if 200 <= reply.status < 300 else None
         return read_refusal(reply, secrets=headers.values()) if parsed is None else parsed
 
 
@@ -224,33 +256,26 @@ def _unanswered(refusal: CphRefusal) -> Unanswered:
     return Unanswered(str(refusal), refusal.pause, refusal.throttle, unauthenticated=refusal.unauthenticated)
 
 
-def _job(payload: dict[str, Any], job_id: str) -> Job | None:
-    """None without a job_id: `error_code` then explains the error response, otherwise the job's failure."""
-    return read_job(payload, job_id) if payload.get("job_id") else None
+def _is_past_the_end(refusal: CphRefusal) -> bool:
+    return (refusal.code or "").replace(".", "").upper() in PAST_THE_END
 
 
-def _jobs(payload: dict[str, Any]) -> list[Any] | None:
-    jobs = payload.get("jobs")
-    return jobs if isinstance(jobs, list) else None
+def _read(reply: Reply, read: Read[T]) -> T | None:
+    """Raises UnexpectedAnswer with what an operator needs to know of the answer, but none of its content."""
+    try:
+        return read(reply)
+    except UnexpectedAnswer as error:
+        cut = ", cut short" if reply.truncated else ""
+        raise UnexpectedAnswer(f"HTTP {reply.status}, {len(reply.body):,} bytes{cut}: {error}") from error
 
 
-def _seen(jobs: Set[str], running: Set[str], ended: Mapping[str, Job]) -> bool:
-    return len(jobs) <= len(running) + len(ended) and jobs <= running | ended.keys()
-
-
-def _sort(jobs: list[Any], running: set[str], ended: dict[str, Job]) -> bool:
-    """Adds each job to `running` or `ended`. Returns whether any was new.
-
-    Invalid items are skipped: a job that is missing from its request's list is polled by its id.
-    """
-    known = len(running) + len(ended)
-    for payload in jobs:
-        job_id = payload.get("job_id") if isinstance(payload, dict) else None
-        if not isinstance(job_id, str):
-            continue
-        job = read_job(payload, job_id) if payload.get("status") != RUNNING else None
-        if job and job.state.ended:
-            ended.setdefault(job_id, job)
-        else:
-            running.add(job_id)
-    return len(running) + len(ended) > known
+def _job(reply: Reply, job_id: str) -> Job | None:
+    payload = read_object(reply)
+    if not payload:
+        raise not_an_object(reply)
+    if is_refusal(payload):
+        return None
+    job = read_job(payload, job_id)
+    if job.status is None:
+        raise UnexpectedAnswer("the status of the job is missing or cannot be read")
+    return job

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum, auto
 
-from app.cph.parsing import read_object, text
+from app.cph.parsing import read_object
+from app.domain.foreign_json import text
 from app.domain.retry_after import retry_after
 from app.transport.client import Reply
 

@@ -10,7 +10,8 @@ from app.cph.cached_credentials import CachedCredential
 from app.cph.credential_cache import CredentialCache, TokenCache
 from app.cph.credentials import AUTH_HEADER, FAILED_PAUSE, CphRequest, NoCredentials
 from app.cph.errors import read_refusal
-from app.cph.parsing import header_value, read_object, text
+from app.cph.parsing import header_value, read_object
+from app.domain.foreign_json import text
 from app.domain.times import parse_rfc3339
 from app.transport.client import Reply, Transport
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from app.cph.parsing import first_text, job_from, text
+from app.cph.parsing import first_text, job_from
 from app.domain.errors import InvalidField
+from app.domain.foreign_json import text
 from app.domain.job import Job, JobState
 
 POINTER = "/submission"

@@ -12,8 +12,9 @@ _NAME = r'"[A-Za-z0-9_.\-]{1,64}"\s*:'
 _KEY = re.compile(r'\s*"((?:[^"\\\x00-\x1f]|\\.){0,200})"\s*:\s*')
 _SPACE = re.compile(r"\s*")
 _BETWEEN = re.compile(r"[\s,]*")
-# What may follow a whole value: in an object, and in a list.
-_FIELD_NEXT = re.compile(rf"\s*(?:[}}\]]|\Z|,\s*(?:{_NAME}|\}}))")
+# What may follow a whole value: in an object, where the next name may be cut short, and in a list.
+_CUT_NAME = r'(?:"[A-Za-z0-9_.\-]{0,64}"?\s*)?\Z'
+_FIELD_NEXT = re.compile(rf"\s*(?:[}}\]]|\Z|,\s*(?:{_NAME}|\}}|{_CUT_NAME}))")
 _ITEM_NEXT = re.compile(r"\s*(?:[,}\]]|\Z)")
 # Where reading goes on behind a damaged value: the next field; within a list also the end of the record.
 _NEXT_FIELD = re.compile(rf",\s*(?={_NAME})")
@@ -67,6 +68,8 @@ def exact_text(value: object) -> str | None:
 
 def integer(value: object) -> int | None:
     """Returns an integer in any spelling: 2, 2.0, "2", " 2.0 ". None for anything else; `true` is no number."""
+    if isinstance(value, DamagedText):
+        return None
     if isinstance(value, str):
         try:
             value = _DECODER.decode(value.strip().removeprefix("+"))
@@ -156,8 +159,10 @@ class _Damaged:
             except (ValueError, RecursionError):
                 pass
             else:
+                # A number at the very end may have lost digits.
+                lost = end == len(self._body) and isinstance(value, int | float)
                 if before.match(self._body, end):
-                    return value, end, True
+                    return None if lost else value, end, not lost
         if depth < MAX_DEPTH and self._body.startswith("{", at):
             sound, later, end = self._fields(depth + 1, at + 1, resume)
             return later | sound, end, False

@@ -7,6 +7,7 @@ from enum import StrEnum
 # The gateway rejects signatures from 15 minutes of clock skew on; warn long before.
 MAX_CLOCK_SKEW = timedelta(minutes=1)
 EXPIRES_SOON = timedelta(minutes=10)
+UNREADABLE_FOR = timedelta(minutes=15)  # how long an operator is told of an unreadable answer
 CHECK_CREDENTIALS = "check the credentials, the project's id and the endpoint"
 TRY_AT_ONCE = "SIGHUP to poll workers, or a changed secret file, triggers a retry at once"
 
@@ -19,7 +20,10 @@ class ProjectState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProjectHealth:
-    """What poll workers observed. refused_since: kept until CPH answers again. clock_ahead: CPH's clock minus ours."""
+    """What poll workers observed. refused_since: kept until CPH answers again. clock_ahead: CPH's clock minus ours.
+
+    unreadable_at: of the last answer that could not be read, or only in part. unreadable: the reason.
+    """
 
     answered_at: datetime | None = None
     failed_at: datetime | None = None
@@ -27,6 +31,8 @@ class ProjectHealth:
     refused_since: datetime | None = None
     credentials_expire_at: datetime | None = None
     clock_ahead: timedelta | None = None
+    unreadable_at: datetime | None = None
+    unreadable: str | None = None
 
     @property
     def state(self) -> ProjectState:
@@ -43,6 +49,16 @@ class ProjectHealth:
             return "run NTP: CPH's clock and ours differ by more than a minute"
         if self.state is ProjectState.REFUSED:
             return f"{CHECK_CREDENTIALS}; {TRY_AT_ONCE}"
+        if unreadable := self.unreadable_remedy(now):
+            return unreadable
         if self.credentials_expire_at and self.credentials_expire_at < now + EXPIRES_SOON:
             return "find out why the credentials are not renewed: they expire soon"
         return None
+
+    def unreadable_remedy(self, now: datetime) -> str | None:
+        if self.unreadable_at is None or self.unreadable_at + UNREADABLE_FOR < now:
+            return None
+        return (
+            f"CPH's answers cannot be read ({self.unreadable}): check the endpoint and the proxies on the way;"
+            " the log has each as cph.unreadable, and the ends of these jobs may come late"
+        )

@@ -67,7 +67,8 @@ POLLS = MetricDefinition(
     MetricKind.COUNTER,
     MetricSource.POLL,
     "Calls to CPH (`show_job`; `list_jobs`, each page) by outcome: `answered`, `unknown` (CPH does not know the job or"
-    " request), `throttled`, `refused` (bad credentials), `forbidden` (no right to list), `unanswered` (all else).",
+    " request), `throttled`, `refused` (bad credentials), `forbidden` (no right to list), `unreadable` (a"
+    " response that cannot be read, or not all of a list), `unanswered` (all else).",
     ("project", "call", "outcome"),
 )
 CALLS_SAVED = MetricDefinition(

@@ -24,6 +24,8 @@ def set_project_health(project: str, health: ProjectHealth) -> ScriptCall:
         fields += ["answered", to_ms(health.answered_at)]
     if health.failed_at:
         fields += ["failed", to_ms(health.failed_at), "failure", health.failure or ""]
+    if health.unreadable_at:
+        fields += ["unreadable_at", to_ms(health.unreadable_at), "unreadable", health.unreadable or ""]
     if expire_at := health.credentials_expire_at:
         fields += ["expires", to_ms(expire_at)]
     elif health.answered_at:
@@ -59,4 +61,6 @@ def _health(fields: dict[str, str], refused_since: str | None) -> ProjectHealth:
         refused_since=moment(refused_since),
         credentials_expire_at=moment(fields.get("expires")),
         clock_ahead=ahead_ms * MILLISECOND if ahead_ms is not None else None,
+        unreadable_at=moment(fields.get("unreadable_at")),
+        unreadable=fields.get("unreadable"),
     )

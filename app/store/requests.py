@@ -92,9 +92,11 @@ class Requests:
         return [_request(*loaded) for loaded in zip(claimed, answers, traces, strict=True)]
 
     @staticmethod
-    def join(project: str, job_id: str, request_id: str, now: datetime) -> ScriptCall:
-        """Adds a job to the request that its own answer has named."""
-        return ScriptCall("join_request", now=to_ms(now), project=project, job=job_id, request=request_id)
+    def join(project: str, job_id: str, request_id: str, now: datetime, *, again: bool = False) -> ScriptCall:
+        """Adds a job to the request that its own answer has named. again: even if its list did not show it before."""
+        return ScriptCall(
+            "join_request", now=to_ms(now), project=project, job=job_id, request=request_id, again=int(again)
+        )
 
     def record_list(
         self,
@@ -102,23 +104,28 @@ class Requests:
         now: datetime,
         due: datetime,
         *,
-        running: Collection[str],
-        ended: Collection[Job],
+        running: Collection[str] = (),
+        ended: Collection[Job] = (),
+        doubtful: Collection[str] = (),
         next_page: int | None = None,
+        complete: bool = True,
         on_reply: Callable[[Sequence[str]], None] | None = None,
     ) -> ScriptCall:
         """Records a ListJobs of the request and schedules the next at `due`.
 
-        running, ended: all of its jobs, or at least its members. next_page: where its list was cut off; jobs that may
-        come later are not treated as missing. on_reply: receives the ids of the ended jobs for which a registration
-        waited: a list shows ended jobs every time.
+        running, ended: all of its jobs, or at least its members. doubtful: jobs of which the list does not say whether
+        they run: ShowJob polls them. next_page: where its list was cut off; jobs that may come later are not treated as
+        missing. complete: False if the rest of the list cannot be had: ShowJob polls the members that it has not shown.
+        on_reply: receives the ids of the ended jobs for which a registration waited: a list shows ended jobs every
+        time.
         """
         claimed, request = asked
         if request.wants_all:
             due = min(due, now + self._quiet)
         # Known jobs need not be sent again, except to registrations that know none.
-        new = running if request.nothing_known else [job_id for job_id in running if job_id not in request.shown]
-        seen = {*running, *(job.job_id for job in ended)}
+        shown = {*running, *doubtful} if request.wants_all else running
+        new = shown if request.nothing_known else [job_id for job_id in shown if job_id not in request.shown]
+        seen = {*running, *doubtful, *(job.job_id for job in ended)}
         earlier = request.cut.page if request.cut else 0
         members = request.members & request.cut.unseen if request.cut and earlier else request.members
         unseen = members - seen
@@ -127,9 +134,9 @@ class Requests:
             "record_list",
             on_reply,
             **self._about(claimed, now, due, cut),
-            total=NOT_KNOWN if cut else len(seen) + earlier,
+            total=len(seen) + earlier if complete and cut is None else NOT_KNOWN,
             shown=[*(value for job_id in new for value in (job_id, JobState.RUNNING, "")), *self._ends(ended)],
-            missing=[] if cut else list(unseen),
+            missing=[*(() if cut else unseen), *(doubtful if request.wants_all else members.intersection(doubtful))],
         )
 
     def postpone(self, claimed: Claimed, now: datetime, due: datetime, cut: ListCursor | None = None) -> ScriptCall:

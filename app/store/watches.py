@@ -15,12 +15,15 @@ from app.store.engine.scripts import Argument, ScriptCall, Scripts
 from app.store.engine.unreadable import moment
 
 LAST_SEEN = ("status", "request_id", "phone_id", "server_id", "begin_time")
-FIELDS = ("since", "unknown_since", "operation", *LAST_SEEN)
+FIELDS = ("since", "unknown_since", "operation", "unlisted", *LAST_SEEN)
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """The known state of a job that is polled. traceparents: of the waiting registrations, if loaded."""
+    """The known state of a job that is polled. traceparents: of the waiting registrations, if loaded.
+
+    unlisted_since: when ListJobs did not show it.
+    """
 
     project: str
     job_id: str
@@ -29,6 +32,7 @@ class Watch:
     operation: str | None
     last_seen: tuple[str | None, ...]  # values of LAST_SEEN
     traceparents: tuple[str, ...] = ()
+    unlisted_since: datetime | None = None
 
     @property
     def request_id(self) -> str | None:
@@ -51,7 +55,7 @@ class Watches:
         calls = [ScriptCall("load_watch", project=item.lane, job=item.id, fields=FIELDS) for item in claimed]
         answers, traces = with_traces(self._scripts, calls, claimed if traced else ())
         return [
-            _watch(item, traceparents, *answer) if answer else None
+            _watch(item, traceparents, answer) if answer else None
             for item, traceparents, answer in zip(claimed, traces, answers, strict=True)
         ]
 
@@ -115,20 +119,16 @@ def with_traces(
     return answers[: len(calls)], found or [()] * len(calls)
 
 
-def _watch(
-    item: Claimed,
-    traceparents: tuple[str, ...],
-    since: str,
-    unknown: str | None,
-    operation: str | None,
-    *seen: str | None,
-) -> Watch:
+def _watch(item: Claimed, traceparents: tuple[str, ...], values: Sequence[str | None]) -> Watch:
+    """values: of FIELDS."""
+    since, unknown, operation, unlisted, *seen = values
     return Watch(
         project=item.lane,
         job_id=item.id,
         since=moment(since) or item.due_at,
         unknown_since=moment(unknown),
         operation=operation,
-        last_seen=seen,
+        last_seen=tuple(seen),
         traceparents=traceparents,
+        unlisted_since=moment(unlisted),
     )

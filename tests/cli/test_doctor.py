@@ -389,6 +389,14 @@ def test_each_project_is_shown_as_poll_workers_see_it(healthy_environment: dict[
     assert re.search(shown, output), output
 
 
+def test_answers_that_poll_workers_cannot_read_are_named(healthy_environment: dict[str, str], stores: Stores) -> None:
+    now = stores.clock()
+    health = ProjectHealth(answered_at=now, unreadable_at=now, unreadable="1 of 3 listed jobs cannot be read")
+    stores.scripts.run(set_project_health("default", health))
+    output = doctor(healthy_environment).output
+    assert "warn CPH project default: CPH's answers cannot be read (1 of 3 listed jobs cannot be read): check" in output
+
+
 def test_a_wrong_clock_at_cph_deserves_a_warning(now) -> None:
     wrong = ProjectHealth(clock_ahead=timedelta(minutes=-20))
     assert [finding.remedy for finding in judge_project("prod", wrong, now)] == [

@@ -17,9 +17,11 @@ from app.transport.client import Transport
 from app.version import VERSION
 from tests.support.scripted_cloud import (
     DAY,
-    ENDLESS,
     CloudHandler,
     ScriptedCloud,
+    cut_short,
+    dripping,
+    endless,
     for_token,
     gives_token,
     iam_password,
@@ -41,6 +43,10 @@ def cph_client(cloud: ScriptedCloud, transport: Transport, credentials=None, dea
         credentials=credentials or FixedToken("fixed"),
         deadline=deadline,
     )
+
+
+def unreadable(reason: str) -> Unanswered:
+    return Unanswered(reason, unreadable=True)
 
 
 def test_a_region_has_its_endpoint():
@@ -72,31 +78,171 @@ def test_a_failed_job_is_an_answer_whatever_its_error_code(cloud, transport, cod
 def test_an_answer_about_another_job_is_not_believed(cloud, transport):
     cloud.cph = says(200, {"job_id": "other", "status": 2, "error_code": "CPS.0011"})
 
-    assert cph_client(cloud, transport).show_job("j") == Unanswered("the answer is about another job")
+    assert cph_client(cloud, transport).show_job("j") == unreadable(
+        "HTTP 200, 58 bytes: the answer is about another job"
+    )
 
 
 @pytest.mark.parametrize(
-    "body", [b"<html>Welcome</html>", b'{"job_id": "j", "sta', b"[]", b"null", b"\xff\xfe\x00", b"", b"[" * 50_000]
+    ("body", "reason"),
+    [
+        (b"<html>Welcome</html>", "HTTP 200, 20 bytes: it is a web page"),
+        (b'{"job_id": "j", "sta', "HTTP 200, 20 bytes: the status of the job is missing or cannot be read"),
+        (b"[]", "HTTP 200, 2 bytes: it is not a JSON object"),
+        (b"null", "HTTP 200, 4 bytes: it is not a JSON object"),
+        (b"\xff\xfe\x00", "HTTP 200, 3 bytes: it is not a JSON object"),
+        (b"", "HTTP 200, 0 bytes: it is empty"),
+        (b"[" * 50_000, "HTTP 200, 50,000 bytes: it is not a JSON object"),
+        (b'{"job_id":"j","status":2', "HTTP 200, 24 bytes: the status of the job is missing or cannot be read"),
+        (b'{"job_id":"j","status":"2', "HTTP 200, 25 bytes: the status of the job is missing or cannot be read"),
+    ],
 )
-def test_an_answer_that_is_no_job_is_no_success(cloud, transport, body):
+def test_an_answer_that_is_no_job_is_no_success_and_the_reason_is_told(cloud, transport, body, reason):
     cloud.cph = says(200, body)
 
-    assert cph_client(cloud, transport).show_job("j") == Unanswered("HTTP 200: no reason given")
+    assert cph_client(cloud, transport).show_job("j") == unreadable(reason)
 
 
-@pytest.mark.parametrize("payload", [{"jobs": []}, {"status": 2}, {"job_id": "", "status": 2}, {"job_id": None}])
-def test_an_object_without_the_id_of_a_job_is_no_success(cloud, transport, payload):
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"jobs": []},
+        {"status": 2},
+        {"job_id": "", "status": 2},
+        {"job_id": None},
+        {"job_id": "j", "status": "SUCCESS"},
+        {"job_id": "j", "status": None, "error_code": "CPS.0011"},
+        {"job_id": "j", "status": True},
+    ],
+)
+def test_an_object_without_id_or_status_is_no_success(cloud, transport, payload):
     cloud.cph = says(200, payload)
 
-    assert cph_client(cloud, transport).show_job("j") == Unanswered("HTTP 200: no reason given")
+    outcome = cph_client(cloud, transport).show_job("j")
+
+    assert isinstance(outcome, Unanswered)
+    assert outcome.unreadable
 
 
-@pytest.mark.parametrize("answer", ENDLESS)
-def test_an_answer_that_does_not_come_to_its_end_is_not_believed(cloud, transport, answer):
+def test_the_error_code_of_a_failed_job_with_a_damaged_id_does_not_make_it_unknown(cloud, transport):
+    cloud.cph = says(200, b'{"job_id":"j\xb0","status":-1,"error_code":"CPS.0011"}')
+
+    outcome = cph_client(cloud, transport).show_job("j")
+
+    assert isinstance(outcome, Unanswered)
+    assert outcome.unreadable
+
+
+@pytest.mark.parametrize(
+    ("body", "state", "code"),
+    [
+        pytest.param(
+            b'{"job_id":"J","request_id":"R","status":2,"execute_msg":"\xe8\xbe\x93\xe5\x87"}',
+            JobState.SUCCEEDED,
+            None,
+            id="a text cut inside a character",
+        ),
+        pytest.param(
+            b'{"job_id":"J","status":2,"execute_msg":"a\tb\nc\x1b[0m\x00"}',
+            JobState.SUCCEEDED,
+            None,
+            id="control characters",
+        ),
+        pytest.param(
+            b'{"job_id":"J","status":-1,"error_code":"CPS.0005","error_msg":"\xb0\xb2\xd7\xb0"}',
+            JobState.FAILED,
+            "CPS.0005",
+            id="GBK",
+        ),
+        pytest.param(
+            b'{"job_id":"J","error_msg":"\xb0\xb2\x81\x5c","error_code":"CPS.0005","status":-1}',
+            JobState.FAILED,
+            "CPS.0005",
+            id="GBK that ends in a backslash",
+        ),
+        pytest.param(b'{"job_id":"J","status":"2"}', JobState.SUCCEEDED, None, id="a status in quotes"),
+        pytest.param(b'{"job_id":"J","status":2.0}', JobState.SUCCEEDED, None, id="a status with a point"),
+        pytest.param(b'{"job_id":"J","status":" -1 "}', JobState.FAILED, None, id="a status with spaces"),
+        pytest.param(b'{"job_id":" j ","status":2}', JobState.SUCCEEDED, None, id="the id in another spelling"),
+        pytest.param(
+            b'{"job_id":"J","status":2,"execute_msg":"' + b"y" * 100_000 + b'"}',
+            JobState.SUCCEEDED,
+            None,
+            id="a long text",
+        ),
+        pytest.param(
+            b'{"execute_msg":"' + b"y" * 500_000 + b'","job_id":"J","status":2}',
+            JobState.SUCCEEDED,
+            None,
+            id="a long text before the status",
+        ),
+        pytest.param(
+            b'{"job_id":"J","status":2,"execute_msg":"' + b"y" * 3_000_000 + b'"}',
+            JobState.SUCCEEDED,
+            None,
+            id="more than is read",
+        ),
+        pytest.param(
+            b'{"job_id":"J","status":-1,"error_code":"CPS.\xb0"}', JobState.FAILED, None, id="an unreadable error code"
+        ),
+        pytest.param(b'\xef\xbb\xbf{"job_id":"J","status":2}', JobState.SUCCEEDED, None, id="a byte order mark"),
+        pytest.param(b'{"job_id":"J","status":2,}', JobState.SUCCEEDED, None, id="a trailing comma"),
+    ],
+)
+def test_no_field_for_show_hides_the_end_of_a_job(cloud, transport, body, state, code):
+    cloud.cph = says(200, body)
+
+    outcome = cph_client(cloud, transport).show_job("J")
+
+    assert isinstance(outcome, Answered)
+    assert (outcome.job.job_id, outcome.job.state, outcome.job.error_code) == ("J", state, code)
+
+
+@pytest.mark.parametrize("status", [201, 203, 206])
+def test_any_success_of_http_may_carry_the_end_of_a_job(cloud, transport, status):
+    cloud.cph = says(status, {"job_id": "j", "status": 2})
+
+    assert isinstance(cph_client(cloud, transport).show_job("j"), Answered)
+
+
+def test_no_bytes_around_a_readable_status_change_the_verdict(transport):
+    pieces = [b'"', b"\\", b",", b"{", b"}", b"[", b"]", b":", b"\x00", b"\n", b"\xb0", b"\xe8\xbe", b'"a":"']
+    junk = st.binary(max_size=20) | st.lists(st.sampled_from(pieces), max_size=10).map(b"".join)
+    ends = st.sampled_from([(b"2", JobState.SUCCEEDED), (b'"-1"', JobState.FAILED), (b"1", JobState.RUNNING)])
+
+    @settings(max_examples=200, deadline=None, database=None)
+    @given(before=junk, behind=junk, end=ends)
+    def the_verdict_stays(before, behind, end):
+        status, state = end
+        fields = b'"job_id":"J","status":' + status
+        cloud.cph = says(200, b'{"error_msg":"' + before + b'",' + fields + b',"execute_msg":"' + behind + b'"}')
+        outcome = client.show_job("J")
+        assert isinstance(outcome, Answered)
+        assert outcome.job.state is state
+
+    with running_cloud() as cloud:
+        client = cph_client(cloud, transport)
+        the_verdict_stays()
+
+
+def test_an_end_counts_though_the_answer_is_cut_short_behind_it(cloud, transport):
+    cloud.cph = cut_short
+
+    outcome = cph_client(cloud, transport, deadline=timedelta(seconds=0.3)).show_job("j")
+
+    assert isinstance(outcome, Answered)
+    assert outcome.job.state is JobState.SUCCEEDED
+
+
+@pytest.mark.parametrize("answer", [endless, dripping])
+def test_an_answer_that_never_comes_to_its_fields_is_not_believed(cloud, transport, answer):
     cloud.cph = answer
-    client = cph_client(cloud, transport, deadline=timedelta(seconds=0.3))
 
-    assert client.show_job("j") == Unanswered("HTTP 200: the answer is cut short")
+    outcome = cph_client(cloud, transport, deadline=timedelta(seconds=0.3)).show_job("j")
+
+    assert isinstance(outcome, Unanswered)
+    assert outcome.unreadable
+    assert outcome.reason.endswith("bytes, cut short: it is empty")
 
 
 def test_a_server_that_does_not_answer_leaves_one_job_unanswered(cloud, transport):

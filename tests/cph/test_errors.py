@@ -76,7 +76,7 @@ def test_an_error_pauses_the_project_only_if_it_concerns_every_call(cloud, clien
     assert client.show_job("j") == Unanswered(f"HTTP {status} {code}: Some words. (request r1)", pause, **kind)
 
 
-@pytest.mark.parametrize("status", [404, 403, 302, 204, 502])
+@pytest.mark.parametrize("status", [404, 403, 302, 502])
 def test_a_bare_status_concerns_one_job_and_says_nothing_of_it(cloud, client, status):
     cloud.cph = says(status, b"")
 

@@ -55,12 +55,17 @@ def test_a_status_nobody_has_seen_is_still_running_and_its_number_is_kept(status
     assert job.status not in STATES
 
 
-@pytest.mark.parametrize("status", ["2", "-1", "SUCCESS", None, True, 2.0, [2], {"status": 2}])
+@pytest.mark.parametrize("status", ["SUCCESS", "2 of 3", None, True, 2.5, [2], {"status": 2}])
 def test_a_status_that_is_no_number_is_still_running(status):
     job = read_job(ANSWER | {"status": status}, JOB_ID)
 
     assert (job.state, job.status) == (JobState.RUNNING, None)
     assert job.status not in STATES
+
+
+@pytest.mark.parametrize("status", [2, "2", " 2 ", 2.0, "2.0"])
+def test_every_spelling_of_a_status_is_the_status(status):
+    assert read_job(ANSWER | {"status": status}, JOB_ID).state is JobState.SUCCEEDED
 
 
 def test_a_missing_status_is_still_running():
@@ -115,10 +120,33 @@ def test_half_a_surrogate_pair_does_not_travel_on():
     assert read_job(payload, "j").error_msg == "?!"
 
 
-@pytest.mark.parametrize("job_id", ["another", "", None, 5, [JOB_ID], JOB_ID.upper()])
+@pytest.mark.parametrize("job_id", ["another", JOB_ID + "0", JOB_ID[:-1]])
 def test_a_job_that_was_not_asked_for_is_unexpected(job_id):
     with pytest.raises(UnexpectedAnswer, match="another job"):
         read_job(ANSWER | {"job_id": job_id}, JOB_ID)
+
+
+@pytest.mark.parametrize("job_id", ["", " ", None, 5, [JOB_ID], "\ufffd"])
+def test_an_answer_without_a_readable_id_is_unexpected(job_id):
+    with pytest.raises(UnexpectedAnswer, match="missing or cannot be read"):
+        read_job(ANSWER | {"job_id": job_id}, JOB_ID)
+
+
+@pytest.mark.parametrize("job_id", [JOB_ID.upper(), f" {JOB_ID}\n"])
+def test_letter_case_and_spaces_make_no_other_job(job_id):
+    assert read_job(ANSWER | {"job_id": job_id}, JOB_ID).job_id == JOB_ID
+
+
+@pytest.mark.parametrize("name", ["error_msg", "execute_msg", "phone_id", "begin_time", "end_time", "error_code"])
+def test_no_text_is_kept_at_any_length(name):
+    job = read_job(ANSWER | {name: "x" * 50_000}, JOB_ID)
+
+    assert len(getattr(job, name)) == (1024 if name.endswith("_msg") else 128)
+
+
+@pytest.mark.parametrize("request_id", ["a,b", "a b", "x" * 200, "\ufffd", "a&limit=1"])
+def test_a_request_that_no_call_can_name_is_none(request_id):
+    assert read_job(ANSWER | {"request_id": request_id}, JOB_ID).request_id is None
 
 
 @pytest.mark.parametrize("payload", [None, [], [ANSWER], "job", 1, True])

@@ -1,11 +1,16 @@
 """Each fault, as a client sees it."""
 
+import json
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import requests
+
+from app.devkit.standin.damage import Damage
+from app.devkit.standin.gateway_codes import GatewayCode
+from app.domain.foreign_json import read_object
 
 
 @pytest.fixture
@@ -91,6 +96,46 @@ def test_an_answer_may_be_about_another_job(faulty_answer: Callable[..., request
 
 def test_an_answer_may_have_a_status_nobody_knows(faulty_answer: Callable[..., requests.Response]) -> None:
     assert faulty_answer("unknown_status").json()["status"] not in (1, 2, -1)
+
+
+@pytest.mark.parametrize("damage", list(Damage))
+def test_a_damaged_answer_is_damaged_in_one_job_only(standin: Any, damage: Damage) -> None:
+    ids = [f"{damage}-{number}" for number in range(3)]
+    standin.order("/_standin/jobs", [{"job_id": id, "request_id": str(damage), "duration_s": 0} for id in ids])
+    good = standin.cph(f"?request_ids={damage}").content
+    standin.order("/_standin/faults", {"kind": "damaged", "damage": damage, "job_id": ids[1]})
+    body = standin.cph(f"?request_ids={damage}").content
+    assert body != good
+    for id in (ids[0], ids[2]):
+        assert id.encode() in body
+    jobs = read_object(body)["jobs"]
+    assert [(jobs[number]["job_id"], jobs[number]["status"]) for number in (0, 2)] == [(ids[0], 2), (ids[2], 2)]
+
+
+def test_a_text_may_be_cut_inside_a_character(faulty_answer: Callable[..., requests.Response]) -> None:
+    with pytest.raises(UnicodeDecodeError):
+        json.loads(faulty_answer("damaged", damage="cut_character").content)
+
+
+@pytest.mark.parametrize("code", get_args(GatewayCode))
+def test_the_gateway_refuses_in_its_own_words(faulty_answer: Callable[..., requests.Response], code: str) -> None:
+    answer = faulty_answer("gateway", code=code)
+    assert answer.json()["error_code"] == code
+    assert answer.status_code in (403, 404, 503)
+
+
+def test_behind_the_last_job_an_offset_may_be_refused(standin: Any) -> None:
+    standin.order("/_standin/jobs", [{"job_id": f"full-{number}", "request_id": "full"} for number in range(100)])
+    standin.order("/_standin/faults", {"kind": "offset_refused", "times": None})
+    assert len(standin.cph("?request_ids=full&offset=0&limit=100").json()["jobs"]) == 100
+    refused = standin.cph("?request_ids=full&offset=100&limit=100")
+    assert (refused.status_code, refused.json()["error_code"]) == (400, "CPS.0002")
+
+
+def test_a_job_may_concern_a_phone_and_a_server(standin: Any) -> None:
+    job_id = standin.job(phone_id="p1", server_id="s1")["job_id"]
+    answer = standin.cph(f"/{job_id}").json()
+    assert (answer["phone_id"], answer["server_id"]) == ("p1", "s1")
 
 
 def test_a_fault_spoils_as_many_calls_as_it_says(standin: Any, ended_job_id: str) -> None:

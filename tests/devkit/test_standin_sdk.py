@@ -108,6 +108,28 @@ def test_the_sdk_reads_a_list_page_by_page(standin: Any, cph: Any) -> None:
     assert {job.status for page in pages for job in page.jobs} == {1}
 
 
+def test_the_sdk_reports_an_offset_behind_the_last_job(standin: Any, cph: Any) -> None:
+    standin.order("/_standin/jobs", [{"job_id": f"sdk-full-{n}", "request_id": "sdk-full"} for n in range(100)])
+    standin.order("/_standin/faults", {"kind": "offset_refused", "times": None})
+    assert len(cph.list_jobs(ListJobsRequest(request_ids="sdk-full", offset=0)).jobs) == 100
+    with pytest.raises(ClientRequestException) as refused:
+        cph.list_jobs(ListJobsRequest(request_ids="sdk-full", offset=100))
+    assert (refused.value.status_code, refused.value.error_code) == (400, "CPS.0002")
+
+
+def test_the_sdk_reports_a_region_that_is_forbidden(standin: Any, cph: Any) -> None:
+    job_id = standin.job()["job_id"]
+    standin.order("/_standin/faults", {"kind": "gateway", "code": "APIGW.0802"})
+    with pytest.raises(ClientRequestException) as refused:
+        show(cph, job_id)
+    assert (refused.value.status_code, refused.value.error_code) == (403, "APIGW.0802")
+
+
+def test_the_sdk_reads_a_job_of_a_phone_and_a_server(standin: Any, cph: Any) -> None:
+    shown = show(cph, standin.job(phone_id="p1", server_id="s1")["job_id"])
+    assert (shown["phone_id"], shown["server_id"]) == ("p1", "s1")
+
+
 def test_the_sdk_restarts_phones_and_finds_the_jobs(standin: Any, cph: Any) -> None:
     standin.order("/_standin/submissions", {"refused": ["gone"]})
     body = RestartCloudPhoneRequestBody(phones=[PhoneProperty(phone_id) for phone_id in ("p1", "p2", "gone")])

@@ -43,6 +43,18 @@ def test_no_bytes_around_the_deciding_fields_change_them(before, behind):
     assert decided(b'{"e":"' + before + b'","job_id":"J","status":2,"f":"' + behind + b'"}') == ("J", 2)
 
 
+@pytest.mark.parametrize("at", range(len(b'{"job_id":"J"'), 60))
+def test_a_text_that_is_cut_anywhere_has_the_right_fields_or_none(at):
+    body = b'{"job_id":"J","status":22,"error_msg":"x","execute_msg":"y"}'
+    job_id, status = decided(body[:at])
+    assert job_id == "J"
+    assert status == (22 if at > len(b'{"job_id":"J","status":22') else None)
+
+
+def test_a_number_in_a_text_that_is_cut_short_is_none():
+    assert decided(b'{"job_id":"J","status":"2') == ("J", None)
+
+
 @given(JUNK)
 def test_a_damaged_record_of_a_list_costs_itself(junk):
     body = b'{"jobs":[{"id":"A"},{"id":"B","e":"' + junk + b'"},{"id":"C"},{"id":"D"}],"request_id":"R"}'

@@ -1,5 +1,6 @@
 """The state of a project, and the remedy for its failures."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -26,6 +27,11 @@ def test_the_latest_says_how_a_project_fares(health: ProjectHealth, state: Proje
     assert health.state is state
 
 
+UNREADABLE = ProjectHealth(
+    answered_at=NOW, unreadable_at=NOW - SECOND, unreadable="HTTP 200, 3 bytes: it is a web page"
+)
+
+
 @pytest.mark.parametrize(
     ("health", "remedy"),
     [
@@ -35,6 +41,9 @@ def test_the_latest_says_how_a_project_fares(health: ProjectHealth, state: Proje
         (ProjectHealth(failed_at=NOW, refused_since=NOW, clock_ahead=-90 * SECOND), "run NTP"),
         (ProjectHealth(answered_at=NOW, clock_ahead=2 * SECOND), None),
         (ProjectHealth(answered_at=NOW, credentials_expire_at=NOW + SECOND), "find out why the credentials"),
+        (UNREADABLE, "CPH's answers cannot be read (HTTP 200, 3 bytes: it is a web page): check the endpoint"),
+        (replace(UNREADABLE, unreadable_at=NOW - timedelta(hours=1)), None),
+        (replace(UNREADABLE, refused_since=NOW), "check the credentials"),
     ],
 )
 def test_an_operator_is_advised_what_to_do(health: ProjectHealth, remedy: str | None) -> None:

@@ -19,12 +19,16 @@ REQUEST_OF: Mapping[str, str | None] = {"a": "r", "b": "r", "c": "r", "d": "s", 
 JOBS = tuple(REQUEST_OF)
 REQUESTS = ("r", "s")
 STATUS = {JobState.RUNNING: 1, JobState.SUCCEEDED: 2, JobState.FAILED: -1}
-CLOUD_MODES = ("ok", "ok", "ok", "error", "timeout", "throttled", "refused", "may_not_list", "cut", "half")
+CLOUD_MODES = (
+    *("ok", "ok", "ok", "error", "timeout", "throttled", "refused", "unreadable"),
+    *("may_not_list", "no_list", "doubtful", "cut", "half"),
+)
 FAILURES: Mapping[str, Unanswered] = {
     "error": Unanswered("HTTP 500"),
     "timeout": Unanswered("timed out"),
     "throttled": Unanswered("HTTP 429", timedelta(seconds=10), Throttle(None, None, timedelta(seconds=10))),
     "refused": Unanswered("HTTP 401", timedelta(minutes=1), unauthenticated=True),
+    "unreadable": Unanswered("it is a web page", unreadable=True),
 }
 CPH_TIMEOUT = timedelta(seconds=5)
 URLS = ("https://one.example/hook", "https://one.example/other", "https://two.example/hook")
@@ -75,6 +79,8 @@ class SimulatedCloud:
             return failure
         if self.mode == "may_not_list":
             return MayNotList("CPS.0006")
+        if self.mode == "no_list":
+            return FAILURES["unreadable"]
         known = [job for job in sorted(self.states.keys() - self.hidden) if self.request_of.get(job) in request_ids]
         if {self.request_of.get(job) for job in known} != set(request_ids):
             for request in request_ids:
@@ -83,13 +89,16 @@ class SimulatedCloud:
         short = self.mode in ("cut", "half")
         shown = known[first_page : first_page + 1] if short else known[first_page:]
         cut = short and first_page + 1 < len(known)
+        if self.mode == "doubtful":
+            return Listed(frozenset(), (), calls=1, doubtful=frozenset(shown), unreadable="not one can be read")
         jobs = [self._told(job) for job in shown]
+        failure = FAILURES["error"] if cut and self.mode == "half" else None
         return Listed(
             running=frozenset(job.job_id or "" for job in jobs if not job.state.ended),
             ended=tuple(job for job in jobs if job.state.ended),
-            calls=1,
+            calls=2 if failure else 1,
             cut=cut,
-            failure=FAILURES["error"] if cut and self.mode == "half" else None,
+            failure=failure,
         )
 
     def _failure(self) -> Unanswered | None:

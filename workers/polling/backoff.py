@@ -17,7 +17,8 @@ def back_off(agenda: Agenda, telemetry: Telemetry, project: str, answer: Unanswe
     if answer.unauthenticated:
         _open_breaker(agenda, telemetry, project, answer, now)
         return []
-    telemetry.cph_unanswered(project, answer.reason)
+    report = telemetry.cph_unreadable if answer.unreadable else telemetry.cph_unanswered
+    report(project, answer.reason)
     if answer.pause is None:
         return []
     if answer.throttled is None:

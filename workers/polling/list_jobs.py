@@ -6,15 +6,23 @@ from datetime import datetime
 from functools import partial
 from time import perf_counter
 
-from app.cph.client import REQUESTS_AT_ONCE, CphClient, Listed, Listing, MayNotList, NoSuchRequest, Unanswered
+from app.cph.client import (
+    REQUESTS_AT_ONCE,
+    CphClient,
+    Listed,
+    Listing,
+    MayNotList,
+    NoSuchRequest,
+    Unanswered,
+)
 from app.domain.job import Job
 from app.store.agenda import Agenda, Claimed
 from app.store.engine.scripts import ScriptCall
-from app.store.requests import Requests, WatchedRequest
+from app.store.requests import ListCursor, Requests, WatchedRequest
 from workers.polling.backoff import back_off
 from workers.polling.project_health import HealthRecorder
 from workers.polling.schedule import PollSchedule
-from workers.telemetry import Telemetry, last_answer
+from workers.telemetry import Telemetry, last_answer, unreadable_part
 
 NOTHING = Listed(frozenset(), (), calls=1)
 
@@ -45,6 +53,13 @@ class ListJobsTask:
     def first_page(self) -> int:
         cut = self.requests[0].cut
         return cut.page if cut and len(self.requests) == 1 else 0
+
+    @property
+    def unseen(self) -> frozenset[str]:
+        """The members that no page has shown yet."""
+        cut = self.requests[0].cut
+        members = frozenset().union(*(request.members for request in self.requests))
+        return members & cut.unseen if cut and self.first_page else members
 
     def one_by_one(self) -> list["ListJobsTask"]:
         return [ListJobsTask((item,), (request,)) for item, request in zip(self.claimed, self.requests, strict=True)]
@@ -144,26 +159,31 @@ class RequestPoller:
             self._crash_point("poll.ended")
         now = self._clock()
         calls = [self._agenda.spend_budget(task.project, answer.calls - len(task.requests))]
-        if answer.failure:
-            calls += back_off(self._agenda, self._telemetry, task.project, answer.failure, now)
+        for failure in (answer.failure, unreadable_part(answer)):
+            calls += back_off(self._agenda, self._telemetry, task.project, failure, now) if failure else []
         # After a list of several requests, each request's next page is not known.
         alone = len(task.requests) == 1
         reported = 0
-        next_page = (task.first_page + answer.calls if alone else 0) if answer.cut else None
+        next_page = (task.first_page + answer.pages if alone else 0) if answer.cut else None
+        # A page that is damaged for the second time: the jobs that it does not show are polled by their ids.
+        gives_up = alone and answer.failure and not answer.pages and task.requests[0].cut is not None
+        if gives_up:
+            next_page = None
         for item, request in zip(task.claimed, task.requests, strict=True):
             members = request.members
             # A request polled alone: registrations may wait for jobs of it that are no members yet.
             running = answer.running if request.query_alone else members & answer.running
+            doubtful = answer.doubtful if request.query_alone else members & answer.doubtful
             ended = [
                 replace(job, request_id=request.id)
                 for job in answer.ended
                 if request.query_alone or job.job_id in members
             ]
-            reported += len(members & (answer.running | {job.job_id for job in ended}))
+            reported += len(members & answer.seen)
             calls += self._schedule.record_durations(
                 request, (job for job in ended if job.job_id in request.shown), now
             )
-            due = now if answer.cut else self._schedule.due(request, now)
+            due = self._schedule.due(request, now) if next_page is None else now
             calls.append(
                 self._requests.record_list(
                     (item, request),
@@ -171,7 +191,9 @@ class RequestPoller:
                     due,
                     running=running,
                     ended=ended,
+                    doubtful=doubtful,
                     next_page=next_page,
+                    complete=not gives_up,
                     on_reply=partial(self._log_ended, request, ended),
                 )
             )
@@ -189,15 +211,47 @@ class RequestPoller:
         ]
 
     def _after_no_answer(self, task: ListJobsTask, answer: Unanswered) -> list[ScriptCall]:
+        """Narrows down which request or page CPH cannot list, as long as it answers for single jobs."""
         now = self._clock()
         calls = back_off(self._agenda, self._telemetry, task.project, answer, now)
-        # If one page fails without a pause, the list restarts: earlier pages must not wait for that page.
-        return calls + [
-            self._requests.postpone(
-                item, now, self._schedule.due(request, now), cut=request.cut if answer.pause else None
-            )
+        alone = len(task.requests) == 1
+        if answer.pause:
+            return calls + self._postpone(task, now, lambda request: request.cut)
+        if alone and task.requests[0].cut is None:
+            return calls + self._postpone(task, now, lambda request: ListCursor(0, request.members))
+        if not self._shows_a_job(task):
+            # The list restarts: earlier pages must not wait for this one.
+            return calls + self._postpone(task, now, lambda _: None)
+        calls.append(self._agenda.spend_budget(task.project, 1))
+        if not alone:
+            return calls + self._postpone(task, now, lambda request: ListCursor(0, request.members), due=now)
+        (request,) = task.requests
+        self._telemetry.list_failed(request, answer.reason, len(task.unseen))
+        asked = (task.claimed[0], request)
+        return [*calls, self._requests.record_list(asked, now, self._schedule.due(request, now), complete=False)]
+
+    def _postpone(
+        self,
+        task: ListJobsTask,
+        now: datetime,
+        cut: Callable[[WatchedRequest], ListCursor | None],
+        due: datetime | None = None,
+    ) -> list[ScriptCall]:
+        """cut: returns where the next list of a request begins; with one, the request is polled alone."""
+        return [
+            self._requests.postpone(item, now, due or self._schedule.due(request, now), cut=cut(request))
             for item, request in zip(task.claimed, task.requests, strict=True)
         ]
+
+    def _shows_a_job(self, task: ListJobsTask) -> bool:
+        """Does ShowJob work for a job of the list that failed? Then the failure is the list's, and not all of CPH's."""
+        job_id = next(iter(task.unseen), None)
+        if job_id is None:
+            return False
+        began = perf_counter()
+        outcome = self._clients[task.project].show_job(job_id)
+        self._telemetry.show_job_called(task.requests[0], job_id, outcome, perf_counter() - began)
+        return not isinstance(outcome, Unanswered)
 
     def _log_ended(self, request: WatchedRequest, shown: Sequence[Job], ended: Sequence[str]) -> None:
         """ended: ids of the listed jobs for which a registration waited."""

@@ -8,7 +8,7 @@ from app.domain.project_health import ProjectHealth
 from app.store.agenda import Agenda
 from app.store.engine.scripts import ScriptCall
 from app.store.project_health import set_project_health
-from workers.telemetry import Telemetry
+from workers.telemetry import Telemetry, unreadable_part
 
 RECORD_EVERY = timedelta(seconds=1)
 
@@ -23,13 +23,14 @@ class HealthRecorder:
         self._agenda = agenda
         self._telemetry = telemetry
         self._rate_of = rate_of
-        self._recorded_at: dict[tuple[str, type[Outcome | Listing] | None], datetime] = {}
+        self._recorded_at: dict[tuple[str, type[Outcome | Listing] | None, bool], datetime] = {}
 
     def record(self, project: str, client: CphClient, outcome: Outcome | Listing, now: datetime) -> list[ScriptCall]:
         """Returns the scripts to run: at most once a second for answers, and for each kind of failure on its own."""
         # MayNotList proves that CPH knows our credentials, not that it accepts any call.
         accepted = not isinstance(outcome, Unanswered | MayNotList)
-        key = (project, None if accepted else type(outcome))
+        unreadable = unreadable_part(outcome)
+        key = (project, None if accepted else type(outcome), unreadable is not None)
         if key in self._recorded_at and now < self._recorded_at[key] + RECORD_EVERY:
             return []
         self._recorded_at[key] = now
@@ -37,15 +38,21 @@ class HealthRecorder:
             self._telemetry.project_answers_again(project)
         # The rate, too: the setting may have changed, or Redis may have lost its last second.
         return [
-            set_project_health(project, _health(client, outcome, now)),
+            set_project_health(project, _health(client, outcome, unreadable, now)),
             self._agenda.set_rate(project, self._rate_of(project)),
         ]
 
 
-def _health(client: CphClient, outcome: Outcome | Listing, now: datetime) -> ProjectHealth:
-    expire_at, ahead = client.credentials_expire_at, client.clock_ahead
-    match outcome:
-        case Unanswered(reason):
-            return ProjectHealth(failed_at=now, failure=reason, credentials_expire_at=expire_at, clock_ahead=ahead)
-        case _:
-            return ProjectHealth(answered_at=now, credentials_expire_at=expire_at, clock_ahead=ahead)
+def _health(
+    client: CphClient, outcome: Outcome | Listing, unreadable: Unanswered | None, now: datetime
+) -> ProjectHealth:
+    failure = outcome if isinstance(outcome, Unanswered) else None
+    return ProjectHealth(
+        answered_at=None if failure else now,
+        failed_at=now if failure else None,
+        failure=failure.reason if failure else None,
+        credentials_expire_at=client.credentials_expire_at,
+        clock_ahead=client.clock_ahead,
+        unreadable_at=now if unreadable else None,
+        unreadable=unreadable.reason if unreadable else None,
+    )

@@ -19,6 +19,7 @@ from workers.polling.schedule import PollSchedule
 from workers.telemetry import Telemetry
 
 NO_PROJECT_PAUSE = timedelta(minutes=1)
+LIST_AGAIN_AFTER = timedelta(minutes=10)  # a list that could not be read may be sound again
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class PollWorker:
             return self._after(task, no_answer, self._clock())
         began = perf_counter()
         outcome = client.show_job(task.watch.job_id)
-        self._telemetry.show_job_called(task.watch, outcome, perf_counter() - began)
+        self._telemetry.show_job_called(task.watch, task.watch.job_id, outcome, perf_counter() - began)
         now = self._clock()
         return [*self._after(task, outcome, now), *self._health.record(project, client, outcome, now)]
 
@@ -114,8 +115,9 @@ class PollWorker:
         if job.status not in STATES:
             self._telemetry.status_unknown(watch, job.status)
         calls = [self._watches.postpone(task.claimed, watch, self._schedule.due(watch, now), now, job)]
-        if job.request_id and job.request_id != watch.request_id:
-            calls.append(self._requests.join(watch.project, watch.job_id, job.request_id, now))
+        again = bool(watch.unlisted_since and now >= watch.unlisted_since + LIST_AGAIN_AFTER)
+        if job.request_id and (again or job.request_id != watch.request_id):
+            calls.append(self._requests.join(watch.project, watch.job_id, job.request_id, now, again=again))
         return calls
 
     def _after_unknown(self, task: ShowJobTask, now: datetime) -> ScriptCall:

@@ -13,6 +13,8 @@ from flask import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.devkit.standin.calls import CPH, ApiName
+from app.devkit.standin.damage import Damage, damaged
+from app.devkit.standin.gateway_codes import GatewayCode, gateway_refusal
 from app.devkit.standin.refusal import CallRefused, new_id
 
 UNDOCUMENTED_STATUS = 7
@@ -32,6 +34,9 @@ class FaultKind(StrEnum):
     DRIP = "drip"
     WRONG_JOB_ID = "wrong_job_id"
     UNKNOWN_STATUS = "unknown_status"
+    DAMAGED = "damaged"
+    GATEWAY = "gateway"
+    OFFSET_REFUSED = "offset_refused"
 
 
 class Fault(BaseModel):
@@ -39,6 +44,8 @@ class Fault(BaseModel):
 
     times: how many calls it affects; default 1; null, and the default with `for_s`: all. seconds: how long `slow` and
     `drip` take. api: affects only this API; null: all CPH APIs. after_s, for_s: its start and duration in seconds.
+    damage: for `damaged`, which affects only job_id; null: each job of the answer. code: for `gateway`.
+    `offset_refused`: ListJobs refuses an offset behind the last job.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,6 +57,8 @@ class Fault(BaseModel):
     for_s: float | None = Field(default=None, gt=0)
     times: int | None = Field(default_factory=lambda fields: None if fields.get("for_s") else 1, ge=1)
     seconds: float = Field(default=5.0, ge=0)
+    damage: Damage = Damage.CUT_CHARACTER
+    code: GatewayCode = "APIGW.0802"
 
     def concerns(self, api: ApiName, job_ids: Set[str]) -> bool:
         is_api = api == self.api if self.api else api in CPH
@@ -110,6 +119,8 @@ def apply_fault(fault: Fault | None, answer: MakeAnswer, refusals: Refusals) -> 
     """Returns the good answer, or the faulty one. refusals: the error answers of this API; they are raised."""
     if fault is None:
         return answer()
+    if fault.kind is FaultKind.GATEWAY:
+        raise gateway_refusal(fault.code)
     if fault.kind in refusals:
         raise refusals[fault.kind]()
     if fault.kind in REPLACEMENTS:
@@ -164,6 +175,17 @@ def _unknown_status(answer: Response, fault: Fault) -> Response:
     return _with_jobs_changed(answer, fault, {"status": UNDOCUMENTED_STATUS})
 
 
+def _damaged(answer: Response, fault: Fault) -> Response:
+    answer.set_data(damaged(answer.get_data(), fault.damage, fault.job_id))
+    return answer
+
+
+def _offset_refused(answer: Response, _: Fault) -> Response:
+    if json.loads(answer.get_data()).get("jobs") == []:
+        raise CallRefused(400, "CPS.0002", "The offset or the limit is invalid.")
+    return answer
+
+
 def _with_jobs_changed(answer: Response, fault: Fault, change: dict[str, object]) -> Response:
     body = json.loads(answer.get_data())
     for job in body.get("jobs", [body]):
@@ -180,4 +202,6 @@ CHANGES = {
     FaultKind.DRIP: _drip,
     FaultKind.WRONG_JOB_ID: _wrong_job_id,
     FaultKind.UNKNOWN_STATUS: _unknown_status,
+    FaultKind.DAMAGED: _damaged,
+    FaultKind.OFFSET_REFUSED: _offset_refused,
 }

@@ -38,9 +38,10 @@ class JobScript(BaseModel):
     end_time: str | None = None
 
     @property
-    def subject(self) -> str:
-        """The name of the id field of the phone or server that the job concerns."""
-        return next((name for name in ("server_id", "encode_server_id") if getattr(self, name)), "phone_id")
+    def subjects(self) -> dict[str, str | None]:
+        """The id fields of the phone and the server that the job concerns: one of them, or both."""
+        given = {name: getattr(self, name) for name in ("phone_id", "server_id", "encode_server_id")}
+        return {name: id for name, id in given.items() if id} or {"phone_id": None}
 
 
 class SubmissionRules(BaseModel):
@@ -72,7 +73,7 @@ class ScriptedJob:
             "error_msg": script.error_msg if ended else None,
             "execute_msg": script.execute_msg if ended else None,
             "job_id": script.job_id,
-            script.subject: getattr(script, script.subject),
+            **script.subjects,
             "end_time": (script.end_time or rfc3339(ends_at)) if ended else None,
             "begin_time": script.begin_time or rfc3339(self.created_at),
             "error_code": script.error_code if ended else None,

@@ -49,8 +49,8 @@ def deadlines() -> str:
 def watch(project: str, job: str) -> str:
     """Hash: state, since (ms), unknown_since (ms), the fields last seen; tenants: of its registrations, separated by
     spaces; `reg_…` of each waiting registration; `by:<tenant>`: how many of them are its own;
-    unlisted: 1 once ListJobs has failed to show it; operation: of the job, if a caller named it; once it has ended:
-    job (JSON; its output is encrypted), observed (ms).
+    unlisted: when ListJobs did not show it (ms; 1 from older versions); operation: of the job, if a caller named it;
+    once it has ended: job (JSON; its output is encrypted), observed (ms).
     """
     return f"cph:watch:{project}:{job}"
 

@@ -100,7 +100,7 @@ function watching.record_missing(project, job, request, now)
   local waits = redis.call('HGET', hash, 'job:' .. job) == watching.CALLER_NAMED and own[1] == 'pending'
   if not waits then redis.call('HDEL', hash, 'job:' .. job) end
   if not own[1] or own[2] or watching.is_shown(project, job, own[3]) then return end
-  if not waits then redis.call('HSET', watch, 'unlisted', 1) end
+  if not waits then redis.call('HSET', watch, 'unlisted', now) end
   if not agenda.has('poll', project, job) then
     watching.poll_job(project, job, now)
     agenda.wake('poll')
