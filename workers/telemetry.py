@@ -56,6 +56,9 @@ class Telemetry:
                 watch.traceparents, took_s, outcome=label, project=watch.project, call="show_job", job_id=watch.job_id
             )
 
+    def project_checked(self, project: str, outcome: Outcome) -> None:
+        self._metrics.count(POLLS, project, "show_job", outcome_label(outcome))
+
     def list_jobs_called(
         self, requests: Sequence[WatchedRequest], asked_for: int, answer: Listing, took_s: float
     ) -> None:
@@ -99,8 +102,8 @@ class Telemetry:
     def cph_unanswered(self, project: str, reason: str) -> None:
         logs.event("cph.unanswered", level=logging.WARNING, project=project, reason=reason)
 
-    def project_refused(self, project: str, reason: str, pause: timedelta) -> None:
-        remedy, pause_s = f"{CHECK_CREDENTIALS}; {TRY_AT_ONCE}", int(pause.total_seconds())
+    def project_refused(self, project: str, reason: str, advice: str | None, pause: timedelta) -> None:
+        remedy, pause_s = f"{advice or CHECK_CREDENTIALS}; {TRY_AT_ONCE}", int(pause.total_seconds())
         logs.event(
             "project.refused", level=logging.ERROR, project=project, reason=reason, pause_s=pause_s, remedy=remedy
         )

@@ -1,13 +1,13 @@
 """Asks CPH about jobs. Every failure of CPH or IAM is returned as a value."""
 
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 from app.cph.credentials import CphRequest, Credentials, Expiring, NoCredentials
-from app.cph.errors import CphRefusal, RefusalKind, Throttle, read_refusal
+from app.cph.errors import CHECK_ON_THE_WAY, REFUSED_PAUSE, CphRefusal, RefusalKind, Throttle, code_in, read_refusal
 from app.cph.parsing import UnexpectedAnswer, read_job, read_object
 from app.cph.server_clock import ServerClock
 from app.domain.job import Job
@@ -19,6 +19,7 @@ REQUESTS_AT_ONCE = 20  # limit of ListJobs
 JOBS_A_PAGE = 100
 PAGES_AT_ONCE = 100  # calls are charged to the rate limit only after they are made
 RUNNING = 1
+UNKNOWN_JOB_ID = "0" * 32  # of the right form, but no job has it
 
 JOB_BYTES = 64 * 1024
 PAGE_BYTES = 1024 * 1024
@@ -46,7 +47,10 @@ class Unanswered:
     pause: how long to pause the whole project; None if only this job must wait.
     throttled: the rate limit was exceeded; with what CPH reports of the limit.
     unauthenticated: CPH or the issuer rejects us, and renewing the credentials did not help: an operator must act.
+    permanent: repeating it will not help. It may concern only this call; if all calls fail so, an operator must act.
     unreachable: CPH or the issuer sent no response.
+    unreadable: CPH answered, but not with what was asked for.
+    error_code: such as "APIGW.0802" or "HTTP 502"; None without a response. remedy: what an operator should do.
     """
 
     reason: str
@@ -54,6 +58,15 @@ class Unanswered:
     throttled: Throttle | None = None
     unauthenticated: bool = field(default=False, kw_only=True)
     unreachable: bool = field(default=False, kw_only=True)
+    unreadable: bool = field(default=False, kw_only=True, compare=False)
+    permanent: bool = field(default=False, kw_only=True, compare=False)
+    error_code: str | None = field(default=None, kw_only=True, compare=False)
+    remedy: str | None = field(default=None, kw_only=True, compare=False)
+
+    @property
+    def project_refused(self) -> "Unanswered":
+        """Returns this answer as the trouble of the project, once all calls are answered like it."""
+        return replace(self, pause=REFUSED_PAUSE, unauthenticated=True, remedy=self.remedy or CHECK_ON_THE_WAY)
 
 
 Outcome = Answered | Unknown | Unanswered
@@ -84,6 +97,8 @@ class MayNotList:
     """The permission `cph:jobs:list` is missing, or this endpoint has no ListJobs; ShowJob still works."""
 
     reason: str
+    error_code: str | None = field(default=None, kw_only=True, compare=False)
+    remedy: str | None = field(default=None, kw_only=True, compare=False)
 
 
 Listing = Listed | NoSuchRequest | MayNotList | Unanswered
@@ -178,10 +193,10 @@ class CphClient:
             case CphRefusal(kind=RefusalKind.NO_SUCH_REQUEST):
                 return NoSuchRequest()
             case (
-                CphRefusal(kind=RefusalKind.FORBIDDEN)
+                CphRefusal(kind=RefusalKind.FORBIDDEN | RefusalKind.NO_SUCH_API)
                 | CphRefusal(kind=RefusalKind.OTHER, status=403 | 404 | 405) as refusal
             ):
-                return MayNotList(str(refusal))
+                return MayNotList(str(refusal), error_code=refusal.short, remedy=refusal.listed.remedy)
             case CphRefusal() as refusal:
                 return _unanswered(refusal)
             case answer:
@@ -193,12 +208,16 @@ class CphClient:
             return self._ask(request, read, max_bytes)
         except NoCredentials as error:
             return Unanswered(
-                str(error), error.pause, unauthenticated=error.refused, unreachable=error.issuer_unreachable
+                str(error),
+                error.pause,
+                unauthenticated=error.refused,
+                unreachable=error.issuer_unreachable,
+                error_code=code_in(str(error)),
             )
         except Unreachable as error:
             return Unanswered(str(error), unreachable=True)
         except UnexpectedAnswer as error:
-            return Unanswered(str(error))
+            return Unanswered(str(error), unreadable=True)
 
     def _ask(self, request: CphRequest, read: Read[T], max_bytes: int) -> T | CphRefusal:
         """Retries once with renewed credentials, if there are any, when the first were refused."""
@@ -221,7 +240,16 @@ class CphClient:
 
 
 def _unanswered(refusal: CphRefusal) -> Unanswered:
-    return Unanswered(str(refusal), refusal.pause, refusal.throttle, unauthenticated=refusal.unauthenticated)
+    return Unanswered(
+        str(refusal),
+        refusal.pause,
+        refusal.throttle,
+        unauthenticated=refusal.unauthenticated,
+        unreadable=refusal.status == 200 and refusal.code is None,
+        permanent=refusal.permanent,
+        error_code=refusal.short,
+        remedy=refusal.listed.remedy,
+    )
 
 
 def _job(payload: dict[str, Any], job_id: str) -> Job | None:

@@ -19,7 +19,10 @@ class ProjectState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProjectHealth:
-    """What poll workers observed. refused_since: kept until CPH answers again. clock_ahead: CPH's clock minus ours."""
+    """What poll workers observed. refused_since: kept until CPH answers again. clock_ahead: CPH's clock minus ours.
+
+    failure_code, advice: of the last failure, if known: its error code, and what an operator should do about it.
+    """
 
     answered_at: datetime | None = None
     failed_at: datetime | None = None
@@ -27,6 +30,8 @@ class ProjectHealth:
     refused_since: datetime | None = None
     credentials_expire_at: datetime | None = None
     clock_ahead: timedelta | None = None
+    failure_code: str | None = None
+    advice: str | None = None
 
     @property
     def state(self) -> ProjectState:
@@ -42,7 +47,7 @@ class ProjectHealth:
         if abs(self.clock_ahead or timedelta()) > MAX_CLOCK_SKEW:
             return "run NTP: CPH's clock and ours differ by more than a minute"
         if self.state is ProjectState.REFUSED:
-            return f"{CHECK_CREDENTIALS}; {TRY_AT_ONCE}"
+            return f"{self.advice or CHECK_CREDENTIALS}; {TRY_AT_ONCE}"
         if self.credentials_expire_at and self.credentials_expire_at < now + EXPIRES_SOON:
             return "find out why the credentials are not renewed: they expire soon"
         return None

@@ -24,6 +24,7 @@ def set_project_health(project: str, health: ProjectHealth) -> ScriptCall:
         fields += ["answered", to_ms(health.answered_at)]
     if health.failed_at:
         fields += ["failed", to_ms(health.failed_at), "failure", health.failure or ""]
+        fields += ["failure_code", health.failure_code or "", "advice", health.advice or ""]
     if expire_at := health.credentials_expire_at:
         fields += ["expires", to_ms(expire_at)]
     elif health.answered_at:
@@ -56,6 +57,8 @@ def _health(fields: dict[str, str], refused_since: str | None) -> ProjectHealth:
         answered_at=moment(fields.get("answered")),
         failed_at=moment(fields.get("failed")),
         failure=fields.get("failure"),
+        failure_code=fields.get("failure_code") or None,
+        advice=fields.get("advice") or None,
         refused_since=moment(refused_since),
         credentials_expire_at=moment(fields.get("expires")),
         clock_ahead=ahead_ms * MILLISECOND if ahead_ms is not None else None,

@@ -29,7 +29,7 @@ def _open_breaker(agenda: Agenda, telemetry: Telemetry, project: str, answer: Un
     """Calls in progress end within the pause, so all of them count as one refusal, with one log line."""
     pause = agenda.open_breaker(project, now, answer.pause or PAUSES[0], PAUSES)
     if pause:
-        telemetry.project_refused(project, answer.reason, pause)
+        telemetry.project_refused(project, answer.reason, answer.remedy, pause)
 
 
 def _named_rate(throttle: Throttle) -> float | None:

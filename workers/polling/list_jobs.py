@@ -96,10 +96,25 @@ class RequestPoller:
             now = self._clock()
             return [self._requests.postpone(item, now, now + self._schedule.longest) for item in task.claimed]
         answer = self._list_jobs(task, client, wanted, self._in_first_half(task.claimed[0]))
+        answer, scripts = self._judge(task, client, answer)
         return [
+            *scripts,
             *self._after(task, answer),
             *self._health.record(task.project, client, last_answer(answer), self._clock()),
         ]
+
+    def _judge(self, task: ListJobsTask, client: CphClient, answer: Listing) -> tuple[Listing, list[ScriptCall]]:
+        """Checks a refusal that may be the project's. ShowJob will tell of it for jobs that are known."""
+        now = self._clock()
+        match answer:
+            case Unanswered():
+                return self._health.judge(task.project, client, answer, now)
+            case MayNotList(reason) if not any(request.members for request in task.requests):
+                refused = Unanswered(reason, error_code=answer.error_code, remedy=answer.remedy)
+                judged, scripts = self._health.check(task.project, client, refused, now)
+                return judged if judged.unauthenticated else answer, scripts
+            case _:
+                return answer, []
 
     def _list_jobs(
         self, task: ListJobsTask, client: CphClient, wanted: Sequence[str], may_go_on: Callable[[], bool]

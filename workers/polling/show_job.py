@@ -89,8 +89,10 @@ class PollWorker:
         began = perf_counter()
         outcome = client.show_job(task.watch.job_id)
         self._telemetry.show_job_called(task.watch, outcome, perf_counter() - began)
-        now = self._clock()
-        return [*self._after(task, outcome, now), *self._health.record(project, client, outcome, now)]
+        now, scripts = self._clock(), list[ScriptCall]()
+        if isinstance(outcome, Unanswered):
+            outcome, scripts = self._health.judge(project, client, outcome, now)
+        return [*scripts, *self._after(task, outcome, now), *self._health.record(project, client, outcome, now)]
 
     def _after(self, task: ShowJobTask, outcome: Outcome, now: datetime) -> Sequence[ScriptCall]:
         match outcome:
