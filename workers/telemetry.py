@@ -10,7 +10,7 @@ from app.cph.client import Answered, Listed, Listing, MayNotList, NoSuchRequest,
 from app.domain.delivery import NextStep
 from app.domain.destination import split_lane
 from app.domain.event import DestinationChange, Event
-from app.domain.job import Job, JobState
+from app.domain.job import Job, JobState, UnresolvedReason
 from app.domain.project_health import CHECK_CREDENTIALS, TRY_AT_ONCE
 from app.domain.registration import Registration, common_trace_id
 from app.domain.times import parse_rfc3339
@@ -89,8 +89,8 @@ class Telemetry:
     def job_ended(self, asked: Watch | WatchedRequest, job_id: str | None, state: JobState) -> None:
         logs.event("job.ended", **_job(asked, job_id), state=state)
 
-    def job_lost(self, watch: Watch) -> None:
-        logs.event("job.lost", level=logging.WARNING, **_job(watch, watch.job_id))
+    def job_lost(self, watch: Watch, reason: UnresolvedReason) -> None:
+        logs.event("job.lost", level=logging.WARNING, **_job(watch, watch.job_id), reason=reason)
 
     def may_not_list(self, project: str, reason: str) -> None:
         remedy = (

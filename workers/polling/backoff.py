@@ -5,6 +5,7 @@ from datetime import datetime
 from app.cph.client import Unanswered
 from app.cph.errors import Throttle
 from app.domain.breaker import PAUSES
+from app.domain.job import Unresolved, UnresolvedReason
 from app.store.agenda import Agenda
 from app.store.engine.scripts import ScriptCall
 from workers.telemetry import Telemetry
@@ -23,6 +24,21 @@ def back_off(agenda: Agenda, telemetry: Telemetry, project: str, answer: Unanswe
     if answer.throttled is None:
         return [agenda.pause(project, now + answer.pause)]
     return [agenda.throttle(project, now, now + answer.pause, _named_rate(answer.throttled))]
+
+
+def why_unresolved(answer: Unanswered) -> Unresolved:
+    """Returns why a job has no result if this is the last answer before its deadline."""
+    if answer.unauthenticated:
+        reason = UnresolvedReason.CPH_REFUSED
+    elif answer.throttled:
+        reason = UnresolvedReason.CPH_THROTTLED
+    elif answer.unreadable:
+        reason = UnresolvedReason.UNREADABLE
+    elif answer.permanent:
+        reason = UnresolvedReason.CPH_REFUSED
+    else:
+        reason = UnresolvedReason.CPH_UNREACHABLE
+    return Unresolved(reason, last_error=answer.error_code)
 
 
 def _open_breaker(agenda: Agenda, telemetry: Telemetry, project: str, answer: Unanswered, now: datetime) -> None:

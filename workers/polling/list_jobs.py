@@ -7,11 +7,11 @@ from functools import partial
 from time import perf_counter
 
 from app.cph.client import REQUESTS_AT_ONCE, CphClient, Listed, Listing, MayNotList, NoSuchRequest, Unanswered
-from app.domain.job import Job
+from app.domain.job import Job, Unresolved, UnresolvedReason
 from app.store.agenda import Agenda, Claimed
 from app.store.engine.scripts import ScriptCall
 from app.store.requests import Requests, WatchedRequest
-from workers.polling.backoff import back_off
+from workers.polling.backoff import back_off, why_unresolved
 from workers.polling.project_health import HealthRecorder
 from workers.polling.schedule import PollSchedule
 from workers.telemetry import Telemetry, last_answer
@@ -94,7 +94,11 @@ class RequestPoller:
         client = self._clients.get(task.project)
         if not wanted or client is None:
             now = self._clock()
-            return [self._requests.postpone(item, now, now + self._schedule.longest) for item in task.claimed]
+            not_configured = None if client else Unresolved(UnresolvedReason.CPH_REFUSED)
+            return [
+                self._requests.postpone(item, now, now + self._schedule.longest, failing=not_configured)
+                for item in task.claimed
+            ]
         answer = self._list_jobs(task, client, wanted, self._in_first_half(task.claimed[0]))
         answer, scripts = self._judge(task, client, answer)
         return [
@@ -136,12 +140,12 @@ class RequestPoller:
                 return self._one_by_one(task)
             case Unanswered():
                 return self._after_no_answer(task, answer)
-            case MayNotList(reason):
-                return self._fall_back_to_job_ids(task, reason)
-            case Listed():
-                return self._after_list(task, answer)
+            case MayNotList():
+                return self._fall_back_to_job_ids(task, answer)
+            case Listed(failure=failure):
+                return self._after_list(task, answer, why_unresolved(failure) if failure else None)
             case NoSuchRequest():
-                return self._after_list(task, NOTHING)
+                return self._after_list(task, NOTHING, Unresolved(UnresolvedReason.NEVER_SEEN))
 
     def _one_by_one(self, task: ListJobsTask) -> list[ScriptCall]:
         client, calls, failure = self._clients[task.project], [self._agenda.spend_budget(task.project, 1)], None
@@ -154,7 +158,7 @@ class RequestPoller:
             calls += self._after(one, answer)
         return calls
 
-    def _after_list(self, task: ListJobsTask, answer: Listed) -> list[ScriptCall]:
+    def _after_list(self, task: ListJobsTask, answer: Listed, failing: Unresolved | None) -> list[ScriptCall]:
         if answer.ended:
             self._crash_point("poll.ended")
         now = self._clock()
@@ -187,19 +191,21 @@ class RequestPoller:
                     running=running,
                     ended=ended,
                     next_page=next_page,
+                    failing=failing,
                     on_reply=partial(self._log_ended, request, ended),
                 )
             )
         self._telemetry.calls_saved(task.project, reported - answer.calls)
         return calls
 
-    def _fall_back_to_job_ids(self, task: ListJobsTask, reason: str) -> list[ScriptCall]:
+    def _fall_back_to_job_ids(self, task: ListJobsTask, answer: MayNotList) -> list[ScriptCall]:
         """Falls back to ShowJob. A registration of the whole request ends by its deadline only."""
-        self._telemetry.may_not_list(task.project, reason)
+        self._telemetry.may_not_list(task.project, answer.reason)
         now = self._clock()
         due = now + self._schedule.longest
+        failing = Unresolved(UnresolvedReason.CPH_REFUSED, last_error=answer.error_code)
         return [
-            self._requests.fall_back_to_job_ids(asked, now, due)
+            self._requests.fall_back_to_job_ids(asked, now, due, failing)
             for asked in zip(task.claimed, task.requests, strict=True)
         ]
 
@@ -209,7 +215,11 @@ class RequestPoller:
         # If one page fails without a pause, the list restarts: earlier pages must not wait for that page.
         return calls + [
             self._requests.postpone(
-                item, now, self._schedule.due(request, now), cut=request.cut if answer.pause else None
+                item,
+                now,
+                self._schedule.due(request, now),
+                cut=request.cut if answer.pause else None,
+                failing=why_unresolved(answer),
             )
             for item, request in zip(task.claimed, task.requests, strict=True)
         ]
