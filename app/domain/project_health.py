@@ -21,7 +21,7 @@ class ProjectState(StrEnum):
 class ProjectHealth:
     """What poll workers observed. refused_since: kept until CPH answers again. clock_ahead: CPH's clock minus ours.
 
-    failure_code, advice: of the last failure, if known: its error code, and what an operator should do about it.
+    advice: what an operator should do about the last failure, if known.
     """
 
     answered_at: datetime | None = None
@@ -30,7 +30,6 @@ class ProjectHealth:
     refused_since: datetime | None = None
     credentials_expire_at: datetime | None = None
     clock_ahead: timedelta | None = None
-    failure_code: str | None = None
     advice: str | None = None
 
     @property

@@ -67,10 +67,11 @@ def _change(kind: OwnEventType) -> DestinationChange:
 
 SAMPLES = (
     sample(SUCCEEDED, room="ops", note='"quoted"\n'),
-    *(sample(job) for job in (SUCCEEDED, FAILED, BARE, LOST, OVERDUE, EARLIER_OVERDUE)),
+    *(sample(job) for job in (SUCCEEDED, FAILED, BARE, LOST, OVERDUE)),
     sample(GROUP),
     sample(None),
     sample(None, registered=False),
     sample(_change(OwnEventType.DESTINATION_DISABLED)),
     sample(_change(OwnEventType.DESTINATION_REOPENED)),
+    sample(EARLIER_OVERDUE),
 )

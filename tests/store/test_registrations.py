@@ -187,7 +187,8 @@ def test_what_is_overdue_ends_with_what_was_last_seen(
     jobs = {job.job_id: job for job in (stores.deliveries.decrypt(each)[1].about for each in begun)}
     still_running = Unresolved(UnresolvedReason.STILL_RUNNING, last_answer_at=now)
     assert jobs["job-1"] == Job("job-1", JobState.OVERDUE, status=1, phone_id="phone", unresolved=still_running)
-    assert jobs["job-2"] == Job("job-2", JobState.OVERDUE)
+    never_seen = Unresolved(UnresolvedReason.NEVER_SEEN)
+    assert jobs["job-2"] == Job("job-2", JobState.OVERDUE, unresolved=never_seen)
     assert claim_due(stores.polls_due, now + timedelta(hours=1), 10) == ()
 
 

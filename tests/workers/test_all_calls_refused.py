@@ -1,17 +1,14 @@
 """Refusals whose code says nothing, or little: do they concern one call, or all calls of the project?"""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
 from app.bootstrap.stores import Stores
-from app.cph.client import CphClient
-from app.cph.credentials import FixedToken
 from app.domain.job import JobState
 from app.domain.project_health import ProjectHealth, ProjectState
-from app.transport.client import Transport
-from tests.support.scripted_cloud import Answer, CloudHandler, ScriptedCloud, running_cloud, says
+from tests.support.scripted_cloud import Answer, CloudHandler, says
 
 SECOND = timedelta(seconds=1)
 JOBS = ["a" * 32, "b" * 32, "c" * 32]
@@ -30,22 +27,6 @@ ANSWERS_TO_ALL_CALLS = {
     "for legal reasons": says(451, b""),
     "a bad request": says(400, {"error_code": "CPS.0002", "error_msg": "wrong"}),
 }
-
-
-@pytest.fixture
-def cloud(poll_worker) -> Iterator[ScriptedCloud]:
-    """CPH, as the poll worker calls it."""
-    transport = Transport()
-    with running_cloud() as cloud:
-        poll_worker._clients["default"] = CphClient(
-            transport=transport,
-            endpoint=cloud.url,
-            project_id="p",
-            credentials=FixedToken("t"),
-            deadline=timedelta(seconds=10),
-        )
-        yield cloud
-    transport.close()
 
 
 @pytest.fixture
@@ -76,7 +57,7 @@ def test_a_user_who_is_forbidden_in_the_region_is_told_what_to_do_after_one_call
     assert len(cloud.calls) == 1
     assert health().state is ProjectState.REFUSED
     assert health().refused_since == began
-    assert health().failure_code == "APIGW.0802"
+    assert health().failure == "HTTP 403 APIGW.0802: The IAM user is forbidden in the currently selected region"
     assert "check the region of the endpoint" in (health().remedy(clock.now) or "")
     assert job.state is JobState.PENDING
 
@@ -169,4 +150,4 @@ def test_servers_that_fail_are_no_refusal(cloud, make_watched_job, poll_rounds, 
     cloud.cph = says(502, b"<html>bad gateway")
     poll_rounds(30)
     assert health().state is ProjectState.WAITING
-    assert health().failure_code == "HTTP 502"
+    assert health().failure == "HTTP 502: no reason given"

@@ -28,13 +28,11 @@ def back_off(agenda: Agenda, telemetry: Telemetry, project: str, answer: Unanswe
 
 def why_unresolved(answer: Unanswered) -> Unresolved:
     """Returns why a job has no result if this is the last answer before its deadline."""
-    if answer.unauthenticated:
-        reason = UnresolvedReason.CPH_REFUSED
+    if answer.unreadable:
+        reason = UnresolvedReason.UNREADABLE
     elif answer.throttled:
         reason = UnresolvedReason.CPH_THROTTLED
-    elif answer.unreadable:
-        reason = UnresolvedReason.UNREADABLE
-    elif answer.permanent:
+    elif answer.unauthenticated or answer.permanent:
         reason = UnresolvedReason.CPH_REFUSED
     else:
         reason = UnresolvedReason.CPH_UNREACHABLE

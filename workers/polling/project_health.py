@@ -8,6 +8,7 @@ from app.domain.project_health import ProjectHealth
 from app.store.agenda import Agenda
 from app.store.engine.scripts import ScriptCall
 from app.store.project_health import set_project_health
+from workers.polling.backoff import why_unresolved
 from workers.telemetry import Telemetry
 
 RECORD_EVERY = timedelta(seconds=1)
@@ -38,9 +39,10 @@ class HealthRecorder:
             self._recorded_at.pop((project, None, False), None)
         if accepted and self._agenda.close_breaker(project, now):
             self._telemetry.project_answers_again(project)
+        failing = why_unresolved(outcome) if isinstance(outcome, Unanswered) else None
         # The rate, too: the setting may have changed, or Redis may have lost its last second.
         return [
-            set_project_health(project, _health(client, outcome, now)),
+            set_project_health(project, _health(client, outcome, now), failing),
             self._agenda.set_rate(project, self._rate_of(project)),
         ]
 
@@ -80,7 +82,6 @@ def _health(client: CphClient, outcome: Outcome | Listing, now: datetime) -> Pro
             return ProjectHealth(
                 failed_at=now,
                 failure=answer.reason,
-                failure_code=answer.error_code,
                 advice=answer.remedy,
                 credentials_expire_at=expire_at,
                 clock_ahead=ahead,

@@ -34,6 +34,9 @@ class KnownJobView(EndedJobDetails, UnresolvedView):
         unresolved = known.job.unresolved.as_dict() if known.job.unresolved else {}
         return cls(**known.job.as_dict(), **unresolved, project=project, observed_at=known.observed_at)
 
+    def as_answer(self) -> str:
+        return self.model_dump_json(exclude=None if self.reason else set(UnresolvedView.model_fields))
+
 
 class JobViews:
     def __init__(self, jobs: Jobs, config: LiveConfig) -> None:
@@ -51,4 +54,4 @@ class JobViews:
         known = self._jobs.get(tenant(), project, path.job_id)
         if known is None:
             raise NoSuchId
-        return json_answer(KnownJobView.of(project, known).model_dump_json())
+        return json_answer(KnownJobView.of(project, known).as_answer())

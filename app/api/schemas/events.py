@@ -9,7 +9,7 @@ from app.domain.job import JobState, UnresolvedReason
 
 
 class UnresolvedView(BaseModel):
-    """Of a lost or overdue job; null or absent for any other."""
+    """Only of a lost or overdue job."""
 
     reason: UnresolvedReason | None = Field(None, description="Why CPH has shown no end of the job.")
     last_answer_at: Moment | None = Field(None, description="When CPH last answered about it, or about its request.")

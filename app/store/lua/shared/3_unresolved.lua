@@ -22,11 +22,13 @@ end
 function unresolved.of(project, item, hash, otherwise, now)
   local own = redis.call('HMGET', hash, 'answered', 'failing')
   local answered = guard.number(own[1])
-  local reason, code = string.match(own[2] or '', '^(%S+) ?(.*)$')
-  local refused = guard.number(redis.call('HGET', key.lane('poll', project), 'refused_since'))
+  local failing = own[2]
   -- While a project is refused, few of its items are polled.
+  local refused = guard.number(redis.call('HGET', key.lane('poll', project), 'refused_since'))
   if refused and (answered or 0) < refused then
-    reason, code = 'cph_refused', redis.call('HGET', key.project(project), 'failure_code') or ''
-  elseif not reason and is_throttled(project, item, now) then reason = 'cph_throttled' end
+    failing = redis.call('HGET', key.project(project), 'failing') or 'cph_refused'
+  end
+  local reason, code = string.match(failing or '', '^(%S+) ?(.*)$')
+  if not reason and is_throttled(project, item, now) then reason = 'cph_throttled' end
   return {reason = reason or otherwise, last_answer_at = answered, last_error = code ~= '' and code or nil}
 end
