@@ -12,7 +12,7 @@ from app.domain.registration import Notify
 from app.formats import standard
 from app.store.engine import keys
 from app.store.events import BEGINNING
-from tests.support.scripted_cloud import Answer, says
+from tests.support.scripted_cloud import Answer, CloudHandler, says
 
 SECOND = timedelta(seconds=1)
 JOB = "a" * 32
