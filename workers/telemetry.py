@@ -10,7 +10,7 @@ from app.cph.client import Answered, Listed, Listing, MayNotList, NoSuchRequest,
 from app.domain.delivery import NextStep
 from app.domain.destination import split_lane
 from app.domain.event import DestinationChange, Event
-from app.domain.job import Job, JobState
+from app.domain.job import Job, JobState, UnresolvedReason
 from app.domain.project_health import CHECK_CREDENTIALS, TRY_AT_ONCE
 from app.domain.registration import Registration, common_trace_id
 from app.domain.times import parse_rfc3339
@@ -56,6 +56,9 @@ class Telemetry:
                 asked.traceparents, took_s, outcome=label, project=asked.project, call="show_job", job_id=job_id
             )
 
+    def project_checked(self, project: str, outcome: Outcome) -> None:
+        self._metrics.count(POLLS, project, "show_job", outcome_label(outcome))
+
     def list_jobs_called(
         self, requests: Sequence[WatchedRequest], asked_for: int, answer: Listing, took_s: float
     ) -> None:
@@ -86,8 +89,8 @@ class Telemetry:
     def job_ended(self, asked: Watch | WatchedRequest, job_id: str | None, state: JobState) -> None:
         logs.event("job.ended", **_job(asked, job_id), state=state)
 
-    def job_lost(self, watch: Watch) -> None:
-        logs.event("job.lost", level=logging.WARNING, **_job(watch, watch.job_id))
+    def job_lost(self, watch: Watch, reason: UnresolvedReason) -> None:
+        logs.event("job.lost", level=logging.WARNING, **_job(watch, watch.job_id), reason=reason)
 
     def may_not_list(self, project: str, reason: str) -> None:
         remedy = (
@@ -114,8 +117,8 @@ class Telemetry:
     def cph_unanswered(self, project: str, reason: str) -> None:
         logs.event("cph.unanswered", level=logging.WARNING, project=project, reason=reason)
 
-    def project_refused(self, project: str, reason: str, pause: timedelta) -> None:
-        remedy, pause_s = f"{CHECK_CREDENTIALS}; {TRY_AT_ONCE}", int(pause.total_seconds())
+    def project_refused(self, project: str, reason: str, advice: str | None, pause: timedelta) -> None:
+        remedy, pause_s = f"{advice or CHECK_CREDENTIALS}; {TRY_AT_ONCE}", int(pause.total_seconds())
         logs.event(
             "project.refused", level=logging.ERROR, project=project, reason=reason, pause_s=pause_s, remedy=remedy
         )

@@ -17,7 +17,7 @@ from app.cli.options import as_json
 from app.cli.output import echo_json, echo_rich
 from app.cli.times import format_duration
 from app.config.settings import load
-from app.cph.client import Unanswered
+from app.cph.client import UNKNOWN_JOB_ID, Unanswered
 from app.domain.budget import Budget
 from app.domain.errors import OperatorError, Unavailable
 from app.domain.project_health import CHECK_CREDENTIALS, TRY_AT_ONCE, ProjectHealth
@@ -51,7 +51,6 @@ CHECK_NETWORK = (
 )
 CHECK_ADDRESS = "the credentials were not refused: check the project's id and the endpoint"
 # Well-formed, but no id that CPH assigns.
-UNKNOWN_JOB_ID = "0" * 32
 
 
 class Level(StrEnum):
@@ -324,7 +323,7 @@ def _check_project(name: str, runtime: Runtime) -> Iterator[Finding]:
 def _remedy_of(outcome: Unanswered) -> str:
     if outcome.unreachable:
         return CHECK_NETWORK
-    return CHECK_CREDENTIALS if outcome.unauthenticated else CHECK_ADDRESS
+    return outcome.remedy or (CHECK_CREDENTIALS if outcome.unauthenticated else CHECK_ADDRESS)
 
 
 def judge_project(name: str, health: ProjectHealth, now: datetime) -> Iterator[Finding]:
@@ -346,7 +345,7 @@ def judge_polling(name: str, health: ProjectHealth, budget: Budget, now: datetim
         next_try = f"next try {_format_time(budget.paused_until)}" if budget.paused_until else "tried now"
         when = f"since {_format_time(health.refused_since)}, {next_try}"
         what = f"CPH project {name} refuses the poll workers, {when}: {health.failure}"
-        yield Finding(Level.WARN, what, f"check their credentials; {TRY_AT_ONCE}")
+        yield Finding(Level.WARN, what, f"{health.advice or CHECK_CREDENTIALS}; {TRY_AT_ONCE}")
     for remedy in (health.unreadable_remedy(now), budget.remedy()):
         if remedy:
             yield Finding(Level.WARN, f"CPH project {name}", remedy)

@@ -1,5 +1,6 @@
 """Reads an event from a file, in the format `standard`."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, TextIO
 
@@ -7,7 +8,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from app.domain.errors import OperatorError
 from app.domain.event import Event, Group
-from app.domain.job import Job, JobState
+from app.domain.job import Job, JobState, Unresolved, UnresolvedReason
 
 EXAMPLE = "use one from `GET /v1/events`, from the body of a `standard` callback, or from docs/contract.md"
 
@@ -22,7 +23,16 @@ def _in_utc(moment: datetime) -> datetime:
 Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 
 
-class _Job(BaseModel):
+class _Unresolved(BaseModel):
+    reason: UnresolvedReason | None = None
+    last_answer_at: Moment | None = None
+    last_error: str | None = None
+
+    def unresolved(self) -> Unresolved | None:
+        return Unresolved(self.reason, self.last_answer_at, self.last_error) if self.reason else None
+
+
+class _Job(_Unresolved):
     job_id: str | None = None
     state: JobState
     status: int | None = None
@@ -36,10 +46,10 @@ class _Job(BaseModel):
     execute_msg: str | None = None
 
     def job(self) -> Job:
-        return Job.from_dict(self.model_dump())
+        return replace(Job.from_dict(self.model_dump()), unresolved=self.unresolved())
 
 
-class _Data(BaseModel):
+class _Data(_Unresolved):
     registration_id: str | None = None
     project: str | None = None
     job: _Job | None = None
@@ -71,7 +81,8 @@ def read_event(file: TextIO) -> Event:
         location = ".".join(str(part) for part in fault["loc"])
         raise OperatorError(f"{name}: {location or 'not an event'}: {fault['msg']}; {EXAMPLE}") from None
     data = parsed.data
-    subject = data.job.job() if data.job else _group(data) if data.group is not None else None
+    job = replace(data.job.job(), unresolved=data.unresolved()) if data.job else None
+    subject = job if job else _group(data) if data.group is not None else None
     event = Event(parsed.id, data.registration_id, data.project, subject, data.observed_at, data.metadata)
     kind = event.type if data.job is None or data.job.state.ended else f"no event: the job is {data.job.state}"
     if kind != parsed.type:
@@ -80,5 +91,5 @@ def read_event(file: TextIO) -> Event:
 
 
 def _group(data: _Data) -> Group:
-    jobs = [job.job().as_dict() for job in data.jobs]
+    jobs = [job.job().as_stored() for job in data.jobs]
     return Group.from_dict({"counts": data.group, "jobs": jobs, "truncated": data.truncated})

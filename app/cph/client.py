@@ -1,13 +1,13 @@
 """Asks CPH about jobs. Every failure of CPH or IAM is returned as a value."""
 
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 from urllib.parse import quote
 
 from app.cph.credentials import CphRequest, Credentials, Expiring, NoCredentials
-from app.cph.errors import CphRefusal, RefusalKind, Throttle, read_refusal
+from app.cph.errors import CHECK_ON_THE_WAY, REFUSED_PAUSE, CphRefusal, RefusalKind, Throttle, code_in, read_refusal
 from app.cph.job_list import JobList, JobPage, read_further_page, read_page
 from app.cph.parsing import UnexpectedAnswer, is_refusal, not_an_object, read_job, read_object
 from app.cph.server_clock import ServerClock
@@ -19,6 +19,7 @@ from app.version import VERSION
 REQUESTS_AT_ONCE = 20  # limit of ListJobs
 JOBS_A_PAGE = 100
 PAGES_AT_ONCE = 100  # calls are charged to the rate limit only after they are made
+UNKNOWN_JOB_ID = "0" * 32  # of the right form, but no job has it
 # Codes of a refused offset, without their dot. CPH's official text until 2023: an offset must be less than the number
 # of resources.
 PAST_THE_END = frozenset({"CPS0002", "CPS0049", "CPS0050"})
@@ -50,7 +51,9 @@ class Unanswered:
     pause: how long to pause the whole project; None if only this job must wait.
     throttled: the rate limit was exceeded; with what CPH reports of the limit.
     unauthenticated: CPH or the issuer rejects us, and renewing the credentials did not help: an operator must act.
+    permanent: repeating it will not help. It may concern only this call; if all calls fail so, an operator must act.
     unreachable: CPH or the issuer sent no response. unreadable: CPH sent a response that cannot be read.
+    error_code: such as "APIGW.0802" or "HTTP 502"; None without a response. remedy: what an operator should do.
     """
 
     reason: str
@@ -58,7 +61,15 @@ class Unanswered:
     throttled: Throttle | None = None
     unauthenticated: bool = field(default=False, kw_only=True)
     unreachable: bool = field(default=False, kw_only=True)
-    unreadable: bool = field(default=False, kw_only=True)
+    unreadable: bool = field(default=False, kw_only=True, compare=False)
+    permanent: bool = field(default=False, kw_only=True, compare=False)
+    error_code: str | None = field(default=None, kw_only=True, compare=False)
+    remedy: str | None = field(default=None, kw_only=True, compare=False)
+
+    @property
+    def project_refused(self) -> "Unanswered":
+        """Returns this answer as the trouble of the project, once all calls are answered like it."""
+        return replace(self, pause=REFUSED_PAUSE, unauthenticated=True, remedy=self.remedy or CHECK_ON_THE_WAY)
 
 
 Outcome = Answered | Unknown | Unanswered
@@ -101,6 +112,8 @@ class MayNotList:
     """The permission `cph:jobs:list` is missing, or this endpoint has no ListJobs; ShowJob still works."""
 
     reason: str
+    error_code: str | None = field(default=None, kw_only=True, compare=False)
+    remedy: str | None = field(default=None, kw_only=True, compare=False)
 
 
 Listing = Listed | NoSuchRequest | MayNotList | Unanswered
@@ -209,11 +222,13 @@ class CphClient:
             case CphRefusal(kind=RefusalKind.NO_SUCH_REQUEST):
                 return NoSuchRequest()
             case (
-                CphRefusal(kind=RefusalKind.FORBIDDEN)
+                CphRefusal(kind=RefusalKind.FORBIDDEN | RefusalKind.NO_SUCH_API)
                 | CphRefusal(kind=RefusalKind.OTHER, status=403 | 404 | 405) as refusal
             ):
                 # The first page was allowed, so lists are: only this page is refused.
-                return Unanswered(str(refusal)) if page else MayNotList(str(refusal))
+                if page:
+                    return Unanswered(str(refusal), error_code=refusal.short)
+                return MayNotList(str(refusal), error_code=refusal.short, remedy=refusal.listed.remedy)
             case CphRefusal() as refusal:
                 return _unanswered(refusal)
             case answer:
@@ -225,7 +240,11 @@ class CphClient:
             return self._ask(request, read, max_bytes)
         except NoCredentials as error:
             return Unanswered(
-                str(error), error.pause, unauthenticated=error.refused, unreachable=error.issuer_unreachable
+                str(error),
+                error.pause,
+                unauthenticated=error.refused,
+                unreachable=error.issuer_unreachable,
+                error_code=code_in(str(error)),
             )
         except Unreachable as error:
             return Unanswered(str(error), unreachable=True)
@@ -253,7 +272,15 @@ class CphClient:
 
 
 def _unanswered(refusal: CphRefusal) -> Unanswered:
-    return Unanswered(str(refusal), refusal.pause, refusal.throttle, unauthenticated=refusal.unauthenticated)
+    return Unanswered(
+        str(refusal),
+        refusal.pause,
+        refusal.throttle,
+        unauthenticated=refusal.unauthenticated,
+        permanent=refusal.permanent,
+        error_code=refusal.short,
+        remedy=refusal.listed.remedy,
+    )
 
 
 def _is_past_the_end(refusal: CphRefusal) -> bool:

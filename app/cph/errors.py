@@ -5,9 +5,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum, auto
+from typing import Any
 
 from app.cph.parsing import read_object
 from app.domain.foreign_json import text
+from app.domain.project_health import CHECK_CREDENTIALS
 from app.domain.retry_after import retry_after
 from app.transport.client import Reply
 
@@ -22,31 +24,88 @@ MESSAGE_LENGTH = 200
 LONG_RUN = re.compile(r"[^\s,;:'\"]{41,}")
 
 
+# What may be shown of a code as it is: a foreign text of another shape may contain anything.
+CODE = re.compile(r"[A-Z][A-Z0-9]{1,15}(?:\.[A-Z0-9]{1,12}){0,3}", re.IGNORECASE)
+# How `str()` of a refusal begins, after the issuer's name.
+IN_REASON = re.compile(rf"(?:\w+: )?(HTTP \d{{3}})(?: ({CODE.pattern}))?:", re.IGNORECASE)
+
+
 class RefusalKind(Enum):
     NO_SUCH_JOB = auto()
     NO_SUCH_REQUEST = auto()  # at least one of the request ids of the call
+    NO_SUCH_API = auto()
     UNAUTHENTICATED = auto()
-    FORBIDDEN = auto()
+    FORBIDDEN = auto()  # this call
+    PROJECT_REFUSED = auto()  # every call
     THROTTLED = auto()
     BUSY = auto()
     OTHER = auto()  # may concern only this call
 
 
-BY_CODE: Mapping[str, RefusalKind] = {
-    "CPS0011": RefusalKind.NO_SUCH_JOB,
-    "CPS0050": RefusalKind.NO_SUCH_REQUEST,
-    "APIGW0301": RefusalKind.UNAUTHENTICATED,
-    "APIGW0303": RefusalKind.UNAUTHENTICATED,
-    "APIGW0307": RefusalKind.UNAUTHENTICATED,
-    "CPS0001": RefusalKind.FORBIDDEN,
-    "CPS0006": RefusalKind.FORBIDDEN,
-    "CPS0007": RefusalKind.FORBIDDEN,
-    "CPS0008": RefusalKind.FORBIDDEN,
-    "APIGW0308": RefusalKind.THROTTLED,
-    "CPS0042": RefusalKind.BUSY,
+@dataclass(frozen=True, slots=True)
+class ErrorCode:
+    """remedy: what an operator should do; None for nothing."""
+
+    kind: RefusalKind
+    meaning: str
+    remedy: str | None = None
+
+
+GRANT_RIGHTS = "grant the user cph:jobs:get and cph:jobs:list in this project"
+CHECK_HOST = "check the host of the endpoint and its region: CPH's API is not there"
+CHECK_REGION = "check the region of the endpoint, and that the user and the project belong to it"
+CHECK_PROJECT = "check the project's id, and that the account is neither suspended nor in arrears"
+ALLOW_ADDRESS = "allow the bridge's outgoing IP address where the account restricts access by address"
+CHECK_ON_THE_WAY = (
+    "no call gets an answer of CPH's API: check the endpoint, the project's id, the user's rights, and any proxy, login"
+    " page or firewall on the way"
+)
+
+_PROJECT_REFUSED, _UNAUTHENTICATED, _FORBIDDEN = (
+    RefusalKind.PROJECT_REFUSED,
+    RefusalKind.UNAUTHENTICATED,
+    RefusalKind.FORBIDDEN,
+)
+_NO_SUCH_API = RefusalKind.NO_SUCH_API
+
+# docs/operations.md has this table. What is not in it is judged by its status. The gateway writes APIG. or APIGW.
+ERROR_CODES: Mapping[str, ErrorCode] = {
+    "CPS.0001": ErrorCode(_FORBIDDEN, "the user may not make this call", GRANT_RIGHTS),
+    "CPS.0006": ErrorCode(_FORBIDDEN, "the user may not make this call", GRANT_RIGHTS),
+    "CPS.0007": ErrorCode(_FORBIDDEN, "the user may not make this call", GRANT_RIGHTS),
+    "CPS.0008": ErrorCode(_FORBIDDEN, "the user may not make this call", GRANT_RIGHTS),
+    "CPS.0011": ErrorCode(RefusalKind.NO_SUCH_JOB, "CPH does not know the job"),
+    "CPS.0042": ErrorCode(RefusalKind.BUSY, "CPH is busy"),
+    "CPS.0050": ErrorCode(RefusalKind.NO_SUCH_REQUEST, "CPH has no jobs for the request"),
+    "APIGW.0101": ErrorCode(_NO_SUCH_API, "there is no such API at this address", CHECK_HOST),
+    "APIGW.0103": ErrorCode(_NO_SUCH_API, "there is no such API at this address", CHECK_HOST),
+    "APIGW.0301": ErrorCode(_UNAUTHENTICATED, "wrong token or signature", CHECK_CREDENTIALS),
+    "APIGW.0302": ErrorCode(_FORBIDDEN, "the user may not call this API", GRANT_RIGHTS),
+    "APIGW.0303": ErrorCode(_UNAUTHENTICATED, "wrong signature", CHECK_CREDENTIALS),
+    "APIGW.0304": ErrorCode(_FORBIDDEN, "the caller may not call this API", GRANT_RIGHTS),
+    "APIGW.0305": ErrorCode(_UNAUTHENTICATED, "wrong credentials", CHECK_CREDENTIALS),
+    "APIGW.0306": ErrorCode(_FORBIDDEN, "access to this API is denied", GRANT_RIGHTS),
+    "APIGW.0307": ErrorCode(_UNAUTHENTICATED, "the token must be renewed, or is of another region", CHECK_CREDENTIALS),
+    "APIGW.0308": ErrorCode(RefusalKind.THROTTLED, "the rate limit of the gateway is exceeded"),
+    "APIGW.0309": ErrorCode(_PROJECT_REFUSED, "the project is unavailable", CHECK_PROJECT),
+    "APIGW.0310": ErrorCode(_PROJECT_REFUSED, "the project is unavailable", CHECK_PROJECT),
+    "APIGW.0311": ErrorCode(_UNAUTHENTICATED, "wrong credentials", CHECK_CREDENTIALS),
+    "APIGW.0401": ErrorCode(_PROJECT_REFUSED, "the bridge's address is not known", ALLOW_ADDRESS),
+    "APIGW.0402": ErrorCode(_PROJECT_REFUSED, "the bridge's address is not allowed", ALLOW_ADDRESS),
+    "APIGW.0405": ErrorCode(_PROJECT_REFUSED, "the bridge's address is not trusted", ALLOW_ADDRESS),
+    "APIGW.0613": ErrorCode(RefusalKind.BUSY, "the gateway cannot reach IAM"),
+    "APIGW.0801": ErrorCode(_PROJECT_REFUSED, "CPH cannot be called in this region", CHECK_REGION),
+    "APIGW.0802": ErrorCode(_PROJECT_REFUSED, "the user is forbidden in this region", CHECK_REGION),
 }
 # No 403: a firewall may reject one odd job id, which must not pause the project. No 404: it may be a wrong endpoint.
-BY_STATUS: Mapping[int, RefusalKind] = {401: RefusalKind.UNAUTHENTICATED, 429: RefusalKind.THROTTLED}
+# What becomes of such answers to all calls: workers/polling/backoff.py.
+BY_STATUS: Mapping[int, ErrorCode] = {
+    401: ErrorCode(RefusalKind.UNAUTHENTICATED, "wrong credentials", CHECK_CREDENTIALS),
+    429: ErrorCode(RefusalKind.THROTTLED, "too many calls"),
+}
+MAY_PASS = frozenset({408, 425})  # the only ones below 500 that do not depend on what was asked
+OPERATOR_MUST_ACT = (_UNAUTHENTICATED, _FORBIDDEN, _PROJECT_REFUSED, _NO_SUCH_API)
+UNLISTED = ErrorCode(RefusalKind.OTHER, "not known to the bridge")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +128,24 @@ class CphRefusal:
     retry_after: timedelta | None
 
     @property
-    def kind(self) -> RefusalKind:
+    def listed(self) -> ErrorCode:
         """The code takes precedence over the status: CPH has sent one code with several statuses."""
-        by_status = BY_STATUS.get(self.status, RefusalKind.OTHER)
-        return BY_CODE.get(_comparable(self.code or ""), by_status)
+        by_status = BY_STATUS.get(self.status, UNLISTED)
+        return _COMPARABLE.get(_comparable(self.code or ""), by_status)
+
+    @property
+    def kind(self) -> RefusalKind:
+        return self.listed.kind
+
+    @property
+    def short(self) -> str:
+        """The code alone, for events; the status if there is none."""
+        return self.code.strip() if self.code and CODE.fullmatch(self.code.strip()) else f"HTTP {self.status}"
+
+    @property
+    def permanent(self) -> bool:
+        """True if repeating the call will not help, but it may concern only this call: see `OTHER`."""
+        return self.kind is RefusalKind.OTHER and self.status < 500 and self.status not in MAY_PASS
 
     @property
     def pause(self) -> timedelta | None:
@@ -80,7 +153,7 @@ class CphRefusal:
         match self.kind:
             case RefusalKind.THROTTLED | RefusalKind.BUSY:
                 return min(self.retry_after or _window(self.message) or OVERLOADED_PAUSE, LONGEST_PAUSE)
-            case RefusalKind.UNAUTHENTICATED | RefusalKind.FORBIDDEN:
+            case _ if self.unauthenticated:
                 return REFUSED_PAUSE
             case _:
                 return None
@@ -94,8 +167,8 @@ class CphRefusal:
 
     @property
     def unauthenticated(self) -> bool:
-        """CPH rejects our credentials or permissions: an operator must act."""
-        return self.kind in (RefusalKind.UNAUTHENTICATED, RefusalKind.FORBIDDEN)
+        """CPH or its gateway rejects all our calls: an operator must act."""
+        return self.kind in OPERATOR_MUST_ACT
 
     def __str__(self) -> str:
         code = f" {self.code}" if self.code else ""
@@ -113,16 +186,34 @@ def read_refusal(reply: Reply, *, secrets: Iterable[str]) -> CphRefusal:
     no_message = "the answer is cut short" if reply.truncated else "no reason given"
     return CphRefusal(
         status=reply.status,
-        code=_redact(text(body.get("error_code")), secrets),
+        code=_redact(_code(body), secrets),
         message=_redact(message, secrets) or no_message,
         request_id=_redact(text(payload.get("request_id")), secrets),
         retry_after=retry_after(reply.headers.get("retry-after")),
     )
 
 
+def code_in(reason: str) -> str | None:
+    """Returns the code in the text of a refusal, as `short` does; None if it is no refusal."""
+    found = IN_REASON.match(reason)
+    return found and (found[2] or found[1])
+
+
+def _code(body: Mapping[str, Any]) -> str | None:
+    """IAM's `code` repeats the HTTP status as a number; other services name their codes so."""
+    for value in (body.get("error_code"), body.get("errorCode"), body.get("code")):
+        if code := text(value):
+            return code
+    number = body.get("error_code")
+    return str(number) if type(number) is int else None
+
+
 def _comparable(code: str) -> str:
-    """Normalises a code: CPH writes both CPS.0011 and CPS0011."""
-    return code.replace(".", "").upper()
+    """Normalises a code: CPH writes both CPS.0011 and CPS0011, the gateway both APIG and APIGW."""
+    return code.strip().replace(".", "").upper().replace("APIGW", "APIG")
+
+
+_COMPARABLE = {_comparable(code): listed for code, listed in ERROR_CODES.items()}
 
 
 def _redact(message: str | None, secrets: Iterable[str]) -> str | None:

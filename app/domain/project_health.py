@@ -22,7 +22,8 @@ class ProjectState(StrEnum):
 class ProjectHealth:
     """What poll workers observed. refused_since: kept until CPH answers again. clock_ahead: CPH's clock minus ours.
 
-    unreadable_at: of the last answer that could not be read, or only in part. unreadable: the reason.
+    advice: what an operator should do about the last failure, if known. unreadable_at: of the last answer that could
+    not be read, or only in part. unreadable: the reason.
     """
 
     answered_at: datetime | None = None
@@ -33,6 +34,7 @@ class ProjectHealth:
     clock_ahead: timedelta | None = None
     unreadable_at: datetime | None = None
     unreadable: str | None = None
+    advice: str | None = None
 
     @property
     def state(self) -> ProjectState:
@@ -48,7 +50,7 @@ class ProjectHealth:
         if abs(self.clock_ahead or timedelta()) > MAX_CLOCK_SKEW:
             return "run NTP: CPH's clock and ours differ by more than a minute"
         if self.state is ProjectState.REFUSED:
-            return f"{CHECK_CREDENTIALS}; {TRY_AT_ONCE}"
+            return f"{self.advice or CHECK_CREDENTIALS}; {TRY_AT_ONCE}"
         if unreadable := self.unreadable_remedy(now):
             return unreadable
         if self.credentials_expire_at and self.credentials_expire_at < now + EXPIRES_SOON:

@@ -189,6 +189,8 @@ def _subject(job: Job, language: Language) -> str:
 
 
 def _why(event: Event, language: Language) -> str | None:
+    if isinstance(event.about, Job) and event.about.unresolved:
+        return translate(language, event.about.unresolved.reason)
     key = f"{event.type}.why"
     types = (EventType.JOB_LOST, EventType.JOB_OVERDUE, *OwnEventType)
     return translate(language, key) if event.type in types else None
@@ -212,6 +214,10 @@ def _facts(event: Event, language: Language, space: SpaceBudget) -> Iterator[Fac
 
 def _facts_of_job(job: Job, language: Language, space: SpaceBudget) -> Iterator[Fact]:
     yield Fact(translate(language, "Error"), _error(job, language, space.value))
+    if unresolved := job.unresolved:
+        answered = unresolved.last_answer_at
+        yield Fact(translate(language, "Last answer"), rfc3339(answered) if answered else "")
+        yield Fact(translate(language, "Last error"), plain(unresolved.last_error or "", MAX_ID))
     yield Fact(translate(language, "Took"), _elapsed(job, language))
     if job.phone_id:  # otherwise the title names the server
         yield Fact(translate(language, "Server"), plain(job.server_id or "", MAX_ID), exact=True)
@@ -225,6 +231,14 @@ def _error(job: Job, language: Language, max_length: int) -> str:
         return ""
     parts = (plain(job.error_code or "", MAX_ID), plain(job.error_msg or "", max_length))
     return plain(translate(language, "colon").join(filter(None, parts)), max_length)
+
+
+def _reason(job: Job, language: Language) -> str:
+    """Returns why a job has no result, with the code of the last error."""
+    if job.unresolved is None:
+        return ""
+    reason, code = translate(language, job.unresolved.reason), plain(job.unresolved.last_error or "", MAX_ID)
+    return f"{reason} ({code})" if code else reason
 
 
 def _elapsed(job: Job, language: Language) -> str:
@@ -280,6 +294,6 @@ def _job_line(job: Job, url: str | None, options: MessageOptions, space: SpaceBu
     name = _subject(job, options.language)
     if id and not space.text:
         name = id
-    error = _error(job, options.language, space.text) if space.text else ""
+    error = _error(job, options.language, space.text) or _reason(job, options.language) if space.text else ""
     about = chain((error,), (id,) if id not in name else ())
     return MessageLine(_severity_of_state(job.state), name, " · ".join(filter(None, about)), url)

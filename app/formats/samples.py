@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from app.domain.event import DestinationChange, Event, Group, OwnEventType
-from app.domain.job import Job, JobState
+from app.domain.job import Job, JobState, Unresolved, UnresolvedReason
 
 AT = datetime(2019, 4, 26, 7, 0, 8, tzinfo=UTC)
 SUCCEEDED = Job(
@@ -27,8 +27,20 @@ FAILED = Job(
     execute_msg="\\",
 )
 BARE = Job(job_id=None, state=JobState.FAILED)
-LOST = Job(job_id="2add51de3b97907dc442467e4e4c9cd1", state=JobState.LOST)
-OVERDUE = Job(job_id="9b28b86f362b18009b48bca52f959f20", state=JobState.OVERDUE, status=1)
+LOST = Job(
+    job_id="2add51de3b97907dc442467e4e4c9cd1",
+    state=JobState.LOST,
+    unresolved=Unresolved(UnresolvedReason.NEVER_SEEN, last_answer_at=AT),
+)
+OVERDUE = Job(
+    job_id="9b28b86f362b18009b48bca52f959f20",
+    state=JobState.OVERDUE,
+    status=1,
+    unresolved=Unresolved(UnresolvedReason.CPH_REFUSED, last_answer_at=AT, last_error="APIGW.0802"),
+)
+EARLIER_OVERDUE = Job(
+    job_id="9b28b86f362b18009b48bca52f959f20", state=JobState.OVERDUE, status=1
+)  # of a version before
 GROUP = Group(
     counts={JobState.SUCCEEDED: 1, JobState.FAILED: 2, JobState.LOST: 0, JobState.OVERDUE: 0},
     jobs=(FAILED, BARE, SUCCEEDED),
@@ -61,4 +73,5 @@ SAMPLES = (
     sample(None, registered=False),
     sample(_change(OwnEventType.DESTINATION_DISABLED)),
     sample(_change(OwnEventType.DESTINATION_REOPENED)),
+    sample(EARLIER_OVERDUE),
 )

@@ -65,11 +65,16 @@ def _about(subject: Job | Group | None) -> dict[str, Any]:
     if subject is None:
         return {}
     if isinstance(subject, Job):
-        return {"job": subject.as_dict()}
-    jobs = [job.as_dict() for job in subject.jobs]
+        return {"job": subject.as_dict(), **_unresolved(subject)}
+    jobs = [job.as_dict() | _unresolved(job) for job in subject.jobs]
     for job in jobs:
         del job["execute_msg"]
     return {"group": {"total": subject.total, **subject.counts}, "jobs": jobs, "truncated": subject.truncated}
+
+
+def _unresolved(job: Job) -> dict[str, Any]:
+    """Nothing for an event of an earlier version: a redelivery has the same bytes."""
+    return job.unresolved.as_dict() if job.unresolved else {}
 
 
 def _outgoing(events: Sequence[Event], options: MessageOptions, _: datetime) -> Outgoing:

@@ -119,6 +119,15 @@ class Agenda:
         """Ends one-at-a-time service; True if the breaker was open. Runs at once: the caller needs the result."""
         return bool(self._scripts.run(ScriptCall("close_breaker", agenda_name=self.name, lane=lane, now=to_ms(now))))
 
+    def count_refused_call(self, lane: str, now: datetime) -> bool:
+        """Counts a refusal that may concern one call only. True if it should be checked whether all are refused.
+
+        `close_breaker` sets the count back. Runs at once: the caller needs the result.
+        """
+        return bool(
+            self._scripts.run(ScriptCall("count_refused_call", agenda_name=self.name, lane=lane, now=to_ms(now)))
+        )
+
     def retry_soon(self, lane: str, now: datetime, gap: timedelta, forget_key: str = "") -> ScriptCall:
         """Ends the pause of a lane whose breaker is open, at the earliest `gap` after the last refusal.
 

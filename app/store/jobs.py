@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from app.domain.job import Job, JobState
 from app.domain.times import from_ms
@@ -63,7 +64,7 @@ class Jobs:
         state = JobState(watch["state"])
         if "job" in watch:
             return self._ended(watch["job"], state, watch["observed"])
-        seen = {name: watch.get(name) or None for name in LAST_SEEN}
+        seen: dict[str, Any] = {name: watch.get(name) or None for name in LAST_SEEN}
         status = seen.pop("status")
         return KnownJob(Job(id, state, int(status) if status else None, **seen), None)
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from app.domain.job import Job, JobState
+from app.domain.job import Job, JobState, Unresolved
 from app.domain.times import to_ms
 from app.domain.wire import to_json
 from app.store.agenda import Claimed
@@ -14,7 +14,7 @@ from app.store.encryption.cipher import Cipher
 from app.store.encryption.sealed_values import seal_job
 from app.store.engine.scripts import Argument, ScriptCall, Scripts
 from app.store.engine.unreadable import moment
-from app.store.watches import with_traces
+from app.store.watches import stored_failure, with_traces
 
 ITEM = "request:"  # prefix of a request's id on the agenda; no job id has a colon
 JOB_FIELD, REGISTRATION_FIELD = "job:", "reg_"
@@ -109,6 +109,7 @@ class Requests:
         doubtful: Collection[str] = (),
         next_page: int | None = None,
         complete: bool = True,
+        failing: Unresolved | None = None,
         on_reply: Callable[[Sequence[str]], None] | None = None,
     ) -> ScriptCall:
         """Records a ListJobs of the request and schedules the next at `due`.
@@ -116,8 +117,8 @@ class Requests:
         running, ended: all of its jobs, or at least its members. doubtful: jobs of which the list does not say whether
         they run: ShowJob polls them. next_page: where its list was cut off; jobs that may come later are not treated as
         missing. complete: False if the rest of the list cannot be had: ShowJob polls the members that it has not shown.
-        on_reply: receives the ids of the ended jobs for which a registration waited: a list shows ended jobs every
-        time.
+        failing: why its last page was not read, or that CPH has no such request. on_reply: receives the ids of the
+        ended jobs for which a registration waited: a list shows ended jobs every time.
         """
         claimed, request = asked
         if request.wants_all:
@@ -133,28 +134,45 @@ class Requests:
         return ScriptCall(
             "record_list",
             on_reply,
-            **self._about(claimed, now, due, cut),
+            **self._about(claimed, now, due, cut, failing),
+            answered="" if failing and (cut or not complete) else to_ms(now),
             total=len(seen) + earlier if complete and cut is None else NOT_KNOWN,
             shown=[*(value for job_id in new for value in (job_id, JobState.RUNNING, "")), *self._ends(ended)],
             missing=[*(() if cut else unseen), *(doubtful if request.wants_all else members.intersection(doubtful))],
         )
 
-    def postpone(self, claimed: Claimed, now: datetime, due: datetime, cut: ListCursor | None = None) -> ScriptCall:
+    def postpone(
+        self,
+        claimed: Claimed,
+        now: datetime,
+        due: datetime,
+        cut: ListCursor | None = None,
+        *,
+        failing: Unresolved | None = None,
+    ) -> ScriptCall:
         """Schedules the request at `due` without a result, unless no registration waits for its jobs any more."""
-        return ScriptCall("record_list", **self._about(claimed, now, due, cut), total=NOT_KNOWN, shown=(), missing=())
+        about = self._about(claimed, now, due, cut, failing)
+        return ScriptCall("record_list", **about, answered="", total=NOT_KNOWN, shown=(), missing=())
 
-    def fall_back_to_job_ids(self, asked: tuple[Claimed, WatchedRequest], now: datetime, due: datetime) -> ScriptCall:
+    def fall_back_to_job_ids(
+        self, asked: tuple[Claimed, WatchedRequest], now: datetime, due: datetime, failing: Unresolved | None = None
+    ) -> ScriptCall:
         """Polls the jobs of the request by ShowJob, because ListJobs is not allowed for it."""
         claimed, request = asked
-        about = self._about(claimed, now, due)
-        return ScriptCall("record_list", **about, total=NOT_KNOWN, shown=(), missing=list(request.members))
+        about = self._about(claimed, now, due, failing=failing)
+        return ScriptCall("record_list", **about, answered="", total=NOT_KNOWN, shown=(), missing=list(request.members))
 
     def _ends(self, jobs: Iterable[Job]) -> Iterator[str]:
         for job in jobs:
             yield from (job.job_id or "", job.state, to_json(seal_job(self._cipher, job)))
 
     def _about(
-        self, claimed: Claimed, now: datetime, due: datetime, cut: ListCursor | None = None
+        self,
+        claimed: Claimed,
+        now: datetime,
+        due: datetime,
+        cut: ListCursor | None = None,
+        failing: Unresolved | None = None,
     ) -> dict[str, Argument]:
         return {
             "now": to_ms(now),
@@ -165,6 +183,7 @@ class Requests:
             "keep_s": self._keep_s,
             "quiet_ms": _ms(self._quiet),
             "grace_ms": _ms(self._grace),
+            "failing": stored_failure(failing),
             "cursor": to_json([cut.page, *cut.unseen]) if cut else "",
         }
 

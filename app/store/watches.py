@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from app.domain.job import Job, JobState
+from app.domain.job import Job, JobState, Unresolved
 from app.domain.times import to_ms
 from app.domain.wire import to_json
 from app.store.agenda import Claimed
@@ -15,13 +15,14 @@ from app.store.engine.scripts import Argument, ScriptCall, Scripts
 from app.store.engine.unreadable import moment
 
 LAST_SEEN = ("status", "request_id", "phone_id", "server_id", "begin_time")
-FIELDS = ("since", "unknown_since", "operation", "unlisted", *LAST_SEEN)
+FIELDS = ("since", "unknown_since", "operation", "unlisted", "state", "failing", *LAST_SEEN)
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
     """The known state of a job that is polled. traceparents: of the waiting registrations, if loaded.
 
+    was_running: CPH has shown it, by ShowJob or ListJobs. failing: as stored, why the last poll was not answered.
     unlisted_since: when ListJobs did not show it.
     """
 
@@ -32,6 +33,8 @@ class Watch:
     operation: str | None
     last_seen: tuple[str | None, ...]  # values of LAST_SEEN
     traceparents: tuple[str, ...] = ()
+    was_running: bool = False
+    failing: str | None = None
     unlisted_since: datetime | None = None
 
     @property
@@ -40,7 +43,7 @@ class Watch:
 
     @property
     def was_shown(self) -> bool:
-        """True if CPH has shown the job."""
+        """True if ShowJob has shown the job."""
         return self.last_seen[LAST_SEEN.index("status")] is not None
 
 
@@ -60,14 +63,25 @@ class Watches:
         ]
 
     def postpone(
-        self, claimed: Claimed, watch: Watch, due: datetime, now: datetime, job: Job | None = None
+        self,
+        claimed: Claimed,
+        watch: Watch,
+        due: datetime,
+        now: datetime,
+        job: Job | None = None,
+        *,
+        failing: Unresolved | None = None,
     ) -> ScriptCall:
-        """Schedules the next poll at `due`. job: what CPH showed, None without an answer."""
-        return self._postpone(claimed, due, now, () if job is None else self._changes(watch, job))
+        """Schedules the next poll at `due`. job: what CPH showed. failing: why it gave no answer."""
+        if job is not None:
+            return self._postpone(claimed, due, now, (*_answered(watch, now), *self._changes(watch, job)))
+        stored = stored_failure(failing)
+        return self._postpone(claimed, due, now, () if stored in ("", watch.failing) else ("failing", stored))
 
     def postpone_unknown(self, claimed: Claimed, watch: Watch, due: datetime, now: datetime) -> ScriptCall:
         """Schedules the next poll of a job unknown to CPH; the grace time runs from the first such answer."""
-        return self._postpone(claimed, due, now, () if watch.unknown_since else ("unknown_since", to_ms(now)))
+        unknown_since = () if watch.unknown_since else ("unknown_since", to_ms(now))
+        return self._postpone(claimed, due, now, (*_answered(watch, now), *unknown_since))
 
     def complete(self, claimed: Claimed, job: Job, now: datetime) -> ScriptCall:
         """Ends the job: creates one event for each registration that wants it."""
@@ -108,6 +122,15 @@ class Watches:
         return ("state", JobState.RUNNING.value, *known_again, *(text or "" for pair in pairs for text in pair))
 
 
+def stored_failure(failing: Unresolved | None) -> str:
+    """Returns why a poll was not answered, as stored beside the time of the last answer; '' for nothing."""
+    return f"{failing.reason} {failing.last_error or ''}".rstrip() if failing else ""
+
+
+def _answered(watch: Watch, now: datetime) -> tuple[Argument, ...]:
+    return ("answered", to_ms(now), *(("failing", "") if watch.failing else ()))
+
+
 def with_traces(
     scripts: Scripts, calls: Sequence[ScriptCall], traced: Sequence[Claimed]
 ) -> tuple[list[Any], list[tuple[str, ...]]]:
@@ -120,15 +143,16 @@ def with_traces(
 
 
 def _watch(item: Claimed, traceparents: tuple[str, ...], values: Sequence[str | None]) -> Watch:
-    """values: of FIELDS."""
-    since, unknown, operation, unlisted, *seen = values
+    fields = dict(zip(FIELDS, values, strict=True))
     return Watch(
         project=item.lane,
         job_id=item.id,
-        since=moment(since) or item.due_at,
-        unknown_since=moment(unknown),
-        operation=operation,
-        last_seen=tuple(seen),
+        since=moment(fields["since"]) or item.due_at,
+        unknown_since=moment(fields["unknown_since"]),
+        operation=fields["operation"],
+        last_seen=tuple(fields[name] for name in LAST_SEEN),
         traceparents=traceparents,
-        unlisted_since=moment(unlisted),
+        was_running=fields["state"] == JobState.RUNNING,
+        failing=fields["failing"],
+        unlisted_since=moment(fields["unlisted"]),
     )

@@ -6,8 +6,9 @@ import pytest
 
 from app.cph.client import CphClient, Unanswered, Unknown
 from app.cph.credentials import FixedToken
-from app.cph.errors import LONGEST_PAUSE, Throttle
+from app.cph.errors import CHECK_REGION, ERROR_CODES, LONGEST_PAUSE, OPERATOR_MUST_ACT, Throttle, code_in
 from app.transport.client import Transport
+from tests.support.paths import ROOT
 from tests.support.scripted_cloud import ScriptedCloud, says
 
 TOKEN = "a-token"
@@ -60,11 +61,24 @@ def test_cps_0011_is_an_unknown_job_whatever_the_status(cloud, client, status, c
         (401, "APIGW.0307", MINUTE, UNAUTHENTICATED),
         (429, "APIGW.0308", OVERLOAD_PAUSE, THROTTLED),
         (500, "APIGW.0308", OVERLOAD_PAUSE, THROTTLED),
-        (404, "APIGW.0101", None, {}),
+        (404, "APIGW.0101", MINUTE, UNAUTHENTICATED),
+        (500, "APIG.0103", MINUTE, UNAUTHENTICATED),
+        (404, "APIGW.0104", None, {}),
+        (403, "APIGW.0302", MINUTE, UNAUTHENTICATED),
+        (403, "APIGW.0304", MINUTE, UNAUTHENTICATED),
+        (401, "APIGW.0305", MINUTE, UNAUTHENTICATED),
+        (403, "APIGW.0306", MINUTE, UNAUTHENTICATED),
+        (403, "APIGW.0310", MINUTE, UNAUTHENTICATED),
+        (403, "APIGW.0401", MINUTE, UNAUTHENTICATED),
+        (403, "APIGW.0402", MINUTE, UNAUTHENTICATED),
+        (403, "APIGW.0801", MINUTE, UNAUTHENTICATED),
+        (403, "APIGW.0802", MINUTE, UNAUTHENTICATED),
+        (403, "APIG.0802", MINUTE, UNAUTHENTICATED),
+        (400, "apigw0802", MINUTE, UNAUTHENTICATED),
         (400, "APIGW.0201", None, {}),
         (413, "APIGW.0201", None, {}),
         (504, "APIGW.0201", None, {}),
-        (503, "APIGW.0613", None, {}),
+        (503, "APIGW.0613", OVERLOAD_PAUSE, {}),
         (429, "CPS.9999", OVERLOAD_PAUSE, THROTTLED),
         (401, "CPS.9999", MINUTE, UNAUTHENTICATED),
         (403, "CPS.9999", None, {}),
@@ -74,6 +88,62 @@ def test_an_error_pauses_the_project_only_if_it_concerns_every_call(cloud, clien
     cloud.cph = says(status, error(code))
 
     assert client.show_job("j") == Unanswered(f"HTTP {status} {code}: Some words. (request r1)", pause, **kind)
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"error_code": " APIGW.0802 "}, " APIGW.0802 "),
+        ({"code": "APIGW.0802", "message": "no"}, "APIGW.0802"),
+        ({"error": {"error_code": "APIGW.0802"}}, "APIGW.0802"),
+        ({"errorCode": "apig0802"}, "apig0802"),
+    ],
+    ids=["padded", "another name", "within an error", "a third name"],
+)
+def test_a_code_is_read_wherever_and_however_it_is_written(cloud, client, body, code):
+    cloud.cph = says(403, body)
+
+    answer = client.show_job("j")
+
+    assert answer.unauthenticated
+    assert answer.error_code == code.strip()
+    assert answer.remedy == CHECK_REGION
+
+
+@pytest.mark.parametrize("code", [802, {"no": "code"}, "see https://evil.example", "x" * 100, "", None])
+def test_a_code_that_is_none_is_not_told_as_one(cloud, client, code):
+    cloud.cph = says(403, {"error_code": code})
+
+    answer = client.show_job("j")
+
+    assert answer.error_code == "HTTP 403"
+    assert not answer.unauthenticated
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [
+        ("IAM: HTTP 401 IAM.0101: wrong", "IAM.0101"),
+        ("IAM: HTTP 401: The username or password is wrong.", "HTTP 401"),
+        ("HTTP 503 APIGW.0613: away", "APIGW.0613"),
+        ("IAM: the answer holds no token", None),
+    ],
+)
+def test_the_code_of_an_issuers_refusal_is_found_in_its_text(reason, code):
+    assert code_in(reason) == code
+
+
+def test_every_code_at_which_an_operator_must_act_says_how():
+    for listed in ERROR_CODES.values():
+        assert (listed.kind in OPERATOR_MUST_ACT) == (listed.remedy is not None)
+
+
+def test_the_table_of_operations_has_every_code():
+    rows = {
+        f"| `{code}` | {listed.meaning} | {listed.remedy or 'nothing: it is retried'} |"
+        for code, listed in ERROR_CODES.items()
+    }
+    assert rows <= set((ROOT / "docs/operations.md").read_text(encoding="utf-8").splitlines())
 
 
 @pytest.mark.parametrize("status", [404, 403, 302, 502])

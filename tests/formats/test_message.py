@@ -1,18 +1,19 @@
 """The content of messages, before any markup."""
 
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from app.domain.event import Event, Group
-from app.domain.job import Job, JobState
+from app.domain.job import Job, JobState, Unresolved, UnresolvedReason
 from app.domain.wire import to_json
 from app.formats.fit import BUDGETS, fit, within
 from app.formats.format import Language
 from app.formats.message import Fact, Message, Severity, SpaceBudget, message
 from app.formats.registry import FORMATS
-from app.formats.translations import TEXTS
+from app.formats.translations import COLUMNS, TEXTS
 from tests.support.message_samples import (
     DISABLED,
     EVERY,
@@ -75,6 +76,31 @@ def test_every_format_says_the_title_of_every_event(form: Any, language: Languag
     for each in EVERY:
         title = build_message(each, language=language).title.partition("://")[0]
         assert title in str(rendered(form, each, options(language=language))).replace("\\", "").replace("\u200b", "")
+
+
+@pytest.mark.parametrize("form", [form for form in FORMATS if not form.machine], ids=lambda form: form.name)
+@pytest.mark.parametrize("language", Language)
+@pytest.mark.parametrize("reason", UnresolvedReason)
+def test_every_format_says_why_a_job_has_no_result(form: Any, language: Language, reason: UnresolvedReason) -> None:
+    unresolved = Unresolved(reason, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), "APIGW.0802")
+    about = event(job(state=JobState.OVERDUE, unresolved=unresolved))
+    why = TEXTS[reason][COLUMNS[language]]
+    assert build_message(about, language=language).why == why
+    shown = str(rendered(form, about, options(language=language))).replace("\\", "").replace("\u200b", "")
+    for text in (why.replace("'", "")[:20], "APIGW.0802", "2026-01-02T03:04:05Z"):
+        assert text in shown.replace("'", "").replace("&#x27;", "").replace("&#39;", "")
+
+
+def test_a_group_says_of_each_job_why_it_has_no_result() -> None:
+    unresolved = Unresolved(UnresolvedReason.CPH_REFUSED, None, "APIGW.0802")
+    jobs = (job(state=JobState.OVERDUE, unresolved=unresolved), job(state=JobState.OVERDUE))
+    (first, second) = build_message(event(group(*jobs))).lines
+    assert first.about == "CPH refused to tell the bridge about it. Its result is unknown. (APIGW.0802)"
+    assert second.about == ""
+
+
+def test_an_overdue_job_of_an_earlier_version_is_not_said_to_have_run_on() -> None:
+    assert build_message(event(job(state=JobState.OVERDUE))).why == "Its deadline passed before CPH showed its end."
 
 
 def test_a_job_is_reported_with_error_duration_ids_and_metadata() -> None:

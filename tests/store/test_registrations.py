@@ -10,7 +10,7 @@ from app.bootstrap.runtime import Runtime
 from app.bootstrap.stores import Stores
 from app.domain.delivery import DeliveryState, NextStep
 from app.domain.event import EventType
-from app.domain.job import Job, JobState
+from app.domain.job import Job, JobState, Unresolved, UnresolvedReason
 from app.domain.quota import Quota, QuotaReached, Quotas
 from app.domain.registration import Notify, RegistrationState
 from app.domain.verdict import Verdict
@@ -185,8 +185,10 @@ def test_what_is_overdue_ends_with_what_was_last_seen(
     mark_answered(stores.redis)
     begun = stores.deliveries.begin(claim_due(stores.deliveries_due, now + 2 * MINUTE, 10), now + 3 * MINUTE)
     jobs = {job.job_id: job for job in (stores.deliveries.decrypt(each)[1].about for each in begun)}
-    assert jobs["job-1"] == Job("job-1", JobState.OVERDUE, status=1, phone_id="phone")
-    assert jobs["job-2"] == Job("job-2", JobState.OVERDUE)
+    still_running = Unresolved(UnresolvedReason.STILL_RUNNING, last_answer_at=now)
+    assert jobs["job-1"] == Job("job-1", JobState.OVERDUE, status=1, phone_id="phone", unresolved=still_running)
+    never_seen = Unresolved(UnresolvedReason.NEVER_SEEN)
+    assert jobs["job-2"] == Job("job-2", JobState.OVERDUE, unresolved=never_seen)
     assert claim_due(stores.polls_due, now + timedelta(hours=1), 10) == ()
 
 

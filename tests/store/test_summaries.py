@@ -9,7 +9,7 @@ import pytest
 from app.bootstrap.stores import Stores
 from app.config.settings import Settings, load
 from app.domain.event import Event, EventType, Group
-from app.domain.job import Job, JobState
+from app.domain.job import Job, JobState, Unresolved, UnresolvedReason
 from app.domain.registration import Notify, RegistrationState
 from app.formats import standard
 from app.store.engine import keys
@@ -121,6 +121,21 @@ def test_a_summary_stays_below_200_kib(stores: Stores, registration, now: dateti
     assert event.about.total == 800
     assert event.about.truncated
     assert 100 * 1024 < len(standard.render(event)) < 200 * 1024 + 1024
+
+
+def test_a_summary_of_overdue_jobs_stays_below_200_kib(stores: Stores, registration, now: datetime) -> None:
+    jobs = [f"{number:032}" for number in range(800)]
+    stores.registrations.add(registration(*jobs, notify=Notify.ALL, deadline_at=now + MINUTE))
+    failing = Unresolved(UnresolvedReason.CPH_UNREACHABLE, last_error="APIGW.0613")
+    claimed = claim_due(stores.polls_due, now, 2_000)
+    for item, watch in zip(claimed, stores.watches.load(claimed), strict=True):
+        assert watch
+        stores.scripts.run(stores.watches.postpone(item, watch, now + MINUTE, now, failing=failing))
+    for minutes in range(2, 12):  # each call ends 100 jobs
+        pass_deadlines(stores, now + minutes * MINUTE)
+    (event,) = due_events(stores, now + 20 * MINUTE)
+    assert len(standard.render(event)) < 200 * 1024 + 1024
+    assert {job["reason"] for job in standard.data(event)["jobs"]} == {"cph_unreachable"}
 
 
 def test_the_summary_of_a_cancelled_registration_is_not_sent(stores: Stores, registration, now: datetime) -> None:

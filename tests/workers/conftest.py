@@ -23,6 +23,7 @@ from app.transport.client import Transport
 from tests.support.claims import claim_due, mark_answered
 from tests.support.manual_clock import ManualClock
 from tests.support.receiver import Receiver
+from tests.support.scripted_cloud import ScriptedCloud, running_cloud
 from tests.support.served import Served
 from workers.delivery.deliver import DeliveryWorker
 from workers.polling.project_health import HealthRecorder
@@ -84,6 +85,23 @@ def poll_worker(
         clock=clock,
         crash_point=lambda _: None,
     )
+    transport.close()
+
+
+@pytest.fixture
+def cloud(poll_worker: PollWorker) -> Iterator[ScriptedCloud]:
+    """A scripted CPH in place of the stand-in."""
+    transport = Transport()
+    with running_cloud() as cloud:
+        client = CphClient(
+            transport=transport,
+            endpoint=cloud.url,
+            project_id="p",
+            credentials=FixedToken("the-token-of-this-test"),
+            deadline=LONG_DEADLINE,
+        )
+        poll_worker._clients["default"] = client
+        yield cloud
     transport.close()
 
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from app.cph.client import Unanswered
 from app.cph.errors import Throttle
 from app.domain.breaker import PAUSES
+from app.domain.job import Unresolved, UnresolvedReason
 from app.store.agenda import Agenda
 from app.store.engine.scripts import ScriptCall
 from workers.telemetry import Telemetry
@@ -26,11 +27,24 @@ def back_off(agenda: Agenda, telemetry: Telemetry, project: str, answer: Unanswe
     return [agenda.throttle(project, now, now + answer.pause, _named_rate(answer.throttled))]
 
 
+def why_unresolved(answer: Unanswered) -> Unresolved:
+    """Returns why a job has no result if this is the last answer before its deadline."""
+    if answer.unreadable:
+        reason = UnresolvedReason.UNREADABLE
+    elif answer.throttled:
+        reason = UnresolvedReason.CPH_THROTTLED
+    elif answer.unauthenticated or answer.permanent:
+        reason = UnresolvedReason.CPH_REFUSED
+    else:
+        reason = UnresolvedReason.CPH_UNREACHABLE
+    return Unresolved(reason, last_error=answer.error_code)
+
+
 def _open_breaker(agenda: Agenda, telemetry: Telemetry, project: str, answer: Unanswered, now: datetime) -> None:
     """Calls in progress end within the pause, so all of them count as one refusal, with one log line."""
     pause = agenda.open_breaker(project, now, answer.pause or PAUSES[0], PAUSES)
     if pause:
-        telemetry.project_refused(project, answer.reason, pause)
+        telemetry.project_refused(project, answer.reason, answer.remedy, pause)
 
 
 def _named_rate(throttle: Throttle) -> float | None:

@@ -6,20 +6,12 @@ from datetime import datetime
 from functools import partial
 from time import perf_counter
 
-from app.cph.client import (
-    REQUESTS_AT_ONCE,
-    CphClient,
-    Listed,
-    Listing,
-    MayNotList,
-    NoSuchRequest,
-    Unanswered,
-)
-from app.domain.job import Job
+from app.cph.client import REQUESTS_AT_ONCE, CphClient, Listed, Listing, MayNotList, NoSuchRequest, Unanswered
+from app.domain.job import Job, Unresolved, UnresolvedReason
 from app.store.agenda import Agenda, Claimed
 from app.store.engine.scripts import ScriptCall
 from app.store.requests import ListCursor, Requests, WatchedRequest
-from workers.polling.backoff import back_off
+from workers.polling.backoff import back_off, why_unresolved
 from workers.polling.project_health import HealthRecorder
 from workers.polling.schedule import PollSchedule
 from workers.telemetry import Telemetry, last_answer, unreadable_part
@@ -109,12 +101,31 @@ class RequestPoller:
         client = self._clients.get(task.project)
         if not wanted or client is None:
             now = self._clock()
-            return [self._requests.postpone(item, now, now + self._schedule.longest) for item in task.claimed]
+            not_configured = None if client else Unresolved(UnresolvedReason.CPH_REFUSED)
+            return [
+                self._requests.postpone(item, now, now + self._schedule.longest, failing=not_configured)
+                for item in task.claimed
+            ]
         answer = self._list_jobs(task, client, wanted, self._in_first_half(task.claimed[0]))
+        answer, scripts = self._judge(task, client, answer)
         return [
+            *scripts,
             *self._after(task, answer),
             *self._health.record(task.project, client, last_answer(answer), self._clock()),
         ]
+
+    def _judge(self, task: ListJobsTask, client: CphClient, answer: Listing) -> tuple[Listing, list[ScriptCall]]:
+        """Checks a refusal that may be the project's. ShowJob will tell of it for jobs that are known."""
+        now = self._clock()
+        match answer:
+            case Unanswered():
+                return self._health.judge(task.project, client, answer, now)
+            case MayNotList(reason) if not any(request.members for request in task.requests):
+                refused = Unanswered(reason, error_code=answer.error_code, remedy=answer.remedy)
+                judged, scripts = self._health.check(task.project, client, refused, now)
+                return judged if judged.unauthenticated else answer, scripts
+            case _:
+                return answer, []
 
     def _list_jobs(
         self, task: ListJobsTask, client: CphClient, wanted: Sequence[str], may_go_on: Callable[[], bool]
@@ -136,12 +147,12 @@ class RequestPoller:
                 return self._one_by_one(task)
             case Unanswered():
                 return self._after_no_answer(task, answer)
-            case MayNotList(reason):
-                return self._fall_back_to_job_ids(task, reason)
-            case Listed():
-                return self._after_list(task, answer)
+            case MayNotList():
+                return self._fall_back_to_job_ids(task, answer)
+            case Listed(failure=failure):
+                return self._after_list(task, answer, why_unresolved(failure) if failure else None)
             case NoSuchRequest():
-                return self._after_list(task, NOTHING)
+                return self._after_list(task, NOTHING, Unresolved(UnresolvedReason.NEVER_SEEN))
 
     def _one_by_one(self, task: ListJobsTask) -> list[ScriptCall]:
         client, calls, failure = self._clients[task.project], [self._agenda.spend_budget(task.project, 1)], None
@@ -154,7 +165,7 @@ class RequestPoller:
             calls += self._after(one, answer)
         return calls
 
-    def _after_list(self, task: ListJobsTask, answer: Listed) -> list[ScriptCall]:
+    def _after_list(self, task: ListJobsTask, answer: Listed, failing: Unresolved | None) -> list[ScriptCall]:
         if answer.ended:
             self._crash_point("poll.ended")
         now = self._clock()
@@ -194,19 +205,21 @@ class RequestPoller:
                     doubtful=doubtful,
                     next_page=next_page,
                     complete=not gives_up,
+                    failing=failing,
                     on_reply=partial(self._log_ended, request, ended),
                 )
             )
         self._telemetry.calls_saved(task.project, reported - answer.calls)
         return calls
 
-    def _fall_back_to_job_ids(self, task: ListJobsTask, reason: str) -> list[ScriptCall]:
+    def _fall_back_to_job_ids(self, task: ListJobsTask, answer: MayNotList) -> list[ScriptCall]:
         """Falls back to ShowJob. A registration of the whole request ends by its deadline only."""
-        self._telemetry.may_not_list(task.project, reason)
+        self._telemetry.may_not_list(task.project, answer.reason)
         now = self._clock()
         due = now + self._schedule.longest
+        failing = Unresolved(UnresolvedReason.CPH_REFUSED, last_error=answer.error_code)
         return [
-            self._requests.fall_back_to_job_ids(asked, now, due)
+            self._requests.fall_back_to_job_ids(asked, now, due, failing)
             for asked in zip(task.claimed, task.requests, strict=True)
         ]
 
@@ -216,30 +229,35 @@ class RequestPoller:
         calls = back_off(self._agenda, self._telemetry, task.project, answer, now)
         alone = len(task.requests) == 1
         if answer.pause:
-            return calls + self._postpone(task, now, lambda request: request.cut)
+            return calls + self._postpone(task, answer, now, lambda request: request.cut)
         if alone and task.requests[0].cut is None:
-            return calls + self._postpone(task, now, lambda request: ListCursor(0, request.members))
+            return calls + self._postpone(task, answer, now, lambda request: ListCursor(0, request.members))
         if not self._shows_a_job(task):
             # The list restarts: earlier pages must not wait for this one.
-            return calls + self._postpone(task, now, lambda _: None)
+            return calls + self._postpone(task, answer, now, lambda _: None)
         calls.append(self._agenda.spend_budget(task.project, 1))
         if not alone:
-            return calls + self._postpone(task, now, lambda request: ListCursor(0, request.members), due=now)
+            return calls + self._postpone(task, answer, now, lambda request: ListCursor(0, request.members), due=now)
         (request,) = task.requests
         self._telemetry.list_failed(request, answer.reason, len(task.unseen))
-        asked = (task.claimed[0], request)
-        return [*calls, self._requests.record_list(asked, now, self._schedule.due(request, now), complete=False)]
+        asked, due = (task.claimed[0], request), self._schedule.due(request, now)
+        failing = why_unresolved(answer)
+        return [*calls, self._requests.record_list(asked, now, due, complete=False, failing=failing)]
 
     def _postpone(
         self,
         task: ListJobsTask,
+        answer: Unanswered,
         now: datetime,
         cut: Callable[[WatchedRequest], ListCursor | None],
         due: datetime | None = None,
     ) -> list[ScriptCall]:
         """cut: returns where the next list of a request begins; with one, the request is polled alone."""
+        failing = why_unresolved(answer)
         return [
-            self._requests.postpone(item, now, due or self._schedule.due(request, now), cut=cut(request))
+            self._requests.postpone(
+                item, now, due or self._schedule.due(request, now), cut=cut(request), failing=failing
+            )
             for item, request in zip(task.claimed, task.requests, strict=True)
         ]
 

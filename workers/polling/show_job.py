@@ -7,12 +7,12 @@ from time import perf_counter
 
 from app.cph.client import Answered, CphClient, Outcome, Unanswered, Unknown
 from app.cph.parsing import STATES
-from app.domain.job import Job, JobState
+from app.domain.job import Job, JobState, Unresolved, UnresolvedReason
 from app.store.agenda import Agenda, Claimed
 from app.store.engine.scripts import ScriptCall
 from app.store.requests import Requests, is_request
 from app.store.watches import Watch, Watches
-from workers.polling.backoff import back_off
+from workers.polling.backoff import back_off, why_unresolved
 from workers.polling.list_jobs import ListJobsTask, RequestPoller
 from workers.polling.project_health import HealthRecorder
 from workers.polling.schedule import PollSchedule
@@ -85,13 +85,15 @@ class PollWorker:
         project = task.claimed.lane
         client = self._clients.get(project)
         if client is None:
-            no_answer = Unanswered("the project is not configured", NO_PROJECT_PAUSE)
+            no_answer = Unanswered("the project is not configured", NO_PROJECT_PAUSE, permanent=True)
             return self._after(task, no_answer, self._clock())
         began = perf_counter()
         outcome = client.show_job(task.watch.job_id)
         self._telemetry.show_job_called(task.watch, task.watch.job_id, outcome, perf_counter() - began)
-        now = self._clock()
-        return [*self._after(task, outcome, now), *self._health.record(project, client, outcome, now)]
+        now, scripts = self._clock(), list[ScriptCall]()
+        if isinstance(outcome, Unanswered):
+            outcome, scripts = self._health.judge(project, client, outcome, now)
+        return [*scripts, *self._after(task, outcome, now), *self._health.record(project, client, outcome, now)]
 
     def _after(self, task: ShowJobTask, outcome: Outcome, now: datetime) -> Sequence[ScriptCall]:
         match outcome:
@@ -124,14 +126,18 @@ class PollWorker:
         watch = task.watch
         lost_at = (watch.unknown_since or now) + self._lost_grace
         if now >= lost_at:
-            self._telemetry.job_lost(watch)
-            return self._watches.complete(task.claimed, Job(watch.job_id, JobState.LOST), now)
+            reason = UnresolvedReason.NOT_LISTED if watch.was_running else UnresolvedReason.NEVER_SEEN
+            self._telemetry.job_lost(watch, reason)
+            job = Job(watch.job_id, JobState.LOST, unresolved=Unresolved(reason, last_answer_at=now))
+            return self._watches.complete(task.claimed, job, now)
         due = min(self._schedule.due_unknown(watch, now), lost_at)
         return self._watches.postpone_unknown(task.claimed, watch, due, now)
 
     def _after_no_answer(self, task: ShowJobTask, answer: Unanswered, now: datetime) -> list[ScriptCall]:
         """Polls again later: each registration's deadline bounds how long CPH may fail to answer."""
         return [
-            self._watches.postpone(task.claimed, task.watch, self._schedule.due(task.watch, now), now),
+            self._watches.postpone(
+                task.claimed, task.watch, self._schedule.due(task.watch, now), now, failing=why_unresolved(answer)
+            ),
             *back_off(self.agenda, self._telemetry, task.claimed.lane, answer, now),
         ]

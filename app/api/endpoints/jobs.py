@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.api.auth.authentication import tenant
 from app.api.input.blueprint import Routes, json_answer
 from app.api.middleware.errors import NoSuchId
-from app.api.schemas.events import EndedJobDetails
+from app.api.schemas.events import EndedJobDetails, UnresolvedView
 from app.api.schemas.fields import Moment
 from app.api.schemas.registrations import JobId, named_project
 from app.config.live_config import LiveConfig
@@ -25,13 +25,17 @@ class JobQuery(BaseModel):
     project: str | None = Field(None, description="May be omitted if there is only one.")
 
 
-class KnownJobView(EndedJobDetails):
+class KnownJobView(EndedJobDetails, UnresolvedView):
     project: str
     observed_at: Moment | None = Field(description="When the bridge saw the job's end.")
 
     @classmethod
     def of(cls, project: str, known: KnownJob) -> Self:
-        return cls(**known.job.as_dict(), project=project, observed_at=known.observed_at)
+        unresolved = known.job.unresolved.as_dict() if known.job.unresolved else {}
+        return cls(**known.job.as_dict(), **unresolved, project=project, observed_at=known.observed_at)
+
+    def as_answer(self) -> str:
+        return self.model_dump_json(exclude=None if self.reason else set(UnresolvedView.model_fields))
 
 
 class JobViews:
@@ -50,4 +54,4 @@ class JobViews:
         known = self._jobs.get(tenant(), project, path.job_id)
         if known is None:
             raise NoSuchId
-        return json_answer(KnownJobView.of(project, known).model_dump_json())
+        return json_answer(KnownJobView.of(project, known).as_answer())

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from app.domain.event import DestinationChange, Event, EventType, Group, OwnEventType
-from app.domain.job import Job, JobState
+from app.domain.job import Job, JobState, Unresolved, UnresolvedReason
 from app.formats import standard
 
 JOB_ID = "6837531fd3f54550927b930180a706bf"
@@ -92,14 +92,15 @@ def _about(kind: str) -> Job | Group | DestinationChange | None:
 
 
 def _job(state: JobState) -> Job:
-    begun = {"request_id": REQUEST_ID, "phone_id": PHONE_ID, "begin_time": "2019-04-26T07:00:00Z"}
+    begun: dict[str, Any] = {"request_id": REQUEST_ID, "phone_id": PHONE_ID, "begin_time": "2019-04-26T07:00:00Z"}
     match state:
         case JobState.SUCCEEDED:
             return Job(JOB_ID, state, status=2, end_time="2019-04-26T07:00:06Z", **begun)
         case JobState.FAILED:
-            failed = {"error_code": "CPS.0005", "error_msg": "the phone does not answer"}
+            failed: dict[str, Any] = {"error_code": "CPS.0005", "error_msg": "the phone does not answer"}
             return Job(JOB_ID, state, status=-1, end_time="2019-04-26T07:00:06Z", **begun, **failed)
         case JobState.OVERDUE:
-            return Job(JOB_ID, state, status=1, **begun)
+            running = Unresolved(UnresolvedReason.STILL_RUNNING, ENDED)
+            return Job(JOB_ID, state, status=1, **begun, unresolved=running)
         case _:
-            return Job(JOB_ID, state)
+            return Job(JOB_ID, state, unresolved=Unresolved(UnresolvedReason.NEVER_SEEN, ENDED))

@@ -5,7 +5,17 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from app.api.schemas.fields import Moment
-from app.domain.job import JobState
+from app.domain.job import JobState, UnresolvedReason
+
+
+class UnresolvedView(BaseModel):
+    """Only of a lost or overdue job."""
+
+    reason: UnresolvedReason | None = Field(None, description="Why CPH has shown no end of the job.")
+    last_answer_at: Moment | None = Field(None, description="When CPH last answered about it, or about its request.")
+    last_error: str | None = Field(
+        None, description="Code of the call that failed since then, such as `APIGW.0802` or `HTTP 502`."
+    )
 
 
 class EndedJob(BaseModel):
@@ -34,7 +44,7 @@ class AboutRegistration(BaseModel):
     metadata: dict[str, Any] = Field(description="As given at registration.")
 
 
-class AboutJob(AboutRegistration):
+class AboutJob(AboutRegistration, UnresolvedView):
     job: EndedJobDetails
 
 
@@ -46,9 +56,13 @@ class GroupCounts(BaseModel):
     overdue: int
 
 
+class JobOfGroup(EndedJob, UnresolvedView):
+    """A job of a group."""
+
+
 class AboutGroup(AboutRegistration):
     group: GroupCounts
-    jobs: list[EndedJob] = Field(description="Jobs that did not succeed come first.")
+    jobs: list[JobOfGroup] = Field(description="Jobs that did not succeed come first.")
     truncated: bool = Field(description="True if the list was cut.")
 
 

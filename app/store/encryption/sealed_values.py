@@ -66,7 +66,7 @@ def text_context(context: str, name: str) -> str:
 
 
 def seal_job(cipher: Cipher, job: Job) -> dict[str, Any]:
-    values = job.as_dict()
+    values = job.as_stored()
     return seal(cipher, values, JOB_TEXTS, job_context(values))
 
 

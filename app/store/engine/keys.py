@@ -49,6 +49,7 @@ def deadlines() -> str:
 def watch(project: str, job: str) -> str:
     """Hash: state, since (ms), unknown_since (ms), the fields last seen; tenants: of its registrations, separated by
     spaces; `reg_…` of each waiting registration; `by:<tenant>`: how many of them are its own;
+    answered (ms): the last answer of CPH; failing: reason and error code of the last poll, unless it was answered;
     unlisted: when ListJobs did not show it (ms; 1 from older versions); operation: of the job, if a caller named it;
     once it has ended: job (JSON; its output is encrypted), observed (ms).
     """
@@ -60,7 +61,7 @@ def request(project: str, id: str) -> str:
     it has, before that 0 if the job's own answer named the request, 2 if a caller did; `reg_…` of each registration
     that waits for all of its jobs → '', `seen:<ms>` or `unknown:<ms>`; again: 1 if it is to be polled again at once;
     cut: if its list was cut off, JSON of the next page and of the members not shown yet; tenants, `by:<tenant>`,
-    operation: as in a watch. On the agenda it is `request:<id>`."""
+    operation, answered, failing: as in a watch. On the agenda it is `request:<id>`."""
     return f"cph:request:{project}:{id}"
 
 
@@ -207,7 +208,8 @@ def api_keys(tenant: str) -> str:
 
 
 def project(name: str) -> str:
-    """Hash, for ever: health reported by poll workers: answered, failed, expires (ms), failure, ahead_ms."""
+    """Hash, for ever: health reported by poll workers: answered, failed, expires (ms), failure, ahead_ms;
+    of the last failure advice (to an operator), failing (as in a watch)."""
     return f"cph:project:{name}"
 
 

@@ -10,12 +10,23 @@ local MOST_REGISTRATIONS = 100 -- examined in a call
 local ENDS = '' -- of a registration that awaits no poll any more
 now = tonumber(now)
 
+local function why(project, job)
+  local watch, item = key.watch(project, job), watching.item_of(project, job)
+  if item ~= job then
+    return unresolved.of(project, item, key.request(project, string.sub(item, #'request:' + 1)), 'still_running', now)
+  end
+  local own = redis.call('HMGET', watch, 'state', 'unknown_since')
+  local otherwise = own[1] ~= 'running' and 'never_seen' or own[2] and 'not_listed' or 'still_running'
+  return unresolved.of(project, job, watch, otherwise, now)
+end
+
 local function snapshot(project, job)
   local values = redis.call('HMGET', key.watch(project, job), unpack(last_seen))
   local seen = {job_id = job, state = 'overdue'}
   for i, field in ipairs(last_seen) do
     if values[i] then seen[field] = field == 'status' and guard.number(values[i]) or values[i] end
   end
+  seen.unresolved = why(project, job)
   return cjson.encode(seen)
 end
 
@@ -69,7 +80,7 @@ end
 -- Returns true if its last open job has ended; the next call continues otherwise.
 local function end_registration(id, project)
   local jobs, request = ending.jobs(id), watching.stop_waiting(id)
-  if request and not next(jobs) then watching.end_unseen(id, request, 'overdue', now, keep_s)
+  if request and not next(jobs) then watching.end_unseen(id, project, request, 'overdue', now, keep_s)
   elseif request then ending.release(id, now, keep_s) end
   local count = 0
   for job, state in pairs(jobs) do

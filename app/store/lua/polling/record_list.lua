@@ -2,6 +2,7 @@
 -- ends those that have ended, and schedules the next call. Each job is added to every registration that waits for all
 -- jobs. It stops waiting when no new job has come for `quiet_ms`, or CPH has known no job for `grace_ms`.
 -- args: now (ms), project, request, fence, due (ms), keep_s, quiet_ms, grace_ms,
+--       failing (why CPH has not answered, or knows no such request; '' for nothing), answered (ms; '' if it has not),
 --       cursor (where its list continues, JSON; '' if the list was complete),
 --       total (how many jobs of the request CPH has; -1 if not known),
 --       shown... (of each job: id, state, snapshot as JSON or '' while it runs), missing... (ids)
@@ -46,7 +47,7 @@ local function update_waiting(registration, was)
     ending.release(registration, now, keep_s)
   elseif kind == 'unknown' and waited >= tonumber(grace_ms) then
     watching.stop_waiting(registration)
-    watching.end_unseen(registration, request, 'lost', now, keep_s)
+    watching.end_unseen(registration, project, request, 'lost', now, keep_s)
   elseif not kind then
     redis.call('HSET', hash, registration, 'unknown:' .. now)
   end
@@ -61,6 +62,7 @@ if not agenda.holds('poll', project, item, fence) then
 end
 agenda.remove('poll', project, item)
 redis.call('HDEL', hash, 'cut')
+unresolved.record(hash, answered, failing)
 for registration, was in pairs(waiting) do
   if total >= 0 then update_waiting(registration, was)
   elseif got_new[registration] and string.find(was, 'seen:', 1, true) then

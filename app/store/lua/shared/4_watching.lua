@@ -114,8 +114,11 @@ function watching.stop_waiting(registration)
 end
 
 -- Ends a request that has shown no job, as one job without id.
-function watching.end_unseen(registration, request, state, now, keep_s)
-  local snapshot = cjson.encode({request_id = request, state = state})
+function watching.end_unseen(registration, project, request, state, now, keep_s)
+  local hash = key.request(project, request)
+  local otherwise = redis.call('HEXISTS', hash, 'answered') == 1 and 'not_listed' or 'never_seen'
+  local why = unresolved.of(project, 'request:' .. request, hash, otherwise, now)
+  local snapshot = cjson.encode({request_id = request, state = state, unresolved = why})
   redis.call('HSET', key.progress(registration), 'job:#', '')
   ending.end_job(registration, '#', state, snapshot, now, now, keep_s)
 end
