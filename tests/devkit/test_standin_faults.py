@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 import requests
 
-from app.devkit.standin.damage import Damage
+from app.devkit.standin.damage import AnswerDamage
 from app.devkit.standin.gateway_codes import GatewayCode
 from app.domain.foreign_json import read_object
 
@@ -98,8 +98,8 @@ def test_an_answer_may_have_a_status_nobody_knows(faulty_answer: Callable[..., r
     assert faulty_answer("unknown_status").json()["status"] not in (1, 2, -1)
 
 
-@pytest.mark.parametrize("damage", list(Damage))
-def test_a_damaged_answer_is_damaged_in_one_job_only(standin: Any, damage: Damage) -> None:
+@pytest.mark.parametrize("damage", list(AnswerDamage))
+def test_a_damaged_answer_is_damaged_in_one_job_only(standin: Any, damage: AnswerDamage) -> None:
     ids = [f"{damage}-{number}" for number in range(3)]
     standin.order("/_standin/jobs", [{"job_id": id, "request_id": str(damage), "duration_s": 0} for id in ids])
     good = standin.cph(f"?request_ids={damage}").content

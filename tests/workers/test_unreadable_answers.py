@@ -12,7 +12,7 @@ from app.bootstrap.stores import Stores
 from app.config.settings import Settings, load
 from app.cph.client import CphClient
 from app.cph.credentials import FixedToken
-from app.devkit.standin.damage import Damage
+from app.devkit.standin.damage import AnswerDamage
 from app.domain.event import EventType
 from app.domain.job import JobState
 from app.domain.registration import Notify
@@ -23,7 +23,7 @@ from tests.support.served import Served
 from workers.polling.show_job import LIST_AGAIN_AFTER
 
 SECOND = timedelta(seconds=1)
-READABLE = set(Damage) - {Damage.NO_STATUS, Damage.DAMAGED_ID}
+READABLE = set(AnswerDamage) - {AnswerDamage.NO_STATUS, AnswerDamage.DAMAGED_ID}
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def exposition(runtime: Runtime) -> str:
 
 @pytest.mark.parametrize("damage", sorted(READABLE))
 def test_a_damaged_answer_about_one_job_does_not_hide_its_end(
-    make_watched_job, poll_rounds, standin: Served, order_fault, damage: Damage
+    make_watched_job, poll_rounds, standin: Served, order_fault, damage: AnswerDamage
 ) -> None:
     job = make_watched_job(standin.job(duration_s=0)["job_id"])
     order_fault("damaged", damage=damage)
@@ -52,9 +52,9 @@ def test_a_damaged_answer_about_one_job_does_not_hide_its_end(
     assert job.events == [EventType.JOB_SUCCEEDED]
 
 
-@pytest.mark.parametrize("damage", list(Damage))
+@pytest.mark.parametrize("damage", list(AnswerDamage))
 def test_one_damaged_record_hides_no_end_of_all_that_is_asked_for_together(
-    make_watched_job, poll_rounds, standin: Served, order_fault, damage: Damage
+    make_watched_job, poll_rounds, standin: Served, order_fault, damage: AnswerDamage
 ) -> None:
     made = [job for _ in range(3) for job in standin.jobs(3, duration_s=3600)]
     jobs = [make_watched_job(job["job_id"]) for job in made]
@@ -66,9 +66,15 @@ def test_one_damaged_record_hides_no_end_of_all_that_is_asked_for_together(
     assert {job.state for job in jobs} == {JobState.FAILED}
 
 
-@pytest.mark.parametrize("damage", list(Damage))
+@pytest.mark.parametrize("damage", list(AnswerDamage))
 def test_one_record_that_stays_damaged_does_not_keep_back_the_end_of_its_group(
-    make_request_registration, poll_rounds, standin: Served, order_fault, deliveries_of, stores: Stores, damage: Damage
+    make_request_registration,
+    poll_rounds,
+    standin: Served,
+    order_fault,
+    deliveries_of,
+    stores: Stores,
+    damage: AnswerDamage,
 ) -> None:
     made = standin.jobs(3, duration_s=0)
     order_fault("damaged", damage=damage, job_id=made[1]["job_id"], api="list_jobs")
@@ -78,7 +84,7 @@ def test_one_record_that_stays_damaged_does_not_keep_back_the_end_of_its_group(
     found = stores.registrations.get("t", registered.id)
     assert found is not None
     # Nobody can ask for a job whose id cannot be read.
-    assert len(found[1].jobs) == (2 if damage is Damage.DAMAGED_ID else 3)
+    assert len(found[1].jobs) == (2 if damage is AnswerDamage.DAMAGED_ID else 3)
     assert set(found[1].jobs.values()) == {JobState.SUCCEEDED}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 PLACEHOLDER = "damage"
 
 
-class Damage(StrEnum):
+class AnswerDamage(StrEnum):
     CUT_CHARACTER = "cut_character"
     CONTROL_CHARACTERS = "control_characters"
     GBK = "gbk"
@@ -20,21 +20,21 @@ class Damage(StrEnum):
 
 
 # From a job to its changed fields; bytes go into the JSON as they are.
-CHANGES: Mapping[Damage, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
+CHANGES: Mapping[AnswerDamage, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
     # By the limit of 1,024 bytes.
-    Damage.CUT_CHARACTER: lambda _: {"execute_msg": b"\xe8\xbe\x93\xe5\x87"},
-    Damage.CONTROL_CHARACTERS: lambda _: {"execute_msg": b"a\tb\nc\x1b[0m\x00"},
+    AnswerDamage.CUT_CHARACTER: lambda _: {"execute_msg": b"\xe8\xbe\x93\xe5\x87"},
+    AnswerDamage.CONTROL_CHARACTERS: lambda _: {"execute_msg": b"a\tb\nc\x1b[0m\x00"},
     # The last byte of this text is a backslash, which escapes the quote behind it.
-    Damage.GBK: lambda _: {"error_msg": b"\xb0\xb2\xd7\xb0\x81\x5c"},
-    Damage.LONG_MESSAGE: lambda _: {"execute_msg": "y" * 100_000},
-    Damage.TEXT_STATUS: lambda job: {"status": str(job["status"])},
-    Damage.FLOAT_STATUS: lambda job: {"status": float(job["status"])},
-    Damage.NO_STATUS: lambda _: {"status": None},
-    Damage.DAMAGED_ID: lambda job: {"job_id": job["job_id"].encode() + b"\xb0"},
+    AnswerDamage.GBK: lambda _: {"error_msg": b"\xb0\xb2\xd7\xb0\x81\x5c"},
+    AnswerDamage.LONG_MESSAGE: lambda _: {"execute_msg": "y" * 100_000},
+    AnswerDamage.TEXT_STATUS: lambda job: {"status": str(job["status"])},
+    AnswerDamage.FLOAT_STATUS: lambda job: {"status": float(job["status"])},
+    AnswerDamage.NO_STATUS: lambda _: {"status": None},
+    AnswerDamage.DAMAGED_ID: lambda job: {"job_id": job["job_id"].encode() + b"\xb0"},
 }
 
 
-def damaged(body: bytes, damage: Damage, job_id: str | None) -> bytes:
+def damaged(body: bytes, damage: AnswerDamage, job_id: str | None) -> bytes:
     """Returns an answer of ShowJob or ListJobs with this job damaged; None: with all of its jobs."""
     answer = json.loads(body)
     raw: list[bytes] = []

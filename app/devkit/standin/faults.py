@@ -13,7 +13,7 @@ from flask import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.devkit.standin.calls import CPH, ApiName
-from app.devkit.standin.damage import Damage, damaged
+from app.devkit.standin.damage import AnswerDamage, damaged
 from app.devkit.standin.gateway_codes import GatewayCode, gateway_refusal
 from app.devkit.standin.refusal import CallRefused, new_id
 
@@ -57,7 +57,7 @@ class Fault(BaseModel):
     for_s: float | None = Field(default=None, gt=0)
     times: int | None = Field(default_factory=lambda fields: None if fields.get("for_s") else 1, ge=1)
     seconds: float = Field(default=5.0, ge=0)
-    damage: Damage = Damage.CUT_CHARACTER
+    damage: AnswerDamage = AnswerDamage.CUT_CHARACTER
     code: GatewayCode = "APIGW.0802"
 
     def concerns(self, api: ApiName, job_ids: Set[str]) -> bool:
