@@ -345,7 +345,7 @@ def judge_polling(name: str, health: ProjectHealth, budget: Budget) -> Iterator[
         next_try = f"next try {_format_time(budget.paused_until)}" if budget.paused_until else "tried now"
         when = f"since {_format_time(health.refused_since)}, {next_try}"
         what = f"CPH project {name} refuses the poll workers, {when}: {health.failure}"
-        yield Finding(Level.WARN, what, f"{health.advice or CHECK_CREDENTIALS}; {TRY_AT_ONCE}")
+        yield Finding(Level.WARN, what, f"{health.advice or 'check their credentials'}; {TRY_AT_ONCE}")
     if remedy := budget.remedy():
         yield Finding(Level.WARN, f"CPH project {name}", remedy)
 
