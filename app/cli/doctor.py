@@ -50,7 +50,6 @@ CHECK_NETWORK = (
     " and network policies let out of here (in the chart: networkPolicy.cphTo, networkPolicy.cphPorts)"
 )
 CHECK_ADDRESS = "the credentials were not refused: check the project's id and the endpoint"
-# Well-formed, but no id that CPH assigns.
 
 
 class Level(StrEnum):
