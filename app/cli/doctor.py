@@ -50,7 +50,6 @@ CHECK_NETWORK = (
     " and network policies let out of here (in the chart: networkPolicy.cphTo, networkPolicy.cphPorts)"
 )
 CHECK_ADDRESS = "the credentials were not refused: check the project's id and the endpoint"
-# Well-formed, but no id that CPH assigns.
 
 
 class Level(StrEnum):
@@ -345,7 +344,7 @@ def judge_polling(name: str, health: ProjectHealth, budget: Budget, now: datetim
         next_try = f"next try {_format_time(budget.paused_until)}" if budget.paused_until else "tried now"
         when = f"since {_format_time(health.refused_since)}, {next_try}"
         what = f"CPH project {name} refuses the poll workers, {when}: {health.failure}"
-        yield Finding(Level.WARN, what, f"{health.advice or CHECK_CREDENTIALS}; {TRY_AT_ONCE}")
+        yield Finding(Level.WARN, what, f"{health.advice or 'check their credentials'}; {TRY_AT_ONCE}")
     for remedy in (health.unreadable_remedy(now), budget.remedy()):
         if remedy:
             yield Finding(Level.WARN, f"CPH project {name}", remedy)

@@ -249,7 +249,7 @@ class CphClient:
         except Unreachable as error:
             return Unanswered(str(error), unreachable=True)
         except UnexpectedAnswer as error:
-            return Unanswered(str(error), unreadable=True)
+            return Unanswered(str(error), unreadable=True, error_code=code_in(str(error)))
 
     def _ask(self, request: CphRequest, read: Read[T], max_bytes: int) -> T | CphRefusal:
         """Retries once with renewed credentials, if there are any, when the first were refused."""
@@ -293,7 +293,7 @@ def _read(reply: Reply, read: Read[T]) -> T | None:
         return read(reply)
     except UnexpectedAnswer as error:
         cut = ", cut short" if reply.truncated else ""
-        raise UnexpectedAnswer(f"HTTP {reply.status}, {len(reply.body):,} bytes{cut}: {error}") from error
+        raise UnexpectedAnswer(f"HTTP {reply.status}: {error} ({len(reply.body):,} bytes{cut})") from error
 
 
 def _job(reply: Reply, job_id: str) -> Job | None:

@@ -52,7 +52,10 @@ class ErrorCode:
 
 
 GRANT_RIGHTS = "grant the user cph:jobs:get and cph:jobs:list in this project"
-CHECK_HOST = "check the host of the endpoint and its region: CPH's API is not there"
+CHECK_HOST = (
+    "the credentials were not refused: check the project's id and the endpoint, as CPH's API is not at this host or in"
+    " this region"
+)
 CHECK_REGION = "check the region of the endpoint, and that the user and the project belong to it"
 CHECK_PROJECT = "check the project's id, and that the account is neither suspended nor in arrears"
 ALLOW_ADDRESS = "allow the bridge's outgoing IP address where the account restricts access by address"

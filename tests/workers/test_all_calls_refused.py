@@ -107,7 +107,7 @@ def test_a_wrong_host_is_the_trouble_of_the_project_once_shown_jobs_are_refused_
     cloud.cph = says(404, {"error_code": code, "error_msg": "The API does not exist."})
     poll_rounds(5)
     assert health().state is ProjectState.REFUSED
-    assert "check the host of the endpoint" in (health().remedy(clock.now) or "")
+    assert "CPH's API is not at this host" in (health().remedy(clock.now) or "")
 
 
 def test_a_place_without_list_jobs_is_no_trouble_while_jobs_are_shown(

@@ -145,7 +145,8 @@ def leased(agenda: str, lane: str) -> str:
 
 def lane(agenda: str, lane: str) -> str:
     """Hash: not_before (ms): end of the pause; tokens, stamp (ms) of the token bucket; learned (rate), learned_at (ms),
-    after throttling; passed: how many items without patience in a row went before the others; while the breaker is
+    after throttling; passed: how many items without patience in a row went before the others; refused_calls: in a row,
+    each of which may concern one call only; while the breaker is
     open: refusals (in a row), refused_since, refused_at (ms, the last); if the lane has its own: rate, places
     (concurrency), most (maximum concurrency).
     Of a destination also: held (ms): on hold since, held_why (`paused` or `disabled`); failures (in a row),
