@@ -107,7 +107,7 @@ def _project_metrics(overview: Overview) -> Iterable[tuple[MetricDefinition, Val
     projects = overview.projects
     # Zero at first: a counter that begins with its first event hides that event from `increase`.
     ended = {(project, state): 0 for project in projects for state in ENDED_STATES}
-    yield metric_definitions.JOBS_ENDED, ended | overview.stats.ended
+    yield metric_definitions.JOBS_ENDED, {**ended, **overview.stats.ended}
     budgets = {name: budget for name, (budget, _) in projects.items()}
     healths = {name: health for name, (_, health) in projects.items()}
     late = {name: _late(*states) for name, states in projects.items()}

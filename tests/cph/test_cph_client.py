@@ -79,22 +79,22 @@ def test_an_answer_about_another_job_is_not_believed(cloud, transport):
     cloud.cph = says(200, {"job_id": "other", "status": 2, "error_code": "CPS.0011"})
 
     assert cph_client(cloud, transport).show_job("j") == unreadable(
-        "HTTP 200, 58 bytes: the answer is about another job"
+        "HTTP 200: the answer is about another job (58 bytes)"
     )
 
 
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (b"<html>Welcome</html>", "HTTP 200, 20 bytes: it is a web page"),
-        (b'{"job_id": "j", "sta', "HTTP 200, 20 bytes: the status of the job is missing or cannot be read"),
-        (b"[]", "HTTP 200, 2 bytes: it is not a JSON object"),
-        (b"null", "HTTP 200, 4 bytes: it is not a JSON object"),
-        (b"\xff\xfe\x00", "HTTP 200, 3 bytes: it is not a JSON object"),
-        (b"", "HTTP 200, 0 bytes: it is empty"),
-        (b"[" * 50_000, "HTTP 200, 50,000 bytes: it is not a JSON object"),
-        (b'{"job_id":"j","status":2', "HTTP 200, 24 bytes: the status of the job is missing or cannot be read"),
-        (b'{"job_id":"j","status":"2', "HTTP 200, 25 bytes: the status of the job is missing or cannot be read"),
+        (b"<html>Welcome</html>", "HTTP 200: it is a web page (20 bytes)"),
+        (b'{"job_id": "j", "sta', "HTTP 200: the status of the job is missing or cannot be read (20 bytes)"),
+        (b"[]", "HTTP 200: it is not a JSON object (2 bytes)"),
+        (b"null", "HTTP 200: it is not a JSON object (4 bytes)"),
+        (b"\xff\xfe\x00", "HTTP 200: it is not a JSON object (3 bytes)"),
+        (b"", "HTTP 200: it is empty (0 bytes)"),
+        (b"[" * 50_000, "HTTP 200: it is not a JSON object (50,000 bytes)"),
+        (b'{"job_id":"j","status":2', "HTTP 200: the status of the job is missing or cannot be read (24 bytes)"),
+        (b'{"job_id":"j","status":"2', "HTTP 200: the status of the job is missing or cannot be read (25 bytes)"),
     ],
 )
 def test_an_answer_that_is_no_job_is_no_success_and_the_reason_is_told(cloud, transport, body, reason):
@@ -242,7 +242,7 @@ def test_an_answer_that_never_comes_to_its_fields_is_not_believed(cloud, transpo
 
     assert isinstance(outcome, Unanswered)
     assert outcome.unreadable
-    assert outcome.reason.endswith("bytes, cut short: it is empty")
+    assert outcome.reason.endswith("bytes, cut short)")
 
 
 def test_a_server_that_does_not_answer_leaves_one_job_unanswered(cloud, transport):

@@ -139,7 +139,8 @@ def test_any_single_bad_record_of_a_page_leaves_the_ends_of_the_others_alone(tra
     @settings(max_examples=200, deadline=None, database=None)
     @given(junk=junk, is_text=st.booleans())
     def the_others_end(junk, is_text):
-        bad = b'"' + junk + b'"' if is_text else junk
+        # Behind the beginning of a list of objects, nothing tells the next record from the next object.
+        bad = b'"' + junk + b'"' if is_text or b"[" in junk else junk
         body = b'{"jobs":[{"job_id":"A","status":2},{"job_id":"B","error_msg":' + bad
         cloud.cph = says(200, body + b'},{"job_id":"C","status":-1},{"job_id":"D","status":2}],"request_id":"R"}')
         listed = client.list_jobs(["r"])

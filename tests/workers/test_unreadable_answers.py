@@ -230,11 +230,11 @@ def test_an_answer_that_cannot_be_read_is_told(
     order_fault("html", api="show_job")
     poll_rounds(1)
     (line,) = [record.fields for record in caplog.records if record.getMessage() == "cph.unreadable"]
-    assert line == {"project": "default", "reason": "HTTP 200, 54 bytes: it is a web page"}
+    assert line == {"project": "default", "reason": "HTTP 200: it is a web page (54 bytes)"}
     (health,) = stores.project_healths.of(["default"])
     hint = health.remedy(clock())
     assert hint is not None
-    assert hint.startswith("CPH's answers cannot be read (HTTP 200, 54 bytes: it is a web page)")
+    assert hint.startswith("CPH's answers cannot be read (HTTP 200: it is a web page (54 bytes))")
     assert health.remedy(clock() + timedelta(hours=1)) is None
     assert 'outcome="unreadable"' in exposition(runtime)
 

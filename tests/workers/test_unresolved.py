@@ -36,7 +36,7 @@ FAULTS = {
     "forbidden": (FORBIDDEN, UnresolvedReason.CPH_REFUSED, "APIGW.0802"),
     "a firewall": (says(403, b"<html>no"), UnresolvedReason.CPH_REFUSED, "HTTP 403"),
     "no JSON": (says(200, b"<html>log in"), UnresolvedReason.UNREADABLE, "HTTP 200"),
-    "another job": (says(200, {"job_id": "b" * 32, "status": 2}), UnresolvedReason.UNREADABLE, None),
+    "another job": (says(200, {"job_id": "b" * 32, "status": 2}), UnresolvedReason.UNREADABLE, "HTTP 200"),
 }
 
 
