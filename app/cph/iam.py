@@ -20,10 +20,6 @@ LOCKOUT_PAUSE = timedelta(minutes=5)
 HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
-def iam_endpoint(region: str) -> str:
-    return f"https://iam.{region}.myhuaweicloud.com"
-
-
 class IamPassword:
     """Credentials: an IAM token, renewed before it expires. Errors of `cache` are not caught."""
 

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from app.cph.cached_credentials import CachedCredential, load
 from app.cph.credentials import CphRequest, NoCredentials
-from app.cph.iam import IamPassword, iam_endpoint
+from app.cph.iam import IamPassword
 from app.transport.client import Transport
 from tests.support.manual_clock import ManualClock
 from tests.support.scripted_cloud import (
@@ -52,10 +52,6 @@ def impatient_workers(
     cloud: ScriptedCloud, transport: Transport, cache: MemoryCache, clock: ManualClock
 ) -> list[IamPassword]:
     return [iam_password(cloud, transport, cache, clock, deadline=timedelta(seconds=0.2)) for _ in range(3)]
-
-
-def test_a_region_has_its_endpoint():
-    assert iam_endpoint("cn-north-4") == "https://iam.cn-north-4.myhuaweicloud.com"
 
 
 def test_a_login_is_what_iam_expects(cloud, credentials):
