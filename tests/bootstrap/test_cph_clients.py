@@ -238,7 +238,7 @@ def test_the_settings_proxy_serves_a_project_without_one(standin: Served, enviro
 
 def test_a_project_whose_authority_cannot_be_read_is_told(make_runtime: Callable[..., Runtime]) -> None:
     project = {"project_id": "p", "region": "cn-north-4", "credentials": {"token_env": "TOKEN"}, "ca_file": "/absent"}
-    with pytest.raises(OperatorError, match="^CPH project prod: ca_file: cannot read /absent: No such file"):
+    with pytest.raises(OperatorError, match=r"^CPH project prod: ca_file: cannot read /absent: No such file"):
         len(make_runtime({"TOKEN": "t"}, prod=project).cph_clients)
 
 

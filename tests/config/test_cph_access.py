@@ -57,7 +57,7 @@ def test_a_region_that_is_none_is_told_at_the_start(region: str, told: str) -> N
 
 
 def test_a_wrong_proxy_is_told_at_the_start_without_its_password() -> None:
-    with pytest.raises(OperatorError, match="^BRIDGE_CPH_PROXY: a proxy by socks5 is not supported") as raised:
+    with pytest.raises(OperatorError, match=r"^BRIDGE_CPH_PROXY: a proxy by socks5 is not supported") as raised:
         load({"BRIDGE_CPH_PROXY": "socks5://u:s3cret@proxy:1080"})
     assert "s3cret" not in str(raised.value)
 
@@ -66,5 +66,5 @@ def test_a_file_without_certificates_is_told_with_its_settings_name(tmp_path: Pa
     (tmp_path / "empty.pem").write_text("no certificate", encoding="utf-8")
     with pytest.raises(OperatorError, match=r"^BRIDGE_CPH_CA_FILE: .*empty\.pem holds no CA certificate in PEM"):
         check_ca_file(tmp_path / "empty.pem", "BRIDGE_CPH_CA_FILE")
-    with pytest.raises(OperatorError, match="^BRIDGE_CPH_CA_FILE: cannot read .*: No such file"):
+    with pytest.raises(OperatorError, match=r"^BRIDGE_CPH_CA_FILE: cannot read .*: No such file"):
         check_ca_file(tmp_path / "absent.pem", "BRIDGE_CPH_CA_FILE")
