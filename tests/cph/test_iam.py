@@ -157,10 +157,16 @@ def test_the_old_token_serves_to_its_end_while_iam_is_unavailable_and_iam_is_ask
         ),
         (UNAVAILABLE, "HTTP 503 IAM.0999: away", MINUTE),
         (says(200, b"<html>"), "HTTP 200: no reason given", MINUTE),
-        (says(201, b"<html>", {"X-Subject-Token": "t"}), "the answer holds no token", MINUTE),
-        (says(201, {"token": {"expires_at": 5}}, {"X-Subject-Token": "t"}), "the answer holds no token", MINUTE),
-        (says(201, {"token": {"expires_at": "2026-01-02T00:00:00Z"}}), "the answer holds no token", MINUTE),
-        (gives_token("not for a header"), "the answer holds no token", MINUTE),
+        (
+            says(201, {"token": {"expires_at": "2026-01-02T00:00:00Z"}}),
+            "the answer to the login has no readable token (header X-Subject-Token)",
+            MINUTE,
+        ),
+        (
+            gives_token("not for a header"),
+            "the answer to the login has no readable token (header X-Subject-Token)",
+            MINUTE,
+        ),
         (gives_token("t", NOW), "the issued credentials have already expired: compare the clocks", MINUTE),
         (lambda handler: handler.server.closing.wait(), "timed out after 0.2 s", MINUTE),
     ],
@@ -256,3 +262,26 @@ def test_a_token_does_not_show_when_its_cache_entry_is_printed(cloud, credential
 
     assert cached.grant.proof == "secret-token"
     assert "secret-token" not in repr(cached)
+
+
+LATER = NOW + timedelta(hours=5)
+
+
+@pytest.mark.parametrize(
+    ("body", "expires_at"),
+    [
+        (b'{"token":{"expires_at":"2026-01-01T05:00:00.000000Z","user":{"name":"\xb0\xb2"}}}', LATER),
+        (b'{"token":{"expires_at":"2026-01-01T05:00:00"}}', LATER),
+        (b'{"token":{"expires_at":%d}}' % LATER.timestamp(), LATER),
+        (b'{"token":{"expires_at":"%d000"}}' % LATER.timestamp(), LATER),
+        (b'{"token":{"expires_at":"2026-01-01T05:00:00Z","catalog":[{"name":"' + b"x" * 100_000 + b'"}]}}', LATER),
+        (b'{"token":{"expires_at":"soon"}}', NOW + timedelta(hours=1)),
+        (b'{"token":{"expires_at":5}}', NOW + timedelta(hours=1)),
+        (b"<html>", NOW + timedelta(hours=1)),
+    ],
+)
+def test_a_login_succeeds_whatever_else_its_answer_says(cloud, credentials, body, expires_at):
+    cloud.iam = says(201, body, {"X-Subject-Token": "t1"})
+
+    assert token_of(credentials) == "t1"
+    assert credentials.expires_at == expires_at
