@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _TunnelHandler(BaseHTTPRequestHandler):
     server: "ConnectProxy"
 
     def do_CONNECT(self) -> None:
@@ -43,7 +43,7 @@ class ConnectProxy(ThreadingHTTPServer):
     """targets: what it was asked for. hosts: addresses of names that only it can resolve. refusal: its only answer."""
 
     def __init__(self, login: str | None, refusal: int | None) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", 0), _TunnelHandler)
         self.address = f"127.0.0.1:{self.server_port}"
         self.login = login and "Basic " + base64.b64encode(login.encode()).decode()
         self.refusal = refusal
