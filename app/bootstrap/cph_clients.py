@@ -1,5 +1,6 @@
 """Builds the clients of the CPH projects from their endpoints, credentials and secret files."""
 
+import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from app.config.cph_access import check_ca_file
 from app.config.projects import (
     AccessKeyCredentials,
     AgencyCredentials,
@@ -21,15 +23,20 @@ from app.cph import access_keys
 from app.cph.access_keys import KeySource
 from app.cph.agency import HostAgency
 from app.cph.agency import PodIdentity as PodKeys
-from app.cph.client import CphClient, cph_endpoint
+from app.cph.client import CphClient
 from app.cph.credential_cache import TokenCache
 from app.cph.credentials import Credentials, FixedToken
-from app.cph.iam import IamPassword, iam_endpoint
+from app.cph.iam import IamPassword
 from app.cph.parsing import header_value
 from app.cph.server_clock import ServerClock
 from app.domain.errors import OperatorError
-from app.transport.client import Transport
+from app.domain.grant import TlsFiles
+from app.domain.region import cph_endpoint, doubt_about, iam_endpoint
+from app.transport.client import PUBLIC, Transport
+from app.transport.proxy import HttpProxy
+from app.transport.sockets import connect_anywhere
 
+log = logging.getLogger("bridge.cph")
 URL = re.compile(r"https?://[^/?#@\s]+(/[^#\s]*)?")
 IN_HEADERS = ("token", "access_key", "security_token")
 POD_VARIABLES = ("HC_CONTAINER_CREDENTIALS_FULL_URI", "HC_CONTAINER_AUTHORIZATION_TOKEN_FILE")
@@ -80,11 +87,15 @@ class CphClients:
         return _Built(project, secrets, self._client(name, project, secrets))
 
     def _secrets(self, name: str, project: Project) -> dict[str, str]:
+        sources = [
+            *(project.credentials or ()),
+            ("proxy", project.proxy or SecretSource(value=self._settings.cph_proxy)),
+        ]
         try:
             secrets = {
                 field: source.read(self._environment)
-                for field, source in project.credentials or ()
-                if isinstance(source, SecretSource)
+                for field, source in sources
+                if isinstance(source, SecretSource) and source != SecretSource()
             }
         except OperatorError as error:
             raise OperatorError(f"CPH project {name}: {error}") from None
@@ -100,8 +111,9 @@ class CphClients:
         endpoint = address(project)
         if not endpoint:
             raise OperatorError("CPH is not configured: set BRIDGE_CPH_PROJECT_ID, and BRIDGE_CPH_REGION or _ENDPOINT")
-        _check_url(name, "endpoint", endpoint)
-        transport = Transport(connections=self._settings.worker_threads)
+        if project.region and (doubt := doubt_about(project.region)):
+            log.warning("region.unknown", extra={"project": name, "region": project.region, "hint": doubt})
+        transport = self._transport(name, project, secrets.get("proxy"))
         return CphClient(
             transport=transport,
             endpoint=endpoint,
@@ -110,6 +122,20 @@ class CphClients:
             deadline=self._settings.cph_timeout,
             server_clock=ServerClock(self._clock),
         )
+
+    def _transport(self, name: str, project: Project, proxy: str | None) -> Transport:
+        """Returns the transport for CPH and IAM."""
+        connect, tls = connect_anywhere, PUBLIC
+        if file := project.ca_file or self._settings.cph_ca_file:
+            field = f"CPH project {name}: ca_file" if project.ca_file else "BRIDGE_CPH_CA_FILE"
+            check_ca_file(file, field)
+            tls = TlsFiles(ca=str(file))
+        if proxy:
+            try:
+                connect = HttpProxy.parse(proxy)
+            except ValueError as error:
+                raise OperatorError(f"CPH project {name}: proxy: {error}") from None
+        return Transport(connections=self._settings.worker_threads, connect=connect, tls=tls)
 
     def _credentials(
         self, name: str, project: Project, secrets: Mapping[str, str], transport: Transport
@@ -120,7 +146,6 @@ class CphClients:
                 return FixedToken(secrets["token"])
             case PasswordCredentials(user=user, domain=domain):
                 endpoint = project.iam_endpoint or iam_endpoint(project.region or "")
-                _check_url(name, "iam_endpoint", endpoint)
                 return IamPassword(
                     transport=transport,
                     endpoint=endpoint,
@@ -141,9 +166,9 @@ class CphClients:
                     clock=self._clock,
                 )
             case AgencyCredentials():
-                return self._temporary(name, project, HostAgency(transport=transport, deadline=deadline))
+                return self._temporary(name, project, HostAgency(transport=Transport(), deadline=deadline))
             case PodIdentityCredentials():
-                return self._temporary(name, project, self._pod_identity(name, transport))
+                return self._temporary(name, project, self._pod_identity(name))
             case None:
                 raise OperatorError(
                     "no credentials for CPH: set BRIDGE_CPH_TOKEN, or BRIDGE_CPH_ACCESS_KEY and _SECRET_KEY,"
@@ -154,14 +179,14 @@ class CphClients:
         cache = self._cache_of(name, _token_owner(project))
         return access_keys.TemporaryKeys(source, project_id=project.project_id, cache=cache, clock=self._clock)
 
-    def _pod_identity(self, name: str, transport: Transport) -> KeySource:
-        """CCE sets both variables in pods with an identity."""
+    def _pod_identity(self, name: str) -> KeySource:
+        """CCE sets both variables in pods with an identity. Its agent is on the node, where no proxy leads."""
         url, file = (self._environment.get(variable) for variable in POD_VARIABLES)
         if not url or not file:
             raise OperatorError(f"CPH project {name}: no pod identity here: {' and '.join(POD_VARIABLES)} are not set")
         _check_url(name, POD_VARIABLES[0], url)
         deadline = self._settings.cph_timeout
-        return PodKeys(transport=transport, deadline=deadline, url=url, token_file=Path(file))
+        return PodKeys(transport=Transport(), deadline=deadline, url=url, token_file=Path(file))
 
 
 def _check_url(name: str, field: str, url: str) -> None:

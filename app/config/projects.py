@@ -9,9 +9,11 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, InstanceOf, SecretStr, Tag
 
 from app.config import yaml_files
+from app.config.cph_access import check_proxy, clean_endpoint
 from app.config.settings import Settings
 from app.config.yaml_files import Strict, describe_problem
 from app.domain.errors import OperatorError
+from app.domain.region import check_region
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,8 @@ SecretField = InstanceOf[SecretSource]
 # No colons: they separate the parts of Redis keys.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 Text = Annotated[str, Field(min_length=1)]
-Url = Annotated[str, Field(pattern=r"^https?://[^/?#\s]+/?$")]
+Region = Annotated[str, AfterValidator(check_region)]
+Url = Annotated[str, AfterValidator(clean_endpoint)]
 
 
 class TokenCredentials(Strict):
@@ -104,6 +107,31 @@ def _with_secrets(value: Any) -> Any:
     return fields
 
 
+def _proxy(value: Any) -> Any:
+    """Turns a project's `proxy`, `proxy_file` or `proxy_env` into the secret `proxy`: it may have a password."""
+    if not isinstance(value, dict):
+        return value
+    fields = dict(value)
+    present = [field for field in ("proxy", "proxy_file", "proxy_env") if field in fields]
+    if len(present) > 1:
+        raise ValueError(f"give one of {' and '.join(present)}")
+    if present == ["proxy"]:
+        fields["proxy"] = _plain_proxy(fields["proxy"])
+    elif present:
+        fields["proxy"] = _secret_source(present[0], fields.pop(present[0]))
+    return fields
+
+
+def _plain_proxy(url: Any) -> SecretSource:
+    try:
+        check_proxy(str(url))
+    except ValueError as error:
+        raise ValueError(f"proxy: {error}") from None
+    if "@" in str(url):
+        raise ValueError("proxy has a password, which does not belong in this file: write proxy_file or proxy_env")
+    return SecretSource(value=SecretStr(str(url)))
+
+
 def _secret_source(field: str, value: Any) -> SecretSource:
     if not isinstance(value, str) or not value:
         raise ValueError(f"{field} must be a string")
@@ -125,19 +153,21 @@ Credentials = TokenCredentials | PasswordCredentials | AccessKeyCredentials | Ag
 
 
 class Project(Strict):
-    """Without `rate`, the deployment's rate applies. Only processes that call CPH need endpoint and credentials."""
+    """Without `rate`, `ca_file` or `proxy`, the setting applies. Only processes that call CPH need the credentials."""
 
     project_id: Text
-    region: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")] | None = None
+    region: Region | None = None
     endpoint: Url | None = None
     iam_endpoint: Url | None = None
     credentials: Annotated[TaggedCredentials, Discriminator(_tag), BeforeValidator(_with_secrets)] | None = None
+    ca_file: Path | None = None
+    proxy: SecretField | None = None
     rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
 def _check_complete(project: Project) -> Project:
     if (project.region is None) == (project.endpoint is None):
-        raise ValueError("give one of region and endpoint")
+        raise ValueError("give one of region and endpoint; a partner cloud needs endpoint, and iam_endpoint for a user")
     if project.credentials is None:
         raise ValueError("credentials are missing")
     if isinstance(project.credentials, PasswordCredentials) and not (project.region or project.iam_endpoint):
@@ -146,7 +176,9 @@ def _check_complete(project: Project) -> Project:
 
 
 class _ProjectsFile(Strict):
-    projects: Annotated[dict[Name, Annotated[Project, AfterValidator(_check_complete)]], Field(min_length=1)]
+    projects: Annotated[
+        dict[Name, Annotated[Project, AfterValidator(_check_complete), BeforeValidator(_proxy)]], Field(min_length=1)
+    ]
 
 
 def read_projects(file: Path) -> Mapping[str, Project]:

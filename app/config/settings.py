@@ -22,9 +22,11 @@ from pydantic import (
     model_validator,
 )
 
+from app.config.cph_access import check_proxy, clean_endpoint
 from app.domain.access import Scope
 from app.domain.callback_url import HOST_AND_PORT
 from app.domain.errors import InvalidField, OperatorError
+from app.domain.region import check_region
 from app.domain.signature import secret_bytes
 from app.domain.times import LEAP_MARGIN
 from app.formats import links
@@ -129,7 +131,7 @@ class Settings(BaseModel):
     """Region of the CPH project, e.g. `ap-southeast-1`; determines the endpoints of CPH and IAM."""
 
     cph_endpoint: str | None = None
-    """URL of CPH, instead of a region."""
+    """URL of CPH, instead of a region: for partner clouds, whose hosts have other names."""
 
     cph_token: SecretStr | None = None
     """A fixed token for CPH; the bridge does not renew it."""
@@ -154,6 +156,12 @@ class Settings(BaseModel):
 
     iam_domain: str | None = None
     """Account (domain) of the IAM user."""
+
+    cph_ca_file: Path | None = None
+    """CA certificates (PEM) for CPH and IAM, trusted instead of the public ones; default of all projects."""
+
+    cph_proxy: SecretStr | None = None
+    """HTTP proxy to CPH and IAM, `http://user:password@host:port`; default of all projects, never for callbacks."""
 
     cph_rate: float = Field(default=10, gt=0)
     """Calls per second to a CPH project without a rate of its own, for all workers together."""
@@ -294,6 +302,23 @@ class Settings(BaseModel):
             found = HOST_AND_PORT.fullmatch(text)
             if not found or not found["host"] or not found["port"]:
                 raise ValueError(f"{text!r} is not host:port")
+        return value
+
+    @field_validator("cph_region")
+    @classmethod
+    def _check_region(cls, value: str | None) -> str | None:
+        return value and check_region(value)
+
+    @field_validator("cph_endpoint", "iam_endpoint")
+    @classmethod
+    def _clean_endpoint(cls, value: str | None) -> str | None:
+        return value and clean_endpoint(value)
+
+    @field_validator("cph_proxy")
+    @classmethod
+    def _check_proxy(cls, value: SecretStr | None) -> SecretStr | None:
+        if value:
+            check_proxy(value.get_secret_value())
         return value
 
     @field_validator("otel")

@@ -11,9 +11,10 @@ from typing import Any
 
 from app.cph.credentials import FAILED_PAUSE, NoCredentials
 from app.cph.errors import read_refusal
-from app.cph.parsing import first_text, header_value, read_object
+from app.cph.parsing import header_value
 from app.cph.signing import Key
-from app.domain.times import parse_rfc3339
+from app.domain.foreign_json import exact_text, read_object
+from app.domain.times import read_expiry
 from app.transport.client import Reply, Transport
 
 METADATA_ENDPOINT = "http://169.254.169.254"
@@ -87,14 +88,19 @@ class PodIdentity:
 def _read_key(reply: Reply, sent: Mapping[str, str]) -> tuple[Key, datetime]:
     if reply.status not in (200, 201):
         raise _refused(reply, sent)
-    fields = _key_fields(read_object(reply))
-    access_key = header_value(first_text(fields, ACCESS_KEY))
-    secret_key = first_text(fields, SECRET_KEY)
-    security_token = header_value(first_text(fields, SECURITY_TOKEN))
-    expires_at = parse_rfc3339(first_text(fields, EXPIRES_AT))
+    fields = _key_fields(read_object(reply.body))
+    access_key = header_value(_first(fields, ACCESS_KEY))
+    secret_key = _first(fields, SECRET_KEY)
+    security_token = header_value(_first(fields, SECURITY_TOKEN))
+    expires_at = next((found for name in EXPIRES_AT if (found := read_expiry(fields.get(name)))), None)
+    named = {"access key": access_key, "secret key": secret_key, "security token": security_token, "expiry": expires_at}
     if not (access_key and secret_key and security_token and expires_at):
-        raise NoCredentials("the answer holds no key")
+        raise NoCredentials(f"the answer has no readable {' and no '.join(part for part in named if not named[part])}")
     return Key(access_key, secret_key, security_token), expires_at
+
+
+def _first(fields: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
+    return next((found for name in names if (found := exact_text(fields.get(name)))), None)
 
 
 def _key_fields(payload: dict[str, Any]) -> dict[str, Any]:

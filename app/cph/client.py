@@ -119,10 +119,6 @@ class MayNotList:
 Listing = Listed | NoSuchRequest | MayNotList | Unanswered
 
 
-def cph_endpoint(region: str) -> str:
-    return f"https://cph.{region}.myhuaweicloud.com"
-
-
 class CphClient:
     """A client of one CPH project. Thread-safe. deadline: for each HTTP call, of which `show_job` may make two."""
 

@@ -10,19 +10,17 @@ from app.cph.cached_credentials import CachedCredential
 from app.cph.credential_cache import CredentialCache, TokenCache
 from app.cph.credentials import AUTH_HEADER, FAILED_PAUSE, CphRequest, NoCredentials
 from app.cph.errors import read_refusal
-from app.cph.parsing import header_value, read_object
-from app.domain.foreign_json import text
-from app.domain.times import parse_rfc3339
+from app.cph.parsing import header_value
+from app.domain.foreign_json import read_object
+from app.domain.times import read_expiry
 from app.transport.client import Reply, Transport
 
 # By default, IAM locks a user after five failed logins within 15 minutes.
 LOCKOUT_PAUSE = timedelta(minutes=5)
+# IAM's tokens live for 24 h. One whose expiry cannot be read is used for this long; CPH's 401 renews it earlier.
+ASSUMED_LIFE = timedelta(hours=1)
 
 HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
-
-
-def iam_endpoint(region: str) -> str:
-    return f"https://iam.{region}.myhuaweicloud.com"
 
 
 class IamPassword:
@@ -46,6 +44,7 @@ class IamPassword:
         self._body = _login(user, password, domain, project_id)
         self._password = password
         self._deadline = deadline
+        self._clock = clock
         self._tokens = CredentialCache(
             "IAM", self._log_in, adapter=TypeAdapter(CachedCredential[str]), cache=cache, clock=clock
         )
@@ -63,7 +62,7 @@ class IamPassword:
     def _log_in(self) -> tuple[str, datetime]:
         reply = self._transport.send("POST", self._url, headers=HEADERS, body=self._body, deadline=self._deadline)
         if reply.status == 201:
-            return _read_token(reply)
+            return _read_token(reply, self._clock())
         refusal = read_refusal(reply, secrets=[self._password])
         if reply.status in (401, 403):
             raise NoCredentials(str(refusal), LOCKOUT_PAUSE, refused=True)
@@ -76,10 +75,10 @@ def _login(user: str, password: str, domain: str, project_id: str) -> bytes:
     return json.dumps({"auth": {"identity": identity, "scope": {"project": {"id": project_id}}}}).encode()
 
 
-def _read_token(reply: Reply) -> tuple[str, datetime]:
-    details = read_object(reply).get("token")
-    expires_at = parse_rfc3339(text(details.get("expires_at"))) if isinstance(details, dict) else None
-    token = header_value(reply.headers.get("x-subject-token"))
-    if expires_at is None or token is None:
-        raise NoCredentials("the answer holds no token")
-    return token, expires_at
+def _read_token(reply: Reply, now: datetime) -> tuple[str, datetime]:
+    token = header_value((reply.headers.get("x-subject-token") or "").strip())
+    if token is None:
+        raise NoCredentials("the answer to the login has no readable token (header X-Subject-Token)")
+    details = read_object(reply.body).get("token")
+    expires_at = read_expiry(details.get("expires_at")) if isinstance(details, dict) else None
+    return token, expires_at or now + ASSUMED_LIFE

@@ -13,6 +13,8 @@ from app.domain.job import Job, JobState
 POINTER = "/submission"
 MAX_JOBS = 1_000  # the limit of a registration
 ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+MIGRATED = ("source_phone_id", "target_phone_id")  # a migration names its phones so
+ORDER = ("order_id", "product_id", "server_ids")
 # The codes of CPH, its gateway and IAM. Only a match is repeated to the caller.
 CODE = re.compile(r"[A-Za-z]{0,16}\.?[0-9]{1,8}")
 
@@ -42,10 +44,17 @@ def read_submission(payload: Mapping[str, Any]) -> Submission:
 def _items(payload: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yields (JSON pointer, job object): each item of `jobs`, and the response itself if it has a job_id."""
     jobs = payload.get("jobs") or []
+    if isinstance(jobs, dict):
+        jobs = [jobs]
     if not isinstance(jobs, list):
         raise InvalidField(f"{POINTER}/jobs", "must be a list")
     if len(jobs) > MAX_JOBS:
-        raise InvalidField(f"{POINTER}/jobs", f"holds more than {MAX_JOBS:,} jobs", "register by request_id")
+        raise InvalidField(
+            f"{POINTER}/jobs",
+            f"holds more than {MAX_JOBS:,} jobs",
+            f"register several times, each with the request_id and up to {MAX_JOBS:,} other items of `jobs`;"
+            " a registration by request_id alone would not report the items that CPH refused",
+        )
     for index, item in enumerate(jobs):
         pointer = f"{POINTER}/jobs/{index}"
         if not isinstance(item, dict):
@@ -59,6 +68,7 @@ def _job(item: Mapping[str, Any], pointer: str) -> Job:
     """Parses one job. Raises InvalidField if it has not ended and has no id to watch it by."""
     job_id = _id(item, "job_id", pointer)
     job = job_from(item, job_id)
+    job = replace(job, phone_id=job.phone_id or first_text(item, MIGRATED))
     # A job with an id was accepted, even if `error_code` is set: polling will show its end.
     if job_id or job.state.ended:
         return job
@@ -82,11 +92,12 @@ def _without_jobs(payload: Mapping[str, Any]) -> InvalidField:
         return _refused("error", first_text(error, ("error_code", "code")))
     if code := text(payload.get("error_code")):
         return _refused("error_code", code)
-    if payload.get("order_id"):
+    if order := next((field for field in ORDER if payload.get(field)), None):
         return InvalidField(
-            f"{POINTER}/order_id",
-            "an order is not a job: there is nothing to watch",
-            "query the order, or register by job_id once it has a job",
+            f"{POINTER}/{order}",
+            "an order starts no job that CPH names: there is nothing to watch",
+            "follow the order in CPH's console or API; what can be watched are calls whose answer has `job_id` or"
+            " `jobs`, such as a restart of the servers once they exist",
         )
     return InvalidField(
         f"{POINTER}/jobs", "names no job: there is nothing to watch", "pass CPH's complete, unmodified answer"

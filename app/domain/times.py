@@ -1,9 +1,13 @@
 """Conversion of times to and from their wire formats."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from app.domain.foreign_json import exact_text, integer
 
 # What must not expire early is kept for so much longer, because the clock by which it expires may leap by a day.
 LEAP_MARGIN = timedelta(hours=25)
+FIRST_SECOND = 10**9  # of 2001: what an issuer writes is later, in seconds or milliseconds
 
 
 def from_ms(milliseconds: int) -> datetime:
@@ -30,3 +34,16 @@ def parse_rfc3339(text: str | None) -> datetime | None:
     except ValueError:
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def read_expiry(value: Any) -> datetime | None:
+    """Returns the moment that an issuer wrote as RFC 3339 or as seconds or milliseconds since 1970; None if neither."""
+    if found := parse_rfc3339(exact_text(value)):
+        return found
+    number = integer(value)
+    if number is None or number < FIRST_SECOND:
+        return None
+    try:
+        return from_ms(number if number >= FIRST_SECOND * 1000 else number * 1000)
+    except ValueError:
+        return None

@@ -51,9 +51,14 @@ class StreamReply:
 
 
 class Transport:
-    """Thread-safe. Keeps connections alive, at most `connections` per host."""
+    """Thread-safe. Keeps connections alive, at most `connections` per host.
 
-    def __init__(self, *, connections: int = 64) -> None:
+    connect, tls: for calls that have none of their own.
+    """
+
+    def __init__(self, *, connections: int = 64, connect: Connect = connect_anywhere, tls: TlsFiles = PUBLIC) -> None:
+        self._connect = connect
+        self._tls = tls
         # urllib3 logs whole URLs, which may contain credentials.
         logging.getLogger("urllib3").setLevel(logging.CRITICAL)
         self._adapter = Adapter(connections)
@@ -67,8 +72,8 @@ class Transport:
         body: bytes | None = None,
         deadline: timedelta,
         max_bytes: int = 64 * 1024,
-        connect: Connect = connect_anywhere,
-        tls: TlsFiles = PUBLIC,
+        connect: Connect | None = None,
+        tls: TlsFiles | None = None,
         stopwatch: Stopwatch | None = None,
         tenant: str = "",
     ) -> Reply:
@@ -80,8 +85,15 @@ class Transport:
         stopwatch = stopwatch or Stopwatch()
         stopwatch.sent = stopwatch.first_byte = None  # of an earlier call of the same attempt
         request = _prepared(method, url, headers, body)
-        until = stopwatch.began + deadline.total_seconds()
-        call = Exchange(until, HEADERS_BYTES + max_bytes, connect, tls, stopwatch, max_bytes=max_bytes, tenant=tenant)
+        call = Exchange(
+            until=stopwatch.began + deadline.total_seconds(),
+            budget=HEADERS_BYTES + max_bytes,
+            connect=connect or self._connect,
+            tls=tls or self._tls,
+            stopwatch=stopwatch,
+            max_bytes=max_bytes,
+            tenant=tenant,
+        )
         try:
             reply = self._exchange(request, call, deadline)
             if call.connected or not _answers_idleness(reply, call.stopwatch):

@@ -38,6 +38,15 @@ projects:
     {{- with $p.iamEndpoint }}
     iam_endpoint: {{ . | quote }}
     {{- end }}
+    {{- with $p.proxy }}
+    proxy: {{ . | quote }}
+    {{- end }}
+    {{- if $p.proxySecret }}
+    proxy_file: /run/bridge/cph/{{ $name }}/proxy
+    {{- end }}
+    {{- if $p.caSecret }}
+    ca_file: /run/bridge/cph/{{ $name }}/ca
+    {{- end }}
     {{- with $p.rate }}
     rate: {{ toJson . }}
     {{- end }}

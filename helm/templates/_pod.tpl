@@ -136,6 +136,11 @@ capabilities:
 {{- $secretRef := index $p.credentials (printf "%sSecret" $field) }}
 {{- $sources = append $sources (dict "secret" (dict "name" $secretRef.name "items" (list (dict "key" $secretRef.key "path" (printf "%s/%s" $name $field))))) }}
 {{- end }}
+{{- range $field := list "proxy" "ca" }}
+{{- with index $p (printf "%sSecret" $field) }}
+{{- $sources = append $sources (dict "secret" (dict "name" .name "items" (list (dict "key" .key "path" (printf "%s/%s" $name $field))))) }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- if $sources }}{{ $_ := set $volumes "cph" (dict "projected" (dict "sources" $sources)) }}{{ end }}
 {{- else }}

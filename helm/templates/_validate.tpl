@@ -121,6 +121,9 @@
 {{- if eq (empty $p.region) (empty $p.endpoint) }}
 {{- fail (printf "projects.%s: set either region or endpoint" $name) }}
 {{- end }}
+{{- if and $p.proxy $p.proxySecret }}
+{{- fail (printf "projects.%s: set proxy, or proxySecret if it has a password" $name) }}
+{{- end }}
 {{- $c := $p.credentials }}
 {{- $kinds := list }}
 {{- if $c.tokenSecret }}{{ $kinds = append $kinds "tokenSecret" }}{{ end }}

@@ -15,7 +15,11 @@ from app.cph.client import Unanswered, Unknown
 from app.cph.credentials import CphRequest
 from app.domain.errors import OperatorError
 from app.store.engine import keys
+from tests.support.certificates import Authority
+from tests.support.connect_proxy import connect_proxy
+from tests.support.scripted_server import Peer, serving
 from tests.support.served import Served
+from tests.support.server_tls import server_context
 
 NO_JOB = uuid4().hex  # the stand-in is shared with tests that create jobs
 
@@ -127,12 +131,6 @@ def test_a_pod_without_an_identity_says_what_is_not_set(make_runtime: Callable[.
             {"BRIDGE_CPH_ACCESS_KEY": "A K", "BRIDGE_CPH_SECRET_KEY": "s3cret"},
             "access_key has characters that no HTTP header",
         ),
-        ({"BRIDGE_CPH_ENDPOINT": "cph.example"}, "endpoint is not a URL such as"),
-        ({"BRIDGE_CPH_ENDPOINT": "ftp://cph.example"}, "endpoint is not a URL such as"),
-        ({"BRIDGE_CPH_ENDPOINT": "https://cph example"}, "endpoint is not a URL such as"),
-        ({"BRIDGE_CPH_ENDPOINT": "https://s3cret@cph.example"}, "endpoint is not a URL such as"),
-        ({"BRIDGE_CPH_ENDPOINT": "https://cph.example:99999"}, "endpoint is not a URL such as"),
-        ({"BRIDGE_IAM_ENDPOINT": "iam.example", "BRIDGE_CPH_TOKEN": ""}, "iam_endpoint is not a URL such as"),
     ],
 )
 def test_what_no_call_could_be_made_with_is_reported_at_once(variables: dict[str, str], message: str) -> None:
@@ -209,3 +207,66 @@ def test_a_project_that_has_become_another_under_its_name_logs_in_again(
 
     assert [logins_of(about["project_id"], rate) for rate in (1, 2)] == [1, 0]
     assert logins_of("another" * 4, rate=2) == 1
+
+
+def test_cph_and_iam_are_reached_through_the_projects_proxy(
+    make_runtime: Callable[..., Runtime], standin: Served
+) -> None:
+    about = standin.about
+    port = about["url"].rpartition(":")[2]
+    endpoints = {"endpoint": f"http://cph.example:{port}", "iam_endpoint": f"http://iam.example:{port}/v3"}
+    login = {"user": about["iam_user"], "domain": about["iam_domain"], "password_env": "PASSWORD"}
+    project = endpoints | {"project_id": about["project_id"], "credentials": login, "proxy_env": "PROXY"}
+    with connect_proxy(login="bridge:s3cret") as proxy:
+        secrets = {"PASSWORD": about["iam_password"], "PROXY": f"http://bridge:s3cret@{proxy.address}"}
+        assert make_runtime(secrets, prod=project).cph_clients["prod"].show_job(NO_JOB) == Unknown()
+        assert proxy.targets == [f"iam.example:{port}", f"cph.example:{port}"]
+
+
+def test_the_settings_proxy_serves_a_project_without_one(standin: Served, environment: dict[str, str]) -> None:
+    about = standin.about
+    with connect_proxy() as proxy:
+        project = {
+            "BRIDGE_CPH_PROJECT_ID": about["project_id"],
+            "BRIDGE_CPH_ENDPOINT": f"http://cph.example:{about['url'].rpartition(':')[2]}",
+            "BRIDGE_CPH_TOKEN": about["token"],
+            "BRIDGE_CPH_PROXY": f"http://{proxy.address}",
+        }
+        assert Runtime(load(environment | project)).cph_client("default").show_job(NO_JOB) == Unknown()
+        assert len(proxy.targets) == 1
+
+
+def test_a_project_whose_authority_cannot_be_read_is_told(make_runtime: Callable[..., Runtime]) -> None:
+    project = {"project_id": "p", "region": "cn-north-4", "credentials": {"token_env": "TOKEN"}, "ca_file": "/absent"}
+    with pytest.raises(OperatorError, match=r"^CPH project prod: ca_file: cannot read /absent: No such file"):
+        len(make_runtime({"TOKEN": "t"}, prod=project).cph_clients)
+
+
+def test_a_cph_of_a_private_authority_is_trusted_by_its_file(
+    make_runtime: Callable[..., Runtime], tmp_path: Path
+) -> None:
+    def unknown(peer: Peer) -> None:
+        peer.request()
+        peer.send(b'HTTP/1.1 404 Not Found\r\nContent-Length: 25\r\n\r\n{"error_code":"CPS.0011"}')
+
+    authority = Authority(tmp_path)
+    with serving() as serve:
+        server = serve(unknown, server_context(authority.certificate("127.0.0.1")))
+        project = {"project_id": "p", "endpoint": server.url, "credentials": {"token_env": "TOKEN"}}
+        runtime = make_runtime({"TOKEN": "t"}, trusting=project | {"ca_file": str(authority.file)}, other=project)
+        outcomes = {name: client.show_job(NO_JOB) for name, client in runtime.cph_clients.items()}
+    assert outcomes["trusting"] == Unknown()
+    assert "certificate refused" in outcomes["other"].reason  # type: ignore[union-attr]
+
+
+def test_a_region_without_cph_is_told_in_the_log(
+    make_runtime: Callable[..., Runtime], caplog: pytest.LogCaptureFixture
+) -> None:
+    project = {"project_id": "p", "credentials": {"token_env": "TOKEN"}}
+    runtime = make_runtime(
+        {"TOKEN": "t"}, known=project | {"region": "cn-north-4"}, odd=project | {"region": "cn-nroth-4"}
+    )
+    len(runtime.cph_clients)
+    [record] = [record for record in caplog.records if record.msg == "region.unknown"]
+    assert (record.project, record.region) == ("odd", "cn-nroth-4")  # type: ignore[attr-defined]
+    assert record.hint.startswith("did you mean cn-north-4? ")  # type: ignore[attr-defined]

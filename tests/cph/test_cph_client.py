@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.cph.client import Answered, CphClient, Unanswered, Unknown, cph_endpoint
+from app.cph.client import Answered, CphClient, Unanswered, Unknown
 from app.cph.credentials import CphRequest, FixedToken
 from app.domain.job import JobState
 from app.transport.client import Transport
@@ -47,10 +47,6 @@ def cph_client(cloud: ScriptedCloud, transport: Transport, credentials=None, dea
 
 def unreadable(reason: str) -> Unanswered:
     return Unanswered(reason, unreadable=True)
-
-
-def test_a_region_has_its_endpoint():
-    assert cph_endpoint("cn-north-4") == "https://cph.cn-north-4.myhuaweicloud.com"
 
 
 def test_a_job_is_asked_for_by_its_id_with_the_token(cloud, transport):

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from app.cph.cached_credentials import CachedCredential, load
 from app.cph.credentials import CphRequest, NoCredentials
-from app.cph.iam import IamPassword, iam_endpoint
+from app.cph.iam import IamPassword
 from app.transport.client import Transport
 from tests.support.manual_clock import ManualClock
 from tests.support.scripted_cloud import (
@@ -52,10 +52,6 @@ def impatient_workers(
     cloud: ScriptedCloud, transport: Transport, cache: MemoryCache, clock: ManualClock
 ) -> list[IamPassword]:
     return [iam_password(cloud, transport, cache, clock, deadline=timedelta(seconds=0.2)) for _ in range(3)]
-
-
-def test_a_region_has_its_endpoint():
-    assert iam_endpoint("cn-north-4") == "https://iam.cn-north-4.myhuaweicloud.com"
 
 
 def test_a_login_is_what_iam_expects(cloud, credentials):
@@ -161,10 +157,16 @@ def test_the_old_token_serves_to_its_end_while_iam_is_unavailable_and_iam_is_ask
         ),
         (UNAVAILABLE, "HTTP 503 IAM.0999: away", MINUTE),
         (says(200, b"<html>"), "HTTP 200: no reason given", MINUTE),
-        (says(201, b"<html>", {"X-Subject-Token": "t"}), "the answer holds no token", MINUTE),
-        (says(201, {"token": {"expires_at": 5}}, {"X-Subject-Token": "t"}), "the answer holds no token", MINUTE),
-        (says(201, {"token": {"expires_at": "2026-01-02T00:00:00Z"}}), "the answer holds no token", MINUTE),
-        (gives_token("not for a header"), "the answer holds no token", MINUTE),
+        (
+            says(201, {"token": {"expires_at": "2026-01-02T00:00:00Z"}}),
+            "the answer to the login has no readable token (header X-Subject-Token)",
+            MINUTE,
+        ),
+        (
+            gives_token("not for a header"),
+            "the answer to the login has no readable token (header X-Subject-Token)",
+            MINUTE,
+        ),
         (gives_token("t", NOW), "the issued credentials have already expired: compare the clocks", MINUTE),
         (lambda handler: handler.server.closing.wait(), "timed out after 0.2 s", MINUTE),
     ],
@@ -260,3 +262,26 @@ def test_a_token_does_not_show_when_its_cache_entry_is_printed(cloud, credential
 
     assert cached.grant.proof == "secret-token"
     assert "secret-token" not in repr(cached)
+
+
+LATER = NOW + timedelta(hours=5)
+
+
+@pytest.mark.parametrize(
+    ("body", "expires_at"),
+    [
+        (b'{"token":{"expires_at":"2026-01-01T05:00:00.000000Z","user":{"name":"\xb0\xb2"}}}', LATER),
+        (b'{"token":{"expires_at":"2026-01-01T05:00:00"}}', LATER),
+        (b'{"token":{"expires_at":%d}}' % LATER.timestamp(), LATER),
+        (b'{"token":{"expires_at":"%d000"}}' % LATER.timestamp(), LATER),
+        (b'{"token":{"expires_at":"2026-01-01T05:00:00Z","catalog":[{"name":"' + b"x" * 100_000 + b'"}]}}', LATER),
+        (b'{"token":{"expires_at":"soon"}}', NOW + timedelta(hours=1)),
+        (b'{"token":{"expires_at":5}}', NOW + timedelta(hours=1)),
+        (b"<html>", NOW + timedelta(hours=1)),
+    ],
+)
+def test_a_login_succeeds_whatever_else_its_answer_says(cloud, credentials, body, expires_at):
+    cloud.iam = says(201, body, {"X-Subject-Token": "t1"})
+
+    assert token_of(credentials) == "t1"
+    assert credentials.expires_at == expires_at

@@ -190,7 +190,7 @@ def test_an_item_that_is_no_object_is_refused(item):
     assert (error.pointer, error.detail) == ("/submission/jobs/1", "must be an object")
 
 
-@pytest.mark.parametrize("jobs", [JOB, 5, True, {"job_id": JOB}])
+@pytest.mark.parametrize("jobs", [JOB, 5, True])
 def test_jobs_that_are_no_list_are_refused(jobs):
     error = refusal({"request_id": REQUEST, "jobs": jobs})
 
@@ -209,7 +209,8 @@ def test_a_thousand_jobs_are_read_and_one_more_is_refused_with_the_way_out():
 
     assert len(submitted(*items[:1000]).job_ids) == 1000
     error = refusal({"request_id": REQUEST, "jobs": items})
-    assert (error.pointer, error.hint) == ("/submission/jobs", "register by request_id")
+    assert error.pointer == "/submission/jobs"
+    assert error.hint.startswith("register several times, each with the request_id and up to 1,000 other items")
 
 
 @pytest.mark.parametrize("empty", [{}, {"jobs": []}, {"job_id": None, "error_code": "", "error_msg": ""}])
@@ -218,8 +219,32 @@ def test_an_order_is_refused_with_the_reason(empty):
 
     error = refusal(order | empty)
 
-    assert (error.pointer, error.detail) == ("/submission/order_id", "an order is not a job: there is nothing to watch")
-    assert error.hint == "query the order, or register by job_id once it has a job"
+    assert error.pointer == "/submission/order_id"
+    assert error.detail == "an order starts no job that CPH names: there is nothing to watch"
+    assert "what can be watched are calls whose answer has `job_id` or `jobs`" in error.hint
+
+
+@pytest.mark.parametrize("order", [{"product_id": "OFFI1"}, {"server_ids": [SERVER]}])
+def test_an_order_without_its_id_is_told_as_an_order(order):
+    assert "an order starts no job" in refusal({"request_id": REQUEST} | order).detail
+
+
+@pytest.mark.parametrize(
+    ("migrated", "shown"),
+    [
+        ({"source_phone_id": PHONE, "target_phone_id": OTHER_PHONE}, PHONE),
+        ({"target_phone_id": OTHER_PHONE}, OTHER_PHONE),
+        ({"source_phone_id": PHONE, "phone_id": OTHER_PHONE}, OTHER_PHONE),
+    ],
+)
+def test_a_migration_that_was_refused_at_once_shows_its_phone(migrated, shown):
+    [failed] = submitted(migrated | {"error_code": "CPS.0004"}).ended
+
+    assert failed.phone_id == shown
+
+
+def test_one_job_in_place_of_a_list_is_read():
+    assert read_submission({"request_id": REQUEST, "jobs": {"job_id": JOB}}) == Submission(REQUEST, (JOB,), ())
 
 
 @pytest.mark.parametrize("code", ["CPS.0001", "CPS0001", "APIGW.0301", "IAM.0012"])

@@ -14,6 +14,7 @@ from huaweicloudsdkcph.v1 import (
     InstallApkRequest,
     InstallApkRequestBody,
     ListJobsRequest,
+    ListShareFilesRequest,
     PhoneProperty,
     RestartCloudPhoneRequest,
     RestartCloudPhoneRequestBody,
@@ -29,6 +30,7 @@ from huaweicloudsdkiam.v3 import (
     IamClient,
     KeystoneCreateUserTokenByPasswordRequest,
     KeystoneCreateUserTokenByPasswordRequestBody,
+    KeystoneListProjectsRequest,
     PwdAuth,
     PwdIdentity,
     PwdPassword,
@@ -234,3 +236,32 @@ def test_a_token_request_without_the_needed_fields_is_refused_in_iams_shape(stan
     answer = standin.call("POST", "/v3/auth/tokens", data=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 400
     assert answer.json()["error"]["title"] == "Bad Request"
+
+
+def test_the_sdk_lists_shared_files_which_starts_jobs(standin: Any, cph: Any) -> None:
+    answer = cph.list_share_files(ListShareFilesRequest(server_ids="s1,s2", path="/data"))
+    assert [job.server_id for job in answer.jobs] == ["s1", "s2"]
+    assert {job.job_id for job in cph.list_jobs(ListJobsRequest(request_ids=answer.request_id)).jobs} == {
+        job.job_id for job in answer.jobs
+    }
+
+
+@pytest.mark.parametrize(("name", "found"), [("standin", 1), ("another", 0)])
+def test_the_sdk_finds_a_project_by_its_name(standin: Any, name: str, found: int) -> None:
+    about = standin.about
+    iam = client(IamClient, GlobalCredentials(about["access_key"], about["secret_key"], "d" * 32), about["url"])
+    projects = iam.keystone_list_projects(KeystoneListProjectsRequest(name=name)).projects
+    assert [project.id for project in projects] == [about["project_id"]] * found
+
+
+def test_a_login_may_name_its_project(standin: Any) -> None:
+    about = standin.about
+    person = {"name": about["iam_user"], "password": about["iam_password"], "domain": {"name": about["iam_domain"]}}
+    identity = {"methods": ["password"], "password": {"user": person}}
+
+    def login(scope: dict[str, str]) -> int:
+        auth = {"auth": {"identity": identity, "scope": {"project": scope}}}
+        status: int = standin.call("POST", "/v3/auth/tokens", json=auth).status_code
+        return status
+
+    assert [login({"name": name}) for name in ("standin", "another")] == [201, 401]

@@ -136,7 +136,7 @@ def test_changing_or_deleting_a_server_is_a_single_job(
 )
 def test_an_order_begins_no_job(standin: Any, submit: Submit, path: str) -> None:
     submitted = submit("POST", path, {"server_model_name": "m", "server_id": "s1"}).json()
-    assert set(submitted) == {"request_id", "order_id", "product_id"}
+    assert set(submitted) == {"request_id", "order_id", "product_id", "server_ids"}
     assert standin.cph(f"?request_ids={submitted['request_id']}").json()["error_code"] == "CPS.0050"
 
 

@@ -35,6 +35,7 @@ LEFT_OUT = frozenset(
         *("cph_project_id", "cph_region", "cph_endpoint", "cph_token"),
         *("cph_access_key", "cph_secret_key", "cph_security_token"),
         *("iam_endpoint", "iam_user", "iam_password", "iam_domain", "test_crash_at"),
+        *("cph_ca_file", "cph_proxy"),
     }
 )
 OMITTED_KEYWORDS = ("title", "default", "description", "format")

@@ -128,6 +128,7 @@ def test_the_poller_reaches_cph_and_the_metadata_service_only_for_its_keys(produ
         ({"endpoint": "http://cph.example"}, 80),
         ({"endpoint": "https://[2001:db8::1]:8444/"}, 8444),
         ({"region": "ap-southeast-1", "iamEndpoint": "https://iam.example:8445"}, 8445),
+        ({"region": "ap-southeast-1", "proxy": "http://proxy.example:8445"}, 8445),
     ],
     ids=str,
 )

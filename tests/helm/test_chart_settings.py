@@ -15,6 +15,7 @@ from app.config.projects import (
     AgencyCredentials,
     PasswordCredentials,
     PodIdentityCredentials,
+    SecretSource,
     TokenCredentials,
     read_projects,
 )
@@ -121,6 +122,8 @@ def test_projects_are_read_as_they_were_written(tmp_path: Path) -> None:
     }
     assert projects["user"].rate == 20
     assert projects["own-iam"].iam_endpoint == "https://iam.example"
+    assert projects["own-iam"].proxy == SecretSource(file=Path("/run/bridge/cph/own-iam/proxy"))
+    assert projects["own-iam"].ca_file == Path("/run/bridge/cph/own-iam/ca")
     assert projects["keys"].credentials.access_key.value == SecretStr("AKIDEXAMPLE")
     trial = read_projects(config_file(render(values_of("trial")), "projects.yaml", tmp_path))
     assert isinstance(trial["default"].credentials, TokenCredentials)

@@ -1,4 +1,4 @@
-"""The only IAM call that the bridge needs: issues a project-scoped token for a password."""
+"""Two calls of IAM: issues a project-scoped token for a password, and finds a project by its name."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +13,7 @@ from app.devkit.standin.faults import FaultKind, Refusals, apply_fault
 from app.devkit.standin.gateway import iam_unavailable
 from app.devkit.standin.refusal import CallRefused, IamCallRefused
 
+PROJECT_NAME = "standin"
 DATE_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
@@ -43,8 +44,9 @@ class IamApi:
     cloud: Cloud
 
     def routes(self) -> Blueprint:
-        routes = Blueprint("iam", __name__, url_prefix="/v3/auth/tokens")
-        routes.add_url_rule("", view_func=self.create_token, methods=["POST"])
+        routes = Blueprint("iam", __name__, url_prefix="/v3")
+        routes.add_url_rule("/auth/tokens", view_func=self.create_token, methods=["POST"])
+        routes.add_url_rule("/projects", view_func=self.list_projects)
         return routes
 
     def create_token(self) -> Response:
@@ -54,6 +56,16 @@ class IamApi:
                 raise _throttled(exhausted)
             return apply_fault(self.cloud.faults.take("iam_tokens", now), lambda: self._token(now), REFUSALS)
 
+    def list_projects(self) -> Response:
+        """Takes a token; the SDK's signatures are not checked here."""
+        if token := request.headers.get("X-Auth-Token"):
+            self.cloud.tokens.check(token, self.cloud.clock.now())
+        elif "Authorization" not in request.headers:
+            raise _unauthorized("The request you have made requires authentication.")
+        project = {"id": self.cloud.account.project_id, "name": PROJECT_NAME, "enabled": True, "is_domain": False}
+        found = [project] if request.args.get("name", PROJECT_NAME) == PROJECT_NAME else []
+        return json_answer({"projects": found, "links": {"self": request.base_url}})
+
     def _token(self, now: datetime) -> Response:
         account = self.cloud.account
         body: Any = request.get_json(silent=True)
@@ -61,13 +73,14 @@ class IamApi:
             auth = body["auth"]
             user = auth["identity"]["password"]["user"]
             login, password = (user["domain"]["name"], user["name"]), user["password"]
-            project_id = auth["scope"]["project"]["id"]
+            project = auth["scope"]["project"]
+            scope = project["id"] if "id" in project else project["name"]
         except (KeyError, TypeError):
             raise IamCallRefused(400, "Bad Request", "The request body is invalid.") from None
         if login != (account.iam_domain, account.iam_user):
             raise _unauthorized()
         self._check_password(password, now)
-        if project_id != account.project_id:
+        if scope != (account.project_id if "id" in project else PROJECT_NAME):
             raise _unauthorized()
         token, ends_at = self.cloud.tokens.issue(now)
         return json_answer({"token": self._token_body(now, ends_at)}, 201, {"X-Subject-Token": token})
@@ -89,6 +102,6 @@ class IamApi:
             "methods": ["password"],
             "catalog": [],
             "roles": [],
-            "project": {"id": self.cloud.account.project_id, "name": "standin", "domain": domain},
+            "project": {"id": self.cloud.account.project_id, "name": PROJECT_NAME, "domain": domain},
             "user": {"id": self.cloud.account.iam_user, "name": self.cloud.account.iam_user, "domain": domain},
         }

@@ -41,7 +41,8 @@ def _one_job(request_id: str, items: list[Item]) -> Item:
 
 
 def _order(request_id: str, items: list[Item]) -> Item:  # noqa: ARG001 no job starts
-    return {"request_id": request_id, "order_id": f"CS{new_id()[:14].upper()}", "product_id": new_id()}
+    about = {"order_id": f"CS{new_id()[:14].upper()}", "product_id": new_id(), "server_ids": [new_id()]}
+    return {"request_id": request_id, **about}
 
 
 class Operation(NamedTuple):
@@ -73,6 +74,8 @@ OPERATIONS = (
     Operation("POST", "/v1/<project_id>/cloud-phone/phones/share-apps", SERVER_IDS),
     Operation("DELETE", "/v1/<project_id>/cloud-phone/phones/share-apps", SERVER_IDS),
     Operation("POST", "/v1/<project_id>/cloud-phone/phones/share-files", SERVER_IDS),
+    # Lists the files of servers by jobs: a GET that starts them, without a body.
+    Operation("GET", "/v1/<project_id>/cloud-phone/servers/share-files", SERVER_IDS),
     Operation("POST", "/v1/<project_id>/servers/attach-share-filesystem", SERVER_IDS),
     Operation("POST", "/v1/<project_id>/servers/detach-share-filesystem", SERVER_IDS),
     Operation("POST", "/v1/<project_id>/cloud-phone/servers/batch-restart", SERVER_IDS),
@@ -126,7 +129,8 @@ class Submissions:
 
 def _subjects(operation: Operation, in_path: Mapping[str, str]) -> tuple[str, list[str]]:
     """Returns the jobs' field for the named phones or servers, and their ids."""
-    body = request.get_json(silent=True)
+    in_query = {field: ids.split(",") for field, ids in request.args.items() if field in operation.subject_fields}
+    body = in_query if operation.method == "GET" else request.get_json(silent=True)
     if not isinstance(body, dict):
         raise _invalid("The request body is invalid.")
     if not operation.subject_fields:
