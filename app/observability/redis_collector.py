@@ -106,7 +106,7 @@ def _deployment_metrics(stats: DeploymentStats) -> Iterable[tuple[MetricDefiniti
 def _project_metrics(overview: Overview) -> Iterable[tuple[MetricDefinition, Values]]:
     projects = overview.projects
     # Zero at first: a counter that begins with its first event hides that event from `increase`.
-    ended = {(project, state): 0 for project in projects for state in ENDED_STATES}
+    ended: dict[tuple[str, ...], float] = {(project, state): 0 for project in projects for state in ENDED_STATES}
     yield metric_definitions.JOBS_ENDED, {**ended, **overview.stats.ended}
     budgets = {name: budget for name, (budget, _) in projects.items()}
     healths = {name: health for name, (_, health) in projects.items()}
