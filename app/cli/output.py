@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from app.cli.answers import records
@@ -30,9 +30,16 @@ def show_list(items: Iterable[Fields], columns: Sequence[str], *, as_json: bool)
             echo_json(item)
         return
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
-    for item in items:
-        table.add_row(*(printable(item.get(column)) for column in columns))
-    echo_rich(table)
+    rows = [[printable(item.get(column)) for column in columns] for item in items]
+    for row in rows:
+        table.add_row(*row)
+    if sys.stdout.isatty() and Console(width=PIPE_WIDTH).measure(table).maximum > Console().width:
+        # Rich would cut the cells: ids that all look alike, times without the time of day.
+        for row in rows:
+            echo_rich(_fields(zip(columns, row, strict=True)))
+            click.echo()
+    else:
+        echo_rich(table)
 
 
 def show_one(item: Fields, *, as_json: bool, lists: Mapping[str, Sequence[str]] | None = None) -> None:
@@ -41,14 +48,18 @@ def show_one(item: Fields, *, as_json: bool, lists: Mapping[str, Sequence[str]] 
         echo_json(item)
         return
     tables = lists or {}
-    grid = Table.grid(padding=(0, 2))
-    for name, value in item.items():
-        if name not in tables:
-            grid.add_row(printable(name), printable(value))
-    echo_rich(grid)
+    echo_rich(_fields((printable(name), printable(value)) for name, value in item.items() if name not in tables))
     for name, columns in tables.items():
         click.echo(f"\n{name}")
         show_list(records(item.get(name)), columns, as_json=False)
+
+
+def _fields(pairs: Iterable[tuple[str, str]]) -> Table:
+    """Returns one line per field; values that are too long are folded."""
+    grid = Table.grid(Column(no_wrap=True), Column(overflow="fold"), padding=(0, 2))
+    for name, value in pairs:
+        grid.add_row(name, value)
+    return grid
 
 
 def echo_json(item: Fields) -> None:

@@ -18,6 +18,7 @@ from app.domain.foreign_json import exact_text, text
 from app.domain.job import JobState
 
 COLUMNS = ("job_id", "state", "age", "phone_id", "error")
+CUT_COLUMNS = COLUMNS[3:]  # in a narrow terminal
 STYLES = {"succeeded": "green", "failed": "bold red", "lost": "red", "overdue": "yellow", "running": "cyan"}
 NON_JOB_LINES = 4  # header, summary, note and one spare
 ENDED = frozenset(state.value for state in JobState if state.ended)
@@ -121,10 +122,13 @@ class ProgressTable:
         now = self._monotonic()
         rows = sorted(self._rows.values(), key=lambda row: _rank(row.state))
         max_rows = max(1, (options.height or console.height) - NON_JOB_LINES)
-        table = Table(*COLUMNS, box=None, pad_edge=False, header_style="bold")
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for column in COLUMNS:
+            table.add_column(column, no_wrap=column not in CUT_COLUMNS)
         for row in islice(rows, max_rows):
-            job, state, *others = row.cells(now)
-            table.add_row(job, Text(state, STYLES.get(state, "")), *others)
+            job, state, age, *cut = row.cells(now)
+            texts = (Text(cell, no_wrap=True, overflow="ellipsis") for cell in cut)
+            table.add_row(job, Text(state, STYLES.get(state, "")), age, *texts)
         more = f" ({len(rows) - max_rows} more not shown)" if len(rows) > max_rows else ""
         age = format_duration(timedelta(seconds=now - self._started))
         yield Group(table, Text(f"{self.summary()}{more}, {age}"), Text(self.note, "yellow"))

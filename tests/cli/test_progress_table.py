@@ -7,8 +7,8 @@ from rich.console import Console
 from app.cli.progress_table import ProgressTable
 
 
-def rendered(table: ProgressTable, height: int = 10) -> str:
-    console = Console(width=100, height=height, force_terminal=False)
+def rendered(table: ProgressTable, height: int = 10, width: int = 100) -> str:
+    console = Console(width=width, height=height, force_terminal=False)
     with console.capture() as captured:
         console.print(table)
     return captured.get()
@@ -44,3 +44,13 @@ def test_only_changes_are_printed_and_an_age_ends_with_its_job() -> None:
 
 def test_a_registration_without_jobs_yet_is_none_of_them_ended() -> None:
     assert ProgressTable(count().__next__).summary() == "no jobs known yet"
+
+
+def test_a_narrow_terminal_cuts_the_error_and_not_the_job() -> None:
+    ids = [f"{number:032x}" for number in range(3)]
+    table = ProgressTable(count().__next__)
+    details = {id: {"phone_id": "p" * 32, "error_code": "CPS.0005", "error_msg": "no such phone " * 9} for id in ids}
+    table.update([{"job_id": id, "state": "failed"} for id in ids], details)
+    rows = rendered(table, width=80).splitlines()[1:4]
+    assert [row.split()[:2] for row in rows] == [[id, "failed"] for id in ids]
+    assert all("\N{HORIZONTAL ELLIPSIS}" in row for row in rows)

@@ -110,6 +110,26 @@ def test_a_destination_is_paused_and_resumed_and_its_deliveries_are_discarded_af
     assert re.search(r"^state +ok$", commands.here("destinations", "show", destination["id"]).stdout, re.MULTILINE)
 
 
+@pytest.mark.parametrize("columns", ["80", "120"])
+def test_a_narrow_terminal_cuts_neither_ids_nor_times(commands: CommandRunner, columns: str) -> None:
+    registrations = [commands.deployment.register(f"job-{number}") for number in range(2)]
+    commands.end_jobs("job-0")
+    for arguments in (
+        ("registrations", "list"),
+        ("deliveries", "list"),
+        ("registrations", "show", registrations[0]["id"]),
+    ):
+        with commands.terminal(*arguments, COLUMNS=columns) as screen:
+            code, shown = screen.end()
+        assert code == 0
+        # The API itself shortens URLs, to `/…`.
+        assert not re.search("[^/]\N{HORIZONTAL ELLIPSIS}", shown)
+        assert re.search(r"created_at +\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", shown)
+    with commands.terminal("registrations", "list", COLUMNS=columns) as screen:
+        shown = screen.end()[1]
+    assert all(each["id"] in shown for each in registrations)
+
+
 def test_a_reader_who_has_read_enough_of_a_list_or_a_stream_may_close_the_pipe(commands: CommandRunner) -> None:
     commands.deployment.register(job_ids=["one", "two"])
     commands.end_jobs("one", "two")
