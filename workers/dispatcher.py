@@ -9,9 +9,9 @@ from time import monotonic
 
 from app import logs
 from app.bootstrap.runtime import Runtime
-from app.domain.errors import Unavailable
+from app.domain.errors import Unavailable, UnfitRedis
 from app.store.agenda import DELIVER, POLL
-from app.store.engine.connection import MESSAGES, UNAVAILABLE_ERRORS
+from app.store.engine.connection import REDIS_ERRORS, translate
 from app.store.fitness import Fitness
 from workers.engine.stop_flag import StopFlag
 from workers.rq_queues import KINDS, enqueue_drain, has_waiting, queue
@@ -49,8 +49,11 @@ class Dispatcher:
                 else:
                     self._clock()  # a second process must see when Redis' clock leaps
                     stopping.wait(LOCK_CHECK_S)
-            except (Unavailable, *UNAVAILABLE_ERRORS) as error:
-                logs.event("dispatcher.waits", level=logging.WARNING, reason=MESSAGES.get(type(error), str(error)))
+            except (Unavailable, *REDIS_ERRORS) as error:
+                reason = translate(error)
+                if not isinstance(reason, Unavailable | UnfitRedis):
+                    raise
+                logs.event("dispatcher.waits", level=logging.WARNING, reason=str(reason))
                 stopping.wait(LOCK_CHECK_S)
         with suppress(Unavailable):  # it expires soon
             self._lock.release()

@@ -203,6 +203,7 @@ class Stores:
         return connect(
             settings.redis_url.get_secret_value(),
             sentinels=settings.redis_sentinels,
+            sentinel_user=settings.redis_sentinel_user,
             sentinel_password=password.get_secret_value() if password else None,
             service=settings.redis_sentinel_service,
             retries=tries,

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -16,11 +17,12 @@ from app.bootstrap.runtime import Runtime
 from app.cli.options import as_json
 from app.cli.output import echo_json, echo_rich
 from app.cli.times import format_duration
-from app.config.settings import load
+from app.config.settings import load, unknown_names
 from app.cph.client import UNKNOWN_JOB_ID, Unanswered
 from app.domain.budget import Budget
-from app.domain.errors import OperatorError, Unavailable
+from app.domain.errors import OperatorError, Unavailable, UnfitRedis
 from app.domain.project_health import CHECK_CREDENTIALS, TRY_AT_ONCE, ProjectHealth
+from app.domain.region import doubt_about
 from app.store.agenda import DELIVER, POLL, Agenda
 from app.store.data_marker import REMEDY
 from app.store.engine.memory_guard import FULL
@@ -44,6 +46,7 @@ REPAIR = (
     " (docs/operations.md#bridgeunreadablerecords)"
 )
 MAX_CLOCK_SKEW = timedelta(seconds=1)
+SIGNATURES_REFUSED = timedelta(minutes=5)  # Standard Webhooks: the tolerance of receivers
 FORGET_REPLICAS = "replicas that are gone for good are forgotten by SENTINEL RESET, one Sentinel after another"
 CHECK_NETWORK = (
     "no answer came from there, so this says nothing about the credentials: check the endpoint, DNS, and what firewalls"
@@ -94,7 +97,7 @@ def examine() -> Iterator[Finding]:
     except OperatorError as error:
         yield Finding(Level.FAIL, "settings", str(error))
         return
-    yield Finding(Level.OK, "settings are valid")
+    yield from _check_settings(runtime)
     yield from _check_secrets(runtime)
     yield from _check_templates(runtime)
     try:
@@ -109,18 +112,41 @@ def examine() -> Iterator[Finding]:
         if not report.usable:
             yield Finding(Level.WARN, "workers, backlog and CPH were not checked", "fix Redis first")
             return
-        yield from judge_redis(report.info)
-        known = count_known_replicas(runtime.stores.redis)
-        yield from judge_replicas(report.info, runtime.settings.wait_replicas, known)
-        yield judge_latency(_measure_latency(runtime))
-        runtime.stores.clock()
-        yield judge_clock(runtime.stores.clock.ahead)
-        yield from judge_data(runtime.stores.data_marker.lost_at(), runtime.stores.clock())
-        yield from judge_records(runtime.stores.reconciler.unreadable())
-        yield from judge_wrong_clocks(read_wrong_clocks(runtime.stores.redis, runtime.stores.clock()))
-        yield from _check_backlog(runtime, POLL, runtime.stores.polls_due)
-        yield from _check_backlog(runtime, DELIVER, runtime.stores.deliveries_due)
+        yield from _until_error(_check_deployment(runtime, report))
     yield from _check_cph(runtime)
+
+
+def _until_error(findings: Iterator[Finding]) -> Iterator[Finding]:
+    """Ends with a finding if Redis stops answering, or refuses a command."""
+    try:
+        yield from findings
+    except (Unavailable, UnfitRedis) as error:
+        yield Finding(Level.FAIL, str(error), "the checks of Redis that follow this one were not made")
+
+
+def _check_deployment(runtime: Runtime, report: FitnessReport) -> Iterator[Finding]:
+    yield from judge_redis(report.info)
+    known = count_known_replicas(runtime.stores.redis)
+    yield from judge_replicas(report.info, runtime.settings.wait_replicas, known)
+    yield judge_latency(_measure_latency(runtime))
+    runtime.stores.clock()
+    yield judge_clock(runtime.stores.clock.ahead)
+    yield from judge_data(runtime.stores.data_marker.lost_at(), runtime.stores.clock())
+    yield from judge_records(runtime.stores.reconciler.unreadable())
+    yield from judge_wrong_clocks(read_wrong_clocks(runtime.stores.redis, runtime.stores.clock()))
+    yield from _check_backlog(runtime, POLL, runtime.stores.polls_due)
+    yield from _check_backlog(runtime, DELIVER, runtime.stores.deliveries_due)
+
+
+def _check_settings(runtime: Runtime) -> Iterator[Finding]:
+    try:
+        runtime.check_configuration()
+    except OperatorError as error:
+        yield Finding(Level.FAIL, "settings", str(error))
+    else:
+        yield Finding(Level.OK, "settings are valid, and so are the files that they name")
+    for name, nearest in unknown_names().items():
+        yield Finding(Level.WARN, f"nothing reads {name}", f"did you mean {nearest}?" if nearest else "remove it")
 
 
 def _check_secrets(runtime: Runtime) -> Iterator[Finding]:
@@ -139,11 +165,8 @@ def _check_secrets(runtime: Runtime) -> Iterator[Finding]:
 def _check_templates(runtime: Runtime) -> Iterator[Finding]:
     if runtime.settings.templates_dir is None:
         return
-    try:
+    with suppress(OperatorError):  # told with the other files
         names = ", ".join(runtime.config.format_catalog.templates) or "none"
-    except OperatorError as error:
-        yield Finding(Level.FAIL, "a template", str(error))
-    else:
         yield Finding(Level.OK, f"templates that render every event: {names}")
 
 
@@ -262,6 +285,8 @@ def judge_clock(ahead: timedelta) -> Finding:
     The bridge uses Redis' clock, and subscribers compare timestamps with theirs.
     """
     text = f"this clock and Redis' differ by {abs(ahead).total_seconds():.3f} s"
+    if abs(ahead) >= SIGNATURES_REFUSED:
+        return Finding(Level.FAIL, text, "run NTP on both: receivers refuse signatures that are 5 minutes off")
     return Finding(Level.OK, text) if abs(ahead) < MAX_CLOCK_SKEW else Finding(Level.WARN, text, "run NTP on both")
 
 
@@ -298,7 +323,7 @@ def _check_cph(runtime: Runtime) -> Iterator[Finding]:
         try:
             yield from _check_project(name, runtime)
             yield from _check_polling(name, runtime)
-        except Unavailable as error:
+        except (Unavailable, UnfitRedis) as error:
             yield Finding(Level.WARN, f"CPH project {name} was not checked", str(error))
 
 
@@ -317,6 +342,9 @@ def _check_project(name: str, runtime: Runtime) -> Iterator[Finding]:
         yield Finding(Level.OK, f"CPH project {name} answers")
     health = ProjectHealth(credentials_expire_at=client.credentials_expire_at, clock_ahead=client.clock_ahead)
     yield from judge_project(name, health, now)
+    region = runtime.config.project_settings[name].region
+    if region and (doubt := doubt_about(region)):
+        yield Finding(Level.WARN, f"CPH project {name}", doubt)
 
 
 def _remedy_of(outcome: Unanswered) -> str:

@@ -3,7 +3,9 @@
 import io
 import os
 import sys
+import traceback
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import click
@@ -34,6 +36,10 @@ COMMANDS = {
 
 class CommandRefused(click.ClickException):
     exit_code = 2
+
+
+class UnexpectedError(click.ClickException):
+    exit_code = 3
 
 
 class CommandGroup(click.Group):
@@ -67,6 +73,28 @@ class CommandGroup(click.Group):
             # The reader has closed the pipe. Flushing the rest of the buffer at exit must not fail again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(BROKEN_PIPE) from None
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            if _is_debugging():
+                raise
+            raise UnexpectedError(_describe_bug(error)) from error
+
+
+def _is_debugging() -> bool:
+    from app.config.settings import variables  # noqa: PLC0415 slow, and few commands need settings
+
+    return variables().get("BRIDGE_LOG_LEVEL", "").upper() == "DEBUG"
+
+
+def _describe_bug(error: Exception) -> str:
+    """Returns the kind of the error and where it happened; its text may contain a secret."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(where.filename).name}, line {where.lineno}"
+    return (
+        f"this is a bug of cph-bridge {VERSION}: {type(error).__name__} in {place}. Please report this line, with what"
+        " BRIDGE_LOG_LEVEL=DEBUG shows when you run the command again; remove secrets from that"
+    )
 
 
 @click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from app.domain.cadence import FADE_ABOVE, Durations, bucket_of
-from app.domain.errors import Unavailable
+from app.domain.errors import Unavailable, UnfitRedis
 from app.store.engine import keys
 from app.store.engine.client import Client
 from app.store.engine.scripts import ScriptCall
@@ -54,7 +54,7 @@ class SeenDurations:
         """Returns the cached durations if Redis is unavailable, so that polling does not wait for them."""
         try:
             counts = self._redis.hgetall(keys.durations(*kind))
-        except Unavailable:
+        except (Unavailable, UnfitRedis):
             return last
         readable = {whole(bucket, None): whole(jobs, 0) for bucket, jobs in counts.items()}
         return Durations.from_counts({bucket: jobs for bucket, jobs in readable.items() if bucket is not None})

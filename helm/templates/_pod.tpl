@@ -80,6 +80,10 @@ capabilities:
   value: {{ join "," . | quote }}
 - name: BRIDGE_REDIS_SENTINEL_SERVICE
   value: {{ $v.redis.sentinel.service | quote }}
+{{- with $v.redis.sentinel.username }}
+- name: BRIDGE_REDIS_SENTINEL_USER
+  value: {{ . | quote }}
+{{- end }}
 {{- end }}
 {{- range include "bridge.roleSecrets" . | fromJsonArray }}
 - name: BRIDGE_{{ .variable }}_FILE

@@ -69,6 +69,9 @@
 {{- if and $r.username (not $r.passwordSecret.name) }}
 {{- fail "redis.username needs redis.passwordSecret.name" }}
 {{- end }}
+{{- if and $r.sentinel.username (not $r.sentinel.passwordSecret.name) }}
+{{- fail "redis.sentinel.username needs redis.sentinel.passwordSecret.name" }}
+{{- end }}
 {{- if and $r.tls.enabled (not (or $r.host $r.sentinel.nodes)) }}
 {{- fail "redis.tls.enabled needs redis.host or redis.sentinel.nodes: a URL enables TLS by rediss://…, and the bundled Redis has no TLS" }}
 {{- end }}

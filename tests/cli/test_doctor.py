@@ -311,7 +311,7 @@ def test_a_backlog_that_nobody_works_off_fails(healthy_environment: dict[str, st
 def test_programs_get_a_line_of_json_for_each_finding(healthy_environment: dict[str, str]) -> None:
     result = CliRunner().invoke(main, ["doctor", "--json"], env=healthy_environment)
     found = [json.loads(line) for line in result.output.splitlines()]
-    assert {"level": "ok", "what": "settings are valid", "remedy": None} in found
+    assert {"level": "ok", "what": "settings are valid, and so are the files that they name", "remedy": None} in found
     assert {each["level"] for each in found} == {"ok", "warn"}
     assert all(each["remedy"] for each in found if each["level"] == "warn")
 

@@ -20,6 +20,7 @@ FROM_VALUES = frozenset(
             "redis_url",
             "redis_sentinels",
             "redis_sentinel_service",
+            "redis_sentinel_user",
             "redis_sentinel_password",
             "api_bind",
             "probe_bind",

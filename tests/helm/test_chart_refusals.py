@@ -23,6 +23,10 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
         },
         "put the URL into a Secret",
     ),
+    "a user of Sentinels without a password": (
+        {"redis": {"sentinel": {"username": "u"}}},
+        "redis.sentinel.username needs redis.sentinel.passwordSecret.name",
+    ),
     "a login that nobody uses": ({"redis": {"username": "u"}}, "need redis.host or redis.sentinel.nodes"),
     "tls beside a url": (
         {"redis": {"urlSecret": {"name": "s"}, "tls": {"enabled": True}, "bundled": {"enabled": False}}},

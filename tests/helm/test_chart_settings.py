@@ -206,9 +206,10 @@ def test_redis_is_found_in_each_way(redis: dict[str, Any], url: str, sentinels: 
 
 
 def test_the_sentinels_own_password_comes_from_a_secret() -> None:
-    secret = {"redis": {"sentinel": {"passwordSecret": {"name": "s", "key": "k"}}}}
+    secret = {"redis": {"sentinel": {"username": "u", "passwordSecret": {"name": "s", "key": "k"}}}}
     rendered = render(merged(values_of("sentinel"), secret))
     for role in ROLES:
+        assert rendered.environment(role)["BRIDGE_REDIS_SENTINEL_USER"] == "u"
         file = rendered.environment(role)["BRIDGE_REDIS_SENTINEL_PASSWORD_FILE"]
         (volume,) = (each for each in rendered.pod(role)["spec"]["volumes"] if each["name"] == "secrets")
         (source,) = (each["secret"] for each in volume["projected"]["sources"] if each["secret"]["name"] == "s")

@@ -80,7 +80,12 @@ OTHER: dict[str, tuple[str, dict[str, Any]]] = {
         "sentinel",
         {
             "fullnameOverride": "whole-name",
-            "redis": {"sentinel": {"passwordSecret": {"name": "of-sentinels", "key": "key-of-sentinels"}}},
+            "redis": {
+                "sentinel": {
+                    "username": "user-of-sentinels",
+                    "passwordSecret": {"name": "of-sentinels", "key": "key-of-sentinels"},
+                }
+            },
             "networkPolicy": {
                 "apiFrom": from_namespace("gateways"),
                 "metricsFrom": from_namespace("monitoring"),

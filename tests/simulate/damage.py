@@ -39,7 +39,7 @@ LANE_FIELDS = (
 ).split()
 # Keys that are not in Redis while a test looks, or are no records of ours.
 ABSENT = {
-    *("aside", "held", "fit", "lock", "wake", "rq_queue", "rq_workers"),
+    *("aside", "held", "fit", "rq_fit", "rq_fit_channel", "lock", "wake", "rq_queue", "rq_workers"),
     "unreadable",
     "token",
     "clock",

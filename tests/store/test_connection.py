@@ -273,6 +273,7 @@ def test_sentinels_are_asked_for_the_primary(tmp_path: Path) -> None:
 
 
 def test_with_rediss_sentinels_are_asked_by_tls_as_well(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").touch()
     url = f"rediss://ignored/0?ssl_ca_certs={tmp_path}/ca.pem"
     redis = Runtime(load({"BRIDGE_REDIS_URL": url, "BRIDGE_REDIS_SENTINELS": "127.0.0.1:9"})).stores.redis
     (sentinel,) = redis.connection_pool.sentinel_manager.sentinels

@@ -15,7 +15,8 @@ from app.config.settings import load
 from app.devkit.processes import wait_until
 from app.devkit.redis_server import RedisServer
 from app.domain.errors import Unavailable, UnfitRedis
-from app.store.fitness import RIGHTS, inspect_redis, judge, name_of
+from app.store.engine.refusals import RIGHTS
+from app.store.fitness import inspect_redis, judge, name_of
 from tests.support.paths import ROOT
 from tests.support.ports import free_port
 from tests.support.redis_group import PASSWORD

@@ -5,14 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from redis.exceptions import NoPermissionError
 
 from app.bootstrap.runtime import Runtime
 from app.bootstrap.stores import Stores
 from app.config.settings import Settings, load
 from app.devkit.processes import wait_until
-from app.domain.errors import Unavailable
-from tests.support.redis_group import SENTINEL_PASSWORD, RedisGroup
+from app.domain.errors import Unavailable, UnfitRedis
+from tests.support.redis_group import CLIENTS, SENTINEL_PASSWORD, RedisGroup
 
 pytestmark = pytest.mark.slow  # starts and kills processes
 
@@ -36,7 +35,7 @@ def test_user_and_passwords_are_shown_to_redis_and_to_the_sentinels(group: Redis
     runtime.stores.registrations.add(registration())
     assert runtime.stores.redis.acl_whoami() == "bridge"
     assert runtime.stores.rq_redis.ping()
-    with pytest.raises(NoPermissionError):
+    with pytest.raises(UnfitRedis):
         runtime.stores.redis.config_set("maxmemory", "1")
     close(runtime.stores)
 
@@ -125,4 +124,24 @@ def test_a_client_follows_when_the_primary_is_replaced(group: RedisGroup, settin
             assert time.monotonic() - started < BOUND_S
     assert runtime.stores.registrations.get("t", before.id)
     assert runtime.stores.rq_redis.set("rq:x", "y")
+    close(runtime.stores)
+
+
+def test_sentinels_with_acl_users_are_asked_as_the_user_that_is_named(group: RedisGroup, registration) -> None:
+    group.tell_sentinels("ACL", "SETUSER", "watcher", "on", ">pw-of-watcher", "allchannels", "+@all")
+    as_user = {"BRIDGE_REDIS_SENTINEL_USER": "watcher", "BRIDGE_REDIS_SENTINEL_PASSWORD": "pw-of-watcher"}
+    for settings, is_known in ((as_user, True), (as_user | {"BRIDGE_REDIS_SENTINEL_USER": ""}, False)):
+        runtime = Runtime(load(group.settings | settings))
+        if is_known:
+            runtime.stores.registrations.add(registration())
+        else:
+            with pytest.raises(Unavailable, match="no Sentinel names a primary"):
+                runtime.stores.registrations.add(registration())
+        close(runtime.stores)
+
+
+def test_a_wrong_address_before_the_sentinels_keeps_nobody_from_them(group: RedisGroup, registration) -> None:
+    addresses = f"{CLIENTS}:{group.first},{group.settings['BRIDGE_REDIS_SENTINELS']}"
+    runtime = Runtime(load(group.settings | {"BRIDGE_REDIS_SENTINELS": addresses}))
+    runtime.stores.registrations.add(registration())
     close(runtime.stores)

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from app.devkit.processes import PATIENCE_S, Process, start, wait_until
 from app.devkit.redis_server import find_server
-from app.store.fitness import RIGHTS
+from app.store.engine.refusals import RIGHTS
 from tests.support.ports import free_port
 
 SERVICE = "bridge"

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from app.devkit.processes import start, wait_until
 from app.devkit.redis_server import find_server
-from app.store.fitness import RIGHTS
+from app.store.engine.refusals import RIGHTS
 from tests.support.ports import free_port
 from tests.support.redis_group import CLIENTS, PASSWORD, USER
 
@@ -135,6 +135,9 @@ UNFIT = {
         "HELLO, as no version before 6.0 does: the bridge needs Redis 7.0 or newer",
     ),
     "protected": Unfit(canned_server({}, DENIED), "give Redis a password"),
-    "without the database": Unfit(with_options(database=77), "a command of the bridge: DB index is out of range"),
+    "without the database": Unfit(with_options(database=77), "no database of the number in BRIDGE_REDIS_URL"),
+    "no keys of RQ": Unfit(for_user("resetkeys", "~cph:*"), "may not use a key of the bridge or of RQ"),
+    "renamed in scripts": Unfit(with_options("--rename-command", "PUBLISH", ""), "a command that our scripts call"),
+    "no channels": Unfit(for_user("resetchannels"), "may not publish to RQ's channels"),
     "renamed": Unfit(with_options("--rename-command", "EVALSHA", ""), "Redis does not know the command EVALSHA"),
 }

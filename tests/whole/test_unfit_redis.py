@@ -12,8 +12,9 @@ import requests
 from redis import Redis
 
 from app.devkit.processes import PATIENCE_S, Process, start, wait_until
+from app.store.engine.refusals import RIGHTS
 from tests.support.ports import free_port
-from tests.support.redis_group import CLIENTS, PASSWORD
+from tests.support.redis_group import CLIENTS, PASSWORD, USER
 from tests.support.unfit_redis import EVICTING, UNFIT, redis_on
 
 pytestmark = pytest.mark.slow
@@ -131,3 +132,36 @@ def test_the_api_is_not_ready_before_it_has_seen_a_redis_that_is_fit(
             assert statuses() == [200, 200, 200, 200]
         assert statuses()[:2] == [200, 503]
         assert api.process.stop(PATIENCE_S) == 0
+
+
+def test_a_right_that_is_taken_away_is_told_and_the_bridge_goes_on_once_it_is_back(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    port = free_port()
+    user = ("--user", USER, "on", f">{PASSWORD}", *RIGHTS.split())
+    login = {"BRIDGE_REDIS_URL": f"redis://{USER}:{PASSWORD}@{CLIENTS}:{port}/0"}
+    with (
+        redis_on(tmp_path / "redis", port, *user) as url,
+        Redis.from_url(url) as redis,
+        started(API, environment | login, tmp_path) as api,
+        started(DELIVER, environment | login, tmp_path) as worker,
+    ):
+        [address] = api.wait_for_line("api.listening")["addresses"]
+        worker.wait_for_line("worker.started")
+        key = {"Authorization": f"Bearer {environment['BRIDGE_BOOTSTRAP_KEY']}"}
+
+        def status() -> int:
+            return requests.get(f"{address}/v1/registrations", headers=key, timeout=30).status_code
+
+        wait_until(lambda: status() == 200, what="a registration list")
+        redis.acl_setuser(USER, enabled=True, commands=["-@all"])
+        assert status() == 503
+        waits = worker.wait_for_line("worker.waits")
+        redis.acl_setuser(USER, enabled=True, commands=["+@all", "-@admin", "-@dangerous", "+info", "+client|list"])
+        wait_until(lambda: status() == 200, what="a registration list")
+        assert worker.process.exit_code is None
+        worker.process.stop(PATIENCE_S)
+        api.process.stop(PATIENCE_S)
+    assert "the user of BRIDGE_REDIS_URL may not call" in waits["reason"]
+    assert "the user of BRIDGE_REDIS_URL may not call" in api.lines_of("redis.unfit")[0]["reason"]
+    assert not [line for process in (api, worker) for line in process.log if "exception" in line]

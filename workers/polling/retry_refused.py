@@ -9,7 +9,7 @@ from app import logs
 from app.config.reloading import READ_EVERY_S
 from app.cph.client import CphClient
 from app.domain.breaker import PAUSES
-from app.domain.errors import Unavailable
+from app.domain.errors import Unavailable, UnfitRedis
 from app.store.agenda import Agenda
 from app.store.engine import keys
 from app.store.engine.scripts import Scripts
@@ -47,7 +47,7 @@ class RefusedProjectRetry:
                 self._asked.clear()
             try:
                 self.tick(asked=asked)
-            except Unavailable as error:
+            except (Unavailable, UnfitRedis) as error:
                 logs.event("worker.waits", level=logging.WARNING, kind="retrying", reason=str(error))
             self._asked.wait(READ_EVERY_S)
 

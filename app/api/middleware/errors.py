@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException, NotFound, default_exceptions
 
 from app import logs
 from app.api.input.validation import InvalidInput
-from app.domain.errors import InvalidField, NearlyFull, OperatorError, Unavailable
+from app.domain.errors import InvalidField, NearlyFull, OperatorError, Unavailable, UnfitRedis
 from app.domain.quota import Quota, QuotaReached
 
 MEDIA_TYPE = "application/problem+json"
@@ -61,6 +61,7 @@ def register(app: Flask) -> None:
     app.register_error_handler(QuotaReached, _quota_reached)
     app.register_error_handler(NearlyFull, _nearly_full)
     app.register_error_handler(Unavailable, _unavailable)
+    app.register_error_handler(UnfitRedis, _unfit_redis)
     app.register_error_handler(OperatorError, _misconfigured)
     app.register_error_handler(ParseException, _unreadable_body)
     app.register_error_handler(NoMoreData, _unreadable_body)
@@ -113,6 +114,12 @@ def _unavailable(error: Unavailable) -> Response:
     hint = "Retry; send a POST with an Idempotency-Key, because this one may have taken effect."
     detail = "Redis, enough of its replicas, or the JWT issuer is unavailable."
     return _problem(503, detail, {"Retry-After": str(RETRY_AFTER_S)}, hint=hint)
+
+
+def _unfit_redis(error: UnfitRedis) -> Response:
+    logs.event("redis.unfit", level=logging.ERROR, request_id=g.request_id, reason=str(error))
+    detail = "Redis refuses commands of the bridge; the bridge's log says what its operator must change."
+    return _problem(503, detail, {"Retry-After": str(FULL_RETRY_AFTER_S)})
 
 
 def _misconfigured(error: OperatorError) -> Response:

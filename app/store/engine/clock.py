@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from app import logs
-from app.domain.errors import Unavailable
+from app.domain.errors import Unavailable, UnfitRedis
 from app.domain.times import to_ms
 from app.store.engine import keys
 from app.store.engine.connection import NO_RETRY
@@ -158,7 +158,7 @@ class RedisClock:
         pipeline.exists(keys.clock_leaps())
         try:
             (seconds, microseconds), correction, looked, disputed = pipeline.execute()
-        except Unavailable:
+        except (Unavailable, UnfitRedis):
             return None
         after = self._steady()
         if after - before > MAX_ROUND_TRIP_S:
@@ -181,7 +181,7 @@ class RedisClock:
             )
         if wrong or was_wrong:
             ahead_ms = round(ahead * 1000) if wrong else ""
-            with suppress(Unavailable):
+            with suppress(Unavailable, UnfitRedis):
                 self._scripts.run(ScriptCall("report_clock", machine=self._machine, ahead=ahead_ms, now=to_ms(now)))
 
     def _holds(self, leap: float, correction_ms: int) -> bool:
@@ -213,6 +213,6 @@ class RedisClock:
         )
         try:
             self._scripts.run(call)
-        except Unavailable:
+        except (Unavailable, UnfitRedis):
             return False
         return True

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Self
 
@@ -12,7 +13,7 @@ from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.client import Pipeline
 from redis.commands.core import Script
 from redis.connection import DefaultParser, SSLConnection
-from redis.exceptions import AuthenticationError, InvalidResponse, OutOfMemoryError, ResponseError
+from redis.exceptions import AuthenticationError, InvalidResponse, OutOfMemoryError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as NotConnected
 from redis.exceptions import TimeoutError as TimedOut
 from redis.retry import Retry
@@ -20,6 +21,7 @@ from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 
 from app.domain.errors import OperatorError, Unavailable
 from app.store.engine import keys
+from app.store.engine.refusals import RedisRefuses, fault_of, is_refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,10 @@ class RetryPolicy:
             )
         except UNAVAILABLE_ERRORS as error:
             raise translate(error) from error
+        except ResponseError as error:
+            if is_refusal(error):
+                raise translate(error) from error
+            raise
 
 
 FOR_EVER = -1
@@ -75,6 +81,8 @@ RESERVE_WAIT_S = 0.1
 KEEP_ASIDE = timedelta(days=14)  # a key that was moved aside, for the operator to look at
 SENTINEL_TIMEOUT_S = 0.5  # short: a Sentinel has nothing else to do
 ASK_SENTINELS_EVERY_S = 3.0
+CERT_REQS = ("none", "optional", "required")
+TLS_FILES = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"})
 ASK_SILENT_SENTINELS_EVERY_S = 30.0  # each costs the call that asks SENTINEL_TIMEOUT_S
 
 
@@ -122,7 +130,7 @@ class _Parser(DefaultParser):  # type: ignore[valid-type,misc] # its type depend
 
 
 UNAVAILABLE_ERRORS = (NotConnected, TimedOut, OutOfMemoryError, InvalidResponse)
-
+REDIS_ERRORS = (*UNAVAILABLE_ERRORS, ResponseError)  # of clients that do not translate them, such as RQ's
 
 MESSAGES: Mapping[type[Exception], str] = {
     AuthenticationError: "Redis rejects our user or password: give this process the current BRIDGE_REDIS_URL",
@@ -139,10 +147,15 @@ MESSAGES: Mapping[type[Exception], str] = {
 
 
 def translate(error: Exception) -> Exception:
-    """Returns Unavailable for UNAVAILABLE_ERRORS; returns any other error, which is a bug of ours, unchanged."""
-    if not isinstance(error, UNAVAILABLE_ERRORS):
-        return error
-    return Unavailable(MESSAGES.get(type(error), f"Redis cannot be reached: {error}"))
+    """Returns Unavailable if it passes by itself, RedisRefuses if an operator must act.
+
+    Returns any other error unchanged: it is a bug of ours.
+    """
+    if isinstance(error, UNAVAILABLE_ERRORS):
+        return Unavailable(MESSAGES.get(type(error), f"Redis cannot be reached: {error}"))
+    if isinstance(error, ResponseError) and is_refusal(error):
+        return RedisRefuses(fault_of(error))
+    return error
 
 
 class _ReservePipeline(Pipeline):
@@ -298,6 +311,17 @@ def _is_wrong(answer: Any) -> bool:
     return isinstance(answer, WrongType)
 
 
+class _SentinelClient(Redis):
+    """Whatever one Sentinel answers with an error, the next one is asked: redis-py asks it only if this one is away."""
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        execute: Callable[..., Any] = super().execute_command
+        try:
+            return execute(*args, **options)
+        except (ResponseError, InvalidResponse) as error:
+            raise NotConnected(f"a Sentinel refuses {args[0]}") from error
+
+
 class _SentinelPool(SentinelConnectionPool):
     """Also asks for the primary every few seconds: one that is parted from the Sentinels keeps its connections, and we
     would read from it until a write fails."""
@@ -318,6 +342,7 @@ def connect(
     url: str,
     *,
     sentinels: Sequence[str] = (),
+    sentinel_user: str | None = None,
     sentinel_password: str | None = None,
     service: str = "",
     retries: RetryPolicy,
@@ -349,14 +374,16 @@ def connect(
     options |= tls | {name: from_url[name] for name in ("username", "password", "db") if from_url.get(name)}
     hosts = [(host.strip("[]"), int(port)) for host, _, port in (address.rpartition(":") for address in sentinels)]
     # Each Sentinel is asked once: the next one knows too, and each retry asks all of them again.
-    sentinel_options = {
+    sentinel_options: dict[str, Any] = {
         "socket_timeout": SENTINEL_TIMEOUT_S,
         "socket_connect_timeout": SENTINEL_TIMEOUT_S,
         "retry": ONCE,
+        "username": sentinel_user,
+        "password": sentinel_password,
+        **tls,
     }
-    sentinel: Any = Sentinel(  # type: ignore[no-untyped-call] # redis-py's
-        hosts, sentinel_kwargs={**sentinel_options, **tls, "password": sentinel_password}
-    )
+    sentinel: Any = Sentinel([])  # type: ignore[no-untyped-call] # redis-py's
+    sentinel.sentinels = [_SentinelClient(host, port, **sentinel_options) for host, port in hosts]
     return _with_policy(sentinel.master_for(service, kind, _SentinelPool, **options), retries, uses_reserve)
 
 
@@ -364,10 +391,23 @@ def _parse_url(url: str) -> ConnectionPool:
     """Parses the URL. Raises OperatorError without redis-py's message, which may quote a password."""
     try:
         pool = Redis.from_url(url).connection_pool
+        options = pool.connection_kwargs
+        _check_tls(options)
         pool.make_connection()  # does not connect, but rejects unknown options
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RedisError):
         raise OperatorError("BRIDGE_REDIS_URL: an option or a number in it is invalid") from None
     return pool
+
+
+def _check_tls(options: Mapping[str, Any]) -> None:
+    required = options.get("ssl_cert_reqs", "required")
+    if required not in CERT_REQS:
+        raise OperatorError(f"BRIDGE_REDIS_URL: ssl_cert_reqs must be one of {', '.join(CERT_REQS)}")
+    for name in TLS_FILES & options.keys():
+        try:
+            Path(options[name]).read_bytes()
+        except OSError as error:
+            raise OperatorError(f"BRIDGE_REDIS_URL: {name}: cannot read {options[name]}: {error.strerror}") from None
 
 
 def _with_policy(client: Redis, retries: RetryPolicy, uses_reserve: bool) -> Redis:

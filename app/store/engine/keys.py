@@ -267,6 +267,16 @@ def fit() -> str:
     return "cph:fit"
 
 
+def rq_fit() -> str:
+    """Never exists, as above: tests the rights to RQ's keys."""
+    return "rq:cph-fit"
+
+
+def rq_fit_channel() -> str:
+    """Nobody subscribes to it: check_rights.lua tests whether it may publish there."""
+    return "rq:cph-fit"
+
+
 def lock(name: str) -> str:
     """String, for seconds: token of the lock's holder."""
     return f"cph:lock:{name}"
