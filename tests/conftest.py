@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import hypothesis
 import pytest
 import requests
 
@@ -26,6 +27,10 @@ from app.domain.times import to_ms
 from tests.support import tools
 from tests.support.receiver import Receiver
 from tests.support.served import Served
+
+# Hypothesis counts its own first tables, and other processes of a busy machine, as slowness of a test.
+hypothesis.settings.register_profile("bridge", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("bridge")
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 

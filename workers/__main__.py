@@ -17,7 +17,7 @@ from app.domain.errors import OperatorError, Unavailable, UnfitRedis
 from app.observability import listening, probe_server
 from app.observability.exposition import METRICS, metrics_page
 from app.store.agenda import POLL
-from app.store.engine.connection import MESSAGES, UNAVAILABLE_ERRORS
+from app.store.engine.connection import REDIS_ERRORS, translate
 from workers import rq_jobs
 from workers.dispatcher import Dispatcher
 from workers.dispatcher_keeper import REFUSED, DispatcherKeeper, end_with_parent
@@ -35,6 +35,8 @@ def main(role: str) -> int:
         runtime = rq_jobs.runtime()
         logs.configure(runtime.settings.log_level)
         if role in KINDS:
+            runtime.warn_of_unknown_settings()
+            runtime.check_configuration()
             rq_jobs.engine(role)
             _start_heartbeat(runtime.settings.alive_file)
             _serve_metrics(role, runtime)
@@ -93,9 +95,11 @@ def _work(kind: str, runtime: Runtime, retrying: RefusedProjectRetry, stopping: 
             if kind == POLL and not retry_thread.ident:
                 retry_thread.start()
             DrainWorker(queue(kind, runtime.stores), stopping).work(logging_level="WARNING")
-        except (Unavailable, *UNAVAILABLE_ERRORS) as error:
-            reason = str(error) if isinstance(error, Unavailable) else MESSAGES.get(type(error), f"Redis: {error}")
-            logs.event("worker.waits", level=logging.WARNING, kind=kind, reason=reason)
+        except (Unavailable, *REDIS_ERRORS) as error:
+            reason = translate(error)
+            if not isinstance(reason, Unavailable | UnfitRedis):
+                raise
+            logs.event("worker.waits", level=logging.WARNING, kind=kind, reason=str(reason))
         stopping.wait(RETRY_S)
 
 

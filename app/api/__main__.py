@@ -3,11 +3,13 @@
 import logging
 import sys
 from contextlib import closing
+from pathlib import Path
 
 from app import logs
 from app.bootstrap.runtime import Runtime
 from app.bootstrap.stores import Stores
 from app.config.settings import load, take_out
+from app.config.tls_files import check_ca_file
 from app.domain.errors import OperatorError, Unavailable, UnfitRedis
 
 # gunicorn and Flask read these, and some would change what the API serves, or where.
@@ -29,7 +31,10 @@ def main() -> int:
         settings = load()
         logs.configure(settings.log_level)
         runtime = Runtime(settings)
+        runtime.warn_of_unknown_settings()
         runtime.check_configuration()
+        if settings.oidc_ca_file:
+            check_ca_file(Path(settings.oidc_ca_file), "BRIDGE_OIDC_CA_FILE")
         _check_redis(runtime.stores)
         Server(settings).run()
     except UnfitRedis as error:

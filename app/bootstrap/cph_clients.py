@@ -8,7 +8,6 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from app.config.cph_access import check_ca_file
 from app.config.projects import (
     AccessKeyCredentials,
     AgencyCredentials,
@@ -19,6 +18,7 @@ from app.config.projects import (
     TokenCredentials,
 )
 from app.config.settings import Settings
+from app.config.tls_files import check_ca_file
 from app.cph import access_keys
 from app.cph.access_keys import KeySource
 from app.cph.agency import HostAgency

@@ -1,5 +1,6 @@
 """Builds the objects that several parts of a process share, from its settings."""
 
+import logging
 import os
 import signal
 import time
@@ -14,7 +15,8 @@ from app.bootstrap.cph_clients import CphClients
 from app.bootstrap.stores import Stores
 from app.config.live_config import LiveConfig
 from app.config.reloading import ReloadableMapping
-from app.config.settings import Settings, parse_keys, variables
+from app.config.settings import Settings, parse_keys, unknown_names, variables
+from app.config.tls_files import check_tls_files
 from app.cph.client import CphClient
 from app.domain import callback_url
 from app.domain.cadence import Cadence
@@ -185,8 +187,17 @@ class Runtime:
         """Raises OperatorError if a file, or the operator's URL, is invalid now. Later the last good file stays."""
         self.config.tenants.current()
         self.config.templates.current()
-        self.config.grants.current()
+        self.config.project_settings.current()
+        for name, grant in self.config.grants.current().items():
+            if grant.tls:
+                check_tls_files(f"{self.settings.grants_file}: grants.{name}.tls", grant.tls)
+        _ = self.config.address_policy
         self._operator()
+
+    def warn_of_unknown_settings(self) -> None:
+        for name, nearest in unknown_names(self._environment).items():
+            hint = f"did you mean {nearest}?" if nearest else "remove it"
+            logs.event("settings.unknown", level=logging.WARNING, setting=name, hint=hint)
 
     def reload(self) -> None:
         """Reads projects, their secrets, grants, templates and tenants again at their next use."""

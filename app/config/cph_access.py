@@ -1,11 +1,8 @@
 """Checks endpoints, proxy and authorities of CPH and IAM. No message quotes a URL: it may hold a password."""
 
 import re
-import ssl
-from pathlib import Path
 from urllib.parse import urlsplit
 
-from app.domain.errors import OperatorError
 from app.transport.proxy import HttpProxy
 
 # The API's own path, which our calls add. What stands before it belongs to a reverse proxy.
@@ -38,13 +35,3 @@ def clean_endpoint(url: str) -> str:
 def check_proxy(url: str) -> None:
     """Raises ValueError."""
     HttpProxy.parse(url)
-
-
-def check_ca_file(file: Path, name: str) -> None:
-    """Raises OperatorError that begins with `name` unless the file holds PEM certificates."""
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(str(file))
-    except ssl.SSLError:
-        raise OperatorError(f"{name}: {file} holds no CA certificate in PEM") from None
-    except OSError as error:
-        raise OperatorError(f"{name}: cannot read {file}: {error.strerror}") from None

@@ -3,8 +3,10 @@
 import base64
 import binascii
 import os
+import re
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from difflib import get_close_matches
 from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -34,6 +36,10 @@ from app.formats import links
 PREFIX = "BRIDGE_"
 FILE_SUFFIX = "_FILE"
 KEY_BYTES = 32
+# Read by the command line, ./dev and receivers in the docs; the last for the URL of Redis in the chart.
+OF_OTHERS = ("BRIDGE_URL", "BRIDGE_KEY", "BRIDGE_KEY_FILE", "BRIDGE_CA_FILE", "BRIDGE_SECRET", "BRIDGE_REDIS_PASSWORD")
+# Kubernetes gives each pod the addresses of services, in names that begin with the service's.
+SERVICE_LINK = re.compile(r"BRIDGE_(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
 REDIS_SCHEMES = frozenset({"redis", "rediss", "unix"})
 OTEL = "opentelemetry.exporter.otlp.proto.http"  # it depends on the API and the SDK
 DEVKIT = "app.devkit"
@@ -63,6 +69,9 @@ class Settings(BaseModel):
 
     redis_sentinel_service: str = "mymaster"
     """Name of the primary in the Sentinels' configuration."""
+
+    redis_sentinel_user: str | None = None
+    """ACL user at the Sentinels themselves, if they have users."""
 
     redis_sentinel_password: SecretStr | None = None
     """Password of the Sentinels themselves, if they require one."""
@@ -363,6 +372,19 @@ class Settings(BaseModel):
             raise ValueError("BRIDGE_LEASE_S must exceed BRIDGE_ATTEMPT_DEADLINE_S")
         return self
 
+    @field_validator("oidc_issuer", "oidc_keys_url")
+    @classmethod
+    def _check_oidc_url(cls, value: str | None) -> str | None:
+        if value and not re.match(r"https?://[^/?#@\s]+", value):
+            raise ValueError("must be a URL: https://…")
+        return value
+
+    @model_validator(mode="after")
+    def _check_sentinel_user(self) -> Self:
+        if self.redis_sentinel_user and not self.redis_sentinel_password:
+            raise ValueError("BRIDGE_REDIS_SENTINEL_USER needs BRIDGE_REDIS_SENTINEL_PASSWORD")
+        return self
+
     @model_validator(mode="after")
     def _check_oidc_audience(self) -> Self:
         if bool(self.oidc_issuer) != bool(self.oidc_audience):
@@ -462,11 +484,32 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
 
 
 def _file_content(variable: str, environment: Mapping[str, str]) -> str | None:
+    """Raises OperatorError if the file cannot be read or is empty: without a key, secrets would not be encrypted."""
     path = environment.get(variable)
+    if not path:
+        return None
     try:
-        return Path(path).read_text(encoding="utf-8").strip() if path else None
+        content = Path(path).read_text(encoding="utf-8-sig").strip()
     except OSError as error:
         raise OperatorError(f"{variable}: cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise OperatorError(f"{variable}: {path} is not UTF-8: save it as UTF-8") from None
+    if not content:
+        raise OperatorError(f"{variable}: {path} is empty: write the value into it, or remove the variable")
+    return content
+
+
+def unknown_names(environment: Mapping[str, str] | None = None) -> dict[str, str | None]:
+    """Returns the variables that begin with BRIDGE_ and that nothing reads → the nearest name of a setting, if any."""
+    environment = os.environ if environment is None else environment
+    fields = [PREFIX + name.upper() for name in Settings.model_fields]
+    known = {*fields, *(name + FILE_SUFFIX for name in fields), *OF_OTHERS}
+    bare = [name.removeprefix(PREFIX) for name in known]
+    return {
+        name: next((PREFIX + near for near in get_close_matches(name.removeprefix(PREFIX).upper(), bare, n=1)), None)
+        for name in sorted(environment)
+        if name.startswith(PREFIX) and name not in known and not SERVICE_LINK.fullmatch(name)
+    }
 
 
 def _describe(problem: Any) -> str:

@@ -30,6 +30,10 @@ def read(file: Path, parse: Callable[[str], Value], describe: Callable[[Any], st
         raise OperatorError(f"{file}: not YAML") from None
     except ValidationError as error:
         raise OperatorError(f"{file}: {'; '.join(describe(problem) for problem in error.errors())}") from None
+    except RecursionError:
+        raise OperatorError(f"{file}: nested too deep") from None
+    except ValueError:  # such as the date 2026-13-45
+        raise OperatorError(f"{file}: not YAML: a value looks like a date or a number, but is none") from None
 
 
 def load(text: str) -> Any:
@@ -61,6 +65,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be a text", key.start_mark)
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key.value}", key.start_mark)
             seen.add(key.value)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from app.bootstrap.runtime import Runtime
 from app.config.settings import Settings, load, variables
 from app.devkit import env_file
 from app.devkit.bridge import Bridge, StubProcess
@@ -87,10 +88,13 @@ def _listen(bind: Address | None, screen: TrialConsole) -> socket.socket:
 
 
 def _load(environment: Mapping[str, str], file: Path | None) -> Settings:
+    """Raises OperatorError also for a project that the poll worker could not poll, such as one without credentials."""
     try:
-        return load(environment)
+        settings = load(environment)
+        Runtime(settings, environment=environment).cph_clients.current()
     except OperatorError as error:
         raise OperatorError(f"{file}: {error}") from None
+    return settings
 
 
 def _is_real(settings: Settings, given: Mapping[str, str], file: Path | None) -> bool:

@@ -86,12 +86,12 @@ RenderFallback = Callable[[Sequence[Event], MessageOptions, datetime], Outgoing 
 @dataclass(frozen=True, slots=True)
 class Format:
     """render: renders one message about one to `digest` events; the time is used only for signatures.
-    fallback: renders it in its simplest form, which is sent once after a refusal of the full one. It may be None.
+    fallback: renders it in its simplest form, which is sent once after a refusal of the full one; it may return None.
 
     machine: receivers deduplicate by `webhook-id` and verify `webhook-signature`, so callbacks are signed according to
     Standard Webhooks and retried for days. Otherwise people read the messages, and late or repeated ones are noise.
     signs: messages to people can be signed with the bot's own secret.
-    limit: maximum size of a message, as text; It may be None.
+    limit: maximum size of a message, as text; None if there is none.
     bot: distinguishes destinations with the same scheme, host and port. It is a credential, so store only its digest.
     check: raises InvalidField, with a hint, for a URL or secret that cannot work.
     recognises: returns whether only this service uses such URLs; selects the format for `auto`.

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from app.config.cph_access import check_ca_file, clean_endpoint
+from app.config.cph_access import clean_endpoint
 from app.config.settings import load
+from app.config.tls_files import check_ca_file
 from app.domain.errors import OperatorError
 
 

@@ -140,6 +140,8 @@ def test_cph_is_real_when_the_file_names_a_project(folder: Path, temporary_folde
         ("BRIDGE_LEASE_S=soon", "bridge.env: BRIDGE_LEASE_S: Input should be a valid number"),
         ("BRIDGE_REDIS_URL=hunter2", "bridge.env, line 1: BRIDGE_REDIS_URL is set by ./dev run"),
         ("BRIDGE_CPH_TOKEN=hunter2", "bridge.env: BRIDGE_CPH_TOKEN needs a CPH project: set BRIDGE_CPH_PROJECT_ID or"),
+        ("BRIDGE_CPH_PROJECT_ID=p1\nBRIDGE_CPH_REGION=cn-north-4", "bridge.env: no credentials for CPH: set"),
+        ("BRIDGE_PROJECTS_FILE=/nowhere.yaml", "bridge.env: cannot read /nowhere.yaml: No such file or directory"),
     ],
 )
 def test_a_wrong_setting_is_reported_before_anything_starts(

@@ -63,7 +63,7 @@ def test_every_answer_that_starts_jobs_is_reported_to_the_last_job(running_deplo
 def test_answers_that_start_no_job_are_refused_with_the_reason(deployment, submit) -> None:
     order = {"server_model_name": "m", "server_id": "s1"}
     for call, message in (
-        (("POST", "/v2/{}/cloud-phone/servers", order), "an order is not a job"),
+        (("POST", "/v2/{}/cloud-phone/servers", order), "an order starts no job that CPH names"),
         (("POST", f"{PHONES}/batch-restart", {}), "CPH refused the call itself (CPS.0002)"),
         (("POST", "/v2/{}/cloud-phone/servers/gone/change", CHANGE), "CPH refused the call itself (CPS.0004)"),
     ):
