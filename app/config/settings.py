@@ -36,6 +36,7 @@ from app.formats import links
 PREFIX = "BRIDGE_"
 FILE_SUFFIX = "_FILE"
 KEY_BYTES = 32
+URL = re.compile(r"https?://[^/?#@\s]+")
 # Read by the command line, ./dev and receivers in the docs; the last for the URL of Redis in the chart.
 OF_OTHERS = ("BRIDGE_URL", "BRIDGE_KEY", "BRIDGE_KEY_FILE", "BRIDGE_CA_FILE", "BRIDGE_SECRET", "BRIDGE_REDIS_PASSWORD")
 # Kubernetes gives each pod the addresses of services, in names that begin with the service's.
@@ -372,12 +373,14 @@ class Settings(BaseModel):
             raise ValueError("BRIDGE_LEASE_S must exceed BRIDGE_ATTEMPT_DEADLINE_S")
         return self
 
-    @field_validator("oidc_issuer", "oidc_keys_url")
-    @classmethod
-    def _check_oidc_url(cls, value: str | None) -> str | None:
-        if value and not re.match(r"https?://[^/?#@\s]+", value):
-            raise ValueError("must be a URL: https://…")
-        return value
+    @model_validator(mode="after")
+    def _check_oidc_urls(self) -> Self:
+        if self.oidc_keys_url and not URL.match(self.oidc_keys_url):
+            raise ValueError("BRIDGE_OIDC_KEYS_URL must be a URL: https://…")
+        # Some issuers name themselves without a scheme: their keys cannot be discovered.
+        if self.oidc_issuer and not self.oidc_keys_url and not URL.match(self.oidc_issuer):
+            raise ValueError("BRIDGE_OIDC_ISSUER must be a URL, https://…, unless BRIDGE_OIDC_KEYS_URL is set")
+        return self
 
     @model_validator(mode="after")
     def _check_sentinel_user(self) -> Self:

@@ -41,12 +41,27 @@ def test_a_setting_may_come_from_a_file(tmp_path: Path) -> None:
             "BRIDGE_OIDC_SCOPES: must be registrations:read, registrations:write, deliveries:write or admin",
         ),
         ({"BRIDGE_CPH_TOKEN_FILE": "/nowhere"}, "BRIDGE_CPH_TOKEN_FILE: cannot read /nowhere"),
+        ({"BRIDGE_SECRET_KEYS_FILE": "/dev/null"}, "BRIDGE_SECRET_KEYS_FILE: /dev/null is empty"),
+        (
+            {"BRIDGE_OIDC_ISSUER": "issuer.example", "BRIDGE_OIDC_AUDIENCE": "bridge"},
+            "BRIDGE_OIDC_ISSUER must be a URL, https://…, unless BRIDGE_OIDC_KEYS_URL is set",
+        ),
+        (
+            {"BRIDGE_OIDC_ISSUER": "i", "BRIDGE_OIDC_AUDIENCE": "bridge", "BRIDGE_OIDC_KEYS_URL": "keys.example"},
+            "BRIDGE_OIDC_KEYS_URL must be a URL",
+        ),
+        ({"BRIDGE_REDIS_SENTINEL_USER": "u"}, "BRIDGE_REDIS_SENTINEL_USER needs BRIDGE_REDIS_SENTINEL_PASSWORD"),
     ],
 )
 def test_a_wrong_setting_is_named(environment: dict[str, str], message: str) -> None:
     with pytest.raises(OperatorError) as refused:
         load(environment)
     assert message in str(refused.value)
+
+
+def test_an_issuer_whose_keys_have_a_url_may_be_any_text() -> None:
+    issuer = {"BRIDGE_OIDC_ISSUER": "accounts.example", "BRIDGE_OIDC_AUDIENCE": "bridge"}
+    assert load(issuer | {"BRIDGE_OIDC_KEYS_URL": "https://accounts.example/keys"}).oidc_issuer == "accounts.example"
 
 
 @pytest.mark.parametrize(
