@@ -7,7 +7,7 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from app.cph.credentials import CphRequest, Credentials, Expiring, NoCredentials
-from app.cph.errors import CHECK_ON_THE_WAY, REFUSED_PAUSE, CphRefusal, RefusalKind, Throttle, code_in, read_refusal
+from app.cph.errors import CHECK_ON_THE_WAY, CphRefusal, RefusalKind, Throttle, code_in, read_refusal
 from app.cph.job_list import JobList, JobPage, read_further_page, read_page
 from app.cph.parsing import UnexpectedAnswer, is_refusal, not_an_object, read_job, read_object
 from app.cph.server_clock import ServerClock
@@ -19,6 +19,8 @@ from app.version import VERSION
 REQUESTS_AT_ONCE = 20  # limit of ListJobs
 JOBS_A_PAGE = 100
 PAGES_AT_ONCE = 100  # calls are charged to the rate limit only after they are made
+# Whatever answers every call in CPH's place, such as a login page, may be gone again as soon.
+CHECK_AGAIN = timedelta(seconds=10)
 UNKNOWN_JOB_ID = "0" * 32  # of the right form, but no job has it
 # Codes of a refused offset, without their dot. CPH's official text until 2023: an offset must be less than the number
 # of resources.
@@ -52,6 +54,7 @@ class Unanswered:
     throttled: the rate limit was exceeded; with what CPH reports of the limit.
     unauthenticated: CPH or the issuer rejects us, and renewing the credentials did not help: an operator must act.
     permanent: repeating it will not help. It may concern only this call; if all calls fail so, an operator must act.
+    presumed: no code says so, but all calls are answered like this one.
     unreachable: CPH or the issuer sent no response. unreadable: CPH sent a response that cannot be read.
     error_code: such as "APIGW.0802" or "HTTP 502"; None without a response. remedy: what an operator should do.
     """
@@ -62,6 +65,7 @@ class Unanswered:
     unauthenticated: bool = field(default=False, kw_only=True)
     unreachable: bool = field(default=False, kw_only=True)
     unreadable: bool = field(default=False, kw_only=True, compare=False)
+    presumed: bool = field(default=False, kw_only=True, compare=False)
     permanent: bool = field(default=False, kw_only=True, compare=False)
     error_code: str | None = field(default=None, kw_only=True, compare=False)
     remedy: str | None = field(default=None, kw_only=True, compare=False)
@@ -69,7 +73,9 @@ class Unanswered:
     @property
     def project_refused(self) -> "Unanswered":
         """Returns this answer as the trouble of the project, once all calls are answered like it."""
-        return replace(self, pause=REFUSED_PAUSE, unauthenticated=True, remedy=self.remedy or CHECK_ON_THE_WAY)
+        return replace(
+            self, pause=CHECK_AGAIN, unauthenticated=True, presumed=True, remedy=self.remedy or CHECK_ON_THE_WAY
+        )
 
 
 Outcome = Answered | Unknown | Unanswered

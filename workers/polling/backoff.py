@@ -42,7 +42,9 @@ def why_unresolved(answer: Unanswered) -> Unresolved:
 
 def _open_breaker(agenda: Agenda, telemetry: Telemetry, project: str, answer: Unanswered, now: datetime) -> None:
     """Calls in progress end within the pause, so all of them count as one refusal, with one log line."""
-    pause = agenda.open_breaker(project, now, answer.pause or PAUSES[0], PAUSES)
+    requested = answer.pause or PAUSES[0]
+    # Refusals by a code last until somebody acts: they are tried again ever more rarely.
+    pause = agenda.open_breaker(project, now, requested, (requested,) if answer.presumed else PAUSES)
     if pause:
         telemetry.project_refused(project, answer.reason, answer.remedy, pause)
 
