@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from app import logs
 from app.bootstrap.cph_clients import CphClients
@@ -185,12 +185,20 @@ class Runtime:
 
     def check_configuration(self) -> None:
         """Raises OperatorError if a file, or the operator's URL, is invalid now. Later the last good file stays."""
-        self.config.tenants.current()
-        self.config.templates.current()
-        self.config.project_settings.current()
+        files: dict[str, ReloadableMapping[Any]] = {
+            "BRIDGE_TENANTS_FILE": self.config.tenants,
+            "BRIDGE_TEMPLATES_DIR": self.config.templates,
+            "BRIDGE_PROJECTS_FILE": self.config.project_settings,
+            "BRIDGE_GRANTS_FILE": self.config.grants,
+        }
+        for setting, mapping in files.items():
+            try:
+                mapping.current()
+            except OperatorError as error:
+                raise OperatorError(f"{setting}: {error}") from None
         for name, grant in self.config.grants.current().items():
             if grant.tls:
-                check_tls_files(f"{self.settings.grants_file}: grants.{name}.tls", grant.tls)
+                check_tls_files(f"BRIDGE_GRANTS_FILE: {self.settings.grants_file}: grants.{name}.tls", grant.tls)
         _ = self.config.address_policy
         self._operator()
 

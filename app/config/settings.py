@@ -54,7 +54,9 @@ CommaSeparated = BeforeValidator(_split)
 # Names are case-insensitive.
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)]
 GivenScope = Annotated[Scope, BeforeValidator(str.lower)]
-PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+TEN_YEARS_S = 315_360_000  # longer times are mistakes, and the latest date is near
+PositiveSeconds = Annotated[float, Field(gt=0, le=TEN_YEARS_S, allow_inf_nan=False)]
+Port = Annotated[int, Field(ge=1, le=65_535)]
 
 
 class Settings(BaseModel):
@@ -173,7 +175,7 @@ class Settings(BaseModel):
     cph_proxy: SecretStr | None = None
     """HTTP proxy to CPH and IAM, `http://user:password@host:port`; default of all projects, never for callbacks."""
 
-    cph_rate: float = Field(default=10, gt=0)
+    cph_rate: float = Field(default=10, gt=0, allow_inf_nan=False)
     """Calls per second to a CPH project without a rate of its own, for all workers together."""
 
     cph_concurrency: int = Field(default=256, ge=1)
@@ -203,7 +205,7 @@ class Settings(BaseModel):
     allow_http: bool = False
     """Whether callbacks to public addresses may use http."""
 
-    allow_ports: Annotated[frozenset[int], CommaSeparated] = frozenset({443, 8443})
+    allow_ports: Annotated[frozenset[Port], CommaSeparated] = frozenset({443, 8443})
     """Ports that callbacks to public addresses may use."""
 
     grants_file: Path | None = None
@@ -239,10 +241,10 @@ class Settings(BaseModel):
     destination_concurrency: int = Field(default=16, ge=1)
     """Maximum concurrent attempts to one destination."""
 
-    destination_rate: float = Field(default=200, ge=0)
+    destination_rate: float = Field(default=200, ge=0, allow_inf_nan=False)
     """Maximum attempts per second to one destination; 0 means unlimited."""
 
-    redeliver_rate: float = Field(default=10, gt=0)
+    redeliver_rate: float = Field(default=10, gt=0, allow_inf_nan=False)
     """Dead deliveries per second to one destination when many are redelivered at once."""
 
     operator_url: SecretStr | None = None
@@ -278,7 +280,7 @@ class Settings(BaseModel):
     alive_file: Path | None = None
     """File that a live worker touches every few seconds, whether Redis answers or not."""
 
-    retention_s: int = Field(default=14 * 86_400, ge=60)
+    retention_s: int = Field(default=14 * 86_400, ge=60, le=TEN_YEARS_S)
     """Seconds for which finished registrations, jobs and deliveries are kept at least."""
 
     secret_keys: SecretStr | None = None

@@ -55,6 +55,8 @@ def describe_problem(problem: Any, path: str) -> str:
             return f"{path}: unknown field"
         case "missing":
             return f"{path}: is missing"
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return f"{path}: must be a mapping, `name: value`".removeprefix(": ")
         case _:
             return f"{path}: {problem['msg'].removeprefix('Value error, ')}".removeprefix(": ")
 

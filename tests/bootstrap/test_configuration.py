@@ -29,7 +29,7 @@ def refusal(environment: dict[str, str]) -> str:
     ("content", "words"),
     [
         (None, "cannot read {file}: No such file or directory"),
-        (b"", "{file}: "),
+        (b"", "{file}: must be a mapping, `name: value`"),
         (b"[]\n", "{file}: "),
         (b"a: 1\na: 2\n", "{file}: line 2: duplicate key a"),
         (b"a:\n\t- b\n", "{file}: line 2: "),
@@ -47,7 +47,9 @@ def test_a_wrong_file_is_named_before_the_first_call(
     file = tmp_path / "file.yaml"
     if content is not None:
         file.write_bytes(content)
-    assert words.format(file=file) in refusal({f"BRIDGE_{setting}": str(file)})
+    told = refusal({f"BRIDGE_{setting}": str(file)})
+    assert words.format(file=file) in told
+    assert told.startswith(f"BRIDGE_{setting}: ")
 
 
 def test_a_folder_in_place_of_a_file_is_named(tmp_path: Path) -> None:
@@ -107,7 +109,7 @@ def test_every_process_names_a_wrong_file_and_ends(
         [line for line in lines if line["event"] == event] for event in ("settings.unknown", "settings.wrong")
     )
     assert (unknown[0]["setting"], unknown[0]["hint"]) == ("BRIDGE_POLL_MIN", "did you mean BRIDGE_POLL_MIN_S?")
-    assert wrong[0]["reason"] == "cannot read /nowhere/grants.yaml: No such file or directory"
+    assert wrong[0]["reason"] == "BRIDGE_GRANTS_FILE: cannot read /nowhere/grants.yaml: No such file or directory"
 
 
 def test_an_authority_of_the_jwt_issuer_that_cannot_be_read_ends_the_api(

@@ -123,7 +123,7 @@ def test_a_secret_in_the_file_is_refused_with_the_way_out(
         (b"projects: [", "line 1: "),
         (b"projects: \x07", "not YAML"),
         (b"\xff\xfe\xfd", "not UTF-8"),
-        (b"", "Input should be"),
+        (b"", "must be a mapping"),
         (b"projects: {}", "projects: "),
         (b"projects: {'a:b': {}}", "projects.a:b"),
         (b"projects: {a: {project_id: p}, a: {project_id: q}}", "line 1: duplicate key a"),

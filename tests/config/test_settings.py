@@ -41,6 +41,11 @@ def test_a_setting_may_come_from_a_file(tmp_path: Path) -> None:
             "BRIDGE_OIDC_SCOPES: must be registrations:read, registrations:write, deliveries:write or admin",
         ),
         ({"BRIDGE_CPH_TOKEN_FILE": "/nowhere"}, "BRIDGE_CPH_TOKEN_FILE: cannot read /nowhere"),
+        ({"BRIDGE_LEASE_S": "1e15"}, "BRIDGE_LEASE_S: Input should be less than or equal to 315360000"),
+        ({"BRIDGE_RETRY_SCHEDULE": "5,1e300"}, "BRIDGE_RETRY_SCHEDULE: Input should be less than or equal to"),
+        ({"BRIDGE_RETENTION_S": "9" * 17}, "BRIDGE_RETENTION_S: Input should be less than or equal to"),
+        ({"BRIDGE_ALLOW_PORTS": "443,70000"}, "BRIDGE_ALLOW_PORTS: Input should be less than or equal to 65535"),
+        ({"BRIDGE_CPH_RATE": "inf"}, "BRIDGE_CPH_RATE: Input should be a finite number"),
         ({"BRIDGE_SECRET_KEYS_FILE": "/dev/null"}, "BRIDGE_SECRET_KEYS_FILE: /dev/null is empty"),
         (
             {"BRIDGE_OIDC_ISSUER": "issuer.example", "BRIDGE_OIDC_AUDIENCE": "bridge"},

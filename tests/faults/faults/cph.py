@@ -121,7 +121,7 @@ TWISTS: tuple[tuple[str, str, Twist], ...] = (
     (
         "cph-unknown-status",
         "shows an unknown status, a text, or none",
-        lambda job: {**job, "status": random.choice([job["status"], 7, "2", None])},
+        lambda job: {**job, "status": random.choice([job["status"], 7, "done", None])},
     ),
     ("cph-wrong-job", "ShowJob shows another job's record, half of the time", shown_instead(job_id="f" * 32, status=2)),
     ("cph-wrong-request", "names another request for each job", lambda job: {**job, "request_id": new_id()}),
