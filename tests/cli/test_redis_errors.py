@@ -15,6 +15,7 @@ from tests.support.redis_group import CLIENTS, PASSWORD
 from tests.support.unfit_redis import canned_server
 
 WAIT, MISCONFIGURED = 1, 2
+NO_PEM = Path(__file__)
 # Every error code of Redis, Valkey and Sentinel that a client may get, and texts of proxies.
 ERRORS = {
     "ASK 3999 127.0.0.1:6381": MISCONFIGURED,
@@ -158,7 +159,18 @@ def test_an_answer_of_a_wrong_kind_is_told_as_a_bug_in_one_line(tmp_path: Path, 
     [
         ("rediss://h:6379/0?ssl_cert_reqs=CERT_NONE", "ssl_cert_reqs must be one of none, optional, required"),
         ("rediss://h:6379/0?ssl_ca_certs=/nowhere/ca.pem", "ssl_ca_certs: cannot read /nowhere/ca.pem"),
-        ("rediss://h:6379/0?nonsense=1", "an option or a number in it is invalid"),
+        ("rediss://h:6379/0?nonsense=1", "an option in it is unknown; known are client_name, db, "),
+        ("redis://h:6379/0?retry=3", "an option in it is unknown"),
+        ("redis://h:6379/0?credential_provider=x", "an option in it is unknown"),
+        ("redis://h:6379/0?encoding=nope", "an option in it is unknown"),
+        ("redis://h:6379/0?decode_responses=true", "an option in it is unknown"),
+        ("redis://h:6379/0?socket_timeout=-1", "socket_timeout must be above 0"),
+        ("redis://h:6379/0?health_check_interval=a", "an option or a number in it is invalid"),
+        ("redis://h:6379/0?ssl_cert_reqs=none", "an option or a number in it is invalid"),
+        ("redis://h:6379/cache", "the path must be the number of a database, such as /0"),
+        (f"rediss://h:6379/0?ssl_ca_certs={NO_PEM}", f"ssl_ca_certs: {NO_PEM} holds no CA certificate in PEM"),
+        (f"rediss://h:6379/0?ssl_certfile={NO_PEM}", f"ssl_certfile: {NO_PEM} is no certificate in PEM"),
+        ("rediss://h:6379/0?ssl_ciphers=pw-canary", "ssl_ciphers: OpenSSL knows none of them"),
         ("redis://:pw-canary@h:port/0", "must be redis://…, rediss://… or unix://…"),
     ],
 )
@@ -166,6 +178,13 @@ def test_a_wrong_option_of_the_url_is_named(url: str, words: str) -> None:
     result = run(["keys", "list", "--tenant", "t"], url)
     assert shows_one_line(result, MISCONFIGURED), result.output
     assert words in result.output
+
+
+def test_the_options_that_operators_use_are_taken(redis_server: RedisServer) -> None:
+    options = "client_name=b&protocol=3&socket_timeout=5&health_check_interval=30&max_connections=99"
+    url = redis_server.url + ("&" if "?" in redis_server.url else "?") + options
+    result = run(["keys", "list", "--tenant", "t"], url)
+    assert result.exit_code == 0, result.output
 
 
 @pytest.mark.parametrize(

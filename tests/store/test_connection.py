@@ -273,13 +273,13 @@ def test_sentinels_are_asked_for_the_primary(tmp_path: Path) -> None:
 
 
 def test_with_rediss_sentinels_are_asked_by_tls_as_well(tmp_path: Path) -> None:
-    (tmp_path / "ca.pem").touch()
-    url = f"rediss://ignored/0?ssl_ca_certs={tmp_path}/ca.pem"
+    authority = Authority(tmp_path)
+    url = f"rediss://ignored/0?ssl_ca_certs={authority.file}"
     redis = Runtime(load({"BRIDGE_REDIS_URL": url, "BRIDGE_REDIS_SENTINELS": "127.0.0.1:9"})).stores.redis
     (sentinel,) = redis.connection_pool.sentinel_manager.sentinels
     for pool in (redis.connection_pool, sentinel.connection_pool):
         assert issubclass(pool.connection_class, SSLConnection)
-        assert pool.connection_kwargs["ssl_ca_certs"] == f"{tmp_path}/ca.pem"
+        assert pool.connection_kwargs["ssl_ca_certs"] == str(authority.file)
 
 
 def test_redis_is_reached_by_tls_and_must_show_a_certificate_of_the_authority(

@@ -4,23 +4,22 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Self
 
-from redis import ConnectionPool, Redis
+from redis import Redis
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.client import Pipeline
 from redis.commands.core import Script
 from redis.connection import DefaultParser, SSLConnection
-from redis.exceptions import AuthenticationError, InvalidResponse, OutOfMemoryError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, InvalidResponse, OutOfMemoryError, ResponseError
 from redis.exceptions import ConnectionError as NotConnected
 from redis.exceptions import TimeoutError as TimedOut
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 
-from app.domain.errors import OperatorError, Unavailable
-from app.store.engine import keys
+from app.domain.errors import Unavailable
+from app.store.engine import keys, redis_url
 from app.store.engine.refusals import RedisRefuses, fault_of, is_refusal
 
 
@@ -81,8 +80,6 @@ RESERVE_WAIT_S = 0.1
 KEEP_ASIDE = timedelta(days=14)  # a key that was moved aside, for the operator to look at
 SENTINEL_TIMEOUT_S = 0.5  # short: a Sentinel has nothing else to do
 ASK_SENTINELS_EVERY_S = 3.0
-CERT_REQS = ("none", "optional", "required")
-TLS_FILES = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"})
 ASK_SILENT_SENTINELS_EVERY_S = 30.0  # each costs the call that asks SENTINEL_TIMEOUT_S
 
 
@@ -356,7 +353,7 @@ def connect(
     sentinels: host:port of each; `rediss` and the TLS options of the URL apply to them too. kind: any but Connection
     retries as redis-py does. Raises OperatorError for an invalid URL.
     """
-    pool = _parse_url(url)
+    pool = redis_url.parse(url)
     options: dict[str, Any] = {
         "socket_timeout": timeout.total_seconds(),
         "socket_connect_timeout": timeout.total_seconds(),
@@ -385,29 +382,6 @@ def connect(
     sentinel: Any = Sentinel([])  # type: ignore[no-untyped-call] # redis-py's
     sentinel.sentinels = [_SentinelClient(host, port, **sentinel_options) for host, port in hosts]
     return _with_policy(sentinel.master_for(service, kind, _SentinelPool, **options), retries, uses_reserve)
-
-
-def _parse_url(url: str) -> ConnectionPool:
-    """Parses the URL. Raises OperatorError without redis-py's message, which may quote a password."""
-    try:
-        pool = Redis.from_url(url).connection_pool
-        options = pool.connection_kwargs
-        _check_tls(options)
-        pool.make_connection()  # does not connect, but rejects unknown options
-    except (TypeError, ValueError, RedisError):
-        raise OperatorError("BRIDGE_REDIS_URL: an option or a number in it is invalid") from None
-    return pool
-
-
-def _check_tls(options: Mapping[str, Any]) -> None:
-    required = options.get("ssl_cert_reqs", "required")
-    if required not in CERT_REQS:
-        raise OperatorError(f"BRIDGE_REDIS_URL: ssl_cert_reqs must be one of {', '.join(CERT_REQS)}")
-    for name in TLS_FILES & options.keys():
-        try:
-            Path(options[name]).read_bytes()
-        except OSError as error:
-            raise OperatorError(f"BRIDGE_REDIS_URL: {name}: cannot read {options[name]}: {error.strerror}") from None
 
 
 def _with_policy(client: Redis, retries: RetryPolicy, uses_reserve: bool) -> Redis:
