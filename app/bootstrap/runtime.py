@@ -199,7 +199,7 @@ class Runtime:
         for name, grant in self.config.grants.current().items():
             if grant.tls:
                 check_tls_files(f"BRIDGE_GRANTS_FILE: {self.settings.grants_file}: grants.{name}.tls", grant.tls)
-        _ = self.config.address_policy
+        _ = self.config.address_policy  # raises for a wrong entry of BRIDGE_DENY_HOSTS
         self._operator()
 
     def warn_of_unknown_settings(self) -> None:

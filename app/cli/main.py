@@ -75,7 +75,7 @@ class CommandGroup(click.Group):
             raise SystemExit(BROKEN_PIPE) from None
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except Exception as error:
+        except Exception as error:  # a bug: one line for the operator, and its traceback on request
             if _is_debugging():
                 raise
             raise UnexpectedError(_describe_bug(error)) from error
